@@ -243,13 +243,15 @@ class DeskMessageQuerySet(MessageQuerySet):
         return self.only("public_id", "subject", "hydrated_at", "held_at")
 
     def for_policy(self) -> Self:
-        """With only the columns that the rules of the policy look at."""
-        examined = "risk_level rules policy_facts written_by".split()
+        """With only the columns that the rules and passes of the policy look at."""
+        examined = "risk_level rules policy_facts written_by is_apart".split()
         with_related = self.select_related("connection", "mailbox", "review")
         return with_related.only(
             "state",
             "upstream_id",
             "revision",
+            "held_at",
+            "sandbox",
             "connection__is_our_gateway",
             *COLUMNS,
             *(f"review__{name}" for name in examined),

@@ -30,7 +30,7 @@ from upstream import errors
 from upstream.admin import AdminClient
 
 ACTOR = worker("sync")
-# A gateway's minimum in its account, where it knows one.
+# A gateway's minimum in its account.
 FIELD = "minimum_oversight_mode"
 # Time limit of one call to the gateway, in seconds.
 WITHIN = 30.0
@@ -126,17 +126,13 @@ def bring_minimum(*, connection_id: int) -> str:
             return "no minimum"
         account = client.ask("GET", "/v1/account")
         before = str(account.get(FIELD) or "")
-        if FIELD in account and is_minimum_lower(before, than=wanted):
+        if is_minimum_lower(before, than=wanted):
             account = client.ask("PATCH", "/v1/account", body={FIELD: wanted})
     except (RuleError, errors.UpstreamError) as error:
         if isinstance(error, errors.UpstreamError):
             health.note_unread(connection, "minimum", error)
         _store(connection, gate_minimum_error=error.sentence[:500])
         return "not now"
-    if FIELD not in account:
-        unknown = "This gateway does not know a minimum oversight mode. Upgrade it."
-        _store(connection, gate_minimum_error=unknown)
-        return "not known there"
     after = str(account.get(FIELD) or "")
     with transaction.atomic():
         _store(connection, gate_minimum=after, gate_minimum_error="")

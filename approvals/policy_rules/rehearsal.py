@@ -14,12 +14,12 @@ from datetime import datetime, timedelta
 
 from django.db.models import TextChoices
 
+from approvals.desk_messages import desk_messages
 from common.actors import Actor
 from mirror.models import Message, Revision
 from mirror.store import stored_content
 from policy.rules.demand import Policy, Requirement, required
 from policy.rules.facts import (
-    COLUMNS,
     facts_of,
     lookups_for,
     sending_of,
@@ -39,14 +39,6 @@ MOST = 5000
 SHOWN = 20
 # In how many messages a rule's words are looked for.
 READ = 500
-# The columns of the connection and of the review that rules need.
-EXAMINED = (
-    "connection__is_our_gateway",
-    "review__risk_level",
-    "review__rules",
-    "review__policy_facts",
-    "review__is_apart",
-)
 
 
 class Change(TextChoices):
@@ -172,11 +164,8 @@ def rehearse(
     """Return what the policy `after` would have asked of past messages that the actor
     may see, compared with the policy `before`. Nothing is written.
     """
-    recent = Message.objects.visible_to(actor).held_since(now - timedelta(days=DAYS))
-    with_columns = recent.select_related("connection", "review").only(
-        "held_at", "sandbox", "revision", *COLUMNS, *EXAMINED
-    )
-    newest = list(with_columns.order_by("-pk")[: MOST + 1])
+    recent = desk_messages().visible_to(actor).held_since(now - timedelta(days=DAYS))
+    newest = list(recent.for_policy().order_by("-pk")[: MOST + 1])
     asked = ask((before, after), newest[:MOST], now)
     names = names_for(actor)
     staff = read_staff(names)
