@@ -34,8 +34,8 @@ from policy.models import Group, WorkCalendar
 from policy.plans import commands as calendars
 from policy.rules import groups
 from policy.rules.changes import policies
+from policy.rules.fields import ChecksField
 from policy.rules.rules import PolicyRule
-from policy.rules.wording import ChecksField
 
 MAX_HOLIDAYS = 400
 

@@ -14,6 +14,14 @@ from common.drawn_forms import DrawnForm
 from common.pages import MultilineField, same_error
 from common.time_zones import local_time, zone_name
 from policy.rules.conditions import KINDS, Conditions, read_domain
+from policy.rules.fields import (
+    CHOOSE,
+    AmountField,
+    ChecksField,
+    CurrencyField,
+    EntriesField,
+    NumberField,
+)
 from policy.rules.names import names_for
 from policy.rules.passes import MOST_A_DAY, Pass
 from policy.rules.rules import (
@@ -23,14 +31,6 @@ from policy.rules.rules import (
     Part,
     PolicyRule,
     RuleError,
-)
-from policy.rules.wording import (
-    CHOOSE,
-    AmountField,
-    ChecksField,
-    CurrencyField,
-    EntriesField,
-    NumberField,
 )
 
 

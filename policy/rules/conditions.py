@@ -36,17 +36,16 @@ from common.mail_addresses import (
     read_pattern,
 )
 from common.pages import same_error
-from policy.rules.wording import (
+from policy.rules.fields import (
     AmountField,
     ChecksField,
     CurrencyField,
     EntriesField,
-    Names,
     NumberField,
     PickField,
     TickField,
-    any_of,
 )
+from policy.rules.wording import Names, any_of
 from risk.words import read_phrase
 
 # Stored as sorted lists, so that equal rules are stored alike.

@@ -25,16 +25,8 @@ from policy.rules.conditions import (
     from_json,
     read_word,
 )
-from policy.rules.wording import (
-    ORIGINS,
-    ChecksField,
-    MinutesField,
-    Names,
-    PickField,
-    TickField,
-    duration_in_words,
-    listed,
-)
+from policy.rules.fields import ChecksField, MinutesField, PickField, TickField
+from policy.rules.wording import ORIGINS, Names, duration_in_words, listed
 
 # In place of a group: any reviewer of the mailbox.
 ANY_REVIEWER = 0
