@@ -128,6 +128,13 @@ def find_addressed_hosts(text: str) -> set[str]:
     return {_ascii_host(one[0].strip("[]")) for one in hosts}
 
 
+def hosts_in(text: str) -> set[str]:
+    """Return the hosts that a text names, read strictly, and those behind any scheme."""
+    read = readable(text)
+    named = find_hosts(read, is_strict=True)
+    return find_addressed_hosts(read).union(one.host for one in named if not one.local)
+
+
 def find_hosts_across(before: str, text: str, after: str) -> list[NamedHost]:
     """Return the hosts that are partly in `text` and partly in the words that touch it,
     `before` or `after`.

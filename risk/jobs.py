@@ -11,10 +11,8 @@ from parsing.jobs import json_job
 from rendering import ParsedContent
 from rendering.links import (
     MAX_WRITTEN_OUT,
-    find_addressed_hosts,
-    find_hosts,
+    hosts_in,
     origin_of,
-    readable,
     short_target,
 )
 from rendering.render import parse_content
@@ -102,10 +100,7 @@ def hosts(content: Content, parsed: ParsedContent) -> list[str] | None:
     for text in (content.subject, content.markdown or "", *bodies):
         # A tag may stand within a host, and between a host and the next word.
         for plain in {text.replace(TAG, ""), text.replace(TAG, " ")}:
-            read = readable(plain)
-            found |= find_addressed_hosts(read)
-            named = find_hosts(read, is_strict=True)
-            found.update(one.host for one in named if not one.local)
+            found |= hosts_in(plain)
     return sorted(found) if len(found) <= MOST_HOSTS else None
 
 

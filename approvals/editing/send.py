@@ -187,6 +187,9 @@ def _send(row: Replacement) -> Replacement:
         )
         tasks.send_replacement.apply_async_on_commit((row.pk,), countdown=seconds + 0.1)
         return _read(row.pk)
+    if answer.get("idempotency_mismatch"):
+        words = "MultiMail has another message with the idempotency key of this edit."
+        return _end(row, _State.REFUSED, f"{words} {_NOT_MADE}")
     new_id = str(answer["id"])
     status = str(answer.get("oversight_status") or answer.get("status") or "")[:40]
     details = {"replaced_by": new_id, "status": status}

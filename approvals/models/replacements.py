@@ -2,6 +2,7 @@
 that people created with a Discord command.
 """
 
+import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -151,8 +152,8 @@ class Replacement(models.Model):
     """A corrected copy of a held message, which a person has sent as a new message. The
     original message is then rejected as replaced.
 
-    The row is stored before MultiMail is called. The call's idempotency key contains
-    the row's reference, so that a repeated call does not create a second message.
+    The row is stored before MultiMail is called, with the idempotency key of the call,
+    so that a repeated call does not create a second message.
     """
 
     class State(models.TextChoices):
@@ -191,6 +192,9 @@ class Replacement(models.Model):
     # What the person wrote to the agent about the edit.
     note = models.TextField()
     reference = models.CharField(max_length=24, unique=True)
+    # Known to nobody: MultiMail answers a key that was used before with the message that
+    # it was used for, and another message would be taken for the edited version.
+    idempotency_key = models.CharField(max_length=64, default=secrets.token_urlsafe)
     state = models.CharField(max_length=8, choices=State, default=State.SENDING)
     # MultiMail's id of the new message.
     upstream_id = models.CharField(max_length=200)
@@ -253,11 +257,6 @@ class Replacement(models.Model):
             new = (self.connection_id, self.upstream_id)
             return new == (message.connection_id, message.upstream_id)
         return self.reference == edit_of(message)
-
-    @property
-    def idempotency_key(self) -> str:
-        """The idempotency key of every call that sends the copy."""
-        return f"countersign-edit-{self.reference}"
 
 
 class CommandedMail(models.Model):

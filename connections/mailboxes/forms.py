@@ -9,6 +9,7 @@ from django import forms
 from django.forms import model_to_dict
 from django.utils.text import capfirst
 
+from common.drawn_forms import DrawnForm
 from common.mail_addresses import clean_address, clean_addresses
 from common.pages import MultilineField, SentenceForm, same_error
 from connections.mailboxes.commands import MAX_UNDO
@@ -78,34 +79,91 @@ class NewMailboxForm(ApprovalCodeForm):
         return {name: self.cleaned_data[name] for name in names}
 
 
-class SettingsForm(ApprovalCodeForm):
+def _addresses(label: str, help_text: str = "") -> AddressesField:
+    attrs = {
+        "placeholder": "nobody",
+        "inputmode": "email",
+        "autocapitalize": "none",
+        "spellcheck": "false",
+    }
+    return AddressesField(
+        label=label,
+        help_text=help_text,
+        required=False,
+        max_length=2000,
+        widget=forms.TextInput(attrs),
+    )
+
+
+def _switch(label: str, help_text: str) -> forms.BooleanField:
+    return forms.BooleanField(label=label, help_text=help_text, required=False)
+
+
+class SettingsForm(DrawnForm, ApprovalCodeForm):
     """Settings of a mailbox at MultiMail. A browser does not send an unticked checkbox,
     so a checkbox that is absent is off.
     """
 
     display_name = forms.CharField(
+        label="Name that recipients see",
         required=False,
         max_length=200,
         error_messages={"max_length": "Keep the name under 200 characters."},
     )
-    auto_cc = AddressesField(required=False, max_length=2000)
-    auto_bcc = AddressesField(required=False, max_length=2000)
+    auto_cc = _addresses("Cc on everything it sends")
+    auto_bcc = _addresses(
+        "Bcc on everything it sends",
+        "Separate several with commas. Reviewers see both.",
+    )
     signature_block = MultilineField(
+        label="Signature",
         required=False,
         max_length=200,
         error_messages={"max_length": "A signature has at most 200 characters."},
+        widget=forms.Textarea({"rows": 3}),
     )
-    commercial = forms.BooleanField(required=False)
-    forward_inbound = forms.BooleanField(required=False)
-    scheduling_enabled = forms.BooleanField(required=False)
-    allow_looser_per_call = forms.BooleanField(required=False)
-    require_fingerprint = forms.BooleanField(required=False)
-    send_as_designed = forms.BooleanField(required=False)
     default_gate_timing = forms.ChoiceField(
+        label="Scheduled mail is reviewed",
         required=False,
-        choices=[("", ""), *TIMINGS],
+        choices=[("", "As MultiMail does it"), *TIMINGS],
         error_messages={"invalid_choice": "Choose one of the two."},
     )
+    commercial = _switch(
+        "Commercial mail",
+        "Each message shows the account's postal address and a link to unsubscribe, and has one recipient. Needs a "
+        "postal address of the account, and no automatic copies.",
+    )
+    send_as_designed = _switch(
+        "Send HTML as designed",
+        "Looser; for newsletters. The agent's HTML is sent unchanged. Reviewers still read its simple form, so "
+        "recipients may see it differently.",
+    )
+    forward_inbound = _switch(
+        "Forward", "Received mail is also sent to the oversight address."
+    )
+    scheduling_enabled = _switch("Scheduling", "Agents may schedule mail.")
+    allow_looser_per_call = _switch(
+        "A call may loosen the oversight",
+        "Looser. The sender can ask for any message of this mailbox to be sent without review. Never in read only.",
+    )
+    require_fingerprint = _switch(
+        "Decisions by API name the fingerprint",
+        "The gateway refuses a decision that does not say which version was read. This desk always does. Switching it "
+        "off takes an operator's code.",
+    )
+    # Hosted MultiMail does not know these, and would silently ignore them.
+    only_ours = ("commercial", "send_as_designed", "require_fingerprint")
+
+    def __init__(self, data: Any, *, mailbox: Mailbox) -> None:
+        super().__init__(data, initial=model_to_dict(mailbox))
+        if mailbox.default_gate_timing:
+            self.fields["default_gate_timing"].choices = TIMINGS  # type: ignore[attr-defined]
+        if not mailbox.connection.is_our_gateway:
+            for name in self.only_ours:
+                del self.fields[name]
+        elif mailbox.connection.require_fingerprint:
+            field = self.fields["require_fingerprint"]
+            field.help_text += " The account requires it of all mailboxes anyway."
 
     @classmethod
     def seen_state(cls, mailbox: Mailbox) -> str:
@@ -120,9 +178,6 @@ class SettingsForm(ApprovalCodeForm):
         left_out = {"approval_code"}
         if not self.cleaned_data["default_gate_timing"]:
             left_out.add("default_gate_timing")
-        if not mailbox.connection.is_our_gateway:
-            # Hosted MultiMail does not know these, and would silently ignore them.
-            left_out |= {"require_fingerprint", "commercial", "send_as_designed"}
         return {
             name: value
             for name, value in self.cleaned_data.items()
@@ -130,23 +185,29 @@ class SettingsForm(ApprovalCodeForm):
         }
 
 
-class DeskForm(SentenceForm):
+class DeskForm(DrawnForm):
     """The desk's own settings for a mailbox. A browser does not send an unticked
     checkbox, so a checkbox that is absent is off.
     """
 
     undo_seconds = forms.IntegerField(
+        label="Undo, in seconds",
+        help_text="How long a decision can be undone.",
         min_value=0,
         max_value=int(MAX_UNDO.total_seconds()),
         error_messages=same_error("Enter 0 to 600 seconds, in whole numbers."),
     )
-    loads_pictures = forms.BooleanField(required=False)
+    loads_pictures = _switch(
+        "Remote pictures on request",
+        "Whoever opens a message can have its remote pictures fetched, once, by the desk. Their servers then learn "
+        "this desk's IP address and the time, and so that somebody here looks at the message. Tracking pixels are not "
+        "fetched. Otherwise nothing remote is ever loaded.",
+    )
 
-    @staticmethod
-    def values_of(mailbox: Mailbox) -> dict[str, Any]:
-        """Return the present settings of a mailbox, as the form shows them."""
+    def __init__(self, data: Any, *, mailbox: Mailbox) -> None:
         undo_seconds = int(mailbox.undo_window.total_seconds())
-        return model_to_dict(mailbox) | {"undo_seconds": undo_seconds}
+        initial = model_to_dict(mailbox) | {"undo_seconds": undo_seconds}
+        super().__init__(data, initial=initial)
 
     def wanted(self) -> dict[str, Any]:
         """Return the settings by the mailbox's fields."""

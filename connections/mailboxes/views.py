@@ -4,7 +4,6 @@ loosening its oversight mode, and deleting it.
 
 from typing import Any
 
-from django.forms import model_to_dict
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -31,7 +30,6 @@ from connections.mailboxes.commands import (
     set_desk_settings,
 )
 from connections.mailboxes.forms import (
-    TIMINGS,
     DeleteForm,
     DeskForm,
     LoosenForm,
@@ -185,19 +183,15 @@ def _mailbox_page(
         "modes": [
             (mode, is_looser(mode.name, than=mailbox.oversight_mode)) for mode in MODES
         ],
-        "timings": TIMINGS,
         "held": _held_in(request, mailbox),
         "may_change": is_admin(request.actor, mailbox.connection, mailbox.pk),
         "may_delete": has_key and is_admin(request.actor, mailbox.connection),
         "has_key": has_key,
         "settings": SettingsForm(
-            typed if "display_name" in typed else None, initial=model_to_dict(mailbox)
+            typed if "display_name" in typed else None, mailbox=mailbox
         ),
         "seen": SettingsForm.seen_state(mailbox),
-        "desk": DeskForm(
-            typed if "undo_seconds" in typed else None,
-            initial=DeskForm.values_of(mailbox),
-        ),
+        "desk": DeskForm(typed if "undo_seconds" in typed else None, mailbox=mailbox),
     }
     return answer(request, "connections/mailbox.html", context, failed=error)
 
@@ -211,7 +205,7 @@ _changes = changes(_mailbox_page, to="mailbox", is_same=True)
 def set_windows(request: DeskRequest, mailbox_id: int) -> str:
     """Change the desk's own settings of a mailbox, such as how long one can undo."""
     mailbox = get_visible_mailbox_or_404(request, mailbox_id)
-    form = DeskForm(request.POST)
+    form = DeskForm(request.POST, mailbox=mailbox)
     cleaned(form)
     set_desk_settings(mailbox=mailbox, actor=request.actor, **form.wanted())
     return f"Saved. It applies to {mailbox} from its next message."
@@ -223,7 +217,7 @@ def set_windows(request: DeskRequest, mailbox_id: int) -> str:
 def change_settings(request: DeskRequest, mailbox_id: int) -> str:
     """Change settings at MultiMail. Only those that differ are sent."""
     mailbox = get_visible_mailbox_or_404(request, mailbox_id)
-    form = SettingsForm(request.POST)
+    form = SettingsForm(request.POST, mailbox=mailbox)
     code = cleaned(form)["approval_code"]
     now = SettingsForm.seen_state(mailbox)
     if request.POST.get("seen", now) != now:

@@ -7,6 +7,7 @@ A file may be hostile, so this code runs only in the confined processes of the p
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
+from html import unescape
 
 from common.fingerprint import Attachment
 from common.tables import table_rows
@@ -34,9 +35,11 @@ from mirror.attachments.zip_archives import (
     UnreadableDirectory,
     end_of_directory,
     is_certain,
+    unpacked,
     zip_members,
 )
 from rendering import named
+from rendering.links import hosts_in
 from rendering.pictures import size_of
 from risk.check_files import why_dangerous
 from risk.findings import one_word, quoted
@@ -50,6 +53,11 @@ _HOLDERS = frozenset("zip archive tnef mail msg smime".split())
 _BEGINNINGS = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07")
 # The kind of an Office file, by a folder in its archive.
 _OFFICE = {"word/": "docx", "xl/": "xlsx", "ppt/": "pptx"}
+# Where an Office file declares the types of its parts, how many bytes of that are read,
+# and the types of macros.
+_PART_TYPES = "[content_types].xml"
+MAX_PART_TYPES = 1024 * 1024
+_MACROS = re.compile("vbaProject|macroSheet|macroEnabled", re.I)
 # How many characters of a text decide of what kind it is.
 _HEAD = 4096
 # Pairs of kinds that do not contradict each other: the claimed one, and the detected
@@ -91,6 +99,8 @@ docx xlsx pptx | high runs | vbaProject\.bin | It contains macros, which run whe
 docx xlsx pptx | high runs | /activeX/ | It contains controls, which can run.
 docx xlsx pptx | notice | /embeddings/ | It contains other files.
 ole  | high runs | _\0V\0B\0A\0_\0P\0R\0O\0J\0E\0C\0T | It contains macros, which run when it is opened.
+# How Windows Installer marks packages, patches and transforms.
+ole  | high runs | [\x82\x84\x86]\x10\x0c\0{5}\xc0\0{6}F | It installs a program.
 archive tnef | notice hides | | Its content cannot be listed here.
 unknown | notice hides | | Its kind is not known, so it may contain anything.
 mail | notice hides | | It can contain other files.
@@ -138,6 +148,7 @@ MAX_CALENDAR = 256 * 1024
 _NOT_ALL_EVENTS = Flag(
     "notice", "Not all of it can be shown as an event here. Open its preview."
 )
+_CUT = Flag("notice", "It is too long to be read to its end.", "hides")
 # A PDF may write a letter of a name by its code, such as #4A.
 _NAME_CODE = re.compile(rb"#([0-9A-Fa-f]{2})")
 
@@ -161,8 +172,11 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
             raise
         except Exception:  # noqa: BLE001 -- over a broken file the library fails with errors of any kind
             events = []
-        if more or not events or len(content) > MAX_CALENDAR:
+        is_cut = len(content) > MAX_CALENDAR
+        if more or not events or is_cut:
             flags.append(_NOT_ALL_EVENTS)
+        if is_cut:
+            flags.append(_CUT)
     is_zip = kind == "zip"
     if is_zip:
         try:
@@ -173,6 +187,8 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
         except UnreadableDirectory:
             flags.append(_UNREADABLE)
         kind = _zip_kind({one.name.lower() for one in members})
+        if kind in _OFFICE.values():
+            flags += _about_parts(content, members)
     elif end_of_directory(content) >= 0 or (
         kind != "archive" and any(one in content for one in _BEGINNINGS)
     ):
@@ -215,6 +231,7 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
         encoding=encoding,
         events=tuple(events),
         sums=asdict(read_sums([*words, *(one.name for one in members)])),
+        hosts=tuple(sorted(hosts_in("\n".join(words)))),
     )
 
 
@@ -342,9 +359,25 @@ def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
             break
 
 
+def _about_parts(content: bytes, members: list[Member]) -> Iterator[Flag]:
+    """Yield flags for the parts of an Office file, by the types that it declares: their
+    names can be any.
+    """
+    declared = [one for one in members if one.name.lower() == _PART_TYPES]
+    types = [unpacked(content, one, most=MAX_PART_TYPES) for one in declared]
+    if None in types:
+        yield _UNREADABLE
+    # Without the zeros of UTF-16, and with characters that were written as numbers.
+    texts = [
+        unescape((one or b"").replace(b"\0", b"").decode("latin-1")) for one in types
+    ]
+    if any(_MACROS.search(one) for one in texts):
+        yield Flag("high", "It contains macros, which run when it is opened.", "runs")
+
+
 def _zip_kind(names: set[str]) -> str:
     # Which kind of zip archive it is, by the names of its files in lower case.
-    if "[content_types].xml" in names:
+    if _PART_TYPES in names:
         for folder, kind in _OFFICE.items():
             if any(name.startswith(folder) for name in names):
                 return kind

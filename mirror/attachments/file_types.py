@@ -226,6 +226,8 @@ class Detection:
     events: tuple[Event, ...] = ()
     # The `Sums` in the lines of a calendar and in the names of the files in an archive.
     sums: Mapping[str, Any] = field(default_factory=dict)
+    # The hosts that a calendar names.
+    hosts: tuple[str, ...] = ()
     # Whether the parser had to be killed twice while it read the file.
     is_unsafe: bool = False
 

@@ -135,6 +135,25 @@ def zip_members(content: bytes) -> list[Member]:
     return members
 
 
+def unpacked(content: bytes, member: Member, *, most: int) -> bytes | None:
+    """Return the bytes of one file in an archive; None if these are more than `most`, or
+    cannot be read.
+    """
+    start = member.offset + _HEADER_NUMBERS.size
+    if start > len(content) or member.is_locked or member.size > most:
+        return None
+    *_, name_size, extra_size = _HEADER_NUMBERS.unpack_from(content, member.offset)
+    start += name_size + extra_size
+    data = content[start : start + member.packed]
+    if member.method == _IS_STORED:
+        return data if len(data) <= most else None
+    with suppress(zlib.error):
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        unpacked = inflater.decompress(data, most)
+        return unpacked if inflater.eof else None
+    return None
+
+
 def is_certain(content: bytes, members: list[Member]) -> bool:
     """Return whether every program finds these files in the archive, also one that reads
     the headers from the beginning on: its directory is the only one, each header says

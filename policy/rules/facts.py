@@ -159,11 +159,13 @@ def with_files(
         seen_at = dict(files.values_list("place", "seen"))
     amounts = facts["amounts"]
     unread_sums = list(facts["unread_sums"])
+    hosts = facts["hosts"]
     kinds: set[str] = set()
     unknown = []
     for place, claim in enumerate(content.attachments, start=1):
         seen = seen_at.get(place) or {}
-        kinds |= claimed_kinds(claim.name, claim.content_type)
+        claimed = claimed_kinds(claim.name, claim.content_type)
+        kinds |= claimed
         kinds.update(seen.get("kinds", ()))
         hides = any(one.get("means") == "hides" for one in seen.get("flags", ()))
         if revision and (hides or "kinds" not in seen):
@@ -172,8 +174,12 @@ def with_files(
         unread_sums += sums.unread
         for code, value in sums.largest.items() if amounts is not None else ():
             amounts[code] = max(value, amounts.get(code, "0"), key=Decimal)
+        if hosts is not None:
+            is_unread = "calendar" in claimed and bool(revision) and not seen
+            hosts = None if is_unread else [*hosts, *seen.get("hosts", ())]
     return {
         **facts,
+        "hosts": hosts,
         "amounts": None if unread_sums else amounts,
         "unread_sums": list(dict.fromkeys(unread_sums)),
         "attachments": sorted(kinds) if "attachments" in content.coverage else None,

@@ -117,6 +117,23 @@ def arrive(connection, row, upstream_id=NEW):
     return Message.objects.get(pk=stored.fetch.pk)
 
 
+def test_another_message_is_not_taken_for_the_edited_version(
+    message, reviewer, upstream
+):
+    upstream.answers["/v1/send_email"] = (
+        200,
+        {"id": "01OTHER", "idempotent": True, "idempotency_mismatch": True},
+    )
+    row = edit(message, reviewer)
+    assert run(row) == "refused"
+    row.refresh_from_db()
+    assert row.upstream_id == ""
+    assert "another message" in row.problem
+    message.refresh_from_db()
+    assert message.is_held
+    assert not Decision.objects.exists()
+
+
 def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(
     connection, message, reviewer, upstream
 ):
@@ -126,7 +143,8 @@ def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(
     assert sent["oversight_mode"] == "gated_send"
     assert sent["subject"] == "Your refund"
     assert sent["markdown"] == TEXT
-    assert sent["idempotency_key"] == "countersign-edit-0123456789"
+    # The person who edits knows the reference; an agent could use up a key of it.
+    assert row.reference not in sent["idempotency_key"]
     assert sent["replaces"] == message.upstream_id
     assert sent["metadata"]["countersign_edit"] == "0123456789"
     assert sent["metadata"]["discord_user"] == "ana#1"

@@ -309,6 +309,29 @@ def test_rules_know_what_a_file_is_by_name_type_and_bytes(
         assert message.review.risk_level == "high"
 
 
+def test_links_of_a_calendar_are_links_of_the_message(enclose, reviewer):
+    calendar = (
+        b"BEGIN:VCALENDAR\r\nLOCATION:https://ev\r\n il.example/join\r\nEND:VCALENDAR"
+    )
+    put_in_force(
+        {
+            "when": {"links_except": ["northwind.example"]},
+            "then": {"reject": "Not by mail."},
+        }
+    )
+    file = ("visit.ics", calendar, "text/calendar")
+    message = enclose(file, fetched=False)
+    with pytest.raises(VerdictNotAllowed, match="Not by mail"):
+        decide(message, reviewer)
+    # Before it is read, nobody knows for certain.
+    assert apply_policy() == 1
+    assert not message.decisions.exists()
+    fetch_all(message)
+    show_row(message, attachments=[attachment(*file)])
+    assert apply_policy() == 1
+    assert message.decisions.get().rule.startswith("policy")
+
+
 def test_file_that_is_not_read_may_be_anything_and_is_not_rejected_for_it(
     enclose, upstream, desk, reviewer
 ):

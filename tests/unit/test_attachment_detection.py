@@ -46,6 +46,12 @@ def sentences(content, name="file", content_type=""):
     return " ".join(f"{flag.level}: {flag.sentence}" for flag in seen.flags)
 
 
+# Types of the parts of an Office file, with a character as a number, in UTF-16.
+MACRO_TYPES = (
+    '<Override ContentType="application/vnd.ms-office.&#118;baProject" PartName="/word/part1.bin"/>'
+).encode("utf-16")
+# The class id that Windows Installer writes into its packages.
+MSI_CLASS = bytes.fromhex("84100c0000000000c000000000000046")
 # How the content of a signed message begins.
 SIGNED = b"*\x86H\x86\xf7\x0d\x01\x07\x02\xa0"
 # An Office file with a password.
@@ -132,6 +138,19 @@ EXPECTED = [
         "",
         "high: It contains macros",
     ),
+    (
+        zipped(**{"[Content_Types].xml": MACRO_TYPES, "word/part1.bin": b"x"}),
+        "a.doc",
+        "",
+        "high: It contains macros",
+    ),
+    (
+        zipped(**{"[Content_Types].xml": b" " * 2_000_000, "word/document.xml": b"x"}),
+        "a.docx",
+        "",
+        "high: Its list of files is broken",
+    ),
+    (OLE + MSI_CLASS, "invoice.doc", "", "high: It installs a program."),
     (b"{\\rtf1 \\objdata 0105", "a.rtf", "", "high: It contains an embedded object"),
     (named("run me.js"), "a.zip", "", "high: It contains “run me.js”: .js files run."),
     (named("../../etc/passwd"), "a.zip", "", "high: It would write outside its folder"),
