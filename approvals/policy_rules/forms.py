@@ -142,6 +142,7 @@ When a message … | What is in it |
 … then | Expiry | expire_minutes | An expired message is rejected, never sent.
 … then | Rejection | reject |
 … then | Oversight of mailboxes | least_mode |
+… then | Sentences | sentences | Shown with the message, before it is decided.
 """
 
     def __init__(

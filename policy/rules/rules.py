@@ -20,19 +20,36 @@ from policy.rules.conditions import (
     InMailbox,
     Keys,
     OfConnection,
+    Words,
     as_json,
     exactly,
     from_json,
     read_word,
 )
-from policy.rules.fields import ChecksField, MinutesField, PickField, TickField
+from policy.rules.fields import (
+    ChecksField,
+    EntriesField,
+    MinutesField,
+    PickField,
+    TickField,
+)
 from policy.rules.wording import ORIGINS, Names, duration_in_words, listed
 
 # In place of a group: any reviewer of the mailbox.
 ANY_REVIEWER = 0
 MOST_APPROVALS = 20
+# How many sentences a rule has, and how many characters each.
+MOST_SENTENCES = 5
+LONGEST_SENTENCE = 300
 # How late a message may expire: after a year.
 MOST_MINUTES = 60 * 24 * 366
+
+
+def read_sentence(typed: str) -> str:
+    """Return a typed sentence for readers. Raises ValueError with a sentence."""
+    if len(typed) > LONGEST_SENTENCE:
+        raise ValueError(f"Keep each sentence under {LONGEST_SENTENCE} characters.")
+    return typed
 
 
 @exactly
@@ -47,7 +64,7 @@ class Effects:
     rejects the message, empty if it does not. `expire_minutes` count from when the
     message was held. All calendars of `office_hours` must be open when it is approved
     and when it leaves. `least_mode` is the loosest oversight mode that mailboxes may
-    have.
+    have. `sentences` are told to whoever reads the message.
     """
 
     approvals: Mapping[int, int] = field(default_factory=dict)
@@ -58,6 +75,7 @@ class Effects:
     expire_minutes: int | None = None
     office_hours: Keys = frozenset()
     least_mode: str = ""
+    sentences: Words = frozenset()
     # Its fields in the editor, but for those of approvals.
     editor: ClassVar[Fields] = {
         "barred_groups": ChecksField("Nobody of these groups", "groups", int),
@@ -76,6 +94,13 @@ class Effects:
             "Its mailbox has at least the oversight",
             {"": "Any", **{one.name: one.words for one in MODES[:-1]}},
             "With no other conditions than connections and mailboxes.",
+        ),
+        "sentences": EntriesField(
+            "Tell whoever reads it",
+            read_sentence,
+            "One sentence a line, such as: Confirm the IBAN by phone.",
+            most=MOST_SENTENCES,
+            has_commas=False,
         ),
     }
 
@@ -122,6 +147,8 @@ class Effects:
             yield f"it is approved and sent only within the hours of {hours}"
         if self.least_mode:
             yield f"the oversight of its mailbox is at least “{mode_words(self.least_mode)}”"
+        for one in sorted(self.sentences):
+            yield f"whoever reads it is told “{one}”"
 
 
 def merged(effects: Iterable[Effects]) -> Effects:
@@ -152,6 +179,7 @@ def merged(effects: Iterable[Effects]) -> Effects:
         expire_minutes=min(expiries, default=None),
         office_hours=frozenset().union(*(one.office_hours for one in every)),
         least_mode=min(modes, key=MODE_NAMES.index, default=""),
+        sentences=frozenset().union(*(one.sentences for one in every)),
     )
 
 

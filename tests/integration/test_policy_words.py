@@ -47,6 +47,17 @@ def test_word_of_a_rule_is_found_when_a_message_comes_and_its_page_says_where(
     )
 
 
+def test_whoever_reads_it_is_told_the_sentences_of_a_rule(connection, reviewer, desk):
+    told = {"sentences": ["Confirm the IBAN by phone."]}
+    put_in_force({"when": {"amount": "1000"}, "then": told})
+    named = make_message(connection, markdown="We pay 1,225.00 EUR today.")
+    other = make_message(connection)
+    pages = [words_of(desk.get(f"/queue/{one.public_id}/")) for one in (named, other)]
+    assert "told “Confirm the IBAN by phone.”, because of “1,225.00 EUR”" in pages[0]
+    assert "IBAN" not in pages[1]
+    assert needed(named, reviewer) == 1
+
+
 def test_what_a_rule_applies_for_is_marked_in_the_message(connection, desk):
     put_in_force({"when": {"amount": "1000"}, "then": {"approvals": {"0": 2}}}, TWO)
     message = make_message(

@@ -53,6 +53,7 @@ effects = st.builds(
     care=st.booleans(),
     expire_minutes=st.none() | st.integers(1, 100),
     office_hours=st.frozensets(st.integers(7, 8)),
+    sentences=st.frozensets(st.sampled_from("ab")),
 )
 people = st.frozensets(st.integers(1, 6), max_size=6)
 members = st.dictionaries(groups, people)
