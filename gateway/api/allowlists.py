@@ -23,6 +23,7 @@ from gateway.api.answers import (
     OrNone,
     PageFilters,
     PendingApproval,
+    clamping,
     page_of,
 )
 from gateway.api.bodies import (
@@ -101,8 +102,8 @@ class AllowlistIn(Confirmable):
     mode: ListModeWord
     version: Annotated[
         int,
+        clamping(0, 2_000_000_000),
         BeforeValidator(lambda version: 0 if version is None else version),
-        Field(ge=0, le=2_000_000_000),
     ] = 0
     entries: Annotated[
         list[

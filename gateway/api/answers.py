@@ -9,6 +9,7 @@ class. All are sent without validation (`api/site.py`).
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from django.conf import settings
@@ -28,7 +29,7 @@ from gateway.timestamps import iso
 ID = re.compile(rf"[0-7][{CROCKFORD}]{{25}}")
 # The id of a row with a number.
 _COUNT = re.compile(r"[0-9]{1,18}")
-_NUMBER = re.compile(r"-?[0-9]{1,40}")
+_NUMBER = re.compile(r"-?[0-9]{1,4000}")
 
 # A JSON object, in a request or an answer.
 Json = dict[str, Any]
@@ -390,17 +391,30 @@ class FileLink(Answer):
     expires_in: int
 
 
+def clamped(value: object, *, least: int, most: int) -> int:
+    """Return the whole number in `value`, raised to `least` or lowered to `most`. Raises
+    ValueError if it is none.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not _NUMBER.fullmatch(str(value)):
+        raise ValueError("must be a whole number.")
+    return max(least, min(int(str(value)), most))
+
+
+def clamping(least: int, most: int) -> BeforeValidator:
+    """Return the same as the validator of a field."""
+    return BeforeValidator(partial(clamped, least=least, most=most))
+
+
 def clamp(
     value: str, *, default: int, most: int, least: int = 1, name: str = "limit"
 ) -> int:
-    """Return the number in `value`, raised to `least` or lowered to `most`; `default`
-    if it is empty. Raises Invalid if it is no whole number.
-    """
-    if not value:
-        return default
-    if not _NUMBER.fullmatch(value):
-        raise Invalid(f"{name}: must be a whole number.")
-    return max(least, min(int(value), most))
+    """Return the same for a parameter, and `default` if it is empty. Raises Invalid."""
+    try:
+        return clamped(value, least=least, most=most) if value else default
+    except ValueError as error:
+        raise Invalid(f"{name}: {error}") from None
 
 
 def read_cursor(value: str, *, form: re.Pattern[str] = ID) -> str | None:

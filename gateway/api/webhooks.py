@@ -18,6 +18,7 @@ from gateway.api.answers import (
     OrNone,
     PageFilters,
     PendingApproval,
+    clamping,
     page_of,
 )
 from gateway.api.bodies import Body, Confirmable, Line, MailboxName, example
@@ -66,7 +67,7 @@ class RotateIn(Body):
 
     model_config = example({"overlap_s": 3600})
 
-    overlap_s: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 24 * 3600
+    overlap_s: Annotated[int, clamping(0, 7 * 24 * 3600)] = 24 * 3600
     secret: _Secret | None = None
 
 
