@@ -37,6 +37,7 @@ from gateway.messages import labels
 _Calls = tuple[tuple[str, str, Any, Any, Callable[..., Json | JsonResponse]], ...]
 _FLAT: _Calls = (
     ("POST", "/send_email", SEND, SENT, sending.send_flat),
+    ("POST", "/send", SEND, SENT, sending.send_flat),
     ("POST", "/reply_email", SEND, SENT, sending.reply_flat),
     ("GET", "/check_inbox", READ, Messages, messages.check_inbox),
     ("GET", "/inbox", READ, Messages, messages.check_inbox),
@@ -44,15 +45,15 @@ _FLAT: _Calls = (
     ("GET", "/get_thread", READ, Thread, messages.read_thread_flat),
     ("POST", "/tag_email", SEND, TagWords, messages.tag_flat),
     ("POST", "/cancel_message", SEND, Changed, messages.cancel_flat),
-    ("GET", "/list_pending", SEES_HELD, PendingMessages, oversight.list_pending_flat),
-    ("POST", "/decide_email", OVERSIGHT, Decided, oversight.decide_flat),
+    ("GET", "/list_pending", SEES_HELD, PendingMessages, oversight.list_pending),
+    ("POST", "/decide_email", OVERSIGHT, Decided, oversight.decide_email),
     ("POST", "/create_mailbox", ADMIN, mailboxes.MADE, mailboxes.create_mailbox),
 )
 _ZAPIER: _Calls = (
     ("GET", "/emails", READ, Messages, messages.list_spam),
     ("POST", "/emails/send", SEND, SENT, sending.send_flat),
     ("GET", "/emails/inbox", READ, Messages, messages.check_zapier_inbox),
-    ("GET", "/emails/pending", SEES_HELD, PendingMessages, oversight.list_pending_flat),
+    ("GET", "/emails/pending", SEES_HELD, PendingMessages, oversight.list_pending),
     ("POST", "/emails/{email}/tag", SEND, TagWords, messages.tag_by_id),
 )
 
@@ -65,8 +66,8 @@ def _router(tag: str, calls: _Calls, *, listed: bool = True) -> Router:
             route,
             auth=auth,
             response=response,
-            # A second path of check_inbox, which the document leaves out.
-            include_in_schema=listed and route != "/inbox",
+            # Second paths of check_inbox and send_email, which the document leaves out.
+            include_in_schema=listed and route not in ("/inbox", "/send"),
         )(handler)
     return router
 
@@ -106,7 +107,7 @@ def reply(request: KeyedRequest, email: str, body: ReplyFromIn) -> JsonResponse:
 )
 def decide_email(request: KeyedRequest, email: str, body: Verdict) -> Json:
     """Approve or reject a held message."""
-    return oversight.decide(request, email, body, flat=True)
+    return oversight.decide(request, email, body)
 
 
 @router.post("/emails/{email}/report-spam", auth=SEND, response=Changed)
@@ -141,8 +142,6 @@ v1/confirm | {BY_OPERATOR}
 v1/slug-check/<str:slug> | {BY_OPERATOR}
 agent/auth | {BY_OPERATOR}
 agent/auth/<path:rest> | {BY_OPERATOR}
-# search_identity of the MCP server 0.1.
-.well-known/agent/<path:address> | The header X-MultiMail-Identity of a message says who sends it.
 v1/account/did-challenge | It binds no DID: `ucan` of a message is sent as X-Agent-Identity and not checked.
 v1/operator/<path:rest> | It has no operator sessions: an act that needs an operator is repeated with an approval_code,
     which ./run manage gateway_codes shows to its operator.

@@ -41,6 +41,7 @@ from gateway.api.bodies import (
     ShortLine,
     example,
 )
+from gateway.api.dialects import is_flat
 from gateway.api.mailboxes import MailboxAnswer
 from gateway.auth import ADMIN, OVERSIGHT, SEES_HELD, BearerKey, KeyedRequest
 from gateway.errors import Invalid
@@ -228,8 +229,9 @@ def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> Json:
     If the request has a JSON content type, as the MCP server's has, each row has its
     body only once, as `body_markdown`, and the rows are only under `pending`.
     """
-    if not is_by_mcp_server(request):
-        return _list_pending(request, filters, pending_row)
+    if is_flat(request) or not is_by_mcp_server(request):
+        shape = partial(pending_row, flat=is_flat(request))
+        return _list_pending(request, filters, shape)
     filters.only = "pending"
 
     def with_body_once(email: Email) -> Json:
@@ -244,11 +246,6 @@ def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> Json:
     return _list_pending(request, filters, with_body_once)
 
 
-def list_pending_flat(request: KeyedRequest, filters: Query[PendingFilters]) -> Json:
-    """List held messages, oldest first; `to` is text."""
-    return _list_pending(request, filters, partial(pending_row, flat=True))
-
-
 @router.post("/oversight/decide", auth=OVERSIGHT, response=Decided)
 def decide_email(request: KeyedRequest, body: DecideIn) -> Json:
     """Approve or reject a held message. The first decision wins; a later one gets 409
@@ -257,7 +254,7 @@ def decide_email(request: KeyedRequest, body: DecideIn) -> Json:
     A mailbox or account can require `expected_fingerprint`; a field that is not known
     is refused, not ignored.
     """
-    return decide(request, body.names_email(), body, flat=False)
+    return decide(request, body.names_email(), body)
 
 
 @router.post("/oversight/expiry", auth=OVERSIGHT, response=Changed)
@@ -276,11 +273,6 @@ def stop(request: KeyedRequest, body: StopIn) -> StopIn:
     """
     mailboxes.stop_mailboxes(request.auth, body.mailboxes)
     return body
-
-
-def decide_flat(request: KeyedRequest, body: DecideIn) -> Json:
-    """Approve or reject a held message."""
-    return decide(request, body.names_email(), body, flat=True)
 
 
 def _list_pending(
@@ -314,7 +306,7 @@ def _list_pending(
     return {**lists, "count": len(rows), "cursor": following, **outcome}
 
 
-def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -> Json:
+def decide(request: KeyedRequest, email_id: str, body: Verdict) -> Json:
     """Approve or reject the held message of this id."""
     # Refused, not ignored: the client may mean another message or another decision.
     if body.names_email() not in ("", email_id):
@@ -345,7 +337,9 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -
     )
     result = {
         **email.ids(),
-        "status": email.decision if flat or not leaves_now else "approved_and_sent",
+        "status": "approved_and_sent"
+        if leaves_now and not is_flat(request)
+        else email.decision,
         "decision": email.decision,
         "action": "approve" if email.decision == Decision.APPROVED else "reject",
         **email.told_reason(),

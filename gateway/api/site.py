@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import cached_property, wraps
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -21,6 +20,7 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
 from common.disk import is_disk_full_error
+from common.mail_addresses import domain_of
 from common.postgres import ping
 from common.tables import table_pairs
 from gateway import auditing
@@ -28,10 +28,10 @@ from gateway.api import (
     accounts,
     allowlists,
     callers,
-    dialects,
     keys,
     mailboxes,
     messages,
+    other_paths,
     oversight,
     recipients,
     sending,
@@ -39,12 +39,20 @@ from gateway.api import (
 )
 from gateway.api.answers import Health, Json, Problem
 from gateway.api.bodies import INJECTION, StrictParser, sentence_of
-from gateway.api.callers import METADATA
-from gateway.api.dialects import flat_router
-from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
+from gateway.api.other_paths import flat_router
+from gateway.errors import (
+    GatewayError,
+    Invalid,
+    InvalidKey,
+    NotFound,
+    TooLarge,
+    Unavailable,
+)
+from gateway.lookups import mailbox_for
 from gateway.messages import content
 from gateway.middleware import failed, too_large
 from gateway.models import ApiKey
+from gateway.states import Mode
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +225,7 @@ for module in (
     sending,
     messages,
     oversight,
-    dialects,
+    other_paths,
     allowlists,
     accounts,
     mailboxes,
@@ -256,15 +264,34 @@ def signing_key(request: HttpRequest) -> HttpResponse:
     return JsonResponse(content.public_key())
 
 
+@api.get("/.well-known/agent/{address}", tags=["health"])
+def read_identity(request: HttpRequest, address: str) -> JsonResponse:
+    """Tell who operates the agent with this address, and how its mail is reviewed.
+
+    Whoever gets mail from it reads the same in the header X-MultiMail-Identity.
+    """
+    mailbox = mailbox_for(address)
+    if mailbox is None:
+        raise NotFound("No agent here has this address.", code="unknown_mailbox")
+    domain = domain_of(mailbox.address)
+    domains = mailbox.account.domains.filter(domain=domain, status="active")
+    sends = mailbox.oversight_mode != Mode.READ_ONLY
+    return JsonResponse(
+        {
+            "address": mailbox.address,
+            "operator": mailbox.account.name,
+            "operator_verified": domains.exists(),
+            "oversight_mode": mailbox.oversight_mode,
+            "capabilities": ["receive", "send"] if sends else ["receive"],
+        }
+    )
+
+
 def _problem(error: GatewayError) -> JsonResponse:
     response = JsonResponse(error.body(), status=error.status)
     if error.retry_after is not None:
         # A plain number of seconds: the SDK cannot read a date here.
         response["Retry-After"] = str(error.retry_after)
-    if error.status == 401:
-        response["WWW-Authenticate"] = (
-            f'Bearer resource_metadata="{settings.GATEWAY_PUBLIC_URL}{METADATA}"'
-        )
     return response
 
 

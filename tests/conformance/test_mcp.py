@@ -475,9 +475,8 @@ class TestBadInput:
         error = said["error"]
         assert (error if isinstance(error, str) else error["message"]).strip()
         if status == 401:
-            assert (
-                "/.well-known/oauth-protected-resource"
-                in answer.headers["WWW-Authenticate"]
+            assert answer.headers["WWW-Authenticate"].endswith(
+                '/.well-known/oauth-protected-resource/mcp"'
             )
 
     @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
@@ -545,11 +544,18 @@ class TestBadInput:
 
 def test_metadata_says_that_keys_are_used(product):
     base = product.known["GATEWAY_URL"]
-    url = f"{base}/.well-known/oauth-protected-resource"
-    said = requests.get(url, timeout=60).json()
-    assert said["resource"].endswith("/mcp")
-    assert said["bearer_methods_supported"] == ["header"]
-    assert "authorization_servers" not in said
+    refused = requests.get(f"{base}/v1/account", timeout=60)
+    for path in ("", "/mcp"):
+        url = f"{base}/.well-known/oauth-protected-resource{path}"
+        said = requests.get(url, timeout=60).json()
+        # Clients compare it with the address from which they were led here.
+        assert said["resource"] == base + path
+        assert said["bearer_methods_supported"] == ["header"]
+        assert "authorization_servers" not in said
+    assert refused.headers["WWW-Authenticate"] == (
+        f'Bearer resource_metadata="{said["resource"].removesuffix("/mcp")}'
+        '/.well-known/oauth-protected-resource"'
+    )
 
 
 def check_client(ran, version):
