@@ -5,12 +5,14 @@ content, its recipients, and who or what started it.
 from collections.abc import Mapping
 from typing import Any
 
+from audit.actions import TEST
 from audit.models import Entry
 from audit.recording import record
 from common.actors import Actor
 from common.fingerprint import Content
 from mirror.models import Message
 from mirror.models.messages import NAMED, readable_values
+from mirror.states import MessageEvent
 
 # How many names of a trigger are recorded.
 MAX_TRIGGERS = 30
@@ -28,6 +30,14 @@ def record_about(action: str, message: "Message", actor: Actor, **more: Any) -> 
         words=message.ledger_words(),
         **more,
     )
+
+
+def outcome_of(message: "Message", event: str) -> str:
+    """Return the outcome of an entry about this event: of a test message it says that
+    nothing was sent.
+    """
+    is_sent = event in (MessageEvent.SENT, MessageEvent.DELIVERED)
+    return TEST if message.sandbox and is_sent else ""
 
 
 def details_of(message: "Message", *, key: str = "", **more: str) -> dict[str, str]:

@@ -100,7 +100,7 @@ class UsageFilters(BaseModel):
 
     @model_validator(mode="after")
     def _is_a_period(self) -> Self:
-        if None not in (self.begin, self.end) and self.end < self.begin:
+        if self.begin is not None and self.end is not None and self.end < self.begin:
             raise ValueError("to: is before from.")
         return self
 
