@@ -118,6 +118,24 @@ def test_identity_of_an_address_is_told_without_a_key(make_tenant):
         assert ok(refused, 404)["code"] == "unknown_mailbox"
 
 
+@pytest.mark.parametrize("key", ["agent", "sandbox agent"])
+def test_one_key_of_an_account_does_what_the_pages_programs_do(tenant, key):
+    """With one key for everything, as their pages have it, and keys as they are made by
+    gateway_account. The digest lists what waits.
+    """
+    message = {"from": tenant.address, "subject": unique("Page"), **ONE_PATH}
+    sent = ok(tenant.call("POST", "/send_email", key=key, json=message), 202)
+    query = f"mailbox={quote(tenant.address)}"
+    for headers in ({}, JSON):
+        pending = tenant.call("GET", f"/list_pending?{query}", key=key, headers=headers)
+        assert ids_of(ok(pending)["messages"]) == [sent["id"]]
+        inbox = f"/check_inbox?{query}&unread=true&limit=50"
+        assert ok(tenant.call("GET", inbox, key=key, headers=headers))["emails"] == []
+    verdict = {"message_id": sent["id"], "action": "approve"}
+    refused = tenant.call("POST", "/decide_email", key=key, json=verdict)
+    assert ok(refused, 403)["code"] == "missing_scope"
+
+
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 UNKNOWN = (
     "/",

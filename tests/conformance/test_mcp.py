@@ -394,7 +394,7 @@ def test_every_tool_does_what_it_says(product, account):
     assert [row["id"] for row in use("list_webhooks", admin)["webhooks"]] == [hook]
     use("delete_webhook", admin, webhook_id=hook)
     use("update_account", admin, physical_address="1 Main Street")
-    assert use("get_account")["scopes"] == ["read", "send"]
+    assert use("get_account")["scopes"] == ["read", "send", "oversight_read"]
     use("setup_multimail")
     use("get_usage", period="daily")
     assert use("get_audit_log", admin, limit=5)["entries"]
