@@ -91,6 +91,7 @@ class BearerKey(HttpBearer):
                 "This key is paused: it sends nothing until an admin of the account resumes it. What it sent is kept.",
                 code="key_paused",
             )
+        # At most once a minute, so that most reads write nothing.
         a_minute_ago = timezone.now() - timedelta(minutes=1)
         if key.last_used_at is None or key.last_used_at < a_minute_ago:
             ApiKey.objects.used(key)

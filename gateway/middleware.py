@@ -19,8 +19,6 @@ from django.http.response import HttpResponseBase
 from common.identifiers import ulid
 from common.logs import given_id, traced
 
-# Where clients learn how to get a key (RFC 9728), for the API and with /mcp for that.
-METADATA = "/.well-known/oauth-protected-resource"
 # Beginnings of the paths whose answers may be something else than JSON.
 _NOT_JSON = ("/docs", "/static/")
 # Sentence and code of the errors that replace Django's, by status.
@@ -90,10 +88,6 @@ class JsonOnlyMiddleware:
                 "key": getattr(getattr(request, "auth", None), "pk", None),
             }
             log.info("request", extra=facts)
-        if response.status_code == 401:
-            path = "/mcp" if request.path_info.startswith("/mcp") else ""
-            metadata = f"{settings.GATEWAY_PUBLIC_URL}{METADATA}{path}"
-            response["WWW-Authenticate"] = f'Bearer resource_metadata="{metadata}"'
         response["X-Countersign-Gateway"] = "1"
         response["X-Content-Type-Options"] = "nosniff"
         response["X-Request-Id"] = request_id

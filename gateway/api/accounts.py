@@ -23,7 +23,7 @@ from gateway.api.answers import (
     OrNone,
     PageFilters,
     Problem,
-    clamping,
+    clamp,
     not_offered,
     page_of,
 )
@@ -81,7 +81,7 @@ class FeedbackIn(RootModel[Metadata]):
 
 
 _Breakdown = Annotated[Literal["summary", "daily"] | None, OrNone, Lower]
-_Milliseconds = Annotated[Annotated[int, clamping(0, _LATEST)] | None, OrNone]
+_Milliseconds = Annotated[Annotated[int, clamp(0, _LATEST)] | None, OrNone]
 
 
 class UsageFilters(BaseModel):
@@ -165,6 +165,12 @@ class AuditEntry(Answer):
     actor_key_id: str | None
     metadata: Json
     created_at: Iso
+
+
+class AuditFilters(PageFilters):
+    """The parameters of the audit log."""
+
+    limit: Annotated[int, clamp(1, 500, 100)] = 100
 
 
 class AuditLog(Answer):
@@ -336,7 +342,7 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> Json:
 
 
 @router.get("/audit-log", response=AuditLog)
-def list_audit_log(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
+def list_audit_log(request: KeyedRequest, filters: Query[AuditFilters]) -> Json:
     """List what was done with which key, newest first."""
     rows = AuditLogEntry.objects.visible_to(request.auth)
-    return page_of(rows, "entries", AuditEntry.of, filters, default=100, most=500)
+    return page_of(rows, "entries", AuditEntry.of, filters)

@@ -23,7 +23,7 @@ from gateway.api.answers import (
     OrNone,
     PageFilters,
     PendingApproval,
-    clamping,
+    clamp,
     page_of,
 )
 from gateway.api.bodies import (
@@ -102,8 +102,7 @@ class AllowlistIn(Confirmable):
     mode: ListModeWord
     version: Annotated[
         int,
-        clamping(0, 2_000_000_000),
-        BeforeValidator(lambda version: 0 if version is None else version),
+        clamp(0, 2_000_000_000),
     ] = 0
     entries: Annotated[
         list[
@@ -414,8 +413,6 @@ def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
             "created_at": iso(refusal.created_at),
         },
         filters,
-        default=50,
-        most=100,
     )
 
 

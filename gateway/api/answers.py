@@ -9,7 +9,6 @@ class. All are sent without validation (`api/site.py`).
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Annotated, Any
 
 from django.conf import settings
@@ -391,30 +390,21 @@ class FileLink(Answer):
     expires_in: int
 
 
-def clamped(value: object, *, least: int, most: int) -> int:
-    """Return the whole number in `value`, raised to `least` or lowered to `most`. Raises
-    ValueError if it is none.
+def clamp(least: int, most: int, default: int = 0) -> BeforeValidator:
+    """Return the validator of a whole number, which it raises to `least` or lowers to
+    `most`. An empty one is `default`.
     """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not _NUMBER.fullmatch(str(value)):
-        raise ValueError("must be a whole number.")
-    return max(least, min(int(str(value)), most))
 
+    def clamped(value: object) -> int:
+        if value in ("", None):
+            return default
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not _NUMBER.fullmatch(str(value)):
+            raise ValueError("must be a whole number.")
+        return max(least, min(int(str(value)), most))
 
-def clamping(least: int, most: int) -> BeforeValidator:
-    """Return the same as the validator of a field."""
-    return BeforeValidator(partial(clamped, least=least, most=most))
-
-
-def clamp(
-    value: str, *, default: int, most: int, least: int = 1, name: str = "limit"
-) -> int:
-    """Return the same for a parameter, and `default` if it is empty. Raises Invalid."""
-    try:
-        return clamped(value, least=least, most=most) if value else default
-    except ValueError as error:
-        raise Invalid(f"{name}: {error}") from None
+    return BeforeValidator(clamped)
 
 
 def read_cursor(value: str, *, form: re.Pattern[str] = ID) -> str | None:
@@ -439,12 +429,16 @@ def cut(rows: QuerySet[Any], limit: int | None) -> tuple[Sequence[Any], str | No
 
 
 class PageFilters(BaseModel):
-    """The parameters of every list. They are text, because an empty value means that
-    none is given, and a large number is clamped.
-    """
+    """The parameters of every list. An empty one counts as not given."""
 
-    limit: str = ""
+    limit: Annotated[int, clamp(1, 100, 50)] = 50
     cursor: str = ""
+
+
+class LongPageFilters(PageFilters):
+    """The same for lists that some clients read without paging."""
+
+    limit: Annotated[int, clamp(1, 1000, 500)] = 500
 
 
 def page_of(
@@ -453,8 +447,6 @@ def page_of(
     shape: Callable[[Any], Json],
     filters: PageFilters,
     *,
-    default: int,
-    most: int,
     numbered: bool = False,
 ) -> Json:
     """Return one page of `rows`, newest first: under `name` each row in the given
@@ -464,5 +456,5 @@ def page_of(
     """
     if before := read_cursor(filters.cursor, form=_COUNT if numbered else ID):
         rows = rows.filter(pk__lt=before)
-    page, following = cut(rows, clamp(filters.limit, default=default, most=most))
+    page, following = cut(rows, filters.limit)
     return {name: [shape(row) for row in page], "cursor": following}

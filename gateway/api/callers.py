@@ -9,10 +9,11 @@ from ninja import Router
 from gateway.api.answers import Json, review_url
 from gateway.auth import ANY_KEY, BearerKey, KeyedRequest
 from gateway.errors import BadRequest, Forbidden
-from gateway.middleware import METADATA
 from gateway.models import Email, Scope
 from gateway.states import AWAITING_DECISION, Direction, Status
 
+# Where it stands which keys are accepted (RFC 9728).
+METADATA = "/.well-known/oauth-protected-resource"
 router = Router(auth=ANY_KEY)
 
 
@@ -62,14 +63,13 @@ def _state_of(email: Email) -> Json:
 
 
 @router.get(METADATA, auth=None, include_in_schema=False)
-@router.get(METADATA + "/mcp", auth=None, include_in_schema=False)
 def read_metadata(request: HttpRequest) -> Json:
     """Say that keys are used (RFC 9728): the operator hands them out, so no
     authorization server is named.
     """
     return {
-        "resource": settings.GATEWAY_PUBLIC_URL
-        + request.path_info.removeprefix(METADATA),
+        # The API and /mcp: clients accept what their address begins with.
+        "resource": settings.GATEWAY_PUBLIC_URL,
         "resource_name": "Countersign Gateway",
         "bearer_methods_supported": ["header"],
     }

@@ -9,12 +9,13 @@ from django.http import HttpRequest
 
 from common.tables import table_rows
 
-# The path without /v1, or how it begins; the form of the request; the first status of a
-# message that is held, and that of any other. The first row that fits counts.
+# How the path without /v1 begins; the form of the request; the first status of a message
+# that is held, and that of any other. The first row that fits counts.
 _FIRST_STATUS = table_rows("""
 /mailboxes/ | over MCP    | pending_approval | pending_scan
 /mailboxes/ | first tools | pending_approval | pending_scan
 /mailboxes/ |             | pending_scan     | pending_scan
+/send_email |             | queued           | queued
 /send       |             | pending          | queued
 /           |             | queued           | queued
 """)
@@ -44,10 +45,6 @@ def first_status(request: HttpRequest, fields: Set[str], *, is_held: bool) -> st
     held, other = next(
         words
         for known_path, known_form, *words in _FIRST_STATUS
-        if known_form in ("", form)
-        and (
-            path == known_path
-            or (path.startswith(known_path) and known_path[-1] == "/")
-        )
+        if path.startswith(known_path) and known_form in ("", form)
     )
     return held if is_held else other

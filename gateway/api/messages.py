@@ -99,11 +99,8 @@ class ListFilters(PageFilters):
     date_before: _MaybeMoment = None
     has_attachments: _MaybeFlag = None
     since_id: ShortText = ""
-    offset: str = ""
-
-    def page_size(self) -> int:
-        """Return how many rows a page has."""
-        return clamp(self.limit, default=20, most=100)
+    limit: Annotated[int, clamp(1, 100, 20)] = 20
+    offset: Annotated[int, clamp(0, MAX_OFFSET)] = 0
 
     def apply(self, emails: EmailQuerySet) -> EmailQuerySet:
         """Return `emails` narrowed and ordered. `cursor` wins over `offset`; with
@@ -118,9 +115,9 @@ class ListFilters(PageFilters):
             return emails.since(cursor or since)
         if cursor:
             return emails.filter(id__lt=cursor).order_by("-id")
-        start = clamp(self.offset, default=0, least=0, most=MAX_OFFSET, name="offset")
         ordered = emails.order_by("-id")
-        return ordered[start : start + self.page_size() + 1] if start else ordered
+        start = self.offset
+        return ordered[start : start + self.limit + 1] if start else ordered
 
     @field_validator("status")
     @classmethod
@@ -172,10 +169,7 @@ class ZapierFilters(InboxFilters):
     """The parameters of Zapier's inbox, which lists read mail too."""
 
     unread: _MaybeFlag = False
-
-    def page_size(self) -> int:
-        """Return how many rows a page has."""
-        return clamp(self.limit, default=25, most=100)
+    limit: Annotated[int, clamp(1, 100, 25)] = 25
 
 
 class SpamFilters(ListFilters):
@@ -263,7 +257,7 @@ def _page(request: KeyedRequest, filters: ListFilters, **only: Any) -> Json:
         # in later comes once.
         emails = emails.readable_by(key)
     rows = filters.apply(emails).with_mailbox().without_bodies()
-    page, cursor = cut(rows, filters.page_size())
+    page, cursor = cut(rows, filters.limit)
     return {
         "emails": [list_row(key, email, flat=is_flat(request)) for email in page],
         "cursor": cursor,

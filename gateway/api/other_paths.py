@@ -111,25 +111,18 @@ def decide_email(request: KeyedRequest, email: str, body: Verdict) -> Json:
 
 
 @router.post("/emails/{email}/report-spam", auth=SEND, response=Changed)
+@router.post(
+    "/emails/{email}/not-spam",
+    auth=SEND,
+    response=Changed,
+    operation_id="zapier_not_spam",
+)
 def report_spam(request: KeyedRequest, email: str) -> Json:
-    """Put a received message away as spam."""
-    return _label(request, email, labels.SPAM)
-
-
-@router.post("/emails/{email}/not-spam", auth=SEND, response=Changed)
-def not_spam(request: KeyedRequest, email: str) -> Json:
-    """Bring a message back that was put away as spam."""
-    return _label(request, email, labels.NOT_SPAM)
-
-
-def _label(request: KeyedRequest, email: str, user_label: str) -> Json:
+    """Put a received message away as spam, or bring it back."""
+    is_spam = request.path_info.endswith("/report-spam")
+    user_label = labels.SPAM if is_spam else labels.NOT_SPAM
     labelled = labels.label(request.auth, email_named(request.auth, email), user_label)
-    return {
-        "id": labelled.pk,
-        "email_id": labelled.pk,
-        "status": labelled.status,
-        "user_label": labelled.user_label,
-    }
+    return labelled.ids() | {"status": labelled.status, "user_label": user_label}
 
 
 # What to use instead, by path.

@@ -208,13 +208,8 @@ class PendingFilters(PageFilters):
         ),
     ] = ""
 
-    def page_size(self) -> int | None:
-        """Return how many rows a page has; None: all rows."""
-        return (
-            clamp(self.limit, default=100, most=500)
-            if self.limit or self.cursor
-            else None
-        )
+    # 0: all rows, or 100 of a page that a cursor asks for.
+    limit: Annotated[int, clamp(1, 500)] = 0
 
 
 router = Router(tags=["oversight"])
@@ -297,7 +292,7 @@ def _list_pending(
             emails = emails.filter(mailbox=mailbox_named(key, filters.mailbox))
         if cursor := read_cursor(filters.cursor):
             emails = emails.filter(id__gt=cursor)
-        page, following = cut(emails, filters.page_size())
+        page, following = cut(emails, filters.limit or (100 if cursor else None))
     rows = [shape(email) for email in page]
     names = (
         ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")

@@ -44,7 +44,7 @@ from gateway.lookups import (
 )
 from gateway.messages import submission
 from gateway.messages.submission import new_email, reply_fields
-from gateway.models import Email, Mailbox
+from gateway.models import Mailbox
 from gateway.states import Direction, Status
 from parsing.client import from_source
 
@@ -349,12 +349,7 @@ def reply(
     mailboxes hold the reply for review.
     """
     box = mailbox_named(request.auth, mailbox)
-    return _answer(request, box, email_named(request.auth, email, box), body)
-
-
-def _answer(
-    request: KeyedRequest, box: Mailbox, parent: Email, body: ReplyIn
-) -> JsonResponse:
+    parent = email_named(request.auth, email, box)
     check_may_read(request.auth, parent)
     return accept(request, box, body, reply_fields(parent))
 
@@ -384,7 +379,9 @@ def reply_to(
         parent = emails.received().first() or first_or_404(
             emails, "thread", "unknown_thread"
         )
-    return _answer(request, mailbox_named(key, parent.mailbox_id), parent, body)
+    check_may_read(key, parent)
+    box = mailbox_named(key, parent.mailbox_id)
+    return accept(request, box, body, reply_fields(parent))
 
 
 @router.patch("/mailboxes/{mailbox}/emails/{email}/schedule", response=Message)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cached_property, wraps
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -39,6 +40,7 @@ from gateway.api import (
 )
 from gateway.api.answers import Health, Json, Problem
 from gateway.api.bodies import INJECTION, StrictParser, sentence_of
+from gateway.api.callers import METADATA
 from gateway.api.other_paths import flat_router
 from gateway.errors import (
     GatewayError,
@@ -265,7 +267,7 @@ def signing_key(request: HttpRequest) -> HttpResponse:
 
 
 @api.get("/.well-known/agent/{address}", tags=["health"])
-def read_identity(request: HttpRequest, address: str) -> JsonResponse:
+def read_identity(request: HttpRequest, address: str) -> Json:
     """Tell who operates the agent with this address, and how its mail is reviewed.
 
     Whoever gets mail from it reads the same in the header X-MultiMail-Identity.
@@ -273,18 +275,15 @@ def read_identity(request: HttpRequest, address: str) -> JsonResponse:
     mailbox = mailbox_for(address)
     if mailbox is None:
         raise NotFound("No agent here has this address.", code="unknown_mailbox")
-    domain = domain_of(mailbox.address)
-    domains = mailbox.account.domains.filter(domain=domain, status="active")
-    sends = mailbox.oversight_mode != Mode.READ_ONLY
-    return JsonResponse(
-        {
-            "address": mailbox.address,
-            "operator": mailbox.account.name,
-            "operator_verified": domains.exists(),
-            "oversight_mode": mailbox.oversight_mode,
-            "capabilities": ["receive", "send"] if sends else ["receive"],
-        }
-    )
+    proved = mailbox.account.domains.filter(status="active")
+    can_send = mailbox.oversight_mode != Mode.READ_ONLY
+    return {
+        "address": mailbox.address,
+        "operator": mailbox.account.name,
+        "operator_verified": proved.filter(domain=domain_of(mailbox.address)).exists(),
+        "oversight_mode": mailbox.oversight_mode,
+        "capabilities": ["receive"] + ["send"] * can_send,
+    }
 
 
 def _problem(error: GatewayError) -> JsonResponse:
@@ -292,6 +291,10 @@ def _problem(error: GatewayError) -> JsonResponse:
     if error.retry_after is not None:
         # A plain number of seconds: the SDK cannot read a date here.
         response["Retry-After"] = str(error.retry_after)
+    if error.status == 401:
+        response["WWW-Authenticate"] = (
+            f'Bearer resource_metadata="{settings.GATEWAY_PUBLIC_URL}{METADATA}"'
+        )
     return response
 
 

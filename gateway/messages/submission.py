@@ -92,24 +92,21 @@ def accept_email(
     admission = admit(key, email, asked=asked)
     email.oversight_mode = admission.mode
     email.gated = admission.gated
-    record = IdempotencyRecord(
-        **slot, email_id=email.pk, digest=digest, expires_at=Now() + window
-    )
     with transaction.atomic():
         # The record is stored before the email, to which its foreign key is deferred:
         # of two requests with the same key, the later one has then stored nothing.
-        record = IdempotencyRecord.objects.remember(record)
-        if record.email_id != email.pk:
+        earlier = IdempotencyRecord.objects.remember(slot, email.pk, digest, window)
+        if earlier:
             if idempotency_key:
                 return SubmissionResult(
-                    record.email, repeated=True, mismatch=record.digest != digest
+                    earlier.email, repeated=True, mismatch=earlier.digest != digest
                 )
             raise Conflict(
                 "The same message was sent less than a minute ago, so it is not sent again. To repeat it on purpose, "
                 "wait a minute or use a different idempotency_key.",
                 code="duplicate_content",
-                email_id=record.email_id,
-                status=record.email.status,
+                email_id=earlier.email_id,
+                status=earlier.email.status,
             )
         # Checked after the key, so that a repeated key is answered although the quota
         # is used up.

@@ -11,7 +11,7 @@ from email.message import EmailMessage, Message
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import IntegrityError, models, transaction
+from django.db import connection, models
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
@@ -333,29 +333,31 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         )
 
 
+# One statement, and no savepoint for each message. The ORM overwrites every row with the
+# same key, or none.
+_REMEMBER = """
+INSERT INTO gateway_idempotencyrecord AS known
+    (mailbox_id, sandbox, operation, key, email_id, digest, expires_at)
+VALUES (%s, %s, %s, %s, %s, %s, statement_timestamp() + %s)
+ON CONFLICT (mailbox_id, sandbox, operation, key) DO UPDATE
+SET email_id = excluded.email_id, digest = excluded.digest, expires_at = excluded.expires_at
+WHERE known.expires_at <= statement_timestamp()
+"""
+
+
 class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
-    def remember(self, record: IdempotencyRecord) -> IdempotencyRecord:
-        """Store the record and return it, or return the live record of an earlier
-        request.
+    def remember(
+        self, slot: dict[str, Any], email_id: str, digest: str, window: timedelta
+    ) -> IdempotencyRecord | None:
+        """Store a record of this slot, unless there is a live one of an earlier request;
+        then return that.
 
         A second request with the same key waits here until the first has ended, and
         then sees its record.
         """
-        try:
-            with transaction.atomic():
-                record.save(force_insert=True)
-            return record
-        except IntegrityError:
-            same = self.filter(
-                mailbox=record.mailbox_id,
-                sandbox=record.sandbox,
-                operation=record.operation,
-                key=record.key,
-            )
-        same.expired().update(
-            email=record.email_id, digest=record.digest, expires_at=record.expires_at
-        )
-        return same.get()
+        with connection.cursor() as cursor:
+            cursor.execute(_REMEMBER, [*slot.values(), email_id, digest, window])
+            return None if cursor.rowcount else self.get(**slot)
 
     def live(self) -> Self:
         """Records that still count."""

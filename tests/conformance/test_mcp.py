@@ -476,7 +476,7 @@ class TestBadInput:
         assert (error if isinstance(error, str) else error["message"]).strip()
         if status == 401:
             assert answer.headers["WWW-Authenticate"].endswith(
-                '/.well-known/oauth-protected-resource/mcp"'
+                '/.well-known/oauth-protected-resource"'
             )
 
     @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
@@ -544,18 +544,15 @@ class TestBadInput:
 
 def test_metadata_says_that_keys_are_used(product):
     base = product.known["GATEWAY_URL"]
+    url = f"{base}/.well-known/oauth-protected-resource"
     refused = requests.get(f"{base}/v1/account", timeout=60)
-    for path in ("", "/mcp"):
-        url = f"{base}/.well-known/oauth-protected-resource{path}"
-        said = requests.get(url, timeout=60).json()
-        # Clients compare it with the address from which they were led here.
-        assert said["resource"] == base + path
-        assert said["bearer_methods_supported"] == ["header"]
-        assert "authorization_servers" not in said
-    assert refused.headers["WWW-Authenticate"] == (
-        f'Bearer resource_metadata="{said["resource"].removesuffix("/mcp")}'
-        '/.well-known/oauth-protected-resource"'
-    )
+    challenge = refused.headers["WWW-Authenticate"]
+    assert challenge == f'Bearer resource_metadata="{url}"'
+    said = requests.get(url, timeout=60).json()
+    # Clients check that the address of /mcp begins with it.
+    assert said["resource"] == base
+    assert said["bearer_methods_supported"] == ["header"]
+    assert "authorization_servers" not in said
 
 
 def check_client(ran, version):

@@ -85,6 +85,7 @@ def test_receiver_takes_what_the_gateway_signed(product, receiver):
 @pytest.mark.slow
 def test_outcome_comes_back_to_the_channel_where_the_message_began(product, tmp_path):
     """Step 4 of MultiMail's page on Discord bots, which sends the channel's id."""
+    recipes.needs_node()
     port = str(product.stack.hook_port)
     names = ("email.decided", "message.delivered")
     with (
@@ -99,10 +100,11 @@ def test_outcome_comes_back_to_the_channel_where_the_message_began(product, tmp_
             SIGNING_SECRET=hook["signing_secret"],
             PORT=port,
         )
-        command = recipes.recipe("discord_outcome.py")
+        command = ["node", str(recipes.RECIPES / "discord_outcome.mjs")]
         with recipes.running(command, env=env, log=tmp_path / "out"):
             url = f"http://127.0.0.1:{port}/"
-            listens = lambda: requests.get(url, timeout=60).status_code == 501  # noqa: E731
+            # It believes nothing that is not signed.
+            listens = lambda: requests.post(url, timeout=60).status_code == 401  # noqa: E731
             product.wait_for(listens, 60, "the program to listen")
             subject = f"Outcome {time.time_ns()}"
             for channel in ("outreach", "3001"):
