@@ -216,6 +216,16 @@ router = Router(tags=["oversight"])
 _MAY_UPGRADE = BearerKey(Scope.SEND, Scope.ADMIN)
 
 
+def _with_body_once(email: Email) -> Json:
+    # The MCP server takes bodies out of the rows, but it is not public which names it
+    # knows.
+    result = pending_row(email)
+    del result["markdown"], result["html_body"]
+    if email.html:
+        result["body_markdown"] += f"\n\nHTML part:\n\n{email.html}"
+    return result
+
+
 @router.get("/oversight/pending", auth=SEES_HELD, response=PendingMessages)
 def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> Json:
     """List held messages, oldest first, with all that a decision needs; with `email_id`
@@ -224,21 +234,36 @@ def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> Json:
     If the request has a JSON content type, as the MCP server's has, each row has its
     body only once, as `body_markdown`, and the rows are only under `pending`.
     """
-    if is_flat(request) or not is_by_mcp_server(request):
-        shape = partial(pending_row, flat=is_flat(request))
-        return _list_pending(request, filters, shape)
-    filters.only = "pending"
-
-    def with_body_once(email: Email) -> Json:
-        # The MCP server takes bodies out of the rows, but it is not public which names
-        # it knows.
-        result = pending_row(email)
-        del result["markdown"], result["html_body"]
-        if email.html:
-            result["body_markdown"] += f"\n\nHTML part:\n\n{email.html}"
-        return result
-
-    return _list_pending(request, filters, with_body_once)
+    shape: Callable[[Email], Json] = partial(pending_row, flat=is_flat(request))
+    if is_by_mcp_server(request) and not is_flat(request):
+        filters.only = "pending"
+        shape = _with_body_once
+    key = request.auth
+    page: Sequence[Email] = []
+    outcome: Json = {}
+    following = None
+    if filters.email_id:
+        found = email_named(key, filters.email_id)
+        if found.status in AWAITING_DECISION:
+            check_may_read(key, found)
+            page = [found]
+        else:
+            # Decided, closed or not yet held: nothing to decide, but its outcome is
+            # shown.
+            outcome = found.outcome() | delivery_of(found)
+    else:
+        emails = Email.objects.visible_to(key).readable_by(key).awaiting_decision()
+        if filters.mailbox:
+            emails = emails.filter(mailbox=mailbox_named(key, filters.mailbox))
+        if cursor := read_cursor(filters.cursor):
+            emails = emails.filter(id__gt=cursor)
+        page, following = cut(emails, filters.limit or (100 if cursor else None))
+    rows = [shape(email) for email in page]
+    names = (
+        ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
+    )
+    counted = {"count": len(rows), "cursor": following}
+    return dict.fromkeys(names, rows) | counted | outcome
 
 
 @router.post("/oversight/decide", auth=OVERSIGHT, response=Decided)
@@ -268,37 +293,6 @@ def stop(request: KeyedRequest, body: StopIn) -> StopIn:
     """
     mailboxes.stop_mailboxes(request.auth, body.mailboxes)
     return body
-
-
-def _list_pending(
-    request: KeyedRequest, filters: PendingFilters, shape: Callable[[Email], Json]
-) -> Json:
-    key = request.auth
-    page: Sequence[Email] = []
-    following = None
-    outcome: Json = {}
-    if filters.email_id:
-        found = email_named(key, filters.email_id)
-        if found.status in AWAITING_DECISION:
-            check_may_read(key, found)
-            page = [found]
-        else:
-            # Decided, closed or not yet held: nothing to decide, but its outcome is
-            # shown.
-            outcome = found.outcome() | delivery_of(found)
-    else:
-        emails = Email.objects.visible_to(key).readable_by(key).awaiting_decision()
-        if filters.mailbox:
-            emails = emails.filter(mailbox=mailbox_named(key, filters.mailbox))
-        if cursor := read_cursor(filters.cursor):
-            emails = emails.filter(id__gt=cursor)
-        page, following = cut(emails, filters.limit or (100 if cursor else None))
-    rows = [shape(email) for email in page]
-    names = (
-        ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
-    )
-    lists = dict.fromkeys(names, rows)
-    return {**lists, "count": len(rows), "cursor": following, **outcome}
 
 
 def decide(request: KeyedRequest, email_id: str, body: Verdict) -> Json:

@@ -275,12 +275,13 @@ def read_identity(request: HttpRequest, address: str) -> Json:
     mailbox = mailbox_for(address)
     if mailbox is None:
         raise NotFound("No agent here has this address.", code="unknown_mailbox")
-    proved = mailbox.account.domains.filter(status="active")
+    domain = domain_of(mailbox.address)
+    proved = mailbox.account.domains.filter(status="active", domain=domain)
     can_send = mailbox.oversight_mode != Mode.READ_ONLY
     return {
         "address": mailbox.address,
         "operator": mailbox.account.name,
-        "operator_verified": proved.filter(domain=domain_of(mailbox.address)).exists(),
+        "operator_verified": proved.exists(),
         "oversight_mode": mailbox.oversight_mode,
         "capabilities": ["receive"] + ["send"] * can_send,
     }

@@ -94,10 +94,6 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             return self.select_related("account").get(sha256=sha256)
         return None
 
-    def used(self, key: ApiKey) -> None:
-        """Store that the key is used now."""
-        self.filter(pk=key.pk).update(last_used_at=Now())
-
     def manageable_by(self, key: ApiKey) -> Self:
         """The keys that `key` may manage: no key with more mailboxes than its own, and
         by a sandbox key only sandbox keys.

@@ -346,17 +346,15 @@ WHERE known.expires_at <= statement_timestamp()
 
 
 class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
-    def remember(
-        self, slot: dict[str, Any], email_id: str, digest: str, window: timedelta
-    ) -> IdempotencyRecord | None:
+    def remember(self, slot: dict[str, Any], *values: Any) -> IdempotencyRecord | None:
         """Store a record of this slot, unless there is a live one of an earlier request;
-        then return that.
+        then return that. `values` are the email's id, the digest, and how long it lasts.
 
         A second request with the same key waits here until the first has ended, and
         then sees its record.
         """
         with connection.cursor() as cursor:
-            cursor.execute(_REMEMBER, [*slot.values(), email_id, digest, window])
+            cursor.execute(_REMEMBER, [*slot.values(), *values])
             return None if cursor.rowcount else self.get(**slot)
 
     def live(self) -> Self:
