@@ -11,7 +11,7 @@ from email.message import EmailMessage, Message
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import connection, models
+from django.db import models
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
@@ -333,30 +333,7 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         )
 
 
-# One statement, and no savepoint for each message. The ORM overwrites every row with the
-# same key, or none.
-_REMEMBER = """
-INSERT INTO gateway_idempotencyrecord AS known
-    (mailbox_id, sandbox, operation, key, email_id, digest, expires_at)
-VALUES (%s, %s, %s, %s, %s, %s, statement_timestamp() + %s)
-ON CONFLICT (mailbox_id, sandbox, operation, key) DO UPDATE
-SET email_id = excluded.email_id, digest = excluded.digest, expires_at = excluded.expires_at
-WHERE known.expires_at <= statement_timestamp()
-"""
-
-
 class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
-    def remember(self, slot: dict[str, Any], *values: Any) -> IdempotencyRecord | None:
-        """Store a record of this slot, unless there is a live one of an earlier request;
-        then return that. `values` are the email's id, the digest, and how long it lasts.
-
-        A second request with the same key waits here until the first has ended, and
-        then sees its record.
-        """
-        with connection.cursor() as cursor:
-            cursor.execute(_REMEMBER, [*slot.values(), *values])
-            return None if cursor.rowcount else self.get(**slot)
-
     def live(self) -> Self:
         """Records that still count."""
         return self.filter(expires_at__gt=Now())
