@@ -4,6 +4,10 @@ actor's name on pages: "Ben Okafor" + "gave a verdict". `record` refuses other a
 
 from common.tables import table_pairs
 
+# The outcome of entries which say that a test message would have been sent, and what
+# pages, cards and answers say of it.
+TEST = "test"
+TESTED = "Test: recorded, not sent"
 ACTIONS = table_pairs(
     """
 # what MultiMail reported

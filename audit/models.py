@@ -16,7 +16,7 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce, Lower, Now
 
-from audit.actions import ACTIONS, TECHNICAL
+from audit.actions import ACTIONS, TECHNICAL, TEST, TESTED
 from audit.fields import TransactionIdField
 from audit.verifier.countersign_verify import fingerprint_of
 from audit.visibility import visible
@@ -208,6 +208,8 @@ class Entry(models.Model):
     @property
     def sentence(self) -> str:
         """What happened, in words that follow the actor's name."""
+        if self.outcome == TEST:
+            return f"reported “{TESTED}”"
         return ACTIONS.get(self.action, self.action)
 
     @property

@@ -17,7 +17,7 @@ from benchmarks.statements import NAME, as_script, pgbench, statements
 RUNS = sized(5, smoke=1)
 SECONDS = sized(4, smoke=1)
 WARM_UP = sized(1.5, smoke=0.5)
-GOAL = 0.25
+GOAL = 0.15
 # Processor time of an HTML send, in sends of text.
 HTML_GOAL = 1.6
 HTML = "<p>It takes <b>three to five</b> working days.</p>" * 40

@@ -17,7 +17,7 @@ from upstream.signatures import HEADER, sign
 RUNS = sized(5, smoke=2)
 SECONDS = sized(4, smoke=1)
 WARM_UP = sized(1.5, smoke=0.5)
-GOAL = 0.25
+GOAL = 0.2
 # What these may cost, as a share of a new webhook.
 MOST_OF_A_DUPLICATE = 0.7
 MOST_OF_A_FORGED = 0.35

@@ -77,6 +77,9 @@ def judge(mailbox: Mailbox, recipients: list[str]) -> Ruling:
     A restriction in force refuses every recipient whom no live entry names, so an empty
     or expired list refuses everybody.
     """
+    # Known where the mailbox was read for this request.
+    if not getattr(mailbox, "has_lists", True):
+        return Ruling()
     patterns = {recipient: patterns_for(recipient) for recipient in recipients}
     all_patterns = {
         pattern for of_recipient in patterns.values() for pattern in of_recipient

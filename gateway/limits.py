@@ -61,10 +61,8 @@ def check_rate(key: ApiKey, *, now: datetime) -> None:
     limit = settings.GATEWAY_RATE_LIMIT
     minute, second = divmod(int(now.timestamp()), 60)
     keys = [f"gateway:rate:{key.pk}:{minute}", _calls_key(key, now.date())]
-    args = [limit, int(_KEPT.total_seconds())]
-    calls = _ask_redis(
-        lambda: int(quick_redis().register_script(_HIT)(keys=keys, args=args)), 0
-    )
+    kept = int(_KEPT.total_seconds())
+    calls = _ask_redis(lambda: quick_redis().eval(_HIT, 2, *keys, limit, kept), 0)
     if not limit or calls <= limit:
         return
     raise TooManyRequests(

@@ -9,12 +9,20 @@ agent.
 from typing import TypeVar
 
 from django.core import signing
-from django.db.models import Model, QuerySet
+from django.db.models import Exists, Model, OuterRef, QuerySet
 
 from common.ascii import lowered, trimmed
 from common.mail_addresses import clean_address, without_tag
 from gateway.errors import Forbidden, Invalid, NotFound
-from gateway.models import ApiKey, Attachment, Email, EmailQuerySet, Mailbox, Scope
+from gateway.models import (
+    Allowlist,
+    ApiKey,
+    Attachment,
+    Email,
+    EmailQuerySet,
+    Mailbox,
+    Scope,
+)
 from gateway.states import WITHHELD, Change, Direction, Status
 
 Row = TypeVar("Row", bound=Model)
@@ -38,8 +46,11 @@ def mailbox_named(key: ApiKey, name: str) -> Mailbox:
     NotFound.
     """
     named = {"address": lowered(trimmed(name))} if "@" in name else {"pk": name}
+    # Most mailboxes have no list in force, and a send then asks for none.
+    lists = Allowlist.objects.filter(mailbox=OuterRef("pk")).exclude(mode="off")
+    mailboxes = Mailbox.objects.visible_to(key).annotate(has_lists=Exists(lists))
     try:
-        mailbox = Mailbox.objects.visible_to(key).get(**named)
+        mailbox = mailboxes.get(**named)
     except Mailbox.DoesNotExist:
         raise NotFound(
             "There is no such mailbox in this account, or this key may not use it. GET /v1/mailboxes lists them.",

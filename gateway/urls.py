@@ -5,13 +5,13 @@ from functools import partial
 from django.urls import path
 from ninja.openapi.views import openapi_json
 
-from gateway.api import dialects
+from gateway.api import other_paths
 from gateway.api.site import api
 from gateway.middleware import failed
 
 urlpatterns = [
     path("v1/openapi.json", partial(openapi_json, api=api)),
-    *dialects.urlpatterns,
+    *other_paths.urlpatterns,
     path("", api.urls),
 ]
 

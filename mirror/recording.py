@@ -5,6 +5,7 @@ content, its recipients, and who or what started it.
 from collections.abc import Mapping
 from typing import Any
 
+from audit.actions import TEST
 from audit.models import Entry
 from audit.recording import record
 from common.actors import Actor
@@ -28,6 +29,13 @@ def record_about(action: str, message: "Message", actor: Actor, **more: Any) -> 
         words=message.ledger_words(),
         **more,
     )
+
+
+def outcome_of(message: "Message", event: str) -> str:
+    """Return the outcome of an entry about this event: of a test message it says that
+    nothing was sent.
+    """
+    return TEST if message.sandbox and event in ("sent", "delivered") else ""
 
 
 def details_of(message: "Message", *, key: str = "", **more: str) -> dict[str, str]:

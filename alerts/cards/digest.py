@@ -63,10 +63,10 @@ def digest_rows(digest: Digest, destination: Destination) -> list[Row]:
     others = (
         all_messages.exclude(pk__in=[one.pk for one in messages])
         .order_by()
-        .values_list("state")
+        .values_list("state", "sandbox")
     )
-    for state, number in others.annotate(Count("pk")):
-        status = status_of(Message(state=state), None)
+    for state, sandbox, number in others.annotate(Count("pk")):
+        status = status_of(Message(state=state, sandbox=sandbox), None)
         rows.append(Row(status.word, status.tone, number=number, is_listed=False))
     return rows
 

@@ -28,6 +28,7 @@ from approvals.decisions.ruling import demands_for
 from approvals.decisions.status import Status, shown_status, status_of
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Claim, Decision
+from audit.actions import TEST, TESTED
 from audit.models import Entry
 from audit.trail import last_of
 from common.actors import worker
@@ -162,6 +163,7 @@ def card_status(message: Message) -> Status:
         return status
     is_sent = (
         message.state in _SENT
+        and not message.sandbox
         and message.direction != "inbound"
         and not message.decisions.all()
     )
@@ -340,6 +342,10 @@ def answer_card(
         )
         decision = applied.select_related("given_by").order_by("-pk").first()
     word, tone, meaning = _ACTIONS[entry.action]
+    if entry.outcome == TEST:
+        word, tone, meaning = TESTED, "plain", "Nobody receives it."
+    elif message.sandbox and tone == "green":
+        meaning = f"{TESTED}."
     if decision and decision.outcome == Outcome.SEND_BACK:
         word = "Changes requested"
         meaning = "Nothing was sent. Change it and send it again."

@@ -21,6 +21,7 @@ from approvals.decisions.settle import (
 )
 from approvals.desk_messages import latest_decision, our_decisions
 from approvals.models import Decision
+from audit.actions import TESTED
 from common.tables import table_rows
 from common.time_zones import local_time, zone_word
 from mirror.models import Message
@@ -62,6 +63,8 @@ gone | Decided elsewhere | violet | No longer held; how it was decided is not kn
 """
     )
 }
+# Of a test message that is let go.
+_TESTED = Status(TESTED, "plain", "Nobody receives it")
 # Word and tone of a message whose newest decision is in one of these states.
 _DECISIONS: dict[str, tuple[str, str]] = {
     DecisionState.RECORDED: ("Sending", "blue"),
@@ -78,6 +81,8 @@ _REJECTING = {"reject": "Rejecting", "send_back": "Requesting changes"}
 def status_of(message: Message, decision: Decision | None) -> Status:
     """Return the status of a message, given its newest decision of this desk."""
     by_state = _STATES[message.state]
+    if message.sandbox and by_state.tone == "green" and not message.is_inbound:
+        by_state = _TESTED
     if report := reported_in_words(message):
         by_state = replace(by_state, detail=f"{report}; being checked with MultiMail")
     if decision is None:

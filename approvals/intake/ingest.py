@@ -28,7 +28,7 @@ from mirror import store
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.recipients import addresses_of
-from mirror.recording import details_of
+from mirror.recording import details_of, outcome_of
 from mirror.states import (
     MessageEvent,
     MessageState,
@@ -382,6 +382,7 @@ def _record_event(
         actor,
         fingerprint=message.fingerprint,
         details=details,
+        outcome=outcome_of(message, kind),
     )
 
 

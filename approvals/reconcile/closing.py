@@ -18,7 +18,7 @@ from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
 from mirror import store
 from mirror.models import Connection, Message, WebhookEvent
-from mirror.recording import details_of, record_about
+from mirror.recording import details_of, outcome_of, record_about
 from mirror.states import (
     DecisionEvent,
     DecisionState,
@@ -174,6 +174,7 @@ def _record(message: Message, event: str) -> None:
         message,
         actor=ACTOR,
         details=details_of(message, found=found, reason=message.upstream_reason),
+        outcome=outcome_of(message, event),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from audit.actions import TEST, TESTED
 from audit.models import Entry, Seal, SealedEntry
 from audit.trail.sentences import duration
 from common.tables import table_pairs, table_rows
@@ -145,6 +146,8 @@ class Chapter:
             for one in () if run.is_folded else run.entries:
                 action = one.line.action
                 word = _WORD_OF.get(action, "other entries")
+                if one.line.outcome == TEST:
+                    word = TESTED.lower()
                 if action == "verdict.given":
                     outcome = one.line.outcome or one.line.details.get("outcome", "")
                     word = _VERDICTS.get(outcome, word)

@@ -158,7 +158,9 @@ def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
     if not is_admin(request.actor, connection):
         return refused(request, _LIST, connection)
     typed = request.POST if request.method == "POST" else None
-    form = NewKeyForm(typed, choices=_mailboxes(connection))
+    # What an agent needs. It is not public whether MultiMail grants the last one.
+    scopes = ["read", "send", "oversight_read"] if connection.is_our_gateway else []
+    form = NewKeyForm(typed, initial={"scopes": scopes}, choices=_mailboxes(connection))
     failed = None
     if request.method == "POST":
         try:

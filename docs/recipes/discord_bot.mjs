@@ -65,7 +65,8 @@ function told(answer) {
 const origin = (user, { channel, guild }) => ({
   discord_user: user.tag,
   discord_user_id: user.id,
-  discord_channel: channel?.name,
+  discord_channel: channel?.id,
+  discord_channel_name: channel?.name,
   discord_guild: guild?.name,
 });
 

@@ -83,7 +83,8 @@ def origin(
     return {
         "discord_user": str(user),
         "discord_user_id": str(user.id),
-        "discord_channel": str(channel),
+        "discord_channel": str(channel.id),
+        "discord_channel_name": str(channel),
         "discord_guild": str(guild),
     }
 

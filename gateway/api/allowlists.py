@@ -23,6 +23,7 @@ from gateway.api.answers import (
     OrNone,
     PageFilters,
     PendingApproval,
+    clamp,
     page_of,
 )
 from gateway.api.bodies import (
@@ -101,8 +102,7 @@ class AllowlistIn(Confirmable):
     mode: ListModeWord
     version: Annotated[
         int,
-        BeforeValidator(lambda version: 0 if version is None else version),
-        Field(ge=0, le=2_000_000_000),
+        clamp(0, 2_000_000_000),
     ] = 0
     entries: Annotated[
         list[
@@ -413,8 +413,6 @@ def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
             "created_at": iso(refusal.created_at),
         },
         filters,
-        default=50,
-        most=100,
     )
 
 

@@ -28,7 +28,7 @@ from gateway.timestamps import iso
 ID = re.compile(rf"[0-7][{CROCKFORD}]{{25}}")
 # The id of a row with a number.
 _COUNT = re.compile(r"[0-9]{1,18}")
-_NUMBER = re.compile(r"-?[0-9]{1,40}")
+_NUMBER = re.compile(r"-?[0-9]{1,4000}")
 
 # A JSON object, in a request or an answer.
 Json = dict[str, Any]
@@ -390,17 +390,21 @@ class FileLink(Answer):
     expires_in: int
 
 
-def clamp(
-    value: str, *, default: int, most: int, least: int = 1, name: str = "limit"
-) -> int:
-    """Return the number in `value`, raised to `least` or lowered to `most`; `default`
-    if it is empty. Raises Invalid if it is no whole number.
+def clamp(least: int, most: int, default: int = 0) -> BeforeValidator:
+    """Return the validator of a whole number, which it raises to `least` or lowers to
+    `most`. An empty one is `default`.
     """
-    if not value:
-        return default
-    if not _NUMBER.fullmatch(value):
-        raise Invalid(f"{name}: must be a whole number.")
-    return max(least, min(int(value), most))
+
+    def clamped(value: object) -> int:
+        if value in ("", None):
+            return default
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not _NUMBER.fullmatch(str(value)):
+            raise ValueError("must be a whole number.")
+        return max(least, min(int(str(value)), most))
+
+    return BeforeValidator(clamped)
 
 
 def read_cursor(value: str, *, form: re.Pattern[str] = ID) -> str | None:
@@ -425,12 +429,16 @@ def cut(rows: QuerySet[Any], limit: int | None) -> tuple[Sequence[Any], str | No
 
 
 class PageFilters(BaseModel):
-    """The parameters of every list. They are text, because an empty value means that
-    none is given, and a large number is clamped.
-    """
+    """The parameters of every list. An empty one counts as not given."""
 
-    limit: str = ""
+    limit: Annotated[int, clamp(1, 100, 50)] = 50
     cursor: str = ""
+
+
+class LongPageFilters(PageFilters):
+    """The same for lists that some clients read without paging."""
+
+    limit: Annotated[int, clamp(1, 1000, 500)] = 500
 
 
 def page_of(
@@ -439,8 +447,6 @@ def page_of(
     shape: Callable[[Any], Json],
     filters: PageFilters,
     *,
-    default: int,
-    most: int,
     numbered: bool = False,
 ) -> Json:
     """Return one page of `rows`, newest first: under `name` each row in the given
@@ -450,5 +456,5 @@ def page_of(
     """
     if before := read_cursor(filters.cursor, form=_COUNT if numbered else ID):
         rows = rows.filter(pk__lt=before)
-    page, following = cut(rows, clamp(filters.limit, default=default, most=most))
+    page, following = cut(rows, filters.limit)
     return {name: [shape(row) for row in page], "cursor": following}

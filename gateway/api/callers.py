@@ -68,7 +68,8 @@ def read_metadata(request: HttpRequest) -> Json:
     authorization server is named.
     """
     return {
-        "resource": f"{settings.GATEWAY_PUBLIC_URL}/mcp",
+        # The API and /mcp: clients accept what their address begins with.
+        "resource": settings.GATEWAY_PUBLIC_URL,
         "resource_name": "Countersign Gateway",
         "bearer_methods_supported": ["header"],
     }

@@ -1,155 +1,50 @@
-"""Other paths to the same calls: the flat dialect (one path for each verb, with and
-without /v1), and the paths of Zapier's app, with reports of spam.
-
-Routes of MultiMail that the gateway does not have answer 501 and say what to use
-instead.
+"""What differs between the dialects of MultiMail's clients: the first status of a message,
+and whether recipients are a list or one text. The path of a request and its form tell
+its dialect.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Set
 
-from django.http import JsonResponse
-from django.urls import path
-from ninja import Router
+from django.http import HttpRequest
 
-from common.tables import table_pairs
-from gateway.api import mailboxes, messages, oversight, sending
-from gateway.api.answers import (
-    BY_OPERATOR,
-    Changed,
-    Decided,
-    Json,
-    Message,
-    Messages,
-    PendingMessages,
-    TagWords,
-    Thread,
-    not_offered,
-)
-from gateway.api.oversight import Verdict
-from gateway.api.sending import SENT, ReplyFromIn
-from gateway.auth import ADMIN, OVERSIGHT, READ, SEES_HELD, SEND, KeyedRequest
-from gateway.lookups import email_named
-from gateway.messages import labels
+from common.tables import table_rows
 
-# Method, path, check of the key, documented answers, handler.
-_Calls = tuple[tuple[str, str, Any, Any, Callable[..., Json | JsonResponse]], ...]
-_FLAT: _Calls = (
-    ("POST", "/send_email", SEND, SENT, sending.send_flat),
-    ("POST", "/reply_email", SEND, SENT, sending.reply_flat),
-    ("GET", "/check_inbox", READ, Messages, messages.check_inbox),
-    ("GET", "/inbox", READ, Messages, messages.check_inbox),
-    ("GET", "/read_email", READ, Message, messages.read_flat),
-    ("GET", "/get_thread", READ, Thread, messages.read_thread_flat),
-    ("POST", "/tag_email", SEND, TagWords, messages.tag_flat),
-    ("POST", "/cancel_message", SEND, Changed, messages.cancel_flat),
-    ("GET", "/list_pending", SEES_HELD, PendingMessages, oversight.list_pending_flat),
-    ("POST", "/decide_email", OVERSIGHT, Decided, oversight.decide_flat),
-    ("POST", "/create_mailbox", ADMIN, mailboxes.MADE, mailboxes.create_mailbox),
-)
-_ZAPIER: _Calls = (
-    ("GET", "/emails", READ, Messages, messages.list_spam),
-    ("POST", "/emails/send", SEND, SENT, sending.send_flat),
-    ("GET", "/emails/inbox", READ, Messages, messages.check_zapier_inbox),
-    ("GET", "/emails/pending", SEES_HELD, PendingMessages, oversight.list_pending_flat),
-    ("POST", "/emails/{email}/tag", SEND, TagWords, messages.tag_by_id),
-)
-
-
-def _router(tag: str, calls: _Calls, *, listed: bool = True) -> Router:
-    router = Router(tags=[tag])
-    for method, route, auth, response, handler in calls:
-        router.api_operation(
-            [method],
-            route,
-            auth=auth,
-            response=response,
-            # A second path of check_inbox, which the document leaves out.
-            include_in_schema=listed and route != "/inbox",
-        )(handler)
-    return router
-
-
-def flat_router(*, listed: bool) -> Router:
-    """Return the flat routes; `listed` says whether the OpenAPI document names them."""
-    return _router("flat", _FLAT, listed=listed)
-
-
-router = _router("zapier", _ZAPIER)
-
-
-@router.get("/emails/thread/{thread}", auth=READ, response=Thread)
-def read_thread(request: KeyedRequest, thread: str) -> Json:
-    """List a thread, oldest first."""
-    return messages.read_thread_flat(request, thread_id=thread)
-
-
-@router.get("/emails/{email}", auth=READ, response=Message)
-def read_email(request: KeyedRequest, email: str) -> Json:
-    """Read one message whole. An unread one is read from then on."""
-    return messages.read_flat(request, id=email)
-
-
-@router.post("/emails/{email}/reply", auth=SEND, response=SENT)
-def reply(request: KeyedRequest, email: str, body: ReplyFromIn) -> JsonResponse:
-    """Reply to a message. The status is `queued` for every accepted message."""
-    return sending.reply_to(request, email, body)
-
-
-@router.post("/emails/{email}/decide", auth=OVERSIGHT, response=Decided)
-@router.patch(
-    "/emails/{email}/decide",
-    auth=OVERSIGHT,
-    response=Decided,
-    operation_id="zapier_decide_by_patch",
-)
-def decide_email(request: KeyedRequest, email: str, body: Verdict) -> Json:
-    """Approve or reject a held message."""
-    return oversight.decide(request, email, body, flat=True)
-
-
-@router.post("/emails/{email}/report-spam", auth=SEND, response=Changed)
-def report_spam(request: KeyedRequest, email: str) -> Json:
-    """Put a received message away as spam."""
-    return _label(request, email, labels.SPAM)
-
-
-@router.post("/emails/{email}/not-spam", auth=SEND, response=Changed)
-def not_spam(request: KeyedRequest, email: str) -> Json:
-    """Bring a message back that was put away as spam."""
-    return _label(request, email, labels.NOT_SPAM)
-
-
-def _label(request: KeyedRequest, email: str, user_label: str) -> Json:
-    labelled = labels.label(request.auth, email_named(request.auth, email), user_label)
-    return {
-        "id": labelled.pk,
-        "email_id": labelled.pk,
-        "status": labelled.status,
-        "user_label": labelled.user_label,
-    }
-
-
-# What to use instead, by path.
-_NOT_OFFERED = table_pairs(f"""
-v1/billing/<path:rest> | It is self-hosted, so there is no billing.
-v1/export | Use the account's lists instead.
-v1/account/challenge | {BY_OPERATOR}
-v1/account/resend-confirmation | {BY_OPERATOR}
-v1/confirm | {BY_OPERATOR}
-v1/slug-check/<str:slug> | {BY_OPERATOR}
-agent/auth | {BY_OPERATOR}
-agent/auth/<path:rest> | {BY_OPERATOR}
-# search_identity of the MCP server 0.1.
-.well-known/agent/<path:address> | The header X-MultiMail-Identity of a message says who sends it.
-v1/account/did-challenge | It binds no DID: `ucan` of a message is sent as X-Agent-Identity and not checked.
-v1/operator/<path:rest> | It has no operator sessions: an act that needs an operator is repeated with an approval_code,
-    which ./run manage gateway_codes shows to its operator.
-v1/support | Ask its operator; POST /v1/feedback leaves a report for them.
-v1/approve/<str:token> | Decide with POST /v1/oversight/decide.
+# How the path without /v1 begins; the form of the request; the first status of a message
+# that is held, and that of any other. The first row that fits counts.
+_FIRST_STATUS = table_rows("""
+/mailboxes/ | over MCP    | pending_approval | pending_scan
+/mailboxes/ | first tools | pending_approval | pending_scan
+/mailboxes/ |             | pending_scan     | pending_scan
+/send_email |             | queued           | queued
+/send       |             | pending          | queued
+/           |             | queued           | queued
 """)
-urlpatterns = [
-    path(route, partial(not_offered, instead=instead))
-    for route, instead in _NOT_OFFERED.items()
-]
+# The fields that MultiMail's MCP server knew at first, as its page on Glama shows them.
+_FIRST_FIELDS = {"to", "cc", "subject", "markdown"}
+
+
+def is_flat(request: HttpRequest) -> bool:
+    """Whether the request is in the flat dialect or Zapier's, where recipients are one
+    text.
+    """
+    return not request.path_info.startswith(("/v1/mailboxes/", "/v1/oversight/"))
+
+
+def first_status(request: HttpRequest, fields: Set[str], *, is_held: bool) -> str:
+    """Return the status by which the client knows that its message was accepted;
+    `fields` are those that it sent.
+    """
+    path = request.path_info.removeprefix("/v1")
+    form = ""
+    if "Mcp-Protocol-Version" in request.headers:
+        form = "over MCP"
+    # MultiMail's MCP server runs in Node, which sends this header. Nothing else tells a
+    # later version that sends no later field.
+    elif "Sec-Fetch-Mode" in request.headers and fields <= _FIRST_FIELDS:
+        form = "first tools"
+    held, other = next(
+        words
+        for known_path, known_form, *words in _FIRST_STATUS
+        if path.startswith(known_path) and known_form in ("", form)
+    )
+    return held if is_held else other

@@ -41,7 +41,9 @@ KeyName = Annotated[Line, Len(1, 100)]
 class KeyIn(Confirmable):
     """A key to make. Without `mailboxes` it can use all of them."""
 
-    model_config = example({"name": "Support bot", "scopes": ["read", "send"]})
+    model_config = example(
+        {"name": "Support bot", "scopes": ["read", "send", "oversight_read"]}
+    )
 
     name: KeyName
     scopes: Scopes | None = None

@@ -1,7 +1,7 @@
 """Routes that list and read messages, threads, tags and files, and cancel a message.
 
 Functions without a route, such as those with `flat` in their names, answer the same
-calls in other dialects of MultiMail's clients: `dialects.py` has their paths.
+calls in other dialects of MultiMail's clients: `other_paths.py` has their paths.
 """
 
 from datetime import datetime
@@ -35,6 +35,7 @@ from gateway.api.answers import (
     read_cursor,
 )
 from gateway.api.bodies import Body, MailboxName, MustNameEmail, ShortText, example
+from gateway.api.dialects import is_flat
 from gateway.api.sending import CancelIn
 from gateway.auth import READ, SEES_HELD, SEND, KeyedRequest
 from gateway.errors import Invalid, NotFound
@@ -98,11 +99,8 @@ class ListFilters(PageFilters):
     date_before: _MaybeMoment = None
     has_attachments: _MaybeFlag = None
     since_id: ShortText = ""
-    offset: str = ""
-
-    def page_size(self) -> int:
-        """Return how many rows a page has."""
-        return clamp(self.limit, default=20, most=100)
+    limit: Annotated[int, clamp(1, 100, 20)] = 20
+    offset: Annotated[int, clamp(0, MAX_OFFSET)] = 0
 
     def apply(self, emails: EmailQuerySet) -> EmailQuerySet:
         """Return `emails` narrowed and ordered. `cursor` wins over `offset`; with
@@ -117,9 +115,9 @@ class ListFilters(PageFilters):
             return emails.since(cursor or since)
         if cursor:
             return emails.filter(id__lt=cursor).order_by("-id")
-        start = clamp(self.offset, default=0, least=0, most=MAX_OFFSET, name="offset")
         ordered = emails.order_by("-id")
-        return ordered[start : start + self.page_size() + 1] if start else ordered
+        start = self.offset
+        return ordered[start : start + self.limit + 1] if start else ordered
 
     @field_validator("status")
     @classmethod
@@ -171,10 +169,7 @@ class ZapierFilters(InboxFilters):
     """The parameters of Zapier's inbox, which lists read mail too."""
 
     unread: _MaybeFlag = False
-
-    def page_size(self) -> int:
-        """Return how many rows a page has."""
-        return clamp(self.limit, default=25, most=100)
+    limit: Annotated[int, clamp(1, 100, 25)] = 25
 
 
 class SpamFilters(ListFilters):
@@ -195,8 +190,7 @@ def list_emails(
     """List the messages of a mailbox, newest first; with `since_id` only newer ones,
     oldest first.
     """
-    box = mailbox_named(request.auth, mailbox)
-    return _page(request.auth, filters, flat=False, mailbox=box)
+    return _page(request, filters, mailbox=mailbox_named(request.auth, mailbox))
 
 
 @router.get(_EMAIL, response=Message)
@@ -217,9 +211,7 @@ def cancel(request: KeyedRequest, mailbox: str, email: str) -> Json:
 def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> Json:
     """List received mail: unread mail, if nothing else is asked for."""
     box = mailbox_named_or_only(request.auth, filters.mailbox, field="mailbox")
-    return _page(
-        request.auth, filters, flat=True, mailbox=box, direction=Direction.INBOUND
-    )
+    return _page(request, filters, mailbox=box, direction=Direction.INBOUND)
 
 
 def check_zapier_inbox(request: KeyedRequest, filters: Query[ZapierFilters]) -> Json:
@@ -231,7 +223,7 @@ def list_spam(request: KeyedRequest, filters: Query[SpamFilters]) -> Json:
     """List received mail of all mailboxes that was put away as spam; with `status`,
     mail of that status instead.
     """
-    return _page(request.auth, filters, flat=True, direction=Direction.INBOUND)
+    return _page(request, filters, direction=Direction.INBOUND)
 
 
 def read_flat(
@@ -257,16 +249,17 @@ def _cancel(key: ApiKey, email: Email) -> Json:
     return cancelled.ids() | {"status": cancelled.status}
 
 
-def _page(key: ApiKey, filters: ListFilters, *, flat: bool, **only: Any) -> Json:
+def _page(request: KeyedRequest, filters: ListFilters, **only: Any) -> Json:
+    key = request.auth
     emails = Email.objects.visible_to(key).filter(**only)
     if filters.subject_contains or filters.since_id:
         # A key must not learn withheld text by searching for it, and mail that is let
         # in later comes once.
         emails = emails.readable_by(key)
     rows = filters.apply(emails).with_mailbox().without_bodies()
-    page, cursor = cut(rows, filters.page_size())
+    page, cursor = cut(rows, filters.limit)
     return {
-        "emails": [list_row(key, email, flat=flat) for email in page],
+        "emails": [list_row(key, email, flat=is_flat(request)) for email in page],
         "cursor": cursor,
     }
 
@@ -278,13 +271,8 @@ def read_thread(
     """List a thread, oldest first; with `bodies` only the newest messages, with their
     text. Nothing is marked read.
     """
-    return _thread(
-        request.auth,
-        thread,
-        mailbox_named(request.auth, mailbox),
-        flat=False,
-        bodies=bodies,
-    )
+    box = mailbox_named(request.auth, mailbox)
+    return _thread(request, thread, box, bodies=bodies)
 
 
 def read_thread_flat(
@@ -294,17 +282,17 @@ def read_thread_flat(
     if not thread_id:
         raise Invalid("thread_id: give the id of the thread.")
     box = mailbox_named(request.auth, mailbox) if mailbox else None
-    return _thread(request.auth, thread_id, box, flat=True)
+    return _thread(request, thread_id, box)
 
 
 def _thread(
-    key: ApiKey,
+    request: KeyedRequest,
     thread_id: str,
     mailbox: Mailbox | None,
     *,
-    flat: bool,
     bodies: bool = False,
 ) -> Json:
+    key = request.auth
     thread = thread_named(key, thread_id, mailbox)
     most = MAX_MESSAGES_WITH_BODIES if bodies else MAX_MESSAGES
     # Texts may be long, and are loaded only for an answer that has them.
@@ -337,7 +325,7 @@ def _thread(
         "emails": [],
     }
     for email in emails:
-        row = list_row(key, email, flat=flat)
+        row = list_row(key, email, flat=is_flat(request))
         if bodies and lookups.may_read(key, email):
             row |= {"markdown": email.markdown, "html_body": email.html}
         result["emails"].append(row)

@@ -41,6 +41,7 @@ from gateway.api.bodies import (
     ShortLine,
     example,
 )
+from gateway.api.dialects import is_flat
 from gateway.api.mailboxes import MailboxAnswer
 from gateway.auth import ADMIN, OVERSIGHT, SEES_HELD, BearerKey, KeyedRequest
 from gateway.errors import Invalid
@@ -207,17 +208,22 @@ class PendingFilters(PageFilters):
         ),
     ] = ""
 
-    def page_size(self) -> int | None:
-        """Return how many rows a page has; None: all rows."""
-        return (
-            clamp(self.limit, default=100, most=500)
-            if self.limit or self.cursor
-            else None
-        )
+    # 0: all rows, or 100 of a page that a cursor asks for.
+    limit: Annotated[int, clamp(1, 500)] = 0
 
 
 router = Router(tags=["oversight"])
 _MAY_UPGRADE = BearerKey(Scope.SEND, Scope.ADMIN)
+
+
+def _with_body_once(email: Email) -> Json:
+    # The MCP server takes bodies out of the rows, but it is not public which names it
+    # knows.
+    result = pending_row(email)
+    del result["markdown"], result["html_body"]
+    if email.html:
+        result["body_markdown"] += f"\n\nHTML part:\n\n{email.html}"
+    return result
 
 
 @router.get("/oversight/pending", auth=SEES_HELD, response=PendingMessages)
@@ -228,25 +234,36 @@ def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> Json:
     If the request has a JSON content type, as the MCP server's has, each row has its
     body only once, as `body_markdown`, and the rows are only under `pending`.
     """
-    if not is_by_mcp_server(request):
-        return _list_pending(request, filters, pending_row)
-    filters.only = "pending"
-
-    def with_body_once(email: Email) -> Json:
-        # The MCP server takes bodies out of the rows, but it is not public which names
-        # it knows.
-        result = pending_row(email)
-        del result["markdown"], result["html_body"]
-        if email.html:
-            result["body_markdown"] += f"\n\nHTML part:\n\n{email.html}"
-        return result
-
-    return _list_pending(request, filters, with_body_once)
-
-
-def list_pending_flat(request: KeyedRequest, filters: Query[PendingFilters]) -> Json:
-    """List held messages, oldest first; `to` is text."""
-    return _list_pending(request, filters, partial(pending_row, flat=True))
+    shape: Callable[[Email], Json] = partial(pending_row, flat=is_flat(request))
+    if is_by_mcp_server(request) and not is_flat(request):
+        filters.only = "pending"
+        shape = _with_body_once
+    key = request.auth
+    page: Sequence[Email] = []
+    outcome: Json = {}
+    following = None
+    if filters.email_id:
+        found = email_named(key, filters.email_id)
+        if found.status in AWAITING_DECISION:
+            check_may_read(key, found)
+            page = [found]
+        else:
+            # Decided, closed or not yet held: nothing to decide, but its outcome is
+            # shown.
+            outcome = found.outcome() | delivery_of(found)
+    else:
+        emails = Email.objects.visible_to(key).readable_by(key).awaiting_decision()
+        if filters.mailbox:
+            emails = emails.filter(mailbox=mailbox_named(key, filters.mailbox))
+        if cursor := read_cursor(filters.cursor):
+            emails = emails.filter(id__gt=cursor)
+        page, following = cut(emails, filters.limit or (100 if cursor else None))
+    rows = [shape(email) for email in page]
+    names = (
+        ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
+    )
+    counted = {"count": len(rows), "cursor": following}
+    return dict.fromkeys(names, rows) | counted | outcome
 
 
 @router.post("/oversight/decide", auth=OVERSIGHT, response=Decided)
@@ -257,7 +274,7 @@ def decide_email(request: KeyedRequest, body: DecideIn) -> Json:
     A mailbox or account can require `expected_fingerprint`; a field that is not known
     is refused, not ignored.
     """
-    return decide(request, body.names_email(), body, flat=False)
+    return decide(request, body.names_email(), body)
 
 
 @router.post("/oversight/expiry", auth=OVERSIGHT, response=Changed)
@@ -278,43 +295,7 @@ def stop(request: KeyedRequest, body: StopIn) -> StopIn:
     return body
 
 
-def decide_flat(request: KeyedRequest, body: DecideIn) -> Json:
-    """Approve or reject a held message."""
-    return decide(request, body.names_email(), body, flat=True)
-
-
-def _list_pending(
-    request: KeyedRequest, filters: PendingFilters, shape: Callable[[Email], Json]
-) -> Json:
-    key = request.auth
-    page: Sequence[Email] = []
-    following = None
-    outcome: Json = {}
-    if filters.email_id:
-        found = email_named(key, filters.email_id)
-        if found.status in AWAITING_DECISION:
-            check_may_read(key, found)
-            page = [found]
-        else:
-            # Decided, closed or not yet held: nothing to decide, but its outcome is
-            # shown.
-            outcome = found.outcome() | delivery_of(found)
-    else:
-        emails = Email.objects.visible_to(key).readable_by(key).awaiting_decision()
-        if filters.mailbox:
-            emails = emails.filter(mailbox=mailbox_named(key, filters.mailbox))
-        if cursor := read_cursor(filters.cursor):
-            emails = emails.filter(id__gt=cursor)
-        page, following = cut(emails, filters.page_size())
-    rows = [shape(email) for email in page]
-    names = (
-        ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
-    )
-    lists = dict.fromkeys(names, rows)
-    return {**lists, "count": len(rows), "cursor": following, **outcome}
-
-
-def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -> Json:
+def decide(request: KeyedRequest, email_id: str, body: Verdict) -> Json:
     """Approve or reject the held message of this id."""
     # Refused, not ignored: the client may mean another message or another decision.
     if body.names_email() not in ("", email_id):
@@ -345,7 +326,9 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -
     )
     result = {
         **email.ids(),
-        "status": email.decision if flat or not leaves_now else "approved_and_sent",
+        "status": "approved_and_sent"
+        if leaves_now and not is_flat(request)
+        else email.decision,
         "decision": email.decision,
         "action": "approve" if email.decision == Decision.APPROVED else "reject",
         **email.told_reason(),

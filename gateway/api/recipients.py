@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from common.mail_addresses import comparable_text
 from gateway import contacts, suppression
-from gateway.api.answers import Answer, Changed, Iso, Json, PageFilters, page_of
+from gateway.api.answers import Answer, Changed, Iso, Json, LongPageFilters, page_of
 from gateway.api.bodies import (
     Address,
     Body,
@@ -111,7 +111,7 @@ class Suppressions(Answer):
 router = Router(tags=["recipients"])
 
 
-class ContactFilters(PageFilters):
+class ContactFilters(LongPageFilters):
     """The parameters of the list of contacts. Clients that do not page send no limit,
     so a page without one is large.
     """
@@ -132,7 +132,7 @@ def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> Json
     # Contacts store addresses in the form that comparable_text returns.
     if text := comparable_text((filters.q or filters.query).strip()):
         rows = rows.matching(text)
-    return page_of(rows, "contacts", ContactAnswer.of, filters, default=500, most=1000)
+    return page_of(rows, "contacts", ContactAnswer.of, filters)
 
 
 @router.post(
@@ -171,14 +171,12 @@ def delete_contact(request: KeyedRequest, contact_id: str) -> Json:
 @router.get(
     "/suppression", auth=BearerKey(Scope.READ, Scope.SEND), response=Suppressions
 )
-def list_suppressions(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
+def list_suppressions(request: KeyedRequest, filters: Query[LongPageFilters]) -> Json:
     """List suppressed addresses, newest first. Mail to one is refused until it is taken
     off the list.
     """
     rows = Suppression.objects.applying_to(request.auth)
-    return page_of(
-        rows, "suppressions", SuppressionAnswer.of, filters, default=500, most=1000
-    )
+    return page_of(rows, "suppressions", SuppressionAnswer.of, filters)
 
 
 @router.delete("/suppression/{path:address}", auth=ADMIN, response=Changed)

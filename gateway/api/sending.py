@@ -30,6 +30,7 @@ from gateway.api.bodies import (
     TimingWord,
     example,
 )
+from gateway.api.dialects import first_status, is_flat
 from gateway.attachments import check_number, read_files
 from gateway.auth import SEND, KeyedRequest
 from gateway.errors import Invalid
@@ -43,7 +44,7 @@ from gateway.lookups import (
 )
 from gateway.messages import submission
 from gateway.messages.submission import new_email, reply_fields
-from gateway.models import Email, Mailbox
+from gateway.models import Mailbox
 from gateway.states import Direction, Status
 from parsing.client import from_source
 
@@ -92,6 +93,7 @@ class Composed(Body):
     markdown: Text | None = None
     body: Text | None = None
     text: Text | None = None
+    text_body: Text | None = None
     html: Text | None = None
     attachments: Annotated[list[FileIn], BeforeValidator(check_number)] | None = None
     metadata: Metadata | None = None
@@ -114,7 +116,7 @@ class Composed(Body):
 
     def written(self) -> str:
         """Return the text of the body, under whichever name it was given."""
-        for text in (self.markdown, self.body, self.text):
+        for text in (self.markdown, self.body, self.text, self.text_body):
             if text is not None:
                 return text
         return ""
@@ -225,7 +227,7 @@ class EditIn(Body):
 
 
 def accept(
-    request: KeyedRequest, mailbox: Mailbox, body: Composed, fields: Json, *, flat: bool
+    request: KeyedRequest, mailbox: Mailbox, body: Composed, fields: Json
 ) -> JsonResponse:
     """Store a message and build the answer. Raises Invalid or
     TooLarge.
@@ -269,14 +271,15 @@ def accept(
     )
     email = accepted.email
     # The first status, whatever came of it at once.
-    status: str = Status.PENDING_SCAN
-    if accepted.repeated:
+    is_held = email.gated and not accepted.repeated
+    status = first_status(request, body.model_fields_set, is_held=is_held)
+    if accepted.repeated and not is_flat(request):
         status = "already_sent" if email.status == Status.SENT else email.status
     result: Json = {
         **email.ids(),
         "thread_id": email.thread_id,
         "mailbox_id": email.mailbox_id,
-        "status": "queued" if flat else status,
+        "status": status,
         "oversight_status": "pending_approval" if email.gated else "not_required",
         "oversight_mode": email.oversight_mode,
         "message": _HELD if email.gated else _LEAVING,
@@ -313,24 +316,18 @@ SENT = {202: Sent, 200: Sent}
 @router.post("/mailboxes/{mailbox}/send", response=SENT)
 def send(request: KeyedRequest, mailbox: str, body: SendIn) -> JsonResponse:
     """Send a message from a mailbox. Gated mailboxes hold it for review."""
-    return _new(request, mailbox_named(request.auth, mailbox), body, flat=False)
+    return _new(request, mailbox_named(request.auth, mailbox), body)
 
 
 def send_flat(request: KeyedRequest, body: SendIn) -> JsonResponse:
     """Send a message; `from` names the mailbox. The status is `queued` for every
     accepted message.
     """
-    return _new(
-        request,
-        mailbox_named_or_only(request.auth, body.names_mailbox()),
-        body,
-        flat=True,
-    )
+    mailbox = mailbox_named_or_only(request.auth, body.names_mailbox())
+    return _new(request, mailbox, body)
 
 
-def _new(
-    request: KeyedRequest, mailbox: Mailbox, body: SendIn, *, flat: bool
-) -> JsonResponse:
+def _new(request: KeyedRequest, mailbox: Mailbox, body: SendIn) -> JsonResponse:
     fields: Json = {"to": body.to, "subject": body.subject}
     if body.replaces:
         replaced = email_named(request.auth, body.replaces, mailbox)
@@ -341,7 +338,7 @@ def _new(
             "in_reply_to": replaced.in_reply_to,
             "references": replaced.references,
         }
-    return accept(request, mailbox, body, fields, flat=flat)
+    return accept(request, mailbox, body, fields)
 
 
 @router.post("/mailboxes/{mailbox}/reply/{email}", response=SENT)
@@ -352,16 +349,9 @@ def reply(
     mailboxes hold the reply for review.
     """
     box = mailbox_named(request.auth, mailbox)
-    return _answer(
-        request, box, email_named(request.auth, email, box), body, flat=False
-    )
-
-
-def _answer(
-    request: KeyedRequest, box: Mailbox, parent: Email, body: ReplyIn, *, flat: bool
-) -> JsonResponse:
+    parent = email_named(request.auth, email, box)
     check_may_read(request.auth, parent)
-    return accept(request, box, body, reply_fields(parent), flat=flat)
+    return accept(request, box, body, reply_fields(parent))
 
 
 def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> JsonResponse:
@@ -389,9 +379,9 @@ def reply_to(
         parent = emails.received().first() or first_or_404(
             emails, "thread", "unknown_thread"
         )
-    return _answer(
-        request, mailbox_named(key, parent.mailbox_id), parent, body, flat=True
-    )
+    check_may_read(key, parent)
+    box = mailbox_named(key, parent.mailbox_id)
+    return accept(request, box, body, reply_fields(parent))
 
 
 @router.patch("/mailboxes/{mailbox}/emails/{email}/schedule", response=Message)

@@ -21,6 +21,7 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
 from common.disk import is_disk_full_error
+from common.mail_addresses import domain_of
 from common.postgres import ping
 from common.tables import table_pairs
 from gateway import auditing
@@ -28,10 +29,10 @@ from gateway.api import (
     accounts,
     allowlists,
     callers,
-    dialects,
     keys,
     mailboxes,
     messages,
+    other_paths,
     oversight,
     recipients,
     sending,
@@ -40,11 +41,20 @@ from gateway.api import (
 from gateway.api.answers import Health, Json, Problem
 from gateway.api.bodies import INJECTION, StrictParser, sentence_of
 from gateway.api.callers import METADATA
-from gateway.api.dialects import flat_router
-from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
+from gateway.api.other_paths import flat_router
+from gateway.errors import (
+    GatewayError,
+    Invalid,
+    InvalidKey,
+    NotFound,
+    TooLarge,
+    Unavailable,
+)
+from gateway.lookups import mailbox_for
 from gateway.messages import content
 from gateway.middleware import failed, too_large
 from gateway.models import ApiKey
+from gateway.states import Mode
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +227,7 @@ for module in (
     sending,
     messages,
     oversight,
-    dialects,
+    other_paths,
     allowlists,
     accounts,
     mailboxes,
@@ -254,6 +264,27 @@ def health(request: HttpRequest) -> HttpResponse:
 def signing_key(request: HttpRequest) -> HttpResponse:
     """Return the public key of the header X-MultiMail-Identity, as a JSON Web Key."""
     return JsonResponse(content.public_key())
+
+
+@api.get("/.well-known/agent/{address}", tags=["health"])
+def read_identity(request: HttpRequest, address: str) -> Json:
+    """Tell who operates the agent with this address, and how its mail is reviewed.
+
+    Whoever gets mail from it reads the same in the header X-MultiMail-Identity.
+    """
+    mailbox = mailbox_for(address)
+    if mailbox is None:
+        raise NotFound("No agent here has this address.", code="unknown_mailbox")
+    domain = domain_of(mailbox.address)
+    proved = mailbox.account.domains.filter(status="active", domain=domain)
+    can_send = mailbox.oversight_mode != Mode.READ_ONLY
+    return {
+        "address": mailbox.address,
+        "operator": mailbox.account.name,
+        "operator_verified": proved.exists(),
+        "oversight_mode": mailbox.oversight_mode,
+        "capabilities": ["receive"] + ["send"] * can_send,
+    }
 
 
 def _problem(error: GatewayError) -> JsonResponse:

@@ -18,6 +18,7 @@ from gateway.api.answers import (
     OrNone,
     PageFilters,
     PendingApproval,
+    clamp,
     page_of,
 )
 from gateway.api.bodies import Body, Confirmable, Line, MailboxName, example
@@ -59,6 +60,10 @@ class WebhookIn(Confirmable):
     include_sandbox: bool = True
 
 
+# In seconds.
+_DAY = 24 * 3600
+
+
 class RotateIn(Body):
     """How many seconds the old secret goes on signing beside the new one (0 ends it at
     once), and the new one, if the caller chooses it.
@@ -66,7 +71,7 @@ class RotateIn(Body):
 
     model_config = example({"overlap_s": 3600})
 
-    overlap_s: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 24 * 3600
+    overlap_s: Annotated[int, clamp(0, 7 * _DAY, _DAY)] = _DAY
     secret: _Secret | None = None
 
 
@@ -260,9 +265,7 @@ def list_deliveries(request: KeyedRequest, filters: Query[DeliveryFilters]) -> J
         rows = rows.filter(webhook_id=filters.webhook_id)
     if filters.email_id:
         rows = rows.filter(email_id=filters.email_id)
-    return page_of(
-        rows, "deliveries", delivery_json, filters, default=50, most=100, numbered=True
-    )
+    return page_of(rows, "deliveries", delivery_json, filters, numbered=True)
 
 
 @router.post("/webhook-deliveries/{delivery_id}/replay", response=DeliveryAnswer)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -81,38 +81,18 @@ def accept_email(
         "operation": operation,
         "key": idempotency_key or digest,
     }
+    same = IdempotencyRecord.objects.filter(**slot)
     # A repeated key is answered first, whatever the lists, the mode or the quota are
     # now.
-    if idempotency_key and (
-        earlier := IdempotencyRecord.objects.live().filter(**slot).first()
-    ):
-        return SubmissionResult(
-            earlier.email, repeated=True, mismatch=earlier.digest != digest
-        )
+    if idempotency_key and (earlier := same.live().first()):
+        return _repeated(earlier, digest)
     admission = admit(key, email, asked=asked)
     email.oversight_mode = admission.mode
     email.gated = admission.gated
-    record = IdempotencyRecord(
-        **slot, email_id=email.pk, digest=digest, expires_at=Now() + window
-    )
-    with transaction.atomic():
-        # The record is stored before the email, to which its foreign key is deferred:
-        # of two requests with the same key, the later one has then stored nothing.
-        record = IdempotencyRecord.objects.remember(record)
-        if record.email_id != email.pk:
-            if idempotency_key:
-                return SubmissionResult(
-                    record.email, repeated=True, mismatch=record.digest != digest
-                )
-            raise Conflict(
-                "The same message was sent less than a minute ago, so it is not sent again. To repeat it on purpose, "
-                "wait a minute or use a different idempotency_key.",
-                code="duplicate_content",
-                email_id=record.email_id,
-                status=record.email.status,
-            )
-        # Checked after the key, so that a repeated key is answered although the quota
-        # is used up.
+
+    def store() -> None:
+        # Checked after the idempotency key, so that a repeated key is answered although
+        # the quota is used up.
         limits.check_quota(key.account, sandbox=key.sandbox, now=email.created_at)
         # There is no scanner yet: this is where its verdict will be asked for.
         change = _next_change(email)
@@ -126,7 +106,35 @@ def accept_email(
         note_admission(admission, email, key)
         Attachment.objects.attach(email, files)
         _announce(email)
+
+    record = {"email_id": email.pk, "digest": digest, "expires_at": Now() + window}
+    try:
+        with transaction.atomic():
+            # Stored before the email, to which its foreign key is deferred. A second
+            # request with the same key waits here until the first has ended, and then
+            # has stored nothing.
+            same.create(**slot, **record)
+            store()
+    except IntegrityError:
+        with transaction.atomic():
+            if not same.expired().update(**record):
+                return _repeated(same.get(), digest)
+            store()
     return SubmissionResult(email, unlisted=admission.unlisted)
+
+
+def _repeated(earlier: IdempotencyRecord, digest: str) -> SubmissionResult:
+    if earlier.operation != IdempotencyRecord.Operation.CONTENT:
+        return SubmissionResult(
+            earlier.email, repeated=True, mismatch=earlier.digest != digest
+        )
+    raise Conflict(
+        "The same message was sent less than a minute ago, so it is not sent again. To repeat it on purpose, "
+        "wait a minute or use a different idempotency_key.",
+        code="duplicate_content",
+        email_id=earlier.email_id,
+        status=earlier.email.status,
+    )
 
 
 def simplify(email: Email) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any, Self, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
@@ -94,13 +93,6 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         with suppress(ApiKey.DoesNotExist):
             return self.select_related("account").get(sha256=sha256)
         return None
-
-    def used(self, key: ApiKey) -> None:
-        """Store that the key is used now; at most once a minute, so that most reads
-        write nothing.
-        """
-        is_old = Q(last_used_at=None) | Q(last_used_at__lt=Now() - timedelta(minutes=1))
-        self.filter(is_old, pk=key.pk).update(last_used_at=Now())
 
     def manageable_by(self, key: ApiKey) -> Self:
         """The keys that `key` may manage: no key with more mailboxes than its own, and

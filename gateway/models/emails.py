@@ -11,7 +11,7 @@ from email.message import EmailMessage, Message
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import IntegrityError, models, transaction
+from django.db import models
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
@@ -334,29 +334,6 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
 
 
 class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
-    def remember(self, record: IdempotencyRecord) -> IdempotencyRecord:
-        """Store the record and return it, or return the live record of an earlier
-        request.
-
-        A second request with the same key waits here until the first has ended, and
-        then sees its record.
-        """
-        try:
-            with transaction.atomic():
-                record.save(force_insert=True)
-            return record
-        except IntegrityError:
-            same = self.filter(
-                mailbox=record.mailbox_id,
-                sandbox=record.sandbox,
-                operation=record.operation,
-                key=record.key,
-            )
-        same.expired().update(
-            email=record.email_id, digest=record.digest, expires_at=record.expires_at
-        )
-        return same.get()
-
     def live(self) -> Self:
         """Records that still count."""
         return self.filter(expires_at__gt=Now())

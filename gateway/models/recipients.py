@@ -32,9 +32,6 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
         unique index allowlist_pattern_once, and reads no others, however long the list
         is.
         """
-        lists = self.filter(mailbox=mailbox_id)
-        if not any(mode != "off" for mode in lists.values_list("mode", flat=True)):
-            return []
         now = timezone.now()
         is_live = Q(entries__expires_at=None) | Q(entries__expires_at__gt=now)
         # No entry has the empty pattern. It is there because without any pattern Django
@@ -42,7 +39,8 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
         is_match = Q(is_live, entries__pattern__in=["", *patterns])
         named = FilteredRelation("entries", condition=is_match)
         return list(
-            lists.exclude(mode="off")
+            self.filter(mailbox=mailbox_id)
+            .exclude(mode="off")
             .annotate(named=named)
             .values_list("kind", "mode", "version", "named__pattern")
         )

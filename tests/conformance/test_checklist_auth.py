@@ -179,6 +179,9 @@ def test_every_call_without_a_key_and_every_unknown_key_is_401(tenant):
     assert {
         one: answer.text for one, answer in answers.items() if answer.status_code != 401
     } == {}
+    for answer in answers.values():
+        challenge = answer.headers["WWW-Authenticate"]
+        assert challenge.startswith("Bearer resource_metadata="), challenge
 
 
 def test_either_header_will_do_and_bearer_wins(tenant):

@@ -13,6 +13,7 @@ import pytest
 
 from tests.conformance import discord_standin, recipes
 from tests.conformance.discord_standin import (
+    CHANNEL,
     DEFERRED,
     EPHEMERAL,
     MEMBER,
@@ -147,7 +148,8 @@ def test_sendemail_is_held_and_the_user_is_asked_not_to_repeat(product, bot):
     assert message["metadata"] == {
         "discord_user": "ana",
         "discord_user_id": MEMBER,
-        "discord_channel": "outreach",
+        "discord_channel": CHANNEL,
+        "discord_channel_name": "outreach",
         "discord_guild": "Acme",
         "discord_interaction_id": interaction,
     }

@@ -394,7 +394,7 @@ def test_every_tool_does_what_it_says(product, account):
     assert [row["id"] for row in use("list_webhooks", admin)["webhooks"]] == [hook]
     use("delete_webhook", admin, webhook_id=hook)
     use("update_account", admin, physical_address="1 Main Street")
-    assert use("get_account")["scopes"] == ["read", "send"]
+    assert use("get_account")["scopes"] == ["read", "send", "oversight_read"]
     use("setup_multimail")
     use("get_usage", period="daily")
     assert use("get_audit_log", admin, limit=5)["entries"]
@@ -475,9 +475,8 @@ class TestBadInput:
         error = said["error"]
         assert (error if isinstance(error, str) else error["message"]).strip()
         if status == 401:
-            assert (
-                "/.well-known/oauth-protected-resource"
-                in answer.headers["WWW-Authenticate"]
+            assert answer.headers["WWW-Authenticate"].endswith(
+                '/.well-known/oauth-protected-resource"'
             )
 
     @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
@@ -546,8 +545,12 @@ class TestBadInput:
 def test_metadata_says_that_keys_are_used(product):
     base = product.known["GATEWAY_URL"]
     url = f"{base}/.well-known/oauth-protected-resource"
+    refused = requests.get(f"{base}/v1/account", timeout=60)
+    challenge = refused.headers["WWW-Authenticate"]
+    assert challenge == f'Bearer resource_metadata="{url}"'
     said = requests.get(url, timeout=60).json()
-    assert said["resource"].endswith("/mcp")
+    # Clients check that the address of /mcp begins with it.
+    assert said["resource"] == base
     assert said["bearer_methods_supported"] == ["header"]
     assert "authorization_servers" not in said
 

@@ -82,6 +82,47 @@ def test_receiver_takes_what_the_gateway_signed(product, receiver):
     assert f"oversight.pending {email_id}" in out.read_text()
 
 
+@pytest.mark.slow
+def test_outcome_comes_back_to_the_channel_where_the_message_began(product, tmp_path):
+    """Step 4 of MultiMail's page on Discord bots, which sends the channel's id."""
+    recipes.needs_node()
+    port = str(product.stack.hook_port)
+    names = ("email.decided", "message.delivered")
+    with (
+        standin_for_http() as discord,
+        recipes.webhook(product, *names) as hook,
+    ):
+        discord.answers["/api/v10/channels/3001/messages"] = (200, {})
+        env = recipes.environment(
+            product,
+            DISCORD_TOKEN="t",
+            DISCORD_API_URL=f"{discord.url}/api/v10",
+            SIGNING_SECRET=hook["signing_secret"],
+            PORT=port,
+        )
+        command = ["node", str(recipes.RECIPES / "discord_outcome.mjs")]
+        with recipes.running(command, env=env, log=tmp_path / "out"):
+            url = f"http://127.0.0.1:{port}/"
+            # It believes nothing that is not signed.
+            listens = lambda: requests.post(url, timeout=60).status_code == 401  # noqa: E731
+            product.wait_for(listens, 60, "the program to listen")
+            subject = f"Outcome {time.time_ns()}"
+            for channel in ("outreach", "3001"):
+                where = {"discord_channel": channel}
+                email_id, _ = product.send(subject=subject, metadata=where)
+                recipes.decide(product, email_id, "reject", "Ask @everyone first.")
+                subject += ", by id"
+            product.wait_for(lambda: discord.calls, 60, "the post")
+    ((method, path, posted),) = discord.calls
+    assert (method, path) == ("POST", "/api/v10/channels/3001/messages")
+    assert discord.keys == ["Bot t"]
+    first, reason = posted["content"].splitlines()
+    assert first.startswith(f"“{subject.removesuffix(', by id')}” to ")
+    assert ": rejected by " in first
+    assert reason == "> Ask @everyone first."
+    assert posted["allowed_mentions"] == {"parse": []}
+
+
 def test_receiver_refuses_what_is_not_signed_and_repeats_nothing(receiver):
     url, hook, out = receiver
     secret = hook["secret"]

@@ -16,14 +16,15 @@ from gateway.mailboxes import make_mailbox
 from gateway.models import Account, Domain, Mailbox
 from gateway.states import Mode
 
-# What it is for, which is its name too; scopes; sandbox.
+# What it is for, which is its name too; scopes; sandbox. The programs of MultiMail's
+# pages list with the key that sends what is held.
 _KEYS = """
-agent             | read send  |
-sandbox agent     | read send  | sandbox
-oversight         | oversight  |
-sandbox oversight | oversight  | sandbox
-read              | read       |
-admin             | admin read |
+agent             | read send oversight_read |
+sandbox agent     | read send oversight_read | sandbox
+oversight         | oversight                |
+sandbox oversight | oversight                | sandbox
+read              | read                     |
+admin             | admin read               |
 """
 
 

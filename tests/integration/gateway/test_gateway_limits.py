@@ -31,6 +31,7 @@ from tests.integration.gateway.world import (
 
 MOMENT = datetime(2026, 11, 20, 8, 15, 40, tzinfo=UTC)
 DAY = datetime(2026, 10, 5, tzinfo=UTC)
+YEAR = 366 * 86_400_000
 
 
 @pytest.fixture(autouse=True)
@@ -221,6 +222,8 @@ def test_usage_counts_visible_mail_of_the_period_by_day(world, other):
     add_sandbox_keys(world)
     for key in ("limited", "tester"):
         assert october(world, key)["emails_received"] == 0
-    for query in ("period=weekly", "from=2&to=1", "from=0&to=99999999999", "to=1e99"):
+    # A period is at most a year, and its answer says where it begins.
+    assert report(world, "?from=0&to=99999999999")["from"] == 99999999999 - YEAR
+    for query in ("period=weekly", "from=2&to=1", "to=1e99"):
         answer = world.call("GET", f"/v1/usage?{query}")
         assert refusal_of(answer) == (422, "invalid_field"), query

@@ -149,7 +149,7 @@ def test_delivery_of_a_dead_worker_is_claimed_again_and_one_of_a_deleted_webhook
 def test_rotation_overlaps_with_both_signatures_until_it_ends(
     world, webhook, hook_server
 ):
-    for fields in ({"overlap_s": -1}, {"overlap_s": 8 * 86400}, {"secret": "short"}):
+    for fields in ({"overlap_s": "a day"}, {"secret": "short"}):
         assert rotate(world, webhook, **fields).status_code == 422, fields
 
     def check(*secrets):
