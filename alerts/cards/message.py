@@ -344,12 +344,13 @@ def answer_card(
         word = "Changes requested"
         meaning = "Nothing was sent. Change it and send it again."
     if entry.action not in _DECISIONS:
-        reason = entry.details.get("reason") or entry.details.get("explanation") or ""
+        reason = entry.details.get("reason") or message.mail_error
     elif decision and decision.reason:
         reason = decision.reason
     else:
         # The message was decided elsewhere: the reason as MultiMail reports it.
-        reason = without_references(message.upstream_reason)
+        reason = message.upstream_reason
+    reason = without_references(reason)
     recipients = list(map(str, message.recipients[:3]))
     if minimal:
         recipients = list(map(masked_address, recipients))

@@ -43,8 +43,9 @@ class Digest(models.Model):
 
 
 class Card(models.Model):
-    """The one card of a message at a destination; or of something that is no message,
-    which `about` names.
+    """The one card of a message at a destination, or the one answer about it in the
+    channel where it began; or the card of something that is no message, which `about`
+    names.
     """
 
     destination = models.ForeignKey(Destination, on_delete=models.CASCADE)
@@ -53,6 +54,7 @@ class Card(models.Model):
     )
     # Such as "connection/4"; empty for a message.
     about = models.CharField(max_length=80)
+    is_answer = models.BooleanField(default=False, db_default=False)
     # The digest that shows it, if it has no post of its own.
     digest = models.ForeignKey(
         Digest, null=True, on_delete=models.SET_NULL, related_name="cards"
@@ -66,7 +68,9 @@ class Card(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["destination", "message"], name="one_card"),
+            models.UniqueConstraint(
+                fields=["destination", "message", "is_answer"], name="one_card"
+            ),
             models.UniqueConstraint(
                 fields=["destination", "about"],
                 condition=~Q(about=""),
@@ -235,9 +239,11 @@ class Delivery(CourierDelivery):
                 name="told_once",
             ),
             models.CheckConstraint(
-                condition=Q(kind="card", card__isnull=False, digest=None)
+                condition=Q(
+                    kind__in=("card", "answer"), card__isnull=False, digest=None
+                )
                 | Q(kind="digest", digest__isnull=False, card=None)
-                | Q(kind__in=("answer", "event"), card=None, digest=None),
+                | Q(kind="event", card=None, digest=None),
                 name="delivery_is_of_its_kind",
             ),
         ]

@@ -111,6 +111,7 @@ def judge(interaction: Interaction) -> Reply:
     cards = Card.objects.filter(
         destination__channel=interaction.discord_channel_id,
         message=message,
+        is_answer=False,
         discord_message_id=options.get("card", ""),
     ).exclude(discord_message_id="")
     card = cards.select_related("destination").first()
