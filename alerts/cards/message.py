@@ -343,14 +343,11 @@ def answer_card(
     if decision and decision.outcome == Outcome.SEND_BACK:
         word = "Changes requested"
         meaning = "Nothing was sent. Change it and send it again."
-    if entry.action not in _DECISIONS:
-        reason = entry.details.get("reason") or message.mail_error
-    elif decision and decision.reason:
-        reason = decision.reason
-    else:
-        # The message was decided elsewhere: the reason as MultiMail reports it.
-        reason = message.upstream_reason
-    reason = without_references(reason)
+    # A decision that was made elsewhere has the reason that MultiMail reports.
+    reason = message.mail_error
+    if entry.action in _DECISIONS:
+        reason = decision.reason if decision else ""
+        reason = reason or without_references(message.upstream_reason)
     recipients = list(map(str, message.recipients[:3]))
     if minimal:
         recipients = list(map(masked_address, recipients))

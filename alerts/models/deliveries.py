@@ -272,14 +272,7 @@ class Delivery(CourierDelivery):
         """The arguments of `audit.recording.record` that name the delivery's message;
         empty if it has none.
         """
-        message = self.message
-        if message is None:
-            return {}
-        return {
-            "connection": message.connection_id,
-            "message": message.public_id,
-            "words": message.ledger_words(),
-        }
+        return self.message.ledger_subject if self.message else {}
 
     @property
     def is_tried_again(self) -> bool:

@@ -91,10 +91,8 @@ def judge(interaction: Interaction) -> Reply:
             record(
                 "interaction.refused",
                 actor=actor,
-                connection=message.connection_id if message else None,
-                message=message.public_id if message else None,
                 details={"outcome": button.action, "explanation": words},
-                words=message.ledger_words() if message else (),
+                **(message.ledger_subject if message else {}),
             )
         return Reply(outcome, answer)
 
