@@ -76,8 +76,13 @@ _REJECTING = {"reject": "Rejecting", "send_back": "Requesting changes"}
 
 
 def status_of(message: Message, decision: Decision | None) -> Status:
-    """Return the status of a message, given its newest decision of this desk."""
+    """Return the status of a message, given its newest decision of this desk. What is
+    said to have happened to it since comes first.
+    """
     by_state = _STATES[message.state]
+    if message.reported and not message.is_held:
+        known = f"Being checked with MultiMail. Until now: {by_state.word.lower()}"
+        return Status(f"Said to be {message.reported}", by_state.tone, known)
     if report := reported_in_words(message):
         by_state = replace(by_state, detail=f"{report}; being checked with MultiMail")
     if decision is None:
