@@ -388,7 +388,9 @@ def _waits(answer: Mapping[str, Any], message: Message) -> bool:
     """
     content = message.revision.content if message.revision else {}
     send_at = read_time(answer.get("send_at") or content.get("send_at"))
-    return send_at is not None and send_at > clock()
+    if send_at is None:
+        return not message.connection.is_our_gateway
+    return send_at > clock()
 
 
 def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
