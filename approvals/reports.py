@@ -208,7 +208,7 @@ def report_of(actor: Actor, month: Month) -> Report:
         decided_elsewhere_at__gte=month.since, decided_elsewhere_at__lt=month.until
     )
     elsewhere = Counter(decided_elsewhere.values_list("connection", "mailbox"))
-    number_elsewhere = sum(elsewhere.values())
+    number_elsewhere = elsewhere.total()
     # Persons first, then rules, each sorted by name. Persons only if their figures are
     # allowed.
     with_people = shows_people()

@@ -165,8 +165,8 @@ def found_by(fields: Mapping[str, str], words: Iterable[tuple[str, str]] = ()) -
     """Return the search words of an entry, in the form of a tsvector: those of its
     details (`fields`), and further `words`, as pairs of a label and a text.
     """
-    pairs = [*((_label(name), text) for name, text in fields.items()), *words]
-    return vector(indexed(pairs))
+    details = ((_label(name), text) for name, text in fields.items())
+    return vector(indexed([*details, *words]))
 
 
 def are_found_by(stored: str, fields: Mapping[str, str]) -> bool:

@@ -36,7 +36,6 @@ from common.tables import table_rows
 from common.words import CONTENT, MAX_TEXT, indexed, vector
 from mirror import tasks
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
-from mirror.models.messages import MAX_NAMES
 from mirror.recipients import addresses_of
 from mirror.recording import details_of_content, record_about
 from mirror.states import (
@@ -53,6 +52,8 @@ from risk.examined import Examined, examine_content, unexamined
 from risk.findings import Finding, may_have_left, restored
 from upstream.events import Event, direction_of, mail_ids, read_time
 
+# A message with so many aliases gets no more: its `search` has room for them.
+MAX_ALIASES = 200
 # How many files of a message are fetched. The page only names the others.
 MAX_FILES = 50
 
@@ -267,10 +268,8 @@ def search_words(message: Message, content: Iterable[tuple[str, Any]] = ()) -> C
 
 def add_aliases(message: Message, *ids: str) -> None:
     """Store further ids by which people may look for a locked message."""
-    new = [
-        one[:500] for one in dict.fromkeys(ids) if one and one not in message.aliases
-    ]
-    if not new or len(message.aliases) > 4 * MAX_NAMES:
+    new = [one[:500] for one in {*ids} - {"", *message.aliases}]
+    if not new or len(message.aliases) > MAX_ALIASES:
         return
     message.aliases = [*message.aliases, *new]
     more = _as_vector(*indexed((CONTENT, one) for one in new))
@@ -452,8 +451,8 @@ def store_revision(
             is_unsafe=examined.is_unsafe,
             simplified=min(int(row.get("simplified") or 0), 1000),
         )
-        short = current.short_fingerprint
-        message.aliases += [current.fingerprint, short, short.replace("-", "")]
+        mark = current.short_fingerprint
+        message.aliases += [current.fingerprint, mark, mark.replace("-", "")]
         details = details_of_content(whole_content, number=current.number)
         details["key"] = message.sent_by_key_name or message.sent_by_key
         record_about(

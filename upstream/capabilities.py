@@ -228,7 +228,7 @@ def _name_of(row: Json) -> str:
 
 
 def _beginning(row: Json) -> str:
-    return str(row.get("prefix") or "unknown").rstrip(".…")
+    return str(row.get("prefix")).rstrip(".…")
 
 
 def _decides(row: Json) -> bool:

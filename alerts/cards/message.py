@@ -343,11 +343,12 @@ def answer_card(
     if decision and decision.outcome == Outcome.SEND_BACK:
         word = "Changes requested"
         meaning = "Nothing was sent. Change it and send it again."
-    # A decision that was made elsewhere has the reason that MultiMail reports.
     reason = message.mail_error
-    if entry.action in _DECISIONS:
-        reason = decision.reason if decision else ""
-        reason = reason or without_references(message.upstream_reason)
+    if decision and decision.reason:
+        reason = decision.reason
+    elif entry.action in _DECISIONS:
+        # It was decided elsewhere: the reason as MultiMail reports it.
+        reason = without_references(message.upstream_reason)
     recipients = list(map(str, message.recipients[:3]))
     if minimal:
         recipients = list(map(masked_address, recipients))

@@ -234,9 +234,9 @@ def note_elsewhere(message: Message, event: str, actor: Actor) -> None:
     """
     if event not in _DECIDED:
         return
-    is_ours = Q(state__in=(*UNSETTLED, DecisionState.APPLIED))
-    is_ours |= Q(reference__in=references_in(message.upstream_reason))
-    if message.decisions.filter(is_ours).exists():
+    is_named = Q(reference__in=references_in(message.upstream_reason))
+    ours = Q(state__in=(*UNSETTLED, DecisionState.APPLIED)) | is_named
+    if message.decisions.filter(ours).exists():
         return
     if message.decided_elsewhere_at is None:
         message.decided_elsewhere_at = message.changed_at

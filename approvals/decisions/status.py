@@ -81,8 +81,8 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     """
     by_state = _STATES[message.state]
     if message.reported and not message.is_held:
-        known = f"Being checked with MultiMail. Until now: {by_state.word.lower()}"
-        return Status(f"Said to be {message.reported}", by_state.tone, known)
+        detail = f"Being checked with MultiMail. Until now: {by_state.word.lower()}"
+        return replace(by_state, word=f"Said to be {message.reported}", detail=detail)
     if report := reported_in_words(message):
         by_state = replace(by_state, detail=f"{report}; being checked with MultiMail")
     if decision is None:

@@ -251,7 +251,7 @@ def _unexplained(message: Message, viewer: _Viewer) -> AttentionItem:
     # A message that was decided outside this desk, though no door past it is open.
     connection = message.connection
     who = f" by {message.upstream_decided_by}" if message.upstream_decided_by else ""
-    door = f"{reverse('connection', args=[connection.pk])}#doors"
+    page = reverse("connection", args=[connection.pk])
     is_admin = viewer.actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
     return AttentionItem(
         "unexplained",
@@ -259,7 +259,7 @@ def _unexplained(message: Message, viewer: _Viewer) -> AttentionItem:
         message.decided_elsewhere_at,
         f"{connection} has no oversight address and no other key that decides.",
         "Somebody may have used the desk's oversight key: replace it. This ends after a week.",
-        Act("See the doors", door) if is_admin else None,
+        Act("See the doors", f"{page}#doors") if is_admin else None,
         message,
         whose="an admin",
         several=f"messages of {connection} were decided outside this desk, and no door explains it",

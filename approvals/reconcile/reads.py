@@ -453,16 +453,15 @@ class _Reading:
         """If many messages were decided elsewhere lately, however the desk learnt of
         each, record in one ledger entry how many, and who decided them.
         """
-        since = clock() - timedelta(minutes=BURST_MINUTES)
-        elsewhere = self.messages.filter(decided_elsewhere_at__gt=since)
+        elsewhere = self.messages.filter(
+            decided_elsewhere_at__gt=clock() - timedelta(minutes=BURST_MINUTES)
+        )
         number = elsewhere.count()
         if number < BURST:
             return
-        recorded = Entry.objects.of_action("connection.decided_elsewhere").filter(
-            connection=self.connection.pk, at__gt=since
-        )
-        last = recorded.newest_first().values_list("at", flat=True).first()
-        if last and not elsewhere.filter(decided_elsewhere_at__gt=last).exists():
+        newest = elsewhere.latest("decided_elsewhere_at").decided_elsewhere_at
+        recorded = Entry.objects.of_action("connection.decided_elsewhere")
+        if recorded.filter(connection=self.connection.pk, at__gte=newest).exists():
             return
         deciders = set(
             elsewhere.exclude(upstream_decided_by="").values_list(

@@ -258,7 +258,7 @@ def _who_decided(entries: Sequence[Entry]) -> Iterator[Sentence]:
         elif entry.action == "decision.elsewhere":
             is_decided = True
             form = "{who} {did:words} it outside this desk, as {actor} says, {at}[. Reason: “{reason}”]."
-            who = entry.details.get("decided_by") or "Somebody"
+            who = entry.details.get("decided_by", "Somebody")
             reason = without_references(entry.details.get("reason", ""))
             yield sentence(form, entry, who=who, did=did, reason=reason)
         elif entry.action in _ALSO:

@@ -84,8 +84,7 @@ def _connection_page(
             (words, effect, connection.doors.get(kind))
             for kind, (words, effect) in DOORS.items()
         ],
-        "names_doors": is_admin(actor, connection)
-        or actor.is_a(Role.AUDITOR, connection=connection.pk, mailbox=None),
+        "is_auditor": actor.is_a(Role.AUDITOR, connection=connection.pk, mailbox=None),
         # Never the secret of the webhook.
         "hook": {
             "address": own_webhook.address_of(connection),

@@ -176,8 +176,7 @@ def messages_for(actor: Actor, typed: str) -> Iterator[Entry]:
     for message in found.in_order("newest").for_page()[:MOST_MESSAGES]:
         status = shown_status(message)
         label = f"{message} · {status.word}. {status.detail}".removesuffix(". ")
-        page = reverse("message", args=[message.public_id])
-        yield Entry(label, "Messages", page)
+        yield Entry(label, "Messages", reverse("message", args=[message.public_id]))
 
 
 @require_safe

@@ -297,8 +297,6 @@ def event_sentence(line: "Entry") -> str:
     outcome = words.OUTCOMES.get(line.outcome or line.details.get("outcome", ""), "")
     if outcome and line.action == "verdict.given":
         return outcome
-    if outcome and line.action == "decision.elsewhere":
-        return f"reported the message as {outcome} outside this desk"
     return f"{line.sentence} ({outcome})" if outcome else line.sentence
 
 

@@ -85,8 +85,7 @@ def readable_values(metadata: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: str(metadata[name])[:500]
         for name in names
-        if isinstance(metadata[name], str | int)
-        and not isinstance(metadata[name], bool)
+        if type(metadata[name]) in (str, int)
     }
 
 

@@ -223,7 +223,7 @@ def test_decision_elsewhere_is_an_entry_with_its_name(elsewhere, signed_in, audi
     client = signed_in(auditor)
     # In the default view, and first of what the message's id finds.
     shown = text_of(client.get("/audit/"))
-    assert "reported the message as approved outside this desk" in shown
+    assert "reported a decision that was made outside this desk (approved)" in shown
     assert "Priya Shah" in shown
     for start in (message.upstream_id, "Priya Shah"):
         found = client.get("/audit/", {"q": start})

@@ -113,15 +113,16 @@ class Command(BaseCommand):
         for name, has_ability in abilities.items():
             self.stdout.write(f"{THERE[has_ability]:17}  {WORDS[name][0]}")
         # Only how many are open: the names may be addresses of people.
+        opened = {kind: len(names) for kind, names in doors.items()}
         for kind, (words, _) in DOORS.items():
-            opened = str(len(doors[kind])) if kind in doors else NOT_SEEN
-            self.stdout.write(f"{opened:17}  door outside this desk: {words.lower()}")
+            found = opened.get(kind, NOT_SEEN)
+            self.stdout.write(f"{found!s:17}  door outside this desk: {words.lower()}")
         report = {
             "address": address,
             "made_at": timezone.now().isoformat(),
             "facts": results,
             "abilities": abilities,
-            "doors": {kind: len(names) for kind, names in doors.items()},
+            "doors": opened,
         }
         try:
             output.write_text(json.dumps(report, indent=2) + "\n")
