@@ -43,14 +43,14 @@ minimum_mode        | a minimum oversight mode | admin
 require_fingerprint | requiring the fingerprint of decisions | admin
 """)
 }
-# The doors outside this desk: ways in which mail is decided or sent without it. By kind the
-# words for it, and what it lets happen.
+# The doors outside this desk: ways in which mail is decided or sent without it. By kind
+# the words for it, and what it lets happen.
 DOORS = {
     kind: (words, effect)
     for kind, words, effect in table_rows("""
-oversight_email | Oversight address | Whoever reads its mail can decide by a link.
+oversight_email | Oversight address | Its mail has links that decide (hosted MultiMail) or approval codes (our gateway).
 keys | Other keys that decide | A program or person with such a key decides by API.
-modes | Mailboxes without review | What they send leaves without a decision.
+modes | Mailboxes without review | What they send leaves without a decision, or can ask to.
 bypass | Bypass lists | What goes only to recipients on them leaves without a decision.
 """)
 }

@@ -257,7 +257,7 @@ def _unexplained(message: Message, viewer: _Viewer) -> AttentionItem:
         "unexplained",
         f"{named(message)} was decided outside this desk{who}, and no door explains it",
         message.decided_elsewhere_at,
-        f"{connection} has no oversight address and no other key that decides.",
+        f"No other key of {connection} decides, and no mailed link.",
         "Somebody may have used the desk's oversight key: replace it. This ends after a week.",
         Act("See the doors", f"{page}#doors") if is_admin else None,
         message,

@@ -192,6 +192,4 @@ def find(request: DeskRequest) -> HttpResponse:
         for entry in entries_for(request.actor)
         if all(word in entry.found_by for word in words)
     ]
-    is_cut = len(request.GET.get("q", "")) > MAX_TYPED
-    context = {"typed": typed, "is_cut": is_cut, "entries": entries}
-    return render(request, "dashboard/find.html", context)
+    return render(request, "dashboard/find.html", {"typed": typed, "entries": entries})

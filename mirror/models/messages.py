@@ -234,9 +234,11 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Messages that were decided outside this desk lately, of accounts in which only
         the desk can decide, as last read (uses the index message_elsewhere).
         """
+        # Our gateway mails no links that decide.
+        no_links = Q(connection__doors__oversight_email=[])
         return self.filter(
+            no_links | Q(connection__is_our_gateway=True),
             decided_elsewhere_at__gt=Now() - LATELY,
-            connection__doors__oversight_email=[],
             connection__doors__keys=[],
         )
 

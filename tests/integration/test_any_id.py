@@ -330,6 +330,12 @@ def test_decision_that_no_door_explains_needs_attention(account, elsewhere, admi
     open_doors(account)
     [what] = items()
     assert what.endswith("by Mallory, and no door explains it")
+    # Hosted MultiMail mails links that decide to the oversight address.
+    Connection.objects.update(
+        is_our_gateway=False,
+        doors={"keys": [], "oversight_email": ["boss@acme.example"]},
+    )
+    assert items() == []
 
 
 # --- What is said to have happened ----------------------------------------------------
