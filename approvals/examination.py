@@ -361,8 +361,8 @@ def columns_of(
     review, that follow from its content and its findings.
 
     A message for which this fails must still be readable. It then counts as high risk,
-    searches find it by its names only, and all rules of the policy apply to it, since the facts that
-    they ask about are not known.
+    searches find it by its names only, and all rules of the policy apply to it, since
+    the facts that they ask about are not known.
     """
     try:
         stored_findings = list(findings)

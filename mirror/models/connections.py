@@ -208,8 +208,8 @@ class Connection(models.Model):
         default=dict, db_default=models.Value({}, models.JSONField())
     )
     surveyed_at = models.DateTimeField(null=True)
-    # The doors outside this desk that were open then, by the kinds of them that could be
-    # read (upstream.capabilities.DOORS): {"keys": ["Second desk"]}.
+    # The doors outside this desk that were open then, by the kinds of them that could
+    # be read (upstream.capabilities.DOORS): {"keys": ["Second desk"]}.
     doors = models.JSONField(
         default=dict, db_default=models.Value({}, models.JSONField())
     )

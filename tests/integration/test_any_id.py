@@ -273,7 +273,7 @@ def test_message_that_is_held_again_is_no_decision_elsewhere(elsewhere, account)
     assert (message.state, message.decided_elsewhere_at) == ("held", None)
 
 
-# --- Doors outside this desk --------------------------------------------------------------
+# --- Doors outside this desk ----------------------------------------------------------
 
 
 def open_doors(account):
