@@ -16,9 +16,7 @@ from datetime import timedelta
 from operator import itemgetter
 from typing import Any
 
-from django.contrib.postgres.search import SearchVectorField
-from django.db.models import Value
-from django.db.models.functions import Cast, Now
+from django.db.models.functions import Now
 
 from approvals.authorship import (
     folded_addresses,
@@ -38,13 +36,11 @@ from common.fingerprint import Content
 from common.mail_addresses import domain_of
 from common.references import without_references
 from common.words import (
-    BY,
     CONTENT,
     FROM,
     MAX_TEXT,
     TO,
     pairs_of,
-    vector,
     words_of,
     words_of_address,
 )
@@ -58,7 +54,7 @@ from mirror.recipients import (
 )
 from mirror.recording import record_about
 from mirror.states import Outcome
-from mirror.store import rendered_content, stored_content
+from mirror.store import rendered_content, search_words, stored_content
 from policy.rules.facts import (
     stored_facts,
     unknown_words,
@@ -365,8 +361,8 @@ def columns_of(
     review, that follow from its content and its findings.
 
     A message for which this fails must still be readable. It then counts as high risk,
-    no search finds it, and all rules of the policy apply to it, since the facts that
-    they ask about are not known.
+    searches find it by its names only, and all rules of the policy apply to it, since
+    the facts that they ask about are not known.
     """
     try:
         stored_findings = list(findings)
@@ -374,17 +370,9 @@ def columns_of(
         run = message.trigger.get("run_id") or message.trigger.get("runId") or ""
         header_recipients = (*content.to, *content.cc, *content.bcc)
         senders = filter(None, (content.sender, content.reply_to))
-        # Sorted, because jsonb does not preserve the order of keys.
-        trigger = [
-            str(value)
-            for _, value in sorted(message.trigger.items())
-            if isinstance(value, str | int | float)
-        ]
-        started = started_by(message)
         searched_parts = (
             *((FROM, words_of_address(bare_address(one))) for one in senders),
             (FROM, _searched(content.sender_name)),
-            *((BY, _searched(value[:500])) for value in (started, *trigger[:50])),
             (CONTENT, _searched(content.subject)),
             *((TO, words_of_address(one)) for one in everybody(content)),
             *((TO, _searched(one.rpartition("<")[0])) for one in header_recipients),
@@ -399,11 +387,11 @@ def columns_of(
             "written_to": in_compared_form(written_to(content)),
             # Received mail goes to an agent, whatever its addresses say.
             "outside": 0 if message.is_inbound else len(outside),
-            "started_by": started,
+            "started_by": started_by(message),
             "run_id": str(run)[:200],
             "shape": examined.shape,
             "has_attachments": bool(content.attachments),
-            "search": _as_search_vector(vector(searched_parts)),
+            "search": search_words(message, searched_parts),
             "amounts": examined.amounts,
         }
         review = risk_facets(stored_findings)
@@ -428,7 +416,7 @@ def columns_of(
             review["policy_facts"] = None
     except Exception:
         log.exception("no facets of a message", extra={"about": str(message.public_id)})
-        columns = {"written_to": None, "search": _as_search_vector(""), "shape": ""}
+        columns = {"written_to": None, "shape": ""}
         review = {"policy_facts": None, "risk_level": "high"}
         review["written_by"] = writers_of(None)
     return columns, review
@@ -510,10 +498,6 @@ def started_by(message: Message) -> str:
 
 def _searched(text: str) -> list[str]:
     return words_of(text) + pairs_of(text)
-
-
-def _as_search_vector(words: str) -> Cast:
-    return Cast(Value(words), SearchVectorField())
 
 
 def text_of(content: Content, html_text: str) -> str:

@@ -5,6 +5,7 @@ for how long approved messages were read.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.core.exceptions import PermissionDenied
-from django.db.models import CharField, Count, Exists, F, OuterRef, Q, Subquery
+from django.db.models import CharField, Count, Exists, F, OuterRef, Q
 from django.db.models.functions import Cast
 from django.http import HttpResponse
 from django.utils import timezone
@@ -36,8 +37,7 @@ from common.pages import (
 from common.tables import table_pairs
 from common.time_zones import zone_name
 from mirror.models import Connection, Mailbox, Message
-from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
-from mirror.terms import DONE
+from mirror.states import DecisionState, Outcome
 from people.models import Person
 from people.second_admin.setting import (
     FEWEST,
@@ -124,26 +124,6 @@ _FIGURES: Mapping[str, Q] = {
     "overtaken": Q(state=DecisionState.SUPERSEDED),
     "high": Q(message__review__risk_level="high"),
 }
-# Ledger entries that prove that a message was held, so that somebody had to decide it.
-_HELD = (
-    "message.held",
-    "message.approved",
-    "message.released",
-    "message.rejected",
-    "message.gone",
-)
-# Ledger entries after which a message is no longer held. `message.cancelled` is
-# missing: that its sender withdrew a message is no decision.
-_ENDS = (
-    *_HELD[1:],
-    "message.sent",
-    "message.delivered",
-    "message.bounced",
-    "message.complained",
-    "message.failed",
-)
-# Decisions in these states took effect, or may have.
-_OURS = (*LIVE_DECISIONS, DecisionState.APPLIED, DecisionState.WITHDRAWN)
 
 
 @dataclass(frozen=True)
@@ -223,16 +203,12 @@ def report_of(actor: Actor, month: Month) -> Report:
     }
     by_people = Q(rule="") & ~Q(state=DecisionState.UNDONE)
     sums["seconds"] = Percentile("took", 0.5, filter=by_people)
-    mailboxes_elsewhere = _decided_elsewhere(actor, month).values_list(
-        "connection", "mailbox"
+    # Relies on message_elsewhere.
+    decided_elsewhere = Message.objects.visible_to(actor).filter(
+        decided_elsewhere_at__gte=month.since, decided_elsewhere_at__lt=month.until
     )
-    elsewhere = {
-        (connection, mailbox): number
-        for connection, mailbox, number in mailboxes_elsewhere.annotate(
-            number=Count("pk")
-        )
-    }
-    number_elsewhere = sum(elsewhere.values())
+    elsewhere = Counter(decided_elsewhere.values_list("connection", "mailbox"))
+    number_elsewhere = elsewhere.total()
     # Persons first, then rules, each sorted by name. Persons only if their figures are
     # allowed.
     with_people = shows_people()
@@ -322,31 +298,6 @@ def review_of(actor: Actor, month: Month) -> Review | None:
         median="" if read["median"] is None else spoken(read["median"]),
         known=read["known"],
         unread=read["unread"],
-    )
-
-
-def _decided_elsewhere(actor: Actor, month: Month) -> Any:
-    """Return the messages that were decided in a month outside this desk.
-
-    Messages with a decision of this desk are excluded first, so that only the few
-    others are looked up in the ledger (relies on message_changed and entry_message).
-    """
-    ended_states = set(DONE) - {MessageState.CANCELLED, MessageState.RECEIVED}
-    visible = Message.objects.visible_to(actor).filter(
-        state__in=ended_states, changed_at__gte=month.since, held_at__lt=month.until
-    )
-    our_decisions = Decision.objects.filter(message=OuterRef("pk"), state__in=_OURS)
-    entries = Entry.objects.filter(message=OuterRef("public_id"))
-    first_end = entries.filter(action__in=_ENDS).order_by("id").values("at")[:1]
-    return (
-        visible.filter(~Exists(our_decisions))
-        .annotate(ended_at=Subquery(first_end))
-        .filter(
-            Exists(entries.filter(action__in=_HELD)),
-            ended_at__gte=month.since,
-            ended_at__lt=month.until,
-        )
-        .order_by()
     )
 
 

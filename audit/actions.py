@@ -72,6 +72,7 @@ decision.withdrawn | withdrew the decision, which may still take effect
 decision.confirmed | confirmed that the decision goes out again
 decision.left_after_all | found that a withdrawn approval was sent after all
 decision.found_again | found the message held again
+decision.elsewhere | reported a decision that was made outside this desk
 # a corrected message in place of a held one
 message.edit_asked | corrected the message, to be sent as a new one
 message.edit_sent | sent the corrected message for review

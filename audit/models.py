@@ -184,7 +184,7 @@ class Entry(models.Model):
             models.Index(fields=["actor_kind", "actor_id", "id"], name="entry_actor"),
             models.Index(fields=["surface", "id"], name="entry_surface"),
             models.Index(fields=["connection", "id"], name="entry_connection"),
-            # Searches by a fingerprint or trace id, or by the beginning of one.
+            # Searches by a fingerprint, and by a trace id or the beginning of one.
             models.Index(
                 OpClass("fingerprint", "varchar_pattern_ops"),
                 condition=~Q(fingerprint=""),

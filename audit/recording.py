@@ -27,13 +27,13 @@ from common.logs import trace_id
 from common.words import (
     BY,
     CONTENT,
+    MAX_SHORT,
     TO,
+    indexed,
     is_full,
     lexemes,
-    pairs_of,
     vector,
-    words_of,
-    words_of_address,
+    words_of_names,
 )
 
 # The stored value of a setting that had no value before, or has none after.
@@ -157,27 +157,16 @@ def _mac(entry: Any, key: str) -> str:
 
 # Names (or beginnings of names) of details that name people: the search finds them with
 # `by:` and `to:`, and also as ordinary words.
-_BY = ("actor", "trigger.")
+_BY = ("actor", "decided_by", "trigger.")
 _TO = ("recipients", "to", "cc", "bcc")
-# How many characters of a detail are indexed for the search.
-_LONGEST = 2000
 
 
-def found_by(
-    fields: Mapping[str, str], about: Any = None, words: Iterable[tuple[str, str]] = ()
-) -> str:
+def found_by(fields: Mapping[str, str], words: Iterable[tuple[str, str]] = ()) -> str:
     """Return the search words of an entry, in the form of a tsvector: those of its
-    details (`fields`), and further words.
-
-    `words` are pairs of a label and a text. The row `about` adds such pairs if it has a
-    method `ledger_words()`; messages give subject and recipients, so that all entries
-    about a message are found by them.
+    details (`fields`), and further `words`, as pairs of a label and a text.
     """
-    pairs = [*((_label(name), text) for name, text in fields.items()), *words]
-    if about is not None and hasattr(about, "ledger_words"):
-        pairs += about.ledger_words()
-    texts = ((label, text[:_LONGEST]) for label, text in pairs)
-    return vector((label, (*_words(one), *pairs_of(one))) for label, one in texts)
+    details = ((_label(name), text) for name, text in fields.items())
+    return vector(indexed([*details, *words]))
 
 
 def are_found_by(stored: str, fields: Mapping[str, str]) -> bool:
@@ -188,7 +177,7 @@ def are_found_by(stored: str, fields: Mapping[str, str]) -> bool:
     return is_full(labels_by_word) or all(
         _label(name) in labels_by_word.get(word, set())
         for name, text in fields.items()
-        for word in _words(text[:_LONGEST])
+        for word in words_of_names(text[:MAX_SHORT])
     )
 
 
@@ -198,19 +187,6 @@ def _label(name: str) -> str:
     if name in _TO:
         return TO
     return BY if name.startswith(_BY) else CONTENT
-
-
-# Cached: many entries have the same texts, such as actors, addresses and reasons.
-@lru_cache(maxsize=4096)
-def _words(text: str) -> tuple[str, ...]:
-    if "@" not in text:
-        return tuple(words_of(text))
-    parts = text.replace(",", " ").replace(";", " ").split()
-    return tuple(
-        word
-        for part in parts
-        for word in (words_of_address if "@" in part else words_of)(part)
-    )
 
 
 # --- Recording ------------------------------------------------------------------------
@@ -233,8 +209,8 @@ def record(
     `details` are personal or free texts by name, which can be removed later. Empty ones
     are left out, except `before` and `after`, which are stored as "nothing". `outcome`
     is one word that is never removed. `about` is the row that the entry is about, for
-    the listeners and the search. `words` are further search words, such as the
-    message's `ledger_words()`.
+    the listeners. `words` are further search words, such as the message's
+    `ledger_words()`.
 
     Raises ValueError for an action that is not registered, and
     TransactionManagementError outside a transaction.
@@ -283,7 +259,7 @@ def record(
         entry_id=entry.pk,
         salt=salt,
         fields=fields,
-        words=found_by(fields, about, words),
+        words=found_by(fields, words),
     )
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry

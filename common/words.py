@@ -27,6 +27,8 @@ MAX_WORD = 60
 MAX_POSITION = 16_383
 MAX_BYTES = 500_000
 MAX_TEXT = 200_000
+# Characters of a text that is no message, such as a name or a reason.
+MAX_SHORT = 2000
 # Characters of an address. No real one is longer, and it has a word for each domain
 # above its own.
 MAX_ADDRESS = 400
@@ -170,6 +172,30 @@ def words_and_signs(text: str) -> str:
     """
     folded = "".join(map(_folded, text[:MAX_ADDRESS]))
     return "".join(one for one in folded if unicodedata.category(one)[0] not in "MCZ")
+
+
+# Cached: many rows have the same texts, such as names, addresses and ids.
+@lru_cache(maxsize=4096)
+def words_of_names(text: str) -> tuple[str, ...]:
+    """Return the words of a short text, those of each address in it as from
+    `words_of_address`.
+    """
+    if "@" not in text:
+        return tuple(words_of(text))
+    parts = text.replace(",", " ").replace(";", " ").split()
+    return tuple(
+        word
+        for part in parts
+        for word in (words_of_address if "@" in part else words_of)(part)
+    )
+
+
+def indexed(texts: Iterable[tuple[str, str]]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the parts of a `vector` for pairs of a label and a text, which is cut at
+    MAX_SHORT characters.
+    """
+    cut = [(label, text[:MAX_SHORT]) for label, text in texts]
+    return [(label, (*words_of_names(text), *pairs_of(text))) for label, text in cut]
 
 
 def vector(parts: Iterable[tuple[str, Iterable[str]]]) -> str:

@@ -56,7 +56,7 @@ rose | message.rejected message.bounced message.failed message.complained verdic
     destination.switched_off connection.paused person.sign_in_failed person.confirmation_failed access.denied
 violet | message.gone decision.unknown decision.unattributed decision.superseded decision.without_effect
     decision.withdrawn decision.found_again
-blue | verdict.given approval.recorded decision.recorded decision.confirmed
+blue | verdict.given approval.recorded decision.recorded decision.confirmed decision.elsewhere
 """
     )
     for action in actions.split()
@@ -74,6 +74,7 @@ stalled | Not carried out | rose
 refused | Held again | amber
 replaced | Both held | amber
 overdue | Expired | rose
+unexplained | Unexplained decision | rose
 connection | Connection | rose
 unfetchable | Cannot be fetched | rose
 unread | Not fetched | amber

@@ -13,22 +13,12 @@ from common.fingerprint import Content
 from mirror.models import Message
 from mirror.models.messages import NAMED, readable_values
 
-# How many names of a trigger are recorded.
-MAX_TRIGGERS = 30
-
 
 def record_about(action: str, message: "Message", actor: Actor, **more: Any) -> Entry:
     """Append an entry about a message, in the caller's transaction, with the words by
     which it can be searched. `more` goes to `record`.
     """
-    return record(
-        action,
-        actor,
-        connection=message.connection_id,
-        message=message.public_id,
-        words=message.ledger_words(),
-        **more,
-    )
+    return record(action, actor, **message.ledger_subject, **more)
 
 
 def outcome_of(message: "Message", event: str) -> str:
@@ -58,7 +48,8 @@ def origin_details(message: "Message") -> dict[str, str]:
     """Return the details that say who or what started a message, for entries about its
     decision.
     """
-    return {f"trigger.{name}": value for name, value in message.origin.items()}
+    texts = readable_values(message.trigger)
+    return {f"trigger.{name}": texts[name] for name in NAMED if name in texts}
 
 
 def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
@@ -69,7 +60,7 @@ def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
     one detail: its name can never be removed from the ledger, and a name that a sender
     invented may be personal.
     """
-    texts = readable_values(dict(list(trigger.items())[:MAX_TRIGGERS]))
+    texts = readable_values(trigger)
     named = {f"trigger.{name}": value for name, value in texts.items() if name in NAMED}
     other = "; ".join(
         f"{name[:80]}: {value}" for name, value in texts.items() if name not in NAMED

@@ -14,10 +14,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
+from django.contrib.postgres.search import SearchVectorField
 from django.core.cache import caches
 from django.db import transaction
-from django.db.models import Model
-from django.db.models.functions import Now
+from django.db.models import F, Func, Model, Value
+from django.db.models.functions import Cast, Coalesce, Now
 from django.dispatch import Signal
 
 from common.actors import Actor
@@ -32,7 +33,7 @@ from common.fingerprint import (
 from common.logs import trace_id
 from common.postgres import clock, take_lock
 from common.tables import table_rows
-from common.words import MAX_TEXT
+from common.words import CONTENT, MAX_TEXT, indexed, vector
 from mirror import tasks
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
 from mirror.recipients import addresses_of
@@ -49,8 +50,10 @@ from rendering.result import NOT_SAFE
 from rendering.source_view import render_source
 from risk.examined import Examined, examine_content, unexamined
 from risk.findings import Finding, may_have_left, restored
-from upstream.events import Event, direction_of, read_time
+from upstream.events import Event, direction_of, mail_ids, read_time
 
+# A message with so many aliases gets no more: its `search` has room for them.
+MAX_ALIASES = 200
 # How many files of a message are fetched. The page only names the others.
 MAX_FILES = 50
 
@@ -242,10 +245,39 @@ def move(message: Message, *, event: str, now: datetime, status: str = "") -> bo
         return False
     message.state = state
     message.changed_at = now
+    if message.is_held:
+        message.decided_elsewhere_at = None
     if status:
         message.upstream_status = fitting("upstream_status", status)
-    message.save(update_fields=["state", "changed_at", "upstream_status"])
+    columns = "state changed_at decided_elsewhere_at upstream_status"
+    message.save(update_fields=columns.split())
     return True
+
+
+def _as_vector(*parts: tuple[str, Any]) -> Cast:
+    return Cast(Value(vector(parts)), SearchVectorField())
+
+
+def search_words(message: Message, content: Iterable[tuple[str, Any]] = ()) -> Cast:
+    """Return the value of the column `search` for a message: by its names, and by the
+    labelled words of its content, or what webhooks told as long as that is not read.
+    """
+    names = message.names if content else message.ledger_words()
+    return _as_vector(*indexed(names), *content)
+
+
+def add_aliases(message: Message, *ids: str) -> None:
+    """Store further ids by which people may look for a locked message."""
+    new = [one[:500] for one in {*ids} - {"", *message.aliases}]
+    if not new or len(message.aliases) > MAX_ALIASES:
+        return
+    message.aliases = [*message.aliases, *new]
+    more = _as_vector(*indexed((CONTENT, one) for one in new))
+    words = Coalesce(F("search"), _as_vector())
+    Message.objects.filter(pk=message.pk).update(
+        aliases=message.aliases,
+        search=Func(words, more, template="%(expressions)s", arg_joiner=" || "),
+    )
 
 
 def create_message(
@@ -259,13 +291,15 @@ def create_message(
     """Create a message that the mirror does not have yet, in the state after its first
     event. Raises KeyError for an event that cannot be the first.
     """
-    message: Message = Message.objects.create(
+    message = Message(
         connection=connection,
         upstream_id=upstream_id,
         state=MESSAGE_TRANSITIONS[START, event],
         changed_at=now,
         **fields,
     )
+    message.search = search_words(message)
+    message.save(force_insert=True)
     return message
 
 
@@ -395,6 +429,7 @@ def store_revision(
     message.recipients = list(whole_content.to)
     message.sender = fitting("sender", whole_content.sender)
     _copy_row(message, row)
+    message.aliases += [one for one in mail_ids(row) if one not in message.aliases]
     is_first = message.hydrated_at is None
     if is_first and (
         earlier := examiner.version_before(message, whole_content, examined)
@@ -416,6 +451,8 @@ def store_revision(
             is_unsafe=examined.is_unsafe,
             simplified=min(int(row.get("simplified") or 0), 1000),
         )
+        mark = current.short_fingerprint
+        message.aliases += [current.fingerprint, mark, mark.replace("-", "")]
         details = details_of_content(whole_content, number=current.number)
         details["key"] = message.sent_by_key_name or message.sent_by_key
         record_about(
@@ -547,6 +584,7 @@ def begin_message(
         ),
         held_at=min(event.at, now) if event.at else now,
         trace=trace_id.get(),
+        aliases=list(event.mail_ids),
         **_reported(event),
     )
 
@@ -623,7 +661,11 @@ def fill_from_event(message: Message, event: Event) -> None:
     for name in changed_names:
         setattr(message, name, values[name])
     if changed_names:
+        if is_unread:
+            message.search = search_words(message)
+            changed_names.append("search")
         message.save(update_fields=changed_names)
+    add_aliases(message, *event.mail_ids)
 
 
 def event_from_answer(answer: Mapping[str, Any]) -> Event:
@@ -644,4 +686,5 @@ def event_from_answer(answer: Mapping[str, Any]) -> Event:
         direction=direction_of(answer.get("direction"), answer.get("status")),
         metadata=metadata if isinstance(metadata, dict) else {},
         sandbox=answer.get("sandbox") is True,
+        mail_ids=mail_ids(answer),
     )

@@ -1,5 +1,5 @@
-"""Finds out what the MultiMail at an address can do with these keys. It only reads:
-nothing is changed or sent there.
+"""Finds out what the MultiMail at an address can do with these keys, and which doors
+outside this desk are open. It only reads: nothing is changed or sent there.
 
 A successful answer shows that a capability is there. 403, 404, 405, 422 and 501 mean
 "not here, or not with this key". After any other failure, the capability is unknown.
@@ -43,6 +43,19 @@ minimum_mode        | a minimum oversight mode | admin
 require_fingerprint | requiring the fingerprint of decisions | admin
 """)
 }
+# The doors outside this desk: ways in which mail is decided or sent without it. By kind
+# the words for it, and what it lets happen.
+DOORS = {
+    kind: (words, effect)
+    for kind, words, effect in table_rows("""
+oversight_email | Oversight address | Its mail has links that decide (hosted MultiMail) or approval codes (our gateway).
+keys | Other keys that decide | A program or person with such a key decides by API.
+modes | Mailboxes without review | What they send leaves without a decision, or can ask to.
+bypass | Bypass lists | What goes only to recipients on them leaves without a decision.
+""")
+}
+# Oversight modes in which mail leaves without review.
+_UNREVIEWED = ("monitored", "autonomous")
 # What shows a capability: a path that answers, a field of held messages, a field of the
 # account.
 _LISTS = {"contacts": "/v1/contacts", "audit_log": "/v1/audit-log"}
@@ -62,11 +75,13 @@ _BODIES = ("body_markdown", "markdown", "text_body", "body", "text")
 
 def read_capabilities(
     *, api_url: str, keys: Mapping[str, str]
-) -> dict[str, bool | None]:
-    """Return for each capability of WORDS whether this MultiMail has it; None if no
-    answer showed it. `keys` are by slot: oversight, read, admin. Never raises.
+) -> tuple[dict[str, bool | None], dict[str, list[str]]]:
+    """Return for each capability of WORDS whether this MultiMail has it, None if no
+    answer showed it; and by the kinds of DOORS which are open, without a kind that
+    could not be read. `keys` are by slot: oversight, read, admin. Never raises.
     """
-    return _Survey(api_url, keys, Deadline.after(WITHIN)).capabilities()
+    survey = _Survey(api_url, keys, Deadline.after(WITHIN))
+    return survey.capabilities(), survey.doors
 
 
 @dataclass
@@ -78,6 +93,7 @@ class _Survey:
     is_over: bool = False
     is_gateway: bool | None = None
     found: dict[str, bool | None] = field(default_factory=dict)
+    doors: dict[str, list[str]] = field(default_factory=dict)
 
     def capabilities(self) -> dict[str, bool | None]:
         found = self.found
@@ -103,6 +119,9 @@ class _Survey:
         body, is_supported = self._read("admin", "/v1/account")
         for name, key in _ACCOUNT_FIELDS.items():
             found[name] = key in body if body else is_supported
+        if "oversight_email" in body:
+            address = body["oversight_email"]
+            self.doors["oversight_email"] = [str(address)[:320]] if address else []
         mailboxes = _rows(self._read("admin", "/v1/mailboxes")[0], "mailboxes")
         if mailboxes:
             template = "/v1/mailboxes/{}/allowlist"
@@ -112,7 +131,38 @@ class _Survey:
             )
             is_whole = isinstance(body.get("version"), int)
             found["whole_allowlists"] = is_whole if body else is_supported
+        self._look_for_doors(mailboxes)
         return {name: found.get(name) for name in WORDS}
+
+    def _look_for_doors(self, mailboxes: list[Json]) -> None:
+        body, is_read = self._read("admin", "/v1/api-keys")
+        if is_read:
+            rows = [row for row in _rows(body, "api_keys", "keys") if _decides(row)]
+            # Only the beginnings of keys are shown. If several begin like the desk's,
+            # nobody can tell which one is its own.
+            own = self.keys.get("oversight", "")
+            ours = [row for row in rows if own.startswith(_beginning(row))]
+            self.doors["keys"] = [
+                _name_of(row) for row in rows if row not in ours or len(ours) > 1
+            ]
+        if not mailboxes:
+            return
+        self.doors["modes"] = [
+            _name_of(row)
+            for row in mailboxes
+            if row.get("oversight_mode") in _UNREVIEWED
+            or row.get("allow_looser_per_call")
+        ]
+        opened = []
+        for row in mailboxes:
+            template = "/v1/mailboxes/{}/allowlist"
+            body, is_read = self._read("admin", template, str(row["id"]), kind="bypass")
+            if not is_read:
+                return
+            # Hosted MultiMail has no modes of lists that we know of.
+            if body.get("entries") and body.get("mode", "enforce") == "enforce":
+                opened.append(_name_of(row))
+        self.doors["bypass"] = opened
 
     def _read(
         self, slot: str, template: str, *parts: str, **params: str
@@ -170,3 +220,19 @@ def _rows(body: Json, *names: str) -> list[Json]:
         if isinstance(listed, list):
             return [row for row in listed if isinstance(row, dict) and row.get("id")]
     return []
+
+
+def _name_of(row: Json) -> str:
+    """Return by what people know a key or a mailbox."""
+    return str(row.get("name") or row.get("address") or row["id"])[:320]
+
+
+def _beginning(row: Json) -> str:
+    return str(row.get("prefix")).rstrip(".…")
+
+
+def _decides(row: Json) -> bool:
+    """Whether an API key can decide mail that is no test."""
+    is_over = row.get("revoked_at") or row.get("is_active") is False
+    is_test = _beginning(row).startswith("mm_test_")
+    return "oversight" in (row.get("scopes") or ()) and not (is_over or is_test)

@@ -73,6 +73,8 @@ class Event:
     key_name: str = ""
     # Whether the message was sent with a test key: then nobody receives it.
     sandbox: bool = False
+    # The Message-ID of the mail, and the mail server's name for it.
+    mail_ids: tuple[str, ...] = ()
     at: datetime | None = None
 
 
@@ -164,6 +166,7 @@ def parse(body: bytes) -> Event:
         key=_text(reader.find("sent_by_key"))[:200],
         key_name=_text(reader.find("sent_by_key_name"))[:200],
         sandbox=reader.find("sandbox") is True,
+        mail_ids=mail_ids(payload | inner),
         at=reader.time("timestamp", "received_at", "created_at"),
     )
     if kind and reader.wrong:
@@ -183,6 +186,12 @@ def direction_of(direction: Any, status: Any) -> str:
     if direction == "inbound" or status == "pending_inbound_approval":
         return "inbound"
     return "outbound"
+
+
+def mail_ids(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the Message-ID in an event or answer, and the mail server's name for it."""
+    ids = (_text(fields.get(name)) for name in ("message_id_header", "relay_id"))
+    return tuple(one[:500] for one in ids if one)
 
 
 class _Reader:

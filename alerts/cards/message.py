@@ -349,12 +349,11 @@ def answer_card(
     if decision and decision.outcome == Outcome.SEND_BACK:
         word = "Changes requested"
         meaning = "Nothing was sent. Change it and send it again."
-    if entry.action not in _DECISIONS:
-        reason = entry.details.get("reason") or entry.details.get("explanation") or ""
-    elif decision and decision.reason:
+    reason = message.mail_error
+    if decision and decision.reason:
         reason = decision.reason
-    else:
-        # The message was decided elsewhere: the reason as MultiMail reports it.
+    elif entry.action in _DECISIONS:
+        # It was decided elsewhere: the reason as MultiMail reports it.
         reason = without_references(message.upstream_reason)
     recipients = list(map(str, message.recipients[:3]))
     if minimal:

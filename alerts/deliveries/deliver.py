@@ -235,15 +235,16 @@ def card_content(delivery: Delivery) -> CardContent:
     if delivery.digest is not None:
         rows = digest_rows(delivery.digest, destination)
         card = digest_card(rows, f"{settings.PUBLIC_URL}{reverse('queue')}", markup)
-    elif delivery.card is None:
+    elif delivery.kind == Delivery.Kind.ANSWER:
         message = delivery.message = read_message(delivery.message_id)
         entry = Entry.objects.with_details().get(pk=delivery.entry or 0)
         card = answer_card(message, entry, destination, markup)
-    elif about := delivery.card.about:
+    elif delivery.card is not None and (about := delivery.card.about):
         card = notice_card(
             about, newest_entry(about, delivery.entry), destination, markup
         )
     else:
+        assert delivery.card is not None, "a card's delivery has one"
         # Set on the delivery too: the ledger entry about the delivery names the
         # message.
         message = delivery.message = read_message(delivery.card.message_id)
@@ -284,9 +285,12 @@ def _post_or_edit(
         # What changed gets a new post.
         pass
     except CardGone:
-        # Somebody deleted it. If it was about earlier trouble of a connection, what
-        # happens to that now is news.
-        if not (isinstance(post, Card) and post.about.startswith("connection/")):
+        # Somebody deleted it. If it was about earlier trouble of a connection, or an
+        # answer, what happened now is news.
+        is_news = isinstance(post, Card) and (
+            post.is_answer or post.about.startswith("connection/")
+        )
+        if not is_news:
             raise
     type(post).objects.filter(pk=post.pk).update(discord_message_id="")
     post.discord_message_id = ""

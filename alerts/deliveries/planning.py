@@ -177,7 +177,10 @@ def plan(entry: Entry, all_destinations: Collection[Destination]) -> None:
     unsent = Delivery.objects.filter(card=OuterRef("pk"), state="due")
     existing = (
         Card.objects.filter(
-            destination__in=destinations, message=act.message, about=act.about
+            destination__in=destinations,
+            message=act.message,
+            about=act.about,
+            is_answer=False,
         )
         .annotate(is_due=Exists(unsent))
         .order_by("pk")
@@ -208,10 +211,14 @@ def plan(entry: Entry, all_destinations: Collection[Destination]) -> None:
         for card in cards
         if not card.is_due
     ]
-    deliveries += [
-        Delivery(kind="answer", destination=one, **columns)
-        for one in _answering(act, destinations)
-    ]
+    for one in _answering(act, destinations):
+        # One post that changes.
+        card, _ = Card.objects.get_or_create(
+            destination=one, message=act.message, is_answer=True
+        )
+        deliveries.append(
+            Delivery(kind="answer", destination=one, card=card, **columns)
+        )
     deliveries += [
         Delivery(kind="event", destination=one, **columns)
         for one in interested
@@ -307,7 +314,7 @@ def _drop_cards(entry: Entry) -> None:
     that may have been posted.
     """
     unposted = Card.objects.filter(
-        message__public_id__in=[entry.message], discord_message_id=""
+        message__public_id__in=[entry.message], is_answer=False, discord_message_id=""
     )
     deliveries = (
         Delivery.objects.filter(card__in=list(unposted))

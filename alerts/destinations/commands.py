@@ -206,10 +206,11 @@ def change_destination(
         waits_for_post = Q(
             discord_message_id="",
             pk__in=Delivery.objects.unfinished()
-            .filter(destination=destination, kind=Delivery.Kind.CARD)
+            .filter(destination=destination, card__isnull=False)
             .values("card"),
         )
-        goes_on = is_held | Q(about__startswith="connection/") | waits_for_post
+        goes_on = is_held | waits_for_post | Q(is_answer=True)
+        goes_on |= Q(about__startswith="connection/")
         cards.exclude(goes_on).update(removed=True)
         cards.filter(goes_on).update(
             discord_message_id="", digest=None, revision_shown=None

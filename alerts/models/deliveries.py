@@ -43,8 +43,9 @@ class Digest(models.Model):
 
 
 class Card(models.Model):
-    """The one card of a message at a destination; or of something that is no message,
-    which `about` names.
+    """The one card of a message at a destination, or the one answer about it in the
+    channel where it began; or the card of something that is no message, which `about`
+    names.
     """
 
     destination = models.ForeignKey(Destination, on_delete=models.CASCADE)
@@ -53,6 +54,7 @@ class Card(models.Model):
     )
     # Such as "connection/4"; empty for a message.
     about = models.CharField(max_length=80)
+    is_answer = models.BooleanField(default=False, db_default=False)
     # The digest that shows it, if it has no post of its own.
     digest = models.ForeignKey(
         Digest, null=True, on_delete=models.SET_NULL, related_name="cards"
@@ -66,7 +68,9 @@ class Card(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["destination", "message"], name="one_card"),
+            models.UniqueConstraint(
+                fields=["destination", "message", "is_answer"], name="one_card"
+            ),
             models.UniqueConstraint(
                 fields=["destination", "about"],
                 condition=~Q(about=""),
@@ -237,7 +241,9 @@ class Delivery(CourierDelivery):
             models.CheckConstraint(
                 condition=Q(kind="card", card__isnull=False, digest=None)
                 | Q(kind="digest", digest__isnull=False, card=None)
-                | Q(kind__in=("answer", "event"), card=None, digest=None),
+                # An answer of an earlier version has no card.
+                | Q(kind="answer", digest=None)
+                | Q(kind="event", card=None, digest=None),
                 name="delivery_is_of_its_kind",
             ),
         ]
@@ -266,14 +272,7 @@ class Delivery(CourierDelivery):
         """The arguments of `audit.recording.record` that name the delivery's message;
         empty if it has none.
         """
-        message = self.message
-        if message is None:
-            return {}
-        return {
-            "connection": message.connection_id,
-            "message": message.public_id,
-            "words": message.ledger_words(),
-        }
+        return self.message.ledger_subject if self.message else {}
 
     @property
     def is_tried_again(self) -> bool:

@@ -30,6 +30,7 @@ from audit.trail import first_at, last_of
 from common.actors import Actor
 from common.identifiers import crockford
 from common.postgres import atomic_with_retry, clock
+from mirror import store
 from mirror.models import Message
 from mirror.recording import origin_details, record_about
 from mirror.states import DecisionState, MessageState, Outcome
@@ -229,6 +230,8 @@ def _add_verdict(
         **fields,
     )
     seconds = verdict.seconds_shown
+    if verdict.awaits_others:
+        _name_by(message, actor)
     record_about(
         "verdict.given",
         message,
@@ -368,6 +371,11 @@ def decide_by_rule(
     return decision
 
 
+def _name_by(message: Message, actor: Actor, *ids: str) -> None:
+    # Searches find the message by who decided it, and what Discord signed about that.
+    store.add_aliases(message, actor.label, *dict(actor.proof).values(), *ids)
+
+
 def new_reference() -> str:
     """Return a new random reference for a decision or an edit."""
     return crockford(secrets.randbits(REFERENCE_BITS), REFERENCE_BITS // 5)
@@ -395,6 +403,7 @@ def make_decision(
         changed_at=at,
         **fields,
     )
+    _name_by(message, actor, decision.reference)
     record_about(
         "decision.recorded",
         message,

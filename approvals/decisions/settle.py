@@ -5,6 +5,8 @@ messages. Every change of state is made by `advance`, as a compare-and-set.
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
+
 from approvals.errors import StaleDecision
 from approvals.models import Decision, Verdict
 from audit.trail import last_of
@@ -16,9 +18,12 @@ from mirror.recording import record_about
 from mirror.states import (
     DecisionEvent,
     DecisionState,
+    MessageEvent,
+    Outcome,
     decision_behind,
     next_decision_state,
 )
+from mirror.store import add_aliases
 from mirror.terms import UNSETTLED, VOID
 
 # The ledger actions of events; those of other events are named for the new state.
@@ -28,6 +33,15 @@ _ACTIONS: dict[str, str] = {
     DecisionEvent.CONFIRM: "decision.confirmed",
     DecisionEvent.FOUND: "decision.found_again",
 }
+# What an event says of how a message was decided.
+_DECIDED: dict[str, str] = {
+    MessageEvent.APPROVED: Outcome.APPROVE,
+    MessageEvent.RELEASED: Outcome.APPROVE,
+    MessageEvent.REJECTED: Outcome.REJECT,
+    MessageEvent.GONE: "",
+}
+# The events of which MultiMail gives the reason.
+WITH_REASON = (*_DECIDED, MessageEvent.CANCELLED)
 # Decisions in these states ended without an effect, as far as the desk knows.
 _ENDED = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
 LOST_TO_OURS = "Another decision of this desk took effect."
@@ -211,6 +225,35 @@ def settle_by_report(
                 actor,
                 WINNER_UNKNOWN if decision in candidates else why_lost,
             )
+
+
+def note_elsewhere(message: Message, event: str, actor: Actor) -> None:
+    """Record that a locked message was decided outside this desk, with the name that
+    MultiMail gives, if an event says that it was decided and no decision of this desk
+    did that. How a message was decided that is gone is not known: it is only counted.
+    """
+    if event not in _DECIDED:
+        return
+    is_named = Q(reference__in=references_in(message.upstream_reason))
+    ours = Q(state__in=(*UNSETTLED, DecisionState.APPLIED)) | is_named
+    if message.decisions.filter(ours).exists():
+        return
+    if message.decided_elsewhere_at is None:
+        message.decided_elsewhere_at = message.changed_at
+        message.save(update_fields=["decided_elsewhere_at"])
+    if outcome := _DECIDED[event]:
+        add_aliases(message, message.upstream_decided_by)
+        record_about(
+            "decision.elsewhere",
+            message,
+            actor=actor,
+            fingerprint=message.fingerprint,
+            details={
+                "decided_by": message.upstream_decided_by,
+                "reason": message.upstream_reason,
+            },
+            outcome=outcome,
+        )
 
 
 def is_of_ours(message: Message, *, event: str, reason: str) -> bool:

@@ -79,10 +79,15 @@ _REJECTING = {"reject": "Rejecting", "send_back": "Requesting changes"}
 
 
 def status_of(message: Message, decision: Decision | None) -> Status:
-    """Return the status of a message, given its newest decision of this desk."""
+    """Return the status of a message, given its newest decision of this desk. What is
+    said to have happened to it since comes first.
+    """
     by_state = _STATES[message.state]
     if message.sandbox and by_state.tone == "green" and not message.is_inbound:
         by_state = _TESTED
+    if message.reported and not message.is_held:
+        detail = f"Being checked with MultiMail. Until now: {by_state.word.lower()}"
+        return replace(by_state, word=f"Said to be {message.reported}", detail=detail)
     if report := reported_in_words(message):
         by_state = replace(by_state, detail=f"{report}; being checked with MultiMail")
     if decision is None:

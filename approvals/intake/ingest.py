@@ -11,7 +11,6 @@ import hashlib
 import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
@@ -28,7 +27,7 @@ from mirror import store
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.recipients import addresses_of
-from mirror.recording import details_of, outcome_of
+from mirror.recording import details_of, outcome_of, record_about
 from mirror.states import (
     MessageEvent,
     MessageState,
@@ -203,14 +202,17 @@ def apply_event(
     if not is_confirmed and needs_read(message, event):
         # Only note what was reported. The message stays as it is, and nothing else of
         # the event is used.
+        if not message.reported:
+            # Asked at once, though it may have been asked about a moment ago.
+            message.asked_at = None
         message.reported = _kind(event, message.direction)
-        message.save(update_fields=["reported"])
+        message.save(update_fields=["reported", "asked_at"])
         details = {
             "event": event.name,
             "reason": event.reason,
             "decided_by": event.decided_by,
         }
-        _record("webhook.unconfirmed", message, actor, details=details)
+        record_about("webhook.unconfirmed", message, actor, details=details)
         return Applied(Result.CHECKING)
     state_before = message.state
     applied = _apply_to_known(message, event, actor, now, is_old=is_old)
@@ -307,7 +309,7 @@ def _apply_to_known(
             # cards show.
             details = _details(message, event)
             details["event"] = event.name
-            _record("message.named", message, actor, details=details)
+            record_about("message.named", message, actor, details=details)
         is_other = contradicts(message.state, kind)
         # Only a read may reopen a message that was considered gone, or whose end is
         # known only from webhooks.
@@ -361,7 +363,7 @@ def _identifying_fields(message: Message) -> tuple[object, ...]:
 
 
 def _record_late(message: Message, event: Event, actor: Actor) -> None:
-    _record("webhook.late", message, actor, details={"event": event.name})
+    record_about("webhook.late", message, actor, details={"event": event.name})
 
 
 def _record_event(
@@ -374,27 +376,20 @@ def _record_event(
     is_apart: bool | None = None,
 ) -> None:
     details = _details(message, event, is_apart)
-    details["reason"] = "" if found else event.reason
+    # Later events repeat the reason of the decision, which is not why they happened.
+    if kind in settle.WITH_REASON and not found:
+        details["reason"] = event.reason
     details["found"] = found
-    _record(
+    record_about(
         "message.held" if kind == MessageEvent.PENDING else f"message.{kind}",
         message,
         actor,
+        about=message,
         fingerprint=message.fingerprint,
         details=details,
         outcome=outcome_of(message, kind),
     )
-
-
-def _record(action: str, message: Message, actor: Actor, **fields: Any) -> None:
-    record(
-        action,
-        actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
-        about=message,
-        **fields,
-    )
+    settle.note_elsewhere(message, kind, actor)
 
 
 def _details(

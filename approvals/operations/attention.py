@@ -194,6 +194,7 @@ def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:
             _refused,
         ),
         (replacements.left_half().order_by("created_at"), _half_replaced),
+        (messages.unexplained().order_by("decided_elsewhere_at"), _unexplained),
         (messages.overdue().awaiting_review().order_by("expires_at"), _overdue),
         (connections.unwell(), _connection),
         (
@@ -243,6 +244,25 @@ def _stalled(decision: Decision, viewer: _Viewer) -> AttentionItem:
         act,
         message,
         several="decisions were not carried out",
+    )
+
+
+def _unexplained(message: Message, viewer: _Viewer) -> AttentionItem:
+    # A message that was decided outside this desk, though no door past it is open.
+    connection = message.connection
+    who = f" by {message.upstream_decided_by}" if message.upstream_decided_by else ""
+    page = reverse("connection", args=[connection.pk])
+    is_admin = viewer.actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
+    return AttentionItem(
+        "unexplained",
+        f"{named(message)} was decided outside this desk{who}, and no door explains it",
+        message.decided_elsewhere_at,
+        f"No other key of {connection} decides, and no mailed link.",
+        "Somebody may have used the desk's oversight key: replace it. This ends after a week.",
+        Act("See the doors", f"{page}#doors") if is_admin else None,
+        message,
+        whose="an admin",
+        several=f"messages of {connection} were decided outside this desk, and no door explains it",
     )
 
 

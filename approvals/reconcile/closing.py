@@ -14,7 +14,7 @@ from approvals.decisions import settle
 from approvals.errors import StaleDecision
 from approvals.intake import unconfirmed
 from approvals.models import Decision
-from common.actors import Actor
+from common.actors import Actor, webhook
 from common.postgres import atomic_with_retry, clock
 from mirror import store
 from mirror.models import Connection, Message, WebhookEvent
@@ -25,12 +25,14 @@ from mirror.states import (
     MessageEvent,
     MessageState,
     contradicts,
+    implied_event,
 )
 from mirror.sync import reads
 from mirror.sync.health import ACTOR
 from mirror.sync.reads import UpstreamStatus
 from mirror.sync.rows import FOUND_BY_READING
 from mirror.terms import LET_GO, READS_THAT_PROVE
+from upstream.events import mail_ids
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does
 # "still held" prove anything.
@@ -139,11 +141,15 @@ def _apply(locked: Message, upstream: UpstreamStatus, now: datetime) -> list[str
             "upstream_decided_by", upstream.decided_by
         )
         locked.save(update_fields=["upstream_reason", "upstream_decided_by"])
+    store.add_aliases(locked, *mail_ids(upstream.answer))
+    state_before = locked.state
     applied = [
         event
         for event in _events_in(locked, upstream)
         if store.move(locked, event=event, now=now, status=upstream.status)
     ]
+    if applied and (implied := implied_event(state_before, applied[0])):
+        applied.insert(0, implied)
     if upstream.reported:
         settle.settle_by_report(
             locked,
@@ -169,13 +175,16 @@ def _record(message: Message, event: str) -> None:
     found = FOUND_BY_READING
     if message.reported == event:
         found = "by reading, as a webhook had reported"
+    actor = webhook(message.connection.slug, surface="worker")
+    reason = message.upstream_reason if event in settle.WITH_REASON else ""
     record_about(
         f"message.{event}",
         message,
-        actor=ACTOR,
-        details=details_of(message, found=found, reason=message.upstream_reason),
+        actor=actor,
+        details=details_of(message, found=found, reason=reason),
         outcome=outcome_of(message, event),
     )
+    settle.note_elsewhere(message, event, actor)
 
 
 @transaction.atomic

@@ -10,18 +10,19 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from approvals import examination
 from approvals.decisions import settle
 from approvals.models import Decision
 from approvals.reconcile import closing
+from audit.models import Entry
 from audit.recording import record
 from common.fingerprint import fingerprint
 from common.logs import given_id, traced
@@ -47,13 +48,12 @@ WORK_TIME = 45.0
 # Seconds after which the lease is renewed.
 _RENEW_AFTER = 5.0
 _WAITS = (MessageState.HELD, MessageState.SCHEDULED)
-# The states of messages that somebody has decided.
-_DECIDED = set(MessageState) - {*_WAITS, MessageState.CANCELLED}
 # Up to so many messages are asked about one by one; for more, the whole list is read.
 FEW = 3
-# If a whole read finds so many messages that were decided elsewhere, they get one
-# common entry in the ledger.
+# If so many messages were decided elsewhere within this time, they get one common entry
+# in the ledger, and another one if more follow.
 BURST = 5
+BURST_MINUTES = 10
 # Expiries that differ less are equal: a gateway stores them only to the millisecond.
 _SAME_EXPIRY = timedelta(seconds=1)
 
@@ -214,8 +214,6 @@ class _Reading:
     is_overtaken: bool = False
     # Whether MultiMail did not answer about a single message.
     has_failed: bool = False
-    # The keys of messages that were closed.
-    closed: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.row = Connection.objects.filter(pk=self.connection.pk)
@@ -450,20 +448,20 @@ class _Reading:
                 return
         upstream = upstream or reads.UpstreamStatus()
         closing.close(message, upstream, self.now, self.began)
-        self.closed.append(message.pk)
 
     def _record_burst(self) -> None:
-        """If this read found many messages that were decided elsewhere, record that in
-        one ledger entry, with who decided them.
+        """If many messages were decided elsewhere lately, however the desk learnt of
+        each, record in one ledger entry how many, and who decided them.
         """
-        if len(self.closed) < BURST:
-            return
-        ours = Decision.objects.filter(message=OuterRef("pk"), may_have_left=True)
-        elsewhere = Message.objects.filter(
-            pk__in=self.closed, state__in=_DECIDED
-        ).exclude(Exists(ours))
+        elsewhere = self.messages.filter(
+            decided_elsewhere_at__gt=clock() - timedelta(minutes=BURST_MINUTES)
+        )
         number = elsewhere.count()
         if number < BURST:
+            return
+        newest = elsewhere.latest("decided_elsewhere_at").decided_elsewhere_at
+        recorded = Entry.objects.of_action("connection.decided_elsewhere")
+        if recorded.filter(connection=self.connection.pk, at__gte=newest).exists():
             return
         deciders = set(
             elsewhere.exclude(upstream_decided_by="").values_list(
@@ -473,7 +471,7 @@ class _Reading:
         ids = set(elsewhere.values_list("upstream_id", flat=True))
         who = sorted(deciders or reads.deciding_keys(self.connection, ids))[:FEW]
         by = f" by {', '.join(who)}" if who else ""
-        sentence = f"{number} messages were decided at MultiMail{by}, not at this desk."
+        sentence = f"{number} messages were decided at MultiMail{by} within {BURST_MINUTES} minutes, not at this desk."
         with transaction.atomic():
             record(
                 "connection.decided_elsewhere",

@@ -17,7 +17,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from audit.actions import ACTIONS, SETTINGS
-from common.identifiers import CROCKFORD
+from common.fingerprint import FINGERPRINT
 from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
 from common.tables import table_pairs, table_rows
 from common.words import words_of
@@ -199,48 +199,8 @@ def kind_label(kind: str) -> str:
     return GROUPS.get(kind) or kind.replace(".", " ").replace("_", " ").capitalize()
 
 
-# --- Fingerprints ---------------------------------------------------------------------
-
-# How many characters of a fingerprint are needed. Fewer would match too much.
-_LEAST = 4
-_HEX = re.compile(r"[0-9a-f]{1,64}")
-# Letters that people type in place of digits.
+# Letters that people type in place of the digits of a fingerprint.
 _LOOKALIKES = str.maketrans("ILO", "110")
-
-
-def normalize_fingerprint(typed: str) -> str:
-    """Return a typed fingerprint, or the beginning of one, in its normal spelling: the
-    short form in capitals, hex in small letters. Raises ValueError if it is neither.
-    """
-    text = "".join(typed.split())
-    if len(text) >= _LEAST and _HEX.fullmatch(text.lower()):
-        return text.lower()
-    short = text.upper().translate(_LOOKALIKES).strip("-")
-    digits = short.replace("-", "")
-    if not _LEAST <= len(digits) <= 12 or digits.strip(CROCKFORD):
-        raise ValueError(typed)
-    return "-".join(digits[start : start + 4] for start in range(0, len(digits), 4))
-
-
-def fingerprint_prefixes(written: str) -> list[str]:
-    """Return the hex prefixes of the fingerprints that may be meant. A text such as
-    `7f3a` can be hex or the short form, so there may be prefixes for both.
-    """
-    prefixes = [written] if _HEX.fullmatch(written) else []
-    digits = written.upper().replace("-", "")
-    if len(digits) > 12 or digits.strip(CROCKFORD):
-        return prefixes
-    # A digit of the short form has five bits, a hex digit four. If only some bits of
-    # the last hex digit are known, all digits with these bits are possible.
-    value = sum(
-        CROCKFORD.index(digit) << (5 * place)
-        for place, digit in enumerate(reversed(digits))
-    )
-    spare = -5 * len(digits) % 4
-    width = (5 * len(digits) + spare) // 4
-    return prefixes + [
-        f"{(value << spare) + end:0{width}x}" for end in range(1 << spare)
-    ]
 
 
 # --- Filters --------------------------------------------------------------------------
@@ -299,6 +259,11 @@ class Filters:
             name: typed.values.get(name) or as_asked(query.get(name)) for name in TOKENS
         }
 
+        if not FINGERPRINT.fullmatch(given["fingerprint"]):
+            # In its short form, or its beginning: then it is a word like other ids.
+            typed.words.append(given["fingerprint"].upper().translate(_LOOKALIKES))
+            given["fingerprint"] = ""
+
         def read(name: str, how: Callable[[str], Any], hint: str) -> Any:
             value = given[name]
             try:
@@ -326,7 +291,7 @@ class Filters:
         )
         before = _page_key(as_asked(query.get("before")))
         filters = cls(
-            text=words(" ".join(typed.words)),
+            text=words(" ".join(filter(None, typed.words))),
             to=words(given["to"]),
             by=words(given["by"]),
             **{
@@ -454,10 +419,7 @@ _FIELDS: dict[str, tuple[Callable[[str], Any], str]] = {
         UUID,
         "A message is given by its full id, as in the address of its audit trail.",
     ),
-    "fingerprint": (
-        normalize_fingerprint,
-        "A fingerprint is 7F3A-19C2-K0QD, hex, or at least 4 of its characters.",
-    ),
+    "fingerprint": (str, ""),
     "trace": (
         partial(_read_form, r"[0-9A-Za-z_.:-]{4,64}"),
         "A trace id has at least four letters or digits.",

@@ -11,15 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import Any
 
 from django.db import OperationalError, transaction
 from django.db.models import BooleanField, CharField, Func, Max, Min, Q, Value
 
 from audit.models import Entry, EntryDetail, EntryQuerySet
-from audit.search.filters import Filters, actions_of, fingerprint_prefixes, kind_label
+from audit.search.filters import Filters, actions_of, kind_label
 from audit.trail import lines, with_subjects
 from audit.visibility import visible
 from common.actors import Actor
@@ -35,6 +33,8 @@ LONGEST = 4_000
 # If more entries than this match a word, PostgreSQL finds enough of them quickly by
 # reading the entries from the newest one.
 RARE = 20_000
+# The decisions of so many messages lead the page of a search.
+LED = 5
 # How many strays (see `_numbers_of`) are looked up.
 MOST_STRAYS = 10_000
 
@@ -113,12 +113,8 @@ def matching(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
     if filters.action:
         matches = matches.filter(action__in=actions_of(filters.action))
     if filters.fingerprint:
-        forms = [
-            Q(fingerprint__startswith=one)
-            for one in fingerprint_prefixes(filters.fingerprint)
-        ]
         # PostgreSQL uses the index only if the query repeats the index's condition.
-        matches = matches.filter(reduce(or_, forms), ~Q(fingerprint=""))
+        matches = matches.filter(~Q(fingerprint=""), fingerprint=filters.fingerprint)
     if filters.trace:
         matches = matches.filter(~Q(trace=""), trace__startswith=filters.trace)
     words = _tsquery(filters)
@@ -132,7 +128,7 @@ def _tsquery(filters: Filters) -> str:
 
 def readable(actor: Actor, filters: Filters) -> EntryQuerySet:
     """Return all entries that match the filters and that the actor may read. Rare words
-    and fingerprints are looked up at once, and replaced by the entries' keys.
+    are looked up at once, and replaced by the entries' keys.
     """
     entries = Entry.objects.readable_by(actor)
     if words := _tsquery(filters):
@@ -141,13 +137,6 @@ def readable(actor: Actor, filters: Filters) -> EntryQuerySet:
         if keys is not None:
             entries = entries.filter(_is_among(keys))
             filters = replace(filters, text="", to="", by="")
-    if filters.fingerprint:
-        keys = _all_keys(
-            matching(EntryQuerySet(Entry), Filters(fingerprint=filters.fingerprint))
-        )
-        if keys is not None:
-            entries = entries.filter(_is_among(keys))
-            filters = replace(filters, fingerprint="")
     matches = matching(entries, filters)
     if filters.begins or filters.ends:
         matches = matches.filter(_numbers_of(filters))
@@ -250,23 +239,25 @@ def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
     return Page(with_subjects(shown), older=older, newer=newer)
 
 
-def decision_of(page: Page, *, actor: Actor) -> Entry | None:
-    """Return the newest verdict by a person, if all entries of the page are about the
-    same message, to be shown at the top. None if it is the first entry anyway.
+def decisions_of(page: Page, entries: EntryQuerySet, *, actor: Actor) -> list[Entry]:
+    """Return who decided the messages that a search found, to be shown first: the newest
+    decision of each, by a person, by a rule or outside this desk. Empty if the search
+    found more than LED messages, or if it begins with the only decision anyway.
     """
-    messages = {entry.message for entry in page.lines}
-    if len(messages) != 1 or None in messages:
-        return None
-    verdicts = lines(
+    found = page.lines or lines(entries.newest_first()[:PAGE])
+    messages = {entry.message for entry in found} - {None}
+    if len(messages) > LED:
+        return []
+    # The decision of a person repeats their verdict.
+    decided = (
         Entry.objects.readable_by(actor)
-        .of_message(messages.pop())
-        .of_action("verdict.given")
-        .filter(actor_kind="person")
-        .newest_first()[:1]
+        .of_messages(messages)
+        .filter(action__in=("verdict.given", "decision.elsewhere", "decision.recorded"))
+        .exclude(action="decision.recorded", actor_kind="person")
     )
-    if not verdicts or verdicts[0].pk == page.lines[0].pk:
-        return None
-    return with_subjects(verdicts)[0]
+    newest = {entry.message: entry for entry in lines(decided.oldest_first())}
+    decisions = sorted(newest.values(), key=lambda one: -one.pk)
+    return [] if decisions == page.lines[:1] else with_subjects(decisions)
 
 
 def hidden_by_filters(actor: Actor, filters: Filters) -> int:

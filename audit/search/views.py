@@ -18,7 +18,7 @@ from audit.search.results import (
     COUNTED,
     Count,
     SearchTooLongError,
-    decision_of,
+    decisions_of,
     facets_of,
     hidden_by_filters,
     page_of,
@@ -65,9 +65,11 @@ def ledger(request: DeskRequest) -> HttpResponse:
         page = page_of(shown_of(entries, filters), filters)
         facets = facets_of(entries, filters, actor=request.actor)
         is_first = not (filters.before or filters.after)
-        decision = None
-        if is_first and filters.searches:
-            decision = decision_of(page, actor=request.actor)
+        decisions = []
+        if is_first and (
+            filters.searches or filters.fingerprint or filters.message or filters.trace
+        ):
+            decisions = decisions_of(page, entries, actor=request.actor)
         hidden = 0
         if is_first and facets and not facets.total and not facets.folded:
             hidden = hidden_by_filters(request.actor, filters)
@@ -75,8 +77,8 @@ def ledger(request: DeskRequest) -> HttpResponse:
         status = 200
         context = {
             "facets": facets,
-            "lines": [line for line in page.lines if line != decision],
-            "decision": decision,
+            "lines": [line for line in page.lines if line not in decisions],
+            "decisions": decisions,
             "hidden": f"{COUNTED:,}+" if hidden > COUNTED else hidden,
             "words_query": words.query(),
             "is_first_page": page.newer is None,

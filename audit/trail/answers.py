@@ -255,6 +255,12 @@ def _who_decided(entries: Sequence[Entry]) -> Iterator[Sentence]:
                 by = " by {actor}, signed by {signed_by}"
             form = f"The desk {did} it{by}, {{at}}[. Reason: “{{reason}}”]."
             yield sentence(form, entry)
+        elif entry.action == "decision.elsewhere":
+            is_decided = True
+            form = "{who} {did:words} it outside this desk, as {actor} says, {at}[. Reason: “{reason}”]."
+            who = entry.details.get("decided_by", "Somebody")
+            reason = without_references(entry.details.get("reason", ""))
+            yield sentence(form, entry, who=who, did=did, reason=reason)
         elif entry.action in _ALSO:
             yield sentence(
                 f"{{actor}} {entry.sentence}, {{at}}[: {{explanation}}]", entry

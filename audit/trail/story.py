@@ -69,6 +69,7 @@ decision.unattributed | left | decided, by whom not known
 decision.confirmed | left | sent again
 decision.left_after_all | left | sent after all
 decision.found_again | left | held again
+decision.elsewhere | decided | decided outside this desk
 message.approved | left |
 message.rejected | left |
 message.sent | became | sent

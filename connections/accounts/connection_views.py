@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import tasks
+from common.actors import Role
 from common.errors import SentenceError
 from common.pages import (
     ChangeView,
@@ -50,6 +51,7 @@ from connections.pages import (
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import MessageState
 from people.sign_in.reauthentication import reauthenticated
+from upstream.capabilities import DOORS
 
 
 @require_safe
@@ -78,6 +80,11 @@ def _connection_page(
         "one": connection,
         "row": rows_of([connection], actor, now=timezone.now())[0],
         "slots": _slots_of(connection),
+        "doors": [
+            (words, effect, connection.doors.get(kind))
+            for kind, (words, effect) in DOORS.items()
+        ],
+        "is_auditor": actor.is_a(Role.AUDITOR, connection=connection.pk, mailbox=None),
         # Never the secret of the webhook.
         "hook": {
             "address": own_webhook.address_of(connection),

@@ -285,6 +285,7 @@ FACTS: Facts = {}
 for _section, _fact, _how in table_rows("""
 Hosted MultiMail or our gateway | Hosted MultiMail sends no header X-Countersign-Gateway. | check_header
 Accounts and keys | The account has id, name and plan. | has account id name plan
+Accounts and keys | The account names its oversight_email. | has account oversight_email
 Accounts and keys | An unknown key is 401. | is_answered 401 unknown /v1/account
 Accounts and keys | A missing scope is 403. | is_answered 403 oversight /v1/api-keys
 Accounts and keys | An unknown id is 404. | is_answered 404 read /v1/mailboxes/{}/emails/{}

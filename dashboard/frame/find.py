@@ -1,5 +1,5 @@
 """Find: every page, mailbox, saved view, person and act elsewhere that a person may
-use, found by words.
+use, and the messages that they may see, found by words.
 
 What can be done with an open message is not listed: that message's page has the
 buttons.
@@ -15,20 +15,24 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from alerts.destinations.commands import may_manage
+from approvals.decisions.status import shown_status
 from approvals.models import SavedView
 from approvals.queue.filters import TABS
+from approvals.queue.querysets import queue_messages
 from approvals.reports import may_read_reports
 from common.actors import Actor, Role
 from common.pages import DeskRequest
-from common.search_field import as_asked
+from common.search_field import MAX_TYPED, as_asked
 from common.tables import table_rows
-from common.words import words_of
+from common.words import asked, words_of
 from mirror.models import Mailbox
 from people.models import Person
 
 # How many mailboxes, saved views or people are listed at most. The others are on the
 # pages of their kind.
 MOST = 1000
+# How many messages. History has the search with pages.
+MOST_MESSAGES = 10
 
 
 @dataclass(frozen=True)
@@ -164,14 +168,26 @@ def entries_for(actor: Actor) -> Iterator[Entry]:
         )
 
 
+def messages_for(actor: Actor, typed: str) -> Iterator[Entry]:
+    """Yield the newest messages that have these words, or this id or value, with what
+    became of each.
+    """
+    found = queue_messages().visible_to(actor).holding(asked(typed))
+    for message in found.in_order("newest").for_page()[:MOST_MESSAGES]:
+        status = shown_status(message)
+        label = f"{message} · {status.word}. {status.detail}".removesuffix(". ")
+        yield Entry(label, "Messages", reverse("message", args=[message.public_id]))
+
+
 @require_safe
 def find(request: DeskRequest) -> HttpResponse:
-    """List the entries that contain every word that was typed; all of them if nothing
-    was.
+    """List the messages and entries that contain every word that was typed; all entries
+    if nothing was.
     """
-    typed = as_asked(request.GET.get("q"))
+    typed = as_asked(request.GET.get("q"), MAX_TYPED)
     words = words_of(typed)
-    entries = [
+    entries = list(messages_for(request.actor, typed)) if words else []
+    entries += [
         entry
         for entry in entries_for(request.actor)
         if all(word in entry.found_by for word in words)

@@ -123,7 +123,7 @@ def ledger_line(
     if version := line.fingerprint:
         form = '<span class="mono" title="{1}">{0}</span>'
         if links and not brief:
-            form = '<a class="mono" href="{2}?fingerprint={0}" title="All about {1}">{0}</a>'
+            form = '<a class="mono" href="{2}?fingerprint={1}" title="All about {1}">{0}</a>'
         mark = format_html(form, short(version), version, _audit())
     form = "" if brief else ' <span class="nums" title="Entry number">#{}</span>'
     return format_html(

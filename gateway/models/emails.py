@@ -568,6 +568,9 @@ class Email(UlidModel):
         reads of a decided email show them.
         """
         facts: dict[str, Any] = {"email_id": self.pk, "status": self.status}
+        if self.relay_id:
+            # The mail server's name for it, which its log and bounces have.
+            facts["relay_id"] = self.relay_id
         if self.decision:
             facts |= {
                 "decision": self.decision,

@@ -80,6 +80,7 @@ def announce(
         "has_attachments": email.has_attachments,
         "sandbox": email.sandbox,
         "metadata": email.metadata,
+        "message_id_header": email.message_id_header,
         "sent_by_key": email.sent_by_key_id,
         "sent_by_key_name": email.sent_by_key.name if email.sent_by_key else None,
         **email.outcome(),
@@ -89,6 +90,7 @@ def announce(
         # No agent may read its words before a person lets it in.
         to = email.mailbox.address
         facts |= {"subject": "", "metadata": {}, "to": to, "to_addresses": [to]}
+        facts["message_id_header"] = None
     _add_deliveries(names, email, facts, at or timezone.now())
 
 

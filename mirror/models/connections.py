@@ -208,6 +208,11 @@ class Connection(models.Model):
         default=dict, db_default=models.Value({}, models.JSONField())
     )
     surveyed_at = models.DateTimeField(null=True)
+    # The doors outside this desk that were open then, by the kinds of them that could
+    # be read (upstream.capabilities.DOORS): {"keys": ["Second desk"]}.
+    doors = models.JSONField(
+        default=dict, db_default=models.Value({}, models.JSONField())
+    )
     # When it was removed. A removed connection has no keys and is never called; its
     # history stays.
     removed_at = models.DateTimeField(null=True)

@@ -12,7 +12,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import Case, F, Q, When
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 
 from common.actors import Actor
@@ -73,12 +73,19 @@ discord_interaction_id run_id runId
 )
 
 
+# So many values of a message's metadata, and of its aliases, are searched.
+MAX_NAMES = 50
+
+
 def readable_values(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return the values of metadata that are texts or numbers, as texts, cut."""
+    """Return the values of metadata that are texts or numbers, as texts, cut: at most
+    MAX_NAMES, those of NAMED first.
+    """
+    names = sorted(metadata, key=lambda name: name not in NAMED)[:MAX_NAMES]
     return {
-        name: str(value)[:500]
-        for name, value in metadata.items()
-        if isinstance(value, str | int) and not isinstance(value, bool)
+        name: str(metadata[name])[:500]
+        for name in names
+        if type(metadata[name]) in (str, int)
     }
 
 
@@ -223,6 +230,18 @@ class MessageQuerySet(models.QuerySet["Message"]):
         )
         return messages.filter(is_well("connection__"), connection__is_our_gateway=True)
 
+    def unexplained(self) -> Self:
+        """Messages that were decided outside this desk lately, of accounts in which only
+        the desk can decide, as last read (uses the index message_elsewhere).
+        """
+        # Our gateway mails no links that decide.
+        no_links = Q(connection__doors__oversight_email=[])
+        return self.filter(
+            no_links | Q(connection__is_our_gateway=True),
+            decided_elsewhere_at__gt=Now() - LATELY,
+            connection__doors__keys=[],
+        )
+
     def overdue(self) -> Self:
         """Messages that are still held a while after their expiry, at which they should
         have been rejected.
@@ -341,6 +360,8 @@ class Message(models.Model):
     mail_error = models.TextField(default="", db_default="")
     upstream_reason = models.TextField()
     upstream_decided_by = models.CharField(max_length=200)
+    # When the desk learnt that it was decided outside this desk.
+    decided_elsewhere_at = models.DateTimeField(null=True)
     # The earlier message for which changes were requested, if this one is its new
     # version; and which try it is, from 1.
     answers = models.ForeignKey(
@@ -367,6 +388,13 @@ class Message(models.Model):
     # A hash of the numbers in the text, to find messages of one shape with the same
     # ones.
     amounts = models.CharField(max_length=32)
+    # Ids that people outside were given of it, and that no other column has: its
+    # fingerprints, Message-IDs, and the references of its decisions.
+    aliases = ArrayField(
+        models.TextField(),
+        default=list,
+        db_default=Value([], ArrayField(models.TextField())),
+    )
     search = SearchVectorField(null=True)
 
     objects = MessageManager()
@@ -412,6 +440,12 @@ class Message(models.Model):
                 fields=["connection"],
                 condition=~Q(reported=""),
                 name="message_reported",
+            ),
+            # Decisions that were made outside this desk: few.
+            models.Index(
+                fields=["decided_elsewhere_at"],
+                condition=Q(decided_elsewhere_at__isnull=False),
+                name="message_elsewhere",
             ),
             # Expired messages, and those whose next event is late.
             models.Index(
@@ -479,22 +513,32 @@ class Message(models.Model):
             return "(subject not known)"
         return self.subject or "(no subject)"
 
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """All ids and values by which people outside may know it, as pairs of a label
+        of `common.words` and a text. Every search finds it by these.
+        """
+        started = (self.sent_by_key_name, *readable_values(self.trigger).values())
+        ids = (str(self.public_id), self.upstream_id, self.thread_id, self.sent_by_key)
+        names = [(BY, value) for value in started]
+        return names + [(CONTENT, one) for one in (*ids, *self.aliases[-MAX_NAMES:])]
+
     def ledger_words(self) -> list[tuple[str, str]]:
-        """Return the words by which ledger entries about this message can be searched:
-        pairs of a label of `common.words` and a text.
+        """Return by which words ledger entries about this message are found, and the
+        message itself until its content was read: pairs as in `names`.
         """
         words = [(CONTENT, self.subject)]
         words += [(TO, address) for address in self.addresses[:50]]
-        words += [(BY, value) for value in self.origin.values()]
-        return words
+        return words + self.names
 
     @property
-    def origin(self) -> dict[str, str]:
-        """Who or what started the message, as its sender says: the metadata with the
-        names of NAMED, as texts.
-        """
-        named = {name: self.trigger[name] for name in NAMED if name in self.trigger}
-        return readable_values(named)
+    def ledger_subject(self) -> dict[str, Any]:
+        """The arguments of `audit.recording.record` that name this message."""
+        return {
+            "connection": self.connection_id,
+            "message": self.public_id,
+            "words": self.ledger_words(),
+        }
 
     @property
     def fingerprint(self) -> str:

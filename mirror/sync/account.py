@@ -289,7 +289,7 @@ def learn(connection_id: int) -> str:
         slot: getattr(connection, f"{slot}_key")
         for slot in ("oversight", "read", "admin")
     }
-    capabilities = read_capabilities(api_url=connection.api_url, keys=keys)
+    capabilities, doors = read_capabilities(api_url=connection.api_url, keys=keys)
     if all(is_there is None for is_there in capabilities.values()):
         Connection.objects.filter(pk=connection_id).update(
             surveyed_at=Now() - EVERY + AGAIN
@@ -313,7 +313,9 @@ def learn(connection_id: int) -> str:
             for name, is_there in capabilities.items()
             if is_there is not None
         }
-        Connection.objects.filter(pk=connection_id).update(capabilities=updated)
+        Connection.objects.filter(pk=connection_id).update(
+            capabilities=updated, doors=doors
+        )
         changed_names = [
             name
             for name, is_there in updated.items()

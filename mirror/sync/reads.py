@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
+from common.postgres import clock
 from common.references import with_reported
 from mirror.models import Connection, Message
 from mirror.states import MessageEvent, MessageState, reported_of
@@ -27,6 +28,7 @@ from mirror.sync.account import without_refused
 from upstream import errors
 from upstream.admin import AdminClient
 from upstream.client import WHOLE_TIMEOUT, Client, Pending
+from upstream.events import read_time
 
 T = TypeVar("T")
 
@@ -380,6 +382,17 @@ def completed(connection: Connection, row: Mapping[str, Any]) -> Mapping[str, An
     return {**row, **added}
 
 
+def _waits(answer: Mapping[str, Any], message: Message) -> bool:
+    """Whether an approved message waits for a time of sending that is still to come. At
+    our gateway `scheduled` is also what is sent in a moment.
+    """
+    content = message.revision.content if message.revision else {}
+    send_at = read_time(answer.get("send_at") or content.get("send_at"))
+    if send_at is None:
+        return not message.connection.is_our_gateway
+    return send_at > clock()
+
+
 def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
     """Return the status of a message that was held once, from MultiMail's answer about
     it.
@@ -400,7 +413,7 @@ def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
     is_known = not answer.get("fate_unknown")
     if reported == "approved" and not message.is_inbound and is_known:
         happened = {
-            MessageEvent.SCHEDULED: status == "scheduled",
+            MessageEvent.SCHEDULED: status == "scheduled" and _waits(answer, message),
             MessageEvent.CANCELLED: status == "cancelled",
             MessageEvent.FAILED: status == "send_failed",
             MessageEvent.SENT: status in _SENT or answer.get("delivered_at"),

@@ -16,6 +16,7 @@ from django.db import DataError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from common.actors import webhook
 from common.logs import trace_id
 from common.postgres import clock
 from mirror import store
@@ -197,7 +198,7 @@ def _record_held(
     record_about(
         "message.held",
         message,
-        ACTOR,
+        webhook(message.connection.slug, surface="worker"),
         fingerprint=message.fingerprint,
         details=details_of(message, key=key, found=found) | trigger_details(trigger),
     )

@@ -22,7 +22,7 @@ from alerts.models import Card, Delivery, Destination, Digest
 from audit.models import Entry
 from mirror.models import Message
 from tests import factories
-from tests.alerting import deliver, make_message
+from tests.alerting import deliver, make_message, work_to_the_end
 from tests.factories import change_row, event_body, post_confirmed, rolled_back
 from tests.integration.deciding import in_thread, waiting_for_a_lock
 from tests.integration.test_retention import erase
@@ -307,3 +307,28 @@ def test_worker_that_is_sending_during_an_erasure_restores_nothing(
     delivery.refresh_from_db()
     assert delivery.request == delivery.answer == ""
     assert delivery.state == "failed"
+
+
+def test_channel_gets_one_answer_that_changes_and_quotes_the_reason_alone(
+    client, connection, discord
+):
+    discord.destination(1, answers_channel="outreach")
+    message = make_message(connection)
+    marked = "Fine. (Ana via Countersign, reference 7K2M)"
+    for event, reason in (
+        ("oversight.approved", marked),
+        # One that bounces finally is reported as failed too.
+        ("message.failed", marked),
+        ("message.bounced", marked),
+    ):
+        body = event_body(event, email_id=message.upstream_id, reason=reason)
+        post_confirmed(client, connection, body)
+        work_to_the_end()
+    [post] = discord.posts_in(1)
+    shown = post["embeds"][0]["description"]
+    assert shown.startswith("**Bounced**")
+    assert "Fine" not in shown, "the reason of the approval is not that of the bounce"
+    assert [call.method for call in discord.of(1)] == ["POST", "PATCH", "PATCH"]
+    first = discord.of(1)[0].body["embeds"][0]["description"]
+    assert "> Fine." in first
+    assert "7K2M" not in first

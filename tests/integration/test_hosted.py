@@ -425,7 +425,7 @@ def test_burst_that_was_decided_elsewhere_is_named_once(desk, who):
     for _ in range(3):
         desk.read()
     assert told("connection.decided_elsewhere") == [
-        f"6 messages were decided at MultiMail by {who}, not at this desk."
+        f"6 messages were decided at MultiMail by {who} within 10 minutes, not at this desk."
     ]
 
 

@@ -53,7 +53,13 @@ STATUSES = [
     ("approved", {"delivered_at": AT}, "delivered"),
     ("approved", {"bounced_at": AT}, "bounced"),
     ("approved", {"status": "send_failed"}, "failed"),
-    ("approved", {"status": "scheduled"}, "scheduled_approved"),
+    (
+        "approved",
+        {"status": "scheduled", "send_at": "2199-01-01T00:00:00Z"},
+        "scheduled_approved",
+    ),
+    # At our gateway, what is sent in a moment has this status too.
+    ("approved", {"status": "scheduled"}, "approved"),
     ("approved", {"fate_unknown": True}, "approved"),
     ("approved", {"status": "something new", "decision": "odd"}, "approved"),
     ("gone", {"status": "rejected", "decision": "rejected"}, "rejected"),

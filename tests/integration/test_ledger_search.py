@@ -18,6 +18,7 @@ from audit.search import results
 from audit.search.filters import Filters
 from audit.trail import lines
 from common.actors import Actor, Role, Scope
+from common.fingerprint import short_fingerprint
 from common.logs import trace_id
 from common.words import CONTENT
 from tests.factories import make_connection, make_message, make_person
@@ -64,6 +65,7 @@ def either_way(request, monkeypatch):
 def test_every_field_finds_its_entries_and_no_others():
     message = uuid.uuid4()
     fingerprint = "3bc6a0a582982ed" + "0" * 49
+    short = short_fingerprint(fingerprint)
     token = trace_id.set("0af7651916cd43dd")
     one = write(
         "verdict.given",
@@ -72,6 +74,7 @@ def test_every_field_finds_its_entries_and_no_others():
         message=message,
         fingerprint=fingerprint,
         details={"text": "Amount wrong"},
+        words=[(CONTENT, fingerprint), (CONTENT, short), (CONTENT, "7F3A19C2K0QD")],
     ).pk
     trace_id.reset(token)
     write(
@@ -149,8 +152,8 @@ def test_interaction_finds_every_entry_of_its_message_with_the_decision_first(
     for query in (f"q={INTERACTION}", f"by={INTERACTION}", "q=outreach", "by=outreach"):
         assert found(query) == [one.pk for one in about], query
     context = desk.get(f"/audit/?q={INTERACTION}").context
-    assert context["decision"].action == "verdict.given"
-    assert context["decision"].trigger == CLAIMED
+    assert context["decisions"][0].action == "verdict.given"
+    assert context["decisions"][0].trigger == CLAIMED
     # A filter that hides entries does not look as if there were none.
     hidden = desk.get(f"/audit/?q={INTERACTION}&until=2001").text
     assert "The other filters hide" in hidden

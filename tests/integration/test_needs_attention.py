@@ -37,7 +37,7 @@ from tests.factories import actor_of, rolled_back
 OF_THE_DESK = set(
     """
     unknown unattributed withdrawn stalled refused replaced overdue connection unfetchable
-    unread not_taken silent poison late refuted unsigned below_minimum ledger
+    unread not_taken silent poison late refuted unsigned below_minimum unexplained ledger
     ledger_stopped ledger_broken
     """.split()
 )

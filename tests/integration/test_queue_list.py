@@ -343,13 +343,15 @@ def test_facets_show_recipients_and_originators(connection):
 
 
 def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypatch):
-    def fail(content):
+    def fail(text):
         raise RecursionError
 
-    monkeypatch.setattr(examination, "vector", fail)
+    monkeypatch.setattr(examination, "_searched", fail)
     message = make_message(connection, markdown="Dear Dana, your report is ready.")
     assert message.revision is not None
-    assert message.search == ""
+    # It is found by its names alone.
+    assert message.upstream_id.lower() in message.search
+    assert "'report'" not in message.search
     assert message.review.risk_level == "high"
     # Every rule of the policy applies to what is not known.
     assert message.review.policy_facts is None

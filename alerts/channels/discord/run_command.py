@@ -44,6 +44,7 @@ from alerts.models import Interaction
 from approvals.models import CommandedMail
 from audit.recording import record
 from mirror.models import Message
+from mirror.recording import record_about
 from upstream import errors
 
 log = logging.getLogger(__name__)
@@ -128,13 +129,11 @@ def _note_proof(pk: int) -> bool:
     interaction = Interaction.objects.filter(
         discord_id=commanded.interaction_id
     ).first()
-    record(
+    record_about(
         "message.commanded",
+        message,
         actor=commanded.person.actor(surface="discord"),
-        connection=commanded.connection_id,
-        message=message.public_id,
         details=command_details(interaction) if interaction else {},
-        about=message,
     )
     return True
 

@@ -91,10 +91,8 @@ def judge(interaction: Interaction) -> Reply:
             record(
                 "interaction.refused",
                 actor=actor,
-                connection=message.connection_id if message else None,
-                message=message.public_id if message else None,
                 details={"outcome": button.action, "explanation": words},
-                words=message.ledger_words() if message else (),
+                **(message.ledger_subject if message else {}),
             )
         return Reply(outcome, answer)
 
@@ -111,6 +109,7 @@ def judge(interaction: Interaction) -> Reply:
     cards = Card.objects.filter(
         destination__channel=interaction.discord_channel_id,
         message=message,
+        is_answer=False,
         discord_message_id=options.get("card", ""),
     ).exclude(discord_message_id="")
     card = cards.select_related("destination").first()

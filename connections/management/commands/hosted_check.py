@@ -17,7 +17,7 @@ from connections.accounts.keys import address_error
 from connections.hosted.facts import ANSWER_FACTS, FACTS
 from connections.hosted.probe import Host, NotSeen
 from connections.hosted.sandbox import AGENT, OVERSIGHT, SANDBOX_FACTS
-from upstream.capabilities import WORDS, read_capabilities
+from upstream.capabilities import DOORS, WORDS, read_capabilities
 
 # The keys that the command asks for, and what each is used for.
 KEYS = {
@@ -109,14 +109,20 @@ class Command(BaseCommand):
                         f"{outcome:17}  {section}: {fact}{f' ({detail})' if detail else ''}"
                     )
         self.stdout.write("")
-        abilities = read_capabilities(api_url=address, keys=keys)
+        abilities, doors = read_capabilities(api_url=address, keys=keys)
         for name, has_ability in abilities.items():
             self.stdout.write(f"{THERE[has_ability]:17}  {WORDS[name][0]}")
+        # Only how many are open: the names may be addresses of people.
+        opened = {kind: len(names) for kind, names in doors.items()}
+        for kind, (words, _) in DOORS.items():
+            found = opened.get(kind, NOT_SEEN)
+            self.stdout.write(f"{found!s:17}  door outside this desk: {words.lower()}")
         report = {
             "address": address,
             "made_at": timezone.now().isoformat(),
             "facts": results,
             "abilities": abilities,
+            "doors": opened,
         }
         try:
             output.write_text(json.dumps(report, indent=2) + "\n")
