@@ -208,6 +208,11 @@ class Row:
         return self.status.word == "Held"
 
     @property
+    def demand_if_held(self) -> Demand | None:
+        """What the policy asks, while the message can be decided."""
+        return self.demand if self.is_held else None
+
+    @property
     def decided_or_changed_at(self) -> datetime:
         """When the message was decided here; without a decision, when it last changed."""
         return self.decision.recorded_at if self.decision else self.message.changed_at
