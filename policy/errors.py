@@ -14,18 +14,12 @@ class StaleAllowlist(PolicyError):
 
 
 class PolicyRefused(PolicyError):
-    """The rules or a group cannot be changed in this way."""
+    """The rules, a list, a group or a calendar cannot be changed in this way."""
 
     status = 422
 
 
 class StalePolicy(PolicyError):
-    """The draft or the active version was changed since the person saw it."""
-
-
-class PlanRefused(PolicyError):
-    """A calendar or review plan cannot be changed in this way."""
-
-
-class StalePlan(PlanRefused):
-    """The review plan or calendar was changed since the person saw it."""
+    """What the person wants to change was changed since they saw it: the draft, the
+    active version, a list, a group, a calendar, a review plan.
+    """

@@ -4,7 +4,7 @@ from django.urls import path
 
 from policy import groups_and_hours
 from policy.allowlists import views as allowlists
-from policy.plans import views as plans
+from policy.plans import pages as plans
 
 _GROUP = {"form_class": groups_and_hours.GroupForm}
 _CALENDAR = {"form_class": groups_and_hours.CalendarForm}
@@ -61,14 +61,9 @@ urlpatterns = [
     path("review-plans/", plans.review_plans, name="review-plans"),
     path("review-plans/duty/", plans.add_duty, name="add-duty"),
     path("review-plans/duty/<int:turn_id>/end/", plans.end_duty, name="end-duty"),
-    path("review-plans/<slug:scope>/", plans.review_plan, name="review-plan"),
+    path("review-plans/<int:mailbox_id>/", plans.review_plan, name="review-plan"),
     path(
-        "review-plans/<slug:scope>/save/",
-        plans.save_review_plan,
-        name="save-review-plan",
-    ),
-    path(
-        "review-plans/<slug:scope>/remove/",
+        "review-plans/<int:mailbox_id>/delete/",
         plans.remove_review_plan,
         name="remove-review-plan",
     ),

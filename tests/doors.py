@@ -10,8 +10,8 @@ from datetime import timedelta
 from django.utils import timezone
 
 from approvals.decisions.shown import finding_name
-from policy.plans.commands import seen_calendar
-from policy.rules.groups import seen_state
+from policy.checks import seen_state
+from policy.rules.groups import in_words
 from risk.findings import restored
 from tests.admin_doors import (
     ACCOUNT_DOORS,
@@ -49,7 +49,7 @@ _CALENDAR = {"name": "Night", "zone": "UTC", "day-0": "20:00-24:00", "holidays":
 
 def _plan(walk):
     """A review plan with one target."""
-    return {"version": 0, "decision-other": "4 h"}
+    return {"decision-other": "4 h"}
 
 
 def _pass(walk):
@@ -118,7 +118,6 @@ _DESK_DOORS = {
             "by-upstream-id": "redirects from MultiMail's id to the message",
             "trace": "shows the audit trail of a message",
             "handling": "shows who has a message, and its deadlines",
-            "review-plan": "shows the review plan of a mailbox",
         },
     ),
     "metrics": Door(
@@ -407,7 +406,7 @@ _DESK_DOORS = {
         (A,),
         writes=True,
         sure=True,
-        fields=lambda w: {"name": "Finance", "seen": seen_state(w.row)},
+        fields=lambda w: {"name": "Finance", "seen": seen_state(in_words(w.row))},
         needs="policy_group",
     ),
     "delete-policy-group": writing_button(
@@ -418,8 +417,8 @@ _DESK_DOORS = {
         "own",
         query=lambda w: {"message": w.message_id},
     ),
-    "save-review-plan": writing_button(
-        "saves the review plan of a mailbox", "mailbox", (A,), fields=_plan
+    "review-plan": Door(
+        "sets the review plan of a mailbox", "mailbox", (A,), writes=True, fields=_plan
     ),
     "remove-review-plan": writing_button(
         "removes a review plan", "mailbox", (A,), needs="plan"
@@ -429,7 +428,7 @@ _DESK_DOORS = {
         "own",
         (A,),
         is_gentle=True,
-        fields=lambda w: {"person": w.other.pk, "mailbox": f"mailbox-{w.mailbox.pk}"},
+        fields=lambda w: {"person": w.other.pk, "mailbox": w.mailbox.pk},
         needs="person",
     ),
     "end-duty": writing_button("ends somebody's duty", "mailbox", (A,), needs="turn"),
@@ -442,7 +441,7 @@ _DESK_DOORS = {
         (A,),
         writes=True,
         sure=True,
-        fields=lambda w: {**_CALENDAR, "seen": seen_calendar(w.row)},
+        fields=lambda w: {**_CALENDAR, "seen": seen_state(in_words(w.row))},
         needs="calendar",
     ),
     "delete-calendar": writing_button(

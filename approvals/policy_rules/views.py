@@ -46,10 +46,9 @@ from policy.rules.changes import (
     save_rule,
 )
 from policy.rules.facts import active_policy, signed_passes
-from policy.rules.groups import begin_ready_made
 from policy.rules.names import names_for, read_staff
 from policy.rules.passes import Pass
-from policy.rules.ready_made import GROUPS, READY_MADE
+from policy.rules.ready_made import GROUPS, READY_MADE, begin_ready_made
 from policy.rules.rules import (
     ACTS,
     Part,

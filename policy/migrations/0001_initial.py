@@ -203,6 +203,9 @@ class Migration(migrations.Migration):
                 ('weekly', models.JSONField(default=list)),
                 ('holidays', models.JSONField(default=dict)),
             ],
+            options={
+                'verbose_name': 'calendar',
+            },
         ),
         migrations.CreateModel(
             name='ReviewPlan',
@@ -210,7 +213,6 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('targets', models.JSONField(default=dict)),
                 ('assigns_in_turn', models.BooleanField(default=False)),
-                ('version', models.PositiveIntegerField(default=0)),
                 ('mailbox', models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='review_plan', to='mirror.mailbox')),
                 ('calendar', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='plans', to='policy.workcalendar')),
             ],
@@ -232,7 +234,7 @@ class Migration(migrations.Migration):
                 ('minutes', models.IntegerField()),
                 ('act', models.CharField(choices=[('remind', 'Remind'), ('assign', 'Assign to')], max_length=6)),
                 ('whom', models.CharField(choices=[('holder', 'whoever has it, otherwise those on duty'), ('duty', 'those on duty'), ('person', 'a person'), ('group', 'a group'), ('destinations', 'alert destinations')], max_length=12)),
-                ('group', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='policy.group')),
+                ('group', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='policy.group')),
                 ('person', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('plan', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='policy.reviewplan')),
             ],

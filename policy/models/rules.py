@@ -231,6 +231,9 @@ class WorkCalendar(models.Model):
     # By date: {"2026-12-25": "Christmas"}.
     holidays = models.JSONField(default=dict)
 
+    class Meta:
+        verbose_name = "calendar"
+
     def __str__(self) -> str:
         return self.name
 
@@ -254,7 +257,6 @@ class ReviewPlan(models.Model):
     targets = models.JSONField(default=dict)
     # Whether new messages are assigned to the people on duty in turn.
     assigns_in_turn = models.BooleanField(default=False)
-    version = models.PositiveIntegerField(default=0)
 
     class Meta:
         constraints = [
@@ -294,7 +296,7 @@ class LadderStep(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+"
     )
     group = models.ForeignKey(
-        Group, null=True, on_delete=models.CASCADE, related_name="+"
+        Group, null=True, on_delete=models.PROTECT, related_name="+"
     )
 
     class Meta:

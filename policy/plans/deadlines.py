@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from policy.calendars import after_working_time, calendar_of
 from policy.models import LadderStep, ReviewPlan
 
 # The levels of risk that can have targets, and their words. "" stands for all others.
 RISKS = {"high": "High risk", "notice": "Notice", "": "Others"}
+# What targets are for, in the order in which a plan has their minutes.
+KINDS = {"look": "first look", "decision": "decision"}
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,7 @@ def plan_for(mailbox: int | None) -> ReviewPlan | None:
     """Return the plan of a mailbox: its own, otherwise the one for all mailboxes; None
     if there is neither.
     """
-    own_plan = plans().filter(mailbox=mailbox).first() if mailbox is not None else None
-    return own_plan or plans().filter(mailbox=None).first()
+    return plans().filter(Q(mailbox=None) | Q(mailbox=mailbox)).last()
 
 
 def deadlines_of(

@@ -11,6 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from common.actors import Actor
+from common.postgres import atomic_with_retry
+from policy.models import Group
+from policy.rules.changes import begin_draft, policies
+from policy.rules.groups import save_group
 from policy.rules.rules import PolicyRule, parts_from_json
 
 # The JSON file has these numbers in place of the primary keys of groups; they are
@@ -51,3 +56,28 @@ READY_MADE = {
     )
     for one in json.loads(Path(__file__).with_suffix(".json").read_text())
 }
+
+
+@atomic_with_retry
+def begin_ready_made(*, actor: Actor, policy: ReadyMade) -> list[str]:
+    """Begin the draft with the rules of a ready-made policy, and make the groups that
+    they name and that do not exist yet, without members.
+
+    Return the names of the groups that were made. Raises StalePolicy if there is a
+    draft already.
+    """
+    group_keys = {}
+    made = []
+    for key, name in policy.groups.items():
+        group = Group.objects.filter(name__iexact=name).first()
+        if group is None:
+            group = save_group(actor=actor, name=name, members=())
+            made.append(name)
+        group_keys[key] = group.pk
+    begin_draft(
+        actor=actor,
+        rules=policy.rules_with(group_keys),
+        based_on=policies().active_number,
+        source=f"the ready-made policy “{policy.title}”",
+    )
+    return made

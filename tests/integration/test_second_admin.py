@@ -60,13 +60,11 @@ from people.second_admin.setting import (
     switch_off_by_operator,
 )
 from people.sign_in.factors import remove_factors_of, set_role_rule
-from policy.errors import PlanRefused
+from policy.checks import seen_state
+from policy.errors import PolicyRefused
 from policy.models import Allowlist, Group, KeyOwner, PolicyVersion, WorkCalendar
 from policy.plans.commands import (
     add_duty,
-    remove_calendar,
-    save_calendar,
-    seen_calendar,
 )
 from policy.rules.changes import (
     activate_draft,
@@ -75,7 +73,7 @@ from policy.rules.changes import (
     policies,
 )
 from policy.rules.conditions import Conditions
-from policy.rules.groups import add_group, change_group, seen_state
+from policy.rules.groups import delete_named, in_words, save_calendar, save_group
 from policy.rules.rules import Effects, PolicyRule
 from tests.factories import (
     actor_of,
@@ -141,16 +139,16 @@ def rule(**effects):
 
 
 def group_that_approves(world):
-    group = add_group(actor=by(world), name="Finance", members=[world.admin.pk])
+    group = save_group(actor=by(world), name="Finance", members=[world.admin.pk])
     activate(world, rule(approvals={group.pk: 1}))
 
 
 def have_members(world, *members):
     group = Group.objects.get()
-    change_group(
+    save_group(
         actor=by(world),
-        group_id=group.pk,
-        seen=seen_state(group),
+        group=group,
+        seen=seen_state(in_words(group)),
         name="Finance",
         members=members,
     )
@@ -172,7 +170,7 @@ def open_until(world, hour):
         holidays={},
         actor=by(world),
         calendar=calendar,
-        seen=seen_calendar(calendar),
+        seen=seen_state(in_words(calendar)),
     )
 
 
@@ -483,7 +481,7 @@ def test_nobody_accepts_what_an_account_asked_that_counts_as_them(admin, second)
 
 
 def group_of(world, *members):
-    return add_group(
+    return save_group(
         actor=by(world), name="Finance", members=[one.pk for one in members]
     )
 
@@ -648,8 +646,8 @@ def test_rules_that_cannot_be_read_are_replaced_by_two(admin, second, mailbox):
 def test_calendar_that_rules_name_stays(admin, mailbox):
     world = World(admin, mailbox, None)
     rule_with_calendar(world)
-    with pytest.raises(PlanRefused, match="rules of the policy name it"):
-        remove_calendar(calendar=WorkCalendar.objects.get(), actor=by(world))
+    with pytest.raises(PolicyRefused, match="rules of the policy name it"):
+        delete_named(row=WorkCalendar.objects.get(), actor=by(world))
 
 
 @pytest.mark.slow
@@ -851,17 +849,17 @@ def test_draft_is_not_activated_after_what_it_names_has_changed(
     name, others, admin, second
 ):
     world = World(admin, None, None)
-    group = add_group(actor=actor_of(admin), name="Finance", members=[admin.pk])
+    group = save_group(actor=actor_of(admin), name="Finance", members=[admin.pk])
     activate(world, rule(approvals={0: 2}))
     switch_on()
     change = ask(
         partial(activate, world, rule(approvals={group.pk: 1})), actor_of(admin)
     )
     otto = make_person("otto@yourteam.example", "Otto", "reviewer")
-    change_group(
+    save_group(
         actor=actor_of(admin),
-        group_id=group.pk,
-        seen=seen_state(group),
+        group=group,
+        seen=seen_state(in_words(group)),
         name=name,
         members=[otto.pk if others else admin.pk],
     )

@@ -128,8 +128,8 @@ def is_command(value):
 
 # Commands of which a call can tighten; every call of the others waits.
 MAY_TIGHTEN = frozenset(
-    """activate_draft allow_for_days apply_change change_group change_key change_mailbox give_role hold_all reactivate
-    remove_factors_of save_calendar save_word set_caps set_desk_settings set_owner
+    """activate_draft allow_for_days apply_change change_key change_mailbox give_role hold_all reactivate
+    remove_factors_of save_calendar save_group save_word set_caps set_desk_settings set_owner
     set_person_figures set_role_rule set_second_admin weigh""".split()
 )
 
