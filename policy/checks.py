@@ -29,5 +29,5 @@ def check_name(row: Allowlist | Group | WorkCalendar, name: str) -> None:
     others = type(row)._default_manager.exclude(pk=row.pk)
     if taken := looks_like(name, others.values_list("name", flat=True)):
         raise PolicyRefused(
-            f"There is a {row._meta.verbose_name} “{taken}” already, which looks like it."
+            f"The {row._meta.verbose_name} “{taken}” already has a name that looks like it."
         )

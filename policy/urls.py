@@ -3,7 +3,7 @@
 from django.urls import path
 
 from policy import groups_and_hours
-from policy.allowlists import views as allowlists
+from policy.allowlists import pages as allowlists
 from policy.plans import pages as plans
 
 _GROUP = {"form_class": groups_and_hours.GroupForm}
@@ -12,20 +12,13 @@ _CALENDAR = {"form_class": groups_and_hours.CalendarForm}
 urlpatterns = [
     path("allowlists/", allowlists.allowlists, name="allowlists"),
     path("allowlists/refusals/", allowlists.refusals, name="refusals"),
-    path(
-        "allowlists/refusals/<int:refusal_id>/allow/",
-        allowlists.allow_refused,
-        name="allow-refused",
-    ),
-    path("allowlists/entries/<int:entry_id>/", allowlists.entry, name="allow-entry"),
     path("allowlists/add/", allowlists.add_list, name="add-allowlist"),
     path("allowlists/<int:list_id>/", allowlists.allowlist, name="allowlist"),
     path(
-        "allowlists/<int:list_id>/preview/",
-        allowlists.preview_change,
-        name="preview-allowlist",
+        "allowlists/<int:list_id>/change/",
+        allowlists.change_list,
+        name="change-allowlist",
     ),
-    path("allowlists/<int:list_id>/save/", allowlists.save, name="save-allowlist"),
     path(
         "allowlists/<int:list_id>/delete/",
         allowlists.delete_list,

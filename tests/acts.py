@@ -17,7 +17,6 @@ NO_ACTS = {
     "viewed": "a verdict tells what was ticked as viewed",
     "setup-away": "hides a reminder for one session",
     "bulk-undo": "of the walk nothing is left to undo; each that is undone is an act of its own (test_bulk.py)",
-    "preview-allowlist": "shows what a change would do",
     "edit-preview": "shows a preview of a typed text",
     "approve": "shows the findings that the verdict then names as read",
     "account_resubmit": "does what was asked for before, which is an act of its own",

@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from approvals.decisions.shown import finding_name
+from policy.allowlists.changes import in_words as list_in_words
 from policy.checks import seen_state
 from policy.rules.groups import in_words
 from risk.findings import restored
@@ -447,9 +448,6 @@ _DESK_DOORS = {
     "delete-calendar": writing_button(
         "deletes a calendar", "desk", (A,), needs="calendar"
     ),
-    "allow-entry": Door(
-        "shows an entry of an allowlist, with its history", "mailbox", needs="entry"
-    ),
     "allowlist": Door("shows an allowlist with its entries", "mailbox", needs="list"),
     "add-allowlist": writing_button(
         "makes an allowlist; for a mailbox or connection, an admin of it may",
@@ -460,31 +458,19 @@ _DESK_DOORS = {
     "delete-allowlist": writing_button(
         "deletes an allowlist", "mailbox", (A,), needs="list"
     ),
-    "preview-allowlist": Button(
-        "previews a change of an allowlist",
-        "mailbox",
-        (A,),
-        fields=lambda w: {"lines": "more.example"},
-        needs="list",
-    ),
-    "save-allowlist": writing_button(
-        "saves a change of an allowlist",
+    "change-allowlist": writing_button(
+        "previews and saves a change of an allowlist",
         "mailbox",
         (A,),
         sure=True,
-        fields=lambda w: {"lines": "more.example", "version": 1},
+        fields=lambda w: {
+            "lines": "more.example",
+            "seen": seen_state(list_in_words(w.list)),
+        },
         needs="list",
     ),
     "export-allowlist": writing_button(
         "exports an allowlist", "mailbox", sure=True, needs="list"
-    ),
-    "allow-refused": writing_button(
-        "allows a refused address for a week",
-        "mailbox",
-        (A,),
-        sure=True,
-        fields=lambda w: {"address": "dana@x.example", "list": w.list.pk},
-        needs="refusal",
     ),
     "keys": writing_button(
         "switches one's keyboard shortcuts off or on",

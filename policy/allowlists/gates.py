@@ -40,11 +40,8 @@ from upstream.events import read_time, written_time
 ACTOR = worker("sync")
 # Time limit of one call, in seconds. An attempt makes two, which end before its lease.
 WITHIN = 30.0
-# Seconds to wait after the first failed attempts; later ones wait ten minutes.
-_PAUSES = (2, 5, 15, 60, 300)
-LONGEST_PAUSE = 600
-# Trying again soon is unlikely to help after these.
-_USELESS = (errors.NotFound, errors.Forbidden, errors.KeyRefused, errors.Rejected)
+# After a failed attempt the next one waits two seconds, and each time twice as long.
+LONGEST_PAUSE = timedelta(minutes=10)
 NO_LISTS = (
     "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
 )
@@ -149,6 +146,7 @@ def push_list(*, gate_list_id: int) -> str:
         key=mailbox.connection.admin_key,
         within=WITHIN,
     )
+    done = "there already"
     try:
         at_gate = client.read_allowlist(
             mailbox_id=mailbox.upstream_id, kind="restriction"
@@ -160,36 +158,32 @@ def push_list(*, gate_list_id: int) -> str:
             # Expired ones do not matter.
             if not one.get("expired")
         }
-        if (at_gate.mode, theirs) == (mode, entries):
-            # Either nothing changed for this gate, or an earlier attempt arrived and
-            # its answer was lost.
-            _done(gate, at_gate, is_new=not is_as_left)
-            return "there already"
-        if not gate.gate_version and _widens(at_gate.mode, theirs, mode, entries):
-            return _wait(gate, NOT_OURS, LONGEST_PAUSE)
-        rows = [
-            {"pattern": pattern, "expires_at": end} for pattern, end in entries.items()
-        ]
-        wanted = {"mode": mode, "version": at_gate.version, "entries": rows}
-        put = client.replace_allowlist(
-            mailbox.upstream_id, {"kind": "restriction", **wanted}
-        )
+        # If it is there already, nothing changed for this gate, or an earlier attempt
+        # arrived and its answer was lost.
+        if (at_gate.mode, theirs) != (mode, entries):
+            if not gate.gate_version and _widens(at_gate.mode, theirs, mode, entries):
+                return _fail(gate, NOT_OURS)
+            rows = [{"pattern": one, "expires_at": end} for one, end in entries.items()]
+            wanted = {"kind": "restriction", "mode": mode, "entries": rows}
+            at_gate = client.replace_allowlist(
+                mailbox.upstream_id, {**wanted, "version": at_gate.version}
+            )
+            done = "pushed"
     except errors.UpstreamError as error:
-        return _fail(gate, error)
-    is_overwritten = bool(gate.pushed) and not gate.last_error and not is_as_left
-    _done(gate, put, is_overwritten=is_overwritten)
-    return "pushed"
+        health.wait(mailbox.connection, error)
+        has_none = isinstance(error, errors.NotFound | errors.FieldsRefused)
+        return _fail(gate, NO_LISTS if has_none else error.sentence)
+    is_overwritten = gate.pushed and not gate.last_error and not is_as_left
+    explanation = ""
+    if done == "pushed" and is_overwritten:
+        explanation = "It replaced what somebody else had changed there."
+    _succeed(gate, at_gate, explanation)
+    return done
 
 
 @transaction.atomic
-def _done(
-    gate: GateList,
-    at_gate: ListAtGate,
-    *,
-    is_new: bool = True,
-    is_overwritten: bool = False,
-) -> None:
-    """Store that the gate has the list, and record it if that `is_new`."""
+def _succeed(gate: GateList, at_gate: ListAtGate, explanation: str) -> None:
+    """Store that the gate has the list, and record it if it is a new one."""
     GateList.objects.filter(pk=gate.pk).update(
         # What was wanted when the row was claimed. If it has changed since, `pushed`
         # stays below `wanted`, and the list is pushed again.
@@ -200,33 +194,39 @@ def _done(
         next_attempt_at=Now(),
         last_error="",
     )
-    if not is_new:
-        return
-    theirs = "It replaced what somebody else had changed there."
+    if at_gate.version != gate.gate_version:
+        name = (
+            f"{at_gate.mode}, {len(at_gate.entries)} entries, version {at_gate.version}"
+        )
+        _record("allowlist.pushed", gate, list=name, explanation=explanation)
+
+
+@transaction.atomic
+def _fail(gate: GateList, sentence: str) -> str:
+    """Store why an attempt failed, and when the next one is due. It is recorded if it is
+    the first failure since the last push.
+    """
+    pause = timedelta(seconds=2 ** min(gate.attempts, 10))
+    # Unless another attempt succeeded meanwhile.
+    is_stored = (
+        GateList.objects.behind()
+        .filter(pk=gate.pk)
+        .update(
+            next_attempt_at=Now() + min(pause, LONGEST_PAUSE), last_error=sentence[:500]
+        )
+    )
+    if is_stored and not gate.last_error:
+        _record("allowlist.push_failed", gate, explanation=sentence)
+    return "not now"
+
+
+def _record(action: str, gate: GateList, **details: str) -> None:
     record(
-        "allowlist.pushed",
+        action,
         actor=ACTOR,
         connection=gate.mailbox.connection_id,
-        details={
-            "mailbox": str(gate.mailbox),
-            "list": f"{at_gate.mode}, {len(at_gate.entries)} entries, version {at_gate.version}",
-            "explanation": theirs if is_overwritten else "",
-        },
+        details={"mailbox": str(gate.mailbox), **details},
     )
-
-
-def _fail(gate: GateList, error: errors.UpstreamError) -> str:
-    """Try again after a failed attempt: soon, or later if that is unlikely to help."""
-    seconds: float = LONGEST_PAUSE
-    if isinstance(error, errors.Throttled):
-        health.wait(gate.mailbox.connection, error)
-        seconds = error.retry_after
-    elif not isinstance(error, _USELESS) and gate.attempts <= len(_PAUSES):
-        seconds = _PAUSES[gate.attempts - 1]
-    sentence = error.sentence
-    if isinstance(error, errors.NotFound | errors.FieldsRefused):
-        sentence = NO_LISTS
-    return _wait(gate, sentence, seconds)
 
 
 def _widens(
@@ -239,26 +239,6 @@ def _widens(
     return is_looser or any(
         not any(over in theirs for over in _patterns_over(one)) for one in entries
     )
-
-
-@transaction.atomic
-def _wait(gate: GateList, sentence: str, seconds: float) -> str:
-    """Store why an attempt failed, and try again after so many seconds. It is recorded
-    if it is the first failure since the last push.
-    """
-    # Unless another attempt succeeded meanwhile.
-    failed = GateList.objects.behind().filter(pk=gate.pk)
-    is_stored = failed.update(
-        next_attempt_at=Now() + timedelta(seconds=seconds), last_error=sentence[:500]
-    )
-    if is_stored and not gate.last_error:
-        record(
-            "allowlist.push_failed",
-            actor=ACTOR,
-            connection=gate.mailbox.connection_id,
-            details={"mailbox": str(gate.mailbox), "explanation": sentence},
-        )
-    return "not now"
 
 
 # Pages of refusals are read newest first, until so many new ones were found. Older ones

@@ -1,14 +1,14 @@
-"""The tables of allowlists and their entries. What a list does is said by the rules and
-passes of the policy that name it.
+"""The tables of allowlists and their entries; of gates, whether each has the recipients
+that the policy allows; and which mail gates refused because of that. What a list does
+is said by the rules and passes of the policy that name it.
 """
 
-from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q
 from django.db.models.functions import Lower, Now
 from django.urls import reverse
 from django.utils import timezone
@@ -16,6 +16,12 @@ from django.utils import timezone
 from common.actors import Actor, Role
 from common.mail_addresses import clean_address, patterns_for
 from mirror.models import Connection, Mailbox
+from mirror.models.connections import is_rested, scoped
+
+# Longer than the two calls of one attempt may take together, so that a row is pushed
+# by one worker at a time. Two would do no harm: the gate takes one of two lists that
+# were written on the basis of the same version.
+PUSH_TIME = timedelta(seconds=90)
 
 
 class AllowlistQuerySet(models.QuerySet["Allowlist"]):
@@ -116,29 +122,15 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
         return self.not_removed().exclude(expires_at__lte=at)
 
     def found_by(self, text: str) -> Self:
-        """Those that let this address through, or whose pattern, note or owner contains
-        this text. An empty text finds all.
+        """Those that let this address through, or whose pattern or note contains this
+        text. An empty text finds all.
         """
-        if not text:
-            return self
-        words = Q(pattern__icontains=text) | Q(note__icontains=text)
-        words |= Q(owner__name__icontains=text) | Q(owner__email__icontains=text)
+        found = Q(pattern__icontains=text) | Q(note__icontains=text)
         try:
-            return self.filter(Q(pattern__in=patterns_for(clean_address(text))) | words)
+            found |= Q(pattern__in=patterns_for(clean_address(text)))
         except ValueError:
-            return self.filter(words)
-
-    def for_page(self, after: str) -> Self:
-        """In the order of their patterns, beginning after the pattern `after`, with the
-        people they name. Uses the index allow_entry_once.
-        """
-        named = self.select_related("owner").order_by("pattern")
-        return named.filter(pattern__gt=after) if after else named
-
-    def for_export(self) -> Iterator[tuple[str, str, str, datetime | None]]:
-        """Yield (pattern, note, owner's address, end) of each, in chunks."""
-        fields = ("pattern", "note", "owner__email", "expires_at")
-        return self.order_by("pattern").values_list(*fields).iterator(chunk_size=2000)
+            pass
+        return self.filter(found)
 
 
 class AllowEntry(models.Model):
@@ -152,10 +144,6 @@ class AllowEntry(models.Model):
     )
     pattern = models.CharField(max_length=254)
     note = models.CharField(max_length=300)
-    # The person who is responsible for it.
-    owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
-    )
     expires_at = models.DateTimeField(null=True)
     added_at = models.DateTimeField(db_default=Now())
     added_by = models.ForeignKey(
@@ -191,3 +179,138 @@ class AllowEntry(models.Model):
         return self.removed_at is None and (
             self.expires_at is None or self.expires_at > timezone.now()
         )
+
+
+class GateListQuerySet(models.QuerySet["GateList"]):
+    """Queries for the lists at gates, and the claim of one by a worker. Due times use
+    the database's clock.
+    """
+
+    def behind(self) -> Self:
+        """Those whose gate may lack a change. Uses the index gate_list_to_push."""
+        return self.filter(pushed__lt=F("wanted"))
+
+    def to_push(self) -> Self:
+        """Those to push to their gate now. Connections without an admin key are left
+        out: there only the desk refuses recipients.
+        """
+        pushable = (
+            self.behind()
+            .filter(
+                next_attempt_at__lte=Now(),
+                mailbox__is_active=True,
+                mailbox__connection__removed_at=None,
+                mailbox__connection__paused_at=None,
+            )
+            .filter(is_rested("mailbox__connection__"))
+        )
+        return pushable.exclude(mailbox__connection__admin_key="").order_by(
+            "next_attempt_at"
+        )
+
+    def claim(self, pk: int) -> "GateList | None":
+        """Claim one row for one attempt, and return it; None if it is not due, or
+        another worker has claimed it.
+        """
+        # The condition on the row itself is checked again after a wait for its lock.
+        due = self.filter(
+            pk__in=self.to_push().values("pk"), next_attempt_at__lte=Now()
+        )
+        is_claimed = due.filter(pk=pk).update(
+            next_attempt_at=Now() + PUSH_TIME, attempts=F("attempts") + 1
+        )
+        rows = self.select_related("mailbox__connection")
+        return rows.get(pk=pk) if is_claimed else None
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those of mailboxes that the actor has a role for."""
+        if actor.sees_all():
+            return self
+        return self.filter(mailbox__in=Mailbox.objects.visible_to(actor))
+
+    def for_page(self) -> Self:
+        """With their mailboxes and connections, by mailbox."""
+        named = self.select_related("mailbox__connection").filter(
+            mailbox__connection__removed_at=None
+        )
+        return named.order_by("mailbox__address", "mailbox")
+
+
+class GateList(models.Model):
+    """Whether the gate of one mailbox has the recipients that the policy allows.
+
+    Each change of the policy or of a list raises `wanted`. After a push, `pushed` is
+    the value of `wanted` that the gate has; if it is less, the gate may lack a change.
+    """
+
+    mailbox = models.OneToOneField(
+        Mailbox, on_delete=models.CASCADE, related_name="gate_list"
+    )
+    wanted = models.PositiveIntegerField(default=1)
+    pushed = models.PositiveIntegerField(default=0)
+    # The version number that the gate gave the list it has.
+    gate_version = models.PositiveIntegerField(default=0)
+    pushed_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(db_default=Now())
+    last_error = models.TextField()
+
+    objects = GateListQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(pushed__lt=F("wanted")),
+                name="gate_list_to_push",
+            )
+        ]
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the gate may lack a change."""
+        return self.pushed < self.wanted
+
+
+class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
+    """Queries for mail that gates refused before it was queued."""
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those of connections and mailboxes that the actor has a role for. If the
+        mailbox is not known, only people with a role for the whole connection see it.
+        """
+        if actor.sees_all():
+            return self
+        connections, mailboxes = scoped(actor)
+        return self.filter(Q(connection__in=connections) | Q(mailbox__in=mailboxes))
+
+
+class GateRefusal(models.Model):
+    """Mail that a gate refused because of an allowlist, before it was queued. The gate
+    reports neither its body nor its subject.
+    """
+
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="refusals"
+    )
+    mailbox = models.ForeignKey(
+        Mailbox, null=True, on_delete=models.SET_NULL, related_name="refusals"
+    )
+    upstream_id = models.CharField(max_length=200)
+    recipients = models.JSONField(default=list)
+    refused = models.JSONField(default=list)
+    rule = models.CharField(max_length=300)
+    sent_by_key = models.CharField(max_length=200)
+    sent_by_key_name = models.CharField(max_length=200)
+    trigger = models.JSONField(default=dict)
+    sandbox = models.BooleanField(default=False)
+    refused_at = models.DateTimeField()
+
+    objects = GateRefusalQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "upstream_id"], name="gate_refusal_once"
+            )
+        ]

@@ -10,13 +10,14 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.second_admin.registry import SecondAdminNeeded
 from policy.allowlists.changes import (
-    Change,
     WantedEntry,
     add_allowlist,
     apply_change,
     delete_allowlist,
+    in_words,
 )
-from policy.errors import PolicyRefused, StaleAllowlist
+from policy.checks import seen_state
+from policy.errors import PolicyRefused, StalePolicy
 from policy.models import AllowEntry, Allowlist, PolicyVersion
 from tests.factories import (
     actor_of,
@@ -31,22 +32,20 @@ from tests.integration.deciding import at_once
 from tests.integration.test_second_admin import switch_on
 
 
-def change(person, at, *put, version=None, remove=()):
-    wanted = tuple(
-        one if isinstance(one, WantedEntry) else WantedEntry(one) for one in put
-    )
+def change(person, at, *put, seen=None, remove=()):
     at.refresh_from_db()
     return apply_change(
         allowlist=at,
-        change=Change(put=wanted, remove=tuple(remove)),
-        version=at.version if version is None else version,
+        put=[one if isinstance(one, WantedEntry) else WantedEntry(one) for one in put],
+        remove=remove,
+        seen=seen or seen_state(in_words(at)),
         actor=actor_of(person),
     )
 
 
 def test_change_makes_one_version_and_the_ledger_names_each_entry(admin, connection):
     at = add_allowlist(name="Ours", connection=connection, actor=actor_of(admin))
-    change(admin, at, "*@ACME.com", WantedEntry("ana@x.example", owner=admin.pk))
+    change(admin, at, "*@ACME.com", "ana@x.example")
     ends = timezone.now() + timedelta(days=3)
     put = (WantedEntry("acme.com", expires_at=ends), "bo@x.example")
     made = change(admin, at, *put, remove=["ANA@x.example"])
@@ -72,9 +71,10 @@ def test_change_without_effect_makes_no_version_and_a_stale_change_is_refused(
     same = WantedEntry("ACME.com.", note="x")
     assert change(admin, at, same, remove=["nobody.example"]).version == 2
     assert Entry.objects.filter(action="allowlist.changed").count() == 1
+    seen = seen_state(in_words(at))
     change(second, at, "b.example")
-    with pytest.raises(StaleAllowlist, match="you saw version 2, now it is version 3"):
-        change(admin, at, "c.example", version=2, remove=["acme.com"])
+    with pytest.raises(StalePolicy, match=f"{second} changed this meanwhile"):
+        change(admin, at, "c.example", seen=seen, remove=["acme.com"])
     with pytest.raises(ActNotAllowed, match="is none of name@domain"):
         change(admin, at, "*.com")
     assert listed_patterns() == ["acme.com", "b.example"]
@@ -91,14 +91,15 @@ def test_entry_that_would_be_invalid_today_can_be_removed(admin):
 @pytest.mark.django_db(transaction=True)
 def test_of_many_concurrent_changes_to_one_version_one_succeeds(admin):
     at = make_list()
+    seen = seen_state(in_words(at))
     found = at_once(
         *(
-            lambda number=number: change(admin, at, f"c{number}.example", version=1)
+            lambda number=number: change(admin, at, f"c{number}.example", seen=seen)
             for number in range(4)
         )
     )
     kinds = sorted(type(one).__name__ for one in found)
-    assert kinds == ["Allowlist", *["StaleAllowlist"] * 3]
+    assert kinds == ["Allowlist", *["StalePolicy"] * 3]
     assert Allowlist.objects.get().version == 2
 
 
@@ -141,9 +142,7 @@ def test_only_an_admin_of_the_whole_scope_of_a_list_changes_it(connection, revie
 def test_list_that_a_rule_pass_or_draft_names_is_not_deleted(admin):
     at = make_list("acme.com")
     actor = actor_of(admin)
-    with pytest.raises(
-        PolicyRefused, match="There is a list “All” already, which looks"
-    ):
+    with pytest.raises(PolicyRefused, match="The allowlist “All” already has"):
         add_allowlist(name=" ALL ", actor=actor)
     rule = {"id": "known", "name": "Known", "then": {"reject": "Nobody else"}}
     for how in ("lists", "lists_except"):

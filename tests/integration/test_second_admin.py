@@ -564,11 +564,6 @@ def duty_of_theirs(world, second):
     )
 
 
-def entry_that_they_answer_for(world, second):
-    make_list("x.example", mailbox=world.mailbox)
-    return lambda: change_list(world.admin, "y.example", owner=second.pk)
-
-
 def role_of_who_made_their_account(world, second):
     Invitation.objects.create(
         kind="password",
@@ -594,7 +589,6 @@ def role_of_who_made_their_account(world, second):
         key_that_is_theirs_no_more,
         key_that_becomes_theirs,
         duty_of_theirs,
-        entry_that_they_answer_for,
         role_of_who_made_their_account,
     ],
 )

@@ -30,7 +30,6 @@ from tests.walk import Persona, standing_before
 # They show something before anything is asked for, or are about changes that wait
 # themselves.
 NO_COMMANDS = {
-    "preview-allowlist",
     "setup-away",
     "check-ledger",
     "export",
