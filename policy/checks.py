@@ -20,7 +20,7 @@ def check_seen(seen: str, words: str, by: object = "Somebody else") -> None:
     """Raise StalePolicy if `seen` is not the state of what reads so now."""
     if seen != seen_state(words):
         raise StalePolicy(
-            f"{by} changed this meanwhile: it is now {words or 'gone'}. Save again to replace that."
+            f"{by} changed this meanwhile. Now it is: {words or 'gone'}. Check that, then save again."
         )
 
 

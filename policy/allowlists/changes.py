@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import transaction
 
 from audit.recording import record
-from common.actors import Actor
+from common.actors import Actor, Role
 from common.mail_addresses import read_pattern, stored_pattern
 from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.errors import ActNotAllowed
@@ -105,7 +105,7 @@ def add_allowlist(
     PolicyRefused if another has this name.
     """
     made = Allowlist(name=name.strip(), connection=connection, mailbox=mailbox)
-    if not made.is_administered_by(actor):
+    if not made.is_within(actor, Role.ADMIN):
         raise ActNotAllowed(NOT_YOURS)
     take_lock("policy.rules")
     check_name(made, made.name)
@@ -239,7 +239,7 @@ def _lock(allowlist: Allowlist, actor: Actor) -> Allowlist:
     locked = rows.filter(pk=allowlist.pk).select_for_update(of=("self",)).first()
     if locked is None:
         raise PolicyRefused("Somebody deleted this list.")
-    if not locked.is_administered_by(actor):
+    if not locked.is_within(actor, Role.ADMIN):
         raise ActNotAllowed(NOT_YOURS)
     return locked
 

@@ -94,29 +94,21 @@ def content_for(
     """
     if not rules:
         return "off", {}
-    lists = frozenset[int]().union(*(one.when.lists_except for one in rules))
-    rows = AllowEntry.objects.live(now).filter(allowlist__in=lists)
-    # For each list, until when it has each pattern.
-    until: dict[int, dict[str, datetime]] = {key: {} for key in lists}
-    for key, pattern, ends in rows.values_list("allowlist", "pattern", "expires_at"):
-        # What was stored under older rules for patterns allows nobody, and because of
-        # it a gate would refuse the whole list.
-        if is_pattern(pattern):
-            until[key][pattern] = ends or _ENDLESS
+    # For each rule, until when it allows each pattern.
+    until: list[dict[str, datetime]] = []
+    for rule in rules:
+        rows = AllowEntry.objects.live(now).filter(allowlist__in=rule.when.lists_except)
+        allowed: dict[str, datetime] = {}
+        for pattern, ends in rows.values_list("pattern", "expires_at"):
+            # What was stored under older rules for patterns allows nobody, and because
+            # of it a gate would refuse the whole list.
+            if is_pattern(pattern):
+                allowed[pattern] = max(allowed.get(pattern, now), ends or _ENDLESS)
+        until.append(allowed)
     entries: dict[str, str | None] = {}
-    for pattern in sorted(set[str]().union(*until.values())):
+    for pattern in sorted(set[str]().union(*until)):
         wider = _patterns_over(pattern)
-        end = min(
-            max(
-                (
-                    until[key].get(one, now)
-                    for key in rule.when.lists_except
-                    for one in wider
-                ),
-                default=now,
-            )
-            for rule in rules
-        )
+        end = min(max(by.get(one, now) for one in wider) for by in until)
         if end > now:
             entries[pattern] = None if end == _ENDLESS else written_time(end)
     counts_contacts = all(one.when.contacts_count for one in rules)

@@ -257,7 +257,7 @@ def _lists_page(
         "lists": rows,
         "may_add": actor.has(Role.ADMIN),
         "form": ListForm(request.POST or None, actor),
-        "gates": GateList.objects.visible_to(actor).for_page()[:PAGE],
+        "gates": GateList.objects.for_page(actor)[:PAGE],
     }
     return answer(request, "policy/allowlists.html", context, error)
 
@@ -293,7 +293,7 @@ def _list_page(
     current = policies()
     context = {
         "at": at,
-        "may_change": at.is_administered_by(request.actor),
+        "may_change": at.is_within(request.actor, Role.ADMIN),
         "named_by": [one for one in current.active_parts if names(one, at)],
         "named_in_draft": [one for one in current.draft_parts if names(one, at)],
         "page": Paginator(found, PAGE).get_page(request.GET.get("page")),
@@ -322,7 +322,7 @@ def change_list(request: DeskRequest, list_id: int) -> HttpResponse:
     showed, save it.
     """
     at = _visible_or_404(request, list_id)
-    if not at.is_administered_by(request.actor):
+    if not at.is_within(request.actor, Role.ADMIN):
         return _list_page(request, list_id, error=ActNotAllowed(NOT_YOURS))
     form = ChangeForm(request.POST, request.FILES)
     if not form.is_valid():
@@ -409,4 +409,4 @@ def _lists_to_allow(actor: Actor, mailbox: Mailbox | None) -> list[Allowlist]:
     """
     named = gates.lists_at(mailbox) if mailbox else ()
     lists = Allowlist.objects.at_work().filter(pk__in=named)
-    return [one for one in lists if one.is_administered_by(actor)]
+    return [one for one in lists if one.is_within(actor, Role.ADMIN)]

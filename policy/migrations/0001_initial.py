@@ -44,9 +44,12 @@ class Migration(migrations.Migration):
                 ('version', models.PositiveIntegerField(default=1)),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('changed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('connection', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to='mirror.connection')),
-                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to='mirror.mailbox')),
+                ('connection', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='mirror.connection')),
+                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='mirror.mailbox')),
             ],
+            options={
+                'abstract': False,
+            },
         ),
         migrations.CreateModel(
             name='AllowEntry',
@@ -109,10 +112,13 @@ class Migration(migrations.Migration):
                 ('reason', models.TextField()),
                 ('pulled_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('released_at', models.DateTimeField(null=True)),
-                ('connection', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to='mirror.connection')),
-                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to='mirror.mailbox')),
+                ('connection', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='mirror.connection')),
+                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='mirror.mailbox')),
                 ('pulled_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
+            options={
+                'abstract': False,
+            },
         ),
         migrations.AddConstraint(
             model_name='allowlist',
@@ -148,7 +154,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='killswitch',
-            constraint=models.CheckConstraint(condition=models.Q(('connection', None), ('mailbox', None), _connector='OR'), name='kill_switch_one_scope'),
+            constraint=models.CheckConstraint(condition=models.Q(('connection', None), ('mailbox', None), _connector='OR'), name='killswitch_one_scope'),
         ),
         migrations.CreateModel(
             name='Group',

@@ -13,10 +13,11 @@ from django.db.models.functions import Lower, Now
 from django.urls import reverse
 from django.utils import timezone
 
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.mail_addresses import clean_address, patterns_for
 from mirror.models import Connection, Mailbox
 from mirror.models.connections import is_rested, scoped
+from policy.models.scoped import Scoped, ScopedQuerySet
 
 # Longer than the two calls of one attempt may take together, so that a row is pushed
 # by one worker at a time. Two would do no harm: the gate takes one of two lists that
@@ -24,21 +25,8 @@ from mirror.models.connections import is_rested, scoped
 PUSH_TIME = timedelta(seconds=90)
 
 
-class AllowlistQuerySet(models.QuerySet["Allowlist"]):
+class AllowlistQuerySet(ScopedQuerySet["Allowlist"]):
     """Reads of the allowlists."""
-
-    def visible_to(self, actor: Actor) -> Self:
-        """The lists for all mail, and those of connections and mailboxes that the actor
-        has a role for.
-        """
-        if actor.sees_all():
-            return self
-        for_all = Q(connection=None, mailbox=None) if actor.scopes else Q(pk=None)
-        connections = Connection.objects.visible_to(actor)
-        mailboxes = Mailbox.objects.visible_to(actor)
-        return self.filter(
-            for_all | Q(connection__in=connections) | Q(mailbox__in=mailboxes)
-        )
 
     def at_work(self) -> Self:
         """Those of connections that were not removed, with what they are for."""
@@ -56,18 +44,14 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
         return counted.select_related("changed_by").order_by(Lower("name"))
 
 
-class Allowlist(models.Model):
-    """A named set of addresses and domains. It is for all mail, one connection or one
+class Allowlist(Scoped):
+    """A named set of addresses and domains. It is for everything, one connection or one
     mailbox: whoever has a role there sees it, and admins there change it.
 
-    Each change raises `version`. A change that was made on the basis of an older
-    version is refused.
+    Each change raises `version`.
     """
 
     name = models.CharField(max_length=60)
-    # One of these at most; if both are None, the list is for all mail.
-    connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
     version = models.PositiveIntegerField(default=1)
     changed_at = models.DateTimeField(db_default=Now())
     changed_by = models.ForeignKey(
@@ -76,33 +60,14 @@ class Allowlist(models.Model):
 
     objects = AllowlistQuerySet.as_manager()
 
-    class Meta:
+    class Meta(Scoped.Meta):
         constraints = [
+            *Scoped.Meta.constraints,
             models.UniqueConstraint(Lower("name"), name="allowlist_name_once"),
-            models.CheckConstraint(
-                condition=Q(connection=None) | Q(mailbox=None),
-                name="allowlist_one_scope",
-            ),
         ]
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def scope(self) -> str:
-        """The mailbox or connection that it is for, or "all mail"."""
-        return str(self.mailbox or self.connection or "all mail")
-
-    def is_administered_by(self, actor: Actor) -> bool:
-        """Whether the actor may change it: an admin of everything that it is for."""
-        return actor.is_a(
-            Role.ADMIN, connection=self.owning_connection, mailbox=self.mailbox_id
-        )
-
-    @property
-    def owning_connection(self) -> int | None:
-        """The key of the connection that it is for, or whose mailbox it is for."""
-        return self.mailbox.connection_id if self.mailbox else self.connection_id
 
     @property
     def url(self) -> str:
@@ -222,16 +187,11 @@ class GateListQuerySet(models.QuerySet["GateList"]):
         rows = self.select_related("mailbox__connection")
         return rows.get(pk=pk) if is_claimed else None
 
-    def visible_to(self, actor: Actor) -> Self:
-        """Those of mailboxes that the actor has a role for."""
-        if actor.sees_all():
-            return self
-        return self.filter(mailbox__in=Mailbox.objects.visible_to(actor))
-
-    def for_page(self) -> Self:
-        """With their mailboxes and connections, by mailbox."""
+    def for_page(self, actor: Actor) -> Self:
+        """Those of mailboxes that the actor sees, with their connections, by mailbox."""
         named = self.select_related("mailbox__connection").filter(
-            mailbox__connection__removed_at=None
+            mailbox__in=Mailbox.objects.visible_to(actor),
+            mailbox__connection__removed_at=None,
         )
         return named.order_by("mailbox__address", "mailbox")
 

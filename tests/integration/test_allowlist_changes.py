@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from audit.models import Entry
+from common.actors import Role
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.second_admin.registry import SecondAdminNeeded
@@ -128,7 +129,7 @@ def test_only_an_admin_of_the_whole_scope_of_a_list_changes_it(connection, revie
         (reviewer, [False] * 4),
     ):
         actor = actor_of(person)
-        assert [one.is_administered_by(actor) for one in lists] == may, person
+        assert [one.is_within(actor, Role.ADMIN) for one in lists] == may, person
     for act in (
         lambda: change(of_connection, make_list(), "acme.com"),
         lambda: add_allowlist(name="Mine", actor=actor_of(of_connection)),

@@ -724,7 +724,7 @@ def test_change_of_a_list_that_moved_on_is_refused_and_can_be_asked_again(
     waiting, admin, second, mailbox
 ):
     change_list(admin, remove=["x.example"])
-    assert "Ida Lindqvist changed this list" in outdated(waiting, second)
+    assert "Ida Lindqvist changed this meanwhile" in outdated(waiting, second)
     assert listed_patterns() == []
     again = ask(lambda: change_list(admin, "y.example"), actor_of(admin))
     assert accepted(again, second).state == "accepted"
