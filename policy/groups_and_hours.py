@@ -14,7 +14,6 @@ from common.actors import Actor
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
-    MultilineField,
     admin_or_403,
     answer,
     changes,
@@ -27,7 +26,7 @@ from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.calendars import DAYS, MAX_LINE, NOTE, read_day, write_day
 from policy.models import Group, WorkCalendar
 from policy.rules.changes import policies
-from policy.rules.fields import ChecksField
+from policy.rules.fields import ChecksField, EntriesField
 from policy.rules.groups import (
     delete_named,
     in_words,
@@ -85,14 +84,19 @@ class GroupForm(NamedForm):
 class HoursField(forms.CharField):
     """The hours of one day in one line, as pairs of minutes since midnight."""
 
-    def __init__(self, **more: Any) -> None:
-        super().__init__(required=False, max_length=MAX_LINE, **more)
-
     def clean(self, value: Any) -> list[tuple[int, int]]:
-        try:
-            return read_day(super().clean(value))
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+        return read_day(super().clean(value))
+
+
+def _holiday(line: str) -> str:
+    """Return a line of holidays in its one form. Raises ValueError with a sentence."""
+    day, _, name = line.partition(" ")
+    try:
+        return f"{date.fromisoformat(day)} {name.strip()[:100]}".strip()
+    except ValueError:
+        raise ValueError(
+            f"“{line[:40]}” does not begin with a date such as 2026-12-25."
+        ) from None
 
 
 class CalendarForm(NamedForm):
@@ -112,12 +116,12 @@ class CalendarForm(NamedForm):
         max_length=64,
         error_messages={"required": "Choose a time zone, such as Europe/Lisbon."},
     )
-    holidays = MultilineField(
-        label="Holidays",
-        help_text="One a line, such as 2026-12-25 Christmas Day.",
-        required=False,
-        max_length=40_000,
-        widget=forms.Textarea({"rows": 8}),
+    holidays = EntriesField(
+        "Holidays",
+        _holiday,
+        "One a line, such as 2026-12-25 Christmas Day.",
+        most=MAX_HOLIDAYS,
+        has_commas=False,
     )
 
     def __init__(self, data: Any, stored: WorkCalendar | None) -> None:
@@ -125,11 +129,15 @@ class CalendarForm(NamedForm):
         row = stored or WorkCalendar(
             weekly=[[[540, 1020]]] * 5 + [[], []], zone=zone_name()
         )
-        holidays = (f"{day} {name}" for day, name in sorted(row.holidays.items()))
-        self.initial.update(zone=row.zone, holidays="\n".join(holidays))
+        self.initial["zone"] = row.zone
+        self.initial["holidays"] = frozenset(map(" ".join, row.holidays.items()))
         for number, day in enumerate(DAYS):
-            hours = write_day(row.weekly[number])
-            self.fields[f"day-{number}"] = HoursField(label=day, initial=hours)
+            self.fields[f"day-{number}"] = HoursField(
+                label=day,
+                required=False,
+                max_length=MAX_LINE,
+                initial=write_day(row.weekly[number]),
+            )
 
     def clean_zone(self) -> str:
         zone = zone_named(self.cleaned_data["zone"])
@@ -140,19 +148,8 @@ class CalendarForm(NamedForm):
         return str(zone)
 
     def clean_holidays(self) -> dict[str, str]:
-        holidays = {}
-        lines = map(str.strip, self.cleaned_data["holidays"].split("\n"))
-        for line in filter(None, lines):
-            day, _, name = line.partition(" ")
-            try:
-                holidays[date.fromisoformat(day).isoformat()] = name.strip()[:100]
-            except ValueError:
-                raise forms.ValidationError(
-                    f"“{line[:40]}” does not begin with a date such as 2026-12-25."
-                ) from None
-        if len(holidays) > MAX_HOLIDAYS:
-            raise forms.ValidationError(f"At most {MAX_HOLIDAYS} holidays.")
-        return holidays
+        lines = self.cleaned_data["holidays"]
+        return dict((*line.split(" ", 1), "")[:2] for line in lines)
 
     def clean(self) -> None:
         typed = self.cleaned_data

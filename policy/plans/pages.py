@@ -30,6 +30,7 @@ from policy.calendars import DAY, is_working_time
 from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans import commands
 from policy.plans.deadlines import KINDS, RISKS, plans
+from policy.rules.fields import PickField
 from policy.setting_page import SettingForm, edit_setting, people_choices
 
 STEPS = range(1, 9)
@@ -65,17 +66,6 @@ class MinutesField(forms.CharField):
         if minutes > _LONGEST:
             raise forms.ValidationError("At most 336 h.")
         return minutes or None
-
-
-def _from_list(label: str, choices: Any, initial: str = "") -> forms.ChoiceField:
-    """Return a field whose value is chosen from a list; empty if none was sent."""
-    return forms.ChoiceField(
-        label=label,
-        choices=choices,
-        initial=initial,
-        required=False,
-        error_messages=same_error("Choose from the list."),
-    )
 
 
 class PlanForm(SettingForm):
@@ -125,27 +115,27 @@ class PlanForm(SettingForm):
         # Somebody who left stays a choice, so that an edit loses no step.
         named = Q(pk__in=[step.person_id for step in steps])
         people = Person.objects.filter(Q(pk__in=_reviewers(actor)) | named)
-        whom = [
-            ("", "No step"),
-            *((one, str(one.label).capitalize()) for one in _ROLES),
-            *((f"group-{one.pk}", f"Group {one}") for one in Group.objects.all()),
-            *((f"person-{key}", name) for key, name in people_choices(people).items()),
-        ]
+        whom = {"": "No step"}
+        whom |= {one.value: str(one.label).capitalize() for one in _ROLES}
+        whom |= {f"group-{one.pk}": f"Group {one}" for one in Group.objects.all()}
+        for key, name in people_choices(people).items():
+            whom[f"person-{key}"] = name
         for n in STEPS:
             step = LadderStep(minutes=0, basis="decision", act="remind")
             if n <= len(steps):
                 step = steps[n - 1]
             key = step.person_id or step.group_id
             side = "before" if step.minutes < 0 else "after"
+            self.initial |= {
+                f"step-{n}-whom": f"{step.whom}-{key}" if key else step.whom,
+                f"step-{n}-act": step.act,
+                f"step-{n}-when": f"{step.basis} {side}",
+            }
             self.fields |= {
-                f"step-{n}-whom": _from_list(
-                    "Whom", whom, f"{step.whom}-{key}" if key else step.whom
-                ),
-                f"step-{n}-act": _from_list("Do", LadderStep.Act.choices, step.act),
+                f"step-{n}-whom": PickField("Whom", whom),
+                f"step-{n}-act": PickField("Do", dict(LadderStep.Act.choices)),
                 f"step-{n}-minutes": MinutesField("Time, empty: at once", step.minutes),
-                f"step-{n}-when": _from_list(
-                    "When", list(_WHEN.items()), f"{step.basis} {side}"
-                ),
+                f"step-{n}-when": PickField("When", _WHEN),
             }
 
     def clean(self) -> None:
