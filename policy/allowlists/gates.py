@@ -278,20 +278,24 @@ def read_refusals(*, connection_id: int) -> str:
 def _store(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
     mailboxes = dict(connection.mailboxes.values_list("upstream_id", "pk"))
     for row in rows:
+
+        def text(name: str, most: int = 200, row: Mapping[str, Any] = row) -> str:
+            return str(row.get(name) or "")[:most]
+
         metadata = row.get("metadata")
         fields = {
-            "mailbox_id": mailboxes.get(str(row.get("mailbox_id") or "")),
+            "mailbox_id": mailboxes.get(text("mailbox_id")),
             "recipients": _addresses(row.get("recipients")),
             "refused": _addresses(row.get("refused_recipients")),
-            "rule": str(row.get("rule") or "")[:300],
-            "sent_by_key": str(row.get("key_id") or "")[:200],
-            "sent_by_key_name": str(row.get("key_name") or "")[:200],
+            "rule": text("rule", 300),
+            "sent_by_key": text("key_id"),
+            "sent_by_key_name": text("key_name"),
             "trigger": metadata if isinstance(metadata, dict) else {},
             "sandbox": bool(row.get("sandbox")),
             "refused_at": read_time(row.get("created_at")) or clock(),
         }
         refusal, is_new = GateRefusal.objects.get_or_create(
-            connection=connection, upstream_id=str(row["id"])[:200], defaults=fields
+            connection=connection, upstream_id=text("id"), defaults=fields
         )
         if is_new:
             record(
@@ -300,7 +304,7 @@ def _store(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
                 actor=webhook(connection.slug, surface="worker"),
                 connection=connection.pk,
                 details={
-                    "mailbox": str(refusal.mailbox or row.get("mailbox") or ""),
+                    "mailbox": str(refusal.mailbox or text("mailbox")),
                     "recipients": ", ".join(refusal.recipients),
                     "refused": ", ".join(refusal.refused),
                     "rule": refusal.rule,

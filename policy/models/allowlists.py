@@ -177,12 +177,10 @@ class GateListQuerySet(models.QuerySet["GateList"]):
         """Claim one row for one attempt, and return it; None if it is not due, or
         another worker has claimed it.
         """
-        # The condition on the row itself is checked again after a wait for its lock.
-        due = self.filter(
-            pk__in=self.to_push().values("pk"), next_attempt_at__lte=Now()
-        )
-        is_claimed = due.filter(pk=pk).update(
-            next_attempt_at=Now() + PUSH_TIME, attempts=F("attempts") + 1
+        is_claimed = (
+            self.to_push()
+            .filter(pk=pk)
+            .update(next_attempt_at=Now() + PUSH_TIME, attempts=F("attempts") + 1)
         )
         rows = self.select_related("mailbox__connection")
         return rows.get(pk=pk) if is_claimed else None

@@ -96,11 +96,8 @@ def _minutes(plan: ReviewPlan, risk: str) -> tuple[int | None, int | None]:
     """Return the minutes until the first look and until the decision. A target that the
     risk does not have is that of "Others".
     """
-    of_risk = plan.targets.get(risk) or (None, None)
-    others = plan.targets.get("") or (None, None)
-    look = others[0] if of_risk[0] is None else of_risk[0]
-    decision = others[1] if of_risk[1] is None else of_risk[1]
-    return look, decision
+    own, others = (plan.targets.get(one) or (None, None) for one in (risk, ""))
+    return own[0] or others[0], own[1] or others[1]
 
 
 def _after(plan: ReviewPlan, start: datetime, minutes: int | None) -> datetime | None:

@@ -22,7 +22,6 @@ from common.pages import (
     cleaned,
     first_or_404,
     require_get_or_post,
-    same_error,
 )
 from mirror.models import Mailbox, may_set
 from people.models import Person
@@ -118,19 +117,17 @@ class PlanForm(SettingForm):
         whom = {"": "No step"}
         whom |= {one.value: str(one.label).capitalize() for one in _ROLES}
         whom |= {f"group-{one.pk}": f"Group {one}" for one in Group.objects.all()}
-        for key, name in people_choices(people).items():
-            whom[f"person-{key}"] = name
+        for pk, name in people_choices(people).items():
+            whom[f"person-{pk}"] = name
         for n in STEPS:
             step = LadderStep(minutes=0, basis="decision", act="remind")
             if n <= len(steps):
                 step = steps[n - 1]
             key = step.person_id or step.group_id
             side = "before" if step.minutes < 0 else "after"
-            self.initial |= {
-                f"step-{n}-whom": f"{step.whom}-{key}" if key else step.whom,
-                f"step-{n}-act": step.act,
-                f"step-{n}-when": f"{step.basis} {side}",
-            }
+            self.initial[f"step-{n}-whom"] = f"{step.whom}-{key}" if key else step.whom
+            self.initial[f"step-{n}-act"] = step.act
+            self.initial[f"step-{n}-when"] = f"{step.basis} {side}"
             self.fields |= {
                 f"step-{n}-whom": PickField("Whom", whom),
                 f"step-{n}-act": PickField("Do", dict(LadderStep.Act.choices)),
@@ -190,16 +187,9 @@ def _reviewers(actor: Actor) -> QuerySet[Person]:
 class DutyForm(DrawnForm):
     """A person to be on duty, for which mailbox and when."""
 
-    person = forms.ModelChoiceField(
-        Person.objects.none(),
-        empty_label=None,
-        error_messages=same_error("Choose a person."),
-    )
+    person = forms.ModelChoiceField(Person.objects.none(), empty_label=None)
     mailbox = forms.ModelChoiceField(
-        Mailbox.objects.none(),
-        label="For",
-        empty_label="All mailboxes",
-        error_messages=same_error("Choose a mailbox."),
+        Mailbox.objects.none(), label="For", empty_label="All mailboxes"
     )
     calendar = forms.ModelChoiceField(
         WorkCalendar.objects.order_by("name"),
@@ -237,19 +227,6 @@ def _overview(
     actor = request.actor
     visible = list(_visible(actor))
     shown_plans = plans().filter(Q(mailbox=None) | Q(mailbox__in=visible))
-    present = set(Person.objects.present().values_list("pk", flat=True))
-    # Each turn, whether the person is on duty now (words, and the colour of the chip),
-    # and whether the actor may end it.
-    lines = []
-    for turn in _turns(actor):
-        status_now = ("Off duty now", "")
-        if not turn.person.is_active:
-            status_now = ("Deactivated", "amber")
-        elif turn.person_id not in present:
-            status_now = ("Out of office", "amber")
-        elif is_working_time(turn.calendar, timezone.now()):
-            status_now = ("On duty now", "green")
-        lines.append((turn, status_now, may_set(actor, turn.mailbox)))
     planned = {plan.mailbox for plan in shown_plans}
     settable = [one for one in (None, *visible) if may_set(actor, one)]
     context = {
@@ -262,7 +239,16 @@ def _overview(
             for plan in shown_plans
         ],
         "without_plan": [one for one in settable if one not in planned],
-        "turns": lines,
+        # Each turn, whether its hours are now, and whether the actor may end it.
+        "turns": [
+            (
+                turn,
+                is_working_time(turn.calendar, timezone.now()),
+                may_set(actor, turn.mailbox),
+            )
+            for turn in _turns(actor)
+        ],
+        "present": Person.objects.present(),
         "form": DutyForm(request.POST or None, actor) if settable else None,
     }
     return answer(request, "policy/review_plans.html", context, error)

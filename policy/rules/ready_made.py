@@ -38,17 +38,6 @@ class ReadyMade:
         keys = {key for one in self.rules for key in one.then.named_groups}
         return {key: GROUPS[key] for key in sorted(keys)}
 
-    def rules_with(self, groups: Mapping[int, int]) -> tuple[PolicyRule, ...]:
-        """Return its rules with primary keys, which `groups` has by number of GROUPS."""
-        rules = []
-        for one in self.rules:
-            approvals = one.then.approvals.items()
-            approvals_by_key = {groups.get(key, key): n for key, n in approvals}
-            rules.append(
-                replace(one, then=replace(one.then, approvals=approvals_by_key))
-            )
-        return tuple(rules)
-
 
 READY_MADE = {
     one["name"]: ReadyMade(
@@ -66,17 +55,21 @@ def begin_ready_made(*, actor: Actor, policy: ReadyMade) -> list[str]:
     Return the names of the groups that were made. Raises StalePolicy if there is a
     draft already.
     """
-    group_keys = {}
+    keys = {}
     made = []
     for key, name in policy.groups.items():
         group = Group.objects.filter(name__iexact=name).first()
         if group is None:
             group = save_group(actor=actor, name=name, members=())
             made.append(name)
-        group_keys[key] = group.pk
+        keys[key] = group.pk
+    rules = []
+    for one in policy.rules:
+        approvals = {keys.get(key, key): n for key, n in one.then.approvals.items()}
+        rules.append(replace(one, then=replace(one.then, approvals=approvals)))
     begin_draft(
         actor=actor,
-        rules=policy.rules_with(group_keys),
+        rules=rules,
         based_on=policies().active_number,
         source=f"the ready-made policy “{policy.title}”",
     )
