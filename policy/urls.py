@@ -6,9 +6,6 @@ from policy import groups_and_hours
 from policy.allowlists import pages as allowlists
 from policy.plans import pages as plans
 
-_GROUP = {"form_class": groups_and_hours.GroupForm}
-_CALENDAR = {"form_class": groups_and_hours.CalendarForm}
-
 urlpatterns = [
     path("allowlists/", allowlists.allowlists, name="allowlists"),
     path("allowlists/refusals/", allowlists.refusals, name="refusals"),
@@ -28,29 +25,6 @@ urlpatterns = [
         "allowlists/<int:list_id>/export/", allowlists.export, name="export-allowlist"
     ),
     path("policy/groups/", groups_and_hours.groups_and_hours, name="groups-and-hours"),
-    path("policy/groups/add/", groups_and_hours.edit, _GROUP, name="add-policy-group"),
-    path(
-        "policy/groups/<int:row_id>/",
-        groups_and_hours.edit,
-        _GROUP,
-        name="policy-group",
-    ),
-    path(
-        "policy/groups/<int:row_id>/delete/",
-        groups_and_hours.delete,
-        _GROUP,
-        name="delete-policy-group",
-    ),
-    path("policy/hours/add/", groups_and_hours.edit, _CALENDAR, name="add-calendar"),
-    path(
-        "policy/hours/<int:row_id>/", groups_and_hours.edit, _CALENDAR, name="calendar"
-    ),
-    path(
-        "policy/hours/<int:row_id>/delete/",
-        groups_and_hours.delete,
-        _CALENDAR,
-        name="delete-calendar",
-    ),
     path("review-plans/", plans.review_plans, name="review-plans"),
     path("review-plans/duty/", plans.add_duty, name="add-duty"),
     path("review-plans/duty/<int:turn_id>/end/", plans.end_duty, name="end-duty"),
@@ -61,3 +35,19 @@ urlpatterns = [
         name="remove-review-plan",
     ),
 ]
+
+for where, name, form_class in (
+    ("policy/groups", "policy-group", groups_and_hours.GroupForm),
+    ("policy/hours", "calendar", groups_and_hours.CalendarForm),
+):
+    of_kind = {"form_class": form_class}
+    urlpatterns += [
+        path(f"{where}/add/", groups_and_hours.edit, of_kind, name=f"add-{name}"),
+        path(f"{where}/<int:row_id>/", groups_and_hours.edit, of_kind, name=name),
+        path(
+            f"{where}/<int:row_id>/delete/",
+            groups_and_hours.delete,
+            of_kind,
+            name=f"delete-{name}",
+        ),
+    ]

@@ -344,14 +344,9 @@ def change_list(request: DeskRequest, list_id: int) -> HttpResponse:
             return _list_page(request, list_id, error=refused)
         else:
             return redirect_with_notice(request, "Saved.", at.url)
-    steps = steps_of(at, put, remove)
-    acts = {
-        did: [one for one in steps if one.did == did]
-        for did in ("added", "changed", "removed")
-    }
     context = {
         "at": at,
-        "acts": acts,
+        "steps": sorted(steps_of(at, put, remove), key=lambda one: one.did),
         "problems": form.cleaned_data["problems"],
         "form": form,
         "seen": seen_state(in_words(at)),

@@ -45,7 +45,7 @@ class AllowlistQuerySet(ScopedQuerySet["Allowlist"]):
 
 
 class Allowlist(Scoped):
-    """A named set of addresses and domains. It is for everything, one connection or one
+    """A named set of addresses and domains. It is for all mail, one connection or one
     mailbox: whoever has a role there sees it, and admins there change it.
 
     Each change raises `version`.
@@ -58,6 +58,7 @@ class Allowlist(Scoped):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
 
+    whole = "all mail"
     objects = AllowlistQuerySet.as_manager()
 
     class Meta(Scoped.Meta):

@@ -1,6 +1,6 @@
 """The base of tables whose rows are for everything, one connection or one mailbox."""
 
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from django.db import models
 from django.db.models import Q
@@ -41,6 +41,9 @@ class Scoped(models.Model):
         Mailbox, null=True, on_delete=models.PROTECT, related_name="+"
     )
 
+    # What it is for without either, in words.
+    whole: ClassVar[str] = "everything"
+
     class Meta:
         abstract = True
         constraints = [
@@ -52,8 +55,8 @@ class Scoped(models.Model):
 
     @property
     def scope(self) -> str:
-        """The mailbox or connection that it is for, or "everything"."""
-        return str(self.mailbox or self.connection or "everything")
+        """What it is for, in words."""
+        return str(self.mailbox or self.connection or self.whole)
 
     @property
     def owning_connection(self) -> int | None:
