@@ -14,8 +14,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from django.core.exceptions import ValidationError
-
 from policy.models import WorkCalendar
 
 # Minutes of a day.
@@ -165,7 +163,7 @@ def _joined(spans: Hours) -> Hours:
 
 def read_day(typed: str) -> list[tuple[int, int]]:
     """Return typed hours of a day, such as "09:00-12:00, 13:00-17:00", as pairs of
-    minutes since midnight. Raises ValidationError.
+    minutes since midnight. Raises ValueError with a sentence.
 
     Only the last pair may end on the next day.
     """
@@ -174,12 +172,12 @@ def read_day(typed: str) -> list[tuple[int, int]]:
     for part in filter(None, map(str.strip, typed.split(","))):
         match = _SPAN.fullmatch(part)
         if match is None:
-            raise ValidationError(_WRONG)
+            raise ValueError(_WRONG)
         first_hour, first_minute, hour, minute = map(int, match.groups())
         begin = first_hour * 60 + first_minute
         end = hour * 60 + minute
         if max(first_minute, minute) > 59 or not last < begin < DAY or end > DAY:
-            raise ValidationError(_WRONG)
+            raise ValueError(_WRONG)
         last = end if end > begin else end + DAY
         hours.append((begin, last))
     return hours

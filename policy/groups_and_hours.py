@@ -1,16 +1,18 @@
 """The page Groups and hours: groups of people and calendars, which rules and review
-plans name; and the form of one of either.
+plans name; and the form of one of either. The form of a review plan is shown and taken
+in the same way.
 """
 
 from datetime import date
 from typing import Any, ClassVar
 
 from django import forms
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
+from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
@@ -18,15 +20,17 @@ from common.pages import (
     answer,
     changes,
     first_or_404,
+    redirect_with_notice,
     require_get_or_post,
 )
 from common.time_zones import zone_name, zone_named
 from people.models import Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.calendars import DAYS, MAX_LINE, NOTE, read_day, write_day
+from policy.errors import PolicyError, StalePolicy, seen_state
 from policy.models import Group, WorkCalendar
 from policy.rules.changes import policies
-from policy.rules.fields import ChecksField, EntriesField
+from policy.rules.fields import ChecksField, EntriesField, ReadField
 from policy.rules.groups import (
     delete_named,
     in_words,
@@ -34,9 +38,53 @@ from policy.rules.groups import (
     save_calendar,
     save_group,
 )
-from policy.setting_page import SettingForm, edit_setting, people_choices
 
 MAX_HOLIDAYS = 400
+
+
+class SettingForm(DrawnForm):
+    """A form whose `seen` is the state that the page showed: a change over somebody
+    else's is refused.
+    """
+
+    seen = forms.CharField(required=False, max_length=16, widget=forms.HiddenInput)
+
+    def __init__(self, data: Any, words: str) -> None:
+        """`words`: how what is stored reads, empty if nothing is."""
+        super().__init__(data, initial={"seen": seen_state(words)})
+
+    def save(self, actor: Actor) -> None:
+        """Store what was typed."""
+        raise NotImplementedError
+
+
+def people_choices(people: QuerySet[Person]) -> dict[str, str]:
+    """Return people as choices for a form, by name."""
+    choices = {}
+    for one in people.order_by("name", "email"):
+        choices[str(one.pk)] = str(one) if one.is_active else f"{one} (left)"
+    return choices
+
+
+def edit_setting(
+    request: DeskRequest, form: SettingForm, to: str, saved: str, **context: Any
+) -> HttpResponse:
+    """Show a form; save it if it is filled in, and show `saved` at the URL named `to`."""
+    error: SentenceError | None = None
+    if form.is_valid():
+        try:
+            form.save(request.actor)
+        except StalePolicy as stale:
+            error = stale
+            # It can be sent again, over what is stored now.
+            form.show("seen", form.initial["seen"])
+        except PolicyError as refused:
+            form.add_error(None, refused.sentence)
+        else:
+            return redirect_with_notice(request, saved, to)
+    return answer(
+        request, "policy/edit.html", {"form": form, **context}, error, form=form
+    )
 
 
 class NamedForm(SettingForm):
@@ -81,11 +129,14 @@ class GroupForm(NamedForm):
         save_group(actor=actor, group=self.stored, **self.cleaned_data)
 
 
-class HoursField(forms.CharField):
-    """The hours of one day in one line, as pairs of minutes since midnight."""
-
-    def clean(self, value: Any) -> list[tuple[int, int]]:
-        return read_day(super().clean(value))
+def _zone(typed: str) -> str:
+    """Return the name of a time zone. Raises ValueError with a sentence."""
+    zone = zone_named(typed)
+    if zone is None:
+        raise ValueError(
+            "There is no such time zone. Choose one such as Europe/Lisbon."
+        )
+    return str(zone)
 
 
 def _holiday(line: str) -> str:
@@ -110,11 +161,11 @@ class CalendarForm(NamedForm):
 | * Holidays | holidays |
 """
 
-    zone = forms.CharField(
-        label="Time zone",
+    zone = ReadField(
+        "Time zone",
+        _zone,
         help_text="Such as Europe/Lisbon. Daylight saving is taken into account.",
         max_length=64,
-        error_messages={"required": "Choose a time zone, such as Europe/Lisbon."},
     )
     holidays = EntriesField(
         "Holidays",
@@ -132,20 +183,12 @@ class CalendarForm(NamedForm):
         self.initial["zone"] = row.zone
         self.initial["holidays"] = frozenset(map(" ".join, row.holidays.items()))
         for number, day in enumerate(DAYS):
-            self.fields[f"day-{number}"] = HoursField(
-                label=day,
-                required=False,
+            self.fields[f"day-{number}"] = ReadField(
+                day,
+                read_day,
                 max_length=MAX_LINE,
                 initial=write_day(row.weekly[number]),
             )
-
-    def clean_zone(self) -> str:
-        zone = zone_named(self.cleaned_data["zone"])
-        if zone is None:
-            raise forms.ValidationError(
-                "There is no such time zone. Choose one such as Europe/Lisbon."
-            )
-        return str(zone)
 
     def clean_holidays(self) -> dict[str, str]:
         lines = self.cleaned_data["holidays"]

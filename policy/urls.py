@@ -3,8 +3,8 @@
 from django.urls import path
 
 from policy import groups_and_hours
+from policy import review_plan_pages as plans
 from policy.allowlists import pages as allowlists
-from policy.plans import pages as plans
 
 urlpatterns = [
     path("allowlists/", allowlists.allowlists, name="allowlists"),

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from approvals.decisions.shown import finding_name
 from policy.allowlists.changes import in_words as list_in_words
-from policy.checks import seen_state
+from policy.errors import seen_state
 from policy.rules.groups import in_words
 from risk.findings import restored
 from tests.admin_doors import (

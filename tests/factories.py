@@ -23,7 +23,7 @@ from mirror.sync.reads import UpstreamStatus
 from people.identities import Identities
 from people.models import Grant, Person
 from policy.allowlists.changes import WantedEntry, apply_change, in_words
-from policy.checks import seen_state
+from policy.errors import seen_state
 from policy.models import AllowEntry, Allowlist, PolicyVersion
 from upstream.signatures import HEADER, sign
 

@@ -39,7 +39,7 @@ from mirror.recording import record_about
 from people.models import Person
 from policy.calendars import is_working_time
 from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
-from policy.plans.deadlines import DueStep, deadlines_of, plan_for, steps_of
+from policy.review_plans import DueStep, deadlines_of, plan_for, steps_of
 
 ACTOR = rule("review plan")
 # Characters of the reason for an extension.

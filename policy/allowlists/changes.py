@@ -17,8 +17,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from policy import tasks
-from policy.checks import check_name, check_seen
-from policy.errors import PolicyRefused
+from policy.errors import PolicyRefused, check_name, check_seen
 from policy.models import AllowEntry, Allowlist
 from policy.rules.changes import has_two_admins, passes_of, policies, rules_of
 from policy.rules.rules import Part

@@ -29,7 +29,6 @@ from policy.rules.conditions import (
     InMailbox,
     MessageFacts,
     OfConnection,
-    ToUnlisted,
 )
 from policy.rules.facts import active_policy
 from policy.rules.rules import PolicyRule, RuleError
@@ -46,8 +45,8 @@ NO_LISTS = (
     "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
 )
 NOT_OURS = "The gate has a list that the desk did not make. Switch that off first."
-# Gates know no other conditions.
-_ASKED_AT_GATES = {OfConnection, InMailbox, ToUnlisted}
+# Beside lists, gates know no other conditions.
+_SCOPES = {OfConnection, InMailbox}
 _ENDLESS = datetime.max.replace(tzinfo=UTC)
 
 
@@ -58,9 +57,8 @@ def rules_at(mailbox: Mailbox, active: Sequence[PolicyRule]) -> list[PolicyRule]
     facts = MessageFacts(connection=mailbox.connection_id, mailbox=mailbox.pk)
     rules = []
     for rule in active:
-        asked = set(map(type, rule.when.asked))
         scope = replace(rule.when, lists_except=frozenset(), contacts_count=False)
-        asks_lists_alone = asked <= _ASKED_AT_GATES
+        asks_lists_alone = {type(one) for one in scope.asked} <= _SCOPES
         is_about_it = asks_lists_alone and scope.apply_to(facts)
         if rule.is_on and rule.then.reject and is_about_it:
             rules.append(rule)
@@ -233,9 +231,9 @@ def _widens(
     )
 
 
-# Pages of refusals are read newest first, until so many new ones were found. Older ones
-# are then never read; that happens only if the desk was down for very long.
-MOST_REFUSALS = 2000
+# So many pages of refusals are read, newest first. Older ones are then never read; that
+# happens only if the desk was down for very long.
+MOST_PAGES = 20
 
 
 def read_refusals(*, connection_id: int) -> str:
@@ -249,23 +247,17 @@ def read_refusals(*, connection_id: int) -> str:
     client = AdminClient(base_url=connection.api_url, key=key, within=20.0)
     rows: dict[str, Mapping[str, Any]] = {}
     cursor = ""
-    read_cursors = {""}
-    # Pages are read, newest first, up to a refusal that is stored already. If reading
-    # one page fails, none is stored: a stored newer refusal would hide the missing
-    # ones.
+    # Pages are read up to a refusal that is stored already. If reading one page fails,
+    # none is stored: a stored newer refusal would hide the missing ones.
     try:
-        while len(rows) < MOST_REFUSALS:
+        for _ in range(MOST_PAGES):
             page, cursor = client.list_refusals(cursor=cursor)
             by_id = {str(row["id"])[:200]: row for row in page if row.get("id")}
-            stored_ids = set(
-                connection.refusals.filter(upstream_id__in=by_id).values_list(
-                    "upstream_id", flat=True
-                )
-            )
+            stored = connection.refusals.filter(upstream_id__in=by_id)
+            stored_ids = set(stored.values_list("upstream_id", flat=True))
             rows |= {name: row for name, row in by_id.items() if name not in stored_ids}
-            if stored_ids or not cursor or cursor in read_cursors:
+            if stored_ids or not cursor:
                 break
-            read_cursors.add(cursor)
     except errors.UpstreamError as error:
         health.note_unread(connection, "refusals", error)
         return "not now"

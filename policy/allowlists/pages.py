@@ -7,7 +7,7 @@ optionally a note and the end. An export writes it, and can be read again.
 
 import csv
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -50,14 +50,12 @@ from policy.allowlists.changes import (
     note_export,
     steps_of,
 )
-from policy.checks import seen_state
-from policy.errors import StalePolicy
+from policy.errors import StalePolicy, seen_state
 from policy.models import AllowEntry, Allowlist, GateList, GateRefusal
 from policy.rules.changes import policies
 
 # Rows of a page.
 PAGE = 100
-REFUSALS_PAGE = 50
 # Entries that can be added at a time.
 MAX_LINES = 20_000
 # Of a file, or typed. The preview's form sends the text again, and a form may have at
@@ -110,9 +108,8 @@ def _moment(text: str) -> datetime | None:
     if not text:
         return None
     try:
-        if len(text) == len("2026-12-31"):
-            return datetime.combine(date.fromisoformat(text), time(23, 59, 59), UTC)
-        moment = datetime.fromisoformat(text)
+        is_day = len(text) == len("2026-12-31")
+        moment = datetime.fromisoformat(f"{text}T23:59:59" if is_day else text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(
@@ -255,8 +252,9 @@ def _lists_page(
     ]
     context = {
         "lists": rows,
-        "may_add": actor.has(Role.ADMIN),
-        "form": ListForm(request.POST or None, actor),
+        "form": ListForm(request.POST or None, actor)
+        if actor.has(Role.ADMIN)
+        else None,
         "gates": GateList.objects.for_page(actor)[:PAGE],
     }
     return answer(request, "policy/allowlists.html", context, error)
@@ -377,7 +375,7 @@ def refusals(request: DeskRequest) -> HttpResponse:
     """
     visible = GateRefusal.objects.visible_to(request.actor).order_by("-pk")
     named = visible.select_related("connection", "mailbox")
-    page = Paginator(named, REFUSALS_PAGE).get_page(request.GET.get("page"))
+    page = Paginator(named, PAGE).get_page(request.GET.get("page"))
     boxes = {one.mailbox for one in page}
     lists = {box: _lists_to_allow(request.actor, box) for box in boxes}
     rows = []

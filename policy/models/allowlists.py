@@ -1,10 +1,11 @@
 """The tables of allowlists and their entries; of gates, whether each has the recipients
 that the policy allows; and which mail gates refused because of that. What a list does
-is said by the rules and passes of the policy that name it.
+is said by the rules and passes of the policy that name it. Also the base of tables whose
+rows are for everything, one connection or one mailbox.
 """
 
 from datetime import datetime, timedelta
-from typing import Self
+from typing import ClassVar, Self, TypeVar
 
 from django.conf import settings
 from django.db import models
@@ -13,16 +14,77 @@ from django.db.models.functions import Lower, Now
 from django.urls import reverse
 from django.utils import timezone
 
-from common.actors import Actor
+from common.actors import Actor, Role
 from common.mail_addresses import clean_address, patterns_for
 from mirror.models import Connection, Mailbox
 from mirror.models.connections import is_rested, scoped
-from policy.models.scoped import Scoped, ScopedQuerySet
 
 # Longer than the two calls of one attempt may take together, so that a row is pushed
 # by one worker at a time. Two would do no harm: the gate takes one of two lists that
 # were written on the basis of the same version.
 PUSH_TIME = timedelta(seconds=90)
+
+
+Row = TypeVar("Row", bound="Scoped")
+
+
+class ScopedQuerySet(models.QuerySet[Row]):
+    """Reads of such rows."""
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those for everything, and those of connections and mailboxes that the actor
+        sees. Whoever has no role sees none.
+        """
+        if actor.sees_all():
+            return self
+        if not actor.scopes:
+            return self.none()
+        connections = Connection.objects.visible_to(actor)
+        mailboxes = Mailbox.objects.visible_to(actor)
+        return self.filter(
+            Q(connection=None, mailbox=None)
+            | Q(connection__in=connections)
+            | Q(mailbox__in=mailboxes)
+        )
+
+
+class Scoped(models.Model):
+    """A row that is for one connection, or one mailbox, or with neither for everything."""
+
+    connection = models.ForeignKey(
+        Connection, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    mailbox = models.ForeignKey(
+        Mailbox, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    # What it is for without either, in words.
+    whole: ClassVar[str] = "everything"
+
+    class Meta:
+        abstract = True
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(connection=None) | Q(mailbox=None),
+                name="%(class)s_one_scope",
+            )
+        ]
+
+    @property
+    def scope(self) -> str:
+        """What it is for, in words."""
+        return str(self.mailbox or self.connection or self.whole)
+
+    @property
+    def owning_connection(self) -> int | None:
+        """The key of the connection that it is for, or whose mailbox it is for."""
+        return self.mailbox.connection_id if self.mailbox else self.connection_id
+
+    def is_within(self, actor: Actor, role: Role) -> bool:
+        """Whether the actor has this role for everything that it is for."""
+        return actor.is_a(
+            role, connection=self.owning_connection, mailbox=self.mailbox_id
+        )
 
 
 class AllowlistQuerySet(ScopedQuerySet["Allowlist"]):

@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce, Lower, Now
 
 from common.actors import Actor
 from mirror.models import Connection, Mailbox
-from policy.models.scoped import Scoped, ScopedQuerySet
+from policy.models.allowlists import Scoped, ScopedQuerySet
 
 
 class KillSwitchQuerySet(ScopedQuerySet["KillSwitch"]):

@@ -16,8 +16,7 @@ from mirror.errors import ActNotAllowed
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.calendars import DAYS, calendar_of, is_within, write_day
-from policy.checks import check_name, check_seen
-from policy.errors import PolicyRefused, StalePolicy
+from policy.errors import PolicyRefused, StalePolicy, check_name, check_seen
 from policy.models import Group, WorkCalendar
 from policy.rules.changes import policies
 from policy.rules.rules import PolicyRule, Rules

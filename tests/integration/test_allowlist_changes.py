@@ -17,8 +17,7 @@ from policy.allowlists.changes import (
     delete_allowlist,
     in_words,
 )
-from policy.checks import seen_state
-from policy.errors import PolicyRefused, StalePolicy
+from policy.errors import PolicyRefused, StalePolicy, seen_state
 from policy.models import AllowEntry, Allowlist, PolicyVersion
 from tests.factories import (
     actor_of,

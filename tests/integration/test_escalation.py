@@ -31,7 +31,7 @@ from policy.models import (
     ReviewPlan,
     WorkCalendar,
 )
-from policy.plans.deadlines import deadlines_of
+from policy.review_plans import deadlines_of
 from tests.factories import (
     actor_of,
     change_row,

@@ -39,7 +39,7 @@ from people.second_admin.registry import SecondAdminNeeded, is_second_admin_on
 from people.second_admin.setting import set_second_admin
 from people.sign_in.factors import remove_factors_of, set_role_rule
 from policy import kill_switch
-from policy.checks import seen_state
+from policy.errors import seen_state
 from policy.models import AllowEntry, Group, KeyOwner, KillSwitch, WorkCalendar
 from policy.rules.changes import (
     activate_draft,

@@ -60,10 +60,9 @@ from people.second_admin.setting import (
     switch_off_by_operator,
 )
 from people.sign_in.factors import remove_factors_of, set_role_rule
-from policy.checks import seen_state
-from policy.errors import PolicyRefused
+from policy.errors import PolicyRefused, seen_state
 from policy.models import Allowlist, Group, KeyOwner, PolicyVersion, WorkCalendar
-from policy.plans.commands import (
+from policy.review_plans import (
     add_duty,
 )
 from policy.rules.changes import (

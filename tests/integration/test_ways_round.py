@@ -17,7 +17,7 @@ from approvals.models import Decision, Replacement
 from common.postgres import clock
 from mirror.models import Mailbox, Message, Thread, ThreadMessage
 from people.second_admin.registry import SecondAdminNeeded
-from policy.checks import seen_state
+from policy.errors import seen_state
 from policy.models import Group, KeyOwner
 from policy.rules.groups import in_words, save_group
 from tests.factories import actor_of, change_row, make_message

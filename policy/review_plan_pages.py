@@ -25,12 +25,12 @@ from common.pages import (
 )
 from mirror.models import Mailbox, may_set
 from people.models import Person
+from policy import review_plans as commands
 from policy.calendars import DAY, is_working_time
+from policy.groups_and_hours import SettingForm, edit_setting, people_choices
 from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
-from policy.plans import commands
-from policy.plans.deadlines import KINDS, RISKS, plans
-from policy.rules.fields import PickField
-from policy.setting_page import SettingForm, edit_setting, people_choices
+from policy.review_plans import KINDS, RISKS, plans
+from policy.rules.fields import PickField, ReadField
 
 STEPS = range(1, 9)
 # The longest target, in minutes: two weeks.
@@ -45,26 +45,19 @@ _WHEN = {
 _ROLES = (LadderStep.Whom.HOLDER, LadderStep.Whom.DUTY, LadderStep.Whom.DESTINATIONS)
 
 
-class MinutesField(forms.CharField):
-    """A length of time such as 1 h 30 min, as minutes; None if it is empty or zero."""
+def _minutes(typed: str) -> int | None:
+    """Return a length of time such as 1 h 30 min; None if it is empty or zero. Raises
+    ValueError with a sentence.
+    """
+    minutes = read_minutes(typed) if typed else 0
+    if minutes > _LONGEST:
+        raise ValueError("At most 336 h.")
+    return minutes or None
 
-    def __init__(self, label: str, initial: int | None) -> None:
-        super().__init__(
-            label=label,
-            initial=minutes_in_words(abs(initial)) if initial else "",
-            max_length=20,
-            required=False,
-        )
 
-    def clean(self, value: Any) -> int | None:
-        typed = super().clean(value)
-        try:
-            minutes = read_minutes(typed) if typed else 0
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
-        if minutes > _LONGEST:
-            raise forms.ValidationError("At most 336 h.")
-        return minutes or None
+def _minutes_field(label: str, minutes: int | None) -> ReadField:
+    shown = minutes_in_words(abs(minutes)) if minutes else ""
+    return ReadField(label, _minutes, max_length=20, initial=shown)
 
 
 class PlanForm(SettingForm):
@@ -108,7 +101,7 @@ class PlanForm(SettingForm):
         for risk, name in RISKS.items():
             targets = plan.targets.get(risk) or (None, None)
             for (kind, label), minutes in zip(KINDS.items(), targets, strict=True):
-                self.fields[_target(kind, risk)] = MinutesField(
+                self.fields[_target(kind, risk)] = _minutes_field(
                     f"{name}: {label}", minutes
                 )
         # Somebody who left stays a choice, so that an edit loses no step.
@@ -131,7 +124,9 @@ class PlanForm(SettingForm):
             self.fields |= {
                 f"step-{n}-whom": PickField("Whom", whom),
                 f"step-{n}-act": PickField("Do", dict(LadderStep.Act.choices)),
-                f"step-{n}-minutes": MinutesField("Time, empty: at once", step.minutes),
+                f"step-{n}-minutes": _minutes_field(
+                    "Time, empty: at once", step.minutes
+                ),
                 f"step-{n}-when": PickField("When", _WHEN),
             }
 
