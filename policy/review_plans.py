@@ -61,12 +61,10 @@ def deadlines_of(
     plan: ReviewPlan, *, risk: str, held_at: datetime, extended_to: datetime | None
 ) -> Deadlines:
     """Return the deadlines of a message of this risk that is held since `held_at`."""
-    look, decision = _minutes(plan, risk)
-    look_by = _after(plan, held_at, look)
-    decide_by = _after(plan, held_at, decision)
+    times = [_after(plan, held_at, minutes) for minutes in _minutes(plan, risk)]
     if extended_to is not None:
-        look_by = max(look_by, extended_to) if look_by else None
-        decide_by = max(decide_by, extended_to) if decide_by else None
+        times = [at and max(at, extended_to) for at in times]
+    look_by, decide_by = times
     return Deadlines(look_by, decide_by, extended_to)
 
 
@@ -75,14 +73,14 @@ def steps_of(
 ) -> Sequence[DueStep]:
     """Return the steps of a plan's ladder with their times, the earliest first."""
     look, decision = _minutes(plan, risk)
+    targets = {
+        LadderStep.Basis.LOOK: (deadlines.look_by, look),
+        LadderStep.Basis.DECISION: (deadlines.decide_by, decision),
+    }
     due_steps = []
     again = f" of {deadlines.extended_to.isoformat()}" if deadlines.extended_to else ""
     for step in plan.steps.all():
-        deadline = deadlines.decide_by
-        minutes = decision
-        if step.basis == LadderStep.Basis.LOOK:
-            deadline = deadlines.look_by
-            minutes = look
+        deadline, minutes = targets[LadderStep.Basis(step.basis)]
         if deadline is None or minutes is None:
             continue
         if step.minutes >= 0:

@@ -89,7 +89,6 @@ QUIET_TASKS = {
     "approvals.tasks.execute_due": "wakes execute_decision",
     "policy.tasks.read_all_refusals": "wakes read_refusals",
     "mirror.tasks.read_accounts": "wakes read_account",
-    "policy.tasks.push_lists": "wakes push_list",
     "approvals.tasks.reconcile_all": "wakes read_connection",
     "mirror.tasks.freshen_thread": "wakes read_thread",
     "approvals.tasks.count_unsigned": "stores a count, which says of nobody that they did something",

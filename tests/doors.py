@@ -503,7 +503,6 @@ TASKS = {
     "policy.tasks.bring_minimum": "brings the minimum oversight mode to one gateway",
     "policy.tasks.tell_stops": "tells one gateway which mailboxes the kill switch stops",
     "policy.tasks.push_list": "copies one allowlist to the gate",
-    "policy.tasks.push_lists": "copies allowlists to the gates that lack them",
     "policy.tasks.read_refusals": "reads the refusals of a connection's gate",
     "policy.tasks.read_all_refusals": "does so for all connections",
     "mirror.tasks.read_account": "reads mailboxes, contacts and suppressed addresses of a connection",
