@@ -453,7 +453,8 @@ _DESK_DOORS = {
         "makes an allowlist; for a mailbox or connection, an admin of it may",
         "desk",
         (A,),
-        fields=lambda w: {"name": "Ours"},
+        is_gentle=True,
+        fields=lambda w: {"name": "Ours", "target": "all"},
     ),
     "delete-allowlist": writing_button(
         "deletes an allowlist", "mailbox", (A,), needs="list"

@@ -14,7 +14,7 @@ from common.actors import Actor, Role
 from common.mail_addresses import read_pattern, stored_pattern
 from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.errors import ActNotAllowed
-from mirror.models import Connection, Mailbox
+from people.roles import GrantTarget
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from policy import tasks
 from policy.errors import PolicyRefused, check_name, check_seen
@@ -93,17 +93,11 @@ def in_words(at: Allowlist) -> str:
 
 
 @atomic_with_retry
-def add_allowlist(
-    *,
-    name: str,
-    actor: Actor,
-    connection: Connection | None = None,
-    mailbox: Mailbox | None = None,
-) -> Allowlist:
-    """Make an empty list, which nothing names yet. Raises ActNotAllowed, and
-    PolicyRefused if another has this name.
+def add_allowlist(*, name: str, actor: Actor, target: GrantTarget) -> Allowlist:
+    """Make an empty list for all mail, a connection or a mailbox, which nothing names
+    yet. Raises ActNotAllowed, and PolicyRefused if another has this name.
     """
-    made = Allowlist(name=name.strip(), connection=connection, mailbox=mailbox)
+    made = Allowlist(name=name.strip(), **target.fields)
     if not made.is_within(actor, Role.ADMIN):
         raise ActNotAllowed(NOT_YOURS)
     take_lock("policy.rules")

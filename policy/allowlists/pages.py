@@ -32,7 +32,8 @@ from common.pages import (
     redirect_with_notice,
 )
 from mirror.errors import ActNotAllowed
-from mirror.models import Connection, Mailbox
+from mirror.models import Mailbox
+from people.roles import GrantTarget, targets_to_give
 from people.sign_in.reauthentication import (
     ask_first,
     is_recently_authenticated,
@@ -128,22 +129,16 @@ class ListForm(DrawnForm):
     """A new list: its name, and what it is for."""
 
     name = forms.CharField(max_length=Allowlist._meta.get_field("name").max_length)
-    connection = forms.ModelChoiceField(
-        Connection.objects.none(), required=False, empty_label="All connections"
-    )
-    mailbox = forms.ModelChoiceField(
-        Mailbox.objects.none(), required=False, empty_label="All mailboxes"
-    )
+    target = forms.ChoiceField(label="For")
 
     def __init__(self, data: Any, actor: Actor) -> None:
         super().__init__(data)
-        for name, model in (("connection", Connection), ("mailbox", Mailbox)):
-            visible = model.objects.at_work().visible_to(actor)
-            self.fields[name].queryset = visible  # type: ignore[attr-defined]
+        self.targets = targets_to_give(actor)
+        choices = [(value, one.label) for value, one in self.targets.items()]
+        self.fields["target"].choices = choices  # type: ignore[attr-defined]
 
-    def clean(self) -> None:
-        if self.cleaned_data.get("connection") and self.cleaned_data.get("mailbox"):
-            self.add_error("mailbox", "Choose a connection or a mailbox, not both.")
+    def clean_target(self) -> GrantTarget:
+        return self.targets[self.cleaned_data["target"]]
 
 
 class ChangeForm(DrawnForm):

@@ -70,9 +70,10 @@ def test_preview_shows_the_change_and_saving_applies_it(signed_in, admin, connec
 def test_list_is_made_and_deleted_on_its_pages(signed_in, admin, connection):
     client = signed_in(admin)
     mailbox = connection.mailboxes.get()
-    both = {"name": "Both", "connection": connection.pk, "mailbox": mailbox.pk}
-    says(client.post("/allowlists/add/", both), 422, "a connection or a mailbox")
-    made = client.post("/allowlists/add/", {"name": "Ours", "mailbox": mailbox.pk})
+    ours = {"name": "Ours", "target": "mailbox-0"}
+    says(client.post("/allowlists/add/", ours), 422, "valid choice")
+    ours["target"] = f"mailbox-{mailbox.pk}"
+    made = client.post("/allowlists/add/", ours)
     at = Allowlist.objects.get(mailbox=mailbox)
     assert made["Location"] == at.url
     page = client.get("/allowlists/")

@@ -1,4 +1,6 @@
-"""Who may pull and release a kill switch: whoever's role reaches all that it stops."""
+"""Who may pull and release a kill switch, or change what else is for a scope: whoever's
+role reaches all of it.
+"""
 
 import itertools
 
