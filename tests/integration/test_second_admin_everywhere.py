@@ -118,7 +118,7 @@ def called(monkeypatch):
 
 
 def is_command(value):
-    if not inspect.isfunction(value) or "view" in value.__module__:
+    if not inspect.isfunction(value) or "views" in value.__module__:
         return False
     if value.__name__ in COMMANDS:
         return inspect.unwrap(value) is inspect.unwrap(COMMANDS[value.__name__].run)
