@@ -22,7 +22,7 @@ class ApprovalsConfig(AppConfig):
         from mirror import store, threads
         from mirror.models import Connection
         from policy.kill_switch import released
-        from policy.plans.commands import plan_changed
+        from policy.models import DutyTurn, ReviewPlan, WorkCalendar
 
         for signal in (post_save, post_delete):
             signal.connect(
@@ -38,6 +38,10 @@ class ApprovalsConfig(AppConfig):
         released.connect(
             execute.on_released, dispatch_uid="approvals.decisions.execute"
         )
-        plan_changed.connect(
-            handling.on_plan_changed, dispatch_uid="approvals.escalation.handling"
-        )
+        for model in (ReviewPlan, DutyTurn, WorkCalendar):
+            for signal in (post_save, post_delete):
+                signal.connect(
+                    handling.on_plan_changed,
+                    sender=model,
+                    dispatch_uid="approvals.escalation.handling",
+                )

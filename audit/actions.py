@@ -105,8 +105,7 @@ policy.draft_begun | began a draft of the policy
 policy.draft_changed | changed the draft of the policy
 policy.draft_discarded | discarded the draft of the policy
 policy.activated | activated a version of the policy
-policy.group_added | added a group of the policy
-policy.group_changed | changed a group of the policy
+policy.group_changed | set a group of the policy
 policy.group_deleted | deleted a group of the policy
 calendar.set | set a calendar of working hours
 calendar.removed | removed a calendar of working hours
@@ -260,7 +259,7 @@ SETTINGS = frozenset(
     person.away_set
     usual_texts.changed
     policy.draft_changed policy.draft_discarded policy.activated
-    policy.group_added policy.group_changed policy.group_deleted
+    policy.group_changed policy.group_deleted
     allowlist.added allowlist.changed allowlist.deleted
     mailbox.created mailbox.changed mailbox.loosened mailbox.deleted mailbox.seen_changed
     mailbox.seen_looser

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from common.actors import Actor
+from common.actors import Actor, Role
 from common.errors import SentenceError
 from common.pages import (
     ChoicesForm,
@@ -36,7 +36,6 @@ from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.kill_switch import (
     may_pull,
-    may_release,
     pull,
     release,
     tell_gateway,
@@ -161,7 +160,9 @@ def _page(
     stopped = [(switch.connection, switch.mailbox) for switch in switches]
     connections = Connection.objects.at_work().visible_to(actor).order_by("name")
     context = {
-        "switches": [(switch, may_release(actor, switch)) for switch in switches],
+        "switches": [
+            (switch, switch.is_within(actor, Role.ADMIN)) for switch in switches
+        ],
         "scopes": [
             (value, label)
             for value, (label, scope) in _scopes(actor).items()
@@ -215,7 +216,7 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse | str:
         "This kill switch was released, or you cannot see what it stops.",
     )
     # Pulling never asks for a password: stopping must not be delayed.
-    if may_release(actor, pulled) and not is_recently_authenticated(request):
+    if pulled.is_within(actor, Role.ADMIN) and not is_recently_authenticated(request):
         return ask_first(request)
     switch = release(switch_id=switch_id, actor=actor)
     return f"Released: the {switch}. Decisions that are due are carried out now.{_tell(actor)}"

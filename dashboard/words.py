@@ -154,10 +154,10 @@ add-mailbox | add a mailbox
 add-role | give somebody a role
 add-route | notify an alert destination about more
 add-webhook | register a webhook
-allow-refused | allow a refused address
 api-key-owner | set the owner of an API key
 bulk-decide | approve several messages together
 calendar | change a calendar
+change-allowlist | change an allowlist
 change-api-key | change an API key
 connection-address | change the address of a connection
 connection-key | change a key of a connection
@@ -198,7 +198,6 @@ rotate-destination | rotate the secret of an alert destination
 rotate-domain | rotate the DKIM key of a domain
 rotate-own-webhook | rotate the secret of the desk's webhook
 rotate-webhook | rotate the secret of a webhook
-save-allowlist | change an allowlist
 set-second-factor | set which roles need a second factor
 take-factors-off | remove somebody's second factors
 take-secret | enter a webhook secret

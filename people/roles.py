@@ -54,6 +54,16 @@ class GrantTarget:
         kind = "Mailbox" if self.mailbox is not None else "Connection"
         return "Everything" if self.connection is None else f"{kind} {self.name}"
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of a row for it. For a mailbox it must not store the connection: it
+        would be for the whole connection.
+        """
+        return {
+            "connection_id": None if self.mailbox else self.connection,
+            "mailbox_id": self.mailbox,
+        }
+
 
 def target_of(grant: Grant) -> GrantTarget:
     """Return what a role is granted for. Select the grant's connection and mailbox with
@@ -194,7 +204,7 @@ def give_role(
         connection=target.connection,
         mailbox=target.mailbox,
         subjects=[person_id],
-        tightens=person.grants.filter(role=role, **_target_fields(target)).exists(),
+        tightens=person.grants.filter(role=role, **target.fields).exists(),
     )
     is_new = add_grant(person, role, target)
     if is_new:
@@ -238,19 +248,8 @@ def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
 
 def add_grant(person: Person, role: Role, target: GrantTarget) -> bool:
     """Store a grant in the caller's transaction; return False if it exists already."""
-    _, is_new = Grant.objects.get_or_create(
-        person=person, role=role, **_target_fields(target)
-    )
+    _, is_new = Grant.objects.get_or_create(person=person, role=role, **target.fields)
     return is_new
-
-
-def _target_fields(target: GrantTarget) -> dict[str, Any]:
-    # A grant for a mailbox must not store the connection: it would be a grant for the
-    # whole connection.
-    return {
-        "connection_id": None if target.mailbox else target.connection,
-        "mailbox_id": target.mailbox,
-    }
 
 
 def is_self(actor: Actor, person: Person) -> bool:

@@ -11,6 +11,6 @@ class PolicyConfig(AppConfig):
         # second admin and are then found by name.
         import policy.allowlists.changes
         import policy.kill_switch
-        import policy.plans.commands
+        import policy.review_plans
         import policy.rules.changes
         import policy.rules.groups  # noqa: F401

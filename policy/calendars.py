@@ -8,11 +8,10 @@ are open twice; when it is put forward, hours that it skips are not open.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from policy.models import WorkCalendar
@@ -25,11 +24,14 @@ MAX_LINE = 200
 NOTE = "Such as 09:00-12:00, 13:00-17:00. Empty: closed. An end before its beginning is on the next day."
 _SPAN = re.compile(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})")
 _WRONG = "Write hours as 09:00-12:00, 13:00-17:00, in order. Empty: closed."
-# A calendar that is closed for this many days in a row counts as never open.
-_LONGEST_CLOSED = 3 * 366
+# A calendar that is closed for so long counts as never open.
+_LONGEST_CLOSED = timedelta(days=3 * 366)
+# Clocks are put forward and back only at these minutes of UTC, in all time zones.
+_QUARTER = 15
+_MINUTE = timedelta(minutes=1)
 
+Hours = Sequence[tuple[int, int]]
 Weekly = tuple[tuple[tuple[int, int], ...], ...]
-_Time = TypeVar("_Time", int, datetime)
 
 
 @dataclass(frozen=True)
@@ -56,22 +58,32 @@ Calendars = Mapping[int, Calendar]
 @lru_cache(maxsize=1024)
 def is_open(calendar: Calendar, at: datetime) -> bool:
     """Return whether this time is working time."""
-    return next_opening(calendar, at) == at
+    there = at.astimezone(calendar.zone)
+    minute = there.hour * 60 + there.minute
+    hours = _hours_on(calendar, there.date())
+    return any(begin <= minute < end for begin, end in hours)
 
 
 def next_opening(calendar: Calendar, at: datetime) -> datetime | None:
     """Return this time if it is working time, otherwise when the calendar opens next;
     None if it never does.
     """
-    spans = _spans(calendar, at)
-    return next((max(begin, at) for begin, end in spans if end > at), None)
+    begin, _ = next(_spans(calendar, at), (None, None))
+    return begin
 
 
 def next_closing(calendar: Calendar, at: datetime) -> datetime:
     """Return when the working time around this time ends, at midnight at the latest;
-    this time if there is none any more.
+    this time if it is closed.
     """
-    return next((end for _, end in _spans(calendar, at) if end > at), at)
+    tomorrow = at.astimezone(calendar.zone).date() + timedelta(days=1)
+    midnight = datetime.combine(tomorrow, time(), calendar.zone)
+    end = at
+    for begin, closes in _spans(calendar, at):
+        if begin > end or end >= midnight:
+            break
+        end = closes
+    return end
 
 
 def after_working_time(
@@ -86,12 +98,9 @@ def after_working_time(
     if left <= timedelta(0):
         return start
     for begin, end in _spans(calendar, start):
-        begins = max(begin, start)
-        if end <= begins:
-            continue
-        if end - begins >= left:
-            return begins + left
-        left -= end - begins
+        if end - begin >= left:
+            return begin + left
+        left -= end - begin
     return None
 
 
@@ -108,82 +117,48 @@ def is_within(one: Calendar, other: Calendar) -> bool:
     )
 
 
-def _spans(calendar: Calendar, around: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the spans of working time (begin, end) in UTC, in order and without
-    overlap, from the day before this time on.
+def _spans(calendar: Calendar, start: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Yield the working time from this time on as spans (begin, end) in UTC, in order
+    and without overlap. None is longer than a quarter of an hour.
     """
-    day = around.astimezone(calendar.zone).date() - timedelta(days=1)
-    closed_days = 0
-    while closed_days < _LONGEST_CLOSED:
-        # The hours of this day, and those of the day before that end on it; all cut at
-        # midnight.
-        hours = []
-        before = day - timedelta(days=1)
-        if before not in calendar.holidays:
-            began = calendar.weekly[before.weekday()]
-            hours += [(0, end - DAY) for _, end in began if end > DAY]
-        if day not in calendar.holidays:
-            hours += [
-                (begin, min(end, DAY)) for begin, end in calendar.weekly[day.weekday()]
-            ]
-        closed_days += 1
-        if hours:
-            closed_days = 0
-            yield from _moments(calendar.zone, day, _joined(sorted(hours)))
-        day += timedelta(days=1)
+    start = start.astimezone(UTC)
+    at = start.replace(
+        minute=start.minute // _QUARTER * _QUARTER, second=0, microsecond=0
+    )
+    closes = at
+    while at < closes + _LONGEST_CLOSED:
+        there = at.astimezone(calendar.zone)
+        minute = there.hour * 60 + there.minute
+        for first, last in _hours_on(calendar, there.date()):
+            begin = at + max(first - minute, 0) * _MINUTE
+            end = at + min(last - minute, _QUARTER) * _MINUTE
+            if max(begin, start) < end:
+                yield max(begin, start), end
+                closes = end
+        at += _QUARTER * _MINUTE
 
 
-def _joined(spans: Iterable[tuple[_Time, _Time]]) -> list[tuple[_Time, _Time]]:
+@lru_cache(maxsize=4096)
+def _hours_on(calendar: Calendar, day: date) -> Hours:
+    """Return the hours of a day, and those of the day before that end on it."""
+    before = day - timedelta(days=1)
+    hours: list[tuple[int, int]] = []
+    if before not in calendar.holidays:
+        hours += [(0, end - DAY) for _, end in calendar.weekly[before.weekday()]]
+    if day not in calendar.holidays:
+        hours += calendar.weekly[day.weekday()]
+    return _joined(sorted(hours))
+
+
+def _joined(spans: Hours) -> Hours:
     """Return sorted spans with those joined that touch or overlap."""
-    joined: list[tuple[_Time, _Time]] = []
+    joined: list[tuple[int, int]] = []
     for begin, end in spans:
         if joined and begin <= joined[-1][1]:
             joined[-1] = (joined[-1][0], max(joined[-1][1], end))
         else:
             joined.append((begin, end))
     return joined
-
-
-def _moments(
-    zone: ZoneInfo, day: date, hours: Sequence[tuple[int, int]]
-) -> list[tuple[datetime, datetime]]:
-    """Return the hours of a day as spans in UTC. On a day on which the clock is
-    changed, they are computed with the offset before the change and again with the one
-    after it.
-    """
-    midnight = datetime.combine(day, time(), UTC)
-    before, change, after = _offsets(zone, day)
-    spans = []
-    for begin, end in hours:
-        opens = midnight + timedelta(minutes=begin)
-        closes = midnight + timedelta(minutes=end)
-        if change is None:
-            spans.append((opens - before, closes - before))
-        else:
-            spans.append((opens - before, min(closes - before, change)))
-            spans.append((max(opens - after, change), closes - after))
-    return _joined(sorted(span for span in spans if span[0] < span[1]))
-
-
-@lru_cache(maxsize=4096)
-def _offsets(zone: ZoneInfo, day: date) -> tuple[timedelta, datetime | None, timedelta]:
-    """Return (offset from UTC before, time of the change, offset after) for a change of
-    the zone's clock on about this day; the time is None if there is no change.
-    """
-    low = datetime.combine(day, time(), UTC) - timedelta(hours=15)
-    high = low + timedelta(hours=54)
-    before, after = (
-        at.astimezone(zone).utcoffset() or timedelta(0) for at in (low, high)
-    )
-    if before == after:
-        return before, None, after
-    while high - low > timedelta(seconds=1):
-        middle = low + (high - low) / 2
-        if middle.astimezone(zone).utcoffset() == before:
-            low = middle
-        else:
-            high = middle
-    return before, high.replace(microsecond=0), after
 
 
 def read_day(typed: str) -> list[tuple[int, int]]:

@@ -1,13 +1,13 @@
 """The page Groups and hours: groups of people and calendars, which rules and review
-plans name; and the form of one of either.
+plans name; and the form of one of either. The form of a review plan is shown and taken
+in the same way.
 """
 
-from collections.abc import Iterable
 from datetime import date
 from typing import Any, ClassVar
 
 from django import forms
-from django.db.models import Model
+from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
@@ -16,11 +16,9 @@ from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
-    MultilineField,
     admin_or_403,
     answer,
     changes,
-    choices_by_pk,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,
@@ -29,25 +27,71 @@ from common.time_zones import zone_name, zone_named
 from people.models import Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.calendars import DAYS, MAX_LINE, NOTE, read_day, write_day
-from policy.errors import PolicyError, StalePlan, StalePolicy
+from policy.errors import PolicyError, StalePolicy, seen_state
 from policy.models import Group, WorkCalendar
-from policy.plans import commands as calendars
-from policy.rules import groups
 from policy.rules.changes import policies
-from policy.rules.fields import ChecksField
-from policy.rules.rules import PolicyRule
+from policy.rules.fields import ChecksField, EntriesField, ReadField
+from policy.rules.groups import (
+    delete_named,
+    in_words,
+    rules_naming,
+    save_calendar,
+    save_group,
+)
 
 MAX_HOLIDAYS = 400
 
 
-class NamedForm(DrawnForm):
-    """What the forms of a group and of a calendar have in common. `seen` is the state
-    that the page showed, by which a change over somebody else's is refused.
+class SettingForm(DrawnForm):
+    """A form whose `seen` is the state that the page showed: a change over somebody
+    else's is refused.
     """
 
-    model: ClassVar[type[Model]]
-    # The title of a new one, and the URL name of the form of a stored one.
-    new: ClassVar[str]
+    seen = forms.CharField(required=False, max_length=16, widget=forms.HiddenInput)
+
+    def __init__(self, data: Any, words: str) -> None:
+        """`words`: how what is stored reads, empty if nothing is."""
+        super().__init__(data, initial={"seen": seen_state(words)})
+
+    def save(self, actor: Actor) -> None:
+        """Store what was typed."""
+        raise NotImplementedError
+
+
+def people_choices(people: QuerySet[Person]) -> dict[str, str]:
+    """Return people as choices for a form, by name."""
+    choices = {}
+    for one in people.order_by("name", "email"):
+        choices[str(one.pk)] = str(one) if one.is_active else f"{one} (left)"
+    return choices
+
+
+def edit_setting(
+    request: DeskRequest, form: SettingForm, to: str, saved: str, **context: Any
+) -> HttpResponse:
+    """Show a form; save it if it is filled in, and show `saved` at the URL named `to`."""
+    error: SentenceError | None = None
+    if form.is_valid():
+        try:
+            form.save(request.actor)
+        except StalePolicy as stale:
+            error = stale
+            # It can be sent again, over what is stored now.
+            form.show("seen", form.initial["seen"])
+        except PolicyError as refused:
+            form.add_error(None, refused.sentence)
+        else:
+            return redirect_with_notice(request, saved, to)
+    return answer(
+        request, "policy/edit.html", {"form": form, **context}, error, form=form
+    )
+
+
+class NamedForm(SettingForm):
+    """What the forms of a group and of a calendar have in common."""
+
+    model: ClassVar[type[Group | WorkCalendar]]
+    # The URL name of the form of a stored one.
     page: ClassVar[str]
 
     name = forms.CharField(
@@ -55,83 +99,63 @@ class NamedForm(DrawnForm):
         max_length=60,
         error_messages={"required": "Give it a name."},
     )
-    seen = forms.CharField(required=False, max_length=16, widget=forms.HiddenInput)
 
     def __init__(self, data: Any, stored: Any) -> None:
+        super().__init__(data, in_words(stored) if stored else "")
         self.stored = stored
-        super().__init__(data, initial={"seen": self.state()})
+        self.initial["name"] = stored or ""
 
     def clean_name(self) -> str:
         return " ".join(str(self.cleaned_data["name"]).split())
-
-    def state(self) -> str:
-        """Return the present state of what is stored, as `seen` has it."""
-        raise NotImplementedError
-
-    def save(self, actor: Actor) -> None:
-        """Store what was typed."""
-        raise NotImplementedError
-
-    def delete(self, actor: Actor) -> None:
-        """Delete what is stored, unless something names it."""
-        raise NotImplementedError
 
 
 class GroupForm(NamedForm):
     """A group's name and its members."""
 
     model = Group
-    new = "New group"
     page = "policy-group"
     layout = "| * Group | name members | It gives nobody a role: members approve only where they are reviewers."
 
     def __init__(self, data: Any, stored: Group | None) -> None:
         super().__init__(data, stored)
-        active = Person.objects.filter(is_active=True).order_by("name", "email")
-        people = choices_by_pk(active)
-        if stored:
-            members = stored.members.all()
-            self.initial["name"] = stored.name
-            self.initial["members"] = [one.pk for one in members]
-            # Members who have left the desk stay choices.
-            for one in members:
-                people.setdefault(str(one.pk), f"{one} (left)")
+        members = stored.members.values_list("pk", flat=True) if stored else []
+        # Members who have left the desk stay choices.
+        possible = Person.objects.filter(Q(is_active=True) | Q(pk__in=members))
+        people = people_choices(possible)
         field = ChecksField("Members", "people", int)
         field.choices = list(people.items())
         self.fields["members"] = field
-
-    def state(self) -> str:
-        return groups.seen_state(self.stored) if self.stored else ""
+        self.initial["members"] = members
 
     def save(self, actor: Actor) -> None:
-        typed = self.cleaned_data
-        if self.stored:
-            groups.change_group(actor=actor, group_id=self.stored.pk, **typed)
-        else:
-            groups.add_group(actor=actor, name=typed["name"], members=typed["members"])
-
-    def delete(self, actor: Actor) -> None:
-        groups.delete_group(actor=actor, group_id=self.stored.pk)
+        save_group(actor=actor, group=self.stored, **self.cleaned_data)
 
 
-class HoursField(forms.CharField):
-    """The hours of one day in one line, as pairs of minutes since midnight."""
+def _zone(typed: str) -> str:
+    """Return the name of a time zone. Raises ValueError with a sentence."""
+    zone = zone_named(typed)
+    if zone is None:
+        raise ValueError(
+            "There is no such time zone. Choose one such as Europe/Lisbon."
+        )
+    return str(zone)
 
-    def __init__(self, **more: Any) -> None:
-        super().__init__(required=False, max_length=MAX_LINE, **more)
 
-    def clean(self, value: Any) -> list[tuple[int, int]]:
-        try:
-            return read_day(super().clean(value))
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+def _holiday(line: str) -> str:
+    """Return a line of holidays in its one form. Raises ValueError with a sentence."""
+    day, _, name = line.partition(" ")
+    try:
+        return f"{date.fromisoformat(day)} {name.strip()[:100]}".strip()
+    except ValueError:
+        raise ValueError(
+            f"“{line[:40]}” does not begin with a date such as 2026-12-25."
+        ) from None
 
 
 class CalendarForm(NamedForm):
     """A calendar: each day's hours in one line, holidays one a line."""
 
     model = WorkCalendar
-    new = "New calendar"
     page = "calendar"
     layout = f"""
 | * Calendar | name zone |
@@ -139,18 +163,18 @@ class CalendarForm(NamedForm):
 | * Holidays | holidays |
 """
 
-    zone = forms.CharField(
-        label="Time zone",
+    zone = ReadField(
+        "Time zone",
+        _zone,
         help_text="Such as Europe/Lisbon. Daylight saving is taken into account.",
         max_length=64,
-        error_messages={"required": "Choose a time zone, such as Europe/Lisbon."},
     )
-    holidays = MultilineField(
-        label="Holidays",
-        help_text="One a line, such as 2026-12-25 Christmas Day.",
-        required=False,
-        max_length=40_000,
-        widget=forms.Textarea({"rows": 8}),
+    holidays = EntriesField(
+        "Holidays",
+        _holiday,
+        "One a line, such as 2026-12-25 Christmas Day.",
+        most=MAX_HOLIDAYS,
+        has_commas=False,
     )
 
     def __init__(self, data: Any, stored: WorkCalendar | None) -> None:
@@ -158,36 +182,19 @@ class CalendarForm(NamedForm):
         row = stored or WorkCalendar(
             weekly=[[[540, 1020]]] * 5 + [[], []], zone=zone_name()
         )
-        holidays = (
-            f"{day} {name}".strip() for day, name in sorted(row.holidays.items())
-        )
-        self.initial.update(name=row.name, zone=row.zone, holidays="\n".join(holidays))
+        self.initial["zone"] = row.zone
+        self.initial["holidays"] = frozenset(map(" ".join, row.holidays.items()))
         for number, day in enumerate(DAYS):
-            hours = write_day(row.weekly[number])
-            self.fields[f"day-{number}"] = HoursField(label=day, initial=hours)
-
-    def clean_zone(self) -> str:
-        zone = zone_named(self.cleaned_data["zone"])
-        if zone is None:
-            raise forms.ValidationError(
-                "There is no such time zone. Choose one such as Europe/Lisbon."
+            self.fields[f"day-{number}"] = ReadField(
+                day,
+                read_day,
+                max_length=MAX_LINE,
+                initial=write_day(row.weekly[number]),
             )
-        return str(zone)
 
     def clean_holidays(self) -> dict[str, str]:
-        holidays = {}
-        lines = map(str.strip, self.cleaned_data["holidays"].split("\n"))
-        for line in filter(None, lines):
-            day, _, name = line.partition(" ")
-            try:
-                holidays[date.fromisoformat(day).isoformat()] = name.strip()[:100]
-            except ValueError:
-                raise forms.ValidationError(
-                    f"“{line[:40]}” does not begin with a date such as 2026-12-25."
-                ) from None
-        if len(holidays) > MAX_HOLIDAYS:
-            raise forms.ValidationError(f"At most {MAX_HOLIDAYS} holidays.")
-        return holidays
+        lines = self.cleaned_data["holidays"]
+        return dict((*line.split(" ", 1), "")[:2] for line in lines)
 
     def clean(self) -> None:
         typed = self.cleaned_data
@@ -197,14 +204,8 @@ class CalendarForm(NamedForm):
                 "day-0", "A calendar needs working hours on at least one day."
             )
 
-    def state(self) -> str:
-        return calendars.seen_calendar(self.stored) if self.stored else ""
-
     def save(self, actor: Actor) -> None:
-        calendars.save_calendar(actor=actor, calendar=self.stored, **self.cleaned_data)
-
-    def delete(self, actor: Actor) -> None:
-        calendars.remove_calendar(actor=actor, calendar=self.stored)
+        save_calendar(actor=actor, calendar=self.stored, **self.cleaned_data)
 
 
 def _overview(
@@ -215,28 +216,20 @@ def _overview(
     """
     now = policies()
     rules = (*now.active_rules, *now.draft_rules)
+
+    def named_by(row: Group | WorkCalendar) -> list[str]:
+        return list(dict.fromkeys(one.name for one in rules_naming(row, rules)))
+
     context: dict[str, Any] = {"may_change": request.actor.is_admin_of_all}
     if request.actor.scopes:
-        context["groups"] = [
-            (one, one.members.all(), _names(groups.rules_naming(one.pk, rules)))
-            for one in Group.objects.prefetch_related("members").order_by("name")
-        ]
+        groups = Group.objects.prefetch_related("members").order_by("name")
+        context["groups"] = [(one, named_by(one)) for one in groups]
+        calendars = WorkCalendar.objects.order_by("name")
         context["calendars"] = [
-            (
-                one,
-                [
-                    (day, write_day(hours))
-                    for day, hours in zip(DAYS, one.weekly, strict=True)
-                ],
-                _names(rule for rule in rules if one.pk in rule.then.office_hours),
-            )
-            for one in WorkCalendar.objects.order_by("name")
+            (one, zip(DAYS, map(write_day, one.weekly), strict=True), named_by(one))
+            for one in calendars
         ]
     return answer(request, "policy/groups_and_hours.html", context, error)
-
-
-def _names(rules: Iterable[PolicyRule]) -> list[str]:
-    return list(dict.fromkeys(rule.name for rule in rules))
 
 
 groups_and_hours = require_safe(_overview)
@@ -249,32 +242,22 @@ def edit(
     """Show the form of a group or calendar, or of a new one. On POST, save it; to change
     one takes a recent sign-in, because it decides who has to approve, and when.
     """
-    actor = admin_or_403(request)
+    admin_or_403(request)
     stored = _row_or_404(form_class, row_id) if row_id else None
     form = form_class(request.POST if request.method == "POST" else None, stored)
-    error: SentenceError | None = None
-    if form.is_valid():
-        if stored and not is_recently_authenticated(request):
-            return ask_first(request)
-        try:
-            form.save(actor)
-        except (StalePolicy, StalePlan) as stale:
-            error = stale
-            # It can be sent again, over what is stored now.
-            form.show("seen", form.state())
-        except PolicyError as refused:
-            form.add_error("name", refused.sentence)
-        else:
-            notice = f"“{form.cleaned_data['name']}” is saved."
-            return redirect_with_notice(request, notice, "groups-and-hours")
-    context = {
-        "form": form,
-        "title": str(stored) if stored else form.new,
-        "above": ("Groups and hours", "groups-and-hours"),
-        "stored": stored,
-        "page": form.page,
-    }
-    return answer(request, "policy/edit.html", context, error, form=form)
+    if stored and form.is_valid() and not is_recently_authenticated(request):
+        return ask_first(request)
+    return edit_setting(
+        request,
+        form,
+        to="groups-and-hours",
+        saved=f"“{form['name'].value()}” is saved.",
+        title=str(stored or f"New {form.model._meta.verbose_name}"),
+        above=("Groups and hours", "groups-and-hours"),
+        stored=stored,
+        key=row_id,
+        page=form.page,
+    )
 
 
 @require_POST
@@ -283,10 +266,10 @@ def delete(request: DeskRequest, form_class: type[NamedForm], row_id: int) -> st
     """Delete a group or calendar that nothing names."""
     actor = admin_or_403(request)
     row = _row_or_404(form_class, row_id)
-    form_class(None, row).delete(actor)
+    delete_named(actor=actor, row=row)
     return f"“{row}” is deleted."
 
 
-def _row_or_404(form_class: type[NamedForm], row_id: int) -> Model:
+def _row_or_404(form_class: type[NamedForm], row_id: int) -> Any:
     rows = form_class.model._default_manager.filter(pk=row_id)
     return first_or_404(rows, "Somebody deleted this meanwhile, or it never was.")

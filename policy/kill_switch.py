@@ -32,27 +32,10 @@ WITHIN = 5.0
 released = Signal()
 
 
-def may_pull(
-    actor: Actor,
-    *,
-    connection: Connection | None = None,
-    mailbox: Mailbox | None = None,
-) -> bool:
+def may_pull(actor: Actor, **scope: Connection | Mailbox | None) -> bool:
     """Whether the actor is a reviewer or an admin of everything that would be stopped."""
-    switch = KillSwitch(connection=connection, mailbox=mailbox)
-    return _is_within(switch, actor, Role.REVIEWER) or may_release(actor, switch)
-
-
-def may_release(actor: Actor, switch: KillSwitch) -> bool:
-    """Whether the actor is an admin of everything that the switch stops."""
-    return _is_within(switch, actor, Role.ADMIN)
-
-
-def _is_within(switch: KillSwitch, actor: Actor, role: Role) -> bool:
-    """Whether the actor has this role for everything that a switch stops."""
-    return actor.is_a(
-        role, connection=switch.owning_connection, mailbox=switch.mailbox_id
-    )
+    switch = KillSwitch(**scope)
+    return any(switch.is_within(actor, role) for role in (Role.REVIEWER, Role.ADMIN))
 
 
 @atomic_with_retry
@@ -90,7 +73,7 @@ def pull(
         pulled_by_id=int(actor.id),
     )
     switch.refresh_from_db()
-    _record("kill_switch.pulled", switch, actor, "released", "pulled")
+    _record(switch, actor, before="released", after="pulled")
     return switch
 
 
@@ -100,15 +83,11 @@ def release(*, switch_id: int, actor: Actor) -> CanWait[KillSwitch]:
     """Release a switch; due decisions are then sent at once. Raises ActNotAllowed if
     the actor is no admin of everything that it stops.
     """
-    switch = (
-        KillSwitch.objects.pulled()
-        .select_for_update(of=("self",))
-        .filter(pk=switch_id)
-        .first()
-    )
+    pulled = KillSwitch.objects.pulled().select_for_update(of=("self",))
+    switch = pulled.filter(pk=switch_id).first()
     if switch is None:
         raise ActNotAllowed("This kill switch is no longer pulled.")
-    if not may_release(actor, switch):
+    if not switch.is_within(actor, Role.ADMIN):
         raise ActNotAllowed(
             "Only an admin of all that it stops can release this kill switch."
         )
@@ -122,7 +101,7 @@ def release(*, switch_id: int, actor: Actor) -> CanWait[KillSwitch]:
     )
     KillSwitch.objects.filter(pk=switch.pk).update(released_at=Now())
     switch.refresh_from_db()
-    _record("kill_switch.released", switch, actor, "pulled", "released")
+    _record(switch, actor, before="pulled", after="released")
     released.send(sender=KillSwitch)
     return switch
 
@@ -157,15 +136,13 @@ def tell_gateway(*, connection_id: int) -> str:
     return ""
 
 
-def _record(
-    action: str, switch: KillSwitch, actor: Actor, before: str, after: str
-) -> None:
+def _record(switch: KillSwitch, actor: Actor, *, before: str, after: str) -> None:
     record(
-        action,
+        f"kill_switch.{after}",
         actor=actor,
         connection=switch.owning_connection,
         details={
-            "scope": str(switch.mailbox or switch.connection or "everything"),
+            "scope": switch.scope,
             "reason": switch.reason,
             "before": before,
             "after": after,

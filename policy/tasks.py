@@ -55,21 +55,8 @@ def push_list(gate_list_id: int) -> str:
     return gates.push_list(gate_list_id=gate_list_id)
 
 
-@shared_task(base=AfterCommitTask)
-def push_lists() -> str:
-    """Enqueue `push_list` for at most 100 allowlists that their gates lack, including
-    those of new mailboxes.
-    """
-    from policy.allowlists import gates
-
-    gates.ensure()
-    push_list.delay_each(GateList.objects.to_push().values_list("pk", flat=True)[:100])
-    return "sent"
-
-
 def bring_lists() -> None:
-    """Note that the gates may lack a change of the policy or of a list, and have them
-    pushed once it is committed.
+    """Note that the gates may lack a change of the policy or of a list. The sweep has
+    them pushed within seconds.
     """
     GateList.objects.update(wanted=F("wanted") + 1, next_attempt_at=Now(), attempts=0)
-    push_lists.delay_on_commit()

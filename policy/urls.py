@@ -3,29 +3,19 @@
 from django.urls import path
 
 from policy import groups_and_hours
-from policy.allowlists import views as allowlists
-from policy.plans import views as plans
-
-_GROUP = {"form_class": groups_and_hours.GroupForm}
-_CALENDAR = {"form_class": groups_and_hours.CalendarForm}
+from policy import review_plan_pages as plans
+from policy.allowlists import pages as allowlists
 
 urlpatterns = [
     path("allowlists/", allowlists.allowlists, name="allowlists"),
     path("allowlists/refusals/", allowlists.refusals, name="refusals"),
-    path(
-        "allowlists/refusals/<int:refusal_id>/allow/",
-        allowlists.allow_refused,
-        name="allow-refused",
-    ),
-    path("allowlists/entries/<int:entry_id>/", allowlists.entry, name="allow-entry"),
     path("allowlists/add/", allowlists.add_list, name="add-allowlist"),
     path("allowlists/<int:list_id>/", allowlists.allowlist, name="allowlist"),
     path(
-        "allowlists/<int:list_id>/preview/",
-        allowlists.preview_change,
-        name="preview-allowlist",
+        "allowlists/<int:list_id>/change/",
+        allowlists.change_list,
+        name="change-allowlist",
     ),
-    path("allowlists/<int:list_id>/save/", allowlists.save, name="save-allowlist"),
     path(
         "allowlists/<int:list_id>/delete/",
         allowlists.delete_list,
@@ -35,41 +25,29 @@ urlpatterns = [
         "allowlists/<int:list_id>/export/", allowlists.export, name="export-allowlist"
     ),
     path("policy/groups/", groups_and_hours.groups_and_hours, name="groups-and-hours"),
-    path("policy/groups/add/", groups_and_hours.edit, _GROUP, name="add-policy-group"),
-    path(
-        "policy/groups/<int:row_id>/",
-        groups_and_hours.edit,
-        _GROUP,
-        name="policy-group",
-    ),
-    path(
-        "policy/groups/<int:row_id>/delete/",
-        groups_and_hours.delete,
-        _GROUP,
-        name="delete-policy-group",
-    ),
-    path("policy/hours/add/", groups_and_hours.edit, _CALENDAR, name="add-calendar"),
-    path(
-        "policy/hours/<int:row_id>/", groups_and_hours.edit, _CALENDAR, name="calendar"
-    ),
-    path(
-        "policy/hours/<int:row_id>/delete/",
-        groups_and_hours.delete,
-        _CALENDAR,
-        name="delete-calendar",
-    ),
     path("review-plans/", plans.review_plans, name="review-plans"),
     path("review-plans/duty/", plans.add_duty, name="add-duty"),
     path("review-plans/duty/<int:turn_id>/end/", plans.end_duty, name="end-duty"),
-    path("review-plans/<slug:scope>/", plans.review_plan, name="review-plan"),
+    path("review-plans/<int:mailbox_id>/", plans.review_plan, name="review-plan"),
     path(
-        "review-plans/<slug:scope>/save/",
-        plans.save_review_plan,
-        name="save-review-plan",
-    ),
-    path(
-        "review-plans/<slug:scope>/remove/",
+        "review-plans/<int:mailbox_id>/delete/",
         plans.remove_review_plan,
         name="remove-review-plan",
     ),
 ]
+
+for where, name, form_class in (
+    ("policy/groups", "policy-group", groups_and_hours.GroupForm),
+    ("policy/hours", "calendar", groups_and_hours.CalendarForm),
+):
+    of_kind = {"form_class": form_class}
+    urlpatterns += [
+        path(f"{where}/add/", groups_and_hours.edit, of_kind, name=f"add-{name}"),
+        path(f"{where}/<int:row_id>/", groups_and_hours.edit, of_kind, name=name),
+        path(
+            f"{where}/<int:row_id>/delete/",
+            groups_and_hours.delete,
+            of_kind,
+            name=f"delete-{name}",
+        ),
+    ]

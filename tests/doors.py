@@ -10,8 +10,9 @@ from datetime import timedelta
 from django.utils import timezone
 
 from approvals.decisions.shown import finding_name
-from policy.plans.commands import seen_calendar
-from policy.rules.groups import seen_state
+from policy.allowlists.changes import in_words as list_in_words
+from policy.errors import seen_state
+from policy.rules.groups import in_words
 from risk.findings import restored
 from tests.admin_doors import (
     ACCOUNT_DOORS,
@@ -49,7 +50,7 @@ _CALENDAR = {"name": "Night", "zone": "UTC", "day-0": "20:00-24:00", "holidays":
 
 def _plan(walk):
     """A review plan with one target."""
-    return {"version": 0, "decision-other": "4 h"}
+    return {"decision-other": "4 h"}
 
 
 def _pass(walk):
@@ -118,7 +119,6 @@ _DESK_DOORS = {
             "by-upstream-id": "redirects from MultiMail's id to the message",
             "trace": "shows the audit trail of a message",
             "handling": "shows who has a message, and its deadlines",
-            "review-plan": "shows the review plan of a mailbox",
         },
     ),
     "metrics": Door(
@@ -407,7 +407,7 @@ _DESK_DOORS = {
         (A,),
         writes=True,
         sure=True,
-        fields=lambda w: {"name": "Finance", "seen": seen_state(w.row)},
+        fields=lambda w: {"name": "Finance", "seen": seen_state(in_words(w.row))},
         needs="policy_group",
     ),
     "delete-policy-group": writing_button(
@@ -418,8 +418,8 @@ _DESK_DOORS = {
         "own",
         query=lambda w: {"message": w.message_id},
     ),
-    "save-review-plan": writing_button(
-        "saves the review plan of a mailbox", "mailbox", (A,), fields=_plan
+    "review-plan": Door(
+        "sets the review plan of a mailbox", "mailbox", (A,), writes=True, fields=_plan
     ),
     "remove-review-plan": writing_button(
         "removes a review plan", "mailbox", (A,), needs="plan"
@@ -429,7 +429,7 @@ _DESK_DOORS = {
         "own",
         (A,),
         is_gentle=True,
-        fields=lambda w: {"person": w.other.pk, "mailbox": f"mailbox-{w.mailbox.pk}"},
+        fields=lambda w: {"person": w.other.pk, "mailbox": w.mailbox.pk},
         needs="person",
     ),
     "end-duty": writing_button("ends somebody's duty", "mailbox", (A,), needs="turn"),
@@ -442,50 +442,36 @@ _DESK_DOORS = {
         (A,),
         writes=True,
         sure=True,
-        fields=lambda w: {**_CALENDAR, "seen": seen_calendar(w.row)},
+        fields=lambda w: {**_CALENDAR, "seen": seen_state(in_words(w.row))},
         needs="calendar",
     ),
     "delete-calendar": writing_button(
         "deletes a calendar", "desk", (A,), needs="calendar"
-    ),
-    "allow-entry": Door(
-        "shows an entry of an allowlist, with its history", "mailbox", needs="entry"
     ),
     "allowlist": Door("shows an allowlist with its entries", "mailbox", needs="list"),
     "add-allowlist": writing_button(
         "makes an allowlist; for a mailbox or connection, an admin of it may",
         "desk",
         (A,),
-        fields=lambda w: {"name": "Ours"},
+        is_gentle=True,
+        fields=lambda w: {"name": "Ours", "target": "all"},
     ),
     "delete-allowlist": writing_button(
         "deletes an allowlist", "mailbox", (A,), needs="list"
     ),
-    "preview-allowlist": Button(
-        "previews a change of an allowlist",
-        "mailbox",
-        (A,),
-        fields=lambda w: {"lines": "more.example"},
-        needs="list",
-    ),
-    "save-allowlist": writing_button(
-        "saves a change of an allowlist",
+    "change-allowlist": writing_button(
+        "previews and saves a change of an allowlist",
         "mailbox",
         (A,),
         sure=True,
-        fields=lambda w: {"lines": "more.example", "version": 1},
+        fields=lambda w: {
+            "lines": "more.example",
+            "seen": seen_state(list_in_words(w.list)),
+        },
         needs="list",
     ),
     "export-allowlist": writing_button(
         "exports an allowlist", "mailbox", sure=True, needs="list"
-    ),
-    "allow-refused": writing_button(
-        "allows a refused address for a week",
-        "mailbox",
-        (A,),
-        sure=True,
-        fields=lambda w: {"address": "dana@x.example", "list": w.list.pk},
-        needs="refusal",
     ),
     "keys": writing_button(
         "switches one's keyboard shortcuts off or on",
@@ -518,7 +504,6 @@ TASKS = {
     "policy.tasks.bring_minimum": "brings the minimum oversight mode to one gateway",
     "policy.tasks.tell_stops": "tells one gateway which mailboxes the kill switch stops",
     "policy.tasks.push_list": "copies one allowlist to the gate",
-    "policy.tasks.push_lists": "copies allowlists to the gates that lack them",
     "policy.tasks.read_refusals": "reads the refusals of a connection's gate",
     "policy.tasks.read_all_refusals": "does so for all connections",
     "mirror.tasks.read_account": "reads mailboxes, contacts and suppressed addresses of a connection",

@@ -22,7 +22,8 @@ from mirror.models import Connection, Mailbox, Message
 from mirror.sync.reads import UpstreamStatus
 from people.identities import Identities
 from people.models import Grant, Person
-from policy.allowlists.changes import Change, WantedEntry, apply_change
+from policy.allowlists.changes import WantedEntry, apply_change, in_words
+from policy.errors import seen_state
 from policy.models import AllowEntry, Allowlist, PolicyVersion
 from upstream.signatures import HEADER, sign
 
@@ -237,11 +238,11 @@ def change_list(by, *patterns, at=None, remove=(), **wanted):
     its page does.
     """
     at = Allowlist.objects.get(pk=at.pk) if at else Allowlist.objects.get()
-    added = tuple(WantedEntry(pattern, **wanted) for pattern in patterns)
     return apply_change(
         allowlist=at,
-        change=Change(added, tuple(remove)),
-        version=at.version,
+        put=[WantedEntry(pattern, **wanted) for pattern in patterns],
+        remove=remove,
+        seen=seen_state(in_words(at)),
         actor=by if isinstance(by, Actor) else actor_of(by),
     )
 

@@ -142,8 +142,8 @@ def _plan(product, calendar):
     """
     plan = _one(
         product,
-        "INSERT INTO policy_reviewplan (calendar_id, targets, assigns_in_turn, version)"
-        " VALUES (%s, %s::jsonb, false, 1) RETURNING id",
+        "INSERT INTO policy_reviewplan (calendar_id, targets, assigns_in_turn)"
+        " VALUES (%s, %s::jsonb, false) RETURNING id",
         *(calendar, json.dumps({"high": [15, 60], "": [30, 90]})),
     )
     ladder = (

@@ -591,7 +591,6 @@ class Walk:
             "subscription_id": "h1",
             "domain_id": "d1",
             "delivery_id": "d1",
-            "scope": f"mailbox-{self.mailbox.pk}",
             "policy_part": "pass1" if name == "policy-pass" else "first",
             "policy_number": 1,
             "text_kind": "reject",

@@ -20,6 +20,8 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, F, Q, QuerySet
 from django.db.models.functions import Now
+from django.db.models.signals import post_delete
+from django.dispatch import Signal
 
 from approvals import collaboration, tasks
 from approvals.decisions.by_rule import latest_expiry
@@ -32,12 +34,12 @@ from common.actors import Actor, rule
 from common.durations import minutes_in_words
 from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
-from mirror.models import Mailbox, Message
+from mirror.models import Message
 from mirror.recording import record_about
 from people.models import Person
 from policy.calendars import is_working_time
-from policy.models import DutyTurn, LadderStep, ReviewPlan
-from policy.plans.deadlines import DueStep, deadlines_of, plan_for, steps_of
+from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
+from policy.review_plans import DueStep, deadlines_of, plan_for, steps_of
 
 ACTOR = rule("review plan")
 # Characters of the reason for an extension.
@@ -244,15 +246,19 @@ def to_watch() -> DeskMessageQuerySet:
     )
 
 
-def on_plan_changed(mailbox: Mailbox | None, *, is_removed: bool, **_: Any) -> None:
+def on_plan_changed(
+    instance: ReviewPlan | DutyTurn | WorkCalendar, signal: Signal, **_: Any
+) -> None:
     """Have the sweep check the held messages of a mailbox, or of all, after its plan
-    was changed. If the plan was removed, their deadlines are removed too.
+    or duty was changed, or a calendar. If a plan was removed, their deadlines are
+    removed too.
     """
     reviews = Review.objects.filter(is_held=True)
+    mailbox = getattr(instance, "mailbox_id", None)
     if mailbox is not None:
         reviews = reviews.filter(message__mailbox=mailbox)
     reviews.update(watch_at=Now())
-    if is_removed:
+    if isinstance(instance, ReviewPlan) and signal is post_delete:
         reviews.update(late_since=None, look_by=None, decide_by=None)
 
 

@@ -52,11 +52,10 @@ from policy.rules.changes import (
 )
 from policy.rules.demand import Policy
 from policy.rules.facts import signed_passes
-from policy.rules.groups import begin_ready_made
 from policy.rules.names import names_for
 from policy.rules.passes import Pass
 from policy.rules.problems import problems, read_staff
-from policy.rules.ready_made import GROUPS, READY_MADE
+from policy.rules.ready_made import GROUPS, READY_MADE, begin_ready_made
 from policy.rules.rules import Part, differences
 from policy.rules.wording import Names, listed
 

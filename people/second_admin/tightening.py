@@ -28,11 +28,9 @@ begin_ready_made | begins a draft of the policy
 save_rule | changes the draft of the policy
 arrange_rules | changes the draft of the policy
 discard_draft | discards the draft of the policy
-add_group | makes a group that no rule names yet
-delete_group | deletes a group that no rule names
+delete_named | deletes a group or calendar that nothing names
 add_allowlist | makes an empty allowlist that nothing names yet
 delete_allowlist | deletes an allowlist that nothing names
-remove_calendar | removes a calendar that nothing uses
 # These test something, or repeat what was done or failed. No setting changes.
 test_destination | posts a test
 send_test | has a test event sent

@@ -1,61 +1,43 @@
 """The commands that change allowlists: add and delete one, change its entries, and the
 record of an export. Each writes an entry to the ledger; a change of what the active
 policy names is then pushed to the gates.
-
-Each change makes a new version of the list. A change that was made on the basis of an
-older version is refused, so nobody overwrites a change that they have not seen.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import transaction
 
 from audit.recording import record
-from common.actors import Actor
+from common.actors import Actor, Role
 from common.mail_addresses import read_pattern, stored_pattern
 from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.errors import ActNotAllowed
-from mirror.models import Connection, Mailbox
+from people.roles import GrantTarget
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from policy import tasks
-from policy.errors import PolicyRefused, StaleAllowlist
+from policy.errors import PolicyRefused, check_name, check_seen
 from policy.models import AllowEntry, Allowlist
 from policy.rules.changes import has_two_admins, passes_of, policies, rules_of
 from policy.rules.rules import Part
-from risk.lookalikes import looks_like
 
-# In characters.
-MAX_NOTE = 300
-# How many rows are written at once, and how many patterns an entry of the ledger names.
-_CHUNK = 2000
+# How many patterns an entry of the ledger names.
 _RECORDED = 50
 NOT_YOURS = "Only an admin of everything that this list covers can change it."
 
 
 @dataclass(frozen=True)
 class WantedEntry:
-    """An entry as it should be. `owner` is the key of the person responsible for it."""
+    """An entry as it should be."""
 
     pattern: str
     note: str = ""
-    owner: int | None = None
     expires_at: datetime | None = None
 
     def __str__(self) -> str:
         ends = f" until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
         return f"{self.pattern}{ends}"
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change of a list: entries to add or change (`put`), and the patterns of entries
-    to remove.
-    """
-
-    put: tuple[WantedEntry, ...] = ()
-    remove: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,53 +64,47 @@ class Step:
         return self.after.expires_at is None or self.after.expires_at > ends
 
 
-def steps_of(change: Change, at: Allowlist) -> list[Step]:
-    """Return what a change does to the entries of a list, those that stay as they are
-    left out. Raises ActNotAllowed for a pattern that no entry can have.
-
-    If two wanted entries have the same pattern, the last one counts.
+def steps_of(
+    at: Allowlist, put: Iterable[WantedEntry], remove: Iterable[str]
+) -> list[Step]:
+    """Return what a change does to the entries of a list: adds or changes those to
+    `put`, of which the last counts for each pattern, and removes these patterns. What
+    stays as it is is left out. Raises ActNotAllowed for a pattern that no entry can have.
     """
-    wanted: dict[str, WantedEntry | None] = {}
+    wanted: dict[str, WantedEntry | None] = dict.fromkeys(map(stored_pattern, remove))
     try:
-        for one in change.remove:
-            wanted[stored_pattern(one)] = None
-        for entry in change.put:
-            pattern = read_pattern(entry.pattern)
-            wanted[pattern] = replace(entry, pattern=pattern)
-        stored = {
-            row[0]: WantedEntry(*row)
-            for row in at.entries.not_removed()
-            .filter(pattern__in=list(wanted))
-            .values_list("pattern", "note", "owner", "expires_at")
-        }
-        for pattern in wanted.keys() - stored.keys():
-            read_pattern(pattern)
+        for one in put:
+            pattern = read_pattern(one.pattern)
+            wanted[pattern] = replace(one, pattern=pattern)
     except ValueError as error:
         raise ActNotAllowed(str(error)) from None
-    steps = (Step(one, stored.get(one), after) for one, after in wanted.items())
+    present = at.entries.not_removed().filter(pattern__in=list(wanted))
+    stored = {
+        row[0]: WantedEntry(*row)
+        for row in present.values_list("pattern", "note", "expires_at")
+    }
+    steps = [Step(one, stored.get(one), after) for one, after in wanted.items()]
     return [one for one in steps if one.before != one.after]
 
 
+def in_words(at: Allowlist) -> str:
+    """Return the state of a list as text for the ledger."""
+    return f"version: {at.version}; entries: {at.entries.not_removed().count()}"
+
+
 @atomic_with_retry
-def add_allowlist(
-    *,
-    name: str,
-    actor: Actor,
-    connection: Connection | None = None,
-    mailbox: Mailbox | None = None,
-) -> Allowlist:
-    """Make an empty list, which nothing names yet. Raises PolicyRefused if another has
-    this name.
+def add_allowlist(*, name: str, actor: Actor, target: GrantTarget) -> Allowlist:
+    """Make an empty list for all mail, a connection or a mailbox, which nothing names
+    yet. Raises ActNotAllowed, and PolicyRefused if another has this name.
     """
-    made = Allowlist(name=name.strip(), connection=connection, mailbox=mailbox)
-    if not made.is_administered_by(actor):
+    made = Allowlist(name=name.strip(), **target.fields)
+    if not made.is_within(actor, Role.ADMIN):
         raise ActNotAllowed(NOT_YOURS)
-    made.changed_by_id = int(actor.id)
     take_lock("policy.rules")
-    if taken := looks_like(made.name, Allowlist.objects.values_list("name", flat=True)):
-        raise PolicyRefused(f"There is a list “{taken}” already, which looks like it.")
+    check_name(made, made.name)
+    made.changed_by_id = int(actor.id)
     made.save()
-    _record("allowlist.added", made, actor, before="", after=_summary(made))
+    _record("allowlist.added", made, actor, before="", after=in_words(made))
     return made
 
 
@@ -141,16 +117,13 @@ def delete_allowlist(*, allowlist: Allowlist, actor: Actor) -> None:
     if current.unreadable or (named := [one for one in parts if names(one, locked)]):
         by = current.unreadable or f"“{named[0].name}” of the policy names it."
         raise PolicyRefused(f"This list cannot be deleted. {by}")
-    entries = locked.entries.not_removed().values_list("pattern", flat=True)
-    _record(
-        "allowlist.deleted",
-        locked,
-        actor,
-        before=_summary(locked),
-        after="",
-        removed=_first_few(list(entries.order_by("pattern"))),
-    )
+    entries = locked.entries.not_removed().order_by("pattern")
+    removed = _first_few(entries.values_list("pattern", flat=True))
+    before = in_words(locked)
     locked.delete()
+    _record(
+        "allowlist.deleted", locked, actor, before=before, after="", removed=removed
+    )
 
 
 def names(part: Part, allowlist: Allowlist) -> bool:
@@ -161,30 +134,33 @@ def names(part: Part, allowlist: Allowlist) -> bool:
 @atomic_with_retry
 @second_admin("Allowlist", always=True)
 def apply_change(
-    *, allowlist: Allowlist, change: Change, version: int, actor: Actor
+    *,
+    allowlist: Allowlist,
+    put: Sequence[WantedEntry],
+    remove: Sequence[str],
+    seen: str,
+    actor: Actor,
 ) -> CanWait[Allowlist]:
-    """Change the entries of one list. `version` is the one that the actor saw.
+    """Change the entries of one list, as `steps_of` says. `seen` is the `seen_state` of
+    the list that the actor saw.
 
-    A change without effect makes no new version. Raises ActNotAllowed, and
-    StaleAllowlist if the list has another version now.
+    A change without effect makes no new version. Raises ActNotAllowed, StalePolicy.
     """
     locked = _lock(allowlist, actor)
-    if locked.version != version:
-        by = locked.changed_by or "Somebody"
-        raise StaleAllowlist(
-            f"{by} changed this list: you saw version {version}, now it is version {locked.version}. "
-            "Check the list again, then save your change."
-        )
-    steps = steps_of(change, locked)
-    acts = _by_act(steps)
-    before = _summary(locked)
-    yield lambda: _in_words(locked, steps, acts)
+    before = in_words(locked)
+    check_seen(seen, before, by=locked.changed_by or "Somebody")
+    steps = steps_of(locked, put, remove)
+    # The entries that are added, changed and removed, each with its end.
+    acts: dict[str, list[str]] = {}
+    for one in steps:
+        acts.setdefault(one.did, []).append(str(one.after or one.before))
+    yield lambda: _in_change(locked, before, steps, listed(acts))
     if not steps:
         return locked
     locked.version += 1
     locked.changed_by_id = int(actor.id)
     locked.changed_at = clock()
-    locked.save(update_fields=["version", "changed_by", "changed_at"])
+    locked.save()
     replaced = locked.entries.not_removed().filter(
         pattern__in=[one.pattern for one in steps]
     )
@@ -193,8 +169,7 @@ def apply_change(
         AllowEntry(
             allowlist=locked,
             pattern=one.pattern,
-            note=one.after.note[:MAX_NOTE],
-            owner_id=one.after.owner,
+            note=one.after.note,
             expires_at=one.after.expires_at,
             added_at=locked.changed_at,
             added_by_id=locked.changed_by_id,
@@ -202,29 +177,28 @@ def apply_change(
         for one in steps
         if one.after
     ]
-    AllowEntry.objects.bulk_create(new, batch_size=_CHUNK)
+    AllowEntry.objects.bulk_create(new, batch_size=2000)
     tasks.bring_lists()
-    lists = {did: _first_few(entries) for did, entries in acts.items()}
+    first_few = {did: _first_few(entries) for did, entries in acts.items()}
     _record(
         "allowlist.changed",
         locked,
         actor,
         before=before,
-        after=_summary(locked),
-        **lists,
+        after=in_words(locked),
+        **first_few,
     )
     return locked
 
 
-def _in_words(
-    locked: Allowlist, steps: Sequence[Step], acts: Mapping[str, Sequence[str]]
+def _in_change(
+    locked: Allowlist, before: str, steps: Sequence[Step], after: str
 ) -> ChangeInWords:
     current = policies()
     parts = current.active_parts
     named = tuple(one for one in parts if one.is_on and names(one, locked))
-    puts = any(one.after for one in steps)
     # Two admins signed to whom a pass sends without a person.
-    widens_pass = puts and bool(passes_of(named))
+    widens_pass = bool(passes_of(named)) and any(one.after for one in steps)
     # A rule on recipients who are on the list may apply to fewer messages.
     is_asked = current.unreadable or any(
         locked.pk in one.when.lists for one in rules_of(named)
@@ -239,49 +213,41 @@ def _in_words(
         )
     return ChangeInWords(
         title=f"Allowlist {locked}: change",
-        before=_summary(locked),
+        before=before,
         # All of them, with their ends: a second admin reads nothing else of the change.
-        after=listed(acts) or "no change",
+        after=after or "no change",
         page=locked.url,
         connection=locked.owning_connection,
         mailbox=locked.mailbox_id,
         tightens=not (lets_out_more or widens_pass),
-        subjects=[one.after.owner for one in steps if one.after and one.after.owner],
         always=widens_pass,
     )
-
-
-def _by_act(steps: Iterable[Step]) -> dict[str, list[str]]:
-    """Return the entries that are added, changed and removed, each with its end."""
-    entries: dict[str, list[str]] = {}
-    for one in steps:
-        entries.setdefault(one.did, []).append(str(one.after or one.before))
-    return entries
 
 
 def _lock(allowlist: Allowlist, actor: Actor) -> Allowlist:
     """Return a list, locked. Raises ActNotAllowed if the actor may not change it."""
     # Whether an active rule names it must not change before this is stored.
     take_lock("policy.rules")
-    rows = Allowlist.objects.select_for_update(of=("self",)).select_related(
-        "mailbox", "connection", "changed_by"
-    )
-    locked = rows.filter(pk=allowlist.pk).first()
+    rows = Allowlist.objects.select_related("mailbox", "connection", "changed_by")
+    locked = rows.filter(pk=allowlist.pk).select_for_update(of=("self",)).first()
     if locked is None:
         raise PolicyRefused("Somebody deleted this list.")
-    if not locked.is_administered_by(actor):
+    if not locked.is_within(actor, Role.ADMIN):
         raise ActNotAllowed(NOT_YOURS)
     return locked
 
 
-def _summary(locked: Allowlist) -> str:
-    return f"version: {locked.version}; entries: {locked.entries.not_removed().count()}"
-
-
-def _first_few(entries: Sequence[str]) -> str:
+def _first_few(entries: Iterable[str]) -> str:
+    entries = list(entries)
     more = len(entries) - _RECORDED
     shown = ", ".join(entries[:_RECORDED])
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+@transaction.atomic
+def note_export(*, at: Allowlist, actor: Actor, number: int, text: str) -> None:
+    """Record in the ledger that the actor exported entries that match a search text."""
+    _record("allowlist.exported", at, actor, entries=str(number), search=text)
 
 
 def _record(action: str, at: Allowlist, actor: Actor, **details: str) -> None:
@@ -290,11 +256,5 @@ def _record(action: str, at: Allowlist, actor: Actor, **details: str) -> None:
         action,
         actor=actor,
         connection=at.owning_connection,
-        details={**about, **details},
+        details=about | details,
     )
-
-
-@transaction.atomic
-def note_export(*, at: Allowlist, actor: Actor, number: int, text: str) -> None:
-    """Record in the ledger that the actor exported entries that match a search text."""
-    _record("allowlist.exported", at, actor, entries=str(number), search=text)

@@ -29,7 +29,6 @@ from policy.rules.conditions import (
     InMailbox,
     MessageFacts,
     OfConnection,
-    ToUnlisted,
 )
 from policy.rules.facts import active_policy
 from policy.rules.rules import PolicyRule, RuleError
@@ -40,17 +39,14 @@ from upstream.events import read_time, written_time
 ACTOR = worker("sync")
 # Time limit of one call, in seconds. An attempt makes two, which end before its lease.
 WITHIN = 30.0
-# Seconds to wait after the first failed attempts; later ones wait ten minutes.
-_PAUSES = (2, 5, 15, 60, 300)
-LONGEST_PAUSE = 600
-# Trying again soon is unlikely to help after these.
-_USELESS = (errors.NotFound, errors.Forbidden, errors.KeyRefused, errors.Rejected)
+# After a failed attempt the next one waits two seconds, and each time twice as long.
+LONGEST_PAUSE = timedelta(minutes=10)
 NO_LISTS = (
     "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
 )
 NOT_OURS = "The gate has a list that the desk did not make. Switch that off first."
-# Gates know no other conditions.
-_ASKED_AT_GATES = {OfConnection, InMailbox, ToUnlisted}
+# Beside lists, gates know no other conditions.
+_SCOPES = {OfConnection, InMailbox}
 _ENDLESS = datetime.max.replace(tzinfo=UTC)
 
 
@@ -61,9 +57,8 @@ def rules_at(mailbox: Mailbox, active: Sequence[PolicyRule]) -> list[PolicyRule]
     facts = MessageFacts(connection=mailbox.connection_id, mailbox=mailbox.pk)
     rules = []
     for rule in active:
-        asked = set(map(type, rule.when.asked))
         scope = replace(rule.when, lists_except=frozenset(), contacts_count=False)
-        asks_lists_alone = asked <= _ASKED_AT_GATES
+        asks_lists_alone = {type(one) for one in scope.asked} <= _SCOPES
         is_about_it = asks_lists_alone and scope.apply_to(facts)
         if rule.is_on and rule.then.reject and is_about_it:
             rules.append(rule)
@@ -97,29 +92,21 @@ def content_for(
     """
     if not rules:
         return "off", {}
-    lists = frozenset[int]().union(*(one.when.lists_except for one in rules))
-    rows = AllowEntry.objects.live(now).filter(allowlist__in=lists)
-    # For each list, until when it has each pattern.
-    until: dict[int, dict[str, datetime]] = {key: {} for key in lists}
-    for key, pattern, ends in rows.values_list("allowlist", "pattern", "expires_at"):
-        # What was stored under older rules for patterns allows nobody, and because of
-        # it a gate would refuse the whole list.
-        if is_pattern(pattern):
-            until[key][pattern] = ends or _ENDLESS
+    # For each rule, until when it allows each pattern.
+    until: list[dict[str, datetime]] = []
+    for rule in rules:
+        rows = AllowEntry.objects.live(now).filter(allowlist__in=rule.when.lists_except)
+        allowed: dict[str, datetime] = {}
+        for pattern, ends in rows.values_list("pattern", "expires_at"):
+            # What was stored under older rules for patterns allows nobody, and because
+            # of it a gate would refuse the whole list.
+            if is_pattern(pattern):
+                allowed[pattern] = max(allowed.get(pattern, now), ends or _ENDLESS)
+        until.append(allowed)
     entries: dict[str, str | None] = {}
-    for pattern in sorted(set[str]().union(*until.values())):
+    for pattern in sorted(set[str]().union(*until)):
         wider = _patterns_over(pattern)
-        end = min(
-            max(
-                (
-                    until[key].get(one, now)
-                    for key in rule.when.lists_except
-                    for one in wider
-                ),
-                default=now,
-            )
-            for rule in rules
-        )
+        end = min(max(by.get(one, now) for one in wider) for by in until)
         if end > now:
             entries[pattern] = None if end == _ENDLESS else written_time(end)
     counts_contacts = all(one.when.contacts_count for one in rules)
@@ -149,6 +136,7 @@ def push_list(*, gate_list_id: int) -> str:
         key=mailbox.connection.admin_key,
         within=WITHIN,
     )
+    done = "there already"
     try:
         at_gate = client.read_allowlist(
             mailbox_id=mailbox.upstream_id, kind="restriction"
@@ -160,36 +148,32 @@ def push_list(*, gate_list_id: int) -> str:
             # Expired ones do not matter.
             if not one.get("expired")
         }
-        if (at_gate.mode, theirs) == (mode, entries):
-            # Either nothing changed for this gate, or an earlier attempt arrived and
-            # its answer was lost.
-            _done(gate, at_gate, is_new=not is_as_left)
-            return "there already"
-        if not gate.gate_version and _widens(at_gate.mode, theirs, mode, entries):
-            return _wait(gate, NOT_OURS, LONGEST_PAUSE)
-        rows = [
-            {"pattern": pattern, "expires_at": end} for pattern, end in entries.items()
-        ]
-        wanted = {"mode": mode, "version": at_gate.version, "entries": rows}
-        put = client.replace_allowlist(
-            mailbox.upstream_id, {"kind": "restriction", **wanted}
-        )
+        # If it is there already, nothing changed for this gate, or an earlier attempt
+        # arrived and its answer was lost.
+        if (at_gate.mode, theirs) != (mode, entries):
+            if not gate.gate_version and _widens(at_gate.mode, theirs, mode, entries):
+                return _fail(gate, NOT_OURS)
+            rows = [{"pattern": one, "expires_at": end} for one, end in entries.items()]
+            wanted = {"kind": "restriction", "mode": mode, "entries": rows}
+            at_gate = client.replace_allowlist(
+                mailbox.upstream_id, {**wanted, "version": at_gate.version}
+            )
+            done = "pushed"
     except errors.UpstreamError as error:
-        return _fail(gate, error)
-    is_overwritten = bool(gate.pushed) and not gate.last_error and not is_as_left
-    _done(gate, put, is_overwritten=is_overwritten)
-    return "pushed"
+        health.wait(mailbox.connection, error)
+        has_none = isinstance(error, errors.NotFound | errors.FieldsRefused)
+        return _fail(gate, NO_LISTS if has_none else error.sentence)
+    is_overwritten = gate.pushed and not gate.last_error and not is_as_left
+    explanation = ""
+    if done == "pushed" and is_overwritten:
+        explanation = "It replaced what somebody else had changed there."
+    _succeed(gate, at_gate, explanation)
+    return done
 
 
 @transaction.atomic
-def _done(
-    gate: GateList,
-    at_gate: ListAtGate,
-    *,
-    is_new: bool = True,
-    is_overwritten: bool = False,
-) -> None:
-    """Store that the gate has the list, and record it if that `is_new`."""
+def _succeed(gate: GateList, at_gate: ListAtGate, explanation: str) -> None:
+    """Store that the gate has the list, and record it if it is a new one."""
     GateList.objects.filter(pk=gate.pk).update(
         # What was wanted when the row was claimed. If it has changed since, `pushed`
         # stays below `wanted`, and the list is pushed again.
@@ -200,33 +184,39 @@ def _done(
         next_attempt_at=Now(),
         last_error="",
     )
-    if not is_new:
-        return
-    theirs = "It replaced what somebody else had changed there."
+    if at_gate.version != gate.gate_version:
+        name = (
+            f"{at_gate.mode}, {len(at_gate.entries)} entries, version {at_gate.version}"
+        )
+        _record("allowlist.pushed", gate, list=name, explanation=explanation)
+
+
+@transaction.atomic
+def _fail(gate: GateList, sentence: str) -> str:
+    """Store why an attempt failed, and when the next one is due. It is recorded if it is
+    the first failure since the last push.
+    """
+    pause = timedelta(seconds=2 ** min(gate.attempts, 10))
+    # Unless another attempt succeeded meanwhile.
+    is_stored = (
+        GateList.objects.behind()
+        .filter(pk=gate.pk)
+        .update(
+            next_attempt_at=Now() + min(pause, LONGEST_PAUSE), last_error=sentence[:500]
+        )
+    )
+    if is_stored and not gate.last_error:
+        _record("allowlist.push_failed", gate, explanation=sentence)
+    return "not now"
+
+
+def _record(action: str, gate: GateList, **details: str) -> None:
     record(
-        "allowlist.pushed",
+        action,
         actor=ACTOR,
         connection=gate.mailbox.connection_id,
-        details={
-            "mailbox": str(gate.mailbox),
-            "list": f"{at_gate.mode}, {len(at_gate.entries)} entries, version {at_gate.version}",
-            "explanation": theirs if is_overwritten else "",
-        },
+        details={"mailbox": str(gate.mailbox), **details},
     )
-
-
-def _fail(gate: GateList, error: errors.UpstreamError) -> str:
-    """Try again after a failed attempt: soon, or later if that is unlikely to help."""
-    seconds: float = LONGEST_PAUSE
-    if isinstance(error, errors.Throttled):
-        health.wait(gate.mailbox.connection, error)
-        seconds = error.retry_after
-    elif not isinstance(error, _USELESS) and gate.attempts <= len(_PAUSES):
-        seconds = _PAUSES[gate.attempts - 1]
-    sentence = error.sentence
-    if isinstance(error, errors.NotFound | errors.FieldsRefused):
-        sentence = NO_LISTS
-    return _wait(gate, sentence, seconds)
 
 
 def _widens(
@@ -241,29 +231,9 @@ def _widens(
     )
 
 
-@transaction.atomic
-def _wait(gate: GateList, sentence: str, seconds: float) -> str:
-    """Store why an attempt failed, and try again after so many seconds. It is recorded
-    if it is the first failure since the last push.
-    """
-    # Unless another attempt succeeded meanwhile.
-    failed = GateList.objects.behind().filter(pk=gate.pk)
-    is_stored = failed.update(
-        next_attempt_at=Now() + timedelta(seconds=seconds), last_error=sentence[:500]
-    )
-    if is_stored and not gate.last_error:
-        record(
-            "allowlist.push_failed",
-            actor=ACTOR,
-            connection=gate.mailbox.connection_id,
-            details={"mailbox": str(gate.mailbox), "explanation": sentence},
-        )
-    return "not now"
-
-
-# Pages of refusals are read newest first, until so many new ones were found. Older ones
-# are then never read; that happens only if the desk was down for very long.
-MOST_REFUSALS = 2000
+# So many pages of refusals are read, newest first. Older ones are then never read; that
+# happens only if the desk was down for very long.
+MOST_PAGES = 20
 
 
 def read_refusals(*, connection_id: int) -> str:
@@ -277,23 +247,17 @@ def read_refusals(*, connection_id: int) -> str:
     client = AdminClient(base_url=connection.api_url, key=key, within=20.0)
     rows: dict[str, Mapping[str, Any]] = {}
     cursor = ""
-    read_cursors = {""}
-    # Pages are read, newest first, up to a refusal that is stored already. If reading
-    # one page fails, none is stored: a stored newer refusal would hide the missing
-    # ones.
+    # Pages are read up to a refusal that is stored already. If reading one page fails,
+    # none is stored: a stored newer refusal would hide the missing ones.
     try:
-        while len(rows) < MOST_REFUSALS:
+        for _ in range(MOST_PAGES):
             page, cursor = client.list_refusals(cursor=cursor)
             by_id = {str(row["id"])[:200]: row for row in page if row.get("id")}
-            stored_ids = set(
-                connection.refusals.filter(upstream_id__in=by_id).values_list(
-                    "upstream_id", flat=True
-                )
-            )
+            stored = connection.refusals.filter(upstream_id__in=by_id)
+            stored_ids = set(stored.values_list("upstream_id", flat=True))
             rows |= {name: row for name, row in by_id.items() if name not in stored_ids}
-            if stored_ids or not cursor or cursor in read_cursors:
+            if stored_ids or not cursor:
                 break
-            read_cursors.add(cursor)
     except errors.UpstreamError as error:
         health.note_unread(connection, "refusals", error)
         return "not now"
@@ -306,20 +270,24 @@ def read_refusals(*, connection_id: int) -> str:
 def _store(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
     mailboxes = dict(connection.mailboxes.values_list("upstream_id", "pk"))
     for row in rows:
+
+        def text(name: str, most: int = 200, row: Mapping[str, Any] = row) -> str:
+            return str(row.get(name) or "")[:most]
+
         metadata = row.get("metadata")
         fields = {
-            "mailbox_id": mailboxes.get(str(row.get("mailbox_id") or "")),
+            "mailbox_id": mailboxes.get(text("mailbox_id")),
             "recipients": _addresses(row.get("recipients")),
             "refused": _addresses(row.get("refused_recipients")),
-            "rule": str(row.get("rule") or "")[:300],
-            "sent_by_key": str(row.get("key_id") or "")[:200],
-            "sent_by_key_name": str(row.get("key_name") or "")[:200],
+            "rule": text("rule", 300),
+            "sent_by_key": text("key_id"),
+            "sent_by_key_name": text("key_name"),
             "trigger": metadata if isinstance(metadata, dict) else {},
             "sandbox": bool(row.get("sandbox")),
             "refused_at": read_time(row.get("created_at")) or clock(),
         }
         refusal, is_new = GateRefusal.objects.get_or_create(
-            connection=connection, upstream_id=str(row["id"])[:200], defaults=fields
+            connection=connection, upstream_id=text("id"), defaults=fields
         )
         if is_new:
             record(
@@ -328,7 +296,7 @@ def _store(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
                 actor=webhook(connection.slug, surface="worker"),
                 connection=connection.pk,
                 details={
-                    "mailbox": str(refusal.mailbox or row.get("mailbox") or ""),
+                    "mailbox": str(refusal.mailbox or text("mailbox")),
                     "recipients": ", ".join(refusal.recipients),
                     "refused": ", ".join(refusal.refused),
                     "rule": refusal.rule,

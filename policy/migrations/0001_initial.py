@@ -44,9 +44,12 @@ class Migration(migrations.Migration):
                 ('version', models.PositiveIntegerField(default=1)),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('changed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('connection', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to='mirror.connection')),
-                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to='mirror.mailbox')),
+                ('connection', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='mirror.connection')),
+                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='mirror.mailbox')),
             ],
+            options={
+                'abstract': False,
+            },
         ),
         migrations.CreateModel(
             name='AllowEntry',
@@ -59,7 +62,6 @@ class Migration(migrations.Migration):
                 ('removed_at', models.DateTimeField(null=True)),
                 ('added_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('removed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('owner', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('allowlist', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='entries', to='policy.allowlist')),
             ],
         ),
@@ -110,10 +112,13 @@ class Migration(migrations.Migration):
                 ('reason', models.TextField()),
                 ('pulled_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('released_at', models.DateTimeField(null=True)),
-                ('connection', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to='mirror.connection')),
-                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to='mirror.mailbox')),
+                ('connection', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='mirror.connection')),
+                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='mirror.mailbox')),
                 ('pulled_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
+            options={
+                'abstract': False,
+            },
         ),
         migrations.AddConstraint(
             model_name='allowlist',
@@ -149,7 +154,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='killswitch',
-            constraint=models.CheckConstraint(condition=models.Q(('connection', None), ('mailbox', None), _connector='OR'), name='kill_switch_one_scope'),
+            constraint=models.CheckConstraint(condition=models.Q(('connection', None), ('mailbox', None), _connector='OR'), name='killswitch_one_scope'),
         ),
         migrations.CreateModel(
             name='Group',
@@ -203,6 +208,9 @@ class Migration(migrations.Migration):
                 ('weekly', models.JSONField(default=list)),
                 ('holidays', models.JSONField(default=dict)),
             ],
+            options={
+                'verbose_name': 'calendar',
+            },
         ),
         migrations.CreateModel(
             name='ReviewPlan',
@@ -210,7 +218,6 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('targets', models.JSONField(default=dict)),
                 ('assigns_in_turn', models.BooleanField(default=False)),
-                ('version', models.PositiveIntegerField(default=0)),
                 ('mailbox', models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='review_plan', to='mirror.mailbox')),
                 ('calendar', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='plans', to='policy.workcalendar')),
             ],
@@ -232,7 +239,7 @@ class Migration(migrations.Migration):
                 ('minutes', models.IntegerField()),
                 ('act', models.CharField(choices=[('remind', 'Remind'), ('assign', 'Assign to')], max_length=6)),
                 ('whom', models.CharField(choices=[('holder', 'whoever has it, otherwise those on duty'), ('duty', 'those on duty'), ('person', 'a person'), ('group', 'a group'), ('destinations', 'alert destinations')], max_length=12)),
-                ('group', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='policy.group')),
+                ('group', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='policy.group')),
                 ('person', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('plan', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='policy.reviewplan')),
             ],

@@ -1,7 +1,6 @@
 """The tables of the policy app: allowlists, gates, rules, plans."""
 
-from policy.models.allowlists import AllowEntry, Allowlist
-from policy.models.gates import GateList, GateRefusal
+from policy.models.allowlists import AllowEntry, Allowlist, GateList, GateRefusal
 from policy.models.rules import (
     DutyTurn,
     Group,

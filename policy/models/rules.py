@@ -12,9 +12,10 @@ from django.db.models.functions import Coalesce, Lower, Now
 
 from common.actors import Actor
 from mirror.models import Connection, Mailbox
+from policy.models.allowlists import Scoped, ScopedQuerySet
 
 
-class KillSwitchQuerySet(models.QuerySet["KillSwitch"]):
+class KillSwitchQuerySet(ScopedQuerySet["KillSwitch"]):
     """Reads of the kill switch."""
 
     def pulled(self) -> Self:
@@ -41,29 +42,15 @@ class KillSwitchQuerySet(models.QuerySet["KillSwitch"]):
 
     def visible_to(self, actor: Actor) -> Self:
         """The pulled switches that stop something that the actor sees, newest first."""
-        named = (
-            self.pulled()
-            .select_related("pulled_by", "connection", "mailbox")
-            .order_by("-pulled_at")
-        )
-        if actor.sees_all():
-            return named
-        connections = Connection.objects.visible_to(actor)
-        mailboxes = Mailbox.objects.visible_to(actor)
-        everything = Q(connection=None, mailbox=None)
-        return named.filter(
-            everything | Q(connection__in=connections) | Q(mailbox__in=mailboxes)
-        )
+        named = self.pulled().select_related("pulled_by", "connection", "mailbox")
+        return super(KillSwitchQuerySet, named).visible_to(actor).order_by("-pulled_at")
 
 
-class KillSwitch(models.Model):
+class KillSwitch(Scoped):
     """One pull of the kill switch, for everything, a connection or a mailbox. It is in
     effect until `released_at` is set.
     """
 
-    # PROTECT: deleting a stopped connection or mailbox would delete its switch too.
-    connection = models.ForeignKey(Connection, null=True, on_delete=models.PROTECT)
-    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.PROTECT)
     reason = models.TextField()
     pulled_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
@@ -73,27 +60,19 @@ class KillSwitch(models.Model):
 
     objects = KillSwitchQuerySet.as_manager()
 
-    class Meta:
+    class Meta(Scoped.Meta):
         constraints = [
+            *Scoped.Meta.constraints,
             models.UniqueConstraint(
                 fields=["connection", "mailbox"],
                 condition=Q(released_at=None),
                 nulls_distinct=False,
                 name="kill_switch_once",
             ),
-            models.CheckConstraint(
-                condition=Q(connection=None) | Q(mailbox=None),
-                name="kill_switch_one_scope",
-            ),
         ]
 
     def __str__(self) -> str:
-        return f"kill switch for {self.mailbox or self.connection or 'everything'}"
-
-    @property
-    def owning_connection(self) -> int | None:
-        """The key of the connection that it stops, or whose mailbox it stops."""
-        return self.mailbox.connection_id if self.mailbox else self.connection_id
+        return f"kill switch for {self.scope}"
 
 
 class KeyOwner(models.Model):
@@ -231,6 +210,9 @@ class WorkCalendar(models.Model):
     # By date: {"2026-12-25": "Christmas"}.
     holidays = models.JSONField(default=dict)
 
+    class Meta:
+        verbose_name = "calendar"
+
     def __str__(self) -> str:
         return self.name
 
@@ -254,7 +236,6 @@ class ReviewPlan(models.Model):
     targets = models.JSONField(default=dict)
     # Whether new messages are assigned to the people on duty in turn.
     assigns_in_turn = models.BooleanField(default=False)
-    version = models.PositiveIntegerField(default=0)
 
     class Meta:
         constraints = [
@@ -294,7 +275,7 @@ class LadderStep(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+"
     )
     group = models.ForeignKey(
-        Group, null=True, on_delete=models.CASCADE, related_name="+"
+        Group, null=True, on_delete=models.PROTECT, related_name="+"
     )
 
     class Meta:

@@ -59,6 +59,20 @@ class ChecksField(forms.TypedMultipleChoiceField):
         return frozenset(super().clean(value))
 
 
+class ReadField(forms.CharField):
+    """A text of which `read` makes the value; its ValueErrors are shown."""
+
+    def __init__(self, label: str, read: Callable[[str], Any], **more: Any) -> None:
+        super().__init__(label=label, required=False, **more)
+        self.read = read
+
+    def clean(self, value: Any) -> Any:
+        try:
+            return self.read(super().clean(value))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+
 class EntriesField(MultilineField):
     """Values, one on each line, each read by `read`, whose ValueErrors are shown."""
 

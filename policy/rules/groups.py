@@ -1,11 +1,12 @@
-"""The commands that admins use to add, change and delete groups of people, which rules
-name; and to begin a draft with a ready-made policy, which makes the groups that it
-names. Each writes an entry to the ledger.
+"""The commands by which admins add, change and delete groups of people and calendars,
+which rules and review plans name. Each writes an entry to the ledger.
 """
 
-import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
+from django.db import transaction
+from django.db.models import ProtectedError
 from django.urls import reverse
 
 from audit.recording import record
@@ -14,182 +15,200 @@ from common.postgres import atomic_with_retry, take_lock
 from mirror.errors import ActNotAllowed
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
-from policy.errors import PolicyRefused, StalePolicy
-from policy.models import Group, LadderStep
-from policy.rules.changes import begin_draft, policies
-from policy.rules.ready_made import ReadyMade
-from policy.rules.rules import PolicyRule
+from policy.calendars import DAYS, calendar_of, is_within, write_day
+from policy.errors import PolicyRefused, StalePolicy, check_name, check_seen
+from policy.models import Group, WorkCalendar
+from policy.rules.changes import policies
+from policy.rules.rules import PolicyRule, Rules
 from policy.rules.wording import listed
-from risk.lookalikes import looks_like
+
+Named = Group | WorkCalendar
+Row = TypeVar("Row", bound=Named)
+# What the ledger calls it: that one was set, and that it was removed.
+_ACTIONS = {
+    Group: ("policy.group_changed", "policy.group_deleted"),
+    WorkCalendar: ("calendar.set", "calendar.removed"),
+}
 
 
-def seen_state(group: Group) -> str:
-    """Return a hash of a group's name and members. Forms send it back, so that a change
-    of a group that is no longer as it was shown can be refused.
-    """
-    members = sorted(group.members.values_list("pk", flat=True))
-    return hashlib.sha256(f"{group.name}\n{members}".encode()).hexdigest()[:16]
-
-
-def rules_naming(group: int, rules: Iterable[PolicyRule]) -> list[PolicyRule]:
-    """Return the rules that ask for approvals of this group, or keep it from approving."""
+def rules_naming(row: Named, rules: Rules) -> list[PolicyRule]:
+    """Return the rules that name a group or calendar."""
+    if isinstance(row, WorkCalendar):
+        return [one for one in rules if row.pk in one.then.office_hours]
     return [
         one
         for one in rules
-        if group in one.then.approvals or group in one.then.barred_groups
+        if row.pk in one.then.approvals or row.pk in one.then.barred_groups
     ]
 
 
-@atomic_with_retry
-def add_group(*, actor: Actor, name: str, members: Collection[int]) -> Group:
-    """Make a group. Raises PolicyRefused if its name is taken."""
-    _check(actor)
-    take_lock("policy.rules")
-    group = Group(name=name)
-    _store(group)
-    group.members.set(members)
-    _record("policy.group_added", actor, group, "", _in_words(group))
-    return group
+def in_words(row: Named) -> str:
+    """Return a stored group or calendar as text for the ledger."""
+    if isinstance(row, Group):
+        return _group_in_words(row.name, row.members.order_by("name", "email"))
+    holidays = ", ".join(f"{day} {name}" for day, name in sorted(row.holidays.items()))
+    days = [
+        f"{day} {write_day(hours)}"
+        for day, hours in zip(DAYS, row.weekly, strict=True)
+        if hours
+    ]
+    return f"{row.name}: {row.zone}; {'; '.join(days)}; holidays: {holidays or 'none'}"
 
 
-def _locked(actor: Actor, group_id: int, seen: str | None = None) -> Group:
-    """Lock and return a group. Raises StalePolicy if its `seen_state` is not `seen`,
-    unless that is None.
-    """
-    _check(actor)
-    # Whether an active rule names it must not change before this is stored.
-    take_lock("policy.rules")
-    group = Group.objects.select_for_update().filter(pk=group_id).first()
-    if group is None:
-        raise StalePolicy("Somebody deleted this group meanwhile.")
-    if seen not in (None, seen_state(group)):
-        raise StalePolicy(
-            f"Somebody changed this group meanwhile: it is now {_in_words(group)}. Save again to replace that."
-        )
-    return group
+def _group_in_words(name: str, people: Iterable[Person]) -> str:
+    members = ", ".join(f"{one} ({one.email})" for one in people)
+    return f"{name}: {members or 'nobody'}"
 
 
 @atomic_with_retry
 @second_admin("Group")
-def change_group(
-    *, actor: Actor, group_id: int, seen: str, name: str, members: Collection[int]
+def save_group(
+    *,
+    name: str,
+    members: Collection[int],
+    actor: Actor,
+    group: Group | None = None,
+    seen: str = "",
 ) -> CanWait[Group]:
-    """Rename a group and set its members. `seen` is the `seen_state` that the form
-    showed; raises StalePolicy if the group has changed since.
+    """Make a group, or set the name and members of this one. `seen` is the `seen_state`
+    that the form showed. Raises ActNotAllowed, StalePolicy, PolicyRefused.
 
     Approvals that members gave are kept; whether they still count is checked again when
     the decision is carried out.
     """
-    group = _locked(actor, group_id, seen)
+    row, before = _lock(Group, group, actor)
+    check_seen(seen, before)
+    check_name(row, name)
+    people = Person.objects.filter(pk__in=members).order_by("name", "email")
+    after = _group_in_words(name, people)
 
-    def in_words() -> ChangeInWords:
-        people = Person.objects.filter(pk__in=members).order_by("name", "email")
-        members_now = set(group.members.values_list("pk", flat=True))
+    def change() -> ChangeInWords:
+        members_now = set(row.members.values_list("pk", flat=True)) if before else set()
         leave = members_now - {*members}
         join = {one.pk for one in people} - members_now
         current = policies()
-        effects = [one.then for one in current.active_rules if one.is_on]
+        naming = rules_naming(row, current.active_rules)
+        effects = [one.then for one in naming if one.is_on]
+        bars = any(row.pk in one.barred_groups for one in effects)
         # The change loosens the policy if somebody joins a group whose approval a rule
         # asks for, or leaves a group that a rule keeps from approving. So does another
         # name: rules are read by the names of their groups.
         loosens = (
             current.unreadable
-            or (name != group.name and rules_naming(group_id, current.active_rules))
-            or (join and any(group_id in one.approvals for one in effects))
-            or (leave and any(group_id in one.barred_groups for one in effects))
+            or (naming and name != row.name)
+            or (join and any(row.pk in one.approvals for one in effects))
+            or (leave and bars)
         )
-        # Of a group that may not approve, one who leaves after another is one change.
-        bars = any(group_id in one.barred_groups for one in effects)
         return ChangeInWords(
-            title=f"Group {group.name}: its members",
-            before=_in_words(group),
-            after=f"{name}: {', '.join(f'{one} ({one.email})' for one in people) or 'nobody'}",
-            page=reverse("policy-group", args=[group.pk]),
+            title=f"Group {row}: its members",
+            before=before,
+            after=after,
+            page=reverse("policy-group", args=[row.pk]) if before else "",
+            # Of a group that may not approve, one who leaves after another is one
+            # change.
             subjects=[*join, *leave, *(members_now if bars and leave else ())],
-            tightens=not loosens,
+            # No rule names a new group.
+            tightens=not (before and loosens),
         )
 
-    yield in_words
-    before = _in_words(group)
-    group.name = name
-    _store(group)
-    group.members.set(members)
-    after = _in_words(group)
-    if before != after:
-        _record("policy.group_changed", actor, group, before, after)
-    return group
+    yield change
+    row.name = name
+    row.save()
+    row.members.set(people)
+    _record(row, actor, before, after)
+    return row
 
 
 @atomic_with_retry
-def delete_group(*, actor: Actor, group_id: int) -> str:
-    """Delete a group, and return its name. Raises PolicyRefused if a rule of the active
-    version or the draft names it, or a step of a review plan.
+@second_admin("Calendar")
+def save_calendar(
+    *,
+    name: str,
+    zone: str,
+    weekly: Sequence[Sequence[Sequence[int]]],
+    holidays: Mapping[str, str],
+    actor: Actor,
+    calendar: WorkCalendar | None = None,
+    seen: str = "",
+) -> CanWait[WorkCalendar]:
+    """Make a calendar, or change this one. `seen` is the `seen_state` that the form
+    showed. Raises ActNotAllowed, StalePolicy, PolicyRefused.
     """
-    group = _locked(actor, group_id)
-    current = policies()
-    for version, rules in (
-        ("active version", current.active_rules),
-        ("draft", current.draft_rules),
-    ):
-        if naming := rules_naming(group_id, rules):
-            names = listed([f"“{one.name}”" for one in naming])
-            which = f"the rule {names} of the {version} names"
-            if len(naming) > 1:
-                which = f"the rules {names} of the {version} name"
-            raise PolicyRefused(f"“{group.name}” cannot be deleted: {which} it.")
-    if LadderStep.objects.filter(group=group).exists():
-        raise PolicyRefused(
-            f"“{group.name}” cannot be deleted: a step of a review plan names it."
-        )
-    before = _in_words(group)
-    group.delete()
-    _record("policy.group_deleted", actor, group, before, "")
-    return group.name
-
-
-def _check(actor: Actor) -> None:
-    if not actor.is_admin_of_all:
-        raise ActNotAllowed("Only an admin of everything can change groups.")
-
-
-def _store(group: Group) -> None:
-    others = Group.objects.exclude(pk=group.pk).values_list("name", flat=True)
-    if taken := looks_like(group.name, others):
-        raise PolicyRefused(f"There is a group “{taken}” already, which looks like it.")
-    group.save()
-
-
-def _record(action: str, actor: Actor, group: Group, before: str, after: str) -> None:
-    details = {"group": group.name, "before": before, "after": after}
-    record(action, actor=actor, details=details)
-
-
-def _in_words(group: Group) -> str:
-    people = Person.objects.filter(policy_groups=group.pk).order_by("name", "email")
-    return f"{group.name}: {', '.join(f'{one} ({one.email})' for one in people) or 'nobody'}"
-
-
-@atomic_with_retry
-def begin_ready_made(*, actor: Actor, policy: ReadyMade) -> list[str]:
-    """Begin the draft with the rules of a ready-made policy, and make the groups that
-    they name and that do not exist yet, without members.
-
-    Return the names of the groups that were made. Raises StalePolicy if there is a
-    draft already.
-    """
-    _check(actor)
-    group_keys = {}
-    made = []
-    for key, name in policy.groups.items():
-        group = Group.objects.filter(name__iexact=name).first()
-        if group is None:
-            group = add_group(actor=actor, name=name, members=())
-            made.append(name)
-        group_keys[key] = group.pk
-    begin_draft(
-        actor=actor,
-        rules=policy.rules_with(group_keys),
-        based_on=policies().active_number,
-        source=f"the ready-made policy “{policy.title}”",
+    stored, before = _lock(WorkCalendar, calendar, actor)
+    check_seen(seen, before)
+    check_name(stored, name)
+    row = WorkCalendar(
+        pk=stored.pk, name=name, zone=zone, weekly=weekly, holidays=holidays
     )
-    return made
+    yield lambda: ChangeInWords(
+        title=f"Calendar {stored if before else row}: hours that a rule names",
+        before=before,
+        after=in_words(row),
+        page=reverse("calendar", args=[row.pk]) if before else "",
+        # No rule names the hours of a new calendar.
+        tightens=not before or _asks_no_less(stored, row),
+    )
+    row.save()
+    _record(row, actor, before, in_words(row))
+    return row
+
+
+def _asks_no_less(stored: WorkCalendar, row: WorkCalendar) -> bool:
+    """Whether the new hours of a calendar loosen no active rule: longer hours loosen
+    one that allows approvals only within them, and another name what people read of it.
+    """
+    current = policies()
+    if current.unreadable:
+        return False
+    is_as_strict = row.name == stored.name and is_within(
+        calendar_of(row), calendar_of(stored)
+    )
+    naming = rules_naming(stored, current.active_rules)
+    return is_as_strict or not any(one.is_on for one in naming)
+
+
+@atomic_with_retry
+def delete_named(*, row: Named, actor: Actor) -> None:
+    """Delete a group or calendar. Raises ActNotAllowed, and PolicyRefused if a rule of
+    the active version or the draft names it, or a review plan or duty.
+    """
+    locked, before = _lock(type(row), row, actor)
+    current = policies()
+    naming = rules_naming(locked, (*current.active_rules, *current.draft_rules))
+    if naming:
+        names = dict.fromkeys(f"“{one.name}”" for one in naming)
+        raise PolicyRefused(
+            f"“{row}” cannot be deleted: rules of the policy name it ({listed(list(names))})."
+        )
+    try:
+        with transaction.atomic():
+            type(row)._default_manager.filter(pk=row.pk).delete()
+    except ProtectedError:
+        raise PolicyRefused(
+            f"“{row}” cannot be deleted: a review plan or somebody's duty names it."
+        ) from None
+    _record(locked, actor, before, "")
+
+
+def _lock(kind: type[Row], given: Row | None, actor: Actor) -> tuple[Row, str]:
+    """Return a stored row, locked, and how it reads; or a new row and an empty text."""
+    if not actor.is_admin_of_all:
+        raise ActNotAllowed(
+            "Only an admin of everything can change groups and calendars."
+        )
+    # Whether an active rule names it must not change before this is stored.
+    take_lock("policy.rules")
+    if given is None:
+        return kind(), ""
+    row: Any = kind._default_manager.select_for_update().filter(pk=given.pk).first()
+    if row is None:
+        raise StalePolicy("Somebody deleted this meanwhile.")
+    return row, in_words(row)
+
+
+def _record(row: Named, actor: Actor, before: str, after: str) -> None:
+    if before != after:
+        set_it, removed_it = _ACTIONS[type(row)]
+        kind = str(row._meta.verbose_name)
+        details = {kind: row.name, "before": before, "after": after}
+        record(set_it if after else removed_it, actor=actor, details=details)

@@ -11,6 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from common.actors import Actor
+from common.postgres import atomic_with_retry
+from policy.models import Group
+from policy.rules.changes import begin_draft, policies
+from policy.rules.groups import save_group
 from policy.rules.rules import PolicyRule, parts_from_json
 
 # The JSON file has these numbers in place of the primary keys of groups; they are
@@ -33,17 +38,6 @@ class ReadyMade:
         keys = {key for one in self.rules for key in one.then.named_groups}
         return {key: GROUPS[key] for key in sorted(keys)}
 
-    def rules_with(self, groups: Mapping[int, int]) -> tuple[PolicyRule, ...]:
-        """Return its rules with primary keys, which `groups` has by number of GROUPS."""
-        rules = []
-        for one in self.rules:
-            approvals = one.then.approvals.items()
-            approvals_by_key = {groups.get(key, key): n for key, n in approvals}
-            rules.append(
-                replace(one, then=replace(one.then, approvals=approvals_by_key))
-            )
-        return tuple(rules)
-
 
 READY_MADE = {
     one["name"]: ReadyMade(
@@ -51,3 +45,32 @@ READY_MADE = {
     )
     for one in json.loads(Path(__file__).with_suffix(".json").read_text())
 }
+
+
+@atomic_with_retry
+def begin_ready_made(*, actor: Actor, policy: ReadyMade) -> list[str]:
+    """Begin the draft with the rules of a ready-made policy, and make the groups that
+    they name and that do not exist yet, without members.
+
+    Return the names of the groups that were made. Raises StalePolicy if there is a
+    draft already.
+    """
+    keys = {}
+    made = []
+    for key, name in policy.groups.items():
+        group = Group.objects.filter(name__iexact=name).first()
+        if group is None:
+            group = save_group(actor=actor, name=name, members=())
+            made.append(name)
+        keys[key] = group.pk
+    rules = []
+    for one in policy.rules:
+        approvals = {keys.get(key, key): n for key, n in one.then.approvals.items()}
+        rules.append(replace(one, then=replace(one.then, approvals=approvals)))
+    begin_draft(
+        actor=actor,
+        rules=rules,
+        based_on=policies().active_number,
+        source=f"the ready-made policy “{policy.title}”",
+    )
+    return made

@@ -26,7 +26,7 @@ PAGES = {
     "policy-try": "/policy/try/",
     "groups-and-hours": "/policy/groups/",
     "review-plans": "/review-plans/",
-    "review-plan": "/review-plans/all/",
+    "review-plan": "/review-plans/0/",
     "set-apart": "/queue/apart/",
     "caps": "/caps/",
     "allowlists": "/allowlists/",

@@ -365,8 +365,8 @@ def of_rows(client, take, **_):
         walk = Walk(client, partial(resume, client)).with_rows("person")
         walk.become(Persona(Role.ADMIN, "everything"))
         OrganisationSettings.objects.create(pk=1, second_admin_since=Now())
-        fields = DOORS["save-review-plan"].fields(walk)
-        take("asking", client.post(walk.address("save-review-plan"), fields))
+        fields = DOORS["review-plan"].fields(walk)
+        take("asking", client.post(walk.address("review-plan"), fields))
 
 
 def of_a_second_admin(client, take, **_):

@@ -31,7 +31,7 @@ from policy.models import (
     ReviewPlan,
     WorkCalendar,
 )
-from policy.plans.deadlines import deadlines_of
+from policy.review_plans import deadlines_of
 from tests.factories import (
     actor_of,
     change_row,
@@ -39,6 +39,7 @@ from tests.factories import (
     make_message,
 )
 from tests.integration.deciding import at_once, decide, expires
+from tests.integration.test_policy_pages import typed_in
 from tests.integration.test_several_approvals import put_in_force
 from tests.ledger import latest_details
 
@@ -130,8 +131,8 @@ def test_late_message_stands_first_until_it_is_looked_at_or_decided(
     other = make_message(message.connection, subject="Other")
     change_row(message, held_at=Now() - timedelta(minutes=90))
     change_row(other, held_at=Now() - timedelta(days=9))
-    Review.objects.filter(pk=other.pk).update(watch_at=None)
     ReviewPlan.objects.create(mailbox=message.mailbox, targets={"": [60, 120]})
+    Review.objects.filter(pk=other.pk).update(watch_at=None)
     tasks.sweep()
     listed = desk.get("/queue/?format=json").json()["messages"]
     assert [one["id"] for one in listed] == [
@@ -373,32 +374,38 @@ def test_steps_are_saved_and_shown_again_and_what_is_wrong_or_stale_is_not_saved
     admin, reviewer, signed_in
 ):
     client = signed_in(admin)
-    path = "/review-plans/all/save/"
+    path = "/review-plans/0/"
     typed = {
-        "version": 0,
         "decision-other": "4 h",
-        # Without anybody whom it is for, the first is no step.
-        "step-1-whom": "",
-        "step-2-offset": "1 h",
-        "step-2-side": "before",
-        "step-2-basis": "decision",
+        # For nobody, the first is no step.
+        "step-1-minutes": "2 h",
+        "step-2-minutes": "1 h",
+        "step-2-when": "decision before",
         "step-2-act": "assign",
     }
     for whom in ("person-0", "holder"):
         refused = client.post(path, {**typed, "step-2-whom": whom})
         assert refused.status_code == 422, whom
-        assert "Step 2: " in refused.text
+        assert "step-2-whom" in refused.context["form"].errors
     whom = f"person-{reviewer.pk}"
+    for odd in ({"decision-other": ""}, {"decision-other": "4 days"}):
+        assert (
+            client.post(path, {**typed, "step-2-whom": whom, **odd}).status_code == 422
+        )
     assert client.post(path, {**typed, "step-2-whom": whom}).status_code == 302
     stored = ReviewPlan.objects.get().steps.get()
     assert stored.minutes == -60
     assert stored.act == "assign"
     assert stored.person == reviewer
-    shown = client.get("/review-plans/all/").context["form"].steps[0]
-    assert [str(shown[name].value()) for name in ("side", "whom")] == ["before", whom]
+    shown = client.get(path).context["form"]
+    assert shown["step-1-when"].value() == "decision before"
+    assert shown["step-1-whom"].value() == whom
+    saved = client.post(path, typed_in(shown))
+    assert saved.status_code == 302, saved.context["form"].errors
+    assert ReviewPlan.objects.get().steps.get().minutes == -60
     # Somebody else has changed it by now: both are shown.
-    stale = client.post(path, {"version": 0, "decision-other": "2 h"})
+    stale = client.post(path, {"decision-other": "2 h"})
     assert stale.status_code == 409
     assert ReviewPlan.objects.get().targets[""] == [None, 240]
-    for words in ("Decision in 4 h", 'value="2 h"', 'name="version" value="1"'):
+    for words in ("decision in 4 h", 'value="2 h"'):
         assert words in stale.text

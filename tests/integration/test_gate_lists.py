@@ -3,6 +3,7 @@
 from datetime import timedelta
 from itertools import product
 
+from approvals import tasks
 from common.mail_addresses import patterns_for
 from common.postgres import clock
 from policy.allowlists.gates import content_for, ensure, rules_at
@@ -83,16 +84,18 @@ def test_activation_and_a_changed_list_leave_the_gates_behind(
     admin, second, connection, sent_tasks
 ):
     gate = GateList.objects.create(mailbox=connection.mailboxes.get(), pushed=1)
+    change_row(connection, admin_key="mm_live_admin")
     at = make_list()
     for work in (
         lambda: activate(admin, second, rejecting(at)),
         lambda: change_list(admin, "x.example"),
     ):
-        sent_tasks.clear()
         work()
         gate.refresh_from_db()
         assert gate.is_behind
-        assert ("policy.tasks.push_lists",) in sent_tasks
+        sent_tasks.clear()
+        tasks.sweep()
+        assert ("policy.tasks.push_list", gate.pk) in sent_tasks
         change_row(gate, pushed=gate.wanted)
 
 

@@ -39,8 +39,8 @@ from people.second_admin.registry import SecondAdminNeeded, is_second_admin_on
 from people.second_admin.setting import set_second_admin
 from people.sign_in.factors import remove_factors_of, set_role_rule
 from policy import kill_switch
+from policy.errors import seen_state
 from policy.models import AllowEntry, Group, KeyOwner, KillSwitch, WorkCalendar
-from policy.plans.commands import remove_calendar, save_calendar, seen_calendar
 from policy.rules.changes import (
     activate_draft,
     arrange_rules,
@@ -50,7 +50,7 @@ from policy.rules.changes import (
     save_rule,
 )
 from policy.rules.conditions import Conditions
-from policy.rules.groups import add_group, change_group, delete_group, seen_state
+from policy.rules.groups import delete_named, in_words, save_calendar, save_group
 from policy.rules.rules import Effects, PolicyRule
 from tests.factories import (
     actor_of,
@@ -175,7 +175,7 @@ def activate_changed(by, n):
 
 
 def new_group(by, n):
-    add_group(actor=by, name=f"Group {n}", members=[int(by.id)])
+    save_group(actor=by, name=f"Group {n}", members=[int(by.id)])
 
 
 def regroup(by, n):
@@ -183,8 +183,8 @@ def regroup(by, n):
     everybody = Person.objects.order_by("pk").values_list("pk", flat=True)
     members = [pk for at, pk in enumerate(everybody) if n >> (at + 2) & 1]
     name = group.name if n % 3 else f"{group.name}!"
-    seen = seen_state(group)
-    change_group(actor=by, group_id=group.pk, seen=seen, name=name, members=members)
+    seen = seen_state(in_words(group))
+    save_group(actor=by, group=group, seen=seen, name=name, members=members)
 
 
 def relist(by, n):
@@ -212,7 +212,7 @@ def change_hours(by, n):
         holidays={},
         actor=by,
         calendar=calendar,
-        seen=seen_calendar(calendar),
+        seen=seen_state(in_words(calendar)),
     )
 
 
@@ -293,13 +293,13 @@ ACTS = {
     "discard the draft": with_draft(discard_draft),
     "add a group": new_group,
     "change a group": regroup,
-    "delete a group": lambda by, n: delete_group(
-        actor=by, group_id=one_of(Group.objects.all(), n).pk
+    "delete a group": lambda by, n: delete_named(
+        actor=by, row=one_of(Group.objects.all(), n)
     ),
     "change a list": relist,
     "change a calendar": change_hours,
-    "remove a calendar": lambda by, n: remove_calendar(
-        calendar=one_of(WorkCalendar.objects.all(), n), actor=by
+    "remove a calendar": lambda by, n: delete_named(
+        actor=by, row=one_of(WorkCalendar.objects.all(), n)
     ),
     "set an owner": own,
     "set a mailbox": set_mailbox,

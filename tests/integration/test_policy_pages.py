@@ -283,13 +283,13 @@ def test_calendar_is_added_changed_and_deleted_unless_a_rule_names_it(
     form = client.get(f"/policy/{path}/").context["form"]
     post(client, path, **{**typed_in(form), "name": "Day"})
     answer = post(client, path, 409, **{**typed_in(form), "name": "Night"})
-    assert "Somebody else changed this calendar meanwhile" in words_of(answer)
+    assert "Somebody else changed this meanwhile" in words_of(answer)
     assert WorkCalendar.objects.get().holidays == {"2026-12-25": "Christmas Day"}
     begun(admin, rule(then={"office_hours": [calendar.pk]}))
     page = words_of(signed_in(auditor).get("/policy/groups/"))
     assert "Named by the rule Four eyes ." in page
     client = signed_in(admin)
-    post(client, f"{path}/delete", 409)
+    post(client, f"{path}/delete", 422)
     post(client, "draft/discard", edits=0)
     post(client, f"{path}/delete")
     assert not WorkCalendar.objects.exists()

@@ -6,11 +6,11 @@ import pytest
 
 from people.accounts.profile import rename
 from people.errors import NameTaken
+from people.roles import GrantTarget
 from policy.allowlists.changes import add_allowlist
-from policy.errors import PlanRefused, PolicyRefused
-from policy.plans.commands import save_calendar
+from policy.errors import PolicyRefused
 from policy.rules.conditions import MessageFacts
-from policy.rules.groups import add_group
+from policy.rules.groups import save_calendar, save_group
 from policy.rules.names import api_keys, names_for, with_known
 from policy.rules.rules import PolicyRule
 from tests.factories import actor_of, make_message
@@ -54,16 +54,16 @@ def test_keys_that_look_alike_are_told_apart(connection, admin):
 
 def test_groups_calendars_lists_and_people_do_not_look_alike(admin, reviewer):
     actor = actor_of(admin)
-    add_group(actor=actor, name="Finance", members=[])
-    add_allowlist(actor=actor, name="Customers")
+    save_group(actor=actor, name="Finance", members=[])
+    add_allowlist(actor=actor, target=GrantTarget(), name="Customers")
     hours = {"zone": "UTC", "weekly": [[]] * 7, "holidays": {}, "actor": actor}
     save_calendar(name="Office", **hours)
     for name in ("finance", "Fin\u0430nce", "Finan\u200bce"):
         with pytest.raises(PolicyRefused, match="“Finance” already"):
-            add_group(actor=actor, name=name, members=[])
+            save_group(actor=actor, name=name, members=[])
     with pytest.raises(PolicyRefused, match="“Customers” already"):
-        add_allowlist(actor=actor, name="Cust\u043emers")
-    with pytest.raises(PlanRefused, match="“Office” already"):
+        add_allowlist(actor=actor, target=GrantTarget(), name="Cust\u043emers")
+    with pytest.raises(PolicyRefused, match="“Office” already"):
         save_calendar(name="\u041effice", **hours)
     with pytest.raises(NameTaken):
         rename(actor=actor, name=reviewer.name.replace("a", "\u0430"))

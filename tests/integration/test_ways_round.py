@@ -17,8 +17,9 @@ from approvals.models import Decision, Replacement
 from common.postgres import clock
 from mirror.models import Mailbox, Message, Thread, ThreadMessage
 from people.second_admin.registry import SecondAdminNeeded
+from policy.errors import seen_state
 from policy.models import Group, KeyOwner
-from policy.rules.groups import change_group, seen_state
+from policy.rules.groups import in_words, save_group
 from tests.factories import actor_of, change_row, make_message
 from tests.integration.deciding import decide, make_due, post_verdict, read_all
 from tests.integration.gateway.world import add_key
@@ -350,10 +351,10 @@ def test_group_that_a_rule_names_gets_another_name_by_two_admins(
     switch_on()
 
     def rename(group, name):
-        change_group(
+        save_group(
             actor=actor_of(admin),
-            group_id=group.pk,
-            seen=seen_state(group),
+            group=group,
+            seen=seen_state(in_words(group)),
             name=name,
             members=[],
         )
