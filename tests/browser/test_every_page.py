@@ -96,7 +96,6 @@ OF_STRANGERS = {
 UNSEEN = {
     "part-opened",
     "edit-preview",
-    "allow-refused",
     "bulk-seen",
     "rotate-own-webhook",
     "extend",
@@ -367,6 +366,11 @@ def of_rows(client, take, **_):
         OrganisationSettings.objects.create(pk=1, second_admin_since=Now())
         fields = DOORS["review-plan"].fields(walk)
         take("asking", client.post(walk.address("review-plan"), fields))
+    with rolled_back():
+        walk = Walk(client, partial(resume, client)).with_rows("list")
+        walk.become(Persona(Role.ADMIN, "everything"))
+        lines = {"lines": "more.example, Fair, 2099-12-31\n*.com"}
+        take("a preview", client.post(walk.address("change-allowlist"), lines))
 
 
 def of_a_second_admin(client, take, **_):
