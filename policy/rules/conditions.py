@@ -337,13 +337,15 @@ class FromKey(_Of, Condition):
     }
 
     def holds(self, facts: MessageFacts) -> bool | None:
-        if facts.key is None:
-            # The key is not known, but its connection is.
-            begin = f"{facts.connection}:"
-            is_of_these = any(one.startswith(begin) for one in self.keys | self.known)
-            return None if is_of_these else False
-        came_with = {facts.key, *facts.earlier_keys}
-        return any(one in self.keys or self.is_new(one, ":") for one in came_with)
+        came_with = {*facts.earlier_keys, facts.key or ""}
+        if any(one in self.keys or self.is_new(one, ":") for one in came_with):
+            return True
+        if facts.key is not None:
+            return False
+        # The key is not known, but its connection is.
+        begin = f"{facts.connection}:"
+        is_of_these = any(one.startswith(begin) for one in self.keys | self.known)
+        return None if is_of_these else False
 
     def words_in(self, names: Names) -> str:
         others = {one for one in self.known if ":" in one} - self.keys

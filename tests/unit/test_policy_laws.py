@@ -248,6 +248,12 @@ def test_a_fact_that_is_not_known_never_lowers_what_a_message_needs(
     assert lowered(before, after) == []
 
 
+def test_key_of_an_earlier_version_counts_although_the_last_key_is_not_known():
+    facts = MessageFacts(2, key=None, earlier_keys=frozenset({"1:k1"}))
+    rule = PolicyRule("a", "A", when=Conditions(keys=frozenset({"1:k1"})))
+    assert rule.when.apply_to(facts)
+
+
 @st.composite
 def edited(draw, before):
     """Rules that somebody edited: some of them are gone, moved, or say something else."""
