@@ -141,7 +141,9 @@ def push_list(*, gate_list_id: int) -> str:
         at_gate = client.read_allowlist(
             mailbox_id=mailbox.upstream_id, kind="restriction"
         )
-        is_as_left = at_gate.version == gate.gate_version
+        # An earlier attempt may have arrived although its answer was lost.
+        is_retried = gate.attempts > 1 and at_gate.version == gate.gate_version + 1
+        is_as_left = is_retried or at_gate.version == gate.gate_version
         theirs = {
             str(one.get("pattern")): one.get("expires_at")
             for one in at_gate.entries
@@ -151,7 +153,8 @@ def push_list(*, gate_list_id: int) -> str:
         # If it is there already, nothing changed for this gate, or an earlier attempt
         # arrived and its answer was lost.
         if (at_gate.mode, theirs) != (mode, entries):
-            if not gate.gate_version and _widens(at_gate.mode, theirs, mode, entries):
+            # Nobody alone replaces a narrower list of somebody else by a rule.
+            if not is_as_left and _widens(at_gate.mode, theirs, mode, entries):
                 return _fail(gate, NOT_OURS)
             rows = [{"pattern": one, "expires_at": end} for one, end in entries.items()]
             wanted = {"kind": "restriction", "mode": mode, "entries": rows}

@@ -201,6 +201,22 @@ def test_somebody_elses_change_is_pushed_over_and_the_ledger_says_so(change, ten
     assert "explanation" not in pushes().first().detail.fields
 
 
+def test_narrower_list_of_somebody_else_is_not_widened(change, tenant):
+    push()
+    narrower = {"kind": "restriction", "mode": "enforce", "version": 1, "entries": []}
+    ok(tenant.put(f"{tenant.base}/allowlist", **narrower))
+    change("contoso.example")
+    assert push() == "not now"
+    assert "did not make" in GateList.objects.get().last_error
+    assert at_gate(tenant) == ("enforce", [], 2)
+    ok(
+        tenant.put(
+            f"{tenant.base}/allowlist", **narrower | {"mode": "off", "version": 2}
+        )
+    )
+    assert push() == "pushed"
+
+
 @pytest.mark.slow
 def test_change_between_read_and_write_is_pushed_over_too(at, tenant, proxy):
     theirs = {
