@@ -34,8 +34,8 @@ _CYRILLIC = "аеорсухіјѕԁһӏьгкмтвнԛԝ"
 _GREEK = "αεορςυνικτω"
 # Digits, signs, Cyrillic and Greek letters, and the Latin letters they look like.
 _LETTERS = str.maketrans(
-    f"01345|iıɡɑð{_CYRILLIC}{_GREEK}",
-    "oleaslllgadaeopcyxljsdhlbrkmtbhqwaeopcuvlktw",
+    f"01345|iıɡɑð℮п{_CYRILLIC}{_GREEK}",
+    "oleaslllgadenaeopcyxljsdhlbrkmtbhqwaeopcuvlktw",
 )
 # The names of letters that look like a Latin one: small capitals, letters with a hook
 # or a stroke, those of Lisu.
@@ -107,9 +107,16 @@ def looks_like(name: str, others: Iterable[str]) -> str:
     """Return the first of these other names that a person could take for this one;
     empty if there is none.
     """
-    looks = skeleton(" ".join(stripped(name).split()))
-    alike = (one for one in others if skeleton(" ".join(one.split())) == looks)
-    return next(alike, "")
+    looks = look_of(name)
+    return next((one for one in others if look_of(one) == looks), "")
+
+
+def look_of(name: str) -> str:
+    """Return the letters and digits that people see in a name: "Finance." and "finance"
+    have the same look.
+    """
+    looks = skeleton(stripped(name))
+    return "".join(filter(str.isalnum, looks)) or looks
 
 
 @lru_cache(maxsize=8192)

@@ -20,7 +20,7 @@ from policy.rules.demand import required
 from policy.rules.facts import active_policy
 from policy.rules.rules import Part, PolicyRule, RuleError
 from policy.rules.wording import Names
-from risk.lookalikes import skeleton
+from risk.lookalikes import look_of
 
 # An API key without an owner is offered in the editor if a message that it sent changed
 # within this time; a key with an owner is always offered.
@@ -90,9 +90,9 @@ def api_keys(actor: Actor) -> dict[str, str]:
             else str(name or key)
         )
     # Whoever signs a pass must not take one key for another.
-    looks = Counter(map(skeleton, names_by_key.values()))
+    looks = Counter(map(look_of, names_by_key.values()))
     return {
-        key: f"{name} [{key.partition(':')[2]}]" if looks[skeleton(name)] > 1 else name
+        key: f"{name} [{key.partition(':')[2]}]" if looks[look_of(name)] > 1 else name
         for key, name in names_by_key.items()
     }
 

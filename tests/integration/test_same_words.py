@@ -46,10 +46,12 @@ def test_keys_that_look_alike_are_told_apart(connection, admin):
         ("01A", "Demo agent"),
         ("01B", "Dem\u043e agent"),
         ("01C", "Bot"),
+        ("01D", "Demo  agent."),
     ):
         make_message(connection, sent_by_key=key, sent_by_key_name=name)
     names = sorted(api_keys(actor_of(admin)).values())
-    assert names == ["Bot", "Demo agent [01A]", "Dem\u043e agent [01B]"]
+    alike = ["Demo  agent. [01D]", "Demo agent [01A]", "Dem\u043e agent [01B]"]
+    assert names == ["Bot", *alike]
 
 
 def test_groups_calendars_lists_and_people_do_not_look_alike(admin, reviewer):
@@ -58,7 +60,13 @@ def test_groups_calendars_lists_and_people_do_not_look_alike(admin, reviewer):
     add_allowlist(actor=actor, target=GrantTarget(), name="Customers")
     hours = {"zone": "UTC", "weekly": [[]] * 7, "holidays": {}, "actor": actor}
     save_calendar(name="Office", **hours)
-    for name in ("finance", "Fin\u0430nce", "Finan\u200bce"):
+    for name in (
+        "finance",
+        "Fin\u0430nce",
+        "Finan\u200bce",
+        "Fi\u043fance",
+        "Fin ance.",
+    ):
         with pytest.raises(PolicyRefused, match="“Finance” already"):
             save_group(actor=actor, name=name, members=[])
     with pytest.raises(PolicyRefused, match="“Customers” already"):
