@@ -4,55 +4,64 @@ to the desk as a signed interaction, which the desk has to answer within three s
 
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import requests
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from common.demo import CHANNELS, GUILD_ID, MEMBERS, GuildChannel, Member
 from demo.discord.guild import Guild, Reply, channel_with_id
-from demo.discord.limits import BUTTON, LABEL, STRING, TEXT_INPUT, Form, find_errors
-from demo.web import Answer, Request, fill, json_answer
+from demo.web import fill, is_json
 
-# The URL to which the page posts what a member does.
-PATH = "/play/"
 # Discord's types of interactions.
 COMMAND = 2
 COMPONENT = 3
 FORM = 5
+# The types of components, and the type of the options of commands.
+BUTTON = 2
+TEXT_INPUT = 4
+LABEL = 18
+STRING = 3
 ANSWER_SECONDS = 3.0
 
 
-def play(guild: Guild, request: Request, endpoint: str) -> Answer:
-    """Do what somebody did on the page as one of the members. Answer 400 if that is not
-    possible any more, for instance because the card has changed.
-    """
-    if request.method != "POST" or not request.is_json:
-        return json_answer({"message": "Send application/json."}, 415)
-    acts = {"press": _press, "submit": _submit, "command": _command}
-    try:
-        posted = json.loads(request.body)
-        member = member_of(posted["as"])
-        act = acts[request.path.removeprefix(PATH)]
-        kind, reply, about = act(guild, member, posted)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return json_answer({"message": "This is not there any more."}, 400)
-    result = _ask(guild, endpoint, kind, reply, about)
-    if result["failed"]:
-        reply.state = "failed"
-    guild.touch()
-    guild.journal(
-        method="INTERACTION",
-        interaction=reply.id,
-        type=kind,
-        user_id=member.id,
-        failed=result["failed"],
-    )
-    if form := result.get("form"):
-        message_id = about["message"]["id"]
-        result["form"] = fill(
-            "form.html", id="form-asked", form=form, message_id=message_id
+@dataclass
+class Interactions:
+    """Takes what members do on the page, and sends it to the desk at `endpoint`."""
+
+    guild: Guild
+    endpoint: str
+
+    async def play(self, request: Request) -> Response:
+        """Do what somebody did on the page as one of the members. Answer 400 if that is
+        not possible any more, for instance because the card has changed.
+        """
+        if not is_json(request):
+            return JSONResponse({"message": "Send application/json."}, 415)
+        acts = {"press": _press, "submit": _submit, "command": _command}
+        try:
+            posted = await request.json()
+            member = member_of(posted["as"])
+            act = acts[request.path_params["act"]]
+            kind, reply, about = act(self.guild, member, posted)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return JSONResponse({"message": "This is not there any more."}, 400)
+        # In a thread: meanwhile the desk may post here.
+        result = await run_in_threadpool(
+            _ask, self.guild, self.endpoint, kind, reply, about
         )
-    return json_answer(result)
+        if result["failed"]:
+            reply.state = "failed"
+        self.guild.touch()
+        if form := result.get("form"):
+            message_id = about["message"]["id"]
+            result["form"] = fill(
+                "form.html", id="form-asked", form=form, message_id=message_id
+            )
+        return JSONResponse(result)
 
 
 # The type of the interaction, its reply, and those of its fields that depend on the
@@ -63,7 +72,7 @@ Played = tuple[int, Reply, dict[str, Any]]
 def _press(guild: Guild, member: Member, posted: dict[str, Any]) -> Played:
     """Press a button of a message."""
     custom_id = str(posted["custom_id"])
-    content = guild.messages[str(posted["message"])].content
+    content = guild.messages[str(posted["message"])]
     labels = {
         button.get("custom_id"): button["label"]
         for row in content["components"]
@@ -77,7 +86,7 @@ def _press(guild: Guild, member: Member, posted: dict[str, Any]) -> Played:
 
 def _submit(guild: Guild, member: Member, posted: dict[str, Any]) -> Played:
     """Submit a form that opened after a button was pressed."""
-    content = guild.messages[str(posted["message"])].content
+    content = guild.messages[str(posted["message"])]
     fields = []
     for name, value in posted["values"].items():
         text = {"type": TEXT_INPUT, "custom_id": name, "value": str(value)}
@@ -155,14 +164,14 @@ def _ask(
         return {"type": 0, "failed": str(error)}
     data = answer.get("data") or {}
     match answer["type"]:
-        case 4 if not find_errors(data) and data.get("content"):
+        case 4 if data.get("content"):
             reply.state = "shown"
             reply.content = data["content"].strip()
             return {"type": 4, "failed": ""}
         case 5:
             reply.state = "thinking"
             return {"type": 5, "failed": ""}
-        case 9 if kind != FORM and not find_errors(data, Form):
+        case 9 if kind != FORM:
             return {"type": 9, "failed": "", "form": data}
     return {"type": 0, "failed": "its answer is none that Discord takes here"}
 
