@@ -32,7 +32,7 @@ def main() -> None:
     logging.getLogger("mail.log").setLevel(logging.ERROR)
     demo = Demo(os.environ)
     if os.environ.get("DEMO", "1") == "1":
-        agent = Agent(demo.data_dir, os.environ.get("MULTIMAIL_API_URL", ""))
+        agent = Agent(demo.data_dir)
         threading.Thread(target=_work, args=(agent,), daemon=True).start()
     asyncio.run(demo.serve())
 
