@@ -186,8 +186,9 @@ class InboxPages:
             content = Maildir(self.folder).get_bytes(key)
         except (KeyError, OSError):
             raise HTTPException(404) from None
-        title = _header(message_from_bytes(content), "Subject") or "(no subject)"
-        return self._page(key, title, mail_html(key, content), view="reading")
+        message = message_from_bytes(content)
+        title = _header(message, "Subject") or "(no subject)"
+        return self._page(key, title, mail_html(key, message), view="reading")
 
     def _page(self, chosen: str, title: str, detail: str, *, view: str) -> Response:
         page = fill(
@@ -219,9 +220,8 @@ def visible(text: str) -> SafeString:
     return SafeString(html)
 
 
-def mail_html(key: str, content: bytes) -> str:
+def mail_html(key: str, message: Message) -> str:
     """Return a message as HTML, with its envelope, headers, text and attachments."""
-    message = message_from_bytes(content)
     texts: dict[str, str] = {}
     files = []
     for part in message.walk():

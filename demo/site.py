@@ -4,7 +4,7 @@ Discord would, and escape everything that comes from a card.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from common.demo import CHANNELS, MEMBERS, GuildChannel, Member
 from demo.discord.api import DiscordApi, Refused
-from demo.discord.guild import DISCORD_EPOCH_MS, Guild, Reply
+from demo.discord.guild import Guild, Reply
 from demo.discord.interactions import Interactions, channel_named, member_of
 from demo.inbox import InboxPages
 from demo.programs import Programs
@@ -113,8 +113,5 @@ def _items(guild: Guild, channel: GuildChannel, member: Member) -> list[Item]:
         items[int(message["id"])] = (at, message, None)
     for reply in guild.replies_to(member):
         if reply.channel == channel:
-            number = int(reply.id)
-            milliseconds = (number >> 22) + DISCORD_EPOCH_MS
-            at = datetime.fromtimestamp(milliseconds / 1000, UTC)
-            items[number] = (at, {}, reply)
+            items[int(reply.id)] = (reply.at, {}, reply)
     return [item for _, item in sorted(items.items())]

@@ -17,9 +17,6 @@ from demo.web import is_json
 
 # Who posts, if a webhook's message does not say.
 NAME = "Countersign"
-# The type of a row of components, and the style of a button that is a link.
-ROW = 1
-LINK = 5
 # The parts of a message that an edit may replace, as they are in an empty one.
 _VISIBLE: dict[str, Any] = {"content": "", "embeds": [], "components": []}
 
@@ -73,18 +70,18 @@ class DiscordApi:
         """Post a message. A webhook whose id is that of a channel posts in this channel,
         any other webhook in #approvals.
         """
-        payload = _only_links(request, await _payload(request))
+        payload = await _payload(request)
         webhook_id = request.path_params["webhook_id"]
         author = {"id": webhook_id, "username": payload.get("username") or NAME}
         channel_id = channel_with_id(webhook_id).id
         content = self._post(payload, channel_id, author, webhook_id=webhook_id)
-        if _is_on(request, "wait"):
+        if request.query_params.get("wait") == "true":
             return JSONResponse(content)
         return Response(status_code=204)
 
     async def edit_by_webhook(self, request: Request) -> Response:
         """Edit a message of this webhook."""
-        payload = _only_links(request, await _payload(request))
+        payload = await _payload(request)
         return self._edit(request, payload, author_id=request.path_params["webhook_id"])
 
     async def post_by_bot(self, request: Request) -> Response:
@@ -104,7 +101,7 @@ class DiscordApi:
     async def register(self, request: Request) -> Response:
         """Replace the application's commands."""
         self._refuse_stranger(request)
-        self.guild.register(await _json(request))
+        self.guild.register(await _payload(request))
         return JSONResponse(self.guild.commands())
 
     async def reply(self, request: Request) -> Response:
@@ -154,43 +151,13 @@ class DiscordApi:
             raise Refused(401, 0, "401: Unauthorized")
 
 
-async def _json(request: Request) -> Any:
+async def _payload(request: Request) -> Any:
     """Return the body's JSON. Raises Refused for a body that Discord does not accept as
     JSON.
     """
-    try:
-        content = await request.json()
-    except (ValueError, RecursionError):
-        content = None
-    if content is None or not is_json(request):
+    if not is_json(request):
         raise Refused(400, 50109, "The request body contains invalid JSON.")
-    return content
-
-
-async def _payload(request: Request) -> dict[str, Any]:
-    """Return the body of a message. Raises Refused if it is none."""
-    payload = await _json(request)
-    if not isinstance(payload, dict):
-        raise Refused(400, 50109, "The request body contains invalid JSON.")
-    return payload
-
-
-def _only_links(request: Request, payload: dict[str, Any]) -> dict[str, Any]:
-    """Return a webhook's message as Discord takes it: without its components, except
-    for link buttons, if the query has `with_components`.
-    """
-    if payload.get("components"):
-        rows = []
-        for row in payload["components"]:
-            links = [one for one in row["components"] if one["style"] == LINK]
-            if links and _is_on(request, "with_components"):
-                rows.append({"type": ROW, "components": links})
-        payload["components"] = rows
-    return payload
-
-
-def _is_on(request: Request, name: str) -> bool:
-    return request.query_params.get(name, "").lower() in ("true", "1")
+    return await request.json()
 
 
 def _visible(payload: dict[str, Any]) -> dict[str, Any]:

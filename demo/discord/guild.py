@@ -10,6 +10,7 @@ import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,6 +45,7 @@ class Reply:
     state: Literal["asked", "thinking", "shown", "failed"] = "asked"
     content: str = ""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(60))
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class Guild:
@@ -59,8 +61,6 @@ class Guild:
         # Replies by the token of their interaction.
         self.replies: dict[str, Reply] = {}
         self._commands_file = data_dir / COMMANDS_FILE
-        self._started = time.time_ns()
-        self._changes = 0
         journal = data_dir / "discord.jsonl"
         journal.touch(mode=0o600)
         with journal.open(encoding="utf-8", errors="replace") as lines:
@@ -70,15 +70,12 @@ class Guild:
                     self._keep(json.loads(line)["message"])
         self._last_snowflake = max(map(int, self.messages), default=0)
         self._journal = journal.open("a", encoding="utf-8")
-
-    @property
-    def version(self) -> str:
-        """A text that changes whenever the page would look different."""
-        return f"{self._started:x}-{self._changes}"
+        # A text that changes whenever the page would look different.
+        self.version = self.snowflake()
 
     def touch(self) -> None:
         """Change the version, so that open pages load their messages again."""
-        self._changes += 1
+        self.version = self.snowflake()
 
     def snowflake(self) -> str:
         """Return a new id in Discord's form, always larger than the one before."""
