@@ -10,15 +10,14 @@ from typing import Any
 from benchmarks.ingest import event, make_connection
 from benchmarks.result import Figure, Goal, Result, sized
 from benchmarks.serving import own_database, prepare, within_reach, worker
-from demo.discord.api import (
-    HIDDEN_LIMIT,
-    HIDDEN_SECONDS,
-    LIMIT,
-    WINDOW_SECONDS,
-    RateLimiter,
-)
 from launcher.processes import ALERT_THREADS
 
+# Discord's rate limit, which headers report: how many requests in how many seconds.
+LIMIT = 5
+WINDOW_SECONDS = 2.0
+# A second limit, which no header reports.
+HIDDEN_LIMIT = 30
+HIDDEN_SECONDS = 60.0
 # Held messages; they come at this many times the rate that the channel allows.
 EVENTS = sized(1000, smoke=10)
 TIMES_TOO_MANY = 10
@@ -88,14 +87,18 @@ def allowed_within(seconds: float) -> int:
     """Return how many requests both limits let through in `seconds`, if the client
     sends each as soon as it may.
     """
-    now = 0.0
-    granted = 0
-    limiter = RateLimiter(clock=lambda: now)
+    now = window = 0.0
+    times: list[float] = []
     while now < seconds:
-        wait, _ = limiter.take("bench")
-        granted += not wait
-        now += wait
-    return granted
+        if now >= window + WINDOW_SECONDS:
+            window = now
+        if sum(time >= window for time in times) >= LIMIT:
+            now = window + WINDOW_SECONDS
+        elif len(times) >= HIDDEN_LIMIT and times[-HIDDEN_LIMIT] > now - HIDDEN_SECONDS:
+            now = times[-HIDDEN_LIMIT] + HIDDEN_SECONDS
+        else:
+            times.append(now)
+    return len(times)
 
 
 def happen(connection: Any, events: int, rate: int) -> float:

@@ -12,18 +12,17 @@ import logging
 import random
 import secrets
 import smtplib
-import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import requests
 
 from common.credentials import read_credentials, replace_private
+from demo import local
 from demo.messages import MESSAGES, OPENING
 from demo.messages.message import Message, blanks, fill_in
 
@@ -50,18 +49,48 @@ NO_REPLY = requests.Response()
 NO_REPLY.status_code = 0
 
 
-@dataclass(frozen=True)
 class Account:
-    """The agent's credentials, from `credentials.env`."""
+    """The agent's account at the gateway, from the values in `credentials.env`. Raises
+    KeyError while these are not complete.
+    """
 
-    gateway_url: str
-    key: str
-    mailbox_id: str
-    address: str
-    second_id: str
-    second_address: str
-    # The SMTP port that receives mail to the mailboxes; 0 if there is none.
-    inbound_port: int = 0
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.gateway_url = values["GATEWAY_URL"]
+        self.key = values["AGENT_KEY"]
+        self.mailbox_id = values["MAILBOX_ID"]
+        self.address = values["MAILBOX_ADDRESS"]
+        self.second_id = values["MAILBOX2_ID"]
+        self.second_address = values["MAILBOX2_ADDRESS"]
+        # The SMTP port that receives mail to the mailboxes.
+        self.inbound_port = int(values["INBOUND_PORT"])
+
+    def call(
+        self, method: str, path: str, payload: dict[str, Any] | None = None
+    ) -> requests.Response:
+        """Make one request, and return the answer or NO_REPLY. It never raises, because
+        it is normal that the gateway does not run yet.
+        """
+        try:
+            return local.request(
+                method,
+                self.gateway_url + path,
+                json=payload,
+                headers={"Authorization": f"Bearer {self.key}"},
+                timeout=TIMEOUT_SECONDS,
+            )
+        except requests.RequestException:
+            return NO_REPLY
+
+    def emails(self, mailbox: str, query: str) -> list[dict[str, Any]]:
+        """Return the messages of a mailbox that match a query; an empty list if the
+        gateway gives no usable answer.
+        """
+        try:
+            answer = self.call("GET", f"/v1/mailboxes/{mailbox}/emails?{query}").json()
+        except ValueError:
+            return []
+        rows: list[dict[str, Any]] = answer.get("emails", [])
+        return rows
 
 
 class Agent:
@@ -69,31 +98,35 @@ class Agent:
     not too many wait for the reviewers.
     """
 
-    def __init__(self, data_dir: Path, gateway_url: str) -> None:
+    def __init__(self, data_dir: Path) -> None:
         """Only set the paths: the credentials may not have been made yet."""
         self._credentials = data_dir / "credentials.env"
-        self._gateway_url = gateway_url
         self._progress_path = data_dir / "agent.json"
-        self._stop = threading.Event()
 
     def run(self) -> None:
         """Write until the process ends."""
-        while not self._stop.is_set():
+        while True:
             progress = self._progress()
             if progress["sent"] >= len(OPENING):
-                if self._stop.wait(random.uniform(*PAUSE_SECONDS)):
-                    return
-                account = read_account(self._credentials, self._gateway_url)
+                time.sleep(random.uniform(*PAUSE_SECONDS))
+                account = self._account()
                 if account is None or waiting(account) >= MOST_WAITING:
                     continue
             self._write(progress["run"], progress["sent"])
 
+    def _account(self) -> Account | None:
+        """Return the account. It is read for each try, because `./run reset` changes the
+        credentials while the agent runs.
+        """
+        try:
+            return Account(read_credentials(self._credentials))
+        except KeyError:
+            return None
+
     def _write(self, run: str, sequence: int) -> None:
         message = MESSAGES[sequence % len(MESSAGES)]
         while True:
-            # Read for each try, because `./run reset` changes the credentials while the
-            # agent runs.
-            account = read_account(self._credentials, self._gateway_url)
+            account = self._account()
             reply = send(account, message, sequence, run) if account else NO_REPLY
             status = reply.status_code
             # If it is refused because of its content, trying again would change
@@ -103,14 +136,13 @@ class Agent:
                 break
             about = {"event": "agent.waits", "status": status}
             log.warning("gateway does not take mail yet", extra=about)
-            if self._stop.wait(LOOK_SECONDS):
-                return
+            time.sleep(LOOK_SECONDS)
         about = {"event": "agent.sent", "letter": message.name, "status": status}
         log.info("letter sent", extra=about)
-        if message.question and account.inbound_port and status < 300:
+        if message.question and not is_refused:
             # The customer writes again, before a reviewer is likely to have approved
             # the answer to them.
-            self._stop.wait(SECOND_THOUGHT_SECONDS)
+            time.sleep(SECOND_THOUGHT_SECONDS)
             write_as_customer(account, message, sequence, run, again=True)
         self._save(run, sequence + 1)
         next_message = MESSAGES[(sequence + 1) % len(MESSAGES)]
@@ -118,10 +150,10 @@ class Agent:
             # The later messages need known recipients, so wait until the desk has
             # recorded that the earlier ones were sent.
             for _ in range(LONGEST_LEAVING_SECONDS):
-                if not emails(account, account.second_id, "status=scheduled"):
+                if not account.emails(account.second_id, "status=scheduled"):
                     break
-                self._stop.wait(1)
-            self._stop.wait(HEARSAY_SECONDS)
+                time.sleep(1)
+            time.sleep(HEARSAY_SECONDS)
 
     def _progress(self) -> dict[str, Any]:
         try:
@@ -137,25 +169,6 @@ class Agent:
         return progress
 
 
-def read_account(path: Path, gateway_url: str) -> Account | None:
-    """Return the account in a file of shell assignments; None while the file is missing
-    or half written.
-    """
-    try:
-        values = read_credentials(path)
-        return Account(
-            gateway_url=(values.get("GATEWAY_URL") or gateway_url).rstrip("/"),
-            key=values["AGENT_KEY"],
-            mailbox_id=values["MAILBOX_ID"],
-            address=values["MAILBOX_ADDRESS"],
-            second_id=values["MAILBOX2_ID"],
-            second_address=values["MAILBOX2_ADDRESS"],
-            inbound_port=int(values.get("INBOUND_PORT") or 0),
-        )
-    except (OSError, KeyError, ValueError):
-        return None
-
-
 def send(
     account: Account, message: Message, sequence: int, run: str
 ) -> requests.Response:
@@ -164,19 +177,19 @@ def send(
     """
     path, payload = compose(account, message, sequence, run, datetime.now(UTC))
     question_id = ""
-    if message.question and account.inbound_port:
+    if message.question:
         question_id = write_as_customer(account, message, sequence, run)
     deadline = time.monotonic() + LONGEST_DELIVERY_SECONDS
     mailbox = account.mailbox_id
     while question_id and time.monotonic() < deadline:
-        for row in emails(account, mailbox, "direction=inbound&limit=50"):
+        for row in account.emails(mailbox, "direction=inbound&limit=50"):
             if row.get("message_id_header") == question_id:
                 # The gateway takes recipient and subject from the question.
                 del payload["to"], payload["subject"]
-                path = f"/v1/mailboxes/{quote(mailbox, safe='')}/reply/{row['id']}"
-                return call(account, "POST", path, payload)
+                path = f"/v1/mailboxes/{mailbox}/reply/{row['id']}"
+                return account.call("POST", path, payload)
         time.sleep(0.25)
-    return call(account, "POST", path, payload)
+    return account.call("POST", path, payload)
 
 
 def write_as_customer(
@@ -213,22 +226,9 @@ def waiting(account: Account) -> int:
     of each.
     """
     return sum(
-        len(emails(account, mailbox, "status=pending_send_approval&limit=100"))
+        len(account.emails(mailbox, "status=pending_send_approval&limit=100"))
         for mailbox in (account.mailbox_id, account.second_id)
     )
-
-
-def emails(account: Account, mailbox: str, query: str) -> list[dict[str, Any]]:
-    """Return the messages of a mailbox that match a query; an empty list if the gateway
-    gives no usable answer.
-    """
-    path = f"/v1/mailboxes/{quote(mailbox, safe='')}/emails?{query}"
-    try:
-        answer = call(account, "GET", path).json()
-    except ValueError:
-        return []
-    rows: list[dict[str, Any]] = answer.get("emails", [])
-    return rows
 
 
 def compose(
@@ -270,7 +270,7 @@ def compose(
                 }
                 for file in message.attachments
             ]
-        return f"/v1/mailboxes/{quote(mailbox, safe='')}/send", payload
+        return f"/v1/mailboxes/{mailbox}/send", payload
     mode = "autonomous" if message.unasked else "gated_send"
     payload |= {"from": sender, "to": message.to, "body": body, "oversight_mode": mode}
     if origin := message.origin:
@@ -282,25 +282,3 @@ def compose(
             "discord_interaction_id": f"1180{int(run, 16) % 10**8:08d}{sequence:07d}",
         }
     return "/v1/send_email", payload
-
-
-def call(
-    account: Account, method: str, path: str, payload: dict[str, Any] | None = None
-) -> requests.Response:
-    """Make one request, and return the answer or NO_REPLY. It never raises, because it
-    is normal that the gateway does not run yet.
-    """
-    try:
-        with requests.Session() as session:
-            # Ignore proxy settings: the gateway is on this machine.
-            session.trust_env = False
-            return session.request(
-                method,
-                account.gateway_url + path,
-                json=payload,
-                headers={"Authorization": f"Bearer {account.key}"},
-                timeout=TIMEOUT_SECONDS,
-                allow_redirects=False,
-            )
-    except requests.RequestException:
-        return NO_REPLY

@@ -7,7 +7,6 @@ bounce. The pages show HTML mail only as source, and show malformed messages wit
 error.
 """
 
-import asyncio
 import hashlib
 import logging
 import re
@@ -29,8 +28,12 @@ from pathlib import Path
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from django.template import Library
 from django.utils.safestring import SafeString
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from demo.web import fill
+from demo.web import fill, fresh, html_answer
 
 log = logging.getLogger("demo.smtp")
 
@@ -92,25 +95,15 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def serve_smtp(listener: socket.socket, folder: Path) -> None:
-    """Accept mail until the process ends."""
-
-    async def accept() -> None:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: SMTP(
-                SmtpHandler(folder),
-                loop=loop,
-                hostname="inbox.test",
-                ident="Countersign demo",
-                enable_SMTPUTF8=True,
-                data_size_limit=MAX_MESSAGE,
-            ),
-            sock=listener,
-        )
-        await server.serve_forever()
-
-    asyncio.run(accept())
+def smtp_session(folder: Path) -> SMTP:
+    """Return the side of the server of one SMTP connection."""
+    return SMTP(
+        SmtpHandler(folder),
+        hostname="inbox.test",
+        ident="Countersign demo",
+        enable_SMTPUTF8=True,
+        data_size_limit=MAX_MESSAGE,
+    )
 
 
 @dataclass
@@ -162,24 +155,43 @@ class InboxPages:
                 )
         return fill("inbox-rows.html", rows=rows, chosen=chosen)
 
-    def index(self) -> str:
+    def routes(self) -> list[Route]:
+        """Return the pages' URLs. Their functions run in threads, because they wait for
+        the disk.
+        """
+        return [
+            Route("/inbox/", self.index),
+            Route("/inbox/rows/", self.newest),
+            Route("/inbox/{key}/", self.detail),
+        ]
+
+    def index(self, request: Request) -> Response:
         """Return the page with the list and no message."""
         detail = fill("inbox-empty.html")
         return self._page("", "Delivered mail", detail, view="listing")
 
-    def detail(self, key: str) -> str | None:
-        """Return the page with one message beside the list; None if no message has this
+    def newest(self, request: Request) -> Response:
+        """Return the rows for an open page, if the list has changed."""
+        chosen = request.query_params.get("chosen", "")
+        answer = fresh(request, self.version, lambda: self.rows(chosen))
+        answer.headers["X-Count"] = str(len(self.keys()))
+        return answer
+
+    def detail(self, request: Request) -> Response:
+        """Return the page with one message beside the list; 404 if no message has this
         key. A key that is not in the folder never becomes a path.
         """
+        key = request.path_params["key"]
         try:
             content = Maildir(self.folder).get_bytes(key)
         except (KeyError, OSError):
-            return None
-        title = _header(message_from_bytes(content), "Subject") or "(no subject)"
-        return self._page(key, title, mail_html(key, content), view="reading")
+            raise HTTPException(404) from None
+        message = message_from_bytes(content)
+        title = _header(message, "Subject") or "(no subject)"
+        return self._page(key, title, mail_html(key, message), view="reading")
 
-    def _page(self, chosen: str, title: str, detail: str, *, view: str) -> str:
-        return fill(
+    def _page(self, chosen: str, title: str, detail: str, *, view: str) -> Response:
+        page = fill(
             "inbox.html",
             title=title,
             view=view,
@@ -190,6 +202,7 @@ class InboxPages:
             detail=detail,
             dashboard_url=self.dashboard_url,
         )
+        return html_answer(page)
 
 
 @register.filter
@@ -207,9 +220,8 @@ def visible(text: str) -> SafeString:
     return SafeString(html)
 
 
-def mail_html(key: str, content: bytes) -> str:
+def mail_html(key: str, message: Message) -> str:
     """Return a message as HTML, with its envelope, headers, text and attachments."""
-    message = message_from_bytes(content)
     texts: dict[str, str] = {}
     files = []
     for part in message.walk():

@@ -7,118 +7,90 @@ specification says.
 """
 
 import json
-import re
 import secrets
-import threading
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, TypeAdapter
 from standardwebhooks import Webhook, WebhookVerificationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from common.credentials import read_credentials
 from common.demo import EVENTS_PATH, HOOK_PATH, HOOK_SECRET
-from demo.web import Answer, Request, json_answer
 
 # How many events are kept.
 MOST_EVENTS = 500
-# Inngest's limit, in bytes.
-MAX_BODY = 512 * 1024
-# The dev server of Inngest accepts any text as a key; this one only what looks like a
-# key.
-_EVENTS = re.compile(rf"{EVENTS_PATH}[A-Za-z0-9_-]{{1,200}}")
-
-
-class InngestEvent(BaseModel):
-    """What Inngest's event API requires of an event."""
-
-    name: str = Field(min_length=1, max_length=256)
-    data: dict[str, Any] = {}
-    ts: int | None = Field(default=None, ge=0, strict=True)
-
-
-@dataclass
-class Event:
-    """One received event. If it is received again, the first one stays."""
-
-    program: str
-    id: str
-    name: str
-    at: str
-    body: dict[str, Any]
 
 
 class Programs:
-    """Answers requests to the programs' URLs, and keeps the events that they
-    received.
-    """
+    """Keeps the events that the programs received."""
 
     def __init__(self, data_dir: Path) -> None:
         self._credentials = data_dir / "credentials.env"
-        # Oldest first.
-        self._events: dict[tuple[str, str], Event] = {}
-        self._lock = threading.Lock()
+        # Oldest first. If an event is received again, the first one stays.
+        self._events: dict[tuple[str, str], dict[str, Any]] = {}
 
-    def newest(self) -> list[Event]:
+    def routes(self) -> list[Route]:
+        """Return the URLs of the programs and of the list, and who answers them."""
+        return [
+            Route(EVENTS_PATH + "{key}", self.take_inngest, methods=["POST"]),
+            Route(HOOK_PATH, self.take_webhook, methods=["POST"]),
+            Route("/programs.json", self.newest),
+        ]
+
+    async def newest(self, request: Request) -> Response:
         """Return the received events, newest first."""
-        with self._lock:
-            return list(reversed(self._events.values()))
+        events = list(reversed(self._events.values()))
+        # Indented, because people read it.
+        listed = json.dumps({"events": events}, indent=1)
+        return Response(listed, media_type="application/json")
 
-    def handle(self, request: Request) -> Answer | None:
-        """Answer a request that sends events; return None if the URL is not a
-        program's.
+    async def take_inngest(self, request: Request) -> Response:
+        """Keep the events, and answer with an id for each; with 400 in Inngest's words
+        if they are not acceptable.
         """
-        is_event = _EVENTS.fullmatch(request.path)
-        if not is_event and request.path != HOOK_PATH:
-            return None
-        if request.method != "POST":
-            return _refused(405, "method not allowed")
-        return self._on_inngest(request) if is_event else self._on_webhook(request)
-
-    def _on_inngest(self, request: Request) -> Answer:
-        """Keep the events, and answer with an id for each; with 400 or 413 in Inngest's
-        words if they are not acceptable.
-        """
-        if len(request.body) > MAX_BODY:
-            return _refused(413, "Event payload is too large")
-        try:
-            body = json.loads(request.body)
-            events = body if isinstance(body, list) else [body]
-            TypeAdapter(list[InngestEvent]).validate_python(events)
-        except (ValueError, RecursionError) as error:
-            return _refused(400, f"Unable to process request: {error}")
         ids = []
-        for event in events:
-            ids.append(str(event.get("id") or secrets.token_hex(13)))
-            self._take("inngest", ids[-1], event["name"], event)
-        return json_answer({"ids": ids, "status": 200})
+        try:
+            body = await request.json()
+            for event in body if isinstance(body, list) else [body]:
+                ids.append(str(event.get("id") or secrets.token_hex(13)))
+                self._take("inngest", ids[-1], event["name"], event)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return _refused(f"Unable to process request: {error}")
+        return JSONResponse({"ids": ids, "status": 200})
 
-    def _on_webhook(self, request: Request) -> Answer:
+    async def take_webhook(self, request: Request) -> Response:
         """Keep the event, if its signature is right; otherwise answer 400."""
         # Read for each request, because the secret is made after this process has
         # begun.
         secret = read_credentials(self._credentials).get(HOOK_SECRET, "")
         if not secret:
-            return _refused(400, "There is no secret yet.")
+            return _refused("There is no secret yet.")
         try:
-            body = Webhook(secret).verify(request.body, dict(request.headers))
+            signed = await request.body()
+            body = Webhook(secret).verify(signed, dict(request.headers))
             name = str(body["type"])
             self._take("webhook", request.headers["webhook-id"], name, body)
         except WebhookVerificationError:
-            return _refused(400, "The signature does not hold.")
+            return _refused("The signature does not hold.")
         except (ValueError, KeyError, TypeError):
-            return _refused(400, "This is no signed event.")
-        return Answer(204)
+            return _refused("This is no signed event.")
+        return Response(status_code=204)
 
     def _take(self, program: str, key: str, name: str, body: dict[str, Any]) -> None:
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with self._lock:
-            self._events.setdefault((program, key), Event(program, key, name, at, body))
-            while len(self._events) > MOST_EVENTS:
-                del self._events[next(iter(self._events))]
+        event = {
+            "program": program,
+            "id": key,
+            "name": name,
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "body": body,
+        }
+        self._events.setdefault((program, key), event)
+        while len(self._events) > MOST_EVENTS:
+            del self._events[next(iter(self._events))]
 
 
-def _refused(status: int, words: str) -> Answer:
-    return json_answer({"error": words, "status": status}, status)
+def _refused(words: str) -> Response:
+    return JSONResponse({"error": words, "status": 400}, 400)

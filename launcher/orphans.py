@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,21 +18,18 @@ MARKER = "COUNTERSIGN_RUN"
 
 _PR_SET_PDEATHSIG = 1
 # Loaded at import: loading a library between fork and exec is not safe.
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_libc = ctypes.CDLL(None)
 
 
 def die_with_parent(signum: int = signal.SIGKILL, *, parent: int | None = None) -> None:
     """Asks the kernel to send `signum` to this process when its parent ends. Call it in
-    the main thread. Does nothing if the kernel is not Linux.
+    the main thread.
 
     It has no effect on children of this process: they must call it themselves. `parent`
     is the expected parent's process id: if that has ended before this call, this
     process ends too.
     """
-    if _libc is None:
-        return
-    with contextlib.suppress(OSError):
-        _libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
+    _libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
     if parent is not None and os.getppid() != parent:
         os._exit(1)
 

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from launcher import environment, keys
 from launcher.bootstrap import install_debian_packages
@@ -28,24 +27,23 @@ _CHROMIUM = (
     "google-chrome",
     "google-chrome-stable",
 )
-# Style sheets and scripts, in the form that CONTRIBUTING.md names.
-_ASSETS = (
-    "static/**/*.css",
-    "static/**/*.js",
-    "demo/assets/*.css",
-    "demo/assets/*.js",
-    "tests/browser/*.js",
-    "tests/judge/*.js",
-)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One check: a command that prints what is wrong, and fails then."""
-
-    name: str
-    command: Sequence[str]
-    environment: Mapping[str, str]
+_RUFF = (str(PYTHON), "-m", "ruff")
+# The command of each check, the longest first. It prints what is wrong, and fails then.
+CHECKS: dict[str, Sequence[str]] = {
+    "mypy": (str(PYTHON), "-m", "mypy"),
+    "imports": ("lint-imports",),
+    "format": (*_RUFF, "format", "--check", "--output-format=concise", "."),
+    "templates": ("djangofmt", "--check", "templates", "demo/assets"),
+    # Style sheets and scripts, in the form that CONTRIBUTING.md names.
+    "assets": (
+        *"deno fmt --check --no-config --line-width=120".split(),
+        *"static/**/*.css static/**/*.js demo/assets/*.css demo/assets/*.js".split(),
+        *"tests/browser/*.js tests/judge/*.js".split(),
+    ),
+    "lint": (*_RUFF, "check", "--output-format=concise", "."),
+    "migrations": (*MANAGE, "makemigrations", "--check", "--dry-run"),
+    "deploy": (*MANAGE, "check", "--deploy", "--fail-level", "WARNING"),
+}
 
 
 def check(arguments: list[str]) -> int:
@@ -54,7 +52,8 @@ def check(arguments: list[str]) -> int:
         raise LaunchError(f"./run check does not know {arguments[0]!r}.", status=2)
     started = time.monotonic()
     with temporary_servers() as servers, ThreadPoolExecutor(max_workers=2) as pool:
-        results = list(pool.map(_report, steps(servers.variables())))
+        variables = variables_of_checks(servers.variables())
+        results = list(pool.map(lambda name: _report(name, variables), CHECKS))
     say(
         f"{sum(results)} of {len(results)} checks hold ({time.monotonic() - started:.0f} s)"
     )
@@ -102,52 +101,25 @@ def test(arguments: list[str]) -> int:
     return subprocess.run(command, cwd=ROOT, env=variables, check=False).returncode
 
 
-def steps(servers: Mapping[str, str]) -> list[Step]:
-    """Returns all checks. `servers` are the variables with the addresses of the servers
-    to use.
-
-    They run with the Python and the programs of the virtual environment, which come
-    first on the path.
+def variables_of_checks(servers: Mapping[str, str]) -> dict[str, str]:
+    """Returns the environment of the checks. `servers` are the variables with the
+    addresses of the servers to use. The other settings are as in a deployment, with
+    https and without the demo, for Django's deployment check.
     """
-    python = str(PYTHON)
-    # Settings as in a deployment, with https and without the demo, for Django's
-    # deployment check.
     deployed = environment.read(
         {"PUBLIC_URL": "https://countersign.example.com", "DEMO": "0", **servers},
         pick=lambda _: [],
     )
-    django = _environment({**deployed.variables, **keys.new_keys()})
-    plain = _environment({})
-    deno = _environment({"DENO_DIR": str(VENV / "deno"), "DENO_NO_UPDATE_CHECK": "1"})
-    ruff = [python, "-m", "ruff"]
-    return [
-        Step("mypy", [python, "-m", "mypy"], django),
-        Step("imports", ["lint-imports"], plain),
-        Step(
-            "format",
-            [*ruff, "format", "--check", "--output-format=concise", "."],
-            plain,
-        ),
-        Step("templates", ["djangofmt", "--check", "templates", "demo/assets"], plain),
-        Step(
-            "assets",
-            ["deno", "fmt", "--check", "--no-config", "--line-width=120", *_ASSETS],
-            deno,
-        ),
-        Step("lint", [*ruff, "check", "--output-format=concise", "."], plain),
-        Step("migrations", [*MANAGE, "makemigrations", "--check", "--dry-run"], django),
-        Step(
-            "deploy", [*MANAGE, "check", "--deploy", "--fail-level", "WARNING"], django
-        ),
-    ]
+    deno = {"DENO_DIR": str(VENV / "deno"), "DENO_NO_UPDATE_CHECK": "1"}
+    return _environment({**deployed.variables, **keys.new_keys(), **deno})
 
 
-def run(step: Step) -> "subprocess.CompletedProcess[str]":
+def run(name: str, variables: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
     """Runs one check to its end."""
     return subprocess.run(
-        step.command,
+        CHECKS[name],
         cwd=ROOT,
-        env=dict(step.environment),
+        env=dict(variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -158,21 +130,22 @@ def run(step: Step) -> "subprocess.CompletedProcess[str]":
 
 
 # Runs a check, prints its result, and returns whether it passed.
-def _report(step: Step) -> bool:
+def _report(name: str, variables: Mapping[str, str]) -> bool:
     started = time.monotonic()
-    result = run(step)
+    result = run(name, variables)
     holds = result.returncode == 0
     if not holds:
         say(result.stdout.rstrip())
     say(
-        f"{'ok    ' if holds else 'FAILED'}  {step.name:<12} {time.monotonic() - started:5.1f} s"
+        f"{'ok    ' if holds else 'FAILED'}  {name:<12} {time.monotonic() - started:5.1f} s"
     )
     return holds
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Returns the caller's environment without settings for the product and for Django,
-    and with these variables.
+    and with these variables. The programs of the virtual environment come first on the
+    path.
     """
     inherited = {
         name: value

@@ -20,8 +20,8 @@ from alerts.deliveries.deliver import deliver as deliver_next
 from alerts.deliveries.drain import drain, with_something_due
 from alerts.models import Delivery, Destination, Route
 from common.redis import quick_redis
-from demo.discord.limits import find_errors
 from tests import factories
+from tests.discord_limits import find_errors
 from tests.serving import standing_in
 from tests.stack import wait_for
 

@@ -122,12 +122,18 @@ def _token(token: re.Match[str], links: bool) -> str:
     return escape(token[0])
 
 
+@register.filter
+def web_address(address: str) -> str:
+    """Return an address on the web as it is, and an empty text for any other."""
+    return address if re.match(r"https?://[^/?#]", address) else ""
+
+
 def _anchor(address: str, inner: str) -> str:
     """Return a link that opens in a new tab; only the inner HTML if the address has no
     host.
     """
-    target = _HIDDEN.sub(_revealed, address)
-    if not re.match(r"https?://[^/?#]", target):
+    target = web_address(_HIDDEN.sub(_revealed, address))
+    if not target:
         return inner
     return f'<a href="{escape(target)}" target="_blank" rel="noopener noreferrer">{inner}</a>'
 

@@ -13,11 +13,11 @@ from approvals.models import Claim
 from audit.models import Entry
 from audit.recording import record
 from common.actors import webhook, worker
-from demo.discord.limits import find_errors
 from mirror.models import Message, Revision
 from mirror.sync.health import note_failure, note_recovery
 from tests import cards
 from tests.cards import answer_body, embed_of, notice_body, notice_word
+from tests.discord_limits import find_errors
 from tests.factories import change_row, make_message
 
 METADATA = {

@@ -30,6 +30,7 @@ from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Revision
 from people.models import DiscordAccount, RoleRule
 from policy.models import PolicyVersion
+from tests.discord_limits import Form, find_errors
 from tests.factories import (
     change_row,
     make_connection,
@@ -316,6 +317,7 @@ def test_reject_opens_a_form_for_the_reason_that_decides_in_either_layout(ana, m
     asked = sent(press(message, "reject")).json()
     form = custom_id("reject", message.public_id, message.revision_id)
     assert asked["type"] == 9
+    assert find_errors(asked["data"], Form) == {}
     assert asked["data"]["custom_id"] == form
     answer_text(sent(press(message, "reject", reason="   ")))
     assert not Verdict.objects.exists()

@@ -27,11 +27,10 @@ from alerts.channels.discord.embeds import (
 )
 from alerts.channels.requests import MAX_STORED, redacted
 from approvals.decisions.status import Status
-from demo.discord.api import count_pings
-from demo.discord.limits import find_errors
 from demo.discord.markdown import render
 from outgoing.guarded import Answer
 from tests.cards import digest_body, embed, facts_of
+from tests.discord_limits import count_pings, find_errors
 
 with warnings.catch_warnings():
     # It imports a module of the standard library that goes away, for voices.

@@ -4,10 +4,11 @@ cards; and the demo's messages, by which nobody real is written to.
 
 from datetime import UTC, datetime
 
-from demo.discord.limits import Command, find_errors
+from alerts.channels.discord.registration import COMMANDS
 from demo.discord.markdown import render
 from demo.messages import MESSAGES
 from demo.messages.message import blanks, fill_in
+from tests.discord_limits import Command, find_errors
 
 BUTTON = {"type": 2, "style": 3, "label": "Approve", "custom_id": "cs:approve"}
 COMMAND = {"type": 1, "name": "pending", "description": "List what waits"}
@@ -32,6 +33,7 @@ def test_what_discord_would_refuse_is_an_error():
         [{**COMMAND, "options": [option, {**option, "required": True}]}],
     ):
         assert find_errors(commands, list[Command]), commands
+    assert find_errors(COMMANDS, list[Command]) == {}
 
 
 def test_markup_is_rendered_and_escapes_are_literal():

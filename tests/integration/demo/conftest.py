@@ -8,7 +8,7 @@ from tests.integration.demo.running import Demo
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     """One demo shared by tests; each test uses its own webhook."""
-    running = Demo(tmp_path_factory.mktemp("demo")).start(mail=True)
+    running = Demo(tmp_path_factory.mktemp("demo")).start()
     yield running
     running.stop()
 

@@ -2,7 +2,7 @@
 of the test process, and sends requests to it.
 """
 
-import logging
+import asyncio
 import smtplib
 import threading
 from dataclasses import dataclass
@@ -18,13 +18,6 @@ from demo import __main__ as main
 SECONDS = 60.0
 ask = partial(requests.request, timeout=SECONDS)
 _webhook_ids = count(118_000_000_000_001)
-
-
-class _Ports(logging.Handler):
-    """A log handler that gets the ports on which the demo listens, from its log."""
-
-    def emit(self, record):
-        self.said = vars(record)
 
 
 @dataclass
@@ -44,26 +37,20 @@ class Demo:
             "DEMO": "quiet",
         }
 
-    def start(self, *, mail=False):
-        ports_handler = _Ports()
-        log = logging.getLogger("demo")
-        log.setLevel(logging.INFO)
-        log.addHandler(ports_handler)
-        parts = main.make_parts(self.variables)
-        log.removeHandler(ports_handler)
-        self.url = f"http://127.0.0.1:{ports_handler.said['discord_port']}"
-        self.smtp_port = ports_handler.said["smtp_port"]
-        self.server = parts["discord"].__self__
-        threading.Thread(
-            target=self.server.serve_forever, args=(0.05,), daemon=True
-        ).start()
-        if mail:
-            threading.Thread(target=parts["smtp"], daemon=True).start()
+    def start(self):
+        demo = main.Demo(self.variables)
+        self.url = f"http://127.0.0.1:{demo.web.getsockname()[1]}"
+        self.smtp_port = demo.smtp.getsockname()[1]
+        self.server = demo.server
+        self._serving = threading.Thread(
+            target=asyncio.run, args=(demo.serve(),), daemon=True
+        )
+        self._serving.start()
         return self
 
     def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.should_exit = True
+        self._serving.join()
 
     def get(self, path, **options):
         return ask("GET", self.url + path, **options)

@@ -36,12 +36,16 @@ def test_opening_messages_are_sent_once_despite_errors_and_restarts(
         def do_GET(self):  # noqa: N802
             self.reply(200, b'{"emails": []}')
 
-    monkeypatch.setattr(agent, "HEARSAY_SECONDS", 0)
-    writer = agent.Agent(tmp_path, "")
+    for name in ("HEARSAY_SECONDS", "SECOND_THOUGHT_SECONDS"):
+        monkeypatch.setattr(agent, name, 0)
+    # The thread sleeps until the tests end.
+    monkeypatch.setattr(agent, "PAUSE_SECONDS", (10**6, 10**6))
+    writer = agent.Agent(tmp_path)
     threading.Thread(target=writer.run, daemon=True).start()
     with serving(Gateway) as url:
         (tmp_path / "credentials.env").write_text(
             f"GATEWAY_URL='{url}'\nAGENT_KEY='a key'\nMAILBOX_ID=one\nMAILBOX2_ID=two\n"
+            "INBOUND_PORT=1\n"
             "MAILBOX_ADDRESS=support@a.example\nMAILBOX2_ADDRESS=news@a.example\n"
         )
         wait_for(
@@ -49,6 +53,5 @@ def test_opening_messages_are_sent_once_despite_errors_and_restarts(
             SECONDS,
             "the opening messages",
         )
-        writer._stop.set()
     assert len(set(received)) == len(received) == len(OPENING)
-    assert agent.Agent(tmp_path, "")._progress() == writer._progress()
+    assert agent.Agent(tmp_path)._progress() == writer._progress()

@@ -7,6 +7,7 @@ import json
 import mailbox
 import time
 from datetime import UTC, datetime
+from email import message_from_bytes
 
 import requests
 from standardwebhooks import Webhook
@@ -45,11 +46,18 @@ def test_hostile_cards_are_escaped_everywhere(demo):
     }
     payload = {"content": HOSTILE, "username": HOSTILE[:60], "embeds": [embed]}
     assert ask("POST", demo.new_webhook(), json=payload).status_code == 204
-    assert_harmless(demo.get("/messages/").text)
+    button = {"type": 2, "style": 5, "label": "x", "url": "javascript:alert(3)"}
+    payload |= {"components": [{"type": 1, "components": [button]}]}
+    embed["url"] = button["url"]
+    assert ask("POST", demo.new_webhook(), json=payload).status_code == 204
+    shown = demo.get("/messages/").text
+    assert_harmless(shown)
+    assert 'href="https://desk.test/a?b=1&amp;c=2"' in shown
+    assert "javascript:" not in shown
 
 
 def test_every_response_has_the_policy_and_no_path_leaves_the_folder(demo):
-    for path in ("/", "/inbox/", "/messages.json", "/assets/refresh.js", "/no"):
+    for path in ("/", "/inbox/", "/programs.json", "/assets/refresh.js", "/no"):
         headers = demo.get(path).headers
         assert headers["Content-Security-Policy"] == POLICY, path
     for path in ("/inbox/%2e%2e%2fdiscord.jsonl/", "/assets/..%2fweb.py"):
@@ -110,7 +118,9 @@ def test_malformed_mail_is_no_error_and_what_hides_is_named():
         b"Subject: =?nonsense?b?!!!?=\r\nFrom: \xff\xfe\r\nContent-Type: text/plain; "
         b"charset=nobody-knows\r\n\r\n\xffx"
     )
-    assert "<pre>\ufffdx</pre>" in mail_html("not-a-time", malformed)
+    assert "<pre>\ufffdx</pre>" in mail_html(
+        "not-a-time", message_from_bytes(malformed)
+    )
     assert visible("\u202e<b>") == '<span class="ghost">U+202E</span>&lt;b&gt;'
 
 

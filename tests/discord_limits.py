@@ -2,7 +2,9 @@
 desk uses them, and the tree of errors with which Discord answers.
 """
 
+import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -15,17 +17,17 @@ from pydantic import (
     model_validator,
 )
 
-# The types of components, and the style of a button that is a link.
-ROW = 1
-BUTTON = 2
-TEXT_INPUT = 4
-LABEL = 18
-LINK = 5
-# The type of the options of commands.
-STRING = 3
 # In characters: of a text input, and of all embeds of a message together.
 MAX_INPUT = 4000
 MAX_EMBED_CHARACTERS = 6000
+
+# Code in Markdown, in which nothing is a mention; and the mentions by their kind.
+_CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
+_MENTIONS = {
+    "everyone": re.compile(r"@(everyone|here)\b"),
+    "users": re.compile(r"<@!?(\d+)>"),
+    "roles": re.compile(r"<@&(\d+)>"),
+}
 
 WebAddress = Annotated[
     str, StringConstraints(pattern="^https?://[^/?#]", max_length=2048)
@@ -183,3 +185,17 @@ def find_errors(payload: object, kind: Any = Message) -> dict[str, Any]:
             entry = {"code": one["type"], "message": one["msg"]}
             node.setdefault("_errors", []).append(entry)
     return tree
+
+
+def count_pings(content: str, allowed: Mapping[str, Any] | None) -> int:
+    """Return how many people, roles and "everyone" a message's text pings, within its
+    `allowed_mentions`. Discord never pings from an embed.
+    """
+    text = _CODE.sub("", content)
+    pings = 0
+    for kind, pattern in _MENTIONS.items():
+        mentioned = set(pattern.findall(text))
+        if allowed is not None and kind not in (allowed.get("parse") or []):
+            mentioned &= set(() if kind == "everyone" else allowed.get(kind) or ())
+        pings += len(mentioned)
+    return pings
