@@ -9,6 +9,8 @@ the row of the GateList, and reads the gate before it writes. After a crash or a
 answer `pushed` stays below `wanted`, so there is another attempt.
 """
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -141,15 +143,16 @@ def push_list(*, gate_list_id: int) -> str:
         at_gate = client.read_allowlist(
             mailbox_id=mailbox.upstream_id, kind="restriction"
         )
-        # An earlier attempt may have arrived although its answer was lost.
-        is_retried = gate.attempts > 1 and at_gate.version == gate.gate_version + 1
-        is_as_left = is_retried or at_gate.version == gate.gate_version
         theirs = {
             str(one.get("pattern")): one.get("expires_at")
             for one in at_gate.entries
             # Expired ones do not matter.
             if not one.get("expired")
         }
+        # An earlier attempt may have arrived although its answer was lost.
+        is_as_left = at_gate.version == gate.gate_version or (
+            gate.put == _hash(at_gate.mode, theirs)
+        )
         # If it is there already, nothing changed for this gate, or an earlier attempt
         # arrived and its answer was lost.
         if (at_gate.mode, theirs) != (mode, entries):
@@ -158,6 +161,7 @@ def push_list(*, gate_list_id: int) -> str:
                 return _fail(gate, NOT_OURS)
             rows = [{"pattern": one, "expires_at": end} for one, end in entries.items()]
             wanted = {"kind": "restriction", "mode": mode, "entries": rows}
+            GateList.objects.filter(pk=gate.pk).update(put=_hash(mode, entries))
             at_gate = client.replace_allowlist(
                 mailbox.upstream_id, {**wanted, "version": at_gate.version}
             )
@@ -172,6 +176,11 @@ def push_list(*, gate_list_id: int) -> str:
         explanation = "It replaced what somebody else had changed there."
     _succeed(gate, at_gate, explanation)
     return done
+
+
+def _hash(mode: str, entries: Mapping[str, str | None]) -> str:
+    listed = json.dumps([mode, sorted(entries.items())])
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 @transaction.atomic

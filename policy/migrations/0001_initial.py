@@ -72,6 +72,7 @@ class Migration(migrations.Migration):
                 ('wanted', models.PositiveIntegerField(default=1)),
                 ('pushed', models.PositiveIntegerField(default=0)),
                 ('gate_version', models.PositiveIntegerField(default=0)),
+                ('put', models.CharField(max_length=64)),
                 ('pushed_at', models.DateTimeField(null=True)),
                 ('attempts', models.PositiveIntegerField(default=0)),
                 ('next_attempt_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),

@@ -271,6 +271,8 @@ class GateList(models.Model):
     pushed = models.PositiveIntegerField(default=0)
     # The version number that the gate gave the list it has.
     gate_version = models.PositiveIntegerField(default=0)
+    # What was put there last, as a hash, also if no answer came.
+    put = models.CharField(max_length=64)
     pushed_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(db_default=Now())

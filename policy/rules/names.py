@@ -89,10 +89,14 @@ def api_keys(actor: Actor) -> dict[str, str]:
             if len(names) > 1
             else str(name or key)
         )
-    # Whoever signs a pass must not take one key for another.
-    looks = Counter(map(look_of, names_by_key.values()))
+    # Whoever signs a pass must not take one key for another, nor its name for the name
+    # and id of another.
+    named = {
+        key: f"{name} [{key.partition(':')[2]}]" for key, name in names_by_key.items()
+    }
+    looks = Counter(map(look_of, (*names_by_key.values(), *named.values())))
     return {
-        key: f"{name} [{key.partition(':')[2]}]" if looks[look_of(name)] > 1 else name
+        key: named[key] if looks[look_of(name)] > 1 else name
         for key, name in names_by_key.items()
     }
 

@@ -47,10 +47,16 @@ def test_keys_that_look_alike_are_told_apart(connection, admin):
         ("01B", "Dem\u043e agent"),
         ("01C", "Bot"),
         ("01D", "Demo  agent."),
+        ("01E", "Demo agent [01A]"),
     ):
         make_message(connection, sent_by_key=key, sent_by_key_name=name)
     names = sorted(api_keys(actor_of(admin)).values())
-    alike = ["Demo  agent. [01D]", "Demo agent [01A]", "Dem\u043e agent [01B]"]
+    alike = [
+        "Demo  agent. [01D]",
+        "Demo agent [01A]",
+        "Demo agent [01A] [01E]",
+        "Dem\u043e agent [01B]",
+    ]
     assert names == ["Bot", *alike]
 
 
