@@ -13,10 +13,10 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
+from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
-    SentenceForm,
     cleaned,
     redirect_with_notice,
 )
@@ -203,11 +203,19 @@ def _domain(row: Mapping[str, Any]) -> Domain:
     )
 
 
-class DomainForm(SentenceForm):
+class DomainForm(DrawnForm):
     """A domain to add. MultiMail decides whether it is available."""
 
     domain = forms.CharField(
+        label="Add a domain",
         max_length=253,
+        widget=forms.TextInput(
+            {
+                "placeholder": "example.com",
+                "autocapitalize": "none",
+                "spellcheck": "false",
+            }
+        ),
         error_messages={
             "required": "Enter a domain, such as example.com.",
             "max_length": "A domain has at most 253 characters.",
@@ -276,18 +284,20 @@ def delete(request: DeskRequest, connection: Connection, domain_id: str) -> str:
     return f"{name} was removed."
 
 
-def _list_page(request: DeskRequest, **more: Any) -> HttpResponse:
+def _list_page(
+    request: DeskRequest, *, typed_for: int = 0, failed: SentenceError | None = None
+) -> HttpResponse:
     """List the domains of every account that the actor is an admin of, with the records
     of each.
     """
-    return accounts_page(
-        request,
-        _LIST,
-        read_domains,
-        lambda connection, found: {"domains": found},
-        typed=request.POST,
-        **more,
-    )
+
+    def shown(connection: Connection, found: list[Domain]) -> dict[str, Any]:
+        is_typed = connection.pk == typed_for and "domain" in request.POST
+        typed = request.POST if is_typed else None
+        form = DomainForm(typed, auto_id=f"domain-{connection.pk}-%s")
+        return {"domains": found, "form": form}
+
+    return accounts_page(request, _LIST, read_domains, shown, failed=failed)
 
 
 domains = require_safe(_list_page)

@@ -13,12 +13,12 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from common.actors import Actor
+from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     ChangeView,
     DeskRequest,
     FormInvalid,
-    SentenceForm,
     View,
     first_or_404,
     redirect_with_notice,
@@ -35,7 +35,7 @@ class SentTwice(DeskError):
     """The form was sent before. The key or secret that it made was shown then."""
 
 
-class ApprovalCodeForm(SentenceForm):
+class ApprovalCodeForm(DrawnForm):
     """A form whose change may need a code from MultiMail's operator. The admin enters
     the code when sending the form for the second time.
     """
@@ -107,7 +107,6 @@ def accounts_page(
     shown: Callable[[Connection, list[Any]], dict[str, Any]],
     *,
     failed: SentenceError | None = None,
-    **more: Any,
 ) -> HttpResponse:
     """Render a page that lists, for every account of which the actor is an admin, what
     `read` returns for it. `shown` turns that into the template's context for the
@@ -128,7 +127,7 @@ def accounts_page(
         accounts.append(
             {"connection": connection, "error": failure, **shown(connection, rows)}
         )
-    return answer(request, template, {"accounts": accounts, **more}, failed=failed)
+    return answer(request, template, {"accounts": accounts}, failed=failed)
 
 
 def of_account(

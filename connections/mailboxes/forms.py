@@ -22,6 +22,12 @@ from mirror.oversight_modes import MODES, NAMES
 NEW_MODES = MODES[: NAMES.index("gated_send") + 1]
 # When a scheduled message is reviewed: MultiMail's value, and its words on the page.
 TIMINGS = (("gate_first", "At once"), ("schedule_first", "At its sending time"))
+ADDRESS_INPUT = {
+    "inputmode": "email",
+    "autocapitalize": "none",
+    "autocomplete": "off",
+    "spellcheck": "false",
+}
 _LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
@@ -80,18 +86,12 @@ class NewMailboxForm(ApprovalCodeForm):
 
 
 def _addresses(label: str, help_text: str = "") -> AddressesField:
-    attrs = {
-        "placeholder": "nobody",
-        "inputmode": "email",
-        "autocapitalize": "none",
-        "spellcheck": "false",
-    }
     return AddressesField(
         label=label,
         help_text=help_text,
         required=False,
         max_length=2000,
-        widget=forms.TextInput(attrs),
+        widget=forms.TextInput(ADDRESS_INPUT | {"placeholder": "nobody"}),
     )
 
 
@@ -99,7 +99,7 @@ def _switch(label: str, help_text: str) -> forms.BooleanField:
     return forms.BooleanField(label=label, help_text=help_text, required=False)
 
 
-class SettingsForm(DrawnForm, ApprovalCodeForm):
+class SettingsForm(ApprovalCodeForm):
     """Settings of a mailbox at MultiMail. A browser does not send an unticked checkbox,
     so a checkbox that is absent is off.
     """
@@ -246,11 +246,14 @@ class DeleteForm(ApprovalCodeForm):
     """The address of the mailbox to delete, typed as a confirmation."""
 
     address = forms.CharField(
-        max_length=320, error_messages={"required": "Type the address of the mailbox."}
+        max_length=320,
+        error_messages={"required": "Type the address of the mailbox."},
+        widget=forms.TextInput(ADDRESS_INPUT),
     )
 
     def __init__(self, *args: Any, mailbox: Mailbox, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["address"].label = f"Type {mailbox}"
         self._mailbox = mailbox
 
     def clean_address(self) -> str:
