@@ -9,7 +9,7 @@ from django import forms
 from django.forms import model_to_dict
 from django.utils.text import capfirst
 
-from common.drawn_forms import DrawnForm
+from common.drawn_forms import DrawnForm, NotedChoice
 from common.mail_addresses import clean_address, clean_addresses
 from common.pages import MultilineField, SentenceForm, same_error
 from connections.mailboxes.commands import MAX_UNDO
@@ -44,26 +44,58 @@ class AddressesField(forms.CharField):
             raise forms.ValidationError(capfirst(str(error))) from None
 
 
-class NewMailboxForm(ApprovalCodeForm):
-    """A mailbox to create."""
+def _switch(label: str, help_text: str) -> forms.BooleanField:
+    return forms.BooleanField(label=label, help_text=help_text, required=False)
 
-    connection = forms.ModelChoiceField(
-        Connection.objects.none(), error_messages=same_error("Choose an account.")
-    )
-    address = forms.CharField(
-        max_length=254,
-        error_messages={"required": "Enter an address, such as outreach."},
-    )
-    display_name = forms.CharField(
+
+def _display_name() -> forms.CharField:
+    return forms.CharField(
+        label="Name that recipients see",
         required=False,
         max_length=200,
         error_messages={"max_length": "Keep the name under 200 characters."},
     )
-    oversight_mode = forms.ChoiceField(
-        choices=[(mode.name, mode.words) for mode in NEW_MODES],
-        error_messages=same_error("Choose a mode."),
+
+
+class NewMailboxForm(ApprovalCodeForm):
+    """A mailbox to create."""
+
+    connection = forms.ModelChoiceField(
+        Connection.objects.none(),
+        label="Account",
+        empty_label=None,
+        error_messages=same_error("Choose an account."),
     )
-    allow_looser_per_call = forms.BooleanField(required=False)
+    address = forms.CharField(
+        help_text="The part before the @, or the whole address if the account has several domains. It can never be "
+        "used again for another mailbox.",
+        max_length=254,
+        error_messages={"required": "Enter an address, such as outreach."},
+        widget=forms.TextInput(ADDRESS_INPUT | {"placeholder": "outreach"}),
+    )
+    display_name = _display_name()
+    oversight_mode = forms.ChoiceField(
+        label="Oversight",
+        help_text="You can loosen the mode later.",
+        choices=[
+            (
+                mode.name,
+                NotedChoice(
+                    mode.words, f"Received mail: {mode.received} Sent mail: {mode.sent}"
+                ),
+            )
+            for mode in NEW_MODES
+        ],
+        initial="gated_send",
+        error_messages=same_error("Choose a mode."),
+        widget=forms.RadioSelect,
+    )
+    allow_looser_per_call = _switch(
+        "A call may loosen the oversight",
+        "Looser. Programs of MultiMail's pages send some mail with oversight_mode “autonomous”. If you tick this, "
+        "whoever has an agent key can send any message without review. If not, such mail is held, and the answer "
+        "says so.",
+    )
 
     def clean_address(self) -> str:
         """Accept a whole address, or the part before the @."""
@@ -95,21 +127,12 @@ def _addresses(label: str, help_text: str = "") -> AddressesField:
     )
 
 
-def _switch(label: str, help_text: str) -> forms.BooleanField:
-    return forms.BooleanField(label=label, help_text=help_text, required=False)
-
-
 class SettingsForm(ApprovalCodeForm):
     """Settings of a mailbox at MultiMail. A browser does not send an unticked checkbox,
     so a checkbox that is absent is off.
     """
 
-    display_name = forms.CharField(
-        label="Name that recipients see",
-        required=False,
-        max_length=200,
-        error_messages={"max_length": "Keep the name under 200 characters."},
-    )
+    display_name = _display_name()
     auto_cc = _addresses("Cc on everything it sends")
     auto_bcc = _addresses(
         "Bcc on everything it sends",

@@ -128,11 +128,7 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
     connection_ids = [one.pk for one in accounts if one.admin_key]
     typed = request.POST if request.method == "POST" else None
     form = NewMailboxForm(
-        typed,
-        initial={
-            "connection": request.GET.get("connection", ""),
-            "oversight_mode": "gated_send",
-        },
+        typed, initial={"connection": request.GET.get("connection", "")}
     )
     offered = Connection.objects.filter(pk__in=connection_ids).order_by("name", "pk")
     form.fields["connection"].queryset = offered  # type: ignore[attr-defined]

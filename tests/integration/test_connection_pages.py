@@ -114,7 +114,7 @@ def test_invalid_connection_is_not_saved_and_the_form_preserves_all_but_the_keys
     answer = add(client, **wrong, address=there.url)
     kept = (there.url, 'value="Acme support"')
     says(answer, 422, "does not accept this key", *kept)
-    assert re.search(r'id="oversight_key"[^>]*aria-invalid', answer.text)
+    assert re.search(r'name="oversight_key"[^>]*aria-invalid', answer.text)
     assert "mm_live" not in answer.text
     assert not Connection.objects.exists()
 
