@@ -12,6 +12,9 @@ from django.forms.renderers import TemplatesSetting
 from common.pages import SentenceForm
 from common.tables import table_rows
 
+# Attributes of an input for an address or a name that no keyboard may correct.
+VERBATIM = {"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}
+
 
 class NotedChoice(str):
     """A choice's label, with a note that explains the choice."""

@@ -43,7 +43,6 @@ class ApprovalCodeForm(DrawnForm):
     approval_code = forms.CharField(
         required=False,
         max_length=40,
-        error_messages={"max_length": "A code has at most 40 characters."},
     )
 
 
@@ -130,6 +129,26 @@ def accounts_page(
     return answer(request, template, {"accounts": accounts}, failed=failed)
 
 
+def for_admins(template: str) -> Callable[[View], View]:
+    """Return a decorator for views about an account, whose admins alone may see them.
+    The view gets the connection of its URL. Others get a refusal on the page `template`.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def answered(
+            request: DeskRequest, connection_id: int, **rest: Any
+        ) -> HttpResponse:
+            connection = get_visible_connection_or_404(request, connection_id)
+            if not is_admin(request.actor, connection):
+                return refused(request, template, connection)
+            return view(request, connection, **rest)
+
+        return answered
+
+    return decorate
+
+
 def of_account(
     url: str,
     named: str,
@@ -149,13 +168,11 @@ def of_account(
     """
 
     def decorate(view: ChangeView) -> View:
+        @for_admins(template)
         @wraps(view)
         def answered(
-            request: DeskRequest, connection_id: int, **rest: Any
+            request: DeskRequest, connection: Connection, **rest: Any
         ) -> HttpResponse:
-            connection = get_visible_connection_or_404(request, connection_id)
-            if not is_admin(request.actor, connection):
-                return refused(request, template, connection)
             try:
                 target = read(connection, rest.pop(named), actor=request.actor)
             except SentenceError as error:
@@ -169,7 +186,7 @@ def of_account(
                 return page(request, connection, target, failed=error)
             if isinstance(outcome, HttpResponse):
                 return outcome
-            url_arguments = {"connection_id": connection_id, named: target.id}
+            url_arguments = {"connection_id": connection.pk, named: target.id}
             return redirect_with_notice(request, outcome, url, **url_arguments)
 
         return answered

@@ -84,10 +84,7 @@ def _name_field(label: str, **attrs: str) -> forms.CharField:
     return forms.CharField(
         label=label,
         max_length=MAX_NAME,
-        error_messages={
-            "required": "Enter a name.",
-            "max_length": f"Keep the name under {MAX_NAME} characters.",
-        },
+        error_messages={"required": "Enter a name."},
         widget=forms.TextInput(attrs),
     )
 
@@ -116,7 +113,6 @@ class AddConnectionForm(DrawnForm):
         label="Address, if it is another one",
         required=False,
         max_length=200,
-        error_messages={"max_length": "This is too long."},
         widget=forms.URLInput(
             {"placeholder": "https://mail.yourteam.example", "autocomplete": "off"}
         ),
@@ -177,8 +173,7 @@ class AddressForm(DrawnForm):
         max_length=200,
         widget=forms.URLInput({"autocomplete": "off"}),
         error_messages={
-            "required": "Enter an address, such as https://mail.yourteam.example.",
-            "max_length": "Too long.",
+            "required": "Enter an address, such as https://mail.yourteam.example."
         },
     )
 
@@ -200,8 +195,7 @@ class PauseForm(DrawnForm):
     reason = forms.CharField(
         max_length=MAX_REASON,
         error_messages={
-            "required": "Enter a reason: others need to know why mail waits.",
-            "max_length": f"Keep the reason under {MAX_REASON} characters.",
+            "required": "Enter a reason: others need to know why mail waits."
         },
     )
 

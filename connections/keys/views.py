@@ -22,7 +22,6 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
-from connections.changes import is_admin
 from connections.keys.commands import (
     SCOPES,
     ApiKey,
@@ -39,10 +38,9 @@ from connections.pages import (
     ApprovalCodeForm,
     accounts_page,
     answer,
-    get_visible_connection_or_404,
+    for_admins,
     new_ticket,
     of_account,
-    refused,
     take_ticket,
 )
 from mirror.models import Connection
@@ -57,10 +55,7 @@ class KeyForm(ApprovalCodeForm, ChoicesForm):
         help_text="Which program uses it. Reviewers see it beside what the program sends.",
         max_length=100,
         widget=forms.TextInput({"placeholder": "Support bot"}),
-        error_messages={
-            "required": "Name the program that uses the key.",
-            "max_length": "Keep the name under 100 characters.",
-        },
+        error_messages={"required": "Name the program that uses the key."},
     )
     scopes = forms.MultipleChoiceField(
         label="What it may do",
@@ -167,11 +162,9 @@ api_keys = require_safe(_list_page)
 
 @require_get_or_post
 @reauthenticated
-def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
+@for_admins(_LIST)
+def add_key(request: DeskRequest, connection: Connection) -> HttpResponse:
     """Show the form for a new key. Make the key, and show its text once."""
-    connection = get_visible_connection_or_404(request, connection_id)
-    if not is_admin(request.actor, connection):
-        return refused(request, _LIST, connection)
     typed = request.POST if request.method == "POST" else None
     # What an agent needs. It is not public whether MultiMail grants the last one.
     scopes = ["read", "send", "oversight_read"] if connection.is_our_gateway else []

@@ -9,7 +9,7 @@ from django import forms
 from django.forms import model_to_dict
 from django.utils.text import capfirst
 
-from common.drawn_forms import DrawnForm, NotedChoice
+from common.drawn_forms import VERBATIM, DrawnForm, NotedChoice
 from common.mail_addresses import clean_address, clean_addresses
 from common.pages import MultilineField, SentenceForm, same_error
 from connections.mailboxes.commands import MAX_UNDO
@@ -22,12 +22,7 @@ from mirror.oversight_modes import MODES, NAMES
 NEW_MODES = MODES[: NAMES.index("gated_send") + 1]
 # When a scheduled message is reviewed: MultiMail's value, and its words on the page.
 TIMINGS = (("gate_first", "At once"), ("schedule_first", "At its sending time"))
-ADDRESS_INPUT = {
-    "inputmode": "email",
-    "autocapitalize": "none",
-    "autocomplete": "off",
-    "spellcheck": "false",
-}
+ADDRESS_INPUT = {**VERBATIM, "inputmode": "email"}
 _LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
@@ -53,7 +48,6 @@ def _display_name() -> forms.CharField:
         label="Name that recipients see",
         required=False,
         max_length=200,
-        error_messages={"max_length": "Keep the name under 200 characters."},
     )
 
 
@@ -142,7 +136,6 @@ class SettingsForm(ApprovalCodeForm):
         label="Signature",
         required=False,
         max_length=200,
-        error_messages={"max_length": "A signature has at most 200 characters."},
         widget=forms.Textarea({"rows": 3}),
     )
     default_gate_timing = forms.ChoiceField(
@@ -261,7 +254,6 @@ class LoosenForm(SentenceForm):
     code = forms.CharField(
         required=False,
         max_length=40,
-        error_messages={"max_length": "A code has at most 40 characters."},
     )
 
 

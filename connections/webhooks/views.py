@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from common.drawn_forms import DrawnForm
+from common.drawn_forms import VERBATIM, DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     ChoicesForm,
@@ -22,15 +22,13 @@ from common.pages import (
     require_get_or_post,
     same_error,
 )
-from connections.changes import is_admin
 from connections.pages import (
     ApprovalCodeForm,
     accounts_page,
     answer,
-    get_visible_connection_or_404,
+    for_admins,
     new_ticket,
     of_account,
-    refused,
     take_ticket,
 )
 from connections.webhooks.commands import (
@@ -66,15 +64,13 @@ class WebhookForm(ApprovalCodeForm, ChoicesForm):
         max_length=2000,
         widget=forms.TextInput(
             {
+                **VERBATIM,
                 "inputmode": "url",
                 "placeholder": "https://example.com/hook",
-                "autocapitalize": "none",
-                "spellcheck": "false",
             }
         ),
         error_messages={
-            "required": "Enter where the events go: an address that begins with https://.",
-            "max_length": "An address has at most 2000 characters.",
+            "required": "Enter where the events go: an address that begins with https://."
         },
     )
     events = forms.MultipleChoiceField(
@@ -181,11 +177,9 @@ webhooks = require_safe(_list_page)
 
 @require_get_or_post
 @reauthenticated
-def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
+@for_admins(_LIST)
+def add_webhook(request: DeskRequest, connection: Connection) -> HttpResponse:
     """Show the form for a new webhook. Register it, and show its secret once."""
-    connection = get_visible_connection_or_404(request, connection_id)
-    if not is_admin(request.actor, connection):
-        return refused(request, _LIST, connection)
     mailboxes = connection.mailboxes.active().values_list("upstream_id", "address")
     ticked = (request.POST or request.GET).getlist("events")
     form = WebhookForm(
