@@ -148,7 +148,7 @@ class StopForm(DrawnForm, ChoicesForm):
     reason = MultilineField(
         help_text="Shown to everybody on every page until it is released, and kept in the ledger.",
         max_length=1000,
-        widget=forms.Textarea,
+        widget=forms.Textarea({"rows": 3}),
         error_messages={
             "required": "Enter a reason: others need to know why mail is stopped."
         },

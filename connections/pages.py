@@ -41,9 +41,23 @@ class ApprovalCodeForm(DrawnForm):
     """
 
     approval_code = forms.CharField(
+        label="Operator's code",
         required=False,
         max_length=40,
+        widget=forms.TextInput(
+            {
+                "autocapitalize": "characters",
+                "autocomplete": "one-time-code",
+                "autofocus": True,
+                "spellcheck": "false",
+            }
+        ),
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Behind the fields of the form that inherits this one.
+        self.fields["approval_code"] = self.fields.pop("approval_code")
 
 
 def get_visible_connection_or_404(

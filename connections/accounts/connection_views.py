@@ -129,7 +129,7 @@ def _forms(
         "secret": SecretForm,
     }
     form_by_section |= {f"key_{name}": KeyForm for name in SLOTS}
-    forms = {}
+    forms: dict[str, DrawnForm] = {}
     for name, form_class in form_by_section.items():
         form = form_class(
             request.POST if name == section else None,
@@ -144,6 +144,7 @@ def _forms(
             form.errors.clear()
             form.add_error(next(iter(form.fields)), failed.sentence)
         forms[name] = form
+    forms["hook"] = ApprovalCodeForm(auto_id="hook-%s")
     return forms
 
 

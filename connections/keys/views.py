@@ -213,6 +213,7 @@ def _key_page(
             initial=now,
             choices=_mailboxes(connection),
         ),
+        "resume_form": ApprovalCodeForm(auto_id="resume-%s"),
         "owner_form": OwnerForm(
             typed if "owner" in typed else None, initial={"owner": key.owner}
         ),
@@ -274,7 +275,7 @@ def set_key_owner(request: DeskRequest, connection: Connection, key: ApiKey) -> 
 def set_paused(request: DeskRequest, connection: Connection, key: ApiKey) -> str:
     """Pause a key, or let it send again."""
     if request.POST.get("do") == "resume":
-        code = request.POST.get("approval_code", "").strip()[:40]
+        code = cleaned(ApprovalCodeForm(request.POST))["approval_code"]
         resume_key(connection=connection, key=key, actor=request.actor, code=code)
         return f"{key.label} may send again."
     pause_key(connection=connection, key_id=key.id, name=key.label, actor=request.actor)
@@ -316,11 +317,12 @@ def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
 def revoke(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
     """Show what stops working without the key, and revoke it."""
     template = "connections/api_key_revoke.html"
-    context = {"connection": connection, "key": key}
-    if request.method != "POST":
+    form = ApprovalCodeForm(request.POST if request.method == "POST" else None)
+    context = {"connection": connection, "key": key, "form": form}
+    if not form.is_bound:
         return render(request, template, context)
-    code = request.POST.get("approval_code", "").strip()[:40]
     try:
+        code = cleaned(form)["approval_code"]
         revoke_key(connection=connection, key=key, actor=request.actor, code=code)
     except SentenceError as error:
         return answer(request, template, context, failed=error)
