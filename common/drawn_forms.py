@@ -4,13 +4,27 @@ draws a form, and `templates/_field.html` each field with its label, note and er
 
 from dataclasses import dataclass
 from fnmatch import filter as matching
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django import forms
 from django.forms.renderers import TemplatesSetting
 
 from common.pages import SentenceForm
 from common.tables import table_rows
+
+# Attributes of an input for an address or a name that no keyboard may correct.
+VERBATIM = {"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}
+
+
+class NotedChoice(str):
+    """A choice's label, with a note that explains the choice."""
+
+    note: str
+
+    def __new__(cls, label: str, note: str = "") -> Self:
+        choice = super().__new__(cls, label)
+        choice.note = note
+        return choice
 
 
 class DeskRenderer(TemplatesSetting):
@@ -23,7 +37,8 @@ class DrawnField(forms.BoundField):
     """A field whose widget looks like those of the desk."""
 
     def build_widget_attrs(self, attrs: Any, widget: Any = None) -> Any:
-        is_text = self.widget_type not in ("checkbox", "checkboxselectmultiple")
+        ticked = ("checkbox", "checkboxselectmultiple", "radioselect")
+        is_text = self.widget_type not in ticked
         look = {"class": "input"} if is_text else {}
         return super().build_widget_attrs({**look, **attrs}, widget)
 

@@ -168,6 +168,13 @@ class MultilineField(forms.CharField):
 class SentenceForm(forms.Form):
     """A form whose page shows one error: the first of all, or the first of each field."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.error_messages.setdefault(
+                "max_length", "Use at most %(limit_value)d characters."
+            )
+
     def first_error(self) -> str:
         """Return the first error, as a sentence; empty if the form is valid."""
         return first_error(self)[1]

@@ -13,28 +13,19 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
+from common.drawn_forms import VERBATIM, DrawnForm
 from common.errors import SentenceError
-from common.pages import (
-    DeskRequest,
-    SentenceForm,
-    cleaned,
-    redirect_with_notice,
-)
+from common.pages import DeskRequest, View, cleaned, redirect_with_notice
 from connections.changes import (
     check_admin,
     in_words,
-    is_admin,
     read_account,
     record_change,
     request_change,
     text_in,
 )
 from connections.errors import ChangeRefused
-from connections.pages import (
-    accounts_page,
-    get_visible_connection_or_404,
-    refused,
-)
+from connections.pages import accounts_page, for_admins
 from mirror.models import Connection
 from people.second_admin.registry import CanWait, second_admin
 from people.sign_in.reauthentication import reauthenticated
@@ -203,35 +194,56 @@ def _domain(row: Mapping[str, Any]) -> Domain:
     )
 
 
-class DomainForm(SentenceForm):
+class DomainForm(DrawnForm):
     """A domain to add. MultiMail decides whether it is available."""
 
     domain = forms.CharField(
+        label="Add a domain",
         max_length=253,
-        error_messages={
-            "required": "Enter a domain, such as example.com.",
-            "max_length": "A domain has at most 253 characters.",
-        },
+        widget=forms.TextInput({**VERBATIM, "placeholder": "example.com"}),
+        error_messages={"required": "Enter a domain, such as example.com."},
     )
 
 
 _LIST = "connections/domains.html"
 
 
-def _changes(view: Callable[..., str]) -> Callable[..., HttpResponse]:
-    """Decorate a view that changes a domain of the account in its URL, and returns the
-    notice to show.
+def _list_page(
+    request: DeskRequest,
+    changed: Connection | None = None,
+    *,
+    failed: SentenceError | None = None,
+) -> HttpResponse:
+    """List the domains of every account that the actor is an admin of, with the records
+    of each. If a change of one of them `failed`, its form shows what was typed.
     """
 
+    def shown(connection: Connection, found: list[Domain]) -> dict[str, Any]:
+        is_typed = connection == changed and "domain" in request.POST
+        typed = request.POST if is_typed else None
+        form = DomainForm(typed, auto_id=f"domain-{connection.pk}-%s")
+        return {"domains": found, "form": form}
+
+    return accounts_page(request, _LIST, read_domains, shown, failed=failed)
+
+
+domains = require_safe(_list_page)
+
+
+def _changes(view: Callable[..., str]) -> View:
+    """Decorate a view that changes a domain of an account, and returns the notice to
+    show.
+    """
+
+    @for_admins(_LIST)
     @wraps(view)
-    def changed(request: DeskRequest, connection_id: int, **rest: str) -> HttpResponse:
-        connection = get_visible_connection_or_404(request, connection_id)
-        if not is_admin(request.actor, connection):
-            return refused(request, _LIST, connection)
+    def changed(
+        request: DeskRequest, connection: Connection, **rest: str
+    ) -> HttpResponse:
         try:
             notice = view(request, connection, **rest)
         except SentenceError as error:
-            return _list_page(request, typed_for=connection_id, failed=error)
+            return _list_page(request, connection, failed=error)
         return redirect_with_notice(request, notice, "domains")
 
     return changed
@@ -274,20 +286,3 @@ def delete(request: DeskRequest, connection: Connection, domain_id: str) -> str:
         connection=connection, actor=request.actor, domain_id=domain_id
     )
     return f"{name} was removed."
-
-
-def _list_page(request: DeskRequest, **more: Any) -> HttpResponse:
-    """List the domains of every account that the actor is an admin of, with the records
-    of each.
-    """
-    return accounts_page(
-        request,
-        _LIST,
-        read_domains,
-        lambda connection, found: {"domains": found},
-        typed=request.POST,
-        **more,
-    )
-
-
-domains = require_safe(_list_page)

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor, Role
+from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     ChoicesForm,
@@ -131,22 +132,24 @@ def _read(account: dict[str, object]) -> HoldAll:
     return HoldAll(None, str(message)[:300])
 
 
-class StopForm(ChoicesForm):
+class StopForm(DrawnForm, ChoicesForm):
     """What the kill switch stops, and why. Everybody sees the reason until it is
     released.
     """
 
     scope = forms.ChoiceField(
+        label="What to stop",
         error_messages={
             "required": "Choose what to stop.",
             "invalid_choice": "You cannot stop that.",
-        }
+        },
     )
     reason = MultilineField(
+        help_text="Shown to everybody on every page until it is released, and kept in the ledger.",
         max_length=1000,
+        widget=forms.Textarea({"rows": 3}),
         error_messages={
-            "required": "Enter a reason: others need to know why mail is stopped.",
-            "max_length": "Keep the reason under 1000 characters.",
+            "required": "Enter a reason: others need to know why mail is stopped."
         },
     )
 
@@ -159,21 +162,26 @@ def _page(
     switches = list(KillSwitch.objects.visible_to(actor))
     stopped = [(switch.connection, switch.mailbox) for switch in switches]
     connections = Connection.objects.at_work().visible_to(actor).order_by("name")
+    scopes = [
+        (value, label)
+        for value, (label, scope) in _scopes(actor).items()
+        if (scope.get("connection"), scope.get("mailbox")) not in stopped
+    ]
     context = {
         "switches": [
             (switch, switch.is_within(actor, Role.ADMIN)) for switch in switches
         ],
-        "scopes": [
-            (value, label)
-            for value, (label, scope) in _scopes(actor).items()
-            if (scope.get("connection"), scope.get("mailbox")) not in stopped
-        ],
+        "scopes": scopes,
+        "form": StopForm(
+            request.POST if "reason" in request.POST else None,
+            choices={"scope": scopes},
+            auto_id="stop-%s",
+        ),
         "gateways": [
             {"connection": connection, "hold_all": read_hold_all(connection)}
             for connection in connections
             if can_hold_all(connection) and is_admin(actor, connection)
         ],
-        "typed": request.POST,
         "now": timezone.now(),
     }
     return answer(request, "connections/kill_switch.html", context, error)

@@ -13,12 +13,12 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from common.actors import Actor
+from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     ChangeView,
     DeskRequest,
     FormInvalid,
-    SentenceForm,
     View,
     first_or_404,
     redirect_with_notice,
@@ -35,16 +35,29 @@ class SentTwice(DeskError):
     """The form was sent before. The key or secret that it made was shown then."""
 
 
-class ApprovalCodeForm(SentenceForm):
+class ApprovalCodeForm(DrawnForm):
     """A form whose change may need a code from MultiMail's operator. The admin enters
     the code when sending the form for the second time.
     """
 
     approval_code = forms.CharField(
+        label="Operator's code",
         required=False,
         max_length=40,
-        error_messages={"max_length": "A code has at most 40 characters."},
+        widget=forms.TextInput(
+            {
+                "autocapitalize": "characters",
+                "autocomplete": "one-time-code",
+                "autofocus": True,
+                "spellcheck": "false",
+            }
+        ),
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Behind the fields of the form that inherits this one.
+        self.fields["approval_code"] = self.fields.pop("approval_code")
 
 
 def get_visible_connection_or_404(
@@ -107,7 +120,6 @@ def accounts_page(
     shown: Callable[[Connection, list[Any]], dict[str, Any]],
     *,
     failed: SentenceError | None = None,
-    **more: Any,
 ) -> HttpResponse:
     """Render a page that lists, for every account of which the actor is an admin, what
     `read` returns for it. `shown` turns that into the template's context for the
@@ -128,7 +140,27 @@ def accounts_page(
         accounts.append(
             {"connection": connection, "error": failure, **shown(connection, rows)}
         )
-    return answer(request, template, {"accounts": accounts, **more}, failed=failed)
+    return answer(request, template, {"accounts": accounts}, failed=failed)
+
+
+def for_admins(template: str) -> Callable[[View], View]:
+    """Return a decorator for views about an account, whose admins alone may see them.
+    The view gets the connection of its URL. Others get a refusal on the page `template`.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def answered(
+            request: DeskRequest, connection_id: int, **rest: Any
+        ) -> HttpResponse:
+            connection = get_visible_connection_or_404(request, connection_id)
+            if not is_admin(request.actor, connection):
+                return refused(request, template, connection)
+            return view(request, connection, **rest)
+
+        return answered
+
+    return decorate
 
 
 def of_account(
@@ -150,13 +182,11 @@ def of_account(
     """
 
     def decorate(view: ChangeView) -> View:
+        @for_admins(template)
         @wraps(view)
         def answered(
-            request: DeskRequest, connection_id: int, **rest: Any
+            request: DeskRequest, connection: Connection, **rest: Any
         ) -> HttpResponse:
-            connection = get_visible_connection_or_404(request, connection_id)
-            if not is_admin(request.actor, connection):
-                return refused(request, template, connection)
             try:
                 target = read(connection, rest.pop(named), actor=request.actor)
             except SentenceError as error:
@@ -170,7 +200,7 @@ def of_account(
                 return page(request, connection, target, failed=error)
             if isinstance(outcome, HttpResponse):
                 return outcome
-            url_arguments = {"connection_id": connection_id, named: target.id}
+            url_arguments = {"connection_id": connection.pk, named: target.id}
             return redirect_with_notice(request, outcome, url, **url_arguments)
 
         return answered

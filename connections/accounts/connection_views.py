@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals import tasks
 from common.actors import Role
+from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     ChangeView,
@@ -76,10 +77,11 @@ def _connection_page(
         # Some of the change may have been saved before it failed.
         connection = Connection.objects.get(pk=connection.pk)
     actor = request.actor
+    forms = _forms(request, connection, section, failed)
     context = {
         "one": connection,
         "row": rows_of([connection], actor, now=timezone.now())[0],
-        "slots": _slots_of(connection),
+        "slots": _slots_of(connection, forms),
         "doors": [
             (words, effect, connection.doors.get(kind))
             for kind, (words, effect) in DOORS.items()
@@ -92,16 +94,16 @@ def _connection_page(
             "events": WebhookEvent.objects.filter(connection=connection).count(),
             "wanted": own_webhook.wanted_events(connection),
             "is_open": own_webhook.is_open(connection),
+            "rotate_act": "Finish the change"
+            if own_webhook.is_open(connection)
+            else "Change the secret",
             "rotates": connection.upstream_webhook_id
             and connection.admin_key
             and connection.is_our_gateway,
         },
-        "overlaps": [
-            (name, words) for name, (words, _) in own_webhook.OVERLAPS.items()
-        ],
+        "forms": forms,
         "may_change": is_admin(actor, connection),
         "may_remove": actor.is_admin_of_all,
-        "typed": request.POST,
         # Only a gateway's page has the address section; on other pages the error is
         # shown at the top.
         "section": section if connection.is_our_gateway or section != "address" else "",
@@ -110,7 +112,45 @@ def _connection_page(
     return answer(request, "connections/connection.html", context, failed=failed)
 
 
-def _slots_of(connection: Connection) -> list[dict[str, Any]]:
+def _forms(
+    request: DeskRequest,
+    connection: Connection,
+    section: str,
+    failed: SentenceError | None,
+) -> dict[str, DrawnForm]:
+    """Return the forms of the page by their sections. The form of a change that
+    `failed` shows what was typed, and the error.
+    """
+    form_by_section: dict[str, type[DrawnForm]] = {
+        "name": NameForm,
+        "address": AddressForm,
+        "pause": PauseForm,
+        "rotate": OverlapForm,
+        "secret": SecretForm,
+    }
+    form_by_section |= {f"key_{name}": KeyForm for name in SLOTS}
+    forms: dict[str, DrawnForm] = {}
+    for name, form_class in form_by_section.items():
+        form = form_class(
+            request.POST if name == section else None,
+            initial={"name": connection.name, "address": connection.api_url},
+            auto_id=f"{name}-%s",
+        )
+        if form_class is KeyForm:
+            slot = SLOTS[name.removeprefix("key_")]
+            form.fields["key"].label = f"{slot.label} key"
+        if failed and name == section:
+            # What was typed may be valid: MultiMail or a command has refused it.
+            form.errors.clear()
+            form.add_error(next(iter(form.fields)), failed.sentence)
+        forms[name] = form
+    forms["hook"] = ApprovalCodeForm(auto_id="hook-%s")
+    return forms
+
+
+def _slots_of(
+    connection: Connection, forms: dict[str, DrawnForm]
+) -> list[dict[str, Any]]:
     """Return what the page shows about each slot for a key, never the key itself."""
     rows = []
     for name, slot in SLOTS.items():
@@ -126,6 +166,8 @@ def _slots_of(connection: Connection) -> list[dict[str, Any]]:
             {
                 "slot": slot,
                 "is_there": bool(key),
+                "is_removable": bool(key) and name != "oversight",
+                "form": forms[f"key_{name}"],
                 "start": shown_start(key),
                 "scopes": scopes,
                 "is_known": is_known,
@@ -215,10 +257,11 @@ def resume(request: DeskRequest, connection: Connection) -> str:
 def remove(request: DeskRequest, connection: Connection) -> HttpResponse:
     """Show what it means to remove the connection. Remove it when its name is typed."""
     commands.check_may_add(request.actor)
-    error = ""
-    if request.method == "POST":
+    form = RemoveForm(request.POST if request.method == "POST" else None)
+    form.fields["name"].label = f"Type {connection} to remove it"
+    if form.is_bound:
         try:
-            name = cleaned(RemoveForm(request.POST))["name"]
+            name = cleaned(form)["name"]
             commands.remove_connection(
                 connection=connection,
                 typed_name=name,
@@ -230,24 +273,25 @@ def remove(request: DeskRequest, connection: Connection) -> HttpResponse:
                 f"{connection} was removed. Its history stays. {to_do_by_hand}".strip()
             )
             return redirect_with_notice(request, notice, "connections")
-        except (FormInvalid, ConnectionNotChanged) as refused:
-            error = refused.sentence
+        except FormInvalid:
+            pass
+        except ConnectionNotChanged as refused:
+            form.add_error("name", f"{refused.sentence} Nothing was changed.")
     context = {
         "one": connection,
         "hindrance": commands.removal_error(connection),
         "waiting": Message.objects.filter(
             connection=connection, state=MessageState.HELD
         ).count(),
-        "error": error,
-        "typed": request.POST.get("name", ""),
+        "form": form,
     }
-    status = 422 if error else 200
+    status = 422 if form.errors else 200
     return render(request, "connections/connection_remove.html", context, status=status)
 
 
 @require_POST
 @reauthenticated
-@_changes("key-{slot}")
+@_changes("key_{slot}")
 def set_key(request: DeskRequest, connection: Connection, slot: str) -> str:
     """Put a key into a slot after MultiMail has accepted it, or remove the key."""
     if slot not in SLOTS:
@@ -291,7 +335,7 @@ def register(request: DeskRequest, connection: Connection) -> str:
 
 @require_POST
 @reauthenticated
-@_changes("secret")
+@_changes("rotate")
 def rotate(request: DeskRequest, connection: Connection) -> str:
     """Change the secret here and at our gateway, or finish an interrupted change."""
     _, overlap = own_webhook.OVERLAPS[cleaned(OverlapForm(request.POST))["overlap"]]
@@ -320,7 +364,7 @@ def take_secret(request: DeskRequest, connection: Connection) -> str:
 
 @require_POST
 @reauthenticated
-@_changes("secret")
+@_changes("end-old")
 def end_old_secret(request: DeskRequest, connection: Connection) -> str:
     """Stop accepting the old secret."""
     own_webhook.end_overlap(connection=connection, actor=request.actor)

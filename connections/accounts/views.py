@@ -20,10 +20,10 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.reconcile.check_again import connections_to_read, request_read
 from approvals.tasks import read_connection
 from common.actors import Actor
+from common.drawn_forms import DrawnForm, NotedChoice
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
-    SentenceForm,
     page_or_fragment,
     redirect_with_notice,
     require_get_or_post,
@@ -46,10 +46,6 @@ from upstream.hosts import HOSTED
 OURS = "ours"
 THERE = "hosted"
 OTHER = "other"
-_NAME_ERRORS = {
-    "required": "Enter a name.",
-    "max_length": f"Keep the name under {MAX_NAME} characters.",
-}
 
 
 class SecretField(forms.RegexField):
@@ -60,27 +56,72 @@ class SecretField(forms.RegexField):
             "invalid": f"This is not a complete {word}. A {word} is 8 to 200 characters without spaces.",
             "required": f"Enter the {word}.",
         }
-        pattern = r"\A[\x21-\x7e]{8,200}\Z"
-        super().__init__(pattern, error_messages=errors, strip=True, **options)
+        attrs = {
+            "autocomplete": "new-password",
+            "maxlength": 200,
+            "spellcheck": "false",
+        }
+        super().__init__(
+            r"\A[\x21-\x7e]{8,200}\Z",
+            error_messages=errors,
+            strip=True,
+            widget=forms.PasswordInput(attrs),
+            **options,
+        )
 
 
-class AddConnectionForm(SentenceForm):
+def _slot_field(name: str, *, required: bool = False) -> SecretField:
+    slot = SLOTS[name]
+    label = f"{slot.label} key"
+    note = slot.turns_on
+    if not required:
+        label += " (optional)"
+        note += f" Without it {slot.without}"
+    return SecretField(label=label, help_text=note, required=required)
+
+
+def _name_field(label: str, **attrs: str) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        max_length=MAX_NAME,
+        error_messages={"required": "Enter a name."},
+        widget=forms.TextInput(attrs),
+    )
+
+
+def _places() -> list[tuple[str, str]]:
+    ours = f"It runs with this desk at {settings.MULTIMAIL_API_URL}."
+    elsewhere = "A gateway elsewhere. An operator first adds its address to the setting OUTGOING_ALLOW."
+    return [
+        (OURS, NotedChoice("Built-in gateway", ours)),
+        (THERE, NotedChoice("Hosted MultiMail", f"An account at {HOSTED}.")),
+        (OTHER, NotedChoice("Another address", elsewhere)),
+    ]
+
+
+class AddConnectionForm(DrawnForm):
     """A connection to add: where its MultiMail is, its name, and its keys."""
 
     place = forms.ChoiceField(
-        choices=[(OURS, ""), (THERE, ""), (OTHER, "")],
+        label="Where is MultiMail?",
+        choices=_places,
+        initial=OURS,
         error_messages=same_error("Choose where MultiMail is."),
+        widget=forms.RadioSelect,
     )
     address = forms.CharField(
+        label="Address, if it is another one",
         required=False,
         max_length=200,
-        error_messages={"max_length": "This is too long."},
+        widget=forms.URLInput(
+            {"placeholder": "https://mail.yourteam.example", "autocomplete": "off"}
+        ),
     )
-    name = forms.CharField(max_length=MAX_NAME, error_messages=_NAME_ERRORS)
-    oversight_key = SecretField()
-    read_key = SecretField(required=False)
-    admin_key = SecretField(required=False)
-    agent_key = SecretField(required=False)
+    name = _name_field("Name", placeholder="Acme support", autocomplete="off")
+    oversight_key = _slot_field("oversight", required=True)
+    read_key = _slot_field("read")
+    admin_key = _slot_field("admin")
+    agent_key = _slot_field("agent")
 
     def clean(self) -> None:
         cleaned = self.cleaned_data
@@ -113,26 +154,26 @@ class AddConnectionForm(SentenceForm):
         }
 
 
-class KeyForm(SentenceForm):
+class KeyForm(DrawnForm):
     """A key to put into a slot."""
 
     key = SecretField()
 
 
-class NameForm(SentenceForm):
+class NameForm(DrawnForm):
     """A connection's name."""
 
-    name = forms.CharField(max_length=MAX_NAME, error_messages=_NAME_ERRORS)
+    name = _name_field("Name at this desk")
 
 
-class AddressForm(SentenceForm):
+class AddressForm(DrawnForm):
     """A gateway's new address."""
 
     address = forms.CharField(
         max_length=200,
+        widget=forms.URLInput({"autocomplete": "off"}),
         error_messages={
-            "required": "Enter an address, such as https://mail.yourteam.example.",
-            "max_length": "Too long.",
+            "required": "Enter an address, such as https://mail.yourteam.example."
         },
     )
 
@@ -148,22 +189,22 @@ class AddressForm(SentenceForm):
         return url
 
 
-class PauseForm(SentenceForm):
+class PauseForm(DrawnForm):
     """The reason to pause a connection."""
 
     reason = forms.CharField(
         max_length=MAX_REASON,
         error_messages={
-            "required": "Enter a reason: others need to know why mail waits.",
-            "max_length": f"Keep the reason under {MAX_REASON} characters.",
+            "required": "Enter a reason: others need to know why mail waits."
         },
     )
 
 
-class OverlapForm(SentenceForm):
+class OverlapForm(DrawnForm):
     """How long the old secret is accepted as well as the new one."""
 
     overlap = forms.ChoiceField(
+        label="The old secret",
         choices=[(name, words) for name, (words, _) in OVERLAPS.items()],
         error_messages=same_error("Choose how long the old secret stays valid."),
     )
@@ -172,14 +213,17 @@ class OverlapForm(SentenceForm):
 class SecretForm(OverlapForm):
     """A secret that MultiMail made, and how long the old one is accepted too."""
 
-    secret = SecretField(word="secret")
+    secret = SecretField(word="secret", label="Secret shown by MultiMail")
+    field_order = ("secret", "overlap")
 
 
-class RemoveForm(SentenceForm):
+class RemoveForm(DrawnForm):
     """The connection's name, typed as a confirmation."""
 
     name = forms.CharField(
-        max_length=MAX_NAME, error_messages={"required": "Type its name to remove it."}
+        max_length=MAX_NAME,
+        error_messages={"required": "Type its name to remove it."},
+        widget=forms.TextInput({"autocomplete": "off"}),
     )
 
 
@@ -313,7 +357,7 @@ def add(request: DeskRequest) -> HttpResponse:
         refusal = ActNotAllowed("Only an admin of everything can add connections.")
         return connections_page(request, error=refusal)
     typed = request.POST if request.method == "POST" else None
-    form = AddConnectionForm(typed, initial={"place": OURS})
+    form = AddConnectionForm(typed)
     if not form.is_valid():
         return _add_page(request, form)
     cleaned = form.cleaned_data
@@ -351,23 +395,7 @@ def add(request: DeskRequest) -> HttpResponse:
 
 
 def _add_page(request: DeskRequest, form: AddConnectionForm) -> HttpResponse:
-    options = [
-        (
-            "ours",
-            "Built-in gateway",
-            f"It runs with this desk at {settings.MULTIMAIL_API_URL}.",
-        ),
-        ("hosted", "Hosted MultiMail", f"An account at {HOSTED}."),
-        (
-            "other",
-            "Another address",
-            "A gateway elsewhere. An operator first adds its address to the setting OUTGOING_ALLOW.",
-        ),
-    ]
-    context = {
-        "form": form,
-        "places": options,
-        "slots": [(slot, form[slot.field].errors) for slot in SLOTS.values()],
-    }
     status = 422 if form.errors else 200
-    return render(request, "connections/connection_add.html", context, status=status)
+    return render(
+        request, "connections/connection_add.html", {"form": form}, status=status
+    )

@@ -12,17 +12,16 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.models import Brake
+from common.drawn_forms import DrawnForm, NotedChoice
 from common.errors import SentenceError
 from common.pages import (
     ChoicesForm,
     DeskRequest,
-    SentenceForm,
     cleaned,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,
 )
-from connections.changes import is_admin
 from connections.keys.commands import (
     SCOPES,
     ApiKey,
@@ -39,10 +38,9 @@ from connections.pages import (
     ApprovalCodeForm,
     accounts_page,
     answer,
-    get_visible_connection_or_404,
+    for_admins,
     new_ticket,
     of_account,
-    refused,
     take_ticket,
 )
 from mirror.models import Connection
@@ -54,21 +52,27 @@ class KeyForm(ApprovalCodeForm, ChoicesForm):
     """What can be changed about a key. If no mailbox is ticked, the key may use all."""
 
     name = forms.CharField(
+        help_text="Which program uses it. Reviewers see it beside what the program sends.",
         max_length=100,
-        error_messages={
-            "required": "Name the program that uses the key.",
-            "max_length": "Keep the name under 100 characters.",
-        },
+        widget=forms.TextInput({"placeholder": "Support bot"}),
+        error_messages={"required": "Name the program that uses the key."},
     )
     scopes = forms.MultipleChoiceField(
-        choices=list(SCOPES.items()),
+        label="What it may do",
+        help_text="A key cannot have both send and oversight: its program could approve its own mail. Use oversight "
+        "for this desk, and read, send and oversight_read for agents: theirs lists outgoing mail alone.",
+        choices=[(scope, NotedChoice(scope, words)) for scope, words in SCOPES.items()],
+        widget=forms.CheckboxSelectMultiple,
         error_messages={
             "required": "Select at least one scope.",
             "invalid_choice": "There is no such scope.",
         },
     )
     mailboxes = forms.MultipleChoiceField(
+        label="Only these mailboxes",
+        help_text="None selected: all mailboxes, including new ones.",
         required=False,
+        widget=forms.CheckboxSelectMultiple,
         error_messages={
             "invalid_choice": "This mailbox is not in this account, or was deleted."
         },
@@ -105,11 +109,13 @@ def _mailboxes(connection: Connection) -> dict[str, Iterable[tuple[str, str]]]:
     return {"mailboxes": active.values_list("upstream_id", "address")}
 
 
-class OwnerForm(SentenceForm):
+class OwnerForm(DrawnForm):
     """The person who owns the program that uses a key; empty for nobody."""
 
     owner = forms.ModelChoiceField(
         Person.objects.filter(is_active=True).order_by("name", "email"),
+        empty_label="No owner",
+        help_text="The owner may not approve what this key sends.",
         required=False,
         error_messages={"invalid_choice": "Choose a person at this desk, or no owner."},
     )
@@ -118,14 +124,18 @@ class OwnerForm(SentenceForm):
 class NewKeyForm(KeyForm, OwnerForm):
     """A key to make, and the person who owns the program that will use it."""
 
-    sandbox = forms.BooleanField(required=False)
+    sandbox = forms.BooleanField(
+        label="Test key",
+        help_text="Its mail is held for review as usual, marked as a test, and never delivered.",
+        required=False,
+    )
+    field_order = ("name", "scopes", "mailboxes", "sandbox", "owner")
 
     def wanted(self) -> dict[str, Any]:
         """Return the fields of the request to MultiMail."""
         names = ("name", "scopes", "sandbox", "mailboxes")
-        return {
-            name: self.cleaned_data[name] for name in names if self.cleaned_data[name]
-        }
+        typed = self.cleaned_data
+        return {name: typed[name] for name in names if typed.get(name)}
 
 
 _LIST = "connections/api_keys.html"
@@ -152,15 +162,15 @@ api_keys = require_safe(_list_page)
 
 @require_get_or_post
 @reauthenticated
-def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
+@for_admins(_LIST)
+def add_key(request: DeskRequest, connection: Connection) -> HttpResponse:
     """Show the form for a new key. Make the key, and show its text once."""
-    connection = get_visible_connection_or_404(request, connection_id)
-    if not is_admin(request.actor, connection):
-        return refused(request, _LIST, connection)
     typed = request.POST if request.method == "POST" else None
     # What an agent needs. It is not public whether MultiMail grants the last one.
     scopes = ["read", "send", "oversight_read"] if connection.is_our_gateway else []
     form = NewKeyForm(typed, initial={"scopes": scopes}, choices=_mailboxes(connection))
+    if not connection.is_our_gateway:
+        del form.fields["sandbox"]
     failed = None
     if request.method == "POST":
         try:
@@ -193,13 +203,20 @@ def _key_page(
     failed: SentenceError | None = None,
 ) -> HttpResponse:
     """Show one key, with the forms to change it."""
-    typed = request.POST if "name" in request.POST else None
+    typed = request.POST
     now = {"name": key.name, "scopes": key.scopes, "mailboxes": key.mailboxes}
     context = {
         "connection": connection,
         "key": key,
-        "form": KeyForm(typed, initial=now, choices=_mailboxes(connection)),
-        "owner_form": OwnerForm(initial={"owner": key.owner}),
+        "form": KeyForm(
+            typed if "name" in typed else None,
+            initial=now,
+            choices=_mailboxes(connection),
+        ),
+        "resume_form": ApprovalCodeForm(auto_id="resume-%s"),
+        "owner_form": OwnerForm(
+            typed if "owner" in typed else None, initial={"owner": key.owner}
+        ),
     }
     return answer(request, "connections/api_key.html", context, failed=failed)
 
@@ -258,7 +275,7 @@ def set_key_owner(request: DeskRequest, connection: Connection, key: ApiKey) -> 
 def set_paused(request: DeskRequest, connection: Connection, key: ApiKey) -> str:
     """Pause a key, or let it send again."""
     if request.POST.get("do") == "resume":
-        code = request.POST.get("approval_code", "").strip()[:40]
+        code = cleaned(ApprovalCodeForm(request.POST))["approval_code"]
         resume_key(connection=connection, key=key, actor=request.actor, code=code)
         return f"{key.label} may send again."
     pause_key(connection=connection, key_id=key.id, name=key.label, actor=request.actor)
@@ -300,11 +317,12 @@ def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
 def revoke(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
     """Show what stops working without the key, and revoke it."""
     template = "connections/api_key_revoke.html"
-    context = {"connection": connection, "key": key}
-    if request.method != "POST":
+    form = ApprovalCodeForm(request.POST if request.method == "POST" else None)
+    context = {"connection": connection, "key": key, "form": form}
+    if not form.is_bound:
         return render(request, template, context)
-    code = request.POST.get("approval_code", "").strip()[:40]
     try:
+        code = cleaned(form)["approval_code"]
         revoke_key(connection=connection, key=key, actor=request.actor, code=code)
     except SentenceError as error:
         return answer(request, template, context, failed=error)

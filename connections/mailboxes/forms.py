@@ -9,7 +9,7 @@ from django import forms
 from django.forms import model_to_dict
 from django.utils.text import capfirst
 
-from common.drawn_forms import DrawnForm
+from common.drawn_forms import VERBATIM, DrawnForm, NotedChoice
 from common.mail_addresses import clean_address, clean_addresses
 from common.pages import MultilineField, SentenceForm, same_error
 from connections.mailboxes.commands import MAX_UNDO
@@ -22,6 +22,7 @@ from mirror.oversight_modes import MODES, NAMES
 NEW_MODES = MODES[: NAMES.index("gated_send") + 1]
 # When a scheduled message is reviewed: MultiMail's value, and its words on the page.
 TIMINGS = (("gate_first", "At once"), ("schedule_first", "At its sending time"))
+ADDRESS_INPUT = {**VERBATIM, "inputmode": "email"}
 _LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
@@ -38,26 +39,57 @@ class AddressesField(forms.CharField):
             raise forms.ValidationError(capfirst(str(error))) from None
 
 
+def _switch(label: str, help_text: str) -> forms.BooleanField:
+    return forms.BooleanField(label=label, help_text=help_text, required=False)
+
+
+def _display_name() -> forms.CharField:
+    return forms.CharField(
+        label="Name that recipients see",
+        required=False,
+        max_length=200,
+    )
+
+
 class NewMailboxForm(ApprovalCodeForm):
     """A mailbox to create."""
 
     connection = forms.ModelChoiceField(
-        Connection.objects.none(), error_messages=same_error("Choose an account.")
+        Connection.objects.none(),
+        label="Account",
+        empty_label=None,
+        error_messages=same_error("Choose an account."),
     )
     address = forms.CharField(
+        help_text="The part before the @, or the whole address if the account has several domains. It can never be "
+        "used again for another mailbox.",
         max_length=254,
         error_messages={"required": "Enter an address, such as outreach."},
+        widget=forms.TextInput(ADDRESS_INPUT | {"placeholder": "outreach"}),
     )
-    display_name = forms.CharField(
-        required=False,
-        max_length=200,
-        error_messages={"max_length": "Keep the name under 200 characters."},
-    )
+    display_name = _display_name()
     oversight_mode = forms.ChoiceField(
-        choices=[(mode.name, mode.words) for mode in NEW_MODES],
+        label="Oversight",
+        help_text="You can loosen the mode later.",
+        choices=[
+            (
+                mode.name,
+                NotedChoice(
+                    mode.words, f"Received mail: {mode.received} Sent mail: {mode.sent}"
+                ),
+            )
+            for mode in NEW_MODES
+        ],
+        initial="gated_send",
         error_messages=same_error("Choose a mode."),
+        widget=forms.RadioSelect,
     )
-    allow_looser_per_call = forms.BooleanField(required=False)
+    allow_looser_per_call = _switch(
+        "A call may loosen the oversight",
+        "Looser. Programs of MultiMail's pages send some mail with oversight_mode “autonomous”. If you tick this, "
+        "whoever has an agent key can send any message without review. If not, such mail is held, and the answer "
+        "says so.",
+    )
 
     def clean_address(self) -> str:
         """Accept a whole address, or the part before the @."""
@@ -80,36 +112,21 @@ class NewMailboxForm(ApprovalCodeForm):
 
 
 def _addresses(label: str, help_text: str = "") -> AddressesField:
-    attrs = {
-        "placeholder": "nobody",
-        "inputmode": "email",
-        "autocapitalize": "none",
-        "spellcheck": "false",
-    }
     return AddressesField(
         label=label,
         help_text=help_text,
         required=False,
         max_length=2000,
-        widget=forms.TextInput(attrs),
+        widget=forms.TextInput(ADDRESS_INPUT | {"placeholder": "nobody"}),
     )
 
 
-def _switch(label: str, help_text: str) -> forms.BooleanField:
-    return forms.BooleanField(label=label, help_text=help_text, required=False)
-
-
-class SettingsForm(DrawnForm, ApprovalCodeForm):
+class SettingsForm(ApprovalCodeForm):
     """Settings of a mailbox at MultiMail. A browser does not send an unticked checkbox,
     so a checkbox that is absent is off.
     """
 
-    display_name = forms.CharField(
-        label="Name that recipients see",
-        required=False,
-        max_length=200,
-        error_messages={"max_length": "Keep the name under 200 characters."},
-    )
+    display_name = _display_name()
     auto_cc = _addresses("Cc on everything it sends")
     auto_bcc = _addresses(
         "Bcc on everything it sends",
@@ -119,7 +136,6 @@ class SettingsForm(DrawnForm, ApprovalCodeForm):
         label="Signature",
         required=False,
         max_length=200,
-        error_messages={"max_length": "A signature has at most 200 characters."},
         widget=forms.Textarea({"rows": 3}),
     )
     default_gate_timing = forms.ChoiceField(
@@ -238,7 +254,6 @@ class LoosenForm(SentenceForm):
     code = forms.CharField(
         required=False,
         max_length=40,
-        error_messages={"max_length": "A code has at most 40 characters."},
     )
 
 
@@ -246,11 +261,14 @@ class DeleteForm(ApprovalCodeForm):
     """The address of the mailbox to delete, typed as a confirmation."""
 
     address = forms.CharField(
-        max_length=320, error_messages={"required": "Type the address of the mailbox."}
+        max_length=320,
+        error_messages={"required": "Type the address of the mailbox."},
+        widget=forms.TextInput(ADDRESS_INPUT),
     )
 
     def __init__(self, *args: Any, mailbox: Mailbox, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["address"].label = f"Type {mailbox}"
         self._mailbox = mailbox
 
     def clean_address(self) -> str:

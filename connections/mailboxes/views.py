@@ -128,11 +128,7 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
     connection_ids = [one.pk for one in accounts if one.admin_key]
     typed = request.POST if request.method == "POST" else None
     form = NewMailboxForm(
-        typed,
-        initial={
-            "connection": request.GET.get("connection", ""),
-            "oversight_mode": "gated_send",
-        },
+        typed, initial={"connection": request.GET.get("connection", "")}
     )
     offered = Connection.objects.filter(pk__in=connection_ids).order_by("name", "pk")
     form.fields["connection"].queryset = offered  # type: ignore[attr-defined]
@@ -313,14 +309,15 @@ def delete(request: DeskRequest, mailbox_id: int) -> HttpResponse:
             f"Only an admin of {mailbox.connection} can delete its mailboxes."
         )
     template = "connections/mailbox_delete.html"
-    context = {"box": mailbox, "held": _held_in(request, mailbox)}
-    if request.method != "POST":
+    typed = request.POST if request.method == "POST" else None
+    form = DeleteForm(typed, mailbox=mailbox)
+    context = {"box": mailbox, "held": _held_in(request, mailbox), "form": form}
+    if typed is None:
         return render(request, template, context)
     try:
-        code = cleaned(DeleteForm(request.POST, mailbox=mailbox))["approval_code"]
+        code = cleaned(form)["approval_code"]
         delete_mailbox(mailbox=mailbox, actor=request.actor, code=code)
     except SentenceError as error:
-        context["typed"] = request.POST
         return answer(request, template, context, failed=error)
     notice = f"{mailbox} is deleted at MultiMail. Its history stays here."
     return redirect_with_notice(request, notice, "mailboxes")

@@ -12,25 +12,23 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
+from common.drawn_forms import VERBATIM, DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     ChoicesForm,
     DeskRequest,
-    SentenceForm,
     cleaned,
     redirect_with_notice,
     require_get_or_post,
     same_error,
 )
-from connections.changes import is_admin
 from connections.pages import (
     ApprovalCodeForm,
     accounts_page,
     answer,
-    get_visible_connection_or_404,
+    for_admins,
     new_ticket,
     of_account,
-    refused,
     take_ticket,
 )
 from connections.webhooks.commands import (
@@ -51,7 +49,7 @@ from people.sign_in.reauthentication import reauthenticated
 
 # How long the old secret may stay valid: seconds, and words. MultiMail allows a week.
 OVERLAPS = (
-    (0, "at once"),
+    (0, "not at all (it leaked)"),
     (3600, "for an hour"),
     (86400, "for a day"),
     (604800, "for a week"),
@@ -62,10 +60,17 @@ class WebhookForm(ApprovalCodeForm, ChoicesForm):
     """A webhook to register."""
 
     url = forms.CharField(
+        label="Address",
         max_length=2000,
+        widget=forms.TextInput(
+            {
+                **VERBATIM,
+                "inputmode": "url",
+                "placeholder": "https://example.com/hook",
+            }
+        ),
         error_messages={
-            "required": "Enter where the events go: an address that begins with https://.",
-            "max_length": "An address has at most 2000 characters.",
+            "required": "Enter where the events go: an address that begins with https://."
         },
     )
     events = forms.MultipleChoiceField(
@@ -82,13 +87,24 @@ class WebhookForm(ApprovalCodeForm, ChoicesForm):
         },
     )
     # Only our gateway supports it.
-    include_sandbox = forms.BooleanField(required=False)
+    include_sandbox = forms.BooleanField(
+        label="Include test messages",
+        help_text="Their events contain “sandbox”: true.",
+        required=False,
+    )
     secret = forms.CharField(
+        help_text="MultiMail signs each event with it, so that the receiver can detect forged ones.",
         required=False,
         min_length=8,
         max_length=200,
         error_messages=same_error(
             "A secret has 8 to 200 characters. Empty: MultiMail creates one."
+        ),
+        widget=forms.PasswordInput(
+            {
+                "autocomplete": "new-password",
+                "placeholder": "empty: MultiMail generates one",
+            }
         ),
     )
 
@@ -108,25 +124,30 @@ class WebhookForm(ApprovalCodeForm, ChoicesForm):
     def wanted(self) -> dict[str, Any]:
         """Return the fields of the request to MultiMail."""
         names = ("url", "events", "secret", "include_sandbox")
-        wanted = {name: self.cleaned_data[name] for name in names}
+        wanted = {name: self.cleaned_data.get(name) for name in names}
         return wanted | {"mailbox_id": self.cleaned_data["mailbox"]}
 
 
-class OverlapForm(SentenceForm):
+class OverlapForm(DrawnForm):
     """How long the old secret of a webhook stays valid."""
 
     overlap = forms.TypedChoiceField(
+        label="The old secret stays valid",
         choices=OVERLAPS,
+        initial=86400,
         coerce=int,
         error_messages=same_error("Choose how long the old secret stays valid."),
     )
 
 
-class DeleteOwnForm(SentenceForm):
+class DeleteOwnForm(DrawnForm):
     """Confirms that the admin knows what deleting the desk's own webhook means."""
 
     understood = forms.BooleanField(
-        error_messages={"required": "Confirm that you understand what this desk loses."}
+        label="I understand what this desk loses.",
+        error_messages={
+            "required": "Confirm that you understand what this desk loses."
+        },
     )
 
 
@@ -156,11 +177,9 @@ webhooks = require_safe(_list_page)
 
 @require_get_or_post
 @reauthenticated
-def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
+@for_admins(_LIST)
+def add_webhook(request: DeskRequest, connection: Connection) -> HttpResponse:
     """Show the form for a new webhook. Register it, and show its secret once."""
-    connection = get_visible_connection_or_404(request, connection_id)
-    if not is_admin(request.actor, connection):
-        return refused(request, _LIST, connection)
     mailboxes = connection.mailboxes.active().values_list("upstream_id", "address")
     ticked = (request.POST or request.GET).getlist("events")
     form = WebhookForm(
@@ -168,6 +187,11 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
         initial={"events": ticked, "include_sandbox": True},
         choices={"mailbox": [("", "All mailboxes"), *mailboxes]},
     )
+    if not connection.is_our_gateway:
+        del form.fields["include_sandbox"]
+    events: Any = form.fields["events"]
+    events.template_name = "connections/_webhook_events.html"
+    events.groups = GROUPS | (OWN_GROUPS if connection.is_our_gateway else {})
     failed = None
     if request.method == "POST":
         try:
@@ -186,7 +210,6 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
     context = {
         "connection": connection,
         "form": form,
-        "groups": GROUPS | (OWN_GROUPS if connection.is_our_gateway else {}),
         "ticket": new_ticket(),
     }
     return answer(request, "connections/webhook_add.html", context, failed=failed)
@@ -220,7 +243,7 @@ def _webhook_page(
         "following": following,
         "is_first_page": not cursor,
         "log_error": log_error,
-        "overlaps": OVERLAPS,
+        "form": OverlapForm(request.POST if "overlap" in request.POST else None),
         "ticket": new_ticket(),
     }
     return answer(request, "connections/webhook.html", context, failed=failed)
@@ -276,12 +299,17 @@ def delete(
 ) -> HttpResponse:
     """Show what will get no more events, and delete the webhook."""
     template = "connections/webhook_delete.html"
-    context = {"connection": connection, "hook": webhook}
+    form = DeleteOwnForm(request.POST if request.method == "POST" else None)
+    context = {
+        "connection": connection,
+        "hook": webhook,
+        "form": form if webhook.is_ours else None,
+    }
     if request.method != "POST":
         return render(request, template, context)
     try:
         if webhook.is_ours:
-            cleaned(DeleteOwnForm(request.POST))
+            cleaned(form)
         delete_webhook(connection=connection, webhook=webhook, actor=request.actor)
     except SentenceError as error:
         return answer(request, template, context, failed=error)

@@ -114,7 +114,7 @@ def test_invalid_connection_is_not_saved_and_the_form_preserves_all_but_the_keys
     answer = add(client, **wrong, address=there.url)
     kept = (there.url, 'value="Acme support"')
     says(answer, 422, "does not accept this key", *kept)
-    assert re.search(r'id="oversight_key"[^>]*aria-invalid', answer.text)
+    assert re.search(r'name="oversight_key"[^>]*aria-invalid', answer.text)
     assert "mm_live" not in answer.text
     assert not Connection.objects.exists()
 
@@ -146,6 +146,20 @@ def test_key_is_stored_once_multimail_confirms_it(signed_in, admin, there):
     assert Connection.objects.get().read_key == ""
     nowhere = to("connection-key", found, slot="other")
     assert client.post(nowhere, {"key": "mm_live_x_key"}).status_code == 404
+
+
+def test_refused_change_shows_its_error_and_what_was_typed_in_its_own_form(
+    signed_in, admin, connection
+):
+    other = make_connection("taken", name="Taken")
+    client = signed_in(admin)
+    answer = client.post(to("rename-connection", connection), {"name": other.name})
+    says(answer, 422, 'value="Taken"', 'id="name-name_error"', "Choose another name")
+    assert 'id="pause-reason_error"' not in answer.text
+    path = to("connection-key", connection, slot="oversight")
+    answer = client.post(path, {"do": "remove"})
+    says(answer, 422, 'id="key_oversight-key_error"', "Nothing works without")
+    assert "Enter the key." not in answer.text
 
 
 # --- webhook

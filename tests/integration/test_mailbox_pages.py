@@ -186,7 +186,7 @@ def test_undo_window_is_set_by_an_admin_of_the_mailbox_also_without_an_admin_key
     box = connection.mailboxes.get()
     path = f"/mailboxes/{box.pk}/windows/"
     for undo in ("601", "-1", "nan"):
-        form = DeskForm({"undo_seconds": undo})
+        form = DeskForm({"undo_seconds": undo}, mailbox=box)
         assert len(form.errors_by_field()) == 1, undo
     client = signed_in(admin)
     says(client.post(path, {"undo_seconds": "601"}), 422, "0 to 600 seconds")
@@ -210,7 +210,7 @@ def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(
     answer = client.post(path, settings_of(account, auto_cc="not an address"))
     assert answer.status_code == 422
     assert account.asked("PATCH", "") == 0
-    assert 'id="auto-cc-wrong"' in answer.text
+    assert 'id="id_auto_cc_error"' in answer.text
     GatewayMailbox.objects.update(display_name="Somebody else's change")
     fields = settings_of(account, auto_bcc="Eve@ACME.example, mia@acme.example")
     answer = client.post(path, fields)
