@@ -4,12 +4,14 @@ import re
 from unicodedata import normalize
 
 import pytest
+from django import forms
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.test import Client
+from django.urls import reverse
 
 from common.pages import first_error
 from people.accounts.views import PasswordForm
@@ -93,11 +95,30 @@ def test_password_can_be_pasted_and_filled_in_by_a_program(desk):
             assert not re.search(r"onpaste|oncopy|readonly", field)
 
 
+def subclasses(kind):
+    """All classes that inherit from this one."""
+    for one in kind.__subclasses__():
+        yield one
+        yield from subclasses(one)
+
+
 def test_no_browser_fills_a_secret_with_the_password_of_the_desk():
     pages = [
         page.read_text() for page in (settings.BASE_DIR / "templates").rglob("*.html")
     ]
     fields = re.findall(r'type="password"[^>]*>', "".join(pages))
+    # Loads the pages with their forms.
+    reverse("home")
+    widgets = [
+        field.widget
+        for form in subclasses(forms.Form)
+        for field in form.base_fields.values()
+    ]
+    fields += [
+        one.render("secret", "")
+        for one in widgets
+        if isinstance(one, forms.PasswordInput)
+    ]
     assert len(fields) > 10
     for field in fields:
         # Browsers ignore "off" here.
