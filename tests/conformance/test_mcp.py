@@ -273,8 +273,6 @@ def test_agent_waits_for_an_email(product, agent):
     ours, theirs = agent.within(wait).content
     assert json.loads(ours.text)["found"] is True
     assert words in theirs.text
-    waited = agent.found("wait_for_email", timeout_seconds=5)
-    assert (waited["found"], waited["timeout"]) == (False, True)
 
 
 def test_key_that_sends_decides_through_none_of_the_tools(product, agent):
@@ -297,8 +295,10 @@ def test_key_that_sends_decides_through_none_of_the_tools(product, agent):
     for email_id in (own, other):
         for name, tool in tools.items():
             known = tool.input_schema["properties"]
-            # It may take its own message back.
-            if name in ("cancel_message", "reply_email", "send_email"):
+            # It may take its own message back, and waiting takes no message.
+            if name in (
+                "cancel_message", "reply_email", "send_email", "wait_for_email"
+            ):  # fmt: skip
                 continue
             given = {field: tried[field] for field in known if field in tried}
             for field in known.keys() & {"email_id", "key", "filename", "thread_id"}:

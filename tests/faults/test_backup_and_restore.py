@@ -345,6 +345,7 @@ def test_dump_that_is_ended_leaves_no_backup(
         done.result()
 
 
+@pytest.mark.slow
 def test_small_disk_is_refused_before_and_in_the_midst_of_a_backup(
     owner, tmp_path, capsys
 ):
