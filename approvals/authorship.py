@@ -34,22 +34,26 @@ LASTS = timedelta(days=30)
 
 
 def passages_of(
-    texts: Iterable[str], recipients: Iterable[str] = (), *, least: int = RUN
+    texts: Collection[str], recipients: Iterable[str] = (), *, least: int = RUN
 ) -> set[int]:
     """Return a hash of each six words in a row of one of these texts, and of the whole
     of a shorter one that has at least so many words. With recipients also one of all
     words and recipients together: it tells short texts and edits of the recipients
     alone.
+
+    Signs are read as blanks, and as nothing: they may be put into words ("re-fund").
     """
     passages = []
-    everything: list[str] = []
-    for text in texts:
-        words = list(map(skeleton, words_of(text)))
-        starts = range(max(1, len(words) - RUN + 1)) if len(words) >= least else ()
-        passages += [words[at : at + RUN] for at in starts]
-        everything += words
-    if addresses := folded_addresses(recipients):
-        passages.append([*everything, *sorted(addresses)])
+    addresses = sorted(folded_addresses(recipients))
+    for sign in (" ", ""):
+        everything: list[str] = []
+        for text in texts:
+            words = list(map(skeleton, words_of(text, sign=sign)))
+            starts = range(max(1, len(words) - RUN + 1)) if len(words) >= least else ()
+            passages += [words[at : at + RUN] for at in starts]
+            everything += words
+        if addresses:
+            passages.append([*everything, *addresses])
     return {_hash(" ".join(one)) for one in passages}
 
 

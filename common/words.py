@@ -61,16 +61,18 @@ def _folded(character: str) -> str:
     )
 
 
-def words_of(text: str) -> list[str]:
+def words_of(text: str, *, sign: str = " ") -> list[str]:
     """Return the words of a text in one spelling: in lower case, without accents and
-    invisible characters.
+    invisible characters. What is no letter, digit or blank is read as `sign`.
     """
-    return [word[:MAX_WORD] for word in _whole_words(text)]
+    return [word[:MAX_WORD] for word in _whole_words(text, sign)]
 
 
-def _whole_words(text: str) -> list[str]:
+def _whole_words(text: str, sign: str = " ") -> list[str]:
     folded = "".join(map(_folded, text[:MAX_TEXT]))[:MAX_TEXT]
-    letters = (one if one.isalnum() or one == "_" else " " for one in folded)
+    letters = (
+        one if one.isalnum() or one.isspace() or one == "_" else sign for one in folded
+    )
     return "".join(letters).split()
 
 

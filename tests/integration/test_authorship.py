@@ -2,6 +2,7 @@
 do not approve it where editors do not.
 """
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -98,6 +99,7 @@ def test_whoever_wrote_the_words_does_not_approve_them_when_the_agent_sends_them
         {"markdown": f"Dear Dana,\n\n> {WORDS[:44]}\n> {WORDS[44:]}\n\nBye"},
         {"markdown": WORDS.replace("900 EUR", "*900 EUR*").upper()},
         {"markdown": WORDS.replace("e", "\u0435").replace("the", "th\u200be")},
+        {"markdown": re.sub(r"(\w)(\w)", r"\1\\-\2", WORDS)},
         {"markdown": None, "html_body": f"<p>Hello</p><p>{markup}</p>"},
         {"markdown": "Hello", "subject": WORDS},
     ):
