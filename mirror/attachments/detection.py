@@ -273,7 +273,8 @@ def encoding_of(content: bytes) -> str:
 def _text_kind(text: str, name: str) -> str:
     # The kind of a text, by its beginning, else by the extension of its name.
     head = text[:_HEAD].lstrip("\ufeff \t\r\n")
-    if head.startswith("#!"):
+    # An HTML application of Windows runs as a program, whatever else is in it.
+    if head.startswith("#!") or "<hta:application" in text.lower():
         return "script"
     if head.startswith(("-----BEGIN PGP MESSAGE", "-----BEGIN PGP SIG")):
         return "pgp"

@@ -60,7 +60,8 @@ LOCKED = OLE + "EncryptedPackage".encode("utf-16-le")
 KINDS = {
     "png": [PNG], "jpeg": [b"\xff\xd8\xff\xe0rest"], "gif": [b"GIF89a\x01\x00\x02\x00"],
     "webp": [b"RIFF\x00\x00\x00\x00WEBPVP8 "], "pdf": [PDF, b"junk before\n" + PDF], "exe": [b"MZ\x90\x00"],
-    "binary": [b"\x7fELF\x02"], "ole": [OLE], "rtf": [b"{\\rtf1"], "script": [b"#!/bin/sh\nrm -rf x"],
+    "binary": [b"\x7fELF\x02"], "ole": [OLE], "rtf": [b"{\\rtf1"],
+    "script": [b"#!/bin/sh\nrm -rf x", b"<p>Notes</p><HTA:Application/>"],
     "html": [b"<!DOCTYPE html><p>hi", b"  <script>alert(1)</script>", b"<h1>hi</h1>"],
     "svg": [b"<?xml version='1.0'?><svg xmlns='x'/>"], "xml": [b"<?xml version='1.0'?><other/>"],
     "archive": [b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b\x08"], "key": [b"-----BEGIN PRIVATE KEY-----\n"],
