@@ -41,10 +41,10 @@ email.complained | a recipient marks a message as spam | message.complained | me
 email.failed | a message cannot be sent | message.failed | message
 email.cancelled | a message is cancelled | message.cancelled | message
 email.received | a message is received | message.received | message
-email.refused | a message is refused at the gate | message.refused_at_gate | connection
+email.refused | a message to a blocked recipient is refused | message.refused_at_gate | connection
 decision.unknown | the outcome of a decision is unknown |
     decision.unknown decision.unattributed | message
-brake.opened | a cap is passed, and messages are set apart | brake.opened | connection
+brake.opened | a limit is exceeded, and messages wait apart | brake.opened | connection
 connection.failing | a connection cannot be reached | connection.failing | connection
 connection.paused | a connection is paused |
     connection.paused connection.paused_by_hand | connection

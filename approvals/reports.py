@@ -408,5 +408,5 @@ def set_people(request: DeskRequest) -> str:
     on = typed["on"] == "yes"
     set_person_figures(actor=request.actor, on=on, because=typed["because"])
     if on:
-        return "Figures of single people are shown to admins and auditors."
+        return "Individual figures are shown to admins and auditors."
     return "Only figures of teams are shown."

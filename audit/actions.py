@@ -92,10 +92,10 @@ view.deleted | deleted a view of the queue
 # the brake on agents that send too much
 brake.opened | began to set messages apart, because a cap was passed
 brake.ended | found that no more messages come than the cap allows
-brake.put_back | put messages that were set apart back into the queue
+brake.put_back | put messages that were over limit back into the queue
 caps.changed | changed the caps of messages
 # figures of the report
-person_figures.set | set whether figures of single people are shown
+person_figures.set | set whether individual figures are shown
 # the kill switch
 kill_switch.pulled | pulled the kill switch
 kill_switch.released | released the kill switch

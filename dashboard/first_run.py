@@ -274,7 +274,7 @@ def _queue(connection: Connection) -> Step:
     url = _to("connection", connection.pk)
     has_worked = connection.complete_as_of is not None
     if freshness.level == "green" and freshness.as_of:
-        summary = f"The queue is complete as of {local_time(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
+        summary = f"The queue is up to date as of {local_time(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
         return Step("queue", "done", summary, "Open the queue", reverse("queue"))
     if connection.paused_at or connection.failing_since:
         summary = (

@@ -188,7 +188,7 @@ register-own-webhook | register the desk's webhook
 replay-delivery | send a webhook's delivery again
 release-switch | release the kill switch
 set-caps | change the caps
-set-person-figures | set whether figures of single people are shown
+set-person-figures | set whether individual figures are shown
 set-second-admin | set whether changes wait for a second admin
 remove-connection | remove a connection
 remove-discord | unlink somebody's Discord account

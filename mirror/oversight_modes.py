@@ -24,8 +24,8 @@ MODES = [
     Mode(*row)
     for row in table_rows("""
 read_only | Read only | Can be read by the agent. | Nothing can be sent.
-gated_all | All mail waits | Waits here until somebody decides. | Waits here until somebody decides.
-gated_send | Sent mail waits | Goes to the agent at once. |
+gated_all | Hold incoming and outgoing mail | Waits here until somebody decides. | Waits here until somebody decides.
+gated_send | Hold outgoing mail | Goes to the agent at once. |
     Waits here until somebody decides. Mail to recipients on a bypass list does not wait.
 monitored | Monitored | Goes to the agent at once. |
     Sent at once without review. The account's oversight address gets a copy.

@@ -21,7 +21,7 @@ DAY = 24 * 60
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 # Characters of the hours of one day, as typed.
 MAX_LINE = 200
-NOTE = "Such as 09:00-12:00, 13:00-17:00. Empty: closed. An end before its beginning is on the next day."
+NOTE = "Such as 09:00-12:00, 13:00-17:00. Empty: closed. Closing before opening means the next day."
 _SPAN = re.compile(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})")
 _WRONG = "Write hours as 09:00-12:00, 13:00-17:00, in order. Empty: closed."
 # A calendar that is closed for so long counts as never open.

@@ -277,7 +277,7 @@ ACCOUNT_DOORS = {
         fields=lambda w: {"to": "monitored"},
     ),
     "set-person-figures": confirmed(
-        "shows figures of single people, or of teams only",
+        "shows individual figures, or of teams only",
         fields=lambda w: {"on": "yes", "because": "Works agreement 7"},
     ),
     "delete-mailbox": Door(

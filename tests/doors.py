@@ -93,7 +93,7 @@ _DESK_DOORS = {
             "rules-findings": "lists the risk rules and what they found, for what one may see",
             "stop": "shows what is stopped, for what one may see",
             "stop-banner": "shows the banner of what is stopped, for what one may see",
-            "brakes": "lists what a cap set apart, for what one may see",
+            "brakes": "lists what came after a cap, for what one may see",
             "caps": "shows how many messages may come in an hour and a day",
             "bulk-done": "shows the results of one's bulk decisions",
             "policy": "shows the policy in force, its draft and its versions",

@@ -12,7 +12,7 @@ _CHANGES = (
     (
         "loosen",
         "outreach@yourteam.example: Oversight mode",
-        "Oversight mode: Sent mail waits (gated_send)",
+        "Oversight mode: Hold outgoing mail (gated_send)",
         "Oversight mode: Monitored (monitored)",
         "The newsletter agent made no mistake in three months.",
     ),

@@ -36,11 +36,11 @@ connection.capability_changed | MultiMail changed | plain | The desk goes by wha
 connection.fields_refused | MultiMail changed | plain | The desk goes by what it can do now.
 mailbox.seen_looser | Looser mailbox | orange | Its oversight was loosened outside this desk.
 connection.decided_elsewhere | Decided elsewhere | orange | Not by this desk.
-brake.opened | Messages set apart | orange |
+brake.opened | Messages over limit | orange |
     An agent passed a cap. What it sends is held apart from the queue, without a card for each.
     Open it to pause the key, to put the messages back, or to reject them.
 brake.ended | Flood over | plain |
-    New messages go to the queue again. What was set apart still waits for somebody.
+    New messages go to the queue again. Those over limit still wait for somebody.
 connection.removed | Removed | plain | The desk no longer reads it.
 """)
 }
@@ -84,7 +84,7 @@ def notice_card(
             title = f"{markup.plain(connection.name, MAX_NAME)}: {notice.word.lower()}"
             subject = "a connection"
         if connection and connection.complete_as_of:
-            fields.moment("Queue complete as of", connection.complete_as_of)
+            fields.moment("Queue up to date", connection.complete_as_of)
     description = f"{markup.bold(f'{notice.word}.')} {notice.detail}"
     if entry and (explanation := entry.details.get("explanation")):
         if minimal:
@@ -144,14 +144,14 @@ def _refusal_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
         fields.text("Rule", rule, 256, inline=True)
     fields.moment("When", entry.at)
     return Card(
-        title="Message refused at the gate",
+        title="Message to a blocked recipient",
         url=f"{settings.PUBLIC_URL}{reverse('refusals')}",
-        description=f"{markup.bold('Refused at the gate.')} "
+        description=f"{markup.bold('Blocked recipient.')} "
         "Nothing was sent, and there is nothing to review. The sender was told why.",
         tone="rose",
         fields=fields,
-        footer="Countersign · refused at the gate",
-        word="Refused at the gate",
+        footer="Countersign · blocked recipient",
+        word="Blocked recipient",
     )
 
 

@@ -47,7 +47,7 @@ _DETAILS = {
     CHANGE_ASKED: {
         "kind": "Oversight mode",
         "change": f"{SENDER}: Oversight mode",
-        "before": "Oversight mode: Sent mail waits (gated_send)",
+        "before": "Oversight mode: Hold outgoing mail (gated_send)",
         "after": "Oversight mode: Monitored (monitored)",
         "asked_by": "Rita Moreno",
         "reason": "Replies to known customers only.",

@@ -126,7 +126,7 @@ class RuleForm(PartForm):
 
     makes = PolicyRule
     title = "New rule"
-    intro = "All conditions that you fill in must hold together. Without any, the rule is for every message."
+    intro = "All conditions must match. Without any, the rule is for every message."
     layout = """
 | * The rule | name owner note |
 When a message … | Where it comes from |

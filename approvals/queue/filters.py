@@ -108,7 +108,7 @@ done | Done
 NEWEST_FIRST = ("failed", "done")
 # "oldest" puts messages that are late for their review plan first.
 ORDERS = {
-    "oldest": "Late, then oldest",
+    "oldest": "Overdue first",
     "riskiest": "Riskiest first",
     "soonest": "Soonest to expire",
 }
@@ -117,7 +117,7 @@ GROUPS = table_pairs("""
 alike | Alike
 thread | Thread
 run | Run
-trigger | Started by
+trigger | Source
 none | Nothing
 """)
 RISKS = {"high": "High", "notice": "Notice", "none": "No findings"}

@@ -292,7 +292,7 @@ def rows_of(
             label, members = {
                 "thread": ("in this thread", {"thread": message.thread_id}),
                 "run": ("of this run", {"run": message.run_id}),
-                "trigger": ("started by the same", {"started": message.started_by}),
+                "trigger": ("from the same source", {"started": message.started_by}),
             }.get(filters.group, ("like this", {"alike": message.shape}))
             row.group = MessageGroup(
                 size, differing, label, filters.query(**{"group": "none", **members})
@@ -316,12 +316,12 @@ _CHIPS = table_pairs(
     """
 to | To
 from | From
-by | Started by
+by | Source
 rule | Finding
 risk | Risk
 mailbox | Mailbox
 has | With
-started | Started by
+started | Source
 thread | Of one
 run | Of run
 alike | Like

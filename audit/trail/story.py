@@ -38,7 +38,7 @@ message.answered | held | newer message in the thread
 message.expiring | held | nearly expired
 message.late | held | late
 message.unreadable | held | not readable
-message.refused_at_gate | held | refused at the gate
+message.refused_at_gate | held | refused: blocked recipient
 message.opened | read | read
 thread.opened | read | read
 attachment.served | read | read

@@ -89,10 +89,10 @@ Kill switch | stop | everybody | stop emergency
 Alerts | alerts | everybody | discord slack notifications destinations
 Alert deliveries | alert-log | everybody | log discord slack
 Findings | rules-findings | everybody | rules risk
-Set apart | brakes | everybody | floods brake runaway agents caps
+Over limit | brakes | everybody | floods brake runaway agents caps set apart
 Caps | caps | everybody | limits brake messages an hour a day
 Allowlists | allowlists | everybody | allowed recipients
-Refused at the gate | refusals | everybody | allowlists blocked
+Blocked recipients | refusals | everybody | allowlists refused gate
 Policy | policy | everybody | rules passes approvals four eyes draft versions ready-made minimum oversight
 Policy: try | try-policy | everybody | rules test rehearse draft
 Policy: groups and hours | groups-and-hours | everybody | approvers members rules calendars holidays

@@ -302,14 +302,16 @@ def _disagreements(kind: Kind, name: str, content_type: str) -> Iterator[Flag]:
     by_type = claimed_by_type(content_type)
     means = "runs" if kind.family == "program" else ""
     if by_name and not _agrees(by_name, kind):
-        sentence = f"Its name ends in .{one_word(ending)}, but {_bytes_are(kind)}."
+        sentence = (
+            f"Its name says .{one_word(ending)}, its content is {_content(kind)}."
+        )
         yield Flag("high", sentence, means)
     if by_type and by_type is not by_name and not _agrees(by_type, kind):
         declared = one_word(named(content_type)[:80])
-        sentence = f"It is declared as {declared}, but {_bytes_are(kind)}."
+        sentence = f"Its type says {declared}, its content is {_content(kind)}."
         yield Flag("high", sentence, means)
     if means and not by_name:
-        yield Flag("high", f"I{_bytes_are(kind)[1:]}.", means)
+        yield Flag("high", f"Its content is {_content(kind)}.", means)
 
 
 def _agrees(claimed: Kind, kind: Kind) -> bool:
@@ -325,13 +327,13 @@ def _agrees(claimed: Kind, kind: Kind) -> bool:
     return (claimed.name, kind.name) in _SAME
 
 
-def _bytes_are(kind: Kind) -> str:
+def _content(kind: Kind) -> str:
     words = {
         "text": "plain text",
         "unknown": "of an unknown kind",
         "empty": "empty",
     }
-    return f"its bytes are {words.get(kind.name) or with_article(kind.words)}"
+    return words.get(kind.name) or with_article(kind.words)
 
 
 def _about_members(members: list[Member], size: int) -> Iterator[Flag]:

@@ -103,7 +103,7 @@ MAX_REASON = 1000
 # Figures of fewer people than this would reveal figures of single people.
 FEWEST = 3
 # What the second setting means, if it is off and if it is on.
-_FIGURES = ("Figures of teams only", "Figures of single people too")
+_FIGURES = ("Team figures only", "Individual figures, too")
 
 
 def shows_people() -> bool:
@@ -114,7 +114,7 @@ def shows_people() -> bool:
 
 
 @atomic_with_retry
-@second_admin("Figures of single people")
+@second_admin("Individual figures")
 def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[None]:
     """Show figures of single people, or of teams only.
 
@@ -124,16 +124,16 @@ def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[
     because = because.strip()[:MAX_REASON]
     if not actor.is_admin_of_all:
         raise NotYours(
-            "Only an admin of everything can set whether figures of single people are shown."
+            "Only an admin of everything can set whether individual figures are shown."
         )
     if on and not because:
         raise ReasonNeeded(
-            "Name the law or the works agreement that allows figures of single people."
+            "Name the law or the works agreement that allows individual figures."
         )
     locked = lock_settings()
     is_on = locked.person_figures_since is not None
     yield lambda: ChangeInWords(
-        title="Figures of single people",
+        title="Individual figures",
         before=_FIGURES[is_on],
         after=f"{_FIGURES[True]}, because: {because}",
         page=reverse("report-decisions"),

@@ -231,7 +231,7 @@
     behind.querySelector("[data-reason]").textContent = reason;
     for (const line of all(".as-of")) {
       const lead = document.createElement("span");
-      Object.assign(lead, { className: asOf ? "lead" : "", textContent: asOf ? "Complete as of " : "Not read yet" });
+      Object.assign(lead, { className: asOf ? "lead" : "", textContent: asOf ? "Up to date " : "Not read yet" });
       line.replaceChildren(lead, ...(asOf ? [timeOf(asOf)] : []));
     }
   }

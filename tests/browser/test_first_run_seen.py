@@ -123,7 +123,7 @@ def invite(page):
     go(page, "people", "Invite people")
     page.get_by_label("Email address").fill("rita@example.com")
     page.get_by_role("checkbox", name="Reviewer").check()
-    page.get_by_role("button", name="Make link").click()
+    page.get_by_role("button", name="Create invitation link").click()
     page.get_by_text("/join/").first.wait_for()
     found = re.search(r"https?://[^\s\"<]+/join/[^\s\"<]+/", page.content())
     assert found, "the page shows no link"

@@ -149,7 +149,7 @@ def test_refusal_at_the_gate_has_its_own_notice(connection, destination):
     )
     about = f"refusal/{entry.pk}"
     body = notice_body(about, newest_entry(about, None), destination)
-    assert notice_word(about, newest_entry(about, None)) == "Refused at the gate"
+    assert notice_word(about, newest_entry(about, None)) == "Blocked recipient"
     assert card_fields(body["embeds"][0])["Refused"] == r"dana\@acme.example"
     assert find_errors(body) == {}
     destination.privacy = "minimal"

@@ -76,7 +76,13 @@ def test_page_reads_the_mailboxes_and_keeps_those_that_are_gone_or_not_listed(
     assert account.ask("POST", "/v1/mailboxes", json=made).status_code == 201
     client = signed_in(admin)
     kept = "support@acme.example"
-    says(client.get("/mailboxes/"), 200, kept, "board@acme.example", "All mail waits")
+    says(
+        client.get("/mailboxes/"),
+        200,
+        kept,
+        "board@acme.example",
+        "Hold incoming and outgoing mail",
+    )
     board = account.connection.mailboxes.get(address="board@acme.example")
     assert board.auto_bcc == ["eve@acme.example"]
     there = GatewayMailbox.objects.filter(pk=account.world.mailbox.pk)

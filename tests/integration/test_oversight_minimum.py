@@ -82,7 +82,7 @@ def test_no_mailbox_is_set_below_it_from_the_desk(admin, account):
     actor = actor_of(admin)
     box = account.mailbox
     put_in_force(least("gated_send"))
-    sent_waits = r"minimum is Sent mail waits \(gated_send\)"
+    sent_waits = r"minimum is Hold outgoing mail \(gated_send\)"
     with pytest.raises(ChangeRefused, match=sent_waits):
         loosen(mailbox=box, actor=actor, target="monitored")
     looser = {"allow_looser_per_call": True}
@@ -94,7 +94,9 @@ def test_no_mailbox_is_set_below_it_from_the_desk(admin, account):
         create_mailbox(connection=account.connection, actor=actor, wanted=wanted)
 
     put_in_force(least("gated_all"))
-    with pytest.raises(ChangeRefused, match=r"minimum is All mail waits \(gated_all\)"):
+    with pytest.raises(
+        ChangeRefused, match=r"minimum is Hold incoming and outgoing mail \(gated_all\)"
+    ):
         create()
     # While nobody knows the minimum, nothing is made looser.
     put_in_force({"least_mode": "later_mode", "unknown": True})
@@ -173,7 +175,9 @@ def test_mailbox_that_was_changed_elsewhere_is_named(signed_in, admin, account, 
     loosened.allow_looser_per_call = True
     loosened.save()
     client.get("/mailboxes/")
-    says(client.get("/attention/"), 200, "The minimum is Sent mail waits (gated_send)")
+    says(
+        client.get("/attention/"), 200, "The minimum is Hold outgoing mail (gated_send)"
+    )
     with pytest.raises(SystemExit):
         call_command("doctor")
     assert "below the policy's minimum oversight" in capsys.readouterr().out

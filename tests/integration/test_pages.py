@@ -100,5 +100,5 @@ def test_pages_show_freshness(desk, connection):
     for path in ("/queue/", "/history/"):
         page = desk.get(path).text
         assert 'data-level="red"' in line_of(page)
-        assert "Complete as of" in line_of(page)
+        assert "Up to date" in line_of(page)
         assert "was last read 11 minutes ago." in page.partition('id="behind"')[2]
