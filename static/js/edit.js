@@ -11,6 +11,11 @@
     clearTimeout(waits);
     waits = setTimeout(update, 400);
   });
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.repeat || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    form.querySelector(".acts button").click();
+  });
   // Two presses of one button are one.
   form.addEventListener("submit", (event) => {
     if (event.submitter === button) return;

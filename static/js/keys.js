@@ -13,7 +13,7 @@
   const isOver = () => getComputedStyle(find("#list")).position === "absolute";
   /* A letter that means nothing, or one that leads into a field or to another view, is the beginning of words: what is
      typed right after it, before that field has the focus, decides nothing. */
-  const DECIDES = ["a", "r", "b"];
+  const DECIDES = ["a", "r", "R", "b"];
   const LEADS = ["r", "b", "m", "h", "o"];
   const WORDS_MS = 400;
   let wordsUntil = 0;
@@ -98,6 +98,8 @@
     a: () => press("a"),
     w: () => press("w"),
     r: () => press("r"),
+    R: () => emit("desk:same-reason"),
+    e: () => press("e"),
     b: () => press("b"),
     z: () => press("z"),
     s: () => press("s"),
@@ -118,11 +120,13 @@
     "?": () => dialog.showModal(),
   };
 
-  /* On a keyboard of another script, the Latin letter that is printed on the same key. */
-  const keyOf = ({ key, code }) => {
-    const [, letter] = (/^\p{L}$/u.test(key) && !/\p{Script=Latin}/u.test(key) && /^Key([A-Z])$/.exec(code)) || [];
+  /* On a keyboard of another script, the Latin letter that is printed on the same key. There a key may also make a
+     vowel sign (Thai) or two letters (Arabic). */
+  const isOther = (key) => /^[\p{L}\p{M}]{1,2}$/u.test(key) && !/\p{Script=Latin}/u.test(key);
+  const keyOf = ({ key, code, shiftKey }) => {
+    const [, letter] = (isOther(key) && /^Key([A-Z])$/.exec(code)) || [];
     if (!letter) return key;
-    return key === key.toLowerCase() ? letter.toLowerCase() : letter;
+    return shiftKey || key !== key.toLowerCase() ? letter : letter.toLowerCase();
   };
 
   /* Shift belongs to capitals and signs; with Caps Lock on it makes small letters, which then are nobody's wish. */
@@ -151,7 +155,7 @@
       const isWord = DECIDES.includes(key) && event.timeStamp < wordsUntil;
       if (isWord || LEADS.includes(key)) wordsUntil = event.timeStamp + WORDS_MS;
       if (!isWord) act();
-    } else if (/^\p{L}$/u.test(event.key)) wordsUntil = event.timeStamp + WORDS_MS;
+    } else if (/^[\p{L}\p{M}]{1,2}$/u.test(event.key)) wordsUntil = event.timeStamp + WORDS_MS;
   });
 
   dialog.dataset.ready = "";

@@ -2,6 +2,7 @@
    arrows choose, Enter sends, and any letter starts writing. Without it they are choices like any others. */
 (() => {
   "use strict";
+  const { say } = window.desk;
   const why = (element) => element.closest?.("#decide .why[open], #later");
   const field = (details) => details.querySelector("textarea, [name=at]");
   const begin = (text) => {
@@ -18,6 +19,33 @@
     else choice.focus({ preventScroll: true });
   }
 
+  /* The digit on this key. Where the top row makes other characters without Shift (French), it is the one printed there. */
+  const digitOf = ({ key, code, shiftKey }) =>
+    Number(/^[1-9]$/.exec(key)?.[0] ?? (shiftKey ? 0 : /^Digit([1-9])$/.exec(code)?.[1] ?? 0));
+
+  /* The reason of the last rejection, in this tab: a usual one, its own words, or both. */
+  const LAST = "desk.reason";
+
+  function keepReason(form) {
+    const { outcome, preset, reason } = Object.fromEntries(new FormData(form));
+    if (outcome === "reject" && (preset || reason)) sessionStorage[LAST] = JSON.stringify({ preset, reason });
+  }
+
+  function giveLast() {
+    const details = document.getElementById("reject");
+    if (!details?.getClientRects().length) return;
+    const { preset = "", reason = "" } = JSON.parse(sessionStorage[LAST] ?? "{}");
+    const choice = [...details.querySelectorAll(".preset input")].find(({ value }) => value === preset);
+    if (!preset && !reason) return say("No message was rejected yet in this tab.");
+    if (preset && !choice) return say("The last reason is none of this mailbox.");
+    const hasText = "typed" in field(details).dataset;
+    open(details);
+    if (hasText) return say("The field has words of yours already.");
+    if (choice) choice.checked = true;
+    field(details).value = reason;
+    if ("atOnce" in details.dataset) details.querySelector(".reason .row button").click();
+  }
+
   function choose(details, digit) {
     const preset = details.querySelectorAll(".preset:not(.none-of-them) input")[digit - 1];
     if (!preset) return false;
@@ -29,6 +57,8 @@
   }
 
   document.addEventListener("desk:why", ({ detail }) => open(detail));
+  document.addEventListener("desk:same-reason", giveLast);
+  document.addEventListener("submit", ({ target }) => target.matches("form[data-verdict]") && keepReason(target), true);
   document.addEventListener("click", (event) => {
     const details = event.target.closest?.(".why [data-cancel]")?.closest("details");
     if (!details) return;
@@ -61,8 +91,8 @@
       isWriting || event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("button")
     ) {
       return;
-    } else if (/^[1-9]$/.test(event.key)) {
-      if (choose(details, Number(event.key))) event.preventDefault();
+    } else if (digitOf(event)) {
+      if (choose(details, digitOf(event))) event.preventDefault();
     } else if (event.isComposing || event.keyCode === 229 || (event.key.length === 1 && event.key !== " ")) {
       // The character itself lands where the focus is by then.
       begin(field(details));

@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import pause
+from tests.browser.looking import pause, wait_for_ahead
 
 pytestmark = pytest.mark.slow
 
@@ -64,8 +64,51 @@ def test_keys_of_another_script_act_by_the_letter_on_the_same_key(desk, product,
     expect(desk.locator("#sheet .tab[aria-current]")).to_have_text(first)
     desk.evaluate(script, {"key": "м", "code": "KeyV"})
     expect(desk.locator("#sheet .tab[aria-current]")).not_to_have_text(first)
+    # A vowel sign on a Thai keyboard, two letters on an Arabic one, and the top row of a
+    # French one.
+    digit = script.replace("body", "activeElement")
+    for key in ("\u0e34", "\u0644\u0627"):
+        desk.goto(product.page(row))
+        desk.evaluate(script, {"key": key, "code": "KeyB"})
+        desk.evaluate(digit, {"key": "'", "code": "Digit4"})
+        expect(desk.get_by_label("Answer the question")).to_be_checked()
+    desk.goto(product.page(row))
     desk.evaluate(script, {"key": "л", "code": "KeyK", "ctrlKey": True})
     desk.wait_for_url("**/find/")
+
+
+def test_one_key_rejects_with_the_reason_of_the_last_rejection(
+    desk, product, ana, hold
+):
+    word = "".join(random.choices("abcdefghijklmnop", k=12))
+    first, second = hold(f"Same {word} 1"), hold(f"Same {word} 2")
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?q={word}&group=none")
+    desk.keyboard.press("j")
+    wait_for_ahead(desk)
+    desk.keyboard.press("r")
+    desk.keyboard.press("2")
+    expect(desk.locator(f"#message[data-message='{second['id']}']")).to_be_visible()
+    # A press right after that is taken for the rest of a double press.
+    while is_undecided(ana, second):
+        desk.keyboard.press("Shift+R")
+    question = """
+        SELECT d.reason FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id
+        WHERE m.public_id = %s
+    """
+    reasons = [product.sql(question, one["id"]) for one in (first, second)]
+    assert reasons[0] == reasons[1] != []
+
+
+def test_edit_opens_in_its_text_and_is_sent_by_keys(desk, product, row):
+    desk.goto(product.page(row))
+    desk.keyboard.press("e")
+    expect(desk.locator("#edit-markdown")).to_be_focused()
+    desk.keyboard.type("Hello. ")
+    desk.keyboard.press("Control+Enter")
+    desk.wait_for_url(lambda url: "/edit/" not in url)
+    expect(
+        desk.locator("#message-notes, #decide").get_by_text("edited").first
+    ).to_be_visible()
 
 
 def test_keys_of_a_composition_and_of_no_element_do_nothing(desk, product, row):
