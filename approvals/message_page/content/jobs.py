@@ -22,8 +22,7 @@ READ = 100_000
 _CURRENCY = r"(?:EUR|USD|GBP|CHF|JPY|SEK|NOK|DKK|PLN|CZK|INR|CAD|AUD|BRL|[€$£¥₹])"
 _AMOUNT = r"[0-9]{1,3}(?:[ '’.,\u00a0\u202f][0-9]{3}){1,5}(?:[.,][0-9]{1,2})?|[0-9]{1,12}(?:[.,][0-9]{1,2})?"
 _SUM = re.compile(
-    rf"(?<![\w.,])(?:{_CURRENCY} ?(?:{_AMOUNT})|(?:{_AMOUNT}) ?(?:{_CURRENCY}|euros?|dollars?|pounds?|Franken))(?![\w])"
-    rf"|(?<![\w.,])(?:{_AMOUNT}) ?(?:%|percent\b|Prozent\b|pour cent\b|por ciento\b)",
+    rf"(?<![\w.,])(?:{_CURRENCY} ?(?:{_AMOUNT})|(?:{_AMOUNT}) ?(?:{_CURRENCY}|euros?|dollars?|pounds?|Franken))(?![\w])",
     re.IGNORECASE,
 )
 _MONTHS = """
@@ -51,7 +50,7 @@ _DATE = re.compile(
     rf"|\b(?P<d2>[0-3]?[0-9])(?:st|nd|rd|th|\.|er)? (?:of |de )?(?P<m2>{_MONTH})\b\.?"
     rf"(?:,? (?:de )?(?P<y2>[12][0-9]{{3}}))?"
     rf"|\b(?P<m3>{_MONTH})\.? (?P<d3>[0-3]?[0-9])(?:st|nd|rd|th)?\b(?:,? (?P<y3>[12][0-9]{{3}}))?"
-    rf"|\b(?P<d4>[0-3]?[0-9])\.(?P<m4>[01]?[0-9])\.(?P<y4>[12][0-9]{{3}})?(?![0-9])"
+    rf"|\b(?P<d4>[0-3]?[0-9])\.(?P<m4>[01]?[0-9])\.(?P<y4>[12][0-9]{{3}})(?![0-9])"
     rf"|\b(?P<a5>[0-3]?[0-9])/(?P<b5>[0-3]?[0-9])/(?P<y5>[12][0-9]{{3}})\b",
     re.IGNORECASE,
 )
@@ -125,7 +124,6 @@ class Facts:
     """
 
     kinds: Sequence[Kind]
-    has_thread: bool
     unread: int
 
 
@@ -161,7 +159,7 @@ def facts_of(text: str, domains: Sequence[str], thread: Sequence[str] = ()) -> F
             facts = [Fact(words, key in keys_in_thread) for key, words in listed]
         if facts:
             kinds.append(Kind(name, facts, len(words_by_key) - len(listed)))
-    return Facts(kinds, thread_text is not None, max(0, len(text) - READ))
+    return Facts(kinds, max(0, len(text) - READ))
 
 
 _Found = Iterator[tuple[str, str]]
