@@ -22,7 +22,8 @@ READ = 100_000
 _CURRENCY = r"(?:EUR|USD|GBP|CHF|JPY|SEK|NOK|DKK|PLN|CZK|INR|CAD|AUD|BRL|[€$£¥₹])"
 _AMOUNT = r"[0-9]{1,3}(?:[ '’.,\u00a0\u202f][0-9]{3}){1,5}(?:[.,][0-9]{1,2})?|[0-9]{1,12}(?:[.,][0-9]{1,2})?"
 _SUM = re.compile(
-    rf"(?<![\w.,])(?:{_CURRENCY} ?(?:{_AMOUNT})|(?:{_AMOUNT}) ?(?:{_CURRENCY}|euros?|dollars?|pounds?|Franken))(?![\w])",
+    rf"(?<![\w.,])(?:{_CURRENCY} ?(?:{_AMOUNT})"
+    rf"|(?:{_AMOUNT}) ?(?:{_CURRENCY}|euros?|dollars?|pounds?|Franken))(?![\w])",
     re.IGNORECASE,
 )
 _MONTHS = """
