@@ -33,6 +33,7 @@ from tests.factories import (
     make_connection,
     make_message,
     pending_row,
+    put_in_force,
     rolled_back,
     show_row,
 )
@@ -44,7 +45,6 @@ from tests.integration.deciding import (
     make_decision,
     make_due,
 )
-from tests.integration.test_several_approvals import put_in_force
 from tests.ledger import latest_details
 from upstream.agent import Agent
 

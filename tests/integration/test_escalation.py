@@ -37,10 +37,10 @@ from tests.factories import (
     change_row,
     make_connection,
     make_message,
+    put_in_force,
 )
 from tests.integration.deciding import at_once, decide, expires
 from tests.integration.test_policy_pages import typed_in
-from tests.integration.test_several_approvals import put_in_force
 from tests.ledger import latest_details
 
 HOUR = timedelta(hours=1)

@@ -32,10 +32,9 @@ from people.second_admin.registry import SecondAdminNeeded
 from people.second_admin.setting import set_second_admin
 from people.sign_in.factors import remove_factors_of
 from policy.models import Group, KeyOwner
-from tests.factories import actor_of, change_row, make_person
+from tests.factories import actor_of, change_row, make_person, put_in_force
 from tests.integration.deciding import decide, make_due, post_verdict
 from tests.integration.test_invitations import ANYBODY, PASSWORD, token_in
-from tests.integration.test_several_approvals import put_in_force
 from tests.markup import says
 from tests.signing import code_now, give_app, resume
 

@@ -23,9 +23,8 @@ from policy.minimum import (
 )
 from policy.models import PolicyVersion
 from policy.rules.changes import policies
-from tests.factories import actor_of, make_connection
+from tests.factories import actor_of, make_connection, put_in_force
 from tests.integration.test_policy_pages import ADD, begun, post
-from tests.integration.test_several_approvals import put_in_force
 from tests.markup import says
 
 

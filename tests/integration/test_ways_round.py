@@ -20,7 +20,7 @@ from people.second_admin.registry import SecondAdminNeeded
 from policy.errors import seen_state
 from policy.models import Group, KeyOwner
 from policy.rules.groups import in_words, save_group
-from tests.factories import actor_of, change_row, make_message
+from tests.factories import actor_of, change_row, make_message, put_in_force
 from tests.integration.deciding import decide, make_due, post_verdict, read_all
 from tests.integration.gateway.world import add_key
 from tests.integration.test_authorship import (
@@ -31,7 +31,6 @@ from tests.integration.test_authorship import (
     why_not,
 )
 from tests.integration.test_second_admin import switch_on
-from tests.integration.test_several_approvals import put_in_force
 
 __all__ = ["connection"]
 TWO = {"approvals": {"0": 2}}
