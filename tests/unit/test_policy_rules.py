@@ -174,7 +174,7 @@ FOUR = {"mailboxes": [4]}
         ([({}, {"approvals": {"1": 2}})], {"r0": True}),
         ([(FOUR, {"approvals": {"9": 1}})], {"r0": True}),
         ([({}, {"office_hours": [7]})], {"r0": True}),
-        ([(FOUR, {"approvals": {"1": 1}}), (FOUR, {"barred_groups": [2]})], {"r1": True}),
+        ([(FOUR, {"approvals": {"1": 1}}), (FOUR, {"barred_groups": [2]}), (FOUR, {"care": True})], {"r1": True}),
         # Two of three people satisfy each two of these, and nobody all three.
         ([(FOUR, {"approvals": {one: 1}}) for one in "123"], {"r2": True}),
         ([({"key_owners": [8]}, {"care": True})], {"r0": False}),
