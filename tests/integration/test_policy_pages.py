@@ -294,6 +294,7 @@ def test_version_that_cannot_be_read_holds_everything_and_can_be_replaced(
 
 MONEY = {"when": {"amount": "1000"}}
 FAR = {"when": {"recipients": ["*.gov"]}}
+NO = {"reject": "No."}
 THREE = {"approvals": {"0": 3}, "expire_minutes": 60}
 
 
@@ -325,7 +326,7 @@ def rehearsed(client, admin, before, after):
     ("before", "after", "changed", "counts"),
     [
         ([], [{**MONEY, "then": TWO}], (2, 0), {"more": 2}),
-        ([{**FAR, "then": {"reject": "No."}}], [{**MONEY, "then": {"reject": "No."}}], (1, 0), {"rejected": 1, "not_rejected": 1}),
+        ([{**FAR, "then": NO}], [{**MONEY, "then": NO}], (1, 0), {"rejected": 1, "not_rejected": 1}),
         ([{**FAR, "then": {**TWO, "care": True}}], [{**MONEY, "then": THREE}], (2, 1, 0), {"more": 2, "less": 2}),
         # The same approvals in another way, and a rule that is said twice.
         ([TWO], [{**FAR, "then": TWO}, {"then": TWO}], (), {}),

@@ -224,15 +224,12 @@ def test_of_thirty_presses_of_two_people_two_count_and_one_decides(
 @AT_ONCE
 def test_of_thirty_activations_of_one_draft_one_wins(admin):
     draft = begin_draft(actor=actor_of(admin), rules=[FIRST_RULE], based_on=0)
-    people = [make_person(f"{one}@x.example", f"{one}", "admin") for one in range(30)]
-    at_once(
-        *(
-            lambda by=actor_of(one): activate_draft(
-                actor=by, edits=draft.edits, active=0
-            )
-            for one in people
-        )
-    )
+    shown = {"edits": draft.edits, "active": 0}
+    actors = [
+        actor_of(make_person(f"{one}@x.example", f"{one}", "admin"))
+        for one in range(30)
+    ]
+    at_once(*(lambda by=by: activate_draft(actor=by, **shown) for by in actors))
     assert PolicyVersion.objects.filter(state="active").count() == 1
     assert Entry.objects.filter(action="policy.activated").count() == 1
 

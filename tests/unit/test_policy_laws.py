@@ -157,7 +157,7 @@ rules = st.builds(
         f"r{number}", "A rule", when=when, then=then, is_on=is_on
     ),
     st.integers(0, 9),
-    whens,
+    st.just(Conditions()) | whens,
     thens,
     st.sampled_from([True, True, True, False]),
 )
