@@ -11,13 +11,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from alerts.deliveries.event_bodies import _decision_data
-from approvals.decisions import execute
+from approvals.decisions import by_rule, execute
 from approvals.decisions.by_rule import apply_policy, give_to_people, to_stop
 from approvals.decisions.execute import run_decision
 from approvals.decisions.withdraw import confirm_approval
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Replacement, Review, Verdict
 from common.postgres import clock
+from mirror import store
 from mirror.models import Message, Thread
 from people.models import Grant
 from people.second_admin.registry import SecondAdminNeeded
@@ -224,9 +225,14 @@ def test_limit_of_a_day_holds_with_thirty_threads(
     transactional_db, connection, one, admin, second
 ):
     activate(admin, second, replace(one, a_day=3))
-    for _ in range(5):
-        refund(connection)
-    at_once(*[apply_policy] * 30)
+    messages = [refund(connection) for _ in range(6)]
+
+    # Each thread begins with another message: in one order they wait for one another.
+    @transaction.atomic
+    def follow(message):
+        by_rule._follow_policy(store.lock_current(message))
+
+    at_once(*(lambda it=it: follow(it) for it in messages * 5))
     assert Decision.objects.by_pass().count() == 3
     # A day later it sends again, but not what it left to people.
     Decision.objects.update(recorded_at=Now() - timedelta(hours=25))

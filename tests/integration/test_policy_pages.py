@@ -165,6 +165,13 @@ def test_second_of_two_admins_is_told_and_keeps_what_was_typed(client, admin):
     assert 'value="Mine"' in post(client, ADD, 409, **typed, edits=2).text
 
 
+def test_policy_takes_500_rules_and_no_more(client, admin, message, reviewer):
+    begun(admin, *(rule(f"r{number}") for number in range(500)))
+    post(client, ADD, 422, **TYPED)
+    activated(admin)
+    assert needed(message, reviewer) == 2
+
+
 def test_what_nobody_can_satisfy_is_told_before_it_is_activated(
     client, admin, message, reviewer
 ):

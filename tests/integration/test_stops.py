@@ -155,7 +155,9 @@ def test_no_call_begins_while_a_switch_is_being_pulled(connection, reviewer):
     assert decision.may_have_left is False
 
 
-@pytest.mark.parametrize("press", ["hold all", "kill switch"])
+@pytest.mark.parametrize(
+    "press", ["hold all", pytest.param("kill switch", marks=pytest.mark.slow)]
+)
 @pytest.mark.django_db(transaction=True)
 def test_nothing_begins_to_leave_after_a_stop(reviewer, admin, mail_server, press):
     with served_gateway(at_once=True) as gateway:
