@@ -351,8 +351,13 @@ def test_it_is_removed_during_the_last_read_and_no_call_leaves(
     assert upstream.decisions == []
 
 
-def test_end_of_a_pass_is_asked_in_the_statement_that_marks_the_call(one, connection):
+def test_end_of_a_pass_is_asked_by_the_sweep_and_in_the_statement_that_marks_the_call(
+    one, connection
+):
     decision = sent_by_pass(refund(connection))
+    with rolled_back():
+        change_row(decision, pass_ends_at=Now())
+        assert give_back(decision) == "undone"
     change_row(decision, state="calling", lease_until=Now() + timedelta(minutes=1))
     decision = Decision.objects.select_related("message__connection").latest("pk")
     for ends_at, is_allowed in ((one.ends_at, True), (Now(), False)):
