@@ -101,7 +101,7 @@ def test_activation_and_a_changed_list_leave_the_gates_behind(
     [
         (lambda box, at: {}, "main other"),
         (lambda box, at: {"mailboxes": [box], "only_these": True}, "other"),
-        (lambda box, at: {"risk": "high"}, ""),
+        (lambda box, at: {"words": ["rose"]}, ""),
         (lambda box, at: {"lists": [at]}, ""),
     ],
 )

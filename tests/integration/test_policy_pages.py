@@ -275,12 +275,16 @@ def test_rule_on_a_mailbox_or_key_takes_in_new_ones_until_it_says_only_these(
     assert (asked("k1"), asked("k2")) == (1, 1)
     box = Mailbox.objects.get(address="k1@yourteam.example")
     values = {"mailboxes": [box.pk], "keys": [f"{connection.pk}:k1"]}
-    activated(admin, rule(when={named: values[named]}))
+    begun(admin)
+    post(client, "draft/arrange/first", act="delete", edits=0)
+    post(client, ADD, **{**TYPED, "edits": 1, named: values[named]})
+    activated(admin)
     assert [asked(one) for one in ("k1", "k2", "k3")] == [2, 1, 2]
     # What is new stays new when the rule is changed and signed again.
+    path = f"draft/rules/{policies().active_rules[0].id}"
     for changed, wanted in (({"note": "Why."}, 2), ({"only_these": "1"}, 1)):
         post(client, "draft/begin", **{"from": "active"})
-        save_again(client, "draft/rules/first", **changed)
+        save_again(client, path, **changed)
         activated(admin)
         assert [asked(one) for one in ("k1", "k3")] == [2, wanted]
 
