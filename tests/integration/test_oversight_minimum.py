@@ -3,6 +3,7 @@ are named, and our gateways get it.
 """
 
 from datetime import timedelta
+from itertools import product
 from unittest.mock import patch
 
 import pytest
@@ -13,6 +14,7 @@ from audit.models import Entry
 from connections.errors import ChangeRefused
 from connections.mailboxes.commands import change_mailbox, create_mailbox, loosen
 from mirror.models import Connection
+from mirror.oversight_modes import NAMES, is_below, is_minimum_lower
 from policy.minimum import (
     bring_minimum,
     minimum_of,
@@ -147,3 +149,17 @@ def test_what_is_below_it_needs_attention(signed_in, admin, reviewer, account):
         assert items() == others + 2
         assert bring() == ["brought"]
         assert items() == others + 1
+
+
+def test_mailbox_below_the_minimum_and_lower_minimum():
+    for mode, minimum in product(NAMES, NAMES):
+        assert is_below(mode, per_call=False, minimum=minimum) == (
+            NAMES.index(mode) > NAMES.index(minimum)
+        )
+        assert is_minimum_lower(mode, than=minimum) == (
+            NAMES.index(mode) > NAMES.index(minimum)
+        )
+    assert is_below("gated_all", per_call=True, minimum="gated_send")
+    assert not is_below("read_only", per_call=True, minimum="gated_send")
+    assert is_below("later_mode", per_call=False, minimum="monitored")
+    assert is_minimum_lower("", than="gated_send")

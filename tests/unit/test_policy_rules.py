@@ -20,7 +20,14 @@ from policy.rules.demand import People, Policy, evaluate, progress
 from policy.rules.facts import facts_of
 from policy.rules.passes import Misfit, Pass, Sending, passes_loosen
 from policy.rules.problems import Staff, problems
-from policy.rules.rules import Effects, PolicyRule, RuleError, parts_from_json
+from policy.rules.rules import (
+    Effects,
+    PolicyRule,
+    RuleError,
+    merged,
+    parts_from_json,
+    rules_loosen,
+)
 from policy.rules.wording import Names
 from tests.factories import nobody_else
 
@@ -85,6 +92,36 @@ def test_rule_applies_for_certain_in_doubt_or_not(when, facts, holds):
     facts = replace(FACTS, **facts)
     assert conditions.apply_to(facts) is (holds is not False)
     assert conditions.certainly_apply_to(facts) is (holds is True)
+
+
+def test_what_the_strictest_asks_is_asked_whatever_the_others_do():
+    strict = Effects({1: 2}, frozenset({1}), True, True, "No.", 5, frozenset({7}))
+    lax = Effects({1: 1}, expire_minutes=9)
+    assert merged([lax, strict, Effects()]) == merged([strict, lax]) == strict
+
+
+BOO = Conditions(risk="high", words=frozenset({"boo"}))
+
+
+@pytest.mark.parametrize(
+    ("when", "changes", "loosens"),
+    [
+        (BOO, {}, False),
+        (BOO, {"is_on": False}, True),
+        (BOO, {"when": replace(BOO, mailboxes=frozenset({3}))}, True),
+        (BOO, {"when": Conditions()}, False),
+        # More words, fewer, others, some where none were asked for, and none.
+        (BOO, {"when": replace(BOO, words=frozenset({"boo", "rose"}))}, False),
+        (replace(BOO, words=frozenset({"boo", "rose"})), {"when": BOO}, True),
+        (BOO, {"when": replace(BOO, words=frozenset({"lily", "iris"}))}, True),
+        (Conditions(risk="high"), {"when": BOO}, True),
+        (BOO, {"when": Conditions(risk="high")}, True),
+    ],
+)
+def test_removing_switching_off_or_narrowing_a_rule_loosens(when, changes, loosens):
+    rule = PolicyRule("a", "A", when=when, then=Effects(care=True))
+    assert rules_loosen([rule], [replace(rule, **changes)]) == loosens
+    assert rules_loosen([rule], [])
 
 
 def test_allowlist_does_not_become_wider_by_the_other_addresses_of_a_mailbox():
