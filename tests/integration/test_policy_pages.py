@@ -261,7 +261,9 @@ def test_rules_name_no_mailbox_to_whom_it_is_hidden(client, signed_in, mailbox):
     assert far.address not in words_of(signed_in(near).get("/policy/"))
 
 
-@pytest.mark.parametrize("named", ["mailboxes", "keys"])
+@pytest.mark.parametrize(
+    "named", ["mailboxes", pytest.param("keys", marks=pytest.mark.slow)]
+)
 def test_rule_on_a_mailbox_or_key_takes_in_new_ones_until_it_says_only_these(
     client, admin, reviewer, upstream, named
 ):

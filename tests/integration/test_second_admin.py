@@ -537,12 +537,12 @@ def draft_is_begun_anew(world, second):
     begin_draft(actor=world.by, rules=[rule(care=True)], based_on=1)
 
 
-def group_of_a_draft(**changed):
+def group_of_a_draft(change):
     def changes(world, second):
         group = world.regroup(world.admin)
         put_in_force({"approvals": {"0": 2}})
         yield lambda: world.activate(rule(approvals={group.pk: 1}))
-        world.regroup(changed.get("member") or world.otto, name=changed.get("name", "Finance"))  # fmt: skip
+        change(world)
 
     return changes
 
@@ -556,8 +556,10 @@ def other_version(**stored):
 
 
 OUTDATED = {
-    "members": group_of_a_draft(),
-    "its name": group_of_a_draft(name="Legal"),
+    "members": group_of_a_draft(lambda world: world.regroup(world.otto)),
+    "its name": group_of_a_draft(
+        lambda world: world.regroup(world.admin, name="Legal")
+    ),
     "no command": other_version(command="gone"),
     "no argument": other_version(change={"arguments": {"gone": 1}, "seen": ""}),
     **{
