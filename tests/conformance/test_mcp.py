@@ -297,12 +297,15 @@ def test_key_that_sends_decides_through_none_of_the_tools(product, agent):
     for email_id in (own, other):
         for name, tool in tools.items():
             known = tool.input_schema["properties"]
-            # It may take its own message back.
-            if name in ("cancel_message", "reply_email", "send_email"):
+            named = known.keys() & {"email_id", "key", "filename", "thread_id"}
+            # It may take its own message back. And one that names no message does the
+            # same for both; to wait for mail takes five seconds.
+            if name in ("cancel_message", "reply_email", "send_email") or (
+                email_id == other and not named
+            ):
                 continue
             given = {field: tried[field] for field in known if field in tried}
-            for field in known.keys() & {"email_id", "key", "filename", "thread_id"}:
-                given[field] = email_id
+            given |= dict.fromkeys(named, email_id)
             for action in known.get("action", {}).get("enum") or ["approve"]:
                 if "action" in known:
                     given["action"] = action
