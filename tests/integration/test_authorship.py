@@ -94,6 +94,7 @@ AGAIN = [
     {"markdown": WORDS.replace("900 EUR", "*900 EUR*").upper()},
     {"markdown": WORDS.replace("e", "\u0435").replace("the", "th\u200be")},
     {"markdown": None, "html_body": f"<p>Hello</p><p>{BOLD}</p>"},
+    {"markdown": "Hello", "html_body": f"<p>{BOLD}</p>"},
     {"markdown": "Hello", "subject": WORDS},
     {"markdown": HALF.replace("Please send", "&#80;lease &#115;end")},
     {"markdown": HALF.replace("Please send", "**P**lease s**en**d")},
@@ -230,7 +231,9 @@ def test_link_that_somebody_added_is_theirs_however_it_is_written(
     connection, reviewer, edits
 ):
     message = make_message(connection, markdown=PORTAL.format("https://x.example/"))
-    edits(message, reviewer, markdown=PORTAL.format("https://evil.example/a"))
+    kept = "And [our portal](https://x.example/)."
+    text = f"{PORTAL.format('https://evil.example/a')} {kept}"
+    edits(message, reviewer, markdown=text)
     for fields, why in (
         ({"markdown": None, "html_body": PAGE.format("https://evil.example/a")}, "editor"),
         ({"markdown": "[Our portal][1]\n\n[1]: http://EVIL.example/a/#top"}, "editor"),
