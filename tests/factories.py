@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Max
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -213,23 +214,32 @@ def make_list(*patterns, name="", **scope):
     return made
 
 
+def put_in_force(*rules):
+    """Make a version of these rules the active one, and return it. Each rule is what it
+    asks, or its conditions and what it asks.
+    """
+    PolicyVersion.objects.active().update(state="retired", retired_at=Now())
+    written = [one if "then" in one else {"then": one} for one in rules]
+    stored = [
+        {"id": f"r{place}", "name": f"Rule {place}", **one}
+        for place, one in enumerate(written)
+    ]
+    last = PolicyVersion.objects.aggregate(number=Max("number"))["number"]
+    return PolicyVersion.objects.create(
+        number=(last or 0) + 1,
+        rules=stored,
+        state="active",
+        activated_at=clock(),
+    )
+
+
 def reject_others(*lists, **when):
     """Put a policy in force whose one rule rejects what goes to somebody on none of
     these lists, and return the version.
     """
-    PolicyVersion.objects.active().update(state="retired", retired_at=Now())
-    keys = sorted(one.pk for one in lists)
-    rule = {
-        "id": "known",
-        "name": "Known",
-        "when": {"lists_except": keys, **when},
-        "then": {"reject": "Nobody else may be written to."},
-    }
-    return PolicyVersion.objects.create(
-        number=PolicyVersion.objects.count() + 1,
-        rules=[rule],
-        state="active",
-        activated_at=Now(),
+    when = {"lists_except": sorted(one.pk for one in lists), **when}
+    return put_in_force(
+        {"when": when, "then": {"reject": "Nobody else may be written to."}}
     )
 
 

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions.decide import give_verdict
 from approvals.decisions.execute import run_decision
+from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import undo_decision, withdraw_decision
 from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
@@ -48,6 +49,17 @@ def decided(message, person, outcome="approve", reason="No", **fields):
     ):
         change_row(row, **values)
     return result.decision
+
+
+def ruling_of(message, person, now=None):
+    """Return whether a person may decide a message as it is now, and what it needs."""
+    found = Message.objects.with_content().with_connection().get(pk=message.pk)
+    return rulings([found], actor_of(person), now=now)[found.pk]
+
+
+def needed(message, person):
+    """Return how many approvals a message needs."""
+    return ruling_of(message, person).demand.progress.needed
 
 
 def undo(message, person):

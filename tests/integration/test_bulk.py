@@ -40,11 +40,11 @@ from tests.factories import (
     change_row,
     make_connection,
     make_message,
+    put_in_force,
     show_row,
 )
 from tests.integration import deciding
 from tests.integration.test_queue_list import make
-from tests.integration.test_several_approvals import put_in_force
 from tests.office_files import RETURN_LABEL
 
 HIGH = {

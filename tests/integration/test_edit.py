@@ -33,6 +33,7 @@ from tests.factories import (
     make_connection,
     make_message,
     pending_row,
+    put_in_force,
     rolled_back,
     show_row,
 )
@@ -43,8 +44,8 @@ from tests.integration.deciding import (
     die,
     make_decision,
     make_due,
+    ruling_of,
 )
-from tests.integration.test_several_approvals import put_in_force
 from tests.ledger import latest_details
 from upstream.agent import Agent
 
@@ -193,7 +194,7 @@ def test_editor_may_not_approve(
     many = rulings([new], editor, now=clock())[new.pk]
     assert many.rule == "editor"
     assert many.may_reject is True
-    assert rulings([new], actor_of(second_reviewer))[new.pk].may_approve
+    assert ruling_of(new, second_reviewer).may_approve
     made = decide(new, second_reviewer).decision
     # Asked again when it is carried out.
     Replacement.objects.update(editors=[reviewer.pk, second_reviewer.pk])
@@ -214,7 +215,7 @@ def test_editor_of_an_earlier_version_may_not_approve_a_later_one(
     run(row)
     last = arrive(connection, Replacement.objects.get(pk=row.pk), upstream_id="01THIRD")
     for person in (reviewer, second_reviewer):
-        assert rulings([last], actor_of(person))[last.pk].rule == "editor"
+        assert ruling_of(last, person).rule == "editor"
 
 
 @pytest.mark.slow
@@ -341,7 +342,7 @@ def test_edit_that_is_not_over_refuses_approvals(
     message, reviewer, second_reviewer, state, may
 ):
     change_row(edit(message, reviewer), state=state)
-    ruling = rulings([message], actor_of(second_reviewer))[message.pk]
+    ruling = ruling_of(message, second_reviewer)
     assert ruling.may_approve == may
     assert ruling.may_reject
 
@@ -368,7 +369,7 @@ def test_of_a_message_and_its_edited_version_only_one_is_approved(
             change_row(one, state=state)
             if decision:
                 make_decision(one, reviewer, *decision)
-            ruling = rulings([other], actor_of(second_reviewer))[other.pk]
+            ruling = ruling_of(other, second_reviewer)
             assert ruling.may_approve is not is_sent
             assert (ruling.rule == "version") is is_sent
 
@@ -381,7 +382,7 @@ def test_version_of_a_version_and_one_whose_id_is_unknown_count_too(
     change_row(row, state="unknown")
     last = arrive(connection, row, upstream_id="01THIRD")
     versions = [message, copy, last]
-    assert rulings([last], actor_of(third))[last.pk].may_approve
+    assert ruling_of(last, third).may_approve
     for sent in versions:
         with rolled_back():
             change_row(sent, state="sent")

@@ -32,9 +32,14 @@ from mirror.tasks import fetch_file
 from parsing import client
 from rendering.texts import words_of
 from tests import office_files
-from tests.factories import change_row, make_message, rolled_back, show_row
+from tests.factories import (
+    change_row,
+    make_message,
+    put_in_force,
+    rolled_back,
+    show_row,
+)
 from tests.integration.deciding import decide, make_due
-from tests.integration.test_several_approvals import put_in_force
 from tests.ledger import latest_details
 from tests.markup import HTMX, compact
 from tests.office_files import INVOICE_PDF, RETURN_LABEL, zip_of

@@ -18,12 +18,12 @@ from tests.factories import (
     make_list,
     make_message,
     make_person,
+    put_in_force,
     reject_others,
     rolled_back,
 )
 from tests.integration.deciding import decide
 from tests.integration.test_interactions import ANA, application, post_card, press, sent
-from tests.integration.test_several_approvals import put_in_force
 from tests.signing import resume
 
 pytestmark = pytest.mark.usefixtures("discord_application")

@@ -36,6 +36,7 @@ from tests.factories import (
     make_connection,
     make_message,
     pending_row,
+    put_in_force,
     rolled_back,
     show_row,
 )
@@ -47,7 +48,6 @@ from tests.integration.deciding import (
     read_all,
     withdraw,
 )
-from tests.integration.test_several_approvals import put_in_force
 
 
 @pytest.fixture

@@ -29,13 +29,13 @@ from audit.models import Entry, EntryDetail
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Revision
 from people.models import DiscordAccount, RoleRule
-from policy.models import PolicyVersion
 from tests.discord_limits import Form, find_errors
 from tests.factories import (
     change_row,
     make_connection,
     make_message,
     make_person,
+    put_in_force,
     rolled_back,
     show_row,
 )
@@ -292,16 +292,9 @@ def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_und
     assert "before deciding" not in trace
 
 
-def put_in_force(**asked):
-    rules = [{"id": "r0", "name": "Two of us", "then": asked}]
-    PolicyVersion.objects.create(
-        number=1, state="active", rules=rules, activated_at=Now()
-    )
-
-
 @pytest.mark.usefixtures("second_reviewer")
 def test_first_of_two_approvals_counts_and_the_card_says_so(ana, message):
-    put_in_force(approvals={"0": 2})
+    put_in_force({"approvals": {"0": 2}})
     card = Card.objects.get()
     Delivery.objects.all().delete()
     said = answer_text(sent(press(message)))
@@ -439,7 +432,7 @@ def test_press_that_may_not_decide_is_refused_recorded_and_quotes_nothing(ana, m
         (NOT_YOURS, {"data": {"component_type": 2, **unknown}}, lambda: None),
         ("second factor", {}, lambda: RoleRule.objects.create(role="reviewer", needs_second_factor=True)),
         ("with care, on a page of its own", {}, lambda: risky(message)),
-        ("with care, on a page of its own", {}, lambda: put_in_force(care=True)),
+        ("with care, on a page of its own", {}, lambda: put_in_force({"care": True})),
         (card, {"message": {"id": other}}, lambda: None),
         (card, {"message": None}, lambda: None),
         (card, {"channel_id": other}, lambda: None),

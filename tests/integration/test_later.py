@@ -28,13 +28,13 @@ from tests.factories import (
     make_message,
     pending_row,
     post_confirmed,
+    put_in_force,
     reject_others,
     rolled_back,
     show_row,
 )
 from tests.integration.deciding import decide, expires, post_verdict, read_all
 from tests.integration.gateway.world import leave, status_of
-from tests.integration.test_several_approvals import put_in_force
 from tests.ledger import latest_details
 from tests.markup import HTMX
 from upstream.events import written_time

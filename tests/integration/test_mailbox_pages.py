@@ -32,8 +32,8 @@ from tests.factories import (
     make_connection,
     make_message,
     make_person,
+    put_in_force,
 )
-from tests.integration.test_several_approvals import put_in_force
 from tests.ledger import latest_details
 from tests.markup import leads_to, says, text_of
 

@@ -147,6 +147,10 @@ BROKEN = {
 }  # fmt: skip
 
 
+# The others are for --all: each runs all checks of the desk four times.
+ORDINARY = ("guards", "worker", "kill_switch", "policy", "mail_sign_in")
+
+
 def test_every_kind_of_item_has_a_word_and_a_test():
     assert set(STUCK) == OF_THE_DESK | set(BROKEN)
 
@@ -162,7 +166,13 @@ def _no_backup_is_asked_for_in_the_demo(settings):
     settings.DEMO = "0"
 
 
-@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.slow] * (kind not in ORDINARY))
+        for kind in BROKEN
+    ],
+)
 def test_what_needs_an_operator_is_in_doctor_on_the_page_and_in_the_metrics(
     kind, working, admin, reviewer, signed_in, capsys, monkeypatch, settings, tmp_path
 ):

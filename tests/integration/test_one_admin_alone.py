@@ -58,13 +58,13 @@ from tests.factories import (
     make_list,
     make_message,
     make_person,
+    put_in_force,
     rolled_back,
 )
 from tests.integration.deciding import decide
 from tests.integration.test_identities import both, brings_in
 from tests.integration.test_invitations import ANYBODY, PASSWORD, token_in
 from tests.integration.test_second_admin import switch_on
-from tests.integration.test_several_approvals import put_in_force
 from tests.unit.test_policy_laws import lowered
 
 DANA = "dana@northwind.example"

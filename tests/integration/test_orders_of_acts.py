@@ -27,12 +27,11 @@ from mirror.models import Message
 from people.models import Grant, Person
 from policy import kill_switch
 from policy.models import KillSwitch
-from tests.factories import actor_of, change_row
+from tests.factories import actor_of, change_row, put_in_force
 from tests.integration.deciding import Killed, decide, die, read_all
 from tests.integration.gateway.world import add_key, leave, undone
 from tests.integration.test_later import written_time
 from tests.integration.test_one_admin_alone import run
-from tests.integration.test_several_approvals import put_in_force
 from tests.integration.test_ways_round import edit_of_it
 
 PEOPLE = ("ana", "ben", "cleo")

@@ -20,9 +20,8 @@ from people.sign_in import reauthentication
 from people.sign_in.reauthentication import reauthenticated
 from policy.models import KillSwitch
 from tests.doors import DOORS
-from tests.factories import make_message
+from tests.factories import make_message, put_in_force
 from tests.integration.test_bulk import approve, open_sheet
-from tests.integration.test_several_approvals import put_in_force
 
 pytestmark = pytest.mark.urls(__name__)
 

@@ -19,7 +19,7 @@ from gateway.models import Email
 from mirror.models import Connection, Message
 from policy import kill_switch
 from policy.models import KillSwitch
-from tests.factories import actor_of, change_row, make_message
+from tests.factories import actor_of, change_row, make_message, put_in_force
 from tests.integration.deciding import (
     at_once,
     decide,
@@ -30,7 +30,6 @@ from tests.integration.deciding import (
 )
 from tests.integration.gateway.world import leave, status_of
 from tests.integration.gateway_served import make_account, served_gateway
-from tests.integration.test_several_approvals import put_in_force
 from tests.signing import resume
 from upstream import errors
 

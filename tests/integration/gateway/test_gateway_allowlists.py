@@ -34,7 +34,6 @@ from tests.integration.gateway.world import (
     events_of,
     leave,
     make_inbound,
-    make_world,
     noted,
     refusal_of,
     status_of,
@@ -72,42 +71,31 @@ def facts_of(action):
 
 def test_table_that_the_desk_is_held_to_holds_here_too(world, other):
     now = timezone.now()
-    wrong = {}
+    key = ApiKey.objects.get(account=world.account, name="Key admin")
+    wrong = []
     for name, case in CASES.items():
         with undone():
-            for account, contacts in (
-                (world.account, case.contacts),
-                (other.account, case.recipients),
-            ):
-                for one in contacts:
-                    Contact.objects.create(
-                        account=account, name=one, email=one, by_sender=False
-                    )
+            # What another account knows does not count.
+            for of, known in ((world, case.contacts), (other, case.recipients)):
+                for one in known:
+                    contact = {"name": one, "email": one, "by_sender": False}
+                    Contact.objects.create(account=of.account, **contact)
+            ends = {one: now + timedelta(seconds=case.ends[one]) for one in case.ends}
             entries = [
-                AllowlistEntry(
-                    pattern=read_pattern(one),
-                    expires_at=now + timedelta(seconds=case.ends[one])
-                    if one in case.ends
-                    else None,
-                )
+                AllowlistEntry(pattern=read_pattern(one), expires_at=ends.get(one))
                 for one in case.entries
             ]
-            replace_list(
-                ApiKey.objects.get(account=world.account, name="Key admin"),
-                world.mailbox,
-                kind=Allowlist.Kind.RESTRICTION,
-                mode=case.mode,
-                version=0,
-                entries=entries,
-            )
+            wanted = {"mode": case.mode, "version": 0, "entries": entries}
+            kind = Allowlist.Kind.RESTRICTION
+            replace_list(key, world.mailbox, kind=kind, **wanted)
             if case.is_no_address:
                 is_right = world.send(to=list(case.recipients)).status_code == 422
             else:
                 ruling = judge(world.mailbox, clean_addresses(list(case.recipients)))
                 is_right = list(ruling.outsiders) == clean_addresses(list(case.refused))
             if not is_right:
-                wrong[name] = case
-    assert wrong == {}
+                wrong.append(name)
+    assert wrong == []
 
 
 def test_contact_that_a_sending_key_added_lets_no_mail_out(world):
@@ -161,10 +149,8 @@ def test_put_is_audited_with_what_it_added_and_removed(world):
     world.allow(*many)
     world.allow(many[0], "c.example", mode="off")
     second = facts_of("allowlist.replaced")[1]
-    assert second["added"] == ["c.example"]
-    assert second["removed"] == many[1:51]
-    assert second["removed_count"] == 59
-    assert second["mode"] == "off"
+    known = {"added": ["c.example"], "removed": many[1:51], "removed_count": 59}
+    assert second == second | known | {"mode": "off"}
 
 
 def test_put_bad_field_is_422_names_it_and_changes_nothing(world):
@@ -180,17 +166,25 @@ def test_put_bad_field_is_422_names_it_and_changes_nothing(world):
     assert read(world)["version"] == 0
 
 
-def test_restriction_keeps_an_outsider_out_wherever_it_is_named(world, other):
+def test_restriction_keeps_an_outsider_out_wherever_it_is_named_and_stores_who_and_why(
+    world, other
+):
     world.allow("northwind.example")
+    hidden = {"subject": "Geheim", "markdown": "Sehr geheim"}
     for field in FIELDS:
-        answer = world.send(**{field: [DANA, EVE]})
+        fields = {**hidden, "metadata": {"discord_user": "ana"}, field: [DANA, EVE]}
+        answer = world.send(**fields)
         body = answer.json()
         assert refusal_of(answer) == (403, "recipient_not_allowed")
-        assert body["field"] == field
-        assert body["recipients"] == [EVE]
-        assert body["refusal_id"] == Refusal.objects.latest("pk").pk
+        assert (body["field"], body["recipients"]) == (field, [EVE])
+        row = Refusal.objects.values().get(pk=body["refusal_id"])
+        assert (row["recipients"], row["refused"]) == ([DANA, EVE], [EVE])
+        assert row["mailbox_id"] == world.mailbox.pk
+        assert row["metadata"] == {"discord_user": "ana"}
+        assert row["key_id"] == world.key_id("agent")
+        assert row["rule"] == "restriction, mode enforce, version 1"
+        assert "eheim" not in str(row)
     assert not Email.objects.exists()
-    assert [one.refused for one in Refusal.objects.all()] == [[EVE]] * 3
     insiders = {field: [f"{field}@northwind.example"] for field in FIELDS}
     assert world.send(**insiders).status_code == 202
     # A restriction applies to one mailbox only.
@@ -198,19 +192,16 @@ def test_restriction_keeps_an_outsider_out_wherever_it_is_named(world, other):
 
 
 @pytest.mark.slow
-def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy(db):
-    world = make_world(mode=Mode.MONITORED)
+def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy(free):
     Account.objects.update(oversight_email="boss@elsewhere.example")
     for field in ("auto_cc", "auto_bcc"):
         with undone():
             Mailbox.objects.update(**{field: f"{ARCHIVE}, {EVE}"})
-            world.allow("northwind.example", ARCHIVE)
-            answer = world.send()
-            assert refusal_of(answer) == (403, "recipient_not_allowed")
-            assert answer.json()["field"] == field
-            assert answer.json()["recipients"] == [EVE]
-            world.allow("northwind.example", ARCHIVE, EVE)
-            assert sent(world) == FREE
+            free.allow("northwind.example", ARCHIVE)
+            body = free.send().json()
+            assert (body["field"], body["recipients"]) == (field, [EVE])
+            free.allow("northwind.example", ARCHIVE, EVE)
+            assert sent(free) == FREE
 
 
 @pytest.mark.slow
@@ -295,19 +286,15 @@ def test_bypass_skips_only_a_gate_that_nobody_asked_for(world):
 
 @pytest.mark.slow
 def test_bypass_without_a_live_entry_or_in_monitor_lets_nobody_skip(world):
-    world.allow(kind="bypass")
-    assert sent(world) == HELD
+    for entries, mode in (([], "enforce"), ([DANA], "off"), ([DANA], "monitor")):
+        world.allow(*entries, kind="bypass", mode=mode)
+        assert [sent(world), sent(world, to=[EVE])] == [HELD] * 2
+    assert [facts["rule"] for facts in facts_of("email.would_bypass")] == [
+        "bypass, mode monitor, version 3"
+    ]
     world.allow(DANA, kind="bypass")
     expire_everything()
     assert sent(world) == HELD
-    world.allow(DANA, kind="bypass", mode="off")
-    assert sent(world) == HELD
-    assert facts_of("email.would_bypass") == []
-    world.allow(DANA, kind="bypass", mode="monitor")
-    assert [sent(world), sent(world, to=[EVE])] == [HELD] * 2
-    assert [facts["rule"] for facts in facts_of("email.would_bypass")] == [
-        "bypass, mode monitor, version 4"
-    ]
     assert facts_of("email.bypassed") == []
 
 
@@ -344,8 +331,9 @@ def test_approved_mail_that_is_off_the_list_by_now_fails_and_never_leaves(
         with undone():
             CHANGES[name](world)
             assert leave(email) == "failed", name
-            assert status_of(email) == Status.SEND_FAILED, name
-            assert DANA in world.get(f"{world.base}/emails/{email.pk}")["last_error"]
+            shown = world.get(f"{world.base}/emails/{email.pk}")
+            assert shown["status"] == Status.SEND_FAILED
+            assert DANA in shown["last_error"]
             assert events_of(email.pk) == ["message.failed"]
     assert mail_server.mails == 0
     # What the mailbox adds now was not part of what was approved.
@@ -369,24 +357,19 @@ def test_mail_that_skipped_the_gate_is_held_once_its_bypass_ended(world, mail_se
     world.listen("oversight.pending")
     world.allow("northwind.example", kind="bypass")
     email_id = world.held()
-    for name, change in {
-        "expiry": CHANGES["expiry"],
-        "addition": CHANGES["addition"],
-        "monitor": lambda world: world.allow(
-            "northwind.example", kind="bypass", mode="monitor"
-        ),
-        "gated_all": lambda world: Mailbox.objects.update(
-            oversight_mode=Mode.GATED_ALL
-        ),
-        "read_only": lambda world: Mailbox.objects.update(
-            oversight_mode=Mode.READ_ONLY
-        ),
-    }.items():
+    monitor = {"kind": "bypass", "mode": "monitor"}
+    for change in (
+        CHANGES["expiry"],
+        CHANGES["addition"],
+        lambda world: world.allow("northwind.example", **monitor),
+        lambda world: Mailbox.objects.update(oversight_mode=Mode.GATED_ALL),
+        lambda world: Mailbox.objects.update(oversight_mode=Mode.READ_ONLY),
+    ):
         with undone():
             change(world)
-            assert leave(email_id) == "asked", name
-            assert status_of(email_id) == HELD, name
-            assert events_of(email_id) == ["oversight.pending"], name
+            assert leave(email_id) == "asked"
+            assert status_of(email_id) == HELD
+            assert events_of(email_id) == ["oversight.pending"]
     assert mail_server.mails == 0
     # It is sent without review while its bypass is live, and otherwise once somebody
     # has approved it.
@@ -551,23 +534,6 @@ def refused(world, **fields):
     answer = world.send(**{"bcc": [EVE], **fields})
     assert answer.status_code == 403, answer.content
     return str(answer.json()["refusal_id"])
-
-
-def test_refusal_stores_who_and_why_and_no_content(strict):
-    refusal_id = refused(
-        strict,
-        subject="Geheim",
-        markdown="Sehr geheim",
-        metadata={"discord_user": "ana"},
-    )
-    row = Refusal.objects.values().get(pk=refusal_id)
-    assert row["recipients"] == ["dana@northwind.example", EVE]
-    assert row["refused"] == [EVE]
-    assert row["mailbox_id"] == strict.mailbox.pk
-    assert row["metadata"] == {"discord_user": "ana"}
-    assert row["key_id"] == strict.key_id("agent")
-    assert row["rule"] == "restriction, mode enforce, version 1"
-    assert "eheim" not in str(row)
 
 
 def test_refusal_event_goes_only_to_webhooks_subscribed_to_it(strict, other):
