@@ -55,9 +55,8 @@ from policy.rules.facts import signed_passes
 from policy.rules.names import names_for
 from policy.rules.passes import Pass
 from policy.rules.problems import problems, read_staff
-from policy.rules.ready_made import GROUPS, READY_MADE, begin_ready_made
 from policy.rules.rules import Part, differences
-from policy.rules.wording import Names, listed
+from policy.rules.wording import Names
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -146,13 +145,9 @@ def answer_policy(
         context["active"] = lines_of(now.in_force.parts, names, wrong)
         for line in context["active"]:
             line["signed"] = signed.get(line["part"].id, (None, ""))[1]
-    ready_names = Names(groups=GROUPS)
     context |= {
         "no_passes": "" if has_two_admins() else NO_PASSES,
         "versions": PolicyVersion.objects.activated(),
-        "ready_made": [
-            (one, lines_of(one.rules, ready_names)) for one in READY_MADE.values()
-        ],
     }
     return answer(request, "policy/rules/policy.html", context, error)
 
@@ -166,15 +161,9 @@ changes_policy = changes(answer_policy, to="policy")
 @require_POST
 @changes_policy
 def begin(request: DeskRequest) -> str:
-    """Begin a draft: from the active version, from an older one, or from a ready-made
-    policy.
-    """
+    """Begin a draft: from the active version, or from an older one."""
     actor = admin_or_403(request)
     source = request.POST.get("from", "")
-    if chosen := READY_MADE.get(source):
-        groups = begin_ready_made(actor=actor, policy=chosen)
-        made = f" Add members to the new groups: {listed(groups)}." if groups else ""
-        return f"“{chosen.title}” is the draft now.{made}"
     begun_from = policies().in_force
     for old in PolicyVersion.objects.activated():
         if source == f"version-{old.number}":

@@ -134,10 +134,10 @@ def passes_of(parts: Iterable[Part]) -> tuple[Pass, ...]:
 
 @atomic_with_retry
 def begin_draft(
-    *, actor: Actor, rules: Iterable[Part], based_on: int, source: str = ""
+    *, actor: Actor, rules: Iterable[Part], based_on: int
 ) -> PolicyVersion:
-    """Begin the draft with these rules and passes. They were copied from the version with the
-    number `based_on` (0 for no version), or from what `source` says.
+    """Begin the draft with these rules and passes. They were copied from the version
+    with the number `based_on` (0 for no version).
 
     Raises StalePolicy if there is a draft already, which would be lost.
     """
@@ -153,7 +153,7 @@ def begin_draft(
     )
     _set_parts(draft, tuple(map(with_known, rules)))
     draft.save()
-    begun_from = source or (f"version {based_on}" if based_on else "no rules")
+    begun_from = f"version {based_on}" if based_on else "no rules"
     record(
         "policy.draft_begun",
         actor=actor,

@@ -17,7 +17,6 @@ from policy.rules.changes import (
     save_rule,
 )
 from policy.rules.names import names_for
-from policy.rules.ready_made import READY_MADE
 from policy.rules.rules import PolicyRule
 from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.markup import words_of
@@ -215,22 +214,6 @@ def test_draft_of_an_old_version_is_arranged_and_says_what_became_active_since(
     post(client, "draft/arrange/a", act="delete", edits=2)
     assert policies().draft_rules == ()
     post(client, "draft/arrange/a", 422, act="off", edits=3)
-
-
-@pytest.mark.parametrize("name", READY_MADE)
-def test_ready_made_policy_is_read_loaded_and_makes_its_groups_once(
-    admin, signed_in, name
-):
-    Group.objects.create(name="finance")
-    client = signed_in(admin)
-    found = READY_MADE[name]
-    client.post("/policy/draft/begin/", {"from": name})
-    rules = policies().draft_rules
-    assert [one.name for one in rules] == [one.name for one in found.rules]
-    assert {one.casefold() for one in Group.objects.values_list("name", flat=True)} == {
-        "finance", *(one.casefold() for one in found.groups.values())
-    }  # fmt: skip
-    assert "(deleted)" not in " ".join(one.sentence(names_for()) for one in rules)
 
 
 def test_group_is_added_changed_and_deleted_unless_a_rule_names_it(
