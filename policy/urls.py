@@ -8,7 +8,6 @@ from policy.allowlists import pages as allowlists
 
 urlpatterns = [
     path("allowlists/", allowlists.allowlists, name="allowlists"),
-    path("allowlists/refusals/", allowlists.refusals, name="refusals"),
     path("allowlists/add/", allowlists.add_list, name="add-allowlist"),
     path("allowlists/<int:list_id>/", allowlists.allowlist, name="allowlist"),
     path(
@@ -20,9 +19,6 @@ urlpatterns = [
         "allowlists/<int:list_id>/delete/",
         allowlists.delete_list,
         name="delete-allowlist",
-    ),
-    path(
-        "allowlists/<int:list_id>/export/", allowlists.export, name="export-allowlist"
     ),
     path("policy/groups/", groups_and_hours.groups_and_hours, name="groups-and-hours"),
     path("review-plans/", plans.review_plans, name="review-plans"),

@@ -100,7 +100,6 @@ _DESK_DOORS = {
             "groups-and-hours": "lists the groups of the policy and the calendars",
             "review-plans": "lists the review plans of what one may see, and who is on duty",
             "allowlists": "lists the allowlists, for what one may see",
-            "refusals": "lists what the gates refused, for what one may see",
         },
     ),
     **pages(
@@ -469,9 +468,6 @@ _DESK_DOORS = {
             "seen": seen_state(list_in_words(w.list)),
         },
         needs="list",
-    ),
-    "export-allowlist": writing_button(
-        "exports an allowlist", "mailbox", sure=True, needs="list"
     ),
     "keys": writing_button(
         "switches one's keyboard shortcuts off or on",

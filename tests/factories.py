@@ -249,7 +249,7 @@ def change_list(by, *patterns, at=None, remove=(), **wanted):
 
 def listed_patterns(**which):
     """Return the patterns of all list entries, or of those that match these fields."""
-    entries = AllowEntry.objects.not_removed().filter(**which)
+    entries = AllowEntry.objects.filter(**which)
     return sorted(entries.values_list("pattern", flat=True))
 
 

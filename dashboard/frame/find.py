@@ -92,7 +92,6 @@ Findings | rules-findings | everybody | rules risk
 Set apart | brakes | everybody | floods brake runaway agents caps
 Caps | caps | everybody | limits brake messages an hour a day
 Allowlists | allowlists | everybody | allowed recipients
-Refused at the gate | refusals | everybody | allowlists blocked
 Policy | policy | everybody | rules passes approvals four eyes draft versions minimum oversight
 Policy: try | try-policy | everybody | rules test rehearse draft
 Policy: groups and hours | groups-and-hours | everybody | approvers members rules calendars holidays

@@ -1,13 +1,11 @@
-"""The commands that change allowlists: add and delete one, change its entries, and the
-record of an export. Each writes an entry to the ledger; a change of what the active
+"""The commands that change allowlists: add and delete one, and change its entries. Each
+writes an entry to the ledger; a change of what the active
 policy names is then pushed to the gates.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-
-from django.db import transaction
 
 from audit.recording import record
 from common.actors import Actor, Role
@@ -23,7 +21,7 @@ from policy.rules.changes import has_two_admins, passes_of, policies, rules_of
 from policy.rules.rules import Part
 
 # How many patterns an entry of the ledger names.
-_RECORDED = 50
+_RECORDED = 1000
 NOT_YOURS = "Only an admin of everything that this list covers can change it."
 
 
@@ -78,7 +76,7 @@ def steps_of(
             wanted[pattern] = replace(one, pattern=pattern)
     except ValueError as error:
         raise ActNotAllowed(str(error)) from None
-    present = at.entries.not_removed().filter(pattern__in=list(wanted))
+    present = at.entries.filter(pattern__in=list(wanted))
     stored = {
         row[0]: WantedEntry(*row)
         for row in present.values_list("pattern", "note", "expires_at")
@@ -89,7 +87,7 @@ def steps_of(
 
 def in_words(at: Allowlist) -> str:
     """Return the state of a list as text for the ledger."""
-    return f"version: {at.version}; entries: {at.entries.not_removed().count()}"
+    return f"version: {at.version}; entries: {at.entries.count()}"
 
 
 @atomic_with_retry
@@ -117,7 +115,7 @@ def delete_allowlist(*, allowlist: Allowlist, actor: Actor) -> None:
     if current.unreadable or (named := [one for one in parts if names(one, locked)]):
         by = current.unreadable or f"“{named[0].name}” of the policy names it."
         raise PolicyRefused(f"This list cannot be deleted. {by}")
-    entries = locked.entries.not_removed().order_by("pattern")
+    entries = locked.entries.order_by("pattern")
     removed = _first_few(entries.values_list("pattern", flat=True))
     before = in_words(locked)
     locked.delete()
@@ -161,10 +159,7 @@ def apply_change(
     locked.changed_by_id = int(actor.id)
     locked.changed_at = clock()
     locked.save()
-    replaced = locked.entries.not_removed().filter(
-        pattern__in=[one.pattern for one in steps]
-    )
-    replaced.update(removed_at=locked.changed_at, removed_by=locked.changed_by_id)
+    locked.entries.filter(pattern__in=[one.pattern for one in steps]).delete()
     new = [
         AllowEntry(
             allowlist=locked,
@@ -242,12 +237,6 @@ def _first_few(entries: Iterable[str]) -> str:
     more = len(entries) - _RECORDED
     shown = ", ".join(entries[:_RECORDED])
     return f"{shown} and {more:,} more" if more > 0 else shown
-
-
-@transaction.atomic
-def note_export(*, at: Allowlist, actor: Actor, number: int, text: str) -> None:
-    """Record in the ledger that the actor exported entries that match a search text."""
-    _record("allowlist.exported", at, actor, entries=str(number), search=text)
 
 
 def _record(action: str, at: Allowlist, actor: Actor, **details: str) -> None:

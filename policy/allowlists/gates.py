@@ -26,7 +26,7 @@ from common.postgres import clock
 from mirror.models import Connection, Mailbox
 from mirror.recording import trigger_details
 from mirror.sync import health
-from policy.models import AllowEntry, GateList, GateRefusal
+from policy.models import AllowEntry, GateList
 from policy.rules.conditions import (
     InMailbox,
     MessageFacts,
@@ -246,10 +246,12 @@ def _widens(
 # So many pages of refusals are read, newest first. Older ones are then never read; that
 # happens only if the desk was down for very long.
 MOST_PAGES = 20
+# Of so many the ids are kept: more than a page has.
+_KEPT = 200
 
 
 def read_refusals(*, connection_id: int) -> str:
-    """Store which mail the gate of one connection refused since the last time. Return
+    """Record which mail the gate of one connection refused since the last time. Return
     the result in a few words.
     """
     connection = Connection.objects.get(pk=connection_id)
@@ -259,65 +261,52 @@ def read_refusals(*, connection_id: int) -> str:
     client = AdminClient(base_url=connection.api_url, key=key, within=20.0)
     rows: dict[str, Mapping[str, Any]] = {}
     cursor = ""
-    # Pages are read up to a refusal that is stored already. If reading one page fails,
-    # none is stored: a stored newer refusal would hide the missing ones.
+    # Pages are read up to a refusal that was read before. If reading one page fails,
+    # none is recorded: a newer one would hide the missing ones.
     try:
         for _ in range(MOST_PAGES):
             page, cursor = client.list_refusals(cursor=cursor)
             by_id = {str(row["id"])[:200]: row for row in page if row.get("id")}
-            stored = connection.refusals.filter(upstream_id__in=by_id)
-            stored_ids = set(stored.values_list("upstream_id", flat=True))
-            rows |= {name: row for name, row in by_id.items() if name not in stored_ids}
-            if stored_ids or not cursor:
+            known = by_id.keys() & set(connection.refusals_read)
+            rows |= {name: row for name, row in by_id.items() if name not in known}
+            if known or not cursor:
                 break
     except errors.UpstreamError as error:
         health.note_unread(connection, "refusals", error)
         return "not now"
-    _store(connection, list(rows.values())[::-1])
+    _record_refusals(connection, rows)
     return f"{len(rows)} read"
 
 
-# Stores refusals that the gate reported, each with an entry in the ledger.
 @transaction.atomic
-def _store(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
-    mailboxes = dict(connection.mailboxes.values_list("upstream_id", "pk"))
-    for row in rows:
-
-        def text(name: str, most: int = 200, row: Mapping[str, Any] = row) -> str:
-            return str(row.get(name) or "")[:most]
-
+def _record_refusals(connection: Connection, rows: Mapping[str, Any]) -> None:
+    """Record these refusals in the ledger, and their ids with the connection."""
+    mailboxes = dict(connection.mailboxes.values_list("upstream_id", "address"))
+    for row in reversed(rows.values()):
         metadata = row.get("metadata")
-        fields = {
-            "mailbox_id": mailboxes.get(text("mailbox_id")),
-            "recipients": _addresses(row.get("recipients")),
-            "refused": _addresses(row.get("refused_recipients")),
-            "rule": text("rule", 300),
-            "sent_by_key": text("key_id"),
-            "sent_by_key_name": text("key_name"),
-            "trigger": metadata if isinstance(metadata, dict) else {},
-            "sandbox": bool(row.get("sandbox")),
-            "refused_at": read_time(row.get("created_at")) or clock(),
-        }
-        refusal, is_new = GateRefusal.objects.get_or_create(
-            connection=connection, upstream_id=text("id"), defaults=fields
+        at = read_time(row.get("created_at")) or clock()
+        mailbox = str(row.get("mailbox_id") or "")
+        record(
+            "message.refused_at_gate",
+            # The gate refused it; a worker of the desk read that.
+            actor=webhook(connection.slug, surface="worker"),
+            connection=connection.pk,
+            details={
+                "mailbox": mailboxes.get(mailbox)
+                or str(row.get("mailbox") or "")[:200],
+                "recipients": _addresses(row.get("recipients")),
+                "refused": _addresses(row.get("refused_recipients")),
+                "rule": str(row.get("rule") or "")[:300],
+                "key": str(row.get("key_name") or row.get("key_id") or "")[:200],
+                "at the gate": f"{at:%Y-%m-%d %H:%M:%S} UTC",
+                **trigger_details(metadata if isinstance(metadata, dict) else {}),
+            },
         )
-        if is_new:
-            record(
-                "message.refused_at_gate",
-                # The gate refused it; a worker of the desk read that.
-                actor=webhook(connection.slug, surface="worker"),
-                connection=connection.pk,
-                details={
-                    "mailbox": str(refusal.mailbox or text("mailbox")),
-                    "recipients": ", ".join(refusal.recipients),
-                    "refused": ", ".join(refusal.refused),
-                    "rule": refusal.rule,
-                    "key": refusal.sent_by_key_name or refusal.sent_by_key,
-                    "at the gate": f"{refusal.refused_at:%Y-%m-%d %H:%M:%S} UTC",
-                    **trigger_details(refusal.trigger),
-                },
-            )
+    if rows:
+        read = [*rows, *connection.refusals_read][:_KEPT]
+        Connection.objects.filter(pk=connection.pk).update(refusals_read=read)
 
 
-def _addresses(value: Any) -> list[str]:
-    return [str(one)[:320] for one in value[:500]] if isinstance(value, list) else []
+def _addresses(value: Any) -> str:
+    listed = value[:500] if isinstance(value, list) else []
+    return ", ".join(str(one)[:320] for one in listed)

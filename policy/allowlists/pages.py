@@ -1,26 +1,20 @@
-"""The pages of allowlists: all lists, one list with its entries, a change of them with
-its preview, the export, and mail that gates refused.
-
-Entries are typed or come in a file, in the same form: on each line the pattern, and
-optionally a note and the end. An export writes it, and can be read again.
+"""The pages of allowlists: all lists, one list with its entries, and a change of them
+with its preview.
 """
 
-import csv
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
 from django.core.paginator import Paginator
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor, Role
-from common.csv_rows import MARK, csv_row, without_escapes
 from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
-from common.mail_addresses import compared, is_pattern, read_pattern
+from common.mail_addresses import read_pattern
 from common.pages import (
     DeskRequest,
     LenientForm,
@@ -32,14 +26,8 @@ from common.pages import (
     redirect_with_notice,
 )
 from mirror.errors import ActNotAllowed
-from mirror.models import Mailbox
 from people.roles import GrantTarget, targets_to_give
-from people.sign_in.reauthentication import (
-    ask_first,
-    is_recently_authenticated,
-    reauthenticated,
-)
-from policy.allowlists import gates
+from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.allowlists.changes import (
     NOT_YOURS,
     WantedEntry,
@@ -48,58 +36,37 @@ from policy.allowlists.changes import (
     delete_allowlist,
     in_words,
     names,
-    note_export,
     steps_of,
 )
 from policy.errors import StalePolicy, seen_state
-from policy.models import AllowEntry, Allowlist, GateList, GateRefusal
+from policy.models import Allowlist, GateList
 from policy.rules.changes import policies
 
 # Rows of a page.
 PAGE = 100
 # Entries that can be added at a time.
 MAX_LINES = 20_000
-# Of a file, or typed. The preview's form sends the text again, and a form may have at
-# most one mebibyte.
-MAX_BYTES = 900_000
-COLUMNS = ("pattern", "note", "ends")
+# The preview's form sends the lines again, and a form may have at most one mebibyte.
+MAX_CHARACTERS = 900_000
 MAX_NOTE = 300
-# How long a refused address is allowed by its button.
-DAYS = 7
 
 
-def read_lines(text: str) -> tuple[dict[str, WantedEntry], list[tuple[int, str]]]:
-    """Return the entries of a text by pattern, and its faulty lines as (number, what is
-    wrong). Commas, semicolons or tabs divide them, whichever the first line has most of;
-    that may be the names of the columns.
-    """
-    lines = text.splitlines()
-    first = lines[0] if lines else ""
-    delimiter = max(",;\t", key=first.count)
-    entries: dict[str, WantedEntry] = {}
-    problems: list[tuple[int, str]] = []
-    for number, line in enumerate(lines, start=1):
+def read_lines(text: str) -> list[WantedEntry]:
+    """Return the entries of a text. Raises ValueError with a sentence."""
+    entries = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        pattern, note, ends, *more = *map(str.strip, line.split(",")), "", ""
         try:
-            [row] = csv.reader(
-                [line], delimiter=delimiter, skipinitialspace=True, strict=True
-            )
-            cells = [without_escapes(" ".join(cell.split())) for cell in row]
-            if not any(cells) or (number == 1 and cells[0].lower() == COLUMNS[0]):
-                continue
-            if any(cells[len(COLUMNS) :]):
+            if any(more):
                 raise ValueError("It has more than a pattern, a note and an end.")
-            pattern, note, ends, *_ = *cells, "", ""
-            pattern = read_pattern(pattern)
             if len(note) > MAX_NOTE:
                 raise ValueError(f"The note is longer than {MAX_NOTE} characters.")
-            if pattern in entries:
-                raise ValueError(f"{pattern} is on an earlier line.")
-            entries[pattern] = WantedEntry(pattern, note, _moment(ends))
-        except csv.Error as error:
-            problems.append((number, f"It cannot be read as CSV: {error}."))
+            entries.append(WantedEntry(read_pattern(pattern), note, _moment(ends)))
         except ValueError as error:
-            problems.append((number, str(error)))
-    return entries, problems
+            raise ValueError(f"Line {number}: {error}") from None
+    return entries
 
 
 def _moment(text: str) -> datetime | None:
@@ -116,13 +83,6 @@ def _moment(text: str) -> datetime | None:
         raise ValueError(
             f"{text[:40]!a} is not a date or time such as 2026-12-31 or 2026-12-31T18:00."
         ) from None
-
-
-def _written(entries: Iterable[AllowEntry]) -> Iterator[str]:
-    yield MARK + csv_row(COLUMNS)
-    for one in entries:
-        ends = one.expires_at.isoformat() if one.expires_at else ""
-        yield csv_row((one.pattern, one.note, ends))
 
 
 class ListForm(DrawnForm):
@@ -142,88 +102,42 @@ class ListForm(DrawnForm):
 
 
 class ChangeForm(DrawnForm):
-    """A change of a list: lines of entries to add, typed or in a file, and entries to
-    remove. The preview sends it again to save it, with the state of the list that it
-    showed.
+    """A change of a list: lines of entries to put there, and entries to remove. The
+    preview sends it again to save it, with the state of the list that it showed.
     """
 
     lines = MultilineField(
         label="Addresses and domains, one a line",
         required=False,
-        strip=False,
-        max_length=MAX_BYTES,
+        max_length=MAX_CHARACTERS,
         help_text="dana@x.example, x.example, or *.x.example for its subdomains alone. "
         "Then, if you like, a note and the end: x.example, The fair, 2026-12-31",
         widget=forms.Textarea({"spellcheck": "false"}),
-    )
-    file = forms.FileField(
-        label="Or a file of such lines",
-        required=False,
-        widget=forms.FileInput({"accept": ".csv, .txt, text/csv, text/plain"}),
-    )
-    # Whether entries that are not named are removed.
-    whole = forms.BooleanField(
-        label="Remove entries that are not named here", required=False
     )
     # The patterns of ticked entries; the request has the field once for each.
     remove = forms.Field(required=False, widget=forms.MultipleHiddenInput)
     seen = forms.CharField(required=False)
 
-    def clean_file(self) -> str:
-        upload = self.cleaned_data["file"]
-        if upload is None:
-            return ""
-        if upload.size > MAX_BYTES:
-            raise forms.ValidationError(
-                "The file is larger than 900 KB. Split it into several files."
-            )
-        try:
-            text = str(upload.read().decode("utf-8-sig"))
-        except UnicodeDecodeError:
-            text = "\0"
-        if "\0" in text:
-            raise forms.ValidationError(
-                "The file is not text in UTF-8. Save it as CSV in UTF-8, then try again."
-            )
-        return text
+    def clean_remove(self) -> list[str]:
+        return [str(one)[:320] for one in self.cleaned_data["remove"]]
 
     def clean(self) -> None:
         typed = self.cleaned_data
-        if self.errors:
+        try:
+            typed["put"] = read_lines(typed.get("lines", ""))
+        except ValueError as error:
+            self.add_error("lines", str(error))
             return
-        field = "file" if typed["file"] else "lines"
-        is_both = typed["file"] and typed["lines"].strip()
-        typed["lines"] = typed["file"] or typed["lines"]
-        put, problems = read_lines(typed["lines"])
-        typed["put"], typed["problems"] = put, problems
-        if is_both:
-            self.add_error(field, "Type the lines or choose a file, not both.")
-        if typed["whole"] and problems:
-            number, sentence = problems[0]
-            self.add_error(
-                field,
-                f"Line {number}: {sentence} Lines that replace the list must have no errors.",
-            )
-        if len(put) > MAX_LINES:
-            self.add_error(field, f"Enter at most {MAX_LINES:,} at a time.")
-        if not (put or typed["remove"]):
-            self.add_error(field, "Enter at least one valid address or domain.")
-
-    def wanted(self, at: Allowlist) -> tuple[list[WantedEntry], list[str]]:
-        """Return the entries to add or change in this list, and the patterns to remove."""
-        put = self.cleaned_data["put"]
-        remove = [str(one)[:320] for one in self.cleaned_data["remove"]]
-        if self.cleaned_data["whole"]:
-            present = at.entries.not_removed().values_list("pattern", flat=True)
-            remove = [one for one in present if one not in put]
-        return list(put.values()), remove
+        if len(typed["put"]) > MAX_LINES:
+            self.add_error("lines", f"Enter at most {MAX_LINES:,} at a time.")
+        if not (self.errors or typed["put"] or typed["remove"]):
+            self.add_error("lines", "Enter at least one address or domain.")
 
 
 class FindForm(LenientForm):
-    """A search of entries: a text, and whether to show removed ones, too."""
+    """A search of entries."""
 
     q = forms.CharField(required=False, max_length=254)
-    past = forms.BooleanField(required=False)
 
 
 def _visible_or_404(request: DeskRequest, list_id: int) -> Allowlist:
@@ -279,18 +193,17 @@ def _list_page(
     """
     at = _visible_or_404(request, list_id)
     find = FindForm(request.GET)
-    rows = at.entries.not_removed()
-    found = at.entries.all() if find.value("past") else rows
-    found = found.found_by(find.value("q") or "")
-    found = found.select_related("added_by", "removed_by").order_by("pattern", "-pk")
+    found = at.entries.found_by(find.value("q") or "").select_related("added_by")
     current = policies()
     context = {
         "at": at,
         "may_change": at.is_within(request.actor, Role.ADMIN),
         "named_by": [one for one in current.active_parts if names(one, at)],
         "named_in_draft": [one for one in current.draft_parts if names(one, at)],
-        "page": Paginator(found, PAGE).get_page(request.GET.get("page")),
-        "live": rows.live(timezone.now()).count(),
+        "page": Paginator(found.order_by("pattern"), PAGE).get_page(
+            request.GET.get("page")
+        ),
+        "live": at.entries.live(timezone.now()).count(),
         "find": find,
         "form": form or ChangeForm(),
     }
@@ -317,10 +230,10 @@ def change_list(request: DeskRequest, list_id: int) -> HttpResponse:
     at = _visible_or_404(request, list_id)
     if not at.is_within(request.actor, Role.ADMIN):
         return _list_page(request, list_id, error=ActNotAllowed(NOT_YOURS))
-    form = ChangeForm(request.POST, request.FILES)
+    form = ChangeForm(request.POST)
     if not form.is_valid():
         return _list_page(request, list_id, form=form)
-    put, remove = form.wanted(at)
+    put, remove = form.cleaned_data["put"], form.cleaned_data["remove"]
     error: SentenceError | None = None
     if seen := form.cleaned_data["seen"]:
         if not is_recently_authenticated(request):
@@ -332,7 +245,6 @@ def change_list(request: DeskRequest, list_id: int) -> HttpResponse:
         except StalePolicy as stale:
             error = stale
             at = _visible_or_404(request, list_id)
-            put, remove = form.wanted(at)
         except SentenceError as refused:
             return _list_page(request, list_id, error=refused)
         else:
@@ -340,61 +252,7 @@ def change_list(request: DeskRequest, list_id: int) -> HttpResponse:
     context = {
         "at": at,
         "steps": sorted(steps_of(at, put, remove), key=lambda one: one.did),
-        "problems": form.cleaned_data["problems"],
         "form": form,
         "seen": seen_state(in_words(at)),
     }
     return answer(request, "policy/allowlist_preview.html", context, error)
-
-
-@require_POST
-@reauthenticated
-def export(request: DeskRequest, list_id: int) -> HttpResponseBase:
-    """Export the entries that match the search as a CSV file; the ledger records it."""
-    at = _visible_or_404(request, list_id)
-    text = FindForm(request.POST).value("q") or ""
-    rows = at.entries.not_removed().found_by(text).order_by("pattern")
-    note_export(at=at, actor=request.actor, number=rows.count(), text=text)
-    file = StreamingHttpResponse(
-        _written(rows.iterator(chunk_size=2000)),
-        content_type="text/csv; charset=utf-8",
-    )
-    file["Content-Disposition"] = f'attachment; filename="allowlist-{at.pk}.csv"'
-    return file
-
-
-@require_safe
-def refusals(request: DeskRequest) -> HttpResponse:
-    """Show the mail that gates refused, newest first: from which key, to whom, by which
-    rule; and the lists on which an admin can put an address.
-    """
-    visible = GateRefusal.objects.visible_to(request.actor).order_by("-pk")
-    named = visible.select_related("connection", "mailbox")
-    page = Paginator(named, PAGE).get_page(request.GET.get("page"))
-    boxes = {one.mailbox for one in page}
-    lists = {box: _lists_to_allow(request.actor, box) for box in boxes}
-    rows = []
-    for one in page:
-        # By address, the pattern that would allow it, empty if none does.
-        refused = {}
-        for address in one.refused:
-            pattern = compared(address) or ""
-            refused[address] = pattern if is_pattern(pattern) else ""
-        others = [each for each in one.recipients if each not in refused]
-        rows.append((one, refused, lists[one.mailbox], others))
-    ends = timezone.now() + timedelta(days=DAYS)
-    context = {
-        "rows": rows,
-        "page": page,
-        "entry": f"Allowed for {DAYS} days, {ends:%Y-%m-%dT%H:%M}",
-    }
-    return answer(request, "policy/refusals.html", context)
-
-
-def _lists_to_allow(actor: Actor, mailbox: Mailbox | None) -> list[Allowlist]:
-    """Return the lists of the rules that refuse mail at the gate of this mailbox, which
-    the actor administers.
-    """
-    named = gates.lists_at(mailbox) if mailbox else ()
-    lists = Allowlist.objects.at_work().filter(pk__in=named)
-    return [one for one in lists if one.is_within(actor, Role.ADMIN)]

@@ -59,9 +59,7 @@ class Migration(migrations.Migration):
                 ('note', models.CharField(max_length=300)),
                 ('expires_at', models.DateTimeField(null=True)),
                 ('added_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('removed_at', models.DateTimeField(null=True)),
                 ('added_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('removed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('allowlist', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='entries', to='policy.allowlist')),
             ],
         ),
@@ -78,23 +76,6 @@ class Migration(migrations.Migration):
                 ('next_attempt_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('last_error', models.TextField()),
                 ('mailbox', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='gate_list', to='mirror.mailbox')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='GateRefusal',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('upstream_id', models.CharField(max_length=200)),
-                ('recipients', models.JSONField(default=list)),
-                ('refused', models.JSONField(default=list)),
-                ('rule', models.CharField(max_length=300)),
-                ('sent_by_key', models.CharField(max_length=200)),
-                ('sent_by_key_name', models.CharField(max_length=200)),
-                ('trigger', models.JSONField(default=dict)),
-                ('sandbox', models.BooleanField(default=False)),
-                ('refused_at', models.DateTimeField()),
-                ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='refusals', to='mirror.connection')),
-                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='refusals', to='mirror.mailbox')),
             ],
         ),
         migrations.CreateModel(
@@ -131,19 +112,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='allowentry',
-            index=models.Index(condition=models.Q(('removed_at', None)), fields=['pattern'], name='allow_entry_pattern'),
+            index=models.Index(fields=['pattern'], name='allow_entry_pattern'),
         ),
         migrations.AddConstraint(
             model_name='allowentry',
-            constraint=models.UniqueConstraint(condition=models.Q(('removed_at', None)), fields=('allowlist', 'pattern'), name='allow_entry_once'),
+            constraint=models.UniqueConstraint(fields=('allowlist', 'pattern'), name='allow_entry_once'),
         ),
         migrations.AddIndex(
             model_name='gatelist',
             index=models.Index(condition=models.Q(('pushed__lt', models.F('wanted'))), fields=['next_attempt_at'], name='gate_list_to_push'),
-        ),
-        migrations.AddConstraint(
-            model_name='gaterefusal',
-            constraint=models.UniqueConstraint(fields=('connection', 'upstream_id'), name='gate_refusal_once'),
         ),
         migrations.AddConstraint(
             model_name='keyowner',

@@ -1,6 +1,6 @@
 """The tables of the policy app: allowlists, gates, rules, plans."""
 
-from policy.models.allowlists import AllowEntry, Allowlist, GateList, GateRefusal
+from policy.models.allowlists import AllowEntry, Allowlist, GateList
 from policy.models.rules import (
     DutyTurn,
     Group,
@@ -17,7 +17,6 @@ __all__ = [
     "Allowlist",
     "DutyTurn",
     "GateList",
-    "GateRefusal",
     "Group",
     "KeyOwner",
     "KillSwitch",

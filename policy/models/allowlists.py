@@ -1,5 +1,5 @@
 """The tables of allowlists and their entries; of gates, whether each has the recipients
-that the policy allows; and which mail gates refused because of that. What a list does
+that the policy allows. What a list does
 is said by the rules and passes of the policy that name it. Also the base of tables whose
 rows are for everything, one connection or one mailbox.
 """
@@ -17,7 +17,7 @@ from django.utils import timezone
 from common.actors import Actor, Role
 from common.mail_addresses import clean_address, patterns_for
 from mirror.models import Connection, Mailbox
-from mirror.models.connections import is_rested, scoped
+from mirror.models.connections import is_rested
 
 # Longer than the two calls of one attempt may take together, so that a row is pushed
 # by one worker at a time. Two would do no harm: the gate takes one of two lists that
@@ -99,9 +99,7 @@ class AllowlistQuerySet(ScopedQuerySet["Allowlist"]):
 
     def for_overview(self, at: datetime) -> Self:
         """By name, each with the number of its live entries (`live`)."""
-        live = Q(entries__removed_at=None) & (
-            Q(entries__expires_at=None) | Q(entries__expires_at__gt=at)
-        )
+        live = Q(entries__expires_at=None) | Q(entries__expires_at__gt=at)
         counted = self.at_work().annotate(live=Count("entries", filter=live))
         return counted.select_related("changed_by").order_by(Lower("name"))
 
@@ -141,13 +139,9 @@ class Allowlist(Scoped):
 class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
     """Reads of the entries of allowlists."""
 
-    def not_removed(self) -> Self:
-        """Those that were not removed, expired or not."""
-        return self.filter(removed_at=None)
-
     def live(self, at: datetime) -> Self:
-        """Those neither removed nor expired at this time."""
-        return self.not_removed().exclude(expires_at__lte=at)
+        """Those that have not expired at this time."""
+        return self.exclude(expires_at__lte=at)
 
     def found_by(self, text: str) -> Self:
         """Those that let this address through, or whose pattern or note contains this
@@ -163,8 +157,7 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
 
 class AllowEntry(models.Model):
     """One entry of a list: an address or domain, in the form that
-    `common.mail_addresses.read_pattern` returns. A row never changes: it is removed, and
-    another one takes its place, so that all rows of a pattern are its history.
+    `common.mail_addresses.read_pattern` returns.
     """
 
     allowlist = models.ForeignKey(
@@ -177,36 +170,24 @@ class AllowEntry(models.Model):
     added_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
-    removed_at = models.DateTimeField(null=True)
-    removed_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
-    )
 
     objects = AllowEntryQuerySet.as_manager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["allowlist", "pattern"],
-                condition=Q(removed_at=None),
-                name="allow_entry_once",
+                fields=["allowlist", "pattern"], name="allow_entry_once"
             )
         ]
         indexes = [
             # For the ruling: finds the lists that name an address.
-            models.Index(
-                fields=["pattern"],
-                condition=Q(removed_at=None),
-                name="allow_entry_pattern",
-            )
+            models.Index(fields=["pattern"], name="allow_entry_pattern")
         ]
 
     @property
     def is_live(self) -> bool:
-        """Whether it is neither removed nor expired."""
-        return self.removed_at is None and (
-            self.expires_at is None or self.expires_at > timezone.now()
-        )
+        """Whether it has not expired."""
+        return self.expires_at is None or self.expires_at > timezone.now()
 
 
 class GateListQuerySet(models.QuerySet["GateList"]):
@@ -293,47 +274,3 @@ class GateList(models.Model):
     def is_behind(self) -> bool:
         """Whether the gate may lack a change."""
         return self.pushed < self.wanted
-
-
-class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
-    """Queries for mail that gates refused before it was queued."""
-
-    def visible_to(self, actor: Actor) -> Self:
-        """Those of connections and mailboxes that the actor has a role for. If the
-        mailbox is not known, only people with a role for the whole connection see it.
-        """
-        if actor.sees_all():
-            return self
-        connections, mailboxes = scoped(actor)
-        return self.filter(Q(connection__in=connections) | Q(mailbox__in=mailboxes))
-
-
-class GateRefusal(models.Model):
-    """Mail that a gate refused because of an allowlist, before it was queued. The gate
-    reports neither its body nor its subject.
-    """
-
-    connection = models.ForeignKey(
-        Connection, on_delete=models.CASCADE, related_name="refusals"
-    )
-    mailbox = models.ForeignKey(
-        Mailbox, null=True, on_delete=models.SET_NULL, related_name="refusals"
-    )
-    upstream_id = models.CharField(max_length=200)
-    recipients = models.JSONField(default=list)
-    refused = models.JSONField(default=list)
-    rule = models.CharField(max_length=300)
-    sent_by_key = models.CharField(max_length=200)
-    sent_by_key_name = models.CharField(max_length=200)
-    trigger = models.JSONField(default=dict)
-    sandbox = models.BooleanField(default=False)
-    refused_at = models.DateTimeField()
-
-    objects = GateRefusalQuerySet.as_manager()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["connection", "upstream_id"], name="gate_refusal_once"
-            )
-        ]

@@ -133,9 +133,7 @@ def passes_of(parts: Iterable[Part]) -> tuple[Pass, ...]:
 
 
 @atomic_with_retry
-def begin_draft(
-    *, actor: Actor, rules: Iterable[Part], based_on: int
-) -> PolicyVersion:
+def begin_draft(*, actor: Actor, rules: Iterable[Part], based_on: int) -> PolicyVersion:
     """Begin the draft with these rules and passes. They were copied from the version
     with the number `based_on` (0 for no version).
 

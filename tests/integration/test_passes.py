@@ -326,7 +326,7 @@ def what_stops(one, admin, second, message):
         "off": lambda: activate(admin, second, replace(one, is_on=False)),
         "ended": lambda: force(replace(one, ends_at=one.ends_at.replace(year=2020))),
         "signatory": lambda: Grant.objects.filter(person=second).delete(),
-        "list": lambda: AllowEntry.objects.update(removed_at=Now()),
+        "list": lambda: AllowEntry.objects.all().delete(),
         "apart": lambda: Review.objects.filter(pk=message.pk).update(is_apart=True),
         "finding": lambda: Review.objects.filter(pk=message.pk).update(rules=["x"]),
         "thread": lambda: Message.objects.update(thread_id="01THREAD"),
