@@ -19,7 +19,6 @@ class Contributors:
     of a message that it replaces. `editors` edited it or wrote words of it.
     """
 
-    key_owners: frozenset[int] = frozenset()
     # The API keys that sent the messages which it replaces.
     earlier_keys: frozenset[str] = frozenset()
     authors: frozenset[int] = frozenset()

@@ -34,7 +34,7 @@ from policy.rules.fields import ChecksField, EntriesField, ReadField
 from policy.rules.groups import (
     delete_named,
     in_words,
-    rules_naming,
+    naming,
     save_calendar,
     save_group,
 )
@@ -214,11 +214,10 @@ def _overview(
     """List the groups with their members and the calendars with their hours, and which
     rules name them.
     """
-    now = policies()
-    rules = (*now.active_rules, *now.draft_rules)
+    parts = policies().parts
 
     def named_by(row: Group | WorkCalendar) -> list[str]:
-        return list(dict.fromkeys(one.name for one in rules_naming(row, rules)))
+        return list(dict.fromkeys(one.name for one in naming(row, parts)))
 
     context: dict[str, Any] = {"may_change": request.actor.is_admin_of_all}
     if request.actor.scopes:

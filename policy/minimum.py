@@ -42,7 +42,7 @@ def minimum_rules() -> list[PolicyRule]:
     """Return the active rules that ask for the oversight of mailboxes. Raises RuleError
     if the policy cannot be read.
     """
-    return [one for one in active_policy().rules if one.is_on and one.then.least_mode]
+    return [one for one in active_policy().rules if one.then.least_mode]
 
 
 def minimum_of(rules: Iterable[PolicyRule], connection: int, mailbox: int = 0) -> str:

@@ -385,11 +385,11 @@ _DESK_DOORS = {
         fields=_pass,
         needs="draft_pass",
     ),
-    "arrange-policy-part": writing_button(
-        "switches or deletes a rule or pass of the draft of the policy",
+    "delete-policy-part": writing_button(
+        "deletes a rule or pass of the draft of the policy",
         "desk",
         (A,),
-        fields=lambda w: {"edits": 0, "act": "off"},
+        fields=lambda w: {"edits": 0},
         needs="draft",
     ),
     "policy-version": Door("shows a version of the policy", "own", needs="policy"),

@@ -67,10 +67,9 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
         earlier_keys = set[str]()
         if message.connection.is_our_gateway:
             earlier_keys = {edit.first_key for edit in made_by} - {""}
-        key_owners = set[int]()
+        authors = set[int]()
         for key in (_proven_key(message), *earlier_keys):
-            key_owners |= owners[connection, key]
-        authors = set(key_owners)
+            authors |= owners[connection, key]
         for key in filter(None, (message.upstream_id, _interaction_of(message))):
             authors |= commanders[connection, key]
         editors = set(message.review.written_by)
@@ -81,7 +80,6 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
             editors.update(edit.editors)
             editors.add(edit.person_id)
         contributors[message.pk] = Contributors(
-            key_owners=frozenset(key_owners),
             earlier_keys=frozenset(earlier_keys),
             authors=frozenset(authors),
             editors=frozenset(editors),
@@ -185,7 +183,6 @@ def demands_for(
             message,
             message.review,
             lookups,
-            key_owners=behind.key_owners,
             earlier_keys=behind.earlier_keys,
             is_edited=bool(behind.editors),
             takes_claims=is_automatic,

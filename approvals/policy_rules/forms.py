@@ -11,11 +11,10 @@ from django import forms
 
 from common.actors import Actor
 from common.drawn_forms import DrawnForm
-from common.pages import MultilineField, same_error
+from common.pages import same_error
 from common.time_zones import local_time, zone_name
 from policy.rules.conditions import KINDS, Conditions, read_domain
 from policy.rules.fields import (
-    CHOOSE,
     AmountField,
     ChecksField,
     CurrencyField,
@@ -60,32 +59,14 @@ class PartForm(SeenForm):
         max_length=80,
         error_messages={"required": "Give it a name."},
     )
-    owner = forms.TypedChoiceField(
-        label="Owner",
-        help_text="Who answers for it.",
-        required=False,
-        coerce=int,
-        empty_value=None,
-        error_messages=CHOOSE,
-    )
-    note = MultilineField(
-        label="Note",
-        help_text="What it is for.",
-        required=False,
-        max_length=1000,
-        widget=forms.Textarea(attrs={"rows": 3}),
-    )
 
     def __init__(
         self, data: Any, *, actor: Actor, stored: Any, edits: int, **initial: Any
     ) -> None:
         self.stored = stored
         of_part = asdict(stored.when) | asdict(stored) if stored else {}
-        about = {"owner": actor.id, "edits": edits, **of_part}
-        super().__init__(data, initial=about | initial)
+        super().__init__(data, initial={"edits": edits, **of_part, **initial})
         self.names = names_for(actor)
-        owner: Any = self.fields["owner"]
-        owner.choices = [("", "Nobody"), *self.offered("people")]
         for field in self.fields.values():
             if isinstance(field, ChecksField):
                 field.choices = self.offered(field.of)
@@ -93,7 +74,7 @@ class PartForm(SeenForm):
     def offered(self, kind: str) -> list[tuple[str, str]]:
         """Return the choices of one kind, with what the rule or pass names already."""
         named = self.stored.named().get(kind, ()) if self.stored else ()
-        return list(self.names.choices(kind, named).items())
+        return self.names.choices(kind, named)
 
     def clean(self) -> None:
         if not self.errors:
@@ -110,9 +91,6 @@ class PartForm(SeenForm):
         return self.makes(
             id=part_id,
             name=" ".join(typed["name"].split()),
-            owner=typed["owner"],
-            note=typed["note"].strip(),
-            is_on=self.stored is None or self.stored.is_on,
             **self.own_fields(typed),
         ).checked()
 
@@ -128,9 +106,9 @@ class RuleForm(PartForm):
     title = "New rule"
     intro = "All conditions that you fill in must hold together. Without any, the rule is for every message."
     layout = """
-| * The rule | name owner note |
+| * The rule | name |
 When a message … | Where it comes from |
-    connections mailboxes keys only_these key_owners origins metadata tries_from |
+    connections mailboxes keys only_these metadata tries_from |
 When a message … | Who gets it |
     recipients recipients_except lists lists_except contacts_count first_contact recipients_from |
 When a message … | What is in it |
@@ -189,7 +167,7 @@ class PassForm(PartForm):
         "recipients known, without a finding or an attachment, and only the first try. Two admins sign each pass."
     )
     layout = """
-| * The pass | name owner note |
+| * The pass | name |
 | * Which messages | keys mailboxes lists most currency link_domains |
 | * How many, how long | a_day ends_on |
 """

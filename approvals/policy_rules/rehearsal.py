@@ -2,7 +2,7 @@
 messages of the last 30 days, and which of these passes would have sent.
 
 Rules about hours are evaluated for the time when each message was held, but with the
-present allowlists and key owners. Threads and the limits of passes are not looked at.
+present allowlists. Threads and the limits of passes are not looked at.
 Words that were not looked for when a message came are looked for in its stored text,
 which can miss a word that formatting splits.
 """
@@ -59,8 +59,8 @@ class Change(TextChoices):
 
 @dataclass(frozen=True)
 class Asked:
-    """What a version asks of one message: what its rules require, and each pass that is
-    on with why it does not send the message.
+    """What a version asks of one message: what its rules require, and each pass with why
+    it does not send the message.
     """
 
     requirement: Requirement
@@ -93,7 +93,7 @@ def ask(
     or without it when they were held. Older ones are missing, if in more than READ
     messages words of the rules were not looked for yet.
     """
-    parts = [one for policy in policies for one in policy.parts if one.is_on]
+    parts = [one for policy in policies for one in policy.parts]
     words = {one.when.words_key: one.when.words for one in parts if one.when.words}
     known = _look_back(messages, words)
     lookups = lookups_for(parts, now, known)
@@ -108,7 +108,6 @@ def ask(
             passes = [
                 (one, one.misfits(facts, sending, is_asked=is_asked))
                 for one in policy.passes
-                if one.is_on
             ]
             asked[message].append(Asked(requirement, passes))
     return asked

@@ -36,14 +36,13 @@ from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import PolicyVersion
 from policy.rules.changes import (
-    ACTS,
     EMPTY,
     MAX_NOTE,
     NO_PASSES,
     Policies,
     activate_draft,
-    arrange_rules,
     begin_draft,
+    delete_rule,
     discard_draft,
     has_two_admins,
     policies,
@@ -74,26 +73,19 @@ class ActivateForm(SeenForm):
     )
 
 
-class ArrangeForm(SeenForm):
-    """Which of the buttons beside a rule or pass was pressed."""
-
-    act = forms.ChoiceField(choices=list(ACTS.items()))
-
-
 def lines_of(
     parts: Iterable[Part],
     names: Names,
     problems: Mapping[str, list[str]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return what pages show about each rule or pass, in order: its sentence, its
-    owner and its problems.
+    """Return what pages show about each rule or pass, in order: its sentence and its
+    problems.
     """
     return [
         {
             "part": one,
             "is_pass": isinstance(one, Pass),
             "sentence": one.sentence(names),
-            "owner": one.owned_by(names),
             "problems": (problems or {}).get(one.id),
         }
         for one in parts
@@ -112,19 +104,17 @@ def problems_of(policy: Policy, actor: Actor, names: Names) -> dict[str, list[st
 
 
 def of_draft(now: Policies, actor: Actor) -> dict[str, Any]:
-    """Return what the pages with a draft show: its rules and passes, what it changes,
-    and what changed in force since it was begun.
+    """Return what the pages with a draft show: its rules and passes, and what it
+    changes.
     """
     names = names_for(actor)
     context = {"now": now, "names": names, "may_change": actor.is_admin_of_all}
     if now.draft is None or not actor.scopes:
         return context
-    based_on = PolicyVersion.objects.filter(number=now.draft.based_on).first()
-    active, draft = now.in_force.parts, now.drafted.parts
+    draft = now.drafted.parts
     return context | {
         "draft": lines_of(draft, names, problems_of(now.drafted, actor, names)),
-        "meanwhile": differences(version_as_is(based_on).parts, active, names),
-        "changed": differences(active, draft, names),
+        "changed": differences(now.in_force.parts, draft, names),
     }
 
 
@@ -183,13 +173,12 @@ def discard(request: DeskRequest) -> str:
 
 @require_POST
 @changes_policy
-def arrange(request: DeskRequest, policy_part: str) -> str:
-    """Switch one rule or pass of the draft on or off, or delete it."""
+def delete(request: DeskRequest, policy_part: str) -> str:
+    """Delete one rule or pass of the draft."""
     actor = admin_or_403(request)
-    typed = cleaned(ArrangeForm(request.POST))
-    names = {one.id: one.name for one in policies().drafted.parts}
-    arrange_rules(actor=actor, rule_id=policy_part, **typed)
-    return f"“{names[policy_part]}” is {ACTS[typed['act']]}."
+    edits = cleaned(SeenForm(request.POST))["edits"]
+    delete_rule(actor=actor, rule_id=policy_part, edits=edits)
+    return "It is deleted from the draft."
 
 
 @require_get_or_post

@@ -62,7 +62,7 @@ def rules_at(mailbox: Mailbox, active: Sequence[PolicyRule]) -> list[PolicyRule]
         scope = replace(rule.when, lists_except=frozenset(), contacts_count=False)
         asks_lists_alone = {type(one) for one in scope.asked} <= _SCOPES
         is_about_it = asks_lists_alone and scope.apply_to(facts)
-        if rule.is_on and rule.then.reject and is_about_it:
+        if rule.then.reject and is_about_it:
             rules.append(rule)
     return rules
 
@@ -282,7 +282,7 @@ def read_refusals(*, connection_id: int) -> str:
 def _record_refusals(connection: Connection, rows: Mapping[str, Any]) -> None:
     """Record these refusals in the ledger, and their ids with the connection."""
     mailboxes = dict(connection.mailboxes.values_list("upstream_id", "address"))
-    for row in reversed(rows.values()):
+    for row in [*rows.values()][::-1]:
         metadata = row.get("metadata")
         at = read_time(row.get("created_at")) or clock()
         mailbox = str(row.get("mailbox_id") or "")

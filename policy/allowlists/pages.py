@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.utils import timezone
@@ -25,22 +26,18 @@ from common.pages import (
     first_or_404,
     redirect_with_notice,
 )
-from mirror.errors import ActNotAllowed
 from people.roles import GrantTarget, targets_to_give
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.allowlists.changes import (
-    NOT_YOURS,
     WantedEntry,
     add_allowlist,
     apply_change,
-    delete_allowlist,
-    in_words,
-    names,
     steps_of,
 )
 from policy.errors import StalePolicy, seen_state
 from policy.models import Allowlist, GateList
 from policy.rules.changes import policies
+from policy.rules.groups import delete_named, in_words, naming
 
 # Rows of a page.
 PAGE = 100
@@ -156,7 +153,7 @@ def _lists_page(
     actor = request.actor
     current = policies()
     rows = [
-        (one, [part.name for part in current.active_parts if names(part, one)])
+        (one, [part.name for part in naming(one, current.in_force.parts)])
         for one in Allowlist.objects.visible_to(actor).for_overview(timezone.now())
     ]
     context = {
@@ -197,9 +194,9 @@ def _list_page(
     current = policies()
     context = {
         "at": at,
-        "may_change": at.is_within(request.actor, Role.ADMIN),
-        "named_by": [one for one in current.active_parts if names(one, at)],
-        "named_in_draft": [one for one in current.draft_parts if names(one, at)],
+        "may_change": at.is_changed_by(request.actor),
+        "named_by": naming(at, current.in_force.parts),
+        "named_in_draft": naming(at, current.drafted.parts),
         "page": Paginator(found.order_by("pattern"), PAGE).get_page(
             request.GET.get("page")
         ),
@@ -218,7 +215,7 @@ allowlist = require_safe(_list_page)
 def delete_list(request: DeskRequest, list_id: int) -> str:
     """Delete a list that nothing names."""
     at = _visible_or_404(request, list_id)
-    delete_allowlist(allowlist=at, actor=request.actor)
+    delete_named(row=at, actor=request.actor)
     return f"The list “{at}” is deleted."
 
 
@@ -228,8 +225,10 @@ def change_list(request: DeskRequest, list_id: int) -> HttpResponse:
     showed, save it.
     """
     at = _visible_or_404(request, list_id)
-    if not at.is_within(request.actor, Role.ADMIN):
-        return _list_page(request, list_id, error=ActNotAllowed(NOT_YOURS))
+    if not at.is_changed_by(request.actor):
+        raise PermissionDenied(
+            "Only an admin of all that this list covers can change it."
+        )
     form = ChangeForm(request.POST)
     if not form.is_valid():
         return _list_page(request, list_id, form=form)

@@ -104,7 +104,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='allowlist',
-            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), name='allowlist_name_once'),
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), name='policy_allowlist_name_once'),
         ),
         migrations.AddConstraint(
             model_name='allowlist',
@@ -143,6 +143,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['name'],
+                'abstract': False,
             },
         ),
         migrations.AddConstraint(
@@ -181,14 +182,20 @@ class Migration(migrations.Migration):
             name='WorkCalendar',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=60, unique=True)),
+                ('name', models.CharField(max_length=60)),
                 ('zone', models.CharField(max_length=64)),
                 ('weekly', models.JSONField(default=list)),
                 ('holidays', models.JSONField(default=dict)),
             ],
             options={
                 'verbose_name': 'calendar',
+                'ordering': ['name'],
+                'abstract': False,
             },
+        ),
+        migrations.AddConstraint(
+            model_name='workcalendar',
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), name='policy_workcalendar_name_once'),
         ),
         migrations.CreateModel(
             name='ReviewPlan',

@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, ClassVar, TypeVar, cast
@@ -58,26 +58,17 @@ exactly = with_config(ConfigDict(extra="forbid", strict=True))
 
 
 @lru_cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def stored_as(kind: Any) -> TypeAdapter[Any]:
+    """Return what reads and writes a dataclass as JSON, without default values."""
     return TypeAdapter(kind)
 
 
-def as_json(value: Any) -> dict[str, Any]:
-    """Return a dataclass as it is stored: the fields that differ from the defaults."""
-    kind: Any = type(value)
-    stored: dict[str, Any] = _adapter(kind).dump_python(
-        value, mode="json", exclude_defaults=True
-    )
-    return stored
-
-
 def from_json(kind: type[Stored], value: object) -> Stored:
-    """Return the dataclass of this type that `as_json` wrote. Raises ValueError with a
-    sentence if the value is not one.
+    """Return the stored dataclass of this type. Raises ValueError with a sentence if the
+    value is not one.
     """
-    adapter = _adapter(cast(Any, kind))
     try:
-        result: Stored = adapter.validate_json(json.dumps(value))
+        result: Stored = stored_as(cast(Any, kind)).validate_json(json.dumps(value))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))[:80] or "all of it"
@@ -152,7 +143,6 @@ class MessageFacts:
     key: str | None = ""
     # The keys that sent earlier versions of an edited message.
     earlier_keys: frozenset[str] = frozenset()
-    key_owners: frozenset[int] | None = frozenset()
     recipients: tuple[str, ...] | None = ()
     lists: frozenset[int] | None = frozenset()
     lists_of: tuple[frozenset[int], ...] | None = ()
@@ -354,26 +344,6 @@ class FromKey(_Of, Condition):
 
 
 @dataclass(frozen=True)
-class FromKeyOfOwner(_OneOf):
-    """It came with an API key of one of these people."""
-
-    key_owners: Keys = frozenset()
-    needs = ["key_owners"]
-    says = "comes from an API key of {}"
-    editor = {"key_owners": ChecksField("Owners of the API key", "people", int)}
-
-
-@dataclass(frozen=True)
-class FromOrigin(_OneOf):
-    """It may have come from one of these origins."""
-
-    origins: Words = frozenset()
-    needs = ["origins"]
-    says = "comes from {}"
-    editor = {"origins": ChecksField("Origin", "origins")}
-
-
-@dataclass(frozen=True)
 class HasMetadata(Condition):
     """Its sender wrote this "name=value" beside it, or did not write that name."""
 
@@ -553,6 +523,9 @@ class HasFinding(_OneOf):
     says = "has the finding {}"
     editor = {"findings": ChecksField("Findings", "findings")}
 
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        return facts.unknown_files if RUNS_CODE in self.findings else ()
+
 
 @dataclass(frozen=True)
 class HasWord(Condition):
@@ -601,6 +574,7 @@ class NamesAmount(Condition):
     }
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
+        yield from filter(None, facts.unread_sums)
         for one in facts.amounts or ():
             is_of_it = not self.currency or one.currency in ("", self.currency)
             if is_of_it and one.value >= (self.amount or 0):
@@ -622,6 +596,9 @@ class HasAttachment(_OneOf):
     needs = ["attachments"]
     says = "has {} attached"
     editor = {"attachments": ChecksField("Attachments", "attachments")}
+
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        return facts.unknown_files
 
 
 @dataclass(frozen=True)
@@ -676,8 +653,6 @@ class Conditions(
     ToAny,
     IsTry,
     HasMetadata,
-    FromOrigin,
-    FromKeyOfOwner,
     FromKey,
     InMailbox,
     OfConnection,
@@ -698,10 +673,6 @@ class Conditions(
         """Return because of what in a message they hold, as people read it there."""
         return [each for one in self.asked for each in one.passages(facts)]
 
-    def in_words(self, names: Names) -> list[str]:
-        """Return the parts of a sentence that begins with "When a message"."""
-        return [one.words_in(names) for one in self.asked]
-
     # Cached: up to 500 rules are checked for each row of a page.
     @cached_property
     def asked(self) -> list[Condition]:
@@ -711,14 +682,6 @@ class Conditions(
             for kind, name in KINDS.items()
             if _is_set(getattr(self, name))
         ]
-
-    def covers(self, other: "Conditions") -> bool:
-        """Whether they certainly apply to every message to which `other` applies."""
-        if not self.asked or self == other:
-            return True
-        return self.words > other.words > frozenset() and self == replace(
-            other, words=self.words
-        )
 
 
 def _is_set(value: object) -> bool:

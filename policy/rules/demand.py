@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any
 
+from django.utils.text import get_text_list
+
 from people.identities import Identities
 from policy.calendars import Calendar, Calendars, next_closing, next_opening
-from policy.rules.conditions import RUNS_CODE, MessageFacts
+from policy.rules.conditions import MessageFacts
 from policy.rules.passes import Pass
 from policy.rules.rules import (
     ANY_REVIEWER,
@@ -24,7 +26,7 @@ from policy.rules.rules import (
     PolicyRule,
     merged,
 )
-from policy.rules.wording import Names, listed
+from policy.rules.wording import Names
 from rendering import named
 from risk.words import PLACES
 
@@ -43,9 +45,9 @@ _NOW = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """The rules and passes of one version, in their order, also those that are off.
-    `signatures` has by the id of a pass the keys of the two admins who signed it. While
-    no version is active, the number is 0.
+    """The rules and passes of one version, in their order. `signatures` has by the id of
+    a pass the keys of the two admins who signed it. While no version is active, the
+    number is 0.
 
     `unreadable` is a sentence if they could not be read, for instance after a downgrade
     of the desk.
@@ -64,20 +66,17 @@ class Policy:
 
     @cached_property
     def named(self) -> dict[str, frozenset[Any]]:
-        """The keys of what rules name that are on, by the kinds of `Names`."""
+        """The keys of what rules name, by the kinds of `Names`."""
         named: dict[str, frozenset[Any]] = defaultdict(frozenset)
         for rule in self.rules:
-            for kind, keys in rule.named().items() if rule.is_on else ():
+            for kind, keys in rule.named().items():
                 named[kind] |= keys
         return named
 
     @cached_property
     def asks_people(self) -> bool:
         """Whether a rule asks for more, or other, people than any one reviewer."""
-        return any(
-            one.is_on and (one.then.approvals or one.then.barred_groups)
-            for one in self.rules
-        )
+        return any(one.then.approvals or one.then.barred_groups for one in self.rules)
 
 
 NO_POLICY = Policy()
@@ -123,7 +122,7 @@ def required(policy: Policy, facts: MessageFacts) -> Requirement:
     spoke = [
         rule
         for rule in policy.rules
-        if rule.is_on and rule.when.apply_to(facts) and _is_asked(rule.then, facts)
+        if rule.when.apply_to(facts) and _is_asked(rule.then, facts)
     ]
     effects = merged(rule.then for rule in spoke)
     return Requirement(replace(effects, least_mode=""), tuple(spoke), policy.number)
@@ -298,7 +297,7 @@ class Demand:
         """By whom the approvals are that count: ", by Ben Okafor and Ana Ruiz"; empty
         if there are none.
         """
-        names = listed([one.name for one in self.counted])
+        names = get_text_list([one.name for one in self.counted], "and")
         return f", by {names}" if names else ""
 
     @cached_property
@@ -311,10 +310,12 @@ class Demand:
 
     def _why(self, rule: PolicyRule, passages: Sequence[str]) -> str:
         """Return why a rule applies, as the end of a sentence."""
+        quoted = [self._quoted(one) for one in passages[:_SHOWN]]
+        shown = get_text_list(quoted, "and")
         if not rule.when.certainly_apply_to(self.facts):
-            return ", because not all that it asks about is known"
-        shown = [self._quoted(one) for one in passages[:_SHOWN]]
-        return f", because of {listed(shown)}" if shown else ""
+            why = ", because not all that it asks about is known"
+            return f"{why}: {shown}" if shown else why
+        return f", because of {shown}" if shown else ""
 
     @property
     def passages(self) -> list[str]:
@@ -326,32 +327,13 @@ class Demand:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What each rule that applies asks for and why, such as "Payments: 2 approvals
-        of Finance are needed, because of EUR 1,225.00."; and what is not known of the
-        message.
+        of Finance are needed, because of “1,225.00 EUR”."
         """
-        sentences = []
-        for rule, passages in self.because:
-            why = self._why(rule, passages)
-            sentences.append(
-                f"{rule.name}: {rule.then.in_words(self.people.names)}{why}."
-            )
-        unread = self.facts.unread_sums
-        unknown = self.facts.unknown_files[:_SHOWN]
-        spoke = self.requirement.spoke
-        if unread and any(one.when.amount is not None for one in spoke):
-            near = listed([f"“{one}”" for one in unread if one])
-            where = (
-                f"A sum could not be read near {near}"
-                if near
-                else "The sums could not be read"
-            )
-            sentences.append(f"{where}: rules on sums apply.")
-        if unknown and any(
-            one.when.attachments or RUNS_CODE in one.when.findings for one in spoke
-        ):
-            files = listed([f"“{one}”" for one in unknown])
-            sentences.append(f"What is in {files} is not known: rules on it apply.")
-        return tuple(sentences)
+        names = self.people.names
+        return tuple(
+            f"{rule.name}: {rule.then.in_words(names)}{self._why(rule, passages)}."
+            for rule, passages in self.because
+        )
 
     def _quoted(self, passage: str) -> str:
         place = PLACES.get(self.facts.words.get(passage, ""))
@@ -440,7 +422,7 @@ class Demand:
         approvals = self.people.approvals
         no_longer = [one.name for one in approvals if one not in self.counted]
         why = (
-            f" That of {listed(no_longer)} does not count any more, by the rules and roles of now."
+            f" That of {get_text_list(no_longer, 'and')} does not count any more, by the rules and roles of now."
             if no_longer
             else ""
         )
@@ -479,7 +461,7 @@ class Demand:
             parts.append(f"{n} of {whose}")
         number = sum(missing.values())
         verb = "is" if number == 1 else "are"
-        sentence = f"{number} more {verb} needed: {listed(parts)}."
+        sentence = f"{number} more {verb} needed: {get_text_list(parts, 'and')}."
         if not self.takes_several:
             sentence = f"An approval of {whose} is needed."
         return f"{sentence} {self.warning}".rstrip()
@@ -495,7 +477,8 @@ class Demand:
         opening = next_common_opening(calendars, self.leaves_at)
         if opening == self.leaves_at:
             return ""
-        names = listed([self.people.names.name_of("calendars", one) for one in hours])
+        named = [self.people.names.name_of("calendars", one) for one in hours]
+        names = get_text_list(named, "and")
         only = f"A rule lets this be approved and sent only within the hours of {names}"
         if opening is None:
             return f"{only}. These hours never come: ask an admin to change the rule."

@@ -20,13 +20,14 @@ from typing import Any, Protocol
 
 from django.db.models import F, Func, JSONField
 from django.db.models.functions import Now
+from django.utils.text import get_text_list
 
 from common.fingerprint import FIELDS, Content
 from common.mail_addresses import patterns_for
 from mirror.attachments.file_types import claimed_kinds
 from mirror.models import AttachedFile, Connection, KnownContact, Message
 from people.models import Person
-from policy.models import AllowEntry, KeyOwner, PolicyVersion
+from policy.models import AllowEntry, PolicyVersion
 from policy.rules.conditions import (
     RUNS_CODE,
     Amount,
@@ -37,7 +38,6 @@ from policy.rules.conditions import (
 from policy.rules.demand import NO_POLICY, Policy
 from policy.rules.passes import Misfit, Pass, Sending
 from policy.rules.rules import Part, PolicyRule, parts_from_json
-from policy.rules.wording import listed
 from rendering import RenderedMessage, named
 from risk.sums import Sums
 from risk.words import places_of, searched_texts
@@ -82,9 +82,9 @@ def signed_passes(
     signed = {}
     for one in policy.passes:
         signers = set(policy.signatures.get(one.id, ())) & admins.keys()
-        counts = one.is_on and len(signers) == 2
-        if counts and (now is None or now < one.ends_at):
-            signed[one.id] = (one, listed(sorted(admins[key] for key in signers)))
+        if len(signers) == 2 and (now is None or now < one.ends_at):
+            names = sorted(admins[key] for key in signers)
+            signed[one.id] = (one, get_text_list(names, "and"))
     return signed
 
 
@@ -240,16 +240,15 @@ def facts_of(
     examined: Examined,
     lookups: "Lookups | None" = None,
     *,
-    key_owners: Collection[int] = (),
     earlier_keys: Collection[str] = (),
     is_edited: bool = False,
     takes_claims: bool = False,
 ) -> MessageFacts:
-    """Return the facts about a message. `lookups` has what tables say of its recipients
-    and its key; without it, these facts are empty.
+    """Return the facts about a message. `lookups` has what tables say of its recipients;
+    without it, these facts are empty.
 
     Only our own gateway says which API key sent a message. `earlier_keys` sent what
-    people at the desk edited since, with a key of the desk; `key_owners` own these.
+    people at the desk edited since, with a key of the desk.
 
     A file that was not read may be anything. With `takes_claims` it is what its name
     and type claim: for what the policy does by itself, which nobody can take back.
@@ -279,7 +278,6 @@ def facts_of(
         findings.add(RUNS_CODE)
         attachments = None
     words: dict[str, dict[str, str]] = stored.get("words") or {}
-    owners = lookups.owners.get((message.connection_id, message.sent_by_key), ())
     return MessageFacts(
         connection=message.connection_id,
         mailbox=message.mailbox_id,
@@ -288,7 +286,6 @@ def facts_of(
         earlier_keys=frozenset(
             f"{message.connection_id}:{one}" for one in earlier_keys
         ),
-        key_owners=None if key is None else frozenset((*key_owners, *owners)),
         recipients=None if recipients is None else tuple(recipients),
         lists=lookups.listing(
             entry for one in recipients or () if "@" in one for entry in entries_of(one)
@@ -360,12 +357,11 @@ def amounts_in(stored: object) -> tuple[Amount, ...] | None:
 
 @dataclass(frozen=True)
 class Lookups:
-    """What tables say of the keys and recipients of many messages: the owners of API
-    keys by (connection, key), by entry until when each allowlist has it, and contacts by
-    connection, without the connections whose contacts could not be read.
+    """What tables say of the recipients of many messages: by entry until when each
+    allowlist has it, and contacts by connection, without the connections whose contacts
+    could not be read.
     """
 
-    owners: Mapping[tuple[int, str], Collection[int]] = field(default_factory=dict)
     lists: Mapping[str, Mapping[int, datetime]] = field(default_factory=dict)
     contacts: Mapping[int, Collection[str]] | None = None
 
@@ -391,14 +387,10 @@ class Lookups:
 def lookups_for(
     parts: Iterable[Part], now: datetime, messages: Collection[Message]
 ) -> Lookups:
-    """Read what the facts about these messages need for these rules and passes, in four
+    """Read what the facts about these messages need for these rules and passes, in three
     queries at most.
     """
     conditions = [one.when for one in parts]
-    owners: dict[tuple[int, str], set[int]] = defaultdict(set)
-    if any(one.key_owners for one in conditions):
-        for one in KeyOwner.objects.all():
-            owners[one.connection_id, one.upstream_key_id].add(one.person_id)
     addresses = {
         one for message in messages for one in message.written_to or () if "@" in one
     }
@@ -417,7 +409,7 @@ def lookups_for(
     if any(one.contacts_count for one in conditions):
         connections = {one.connection_id for one in messages}
         contacts = contacts_among(connections, addresses)
-    return Lookups(owners, lists, contacts)
+    return Lookups(lists, contacts)
 
 
 _ENDLESS = datetime.max.replace(tzinfo=UTC)
@@ -427,10 +419,9 @@ def listed_until(policy: Policy, message: Message, now: datetime) -> datetime | 
     """Return until when each recipient of a message that is on the allowlists of a rule
     or pass now is still on them; None if that does not end.
     """
-    on = [one for one in policy.parts if one.is_on]
-    lookups = lookups_for(on, now, [message])
-    named = [one.when.lists_except for one in on]
-    named += [one.when.lists for one in policy.passes if one.is_on]
+    lookups = lookups_for(policy.parts, now, [message])
+    named = [one.when.lists_except for one in policy.parts]
+    named += [one.when.lists for one in policy.passes]
     until = [_ENDLESS]
     for lists, recipient in product(named, message.written_to or ()):
         entries = [lookups.lists.get(one, {}) for one in patterns_for(recipient)]

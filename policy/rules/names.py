@@ -1,6 +1,6 @@
-"""Reads the names of what rules refer to by key (mailboxes, people, groups, lists and
-so on), for sentences about rules and for the choices of the rule editor; and which
-mailboxes and API keys there are when a rule is saved.
+"""Reads the names of what rules refer to by key (mailboxes, groups, lists and so on), for
+sentences about rules and for the choices of the rule editor; and which mailboxes and API
+keys there are when a rule is saved.
 """
 
 from collections import Counter
@@ -13,7 +13,6 @@ from django.db.models.functions import Lower, Now
 
 from common.actors import Actor, Role, Scope
 from mirror.models import Connection, Mailbox, Message
-from people.models import Person
 from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
 from policy.rules.conditions import MessageFacts
 from policy.rules.demand import required
@@ -37,24 +36,15 @@ def names_for(actor: Actor = EVERYTHING) -> Names:
     """
     mailboxes = Mailbox.objects.visible_to(actor).order_by("address")
     connections = Connection.objects.visible_to(actor)
-    people = Person.objects.order_by("name", "email")
     lists = Allowlist.objects.visible_to(actor).order_by(Lower("name"))
     keys = api_keys(actor).items()
-    removed = mailboxes.filter(connection__in=Connection.objects.removed())
-    gone = (
-        ("mailboxes", removed),
-        ("connections", connections.removed()),
-        ("people", people.filter(is_active=False)),
-    )
     return Names(
         mailboxes={one.pk: str(one) for one in mailboxes.at_work()},
         keys=dict(sorted(keys, key=lambda pair: pair[1].casefold())),
-        people={one.pk: str(one) for one in people.filter(is_active=True)},
         lists={one.pk: one.name for one in lists},
         groups={one.pk: one.name for one in Group.objects.all()},
         calendars={one.pk: one.name for one in WorkCalendar.objects.order_by("name")},
         connections={one.pk: one.name for one in connections.at_work()},
-        gone={(kind, one.pk): str(one) for kind, rows in gone for one in rows},
         is_whole=actor.sees_all(),
     )
 

@@ -152,12 +152,12 @@ class Pass(Part):
 
 def passes_loosen(before: Iterable[Pass], after: Iterable[Pass]) -> bool:
     """Whether `after` may send a message that `before` did not: all that a pass may
-    change without that is that it ends sooner, sends fewer a day, is off or is gone.
+    change without that is that it ends sooner, sends fewer a day, or is gone.
     """
-    earlier = {one.id: one for one in before if one.is_on}
+    earlier = {one.id: one for one in before}
     for one in after:
         old = earlier.get(one.id)
-        if one.is_on and (
+        if (
             old is None
             or replace(one, ends_at=old.ends_at, a_day=old.a_day) != old
             or one.ends_at > old.ends_at

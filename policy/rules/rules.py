@@ -3,13 +3,15 @@ effects of several rules are merged (the strictest wins), how a rule is written 
 English sentence, and how two lists of rules differ. Pure: reads no tables.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Self, TypeVar
 
 from django import forms
+from django.utils.text import get_text_list
 
+from common.durations import minutes_in_words
 from mirror.oversight_modes import MODES, mode_words
 from mirror.oversight_modes import NAMES as MODE_NAMES
 from policy.rules.conditions import (
@@ -21,10 +23,10 @@ from policy.rules.conditions import (
     Keys,
     OfConnection,
     Words,
-    as_json,
     exactly,
     from_json,
     read_word,
+    stored_as,
 )
 from policy.rules.fields import (
     ChecksField,
@@ -33,7 +35,7 @@ from policy.rules.fields import (
     PickField,
     TickField,
 )
-from policy.rules.wording import ORIGINS, Names, duration_in_words, listed
+from policy.rules.wording import Names
 
 # In place of a group: any reviewer of the mailbox.
 ANY_REVIEWER = 0
@@ -125,7 +127,9 @@ class Effects:
 
     def in_words(self, names: Names) -> str:
         """Return them as a part of a sentence: "2 approvals of Finance are needed"."""
-        return listed(list(self._parts(names))) or "one approval is needed"
+        return (
+            get_text_list(list(self._parts(names)), "and") or "one approval is needed"
+        )
 
     def _parts(self, names: Names) -> Iterator[str]:
         if self.reject:
@@ -141,7 +145,7 @@ class Effects:
         if self.care:
             yield "it is approved with care (after signing in again, on a page of its own, never in bulk)"
         if self.expire_minutes is not None:
-            yield f"it expires {duration_in_words(self.expire_minutes)} after it was held"
+            yield f"it expires {minutes_in_words(self.expire_minutes)} after it was held"
         for key in sorted(self.office_hours):
             hours = names.name_of("calendars", key)
             yield f"it is approved and sent only within the hours of {hours}"
@@ -199,9 +203,9 @@ def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
     words = f"{number} approval" if number == 1 else f"{number} approvals"
     if first != ANY_REVIEWER:
         words += f" of {names.name_of('groups', first)}"
-        return listed([words, *parts])
+        return get_text_list([words, *parts], "and")
     if parts:
-        return f"{words} with {listed(parts)} among them"
+        return f"{words} with {get_text_list(parts, 'and')} among them"
     return f"{words} of any reviewer"
 
 
@@ -223,21 +227,17 @@ class RuleError(ValueError):
 class Part:
     """What a rule and a pass have in common.
 
-    The `id` stays the same from version to version of the policy; `owner` is the key of
-    the person who is responsible for it.
+    The `id` stays the same from version to version of the policy.
     """
 
     id: str
     name: str
-    owner: int | None = None
-    note: str = ""
-    is_on: bool = True
     when: Conditions = field(default_factory=Conditions)
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        """Return what `as_json` wrote. Raises RuleError for unknown fields and
-        impossible values.
+        """Return the stored value. Raises RuleError for unknown fields and impossible
+        values.
         """
         try:
             return from_json(cls, value).checked()
@@ -257,17 +257,8 @@ class Part:
         raise NotImplementedError
 
     def line(self, names: Names) -> str:
-        """Return it as one line: name, whether it is off, its sentence, owner and note."""
-        off = "" if self.is_on else " (off)"
-        owner = f" Owner: {self.owned_by(names)}." if self.owner else ""
-        note = f" Note: {self.note}" if self.note else ""
-        text = f"{self.name}{off}: {self.sentence(names)}{owner}{note}"
-        # Without the line ends of a note: its lines could look like other rules.
-        return " ".join(text.split())
-
-    def owned_by(self, names: Names) -> str:
-        """Return the name of its owner; empty if nobody is."""
-        return "" if self.owner is None else names.name_of("people", self.owner)
+        """Return its name and sentence as one line."""
+        return " ".join(f"{self.name}: {self.sentence(names)}".split())
 
     def named(self) -> dict[str, frozenset[Any]]:
         """Return the keys of what it names, by the kinds of `Names`."""
@@ -277,14 +268,12 @@ class Part:
             "mailboxes": when.mailboxes,
             "keys": when.keys,
             "lists": when.lists | when.lists_except,
-            "people": when.key_owners.union(
-                () if self.owner is None else (self.owner,)
-            ),
         }
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Any:
         """Return it as it is stored."""
-        return as_json(self)
+        kind: Any = type(self)
+        return stored_as(kind).dump_python(self, mode="json", exclude_defaults=True)
 
 
 One = TypeVar("One", bound=Part)
@@ -299,7 +288,7 @@ class PolicyRule(Part):
 
     def checked(self) -> Self:
         when, then = self.when, self.then
-        if when.risk not in RISKS or not when.origins <= ORIGINS.keys():
+        if when.risk not in RISKS:
             raise RuleError("A condition has a value that it cannot have.")
         if when.currency and when.amount is None:
             raise RuleError(
@@ -338,7 +327,8 @@ class PolicyRule(Part):
         return super().named() | {"groups": groups, "calendars": then.office_hours}
 
     def sentence(self, names: Names) -> str:
-        conditions = listed(self.when.in_words(names))
+        parts = [one.words_in(names) for one in self.when.asked]
+        conditions = get_text_list(parts, "and")
         when = (
             f"When a message {conditions}, then" if conditions else "For every message,"
         )
@@ -393,19 +383,15 @@ def differences(
     ]
 
 
-def rules_loosen(before: Iterable[PolicyRule], after: Iterable[PolicyRule]) -> bool:
+def rules_loosen(before: Iterable[PolicyRule], after: Sequence[PolicyRule]) -> bool:
     """Whether `after` may ask less for some message than `before`.
 
-    It does not if for each rule of `before` that is on, there is one in `after` that is
-    on, has the same conditions, more words or none, and asks for at least as much. The
-    order of rules does not matter, because the strictest wins. In doubt the answer is
-    True.
+    It does not if for each rule of `before` there is one in `after` that has the same
+    conditions and asks for at least as much. In doubt the answer is True.
     """
-    later = [rule for rule in after if rule.is_on]
-    for rule in before:
-        if rule.is_on and not any(
-            one.when.covers(rule.when) and is_as_strict(one.then, rule.then)
-            for one in later
-        ):
-            return True
-    return False
+    return not all(
+        any(
+            one.when == rule.when and is_as_strict(one.then, rule.then) for one in after
+        )
+        for rule in before
+    )

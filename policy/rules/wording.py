@@ -1,24 +1,17 @@
-"""Parts of the sentences about rules and passes: names of what they refer to, which are
-also the choices of their forms, lists of words, durations. Pure: reads no tables.
+"""Parts of the sentences about rules and passes: the names of what they refer to, which
+are also the choices of their forms. Pure: reads no tables.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from django.utils.text import capfirst
+from django.utils.text import get_text_list
 
 from common.tables import table_pairs
 from mirror.attachments.file_types import KINDS
 from risk.rules import RULES
 
-# Where a message may have come from.
-ORIGINS = table_pairs("""
-agent | an agent by API
-discord | a Discord command
-edit | an edit at the desk
-received | received mail
-""")
 # The families of attached files, then the kinds. A family of the same name means more.
 _FAMILIES = table_pairs("""
 image | a picture
@@ -38,11 +31,9 @@ _KINDS = table_pairs("""
 connections | connection
 mailboxes | mailbox
 keys | API key
-people | person
 lists | list
 groups | group
 calendars | calendar
-origins | origin
 findings | finding
 attachments | file of kind
 """)
@@ -51,21 +42,16 @@ attachments | file of kind
 @dataclass(frozen=True)
 class Names:
     """The names of what rules refer to, by their keys, as far as somebody may see them.
-
-    `gone` has the names of who left and of what was removed, by kind and key. What is
-    missing there too was deleted, or, unless `is_whole`, is hidden from the person.
+    What is missing was deleted, or, unless `is_whole`, is hidden from the person.
     """
 
+    connections: Mapping[int, str] = field(default_factory=dict)
     mailboxes: Mapping[int, str] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
-    people: Mapping[int, str] = field(default_factory=dict)
     lists: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
     calendars: Mapping[int, str] = field(default_factory=dict)
-    connections: Mapping[int, str] = field(default_factory=dict)
-    gone: Mapping[tuple[str, int], str] = field(default_factory=dict)
     is_whole: bool = True
-    origins: ClassVar[Mapping[str, str]] = ORIGINS
     attachments: ClassVar[Mapping[str, str]] = FILES
     findings: ClassVar[Mapping[str, str]] = FINDINGS
 
@@ -76,8 +62,6 @@ class Names:
         if kind == "keys":
             # A key that sent nothing lately has no name here, but may exist.
             return str(key).partition(":")[2]
-        if (kind, key) in self.gone:
-            return f"{self.gone[kind, key]} (gone)"
         what = _KINDS[kind]
         return f"{what} {key} (deleted)" if self.is_whole else f"another {what}"
 
@@ -85,34 +69,15 @@ class Names:
         """Return the names of several, joined: "Finance or Legal"."""
         return any_of({self.name_of(kind, one) for one in keys})
 
-    def choices(self, kind: str, named: Iterable[Any]) -> dict[str, str]:
+    def choices(self, kind: str, named: Iterable[Any]) -> list[tuple[str, str]]:
         """Return the choices of a form: all of this kind, and those that are `named`
         already, although they may be gone.
         """
         known = getattr(self, kind)
-        labels = {str(key): name for key, name in known.items()}
-        labels |= {
-            str(key): self.name_of(kind, key) for key in named if key not in known
-        }
-        if kind in ("origins", "findings", "attachments"):
-            return {key: capfirst(name) for key, name in labels.items()}
-        return labels
-
-
-def listed(parts: Sequence[str], word: str = "and") -> str:
-    """Return parts joined as in a sentence: "a, b and c"."""
-    *others, last = parts or [""]
-    return f"{', '.join(others)} {word} {last}" if others else last
+        offered = (*known, *(one for one in named if one not in known))
+        return [(str(one), self.name_of(kind, one)) for one in offered]
 
 
 def any_of(parts: Iterable[str]) -> str:
     """Return parts joined as in a sentence: "a, b or c"."""
-    return listed(sorted(parts), "or")
-
-
-def duration_in_words(minutes: int) -> str:
-    """Return minutes in the largest unit that divides them: "2 days", "90 minutes"."""
-    units = ((60 * 24, "day"), (60, "hour"), (1, "minute"))
-    size, unit = next(one for one in units if minutes % one[0] == 0)
-    n = minutes // size
-    return f"{n} {unit}{'' if n == 1 else 's'}"
+    return get_text_list(sorted(parts), "or")

@@ -118,7 +118,7 @@ def test_two_people_sign_and_one_alone_cannot_whatever_is_set(
     # Without the rule it might send what two people had to approve.
     with pytest.raises(SecondAdminNeeded):
         activate(admin, None, fewer)
-    activate(admin, None, replace(fewer, is_on=False))
+    activate(admin, None)
     for more in (fewer, one, replace(one, name="Other")):
         with pytest.raises(SecondAdminNeeded):
             activate(admin, None, more)
@@ -151,7 +151,7 @@ def test_a_desk_with_one_admin_has_no_passes_and_says_so(connection, admin, sign
     assert "There can be no passes: two admins of everything sign each" in page
     answer = client.post("/policy/draft/passes/add/", typed(Mailbox.objects.get()))
     assert "There can be no passes" in words_of(answer)
-    assert policies().draft_parts == (FIRST_RULE,)
+    assert policies().drafted.parts == (FIRST_RULE,)
 
 
 def typed(mailbox, **fields):
@@ -191,19 +191,16 @@ def test_pass_goes_from_the_form_into_the_draft_and_two_admins_make_it_count(
     ):
         assert said in words_of(client.post(add, typed(box, **wrong))), wrong
     client.post(add, typed(box, link_domains="shop.example"))
-    [_, one] = policies().draft_parts
+    [_, one] = policies().drafted.parts
     page = words_of(client.get("/policy/"))
     assert (
         "that name at most 100 EUR, have no finding, no attachment and links to" in page
     )
     form = f"/policy/draft/passes/{one.id}/"
     shown = client.get(form).context["form"]
-    client.post(form, {**typed_in(shown), "note": "Agreed."})
-    assert policies().draft_parts[1] == replace(one, note="Agreed.")
-    for edits, act in ((2, "off"), (3, "on")):
-        client.post(f"/policy/draft/arrange/{one.id}/", {"act": act, "edits": edits})
-    [_, one] = policies().draft_parts
-    assert one.is_on
+    client.post(form, {**typed_in(shown), "a_day": "30"})
+    one = replace(one, a_day=30)
+    assert policies().drafted.parts[1] == one
     message = make_refund(connection)
     other = make_refund(connection, bcc=["eve@evil.example"])
     for tried, words in (
@@ -323,7 +320,6 @@ def what_stops(one, admin, second, message):
         "rule": lambda: activate(admin, second, one, TWO),
         "a mild rule": lambda: activate(admin, second, one, BULK),
         "gone": lambda: activate(admin, second),
-        "off": lambda: activate(admin, second, replace(one, is_on=False)),
         "ended": lambda: force(replace(one, ends_at=one.ends_at.replace(year=2020))),
         "signatory": lambda: Grant.objects.filter(person=second).delete(),
         "list": lambda: AllowEntry.objects.all().delete(),

@@ -14,7 +14,6 @@ from policy.calendars import (
     Calendar,
     after_working_time,
     is_open,
-    is_within,
     next_opening,
 )
 
@@ -120,9 +119,7 @@ def test_hours_within_others_are_never_open_where_those_are_not(wide, closed, of
         **{date(2026, 3, 20) + timedelta(days=number): "Off" for number in off},
     }
     narrow = replace(wide, weekly=weekly, holidays=holidays)
-    assert is_within(narrow, wide)
     assert is_open(wide, at) or not is_open(narrow, at)
-    assert not is_within(wide, narrow) or is_open(wide, at) == is_open(narrow, at)
 
 
 def berlin(*parts):
