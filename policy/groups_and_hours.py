@@ -42,20 +42,26 @@ from policy.rules.groups import (
 MAX_HOLIDAYS = 400
 
 
-class SettingForm(DrawnForm):
-    """A form whose `seen` is the state that the page showed: a change over somebody
-    else's is refused.
+class SavedForm(DrawnForm):
+    """A form that stores what was typed. `seen_field` has the state that the page showed:
+    a change over somebody else's is refused.
     """
+
+    seen_field: ClassVar[str] = "seen"
+
+    def save(self, actor: Actor) -> str:
+        """Store what was typed, and return a notice."""
+        raise NotImplementedError
+
+
+class SettingForm(SavedForm):
+    """The form of a row that reads differently after each change."""
 
     seen = forms.CharField(required=False, max_length=16, widget=forms.HiddenInput)
 
     def __init__(self, data: Any, words: str) -> None:
         """`words`: how what is stored reads, empty if nothing is."""
         super().__init__(data, initial={"seen": seen_state(words)})
-
-    def save(self, actor: Actor) -> None:
-        """Store what was typed."""
-        raise NotImplementedError
 
 
 def people_choices(people: QuerySet[Person]) -> dict[str, str]:
@@ -67,21 +73,21 @@ def people_choices(people: QuerySet[Person]) -> dict[str, str]:
 
 
 def edit_setting(
-    request: DeskRequest, form: SettingForm, to: str, saved: str, **context: Any
+    request: DeskRequest, form: SavedForm, to: str, **context: Any
 ) -> HttpResponse:
-    """Show a form; save it if it is filled in, and show `saved` at the URL named `to`."""
+    """Show a form; save it if it is filled in, and show the notice at the URL named
+    `to`.
+    """
     error: SentenceError | None = None
     if form.is_valid():
         try:
-            form.save(request.actor)
+            return redirect_with_notice(request, form.save(request.actor), to)
         except StalePolicy as stale:
             error = stale
             # It can be sent again, over what is stored now.
-            form.show("seen", form.initial["seen"])
+            form.show(form.seen_field, form.initial[form.seen_field])
         except PolicyError as refused:
             form.add_error(None, refused.sentence)
-        else:
-            return redirect_with_notice(request, saved, to)
     return answer(
         request, "policy/edit.html", {"form": form, **context}, error, form=form
     )
@@ -127,8 +133,9 @@ class GroupForm(NamedForm):
         self.fields["members"] = field
         self.initial["members"] = members
 
-    def save(self, actor: Actor) -> None:
-        save_group(actor=actor, group=self.stored, **self.cleaned_data)
+    def save(self, actor: Actor) -> str:
+        made = save_group(actor=actor, group=self.stored, **self.cleaned_data)
+        return f"“{made}” is saved."
 
 
 def _zone(typed: str) -> str:
@@ -174,7 +181,6 @@ class CalendarForm(NamedForm):
         _holiday,
         "One a line, such as 2026-12-25 Christmas Day.",
         most=MAX_HOLIDAYS,
-        has_commas=False,
     )
 
     def __init__(self, data: Any, stored: WorkCalendar | None) -> None:
@@ -204,8 +210,9 @@ class CalendarForm(NamedForm):
                 "day-0", "A calendar needs working hours on at least one day."
             )
 
-    def save(self, actor: Actor) -> None:
-        save_calendar(actor=actor, calendar=self.stored, **self.cleaned_data)
+    def save(self, actor: Actor) -> str:
+        made = save_calendar(actor=actor, calendar=self.stored, **self.cleaned_data)
+        return f"“{made}” is saved."
 
 
 def _overview(
@@ -250,7 +257,6 @@ def edit(
         request,
         form,
         to="groups-and-hours",
-        saved=f"“{form['name'].value()}” is saved.",
         title=str(stored or f"New {form.model._meta.verbose_name}"),
         above=("Groups and hours", "groups-and-hours"),
         stored=stored,

@@ -164,8 +164,9 @@ class PlanForm(SettingForm):
             elif not typed["assigns_in_turn"]:
                 self.add_error(None, "Set a target, or assign messages in turn.")
 
-    def save(self, actor: Actor) -> None:
+    def save(self, actor: Actor) -> str:
         commands.save_plan(mailbox=self.mailbox, actor=actor, **self.cleaned_data)
+        return "The plan is saved. Messages that are waiting follow it from now on."
 
 
 def _target(kind: str, risk: str) -> str:
@@ -264,7 +265,6 @@ def review_plan(request: DeskRequest, mailbox_id: int) -> HttpResponse:
         request,
         form,
         to="review-plans",
-        saved="The plan is saved. Messages that are waiting follow it from now on.",
         title=f"Review plan of {mailbox or 'all mailboxes'}",
         above=("Review plans", "review-plans"),
         stored=form.stored,

@@ -4,9 +4,7 @@ discard a draft.
 """
 
 import re
-import secrets
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +32,7 @@ from common.pages import (
 from mirror.models import Message
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import PolicyRefused, StalePolicy
+from policy.groups_and_hours import edit_setting
 from policy.models import PolicyVersion
 from policy.rules.changes import (
     EMPTY,
@@ -46,14 +45,13 @@ from policy.rules.changes import (
     discard_draft,
     has_two_admins,
     policies,
-    save_rule,
     version_as_is,
 )
 from policy.rules.demand import Policy
 from policy.rules.facts import signed_passes
 from policy.rules.names import names_for
 from policy.rules.passes import Pass
-from policy.rules.problems import problems, read_staff
+from policy.rules.problems import Problem, problems, read_staff
 from policy.rules.rules import Part, differences
 from policy.rules.wording import Names
 
@@ -76,7 +74,7 @@ class ActivateForm(SeenForm):
 def lines_of(
     parts: Iterable[Part],
     names: Names,
-    problems: Mapping[str, list[str]] | None = None,
+    wrong: Sequence[Problem] = (),
 ) -> list[dict[str, Any]]:
     """Return what pages show about each rule or pass, in order: its sentence and its
     problems.
@@ -86,21 +84,19 @@ def lines_of(
             "part": one,
             "is_pass": isinstance(one, Pass),
             "sentence": one.sentence(names),
-            "problems": (problems or {}).get(one.id),
+            "problems": [each.sentence for each in wrong if each.rule == one.id],
         }
         for one in parts
     ]
 
 
-def problems_of(policy: Policy, actor: Actor, names: Names) -> dict[str, list[str]]:
-    """Return sentences about what is wrong with rules, by the rules' ids. Only people
-    who can change the rules get them, because they name people and mailboxes.
+def problems_of(policy: Policy, actor: Actor, names: Names) -> list[Problem]:
+    """Return what is wrong with the rules, for people who can change them: the sentences
+    name mailboxes.
     """
-    sentences = defaultdict[str, list[str]](list)
-    if actor.is_admin_of_all:
-        for problem in problems(policy.rules, read_staff(names)):
-            sentences[problem.rule].append(problem.sentence)
-    return sentences
+    if not actor.is_admin_of_all:
+        return []
+    return problems(policy.rules, read_staff(names))
 
 
 def of_draft(now: Policies, actor: Actor) -> dict[str, Any]:
@@ -191,39 +187,16 @@ def edit(
     actor = admin_or_403(request)
     typed = request.POST if request.method == "POST" else None
     now = policies()
-    stored = {
-        one.id: one for one in now.drafted.parts if isinstance(one, form_class.makes)
-    }.get(policy_part)
+    of_kind = (one for one in now.drafted.parts if isinstance(one, form_class.makes))
+    stored = next((one for one in of_kind if one.id == policy_part), None)
     if typed is None and (now.draft is None or (policy_part and not stored)):
         raise Http404("There is no draft, or this is not in it any more.")
     edits = now.draft.edits if now.draft else 0
     form = form_class(typed, actor=actor, stored=stored, edits=edits)
-    error: SentenceError | None = None
-    if form.is_valid():
-        part = form.part(stored.id if stored else secrets.token_hex(6))
-        try:
-            save_rule(actor=actor, edits=form.cleaned_data["edits"], rule=part)
-        except (PolicyRefused, StalePolicy) as refusal:
-            error = refusal
-        else:
-            sentence = part.sentence(form.names)
-            wrong = problems_of(policies().drafted, actor, form.names).get(part.id, ())
-            notice = " ".join([f"“{part.name}” is in the draft: {sentence}", *wrong])
-            return redirect_with_notice(request, notice, "policy")
-    kept = ""
-    if isinstance(error, StalePolicy):
-        # It can be sent again, over what the draft is now.
-        form.show("edits", edits)
-        if stored:
-            kept = f"In the draft it now reads: “{stored.line(form.names)}”"
-    context = {
-        "form": form,
-        "title": stored.name if stored else form.title,
-        "above": ("Policy", "policy"),
-        "kept": kept,
-        "has_draft": bool(now.draft),
-    }
-    return answer(request, "policy/edit.html", context, error, form=form)
+    title = stored.name if stored else form.title
+    return edit_setting(
+        request, form, to="policy", title=title, above=("Policy", "policy")
+    )
 
 
 @require_get_or_post

@@ -540,7 +540,6 @@ class HasWord(Condition):
             "A word or phrase on each line. It is looked for in subject, text, names of files, names and addresses. "
             "In a word, * is any letters and digits or none, ? one of them, # one digit.",
             most=MOST_WORDS,
-            has_commas=False,
         )
     }
 

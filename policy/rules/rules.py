@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from django import forms
 from django.utils.text import get_text_list
 
-from common.durations import minutes_in_words
+from common.durations import MAX_WRITTEN, minutes_in_words, read_minutes
 from mirror.oversight_modes import MODES, mode_words
 from mirror.oversight_modes import NAMES as MODE_NAMES
 from policy.rules.conditions import (
@@ -31,8 +31,8 @@ from policy.rules.conditions import (
 from policy.rules.fields import (
     ChecksField,
     EntriesField,
-    MinutesField,
     PickField,
+    ReadField,
     TickField,
 )
 from policy.rules.wording import Names
@@ -45,6 +45,10 @@ MOST_SENTENCES = 5
 LONGEST_SENTENCE = 300
 # How late a message may expire: after a year.
 MOST_MINUTES = 60 * 24 * 366
+
+
+def _read_expiry(typed: str) -> int | None:
+    return read_minutes(typed) or None if typed else None
 
 
 def read_sentence(typed: str) -> str:
@@ -84,7 +88,13 @@ class Effects:
         "bar_editor": TickField("Not whoever edited it or wrote words of it"),
         "care": TickField("With care"),
         "office_hours": ChecksField("Only within the hours of", "calendars", int),
-        "expire_minutes": MinutesField("Expires after", "Such as 90 min or 72 h."),
+        "expire_minutes": ReadField(
+            "Expires after",
+            _read_expiry,
+            minutes_in_words,
+            help_text="Such as 90 min or 72 h.",
+            max_length=MAX_WRITTEN,
+        ),
         "reject": forms.CharField(
             label="Reject it, with this reason",
             help_text="The agent reads it.",
@@ -102,7 +112,6 @@ class Effects:
             read_sentence,
             "One sentence a line, such as: Confirm the IBAN by phone.",
             most=MOST_SENTENCES,
-            has_commas=False,
         ),
     }
 
