@@ -222,6 +222,12 @@ class GateListQuerySet(models.QuerySet["GateList"]):
     the database's clock.
     """
 
+    def bring(self) -> None:
+        """Note that the gates may lack a change of the policy or of a list. The sweep
+        has them pushed within seconds.
+        """
+        self.update(wanted=F("wanted") + 1, next_attempt_at=Now(), attempts=0)
+
     def behind(self) -> Self:
         """Those whose gate may lack a change. Uses the index gate_list_to_push."""
         return self.filter(pushed__lt=F("wanted"))

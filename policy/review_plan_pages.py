@@ -27,8 +27,8 @@ from mirror.models import Mailbox, may_set
 from people.models import Person
 from policy import review_plans as commands
 from policy.calendars import DAY, is_working_time
-from policy.groups_and_hours import SettingForm, edit_setting, people_choices
 from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
+from policy.pages import SettingForm, edit_setting, people_choices
 from policy.review_plans import KINDS, RISKS, plans
 from policy.rules.fields import PickField, ReadField
 

@@ -10,9 +10,9 @@ from datetime import timedelta
 from django.utils import timezone
 
 from approvals.decisions.shown import finding_name
-from policy.allowlists.changes import in_words as list_in_words
 from policy.errors import seen_state
 from policy.rules.groups import in_words
+from policy.rules.groups import in_words as list_in_words
 from risk.findings import restored
 from tests.admin_doors import (
     ACCOUNT_DOORS,
@@ -459,7 +459,7 @@ _DESK_DOORS = {
         "deletes an allowlist", "mailbox", (A,), needs="list"
     ),
     "change-allowlist": writing_button(
-        "previews and saves a change of an allowlist",
+        "changes the entries of an allowlist",
         "mailbox",
         (A,),
         sure=True,

@@ -22,9 +22,9 @@ from mirror.models import Connection, Mailbox, Message
 from mirror.sync.reads import UpstreamStatus
 from people.identities import Identities
 from people.models import Grant, Person
-from policy.allowlists.changes import WantedEntry, apply_change, in_words
 from policy.errors import seen_state
 from policy.models import AllowEntry, Allowlist, PolicyVersion
+from policy.rules.groups import WantedEntry, apply_change, in_words
 from upstream.signatures import HEADER, sign
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """Answers whether a person may approve or reject messages now, and why not (a
 "ruling"). It reads the facts from the database: what the active policy asks, which
 approvals there are, who started and edited the messages, kill switches, allowlists and
-files. From these facts `policy.evaluation` computes the ruling.
+files. From these facts `policy.rules.demand` computes the ruling.
 
 It also has the checks of roles, and the locks on messages, that commands share.
 """
@@ -25,12 +25,20 @@ from mirror.states import Outcome
 from people.identities import Identities
 from people.models import Grant
 from policy.calendars import Calendars, all_calendars
-from policy.evaluation import Contributors, Ruling
 from policy.models import Group, KeyOwner, KillSwitch
-from policy.rules.demand import NO_POLICY, Approval, Demand, People, Policy, evaluate
+from policy.rules.conditions import Names
+from policy.rules.demand import (
+    NO_POLICY,
+    Approval,
+    Contributors,
+    Demand,
+    People,
+    Policy,
+    Ruling,
+    evaluate,
+)
 from policy.rules.facts import active_policy, facts_of, listed_until, lookups_for
 from policy.rules.rules import Effects, RuleError
-from policy.rules.wording import Names
 from rendering import named
 
 

@@ -36,7 +36,7 @@ from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.states import Outcome
 from mirror.store import stored_content
-from policy.evaluation import Ruling
+from policy.rules.demand import Ruling
 
 # If its mailbox has one of these oversight modes, hosted MultiMail would send the
 # edited version without review.

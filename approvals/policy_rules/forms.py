@@ -13,7 +13,7 @@ from django import forms
 from common.actors import Actor
 from common.pages import same_error
 from common.time_zones import local_time, zone_name
-from policy.groups_and_hours import SavedForm
+from policy.pages import SavedForm
 from policy.rules.changes import policies, save_rule
 from policy.rules.conditions import KINDS, Conditions, read_domain
 from policy.rules.fields import (
@@ -24,13 +24,14 @@ from policy.rules.fields import (
     NumberField,
 )
 from policy.rules.names import names_for
-from policy.rules.passes import MOST_A_DAY, Pass
 from policy.rules.problems import problems, read_staff
 from policy.rules.rules import (
     ANY_REVIEWER,
+    MOST_A_DAY,
     MOST_APPROVALS,
     Effects,
     Part,
+    Pass,
     PolicyRule,
     RuleError,
 )

@@ -18,6 +18,7 @@ from approvals.desk_messages import desk_messages
 from common.actors import Actor
 from mirror.models import Message, Revision
 from mirror.store import stored_content
+from policy.rules.conditions import Names
 from policy.rules.demand import Policy, Requirement, required
 from policy.rules.facts import (
     facts_of,
@@ -27,10 +28,8 @@ from policy.rules.facts import (
     words_in,
 )
 from policy.rules.names import names_for
-from policy.rules.passes import Misfit, Pass
 from policy.rules.problems import Staff, read_staff
-from policy.rules.rules import Effects, is_as_strict
-from policy.rules.wording import Names
+from policy.rules.rules import Effects, Misfit, Pass, is_as_strict
 from rendering import RenderedMessage
 
 DAYS = 30

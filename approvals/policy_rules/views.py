@@ -32,8 +32,8 @@ from common.pages import (
 from mirror.models import Message
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import PolicyRefused, StalePolicy
-from policy.groups_and_hours import edit_setting
 from policy.models import PolicyVersion
+from policy.pages import edit_setting
 from policy.rules.changes import (
     EMPTY,
     MAX_NOTE,
@@ -47,13 +47,12 @@ from policy.rules.changes import (
     policies,
     version_as_is,
 )
+from policy.rules.conditions import Names
 from policy.rules.demand import Policy
 from policy.rules.facts import signed_passes
 from policy.rules.names import names_for
-from policy.rules.passes import Pass
 from policy.rules.problems import Problem, problems, read_staff
-from policy.rules.rules import Part, differences
-from policy.rules.wording import Names
+from policy.rules.rules import Part, Pass, differences
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 

@@ -20,21 +20,22 @@ from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.errors import ActNotAllowed
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
-from policy import tasks
 from policy.errors import PolicyRefused, StalePolicy
-from policy.models import Allowlist, Group, PolicyVersion, WorkCalendar
+from policy.models import Allowlist, GateList, Group, PolicyVersion, WorkCalendar
 from policy.rules.demand import NO_POLICY, Policy
 from policy.rules.facts import read_policy, signed_passes
 from policy.rules.names import names_for, with_known
-from policy.rules.passes import LONGEST, Pass, passes_loosen
 from policy.rules.rules import (
+    LONGEST,
     MOST_RULES,
     Part,
     Parts,
+    Pass,
     PolicyRule,
     RuleError,
     Rules,
     differences,
+    passes_loosen,
     rules_loosen,
 )
 
@@ -289,7 +290,7 @@ def activate_draft(
         update_fields=["state", "activated_by", "activated_at", "note", "signatures"]
     )
     draft.refresh_from_db()
-    tasks.bring_lists()
+    GateList.objects.bring()
     _record("policy.activated", actor, draft, *changes)
     return draft
 

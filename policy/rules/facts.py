@@ -36,8 +36,7 @@ from policy.rules.conditions import (
     words_key,
 )
 from policy.rules.demand import NO_POLICY, Policy
-from policy.rules.passes import Misfit, Pass, Sending
-from policy.rules.rules import Part, PolicyRule, parts_from_json
+from policy.rules.rules import Misfit, Part, Pass, PolicyRule, Sending, parts_from_json
 from rendering import RenderedMessage, named
 from risk.sums import Sums
 from risk.words import places_of, searched_texts

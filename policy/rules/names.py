@@ -14,11 +14,10 @@ from django.db.models.functions import Lower, Now
 from common.actors import Actor, Role, Scope
 from mirror.models import Connection, Mailbox, Message
 from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
-from policy.rules.conditions import MessageFacts
+from policy.rules.conditions import MessageFacts, Names
 from policy.rules.demand import required
 from policy.rules.facts import active_policy
 from policy.rules.rules import Part, PolicyRule, RuleError
-from policy.rules.wording import Names
 from risk.lookalikes import look_of
 
 # An API key without an owner is offered in the editor if a message that it sent changed

@@ -16,11 +16,11 @@ from mirror.models import Connection, Mailbox
 from people.models import Grant
 from policy.calendars import Calendars, all_calendars
 from policy.models import Group
+from policy.rules.conditions import Names
 from policy.rules.demand import next_common_opening, progress
 from policy.rules.facts import active_policy
 from policy.rules.names import names_for
 from policy.rules.rules import Effects, PolicyRule, merged
-from policy.rules.wording import Names
 
 # Any Monday: whether calendars are ever open together is looked at from there.
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)

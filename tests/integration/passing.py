@@ -11,7 +11,7 @@ from common.postgres import clock
 from policy.models import PolicyVersion
 from policy.rules.changes import activate_draft, begin_draft, policies
 from policy.rules.conditions import Conditions
-from policy.rules.passes import Pass
+from policy.rules.rules import Pass
 from tests.factories import actor_of, change_row, make_list, make_message
 from tests.integration.deciding import decide
 

@@ -10,14 +10,15 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.roles import GrantTarget
 from people.second_admin.registry import SecondAdminNeeded
-from policy.allowlists.changes import (
+from policy.errors import PolicyRefused, StalePolicy, seen_state
+from policy.models import AllowEntry, Allowlist, PolicyVersion
+from policy.rules.groups import (
     WantedEntry,
     add_allowlist,
     apply_change,
+    delete_named,
+    in_words,
 )
-from policy.errors import PolicyRefused, StalePolicy, seen_state
-from policy.models import AllowEntry, Allowlist, PolicyVersion
-from policy.rules.groups import delete_named, in_words
 from tests.factories import (
     actor_of,
     change_row,

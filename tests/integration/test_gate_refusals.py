@@ -9,7 +9,7 @@ from django.utils import timezone
 from audit.models import Entry
 from mirror.models import Connection, WebhookEvent
 from policy import tasks
-from policy.allowlists.gates import read_refusals
+from policy.gates import read_refusals
 from tests.factories import (
     MAILBOX,
     change_row,

@@ -14,7 +14,7 @@ from audit.models import Entry
 from connections.errors import ChangeRefused
 from connections.mailboxes.commands import change_mailbox, create_mailbox, loosen
 from mirror.models import Connection, Mailbox
-from policy.minimum import (
+from policy.gates import (
     bring_minimum,
     minimum_of,
     minimum_of_all,

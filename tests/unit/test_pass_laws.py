@@ -10,16 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.rules.conditions import Amount, Conditions, MessageFacts
+from policy.rules.conditions import Amount, Conditions, MessageFacts, Names
 from policy.rules.demand import Policy, required
-from policy.rules.passes import (
+from policy.rules.rules import (
+    Effects,
     Misfit,
     Pass,
+    PolicyRule,
+    RuleError,
     Sending,
+    parts_from_json,
     passes_loosen,
 )
-from policy.rules.rules import Effects, PolicyRule, RuleError, parts_from_json
-from policy.rules.wording import Names
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ONE = Pass(

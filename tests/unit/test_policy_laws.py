@@ -19,8 +19,15 @@ from policy.rules.conditions import (
     words_key,
 )
 from policy.rules.demand import Approval, People, Policy, evaluate
-from policy.rules.passes import Pass, Sending
-from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule, merged, rules_loosen
+from policy.rules.rules import (
+    ANY_REVIEWER,
+    Effects,
+    Pass,
+    PolicyRule,
+    Sending,
+    merged,
+    rules_loosen,
+)
 from tests.factories import nobody_else
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -19,6 +19,7 @@ from policy.rules.conditions import (
     Amount,
     Conditions,
     MessageFacts,
+    Names,
     entries_of,
     from_json,
     words_key,
@@ -39,7 +40,6 @@ from policy.rules.rules import (
     merged,
     parts_from_json,
 )
-from policy.rules.wording import Names
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FACTS = MessageFacts(1, mailbox=4, key="1:k1", recipients=("dana@tax.example.gov",))

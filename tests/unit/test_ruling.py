@@ -2,8 +2,7 @@
 
 import itertools
 
-from policy.evaluation import Ruling
-from policy.rules.demand import Demand, People
+from policy.rules.demand import Demand, People, Ruling
 from tests.factories import nobody_else
 
 OWN = Demand(people=People(person=1, authors=frozenset({1}), identities=nobody_else()))
