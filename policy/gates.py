@@ -74,16 +74,6 @@ def rules_at(mailbox: Mailbox, active: Sequence[PolicyRule]) -> list[PolicyRule]
     return rules
 
 
-def lists_at(mailbox: Mailbox) -> frozenset[int]:
-    """Return the lists that the gate of a mailbox applies."""
-    try:
-        rules = rules_at(mailbox, active_policy().rules)
-    except RuleError:
-        # The policy cannot be read, which the desk says elsewhere.
-        return frozenset()
-    return frozenset[int]().union(*(one.when.lists_except for one in rules))
-
-
 def ensure() -> None:
     """Make the missing rows of mailboxes whose gate can apply rules."""
     active = active_policy().rules

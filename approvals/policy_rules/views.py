@@ -148,11 +148,10 @@ changes_policy = changes(answer_policy, to="policy")
 def begin(request: DeskRequest) -> str:
     """Begin a draft: from the active version, or from an older one."""
     actor = admin_or_403(request)
-    source = request.POST.get("from", "")
-    begun_from = policies().in_force
-    for old in PolicyVersion.objects.activated():
-        if source == f"version-{old.number}":
-            begun_from = version_as_is(old)
+    number = request.POST.get("from", "").removeprefix("version-")
+    versions = PolicyVersion.objects.activated()
+    old = versions.filter(number=number).first() if number.isdecimal() else None
+    begun_from = version_as_is(old) if old else policies().in_force
     begin_draft(actor=actor, rules=begun_from.parts, based_on=begun_from.number)
     return "The draft is begun. Nothing changes until it is activated."
 

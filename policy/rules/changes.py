@@ -324,18 +324,17 @@ def _named_by(parts: Parts) -> list[list[tuple[object, ...]]]:
     """Return the current state of the groups, calendars and allowlists that these rules
     and passes name: three lists of rows.
     """
-
-    def named(kind: str) -> set[int]:
-        return set[int]().union(*(one.named().get(kind, ()) for one in parts))
-
-    members = Group.objects.filter(pk__in=named("groups")).order_by("pk", "members")
-    hours = WorkCalendar.objects.filter(pk__in=named("calendars")).order_by("pk")
-    versions = Allowlist.objects.filter(pk__in=named("lists")).order_by("pk")
-    return [
-        list(members.values_list("pk", "name", "members")),
-        list(hours.values_list("pk", "name", "zone", "weekly", "holidays")),
-        list(versions.values_list("pk", "version")),
-    ]
+    columns = {
+        Group: ("name", "members"),
+        WorkCalendar: ("name", "zone", "weekly", "holidays"),
+        Allowlist: ("version",),
+    }
+    rows = []
+    for model, names in columns.items():
+        keys = {key for one in parts for key in one.named().get(model.kind, ())}
+        found = model._default_manager.filter(pk__in=keys).order_by("pk", names[-1])
+        rows.append(list(found.values_list("pk", *names)))
+    return rows
 
 
 def _before_after(before: Policy, after: Parts) -> list[str]:

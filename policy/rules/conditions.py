@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 from django import forms
@@ -105,6 +106,10 @@ class Names:
             return str(key).partition(":")[2]
         what = _KINDS[kind]
         return f"{what} {key} (deleted)" if self.is_whole else f"another {what}"
+
+    def whose(self, group: int) -> str:
+        """Return the name of a group; of the key 0, "any reviewer"."""
+        return self.name_of("groups", group) if group else "any reviewer"
 
     def any_of(self, kind: str, keys: Iterable[Any]) -> str:
         """Return the names of several, joined: "Finance or Legal"."""
@@ -345,9 +350,8 @@ class _Of:
         """
         if self.only_these:
             return ""
-        shown = sorted(others)
-        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-        but = f" (not {', '.join(shown[:3])}{more})" if shown else ""
+        shown = any_of(others)
+        but = f" (not {shown})" if shown else ""
         return f", or one added to its connection later{but}"
 
 
@@ -744,9 +748,8 @@ class Conditions(
         """Whether all of the conditions hold for a message, none of them in doubt."""
         return all(one.holds(facts) for one in self.asked)
 
-    def because(self, facts: MessageFacts) -> list[str]:
-        """Return because of what in a message they hold, as people read it there."""
-        return [each for one in self.asked for each in one.passages(facts)]
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        return chain.from_iterable(one.passages(facts) for one in self.asked)
 
     # Cached: up to 500 rules are checked for each row of a page.
     @cached_property

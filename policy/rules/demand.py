@@ -304,7 +304,7 @@ class Demand:
     def because(self) -> tuple[tuple[PolicyRule, tuple[str, ...]], ...]:
         """Each rule that applies, with because of what in the message it does."""
         return tuple(
-            (one, tuple(dict.fromkeys(one.when.because(self.facts))))
+            (one, tuple(dict.fromkeys(one.when.passages(self.facts))))
             for one in self.requirement.spoke
         )
 
@@ -340,32 +340,6 @@ class Demand:
         # Without invisible characters: an unclear recipient may have some.
         quoted = f"“{named(passage)[:_LONGEST]}”"
         return f"{quoted} in {place}" if place else quoted
-
-    @cached_property
-    def warning(self) -> str:
-        """A sentence if all who may approve it together could not give what is asked
-        for; else empty.
-        """
-        effects, people = self.effects, self.people
-        asks_people = (
-            self.takes_several or effects.named_groups or effects.barred_groups
-        )
-        if self.is_decided or not asks_people:
-            return ""
-        # Of accounts that count as one person, one stands for all, in the groups of all.
-        counted = set[int]()
-        members = defaultdict[int, set[int]](set)
-        behind = people.identities.behind
-        for person in sorted(
-            people.reviewers - self.barred, key=lambda one: len(behind(one))
-        ):
-            stand_for_it = counted & people.identities.same_as([person]) or {person}
-            counted |= stand_for_it
-            for group in people.groups_of(person):
-                members[group] |= stand_for_it
-        if progress(effects, counted, members).is_complete:
-            return ""
-        return "Too few people may give that: ask an admin to change the rule or the group."
 
     @cached_property
     def same(self) -> str:
@@ -450,21 +424,13 @@ class Demand:
         """Return who must still approve, as a sentence: "1 more is needed: 1 of
         Finance."; empty if nobody must.
         """
-        missing = self.progress.missing
+        missing = sorted(self.progress.missing.items())
         if not missing:
             return ""
-        parts = []
-        for group, n in sorted(missing.items()):
-            whose = "any reviewer"
-            if group != ANY_REVIEWER:
-                whose = self.people.names.name_of("groups", group)
-            parts.append(f"{n} of {whose}")
-        number = sum(missing.values())
+        parts = [f"{n} of {self.people.names.whose(group)}" for group, n in missing]
+        number = sum(n for _, n in missing)
         verb = "is" if number == 1 else "are"
-        sentence = f"{number} more {verb} needed: {get_text_list(parts, 'and')}."
-        if not self.takes_several:
-            sentence = f"An approval of {whose} is needed."
-        return f"{sentence} {self.warning}".rstrip()
+        return f"{number} more {verb} needed: {get_text_list(parts, 'and')}."
 
     def closed(self) -> str:
         """Return when it can be approved, if a rule allows that only at certain hours
@@ -657,7 +623,9 @@ class Ruling:
         elif not demand.takes_several:
             first = "One approval is needed, and you may give it."
         elif not demand.people.approvals:
-            first = f"{progress.needed} approvals are needed, and you may give one. {demand.warning}"
+            first = f"{progress.needed} approvals are needed, and you may give one."
         else:
-            first = f"{progress} approvals are given{demand.approved_by}. You may give one. {demand.warning}"
-        return (first.rstrip(), *demand.sentences)
+            first = (
+                f"{progress} approvals are given{demand.approved_by}. You may give one."
+            )
+        return (first, *demand.sentences)

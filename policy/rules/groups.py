@@ -229,7 +229,6 @@ class WantedEntry:
 class Step:
     """What a change does to one entry: what it is before and after it, if there is one."""
 
-    pattern: str
     before: WantedEntry | None
     after: WantedEntry | None
 
@@ -253,10 +252,11 @@ class Step:
 
 def steps_of(
     at: Allowlist, put: Iterable[WantedEntry], remove: Iterable[str]
-) -> list[Step]:
-    """Return what a change does to the entries of a list: adds or changes those to
-    `put`, of which the last counts for each pattern, and removes these patterns. What
-    stays as it is is left out. Raises ActNotAllowed for a pattern that no entry can have.
+) -> dict[str, Step]:
+    """Return by pattern what a change does to the entries of a list: adds or changes
+    those to `put`, of which the last counts for each pattern, and removes these
+    patterns. What stays as it is is left out. Raises ActNotAllowed for a pattern that no
+    entry can have.
     """
     wanted: dict[str, WantedEntry | None] = dict.fromkeys(map(stored_pattern, remove))
     try:
@@ -270,8 +270,8 @@ def steps_of(
         row[0]: WantedEntry(*row)
         for row in present.values_list("pattern", "note", "expires_at")
     }
-    steps = [Step(one, stored.get(one), after) for one, after in wanted.items()]
-    return [one for one in steps if one.before != one.after]
+    steps = {one: Step(stored.get(one), after) for one, after in wanted.items()}
+    return {one: step for one, step in steps.items() if step.before != step.after}
 
 
 @atomic_with_retry
@@ -307,7 +307,7 @@ def apply_change(
     steps = steps_of(locked, put, remove)
     # The entries that are added, changed and removed, each with its end.
     acts: dict[str, list[str]] = {}
-    for one in steps:
+    for one in steps.values():
         acts.setdefault(one.did, []).append(str(one.after or one.before))
     yield lambda: _in_change(locked, before, steps, listed(acts))
     if not steps:
@@ -316,17 +316,17 @@ def apply_change(
     locked.changed_by_id = int(actor.id)
     locked.changed_at = clock()
     locked.save()
-    locked.entries.filter(pattern__in=[one.pattern for one in steps]).delete()
+    locked.entries.filter(pattern__in=list(steps)).delete()
     new = [
         AllowEntry(
             allowlist=locked,
-            pattern=one.pattern,
+            pattern=pattern,
             note=one.after.note,
             expires_at=one.after.expires_at,
             added_at=locked.changed_at,
             added_by_id=locked.changed_by_id,
         )
-        for one in steps
+        for pattern, one in steps.items()
         if one.after
     ]
     AllowEntry.objects.bulk_create(new, batch_size=2000)
@@ -337,7 +337,7 @@ def apply_change(
 
 
 def _in_change(
-    locked: Allowlist, before: str, steps: Sequence[Step], after: str
+    locked: Allowlist, before: str, steps: Mapping[str, Step], after: str
 ) -> ChangeInWords:
     policy = policies().in_force
     rules = naming(locked, policy.rules)
@@ -345,7 +345,7 @@ def _in_change(
     # A rule on recipients who are on the list may apply to fewer messages.
     is_asked = any(locked.pk in one.when.lists for one in rules)
     tightens = not (
-        policy.unreadable or any(one.is_longer or is_asked for one in steps)
+        policy.unreadable or any(one.is_longer or is_asked for one in steps.values())
     )
     # Two admins signed to whom a pass sends without a person; and where a rule does not
     # apply any more, passes may send what it kept for people.

@@ -194,16 +194,20 @@ def merged(effects: Iterable[Effects]) -> Effects:
         approvals.pop(ANY_REVIEWER, None)
     expiries = [one.expire_minutes for one in every if one.expire_minutes is not None]
     modes = [one.least_mode for one in every if one.least_mode]
+
+    def joined(name: str) -> frozenset[Any]:
+        return frozenset().union(*(getattr(one, name) for one in every))
+
     return Effects(
         approvals=approvals,
-        barred_groups=frozenset().union(*(one.barred_groups for one in every)),
+        barred_groups=joined("barred_groups"),
         bar_editor=any(one.bar_editor for one in every),
         care=any(one.care for one in every),
         reject=next((one.reject for one in every if one.reject), ""),
         expire_minutes=min(expiries, default=None),
-        office_hours=frozenset().union(*(one.office_hours for one in every)),
+        office_hours=joined("office_hours"),
         least_mode=min(modes, key=MODE_NAMES.index, default=""),
-        sentences=frozenset().union(*(one.sentences for one in every)),
+        sentences=joined("sentences"),
     )
 
 
@@ -214,19 +218,16 @@ def is_as_strict(one: Effects, other: Effects) -> bool:
 
 def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
     """Return who must approve: "2 approvals of Finance and 1 of Legal", or "3 approvals
-    with 1 of Finance among them".
+    of any reviewer with 1 of Finance among them".
     """
     # A number in all that the groups give anyway is left out.
     kept = merged([Effects(approvals)]).approvals or {ANY_REVIEWER: 1}
     (first, number), *others = sorted(kept.items())
-    parts = [f"{n} of {names.name_of('groups', group)}" for group, n in others]
-    words = f"{number} approval" if number == 1 else f"{number} approvals"
-    if first != ANY_REVIEWER:
-        words += f" of {names.name_of('groups', first)}"
-        return get_text_list([words, *parts], "and")
-    if parts:
-        return f"{words} with {get_text_list(parts, 'and')} among them"
-    return f"{words} of any reviewer"
+    words = f"{number} approval{'s' if number > 1 else ''} of {names.whose(first)}"
+    more = get_text_list([f"{n} of {names.whose(one)}" for one, n in others], "and")
+    if first == ANY_REVIEWER and more:
+        return f"{words} with {more} among them"
+    return f"{words} and {more}" if more else words
 
 
 MOST_RULES = 500

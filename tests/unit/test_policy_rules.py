@@ -302,7 +302,7 @@ def test_rule_is_stored_whole_and_reads_as_a_sentence():
     )
     finance = Names(groups={1: "Finance"})
     several = approvals_in_words({0: 3, 1: 1}, finance)
-    assert several == "3 approvals with 1 of Finance among them"
+    assert several == "3 approvals of any reviewer with 1 of Finance among them"
     assert approvals_in_words({0: 1, 1: 1}, finance) == "1 approval of Finance"
     gold = PolicyRule("a", "A", when=Conditions(metadata="tier=gold"))
     assert gold.sentence(finance) == (
