@@ -127,10 +127,9 @@ class AllowlistQuerySet(ScopedQuerySet["Allowlist"]):
         )
         return self.exclude(removed).select_related("connection", "mailbox__connection")
 
-    def for_overview(self, at: datetime) -> Self:
-        """By name, each with the number of its live entries (`live`)."""
-        live = Q(entries__expires_at=None) | Q(entries__expires_at__gt=at)
-        counted = self.at_work().annotate(live=Count("entries", filter=live))
+    def for_overview(self) -> Self:
+        """By name, each with the `number` of its entries."""
+        counted = self.at_work().annotate(number=Count("entries"))
         return counted.select_related("changed_by").order_by(Lower("name"))
 
 
@@ -542,7 +541,6 @@ class LadderStep(models.Model):
     class Whom(models.TextChoices):
         HOLDER = "holder", "whoever has it, otherwise those on duty"
         DUTY = "duty", "those on duty"
-        PERSON = "person", "a person"
         GROUP = "group", "a group"
         DESTINATIONS = "destinations", "alert destinations"
 
@@ -552,9 +550,6 @@ class LadderStep(models.Model):
     minutes = models.IntegerField()
     act = models.CharField(max_length=6, choices=Act)
     whom = models.CharField(max_length=12, choices=Whom)
-    person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+"
-    )
     group = models.ForeignKey(
         Group, null=True, on_delete=models.PROTECT, related_name="+"
     )
@@ -567,17 +562,15 @@ class LadderStep(models.Model):
                 name="step_assigns_to_people",
             ),
             models.CheckConstraint(
-                condition=Q(person__isnull=False) | ~Q(whom="person"),
-                name="step_names_person",
-            ),
-            models.CheckConstraint(
                 condition=Q(group__isnull=False) | ~Q(whom="group"),
                 name="step_names_group",
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.basis}{self.minutes:+d} {self.act} {self.whom}{self.person_id or self.group_id or ''}"
+        return (
+            f"{self.basis}{self.minutes:+d} {self.act} {self.whom}{self.group_id or ''}"
+        )
 
 
 class DutyTurn(models.Model):

@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpResponse
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor, Role
@@ -74,14 +73,6 @@ class SettingForm(SavedForm):
         super().__init__(data, initial={"seen": seen_state(words)})
 
 
-def people_choices(people: QuerySet[Person]) -> dict[str, str]:
-    """Return people as choices for a form, by name."""
-    choices = {}
-    for one in people.order_by("name", "email"):
-        choices[str(one.pk)] = str(one) if one.is_active else f"{one} (left)"
-    return choices
-
-
 def edit_setting(
     request: DeskRequest,
     form: SavedForm,
@@ -99,7 +90,7 @@ def edit_setting(
         except StalePolicy as stale:
             error = stale
             # It can be sent again, over what is stored now.
-            form.show(form.seen_field, form.initial[form.seen_field])
+            form.show(form.seen_field, form.initial.get(form.seen_field, ""))
         except PolicyError as refused:
             form.add_error(None, refused.sentence)
     return answer(request, template, {"form": form, **context}, error, form=form)
@@ -139,9 +130,11 @@ class GroupForm(NamedForm):
         members = stored.members.values_list("pk", flat=True) if stored else []
         # Members who have left the desk stay choices.
         possible = Person.objects.filter(Q(is_active=True) | Q(pk__in=members))
-        people = people_choices(possible)
         field = ChecksField("Members", "people", int)
-        field.choices = list(people.items())
+        field.choices = [
+            (one.pk, str(one) if one.is_active else f"{one} (left)")
+            for one in possible.order_by("name", "email")
+        ]
         self.fields["members"] = field
         self.initial["members"] = members
 
@@ -412,7 +405,7 @@ def _lists_page(
     current = policies()
     rows = [
         (one, [part.name for part in naming(one, current.in_force.parts)])
-        for one in Allowlist.objects.visible_to(actor).for_overview(timezone.now())
+        for one in Allowlist.objects.visible_to(actor).for_overview()
     ]
     context = {
         "lists": rows,
@@ -463,7 +456,6 @@ def _list_page(
         page=Paginator(found.order_by("pattern"), PAGE).get_page(
             request.GET.get("page")
         ),
-        live=at.entries.live(timezone.now()).count(),
         find=find,
     )
 

@@ -26,7 +26,7 @@ from policy.rules.facts import (
 )
 from policy.rules.names import names_for
 from policy.rules.problems import Staff, read_staff
-from policy.rules.rules import Effects, Misfit, Pass, is_as_strict
+from policy.rules.rules import Misfit, Pass, is_as_strict
 
 DAYS = 30
 # How many messages are evaluated, and how many of those with another result are shown.
@@ -44,11 +44,6 @@ class Change(TextChoices):
     LESS = "less", "Needs less"
     SENT = "sent", "Sent without a person"
 
-    @property
-    def is_looser(self) -> bool:
-        """Whether less is asked."""
-        return self in (Change.NOT_REJECTED, Change.LESS, Change.SENT)
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -64,16 +59,11 @@ class Asked:
         """The pass that sends it."""
         return next((one for one, misfits in self.passes if not misfits), None)
 
-    @property
-    def effects(self) -> Effects:
-        """What all rules that apply ask for together."""
-        return self.requirement.effects
-
     def in_words(self, names: Names) -> str:
         """Return what is asked."""
         if self.sender:
             return "it is sent without a person"
-        return self.effects.in_words(names)
+        return self.requirement.effects.in_words(names)
 
 
 def ask(
@@ -176,7 +166,7 @@ def _changes(was: Asked, becomes: Asked) -> Iterator[Change]:
     """Yield how differently is asked. Of a message that a pass sends or sent, or that is
     or was rejected, only that is said.
     """
-    one, other = was.effects, becomes.effects
+    one, other = was.requirement.effects, becomes.requirement.effects
     if bool(was.sender) != bool(becomes.sender):
         yield Change.SENT if becomes.sender else Change.NOT_SENT
     elif bool(one.reject) != bool(other.reject):
@@ -191,5 +181,5 @@ def _changes(was: Asked, becomes: Asked) -> Iterator[Change]:
 def _can_leave(asked: Asked, message: Message, staff: Staff) -> bool:
     if asked.sender:
         return True
-    effects = asked.effects
+    effects = asked.requirement.effects
     return not effects.reject and staff.can_give(effects, message.mailbox_id)

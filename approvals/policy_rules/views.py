@@ -5,6 +5,7 @@ discard a draft.
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from django import forms
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.policy_rules.forms import PartForm, SeenForm
@@ -26,12 +28,11 @@ from common.pages import (
     changes,
     cleaned,
     first_or_404,
-    redirect_with_notice,
     require_get_or_post,
 )
 from mirror.models import Message
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
-from policy.errors import PolicyRefused, StalePolicy
+from policy.errors import StalePolicy
 from policy.models import PolicyVersion
 from policy.pages import edit_setting
 from policy.rules.changes import (
@@ -68,6 +69,10 @@ class ActivateForm(SeenForm):
         required=False,
         max_length=MAX_NOTE,
     )
+
+    def save(self, actor: Actor) -> str:
+        version = activate_draft(actor=actor, **self.cleaned_data)
+        return f"Version {version.number} is active. Messages are decided by it from now on."
 
 
 def lines_of(
@@ -204,32 +209,22 @@ def activate(request: DeskRequest) -> HttpResponse:
     """
     actor = admin_or_403(request)
     form = ActivateForm(request.POST if request.method == "POST" else None)
-    error: SentenceError | None = None
-    if form.is_valid():
-        if not is_recently_authenticated(request):
-            return ask_first(request)
-        try:
-            draft = activate_draft(actor=actor, **form.cleaned_data)
-        except (PolicyRefused, StalePolicy) as refusal:
-            error = refusal
-        else:
-            notice = f"Version {draft.number} is active. Messages are decided by it from now on."
-            return redirect_with_notice(request, notice, "policy")
+    if form.is_valid() and not is_recently_authenticated(request):
+        return ask_first(request)
     now = policies()
     if now.draft is None:
-        missing = StalePolicy("There is no draft to activate.")
-        return answer_policy(request, error=error or missing)
-    context = {
+        return answer_policy(
+            request, error=StalePolicy("There is no draft to activate.")
+        )
+    tried = partial(rehearse, before=now.in_force, after=now.drafted, actor=actor)
+    return edit_setting(
+        request,
+        form,
+        "policy",
+        "policy/rules/activate.html",
+        tried=SimpleLazyObject(partial(tried, now=timezone.now())),
         **of_draft(now, actor),
-        "tried": rehearse(
-            before=now.in_force,
-            after=now.drafted,
-            actor=actor,
-            now=timezone.now(),
-        ),
-        "form": form,
-    }
-    return answer(request, "policy/rules/activate.html", context, error, form=form)
+    )
 
 
 @require_safe
@@ -265,54 +260,50 @@ class TryForm(DrawnForm):
     )
     draft = forms.BooleanField(required=False)
 
+    def __init__(self, data: Any, actor: Actor) -> None:
+        super().__init__(data)
+        self.visible = Message.objects.visible_to(actor).select_related("review")
+
+    def clean_message(self) -> Message:
+        typed = self.cleaned_data["message"]
+        if match := _ID.search(typed.lower()):
+            found = self.visible.filter(public_id=UUID(match[0]))
+        else:
+            found = self.visible.filter(upstream_id=typed).order_by("-pk")
+        message = found.first()
+        if message is None:
+            raise forms.ValidationError(
+                "There is no message with this id or address, or you may not see it."
+            )
+        return message
+
 
 @require_safe
 def try_policy(request: DeskRequest) -> HttpResponse:
-    """Show the form, and the result of what it asks: for one message, or on request for
+    """Show the form, and the result of what it asks: for one message, which rules apply
+    to it, what they ask together, and why each pass does not send it; or on request for
     the last days of the draft.
     """
     actor = request.actor
     now = policies()
-    form = TryForm(request.GET if "message" in request.GET else None)
+    at = timezone.now()
+    form = TryForm(request.GET if "message" in request.GET else None, actor)
     context: dict[str, Any] = {"form": form, "now": now}
     before, after = (now.in_force, now.drafted) if actor.scopes else (EMPTY, EMPTY)
     if "days" in request.GET and now.draft:
-        context["tried"] = rehearse(
-            before=before, after=after, actor=actor, now=timezone.now()
-        )
+        context["tried"] = rehearse(before=before, after=after, actor=actor, now=at)
     if form.is_valid():
-        if message := _find(form.cleaned_data["message"], actor):
-            tried = after if form.cleaned_data["draft"] else before
-            context |= _tried(message, tried, actor)
-        else:
-            form.add_error(
-                "message",
-                "There is no message with this id or address, or you may not see it.",
-            )
+        message = form.cleaned_data["message"]
+        policy = after if form.cleaned_data["draft"] else before
+        [asked] = ask([policy], [message], at, at)[message]
+        names = names_for(actor)
+        spoke = asked.requirement.spoke
+        silent = [one for one in policy.rules if one not in spoke]
+        context |= {
+            "message": message,
+            "needed": asked.in_words(names),
+            "spoken": lines_of(spoke, names),
+            "silent": lines_of(silent, names),
+            "passes": asked.passes,
+        }
     return answer(request, "policy/rules/try.html", context, form=form)
-
-
-def _find(reference: str, actor: Actor) -> Message | None:
-    """Return the message with this id or address, if the actor may see it."""
-    visible = Message.objects.visible_to(actor).select_related("review")
-    if match := _ID.search(reference.lower()):
-        return visible.filter(public_id=UUID(match[0])).first()
-    return visible.filter(upstream_id=reference).order_by("-pk").first()
-
-
-def _tried(message: Message, policy: Policy, actor: Actor) -> dict[str, Any]:
-    """Return which rules apply to the message, what they ask together, and why each
-    pass does not send it.
-    """
-    at = timezone.now()
-    [asked] = ask([policy], [message], at, at)[message]
-    names = names_for(actor)
-    spoke = asked.requirement.spoke
-    silent = [one for one in policy.rules if one not in spoke]
-    return {
-        "message": message,
-        "needed": asked.in_words(names),
-        "spoken": lines_of(spoke, names),
-        "silent": lines_of(silent, names),
-        "passes": asked.passes,
-    }

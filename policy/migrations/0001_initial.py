@@ -223,14 +223,13 @@ class Migration(migrations.Migration):
                 ('basis', models.CharField(choices=[('look', 'first look'), ('decision', 'decision')], max_length=8)),
                 ('minutes', models.IntegerField()),
                 ('act', models.CharField(choices=[('remind', 'Remind'), ('assign', 'Assign to')], max_length=6)),
-                ('whom', models.CharField(choices=[('holder', 'whoever has it, otherwise those on duty'), ('duty', 'those on duty'), ('person', 'a person'), ('group', 'a group'), ('destinations', 'alert destinations')], max_length=12)),
+                ('whom', models.CharField(choices=[('holder', 'whoever has it, otherwise those on duty'), ('duty', 'those on duty'), ('group', 'a group'), ('destinations', 'alert destinations')], max_length=12)),
                 ('group', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='policy.group')),
-                ('person', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('plan', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='policy.reviewplan')),
             ],
             options={
                 'ordering': ['basis', 'minutes', 'pk'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('act', 'assign'), ('whom__in', ('destinations', 'holder')), _negated=True), name='step_assigns_to_people'), models.CheckConstraint(condition=models.Q(('person__isnull', False), models.Q(('whom', 'person'), _negated=True), _connector='OR'), name='step_names_person'), models.CheckConstraint(condition=models.Q(('group__isnull', False), models.Q(('whom', 'group'), _negated=True), _connector='OR'), name='step_names_group')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('act', 'assign'), ('whom__in', ('destinations', 'holder')), _negated=True), name='step_assigns_to_people'), models.CheckConstraint(condition=models.Q(('group__isnull', False), models.Q(('whom', 'group'), _negated=True), _connector='OR'), name='step_names_group')],
             },
         ),
         migrations.AddConstraint(

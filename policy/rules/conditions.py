@@ -152,9 +152,8 @@ def from_json(kind: type[Stored], value: object) -> Stored:
         result: Stored = stored_as(cast(Any, kind)).validate_json(json.dumps(value))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))[:80] or "all of it"
-        why = first["msg"].removeprefix("Value error, ").rstrip(".")
-        raise ValueError(f"{why} ({place}).") from None
+        place = ".".join(map(str, first["loc"]))[:80]
+        raise ValueError(f"{first['msg']} ({place}).") from None
     return result
 
 

@@ -71,6 +71,12 @@ def on_duty(*people, **fields):
         DutyTurn.objects.create(person=person, **fields)
 
 
+def group_of(person):
+    group = Group.objects.create(name=person.name)
+    group.members.add(person)
+    return group
+
+
 def is_away(person):
     change_row(person, away_from=Now() - HOUR, away_until=Now() + HOUR)
 
@@ -162,7 +168,7 @@ def test_each_step_is_done_once_and_after_a_pause_only_the_last(
     on_duty(reviewer)
     make_plan(
         {"minutes": -60, "whom": "duty"},
-        {"minutes": 0, "whom": "person", "person": second_reviewer},
+        {"minutes": 0, "whom": "group", "group": group_of(second_reviewer)},
         {"minutes": 60, "whom": "destinations"},
     )
     held_for(message, timedelta(minutes=61))
@@ -214,7 +220,7 @@ def test_away_people_are_passed_over_in_turn_in_steps_and_when_they_leave(
     tasks.sweep()
     assert not Claim.objects.exists()
     ReviewPlan.objects.all().delete()
-    make_plan({"whom": "person", "person": reviewer, "act": "assign"})
+    make_plan({"whom": "group", "group": group_of(reviewer), "act": "assign"})
     held_for(message, 3 * HOUR)
     run()
     assert acts(message) == ["message.late"]
@@ -237,13 +243,13 @@ def test_messages_are_assigned_in_turn(message, reviewer, second_reviewer):
     assert desk_messages().of(actor_of(reviewer)).count() == 2
 
 
-def test_ladder_hands_over_to_a_person_and_a_group_and_by_hand_anybody_can(
+def test_ladder_hands_over_to_groups_and_by_hand_anybody_can(
     message, reviewer, second_reviewer, auditor
 ):
     group = Group.objects.create(name="Night")
     group.members.add(second_reviewer, auditor)
     make_plan(
-        {"whom": "person", "person": reviewer, "act": "assign"},
+        {"whom": "group", "group": group_of(reviewer), "act": "assign"},
         {"minutes": 60, "whom": "group", "group": group, "act": "assign"},
     )
     for lasting, person in ((2.5 * HOUR, reviewer), (3.5 * HOUR, second_reviewer)):
@@ -383,11 +389,12 @@ def test_steps_are_saved_and_shown_again_and_what_is_wrong_or_stale_is_not_saved
         "step-2-when": "decision before",
         "step-2-act": "assign",
     }
-    for whom in ("person-0", "holder"):
+    for whom in ("group-0", "holder"):
         refused = client.post(path, {**typed, "step-2-whom": whom})
         assert refused.status_code == 422, whom
         assert "step-2-whom" in refused.context["form"].errors
-    whom = f"person-{reviewer.pk}"
+    group = group_of(reviewer)
+    whom = f"group-{group.pk}"
     for odd in ({"decision-other": ""}, {"decision-other": "4 days"}):
         assert (
             client.post(path, {**typed, "step-2-whom": whom, **odd}).status_code == 422
@@ -396,7 +403,7 @@ def test_steps_are_saved_and_shown_again_and_what_is_wrong_or_stale_is_not_saved
     stored = ReviewPlan.objects.get().steps.get()
     assert stored.minutes == -60
     assert stored.act == "assign"
-    assert stored.person == reviewer
+    assert stored.group == group
     shown = client.get(path).context["form"]
     assert shown["step-1-when"].value() == "decision before"
     assert shown["step-1-whom"].value() == whom
