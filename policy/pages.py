@@ -36,7 +36,7 @@ from policy.calendars import DAYS, MAX_LINE, NOTE, read_day, write_day
 from policy.errors import PolicyError, StalePolicy, seen_state
 from policy.models import Allowlist, GateList, Group, WorkCalendar
 from policy.rules.changes import policies
-from policy.rules.fields import ChecksField, EntriesField, ReadField
+from policy.rules.fields import EntriesField, ReadField
 from policy.rules.groups import (
     WantedEntry,
     add_allowlist,
@@ -125,21 +125,25 @@ class GroupForm(NamedForm):
     page = "policy-group"
     layout = "| * Group | name members | It gives nobody a role: members approve only where they are reviewers."
 
+    members = forms.ModelMultipleChoiceField(
+        Person.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
+    )
+
     def __init__(self, data: Any, stored: Group | None) -> None:
         super().__init__(data, stored)
-        members = stored.members.values_list("pk", flat=True) if stored else []
         # Members who have left the desk stay choices.
-        possible = Person.objects.filter(Q(is_active=True) | Q(pk__in=members))
-        field = ChecksField("Members", "people", int)
-        field.choices = [
-            (one.pk, str(one) if one.is_active else f"{one} (left)")
-            for one in possible.order_by("name", "email")
-        ]
-        self.fields["members"] = field
-        self.initial["members"] = members
+        possible = Q(is_active=True) | Q(policy_groups=stored.pk if stored else 0)
+        members: Any = self.fields["members"]
+        members.queryset = (
+            Person.objects.filter(possible).distinct().order_by("name", "email")
+        )
+        self.initial["members"] = stored.members.all() if stored else []
 
     def save(self, actor: Actor) -> str:
-        made = save_group(actor=actor, group=self.stored, **self.cleaned_data)
+        members = [one.pk for one in self.cleaned_data.pop("members")]
+        made = save_group(
+            actor=actor, group=self.stored, members=members, **self.cleaned_data
+        )
         return f"“{made}” is saved."
 
 

@@ -213,8 +213,7 @@ class MessageFacts:
     `lists_of` has for each recipient the lists whose entries certainly mean them alone
     or their domain. `contacts` are those recipients who are contacts of the account.
     `attachments` are the families and kinds of the attached files, `hosts` where links
-    lead or the text names a host, and `origins` everything that the message may have
-    come from.
+    lead or the text names a host.
     """
 
     connection: int
@@ -245,7 +244,8 @@ class MessageFacts:
     # The names of attached files whose kinds are not known, to show to people.
     unknown_files: tuple[str, ...] = field(default=(), compare=False)
     hosts: frozenset[str] | None = frozenset()
-    origins: frozenset[str] | None = frozenset()
+    # Whether an agent sent it, and claims nobody else behind it.
+    is_agents_alone: bool = False
     # Whether somebody at the desk edited it or wrote words of it.
     is_edited: bool = False
     # What the sender wrote beside the message, each as "name=value".

@@ -111,11 +111,9 @@ class Examined(Protocol):
     is_apart: bool
 
 
-# By origin, the fields of a trigger that claim it.
-CLAIMED = {
-    "discord": ("discord_user", "discord_user_id", "discord_interaction_id"),
-    "edit": ("countersign_edit",),
-}
+# The fields of a trigger by which its sender claims a person: who gave a Discord command,
+# or edited it at the desk.
+_CLAIMS = "discord_user discord_user_id discord_interaction_id countersign_edit".split()
 # How many characters of a file's name are kept.
 _MOST_NAME = 60
 # How many names of metadata are kept, since facts are cached. What is left out counts as
@@ -255,16 +253,10 @@ def facts_of(
     lookups = lookups or Lookups()
     is_inbound = message.direction == "inbound"
     key: str | None = ""
-    origins = {"received"}
     if not is_inbound:
         key = None
         if message.connection.is_our_gateway and message.sent_by_key:
             key = f"{message.connection_id}:{message.sent_by_key}"
-        # The sender wrote the trigger, so it may be false: "agent" stays possible.
-        origins = {"agent"}
-        for origin, names in CLAIMED.items():
-            if any(message.trigger.get(name) for name in names):
-                origins.add(origin)
     # None if the columns were never worked out; then empty columns mean "not known".
     recipients = message.written_to
     is_examined = recipients is not None
@@ -304,7 +296,7 @@ def facts_of(
         attachments=attachments,
         unknown_files=unknown_files,
         hosts=_as_set(stored.get("hosts")),
-        origins=frozenset(origins),
+        is_agents_alone=not (is_inbound or any(map(message.trigger.get, _CLAIMS))),
         is_edited=is_edited,
         metadata=frozenset(
             f"{name}={value if isinstance(value, str) else json.dumps(value)}"[:400]

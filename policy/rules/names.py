@@ -57,13 +57,7 @@ def api_keys(actor: Actor) -> dict[str, str]:
     """
     connections = Connection.objects.visible_to(actor).at_work()
     names = dict(connections.values_list("pk", "name"))
-    owned = KeyOwner.objects.filter(connection__in=names).values_list(
-        "connection_id", "upstream_key_id"
-    )
-    names_by_key = {
-        f"{connection}:{key}": f"{key} ({names[connection]})"
-        for connection, key in owned
-    }
+    owned = KeyOwner.objects.filter(connection__in=names)
     sent = Message.objects.filter(
         changed_at__gte=Now() - _KEYS_SEEN, connection__in=names
     ).exclude(sent_by_key="")
@@ -72,12 +66,12 @@ def api_keys(actor: Actor) -> dict[str, str]:
         .values_list("connection_id", "sent_by_key")
         .annotate(name=Max("sent_by_key_name"))
     )
-    for connection, key, name in rows:
-        names_by_key[f"{connection}:{key}"] = (
-            f"{name or key} ({names[connection]})"
-            if len(names) > 1
-            else str(name or key)
-        )
+    keys = dict.fromkeys(owned.values_list("connection_id", "upstream_key_id"), "")
+    keys |= {(connection, key): name for connection, key, name in rows}
+    names_by_key = {}
+    for (connection, key), name in keys.items():
+        of_account = f" ({names[connection]})" if len(names) > 1 else ""
+        names_by_key[f"{connection}:{key}"] = f"{name or key}{of_account}"
     # Whoever signs a pass must not take one key for another, nor its name for the name
     # and id of another.
     named = {

@@ -422,8 +422,6 @@ def rules_loosen(before: Iterable[PolicyRule], after: Sequence[PolicyRule]) -> b
 # 24 hours.
 LONGEST = timedelta(days=366)
 MOST_A_DAY = 1000
-# Everything that the message may have come from.
-_AGENT_ONLY = frozenset({"agent"})
 _NONE: frozenset[Any] = frozenset()
 
 
@@ -521,7 +519,7 @@ class Pass(Part):
             Misfit.KEY: facts.key not in self.when.keys,
             Misfit.MAILBOX: facts.mailbox not in self.when.mailboxes
             or facts.is_inbound,
-            Misfit.ORIGIN: facts.origins != _AGENT_ONLY or facts.is_edited,
+            Misfit.ORIGIN: not facts.is_agents_alone or facts.is_edited,
             Misfit.TRIES: facts.tries != 1,
             Misfit.RECIPIENTS: not facts.recipients
             or len(facts.lists_of or ()) != len(facts.recipients)

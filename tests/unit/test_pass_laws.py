@@ -42,7 +42,7 @@ FACTS = MessageFacts(
     key="1:k1",
     recipients=("x@acme.example", "dana@northwind.example"),
     amounts=(Amount(Decimal(100), "EUR"),),
-    origins=frozenset({"agent"}),
+    is_agents_alone=True,
     lists_of=(frozenset({7}), frozenset({8, 9})),
     hosts=frozenset({"acme.example", "www.acme.example"}),
 )
@@ -73,7 +73,7 @@ OTHER_FACTS = {
     ],
     "unread_sums": [("5000 crowns",)],
     "attachments": [frozenset({"pdf"})],
-    "origins": [frozenset({"agent", "edit"}), frozenset()],
+    "is_agents_alone": [False],
     "tries": [2],
     "is_edited": [True],
     "lists_of": [(), (frozenset({7}),), (frozenset({7}), frozenset({9}))],

@@ -67,12 +67,13 @@ FACTS = {
     ).map(tuple),
     "attachments": some(["pdf", "program"]),
     "hosts": some(["acme.example", "www.acme.example", "evil.example"]),
-    "origins": some(["agent", "discord", "edit"]),
+    "is_agents_alone": st.booleans(),
     "is_edited": st.booleans(),
     "metadata": some(["tier=gold", "tier=tin", "team=a"]),
     "tries": st.integers(1, 3),
 }
 ALWAYS_KNOWN = {"connection", "is_inbound", "earlier_keys", "is_edited"}
+ALWAYS_KNOWN |= {"is_agents_alone"}
 ALWAYS_KNOWN |= {"words", "sums", "unread_sums", "unknown_files"}
 ADDRESSES = ["dana@x.example", "bo@tax.gov", "eve+1@x.example", "a%b@x.example"]
 facts_known = st.builds(
@@ -294,7 +295,7 @@ FITTING = MessageFacts(
     key="1:k1",
     recipients=("dana@x.example",),
     lists_of=(frozenset({7}),),
-    origins=frozenset({"agent"}),
+    is_agents_alone=True,
 )
 PASS = Pass(
     id="p",
