@@ -25,8 +25,7 @@ from approvals.reconcile import closing
 from common.sweeps import Duty, do_all, duty
 from mirror.models import AttachedFile, Connection, Message, Thread
 from mirror.tasks import fetch_file, read_thread, survey
-from policy import kill_switch, minimum
-from policy.allowlists import gates
+from policy import gates, kill_switch
 from policy.models import GateList
 from policy.tasks import bring_minimum, push_list, tell_stops
 
@@ -131,7 +130,7 @@ DUTIES: dict[str, Duty] = {
     # Creates missing rows; "lists" below sends their lists to the gateway.
     "new lists": gates.ensure,
     "stops": _task_for_each(tell_stops, kill_switch.to_tell, 50),
-    "minimum": _task_for_each(bring_minimum, minimum.to_compare, 50),
+    "minimum": _task_for_each(bring_minimum, gates.to_compare, 50),
     "surveys": _task_for_each(survey, Connection.objects.to_survey, 20),
     "lists": _task_for_each(push_list, GateList.objects.to_push, 100),
 }

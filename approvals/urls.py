@@ -206,9 +206,9 @@ urlpatterns = [
         name="policy-pass",
     ),
     path(
-        "policy/draft/arrange/<slug:policy_part>/",
-        policy.arrange,
-        name="arrange-policy-part",
+        "policy/draft/delete/<slug:policy_part>/",
+        policy.delete,
+        name="delete-policy-part",
     ),
     path("policy/versions/<int:policy_number>/", policy.version, name="policy-version"),
     path("policy/try/", policy.try_policy, name="try-policy"),

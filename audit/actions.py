@@ -115,7 +115,6 @@ duty.set | changed who is on duty
 allowlist.added | made an allowlist
 allowlist.changed | changed an allowlist
 allowlist.deleted | deleted an allowlist
-allowlist.exported | exported an allowlist
 allowlist.pushed | copied an allowlist to the gate
 allowlist.push_failed | could not copy an allowlist to the gate
 message.refused_at_gate | refused a message at the gate

@@ -16,8 +16,7 @@ _REMOVED = "".join(filter(str.isspace, map(chr, range(0x3001))))
 _REMOVED += "'\"\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\0"
 # The byte order mark. Without it, spreadsheets read UTF-8 as another encoding.
 MARK = "\ufeff"
-# Of these signs and words alone spreadsheets make a number, a date or a time; not after
-# an apostrophe, which counts here so that `without_escapes` finds what `harmless` wrote.
+# Of these signs and words alone spreadsheets make a number, a date or a time.
 _NUMERIC = re.compile(
     r"(?: [ap]\b|[\d.,:/ '()%$€£¥+-]|e|[ap]m|jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|may"
     r"|apr(?:il)?|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|(?:nov|dec)(?:ember)?)++",
@@ -46,15 +45,6 @@ def harmless(cell: str) -> str:
         return f"'{cell}"
     return _PART.sub(
         lambda part: f"'{part[0]}" if _begins_formula(part[0]) else part[0], cell
-    )
-
-
-def without_escapes(cell: str) -> str:
-    """Return a cell of a file that we wrote as it was before `harmless`."""
-    if _is_number(cell):
-        return cell.removeprefix("'")
-    return _PART.sub(
-        lambda part: part[0].removeprefix("'" if _begins_formula(part[0]) else ""), cell
     )
 
 

@@ -168,7 +168,6 @@ delete-webhook | delete a webhook
 destination | change an alert destination
 end-old-secret | end an old webhook secret
 export | export history
-export-allowlist | export an allowlist
 factor-app | set up an authenticator app
 factor-passkey | add a passkey
 factor-remove | remove a second factor

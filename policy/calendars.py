@@ -104,19 +104,6 @@ def after_working_time(
     return None
 
 
-def is_within(one: Calendar, other: Calendar) -> bool:
-    """Return whether `other` is open whenever `one` is. False also if their time zones
-    differ, because then their hours cannot be compared.
-    """
-    if one.zone.key != other.zone.key or not set(other.holidays) <= set(one.holidays):
-        return False
-    return all(
-        any(begin <= first and last <= end for begin, end in _joined(spans))
-        for day, spans in zip(one.weekly, other.weekly, strict=True)
-        for first, last in day
-    )
-
-
 def _spans(calendar: Calendar, start: datetime) -> Iterator[tuple[datetime, datetime]]:
     """Yield the working time from this time on as spans (begin, end) in UTC, in order
     and without overlap. None is longer than a quarter of an hour.

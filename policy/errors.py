@@ -15,10 +15,6 @@ class PolicyError(SentenceError):
     """The base class of this app's errors."""
 
 
-class StaleAllowlist(PolicyError):
-    """The list was changed since the person saw it."""
-
-
 class PolicyRefused(PolicyError):
     """The rules, a list, a group or a calendar cannot be changed in this way."""
 

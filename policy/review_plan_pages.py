@@ -27,8 +27,8 @@ from mirror.models import Mailbox, may_set
 from people.models import Person
 from policy import review_plans as commands
 from policy.calendars import DAY, is_working_time
-from policy.groups_and_hours import SettingForm, edit_setting, people_choices
 from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
+from policy.pages import SettingForm, edit_setting
 from policy.review_plans import KINDS, RISKS, plans
 from policy.rules.fields import PickField, ReadField
 
@@ -88,7 +88,7 @@ class PlanForm(SettingForm):
         required=False,
     )
 
-    def __init__(self, data: Any, mailbox: Mailbox | None, actor: Actor) -> None:
+    def __init__(self, data: Any, mailbox: Mailbox | None) -> None:
         self.mailbox = mailbox
         self.stored = plans().filter(mailbox=mailbox).first()
         plan = self.stored or ReviewPlan()
@@ -104,21 +104,17 @@ class PlanForm(SettingForm):
                 self.fields[_target(kind, risk)] = _minutes_field(
                     f"{name}: {label}", minutes
                 )
-        # Somebody who left stays a choice, so that an edit loses no step.
-        named = Q(pk__in=[step.person_id for step in steps])
-        people = Person.objects.filter(Q(pk__in=_reviewers(actor)) | named)
         whom = {"": "No step"}
         whom |= {one.value: str(one.label).capitalize() for one in _ROLES}
         whom |= {f"group-{one.pk}": f"Group {one}" for one in Group.objects.all()}
-        for pk, name in people_choices(people).items():
-            whom[f"person-{pk}"] = name
         for n in STEPS:
             step = LadderStep(minutes=0, basis="decision", act="remind")
             if n <= len(steps):
                 step = steps[n - 1]
-            key = step.person_id or step.group_id
             side = "before" if step.minutes < 0 else "after"
-            self.initial[f"step-{n}-whom"] = f"{step.whom}-{key}" if key else step.whom
+            self.initial[f"step-{n}-whom"] = f"{step.whom}-{step.group_id or ''}".strip(
+                "-"
+            )
             self.initial[f"step-{n}-act"] = step.act
             self.initial[f"step-{n}-when"] = f"{step.basis} {side}"
             self.fields |= {
@@ -153,7 +149,7 @@ class PlanForm(SettingForm):
                 step = {"basis": basis, "act": act, "whom": whom}
                 step["minutes"] = -minutes if side == "before" else minutes
                 if key:
-                    step[f"{whom}_id"] = int(key)
+                    step["group_id"] = int(key)
                 typed["steps"].append(step)
         if not any(any(both) for both in typed["targets"].values()):
             if typed["steps"]:
@@ -164,8 +160,9 @@ class PlanForm(SettingForm):
             elif not typed["assigns_in_turn"]:
                 self.add_error(None, "Set a target, or assign messages in turn.")
 
-    def save(self, actor: Actor) -> None:
+    def save(self, actor: Actor) -> str:
         commands.save_plan(mailbox=self.mailbox, actor=actor, **self.cleaned_data)
+        return "The plan is saved. Messages that are waiting follow it from now on."
 
 
 def _target(kind: str, risk: str) -> str:
@@ -259,12 +256,11 @@ def review_plan(request: DeskRequest, mailbox_id: int) -> HttpResponse:
     if not may_set(request.actor, mailbox):
         raise PermissionDenied("Only an admin of its mailboxes can change this plan.")
     typed = request.POST if request.method == "POST" else None
-    form = PlanForm(typed, mailbox, request.actor)
+    form = PlanForm(typed, mailbox)
     return edit_setting(
         request,
         form,
         to="review-plans",
-        saved="The plan is saved. Messages that are waiting follow it from now on.",
         title=f"Review plan of {mailbox or 'all mailboxes'}",
         above=("Review plans", "review-plans"),
         stored=form.stored,

@@ -97,7 +97,7 @@ def steps_of(
 def plans() -> QuerySet[ReviewPlan]:
     """Return all plans with their steps, the one for all mailboxes first."""
     named = ReviewPlan.objects.select_related("calendar", "mailbox").prefetch_related(
-        "steps__person", "steps__group"
+        "steps__group"
     )
     return named.order_by(F("mailbox__address").asc(nulls_first=True), "pk")
 
@@ -264,8 +264,6 @@ def step_in_words(step: LadderStep) -> str:
     """Return a step as text: "1 h after the decision is due: assign to those on duty"."""
     side = "before" if step.minutes < 0 else "after"
     when = f"{minutes_in_words(abs(step.minutes))} {side}" if step.minutes else "when"
-    whom = {"person": str(step.person), "group": f"the group {step.group}"}.get(
-        step.whom, str(step.get_whom_display())
-    )
+    whom = f"the group {step.group}" if step.group else step.get_whom_display()
     act = "notify" if step.whom == "destinations" else step.get_act_display().lower()
     return f"{when} the {step.get_basis_display()} is due: {act} {whom}"

@@ -3,20 +3,16 @@
 """
 
 from celery import shared_task
-from django.db.models import F
-from django.db.models.functions import Now
 
 from common.tasks import AfterCommitTask
 from mirror.models import Connection
 from mirror.tasks import connection_task
-from policy.models import GateList
+from policy import gates, kill_switch
 
 
 @connection_task("pk")
 def read_refusals(connection_id: int) -> str:
     """Read which mail the gate of one connection refused since the last time."""
-    from policy.allowlists import gates
-
     return gates.read_refusals(connection_id=connection_id)
 
 
@@ -34,29 +30,16 @@ def read_all_refusals() -> str:
 @connection_task("pk")
 def bring_minimum(connection_id: int) -> str:
     """Set the policy's minimum oversight mode at one gateway."""
-    from policy import minimum
-
-    return minimum.bring_minimum(connection_id=connection_id)
+    return gates.bring_minimum(connection_id=connection_id)
 
 
 @connection_task("pk", is_urgent=True)
 def tell_stops(connection_id: int) -> str:
     """Tell one gateway which of its mailboxes the kill switch stops."""
-    from policy import kill_switch
-
     return kill_switch.tell_gateway(connection_id=connection_id) or "told"
 
 
 @connection_task("mailboxes__gate_list")
 def push_list(gate_list_id: int) -> str:
     """Push the allowlist of one mailbox to its gate."""
-    from policy.allowlists import gates
-
     return gates.push_list(gate_list_id=gate_list_id)
-
-
-def bring_lists() -> None:
-    """Note that the gates may lack a change of the policy or of a list. The sweep has
-    them pushed within seconds.
-    """
-    GateList.objects.update(wanted=F("wanted") + 1, next_attempt_at=Now(), attempts=0)

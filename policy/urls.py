@@ -2,29 +2,24 @@
 
 from django.urls import path
 
-from policy import groups_and_hours
+from policy import pages
 from policy import review_plan_pages as plans
-from policy.allowlists import pages as allowlists
 
 urlpatterns = [
-    path("allowlists/", allowlists.allowlists, name="allowlists"),
-    path("allowlists/refusals/", allowlists.refusals, name="refusals"),
-    path("allowlists/add/", allowlists.add_list, name="add-allowlist"),
-    path("allowlists/<int:list_id>/", allowlists.allowlist, name="allowlist"),
+    path("allowlists/", pages.allowlists, name="allowlists"),
+    path("allowlists/add/", pages.add_list, name="add-allowlist"),
+    path("allowlists/<int:list_id>/", pages.allowlist, name="allowlist"),
     path(
         "allowlists/<int:list_id>/change/",
-        allowlists.change_list,
+        pages.change_list,
         name="change-allowlist",
     ),
     path(
         "allowlists/<int:list_id>/delete/",
-        allowlists.delete_list,
+        pages.delete_list,
         name="delete-allowlist",
     ),
-    path(
-        "allowlists/<int:list_id>/export/", allowlists.export, name="export-allowlist"
-    ),
-    path("policy/groups/", groups_and_hours.groups_and_hours, name="groups-and-hours"),
+    path("policy/groups/", pages.groups_and_hours, name="groups-and-hours"),
     path("review-plans/", plans.review_plans, name="review-plans"),
     path("review-plans/duty/", plans.add_duty, name="add-duty"),
     path("review-plans/duty/<int:turn_id>/end/", plans.end_duty, name="end-duty"),
@@ -37,16 +32,16 @@ urlpatterns = [
 ]
 
 for where, name, form_class in (
-    ("policy/groups", "policy-group", groups_and_hours.GroupForm),
-    ("policy/hours", "calendar", groups_and_hours.CalendarForm),
+    ("policy/groups", "policy-group", pages.GroupForm),
+    ("policy/hours", "calendar", pages.CalendarForm),
 ):
     of_kind = {"form_class": form_class}
     urlpatterns += [
-        path(f"{where}/add/", groups_and_hours.edit, of_kind, name=f"add-{name}"),
-        path(f"{where}/<int:row_id>/", groups_and_hours.edit, of_kind, name=name),
+        path(f"{where}/add/", pages.edit, of_kind, name=f"add-{name}"),
+        path(f"{where}/<int:row_id>/", pages.edit, of_kind, name=name),
         path(
             f"{where}/<int:row_id>/delete/",
-            groups_and_hours.delete,
+            pages.delete,
             of_kind,
             name=f"delete-{name}",
         ),

@@ -107,7 +107,7 @@ PROVED_TASKS = {
     "policy.tasks.bring_minimum": "test_oversight_minimum.py::"
     "test_minimum_arrives_at_our_gateway_whose_api_refuses_looser_modes",
     "policy.tasks.read_refusals": "test_gate_refusals.py::"
-    "test_refusal_at_the_gate_is_stored_once_with_one_ledger_entry",
+    "test_refusal_at_the_gate_is_recorded_once",
     "approvals.tasks.check_reports": "test_unconfirmed_reports.py",
     "approvals.tasks.hydrate": "test_message_page.py",
     "approvals.tasks.execute_decision": "test_execute.py",

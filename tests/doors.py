@@ -10,9 +10,9 @@ from datetime import timedelta
 from django.utils import timezone
 
 from approvals.decisions.shown import finding_name
-from policy.allowlists.changes import in_words as list_in_words
 from policy.errors import seen_state
 from policy.rules.groups import in_words
+from policy.rules.groups import in_words as list_in_words
 from risk.findings import restored
 from tests.admin_doors import (
     ACCOUNT_DOORS,
@@ -100,7 +100,6 @@ _DESK_DOORS = {
             "groups-and-hours": "lists the groups of the policy and the calendars",
             "review-plans": "lists the review plans of what one may see, and who is on duty",
             "allowlists": "lists the allowlists, for what one may see",
-            "refusals": "lists what the gates refused, for what one may see",
         },
     ),
     **pages(
@@ -386,11 +385,11 @@ _DESK_DOORS = {
         fields=_pass,
         needs="draft_pass",
     ),
-    "arrange-policy-part": writing_button(
-        "switches or deletes a rule or pass of the draft of the policy",
+    "delete-policy-part": writing_button(
+        "deletes a rule or pass of the draft of the policy",
         "desk",
         (A,),
-        fields=lambda w: {"edits": 0, "act": "off"},
+        fields=lambda w: {"edits": 0},
         needs="draft",
     ),
     "policy-version": Door("shows a version of the policy", "own", needs="policy"),
@@ -460,7 +459,7 @@ _DESK_DOORS = {
         "deletes an allowlist", "mailbox", (A,), needs="list"
     ),
     "change-allowlist": writing_button(
-        "previews and saves a change of an allowlist",
+        "changes the entries of an allowlist",
         "mailbox",
         (A,),
         sure=True,
@@ -469,9 +468,6 @@ _DESK_DOORS = {
             "seen": seen_state(list_in_words(w.list)),
         },
         needs="list",
-    ),
-    "export-allowlist": writing_button(
-        "exports an allowlist", "mailbox", sure=True, needs="list"
     ),
     "keys": writing_button(
         "switches one's keyboard shortcuts off or on",

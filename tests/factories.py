@@ -23,9 +23,9 @@ from mirror.models import Connection, Mailbox, Message
 from mirror.sync.reads import UpstreamStatus
 from people.identities import Identities
 from people.models import Grant, Person
-from policy.allowlists.changes import WantedEntry, apply_change, in_words
 from policy.errors import seen_state
 from policy.models import AllowEntry, Allowlist, PolicyVersion
+from policy.rules.groups import WantedEntry, apply_change, in_words
 from upstream.signatures import HEADER, sign
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -259,7 +259,7 @@ def change_list(by, *patterns, at=None, remove=(), **wanted):
 
 def listed_patterns(**which):
     """Return the patterns of all list entries, or of those that match these fields."""
-    entries = AllowEntry.objects.not_removed().filter(**which)
+    entries = AllowEntry.objects.filter(**which)
     return sorted(entries.values_list("pattern", flat=True))
 
 

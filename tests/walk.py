@@ -57,7 +57,6 @@ from people.second_admin.changes import pack
 from people.second_admin.registry import COMMANDS
 from policy.models import (
     DutyTurn,
-    GateRefusal,
     Group,
     KillSwitch,
     PolicyVersion,
@@ -550,17 +549,6 @@ class Walk:
     def _need_entry(self):
         self._need_list()
         self.entry = self.list.entries.get()
-
-    def _need_refusal(self):
-        self._need_rejecting()
-        self.refusal = GateRefusal.objects.create(
-            connection=self.connection,
-            mailbox=self.mailbox,
-            upstream_id="01REFUSAL",
-            recipients=["dana@x.example"],
-            refused=["dana@x.example"],
-            refused_at=Now(),
-        )
 
     @cached_property
     def switch(self):

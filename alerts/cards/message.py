@@ -321,10 +321,9 @@ def approvals_of(message: Message) -> str:
     Ana Ferreira"; empty if one approval is enough.
     """
     demand = demands_for([message], worker("alerts"), timezone.now())[message.pk]
-    if not (demand.takes_several or demand.warning):
+    if not demand.takes_several:
         return ""
-    progress = f"{demand.progress}{demand.approved_by}"
-    return f"{progress}. {demand.warning}" if demand.warning else progress
+    return f"{demand.progress}{demand.approved_by}"
 
 
 def answer_card(

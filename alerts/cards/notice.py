@@ -145,7 +145,7 @@ def _refusal_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
     fields.moment("When", entry.at)
     return Card(
         title="Message to a blocked recipient",
-        url=f"{settings.PUBLIC_URL}{reverse('refusals')}",
+        url=f"{settings.PUBLIC_URL}{reverse('audit')}?action={REFUSED}",
         description=f"{markup.bold('Blocked recipient.')} "
         "Nothing was sent, and there is nothing to review. The sender was told why.",
         tone="rose",

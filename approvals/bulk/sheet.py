@@ -31,7 +31,7 @@ from mirror.attachments.preview import FilePreview
 from mirror.models import AttachedFile, Message, Revision, ThreadMessage
 from mirror.store import stored_content
 from mirror.threads import came_since
-from policy.evaluation import Ruling
+from policy.rules.demand import Ruling
 from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
 

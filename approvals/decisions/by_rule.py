@@ -49,8 +49,7 @@ from policy.rules.facts import (
     signed_passes,
 )
 from policy.rules.names import names_for
-from policy.rules.passes import Misfit, Pass
-from policy.rules.rules import RuleError
+from policy.rules.rules import Misfit, Pass, RuleError
 from upstream import errors
 
 log = logging.getLogger(__name__)

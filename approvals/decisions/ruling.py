@@ -1,7 +1,7 @@
 """Answers whether a person may approve or reject messages now, and why not (a
 "ruling"). It reads the facts from the database: what the active policy asks, which
 approvals there are, who started and edited the messages, kill switches, allowlists and
-files. From these facts `policy.evaluation` computes the ruling.
+files. From these facts `policy.rules.demand` computes the ruling.
 
 It also has the checks of roles, and the locks on messages, that commands share.
 """
@@ -25,12 +25,20 @@ from mirror.states import Outcome
 from people.identities import Identities
 from people.models import Grant
 from policy.calendars import Calendars, all_calendars
-from policy.evaluation import Contributors, Ruling
 from policy.models import Group, KeyOwner, KillSwitch
-from policy.rules.demand import NO_POLICY, Approval, Demand, People, Policy, evaluate
+from policy.rules.conditions import Names
+from policy.rules.demand import (
+    NO_POLICY,
+    Approval,
+    Contributors,
+    Demand,
+    People,
+    Policy,
+    Ruling,
+    evaluate,
+)
 from policy.rules.facts import active_policy, facts_of, listed_until, lookups_for
 from policy.rules.rules import Effects, RuleError
-from policy.rules.wording import Names
 from rendering import named
 
 
@@ -67,10 +75,9 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
         earlier_keys = set[str]()
         if message.connection.is_our_gateway:
             earlier_keys = {edit.first_key for edit in made_by} - {""}
-        key_owners = set[int]()
+        authors = set[int]()
         for key in (_proven_key(message), *earlier_keys):
-            key_owners |= owners[connection, key]
-        authors = set(key_owners)
+            authors |= owners[connection, key]
         for key in filter(None, (message.upstream_id, _interaction_of(message))):
             authors |= commanders[connection, key]
         editors = set(message.review.written_by)
@@ -81,7 +88,6 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
             editors.update(edit.editors)
             editors.add(edit.person_id)
         contributors[message.pk] = Contributors(
-            key_owners=frozenset(key_owners),
             earlier_keys=frozenset(earlier_keys),
             authors=frozenset(authors),
             editors=frozenset(editors),
@@ -185,7 +191,6 @@ def demands_for(
             message,
             message.review,
             lookups,
-            key_owners=behind.key_owners,
             earlier_keys=behind.earlier_keys,
             is_edited=bool(behind.editors),
             takes_claims=is_automatic,

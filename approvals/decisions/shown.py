@@ -23,7 +23,7 @@ from common.postgres import atomic_with_retry
 from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.threads import Conversation
-from policy.evaluation import Ruling
+from policy.rules.demand import Ruling
 from rendering import named
 from risk.findings import Finding, level_of, restored, worst_first
 

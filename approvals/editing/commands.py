@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils.text import get_text_list
 
 from approvals import tasks
 from approvals.authorship import note_words
@@ -35,8 +36,7 @@ from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.states import Outcome
 from mirror.store import stored_content
-from policy.evaluation import Ruling
-from policy.rules.wording import listed
+from policy.rules.demand import Ruling
 
 # If its mailbox has one of these oversight modes, hosted MultiMail would send the
 # edited version without review.
@@ -210,7 +210,8 @@ def reason_of(first: Content, edited: Replacement) -> str:
     ]
     if is_text_changed(first, edited.markdown):
         parts.append("text")
-    changed = listed(tuple(f"the {part}" for part in dict.fromkeys(parts)))
+    named = [f"the {part}" for part in dict.fromkeys(parts)]
+    changed = get_text_list(named, "and")
     note = f" {edited.note}" if edited.note else ""
     return (
         f"Replaced by {edited.upstream_id}: {edited.person} corrected {changed} and sent it for review. "

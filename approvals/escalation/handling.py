@@ -364,15 +364,13 @@ def _do(step: LadderStep, message: Message, now: datetime) -> None:
         if step.whom == LadderStep.Whom.HOLDER:
             holder = Claim.objects.on(message).live().values("person")
             addressees = present.filter(pk__in=holder)
-        elif step.person is not None:
-            addressees = present.filter(pk=step.person.pk)
         elif step.group is not None:
             addressees = present.filter(policy_groups=step.group)
         for people in (addressees, duty):
             if step.act == LadderStep.Act.ASSIGN:
                 assignees = str(LadderStep.Whom.DUTY.label)
                 if people is not duty:
-                    assignees = str(step.person or f"the group {step.group}")
+                    assignees = f"the group {step.group}"
                 why = f"{when_in_words}: assigned to {assignees}."
                 if assign_first(message, people, why):
                     return

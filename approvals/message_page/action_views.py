@@ -19,6 +19,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import get_text_list
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseLocation, trigger_client_event
 
@@ -79,7 +80,6 @@ from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
 from mirror.states import LIVE_DECISIONS, Outcome
 from mirror.store import stored_content
-from policy.rules.wording import listed
 from rendering import render_message
 
 # The choices for how long to snooze.
@@ -325,7 +325,9 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     notice = "Comment posted. Whoever opens this message sees it."
     if people:
         names = [str(one) for one in people]
-        notice = f"Comment posted. {listed(names)} will see it under Mine."
+        notice = (
+            f"Comment posted. {get_text_list(names, 'and')} will see it under Mine."
+        )
     return _fragment(
         request, message, "_comments", comment_notice=notice, comment_remarks=remarks
     )

@@ -39,7 +39,7 @@ from mirror.models import Connection, Mailbox, Message, WebhookEvent
 from mirror.oversight_modes import mode_words
 from mirror.states import DecisionState, MessageState
 from mirror.sync.health import freshness_of
-from policy import minimum
+from policy import gates
 from policy.models import KillSwitch, PolicyVersion
 from policy.rules.rules import PolicyRule, RuleError
 
@@ -64,12 +64,12 @@ class _Viewer:
     def minimum_rules(self) -> list[PolicyRule]:
         # Rules that cannot be read have a sentence on the pages of the policy.
         with suppress(RuleError):
-            return minimum.minimum_rules()
+            return gates.minimum_rules()
         return []
 
     @cached_property
     def below(self) -> dict[int, str]:
-        return minimum.mailboxes_below(self.minimum_rules, self.actor)
+        return gates.mailboxes_below(self.minimum_rules, self.actor)
 
     @cached_property
     def policy_since(self) -> datetime:
@@ -183,7 +183,7 @@ def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:
     mailboxes = Mailbox.objects.visible_to(actor)
     connections = Connection.objects.visible_to(actor).order_by("name")
     events = WebhookEvent.objects.visible_to(actor).select_related("connection")
-    gateways = minimum.gateways_below(viewer.minimum_rules)
+    gateways = gates.gateways_below(viewer.minimum_rules)
     kinds: list[tuple[Any, ItemOf]] = [
         (decisions.left_in_doubt().order_by("changed_at"), _in_doubt),
         (decisions.stalled().order_by("due_at"), _stalled),

@@ -2,6 +2,7 @@
 fields of a rule come from the kinds of conditions and from the effects.
 """
 
+import secrets
 from dataclasses import asdict
 from datetime import datetime, time
 from typing import Any, ClassVar
@@ -10,12 +11,12 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from common.actors import Actor
-from common.drawn_forms import DrawnForm
-from common.pages import MultilineField, same_error
+from common.pages import same_error
 from common.time_zones import local_time, zone_name
+from policy.pages import SavedForm
+from policy.rules.changes import policies, save_rule
 from policy.rules.conditions import KINDS, Conditions, read_domain
 from policy.rules.fields import (
-    CHOOSE,
     AmountField,
     ChecksField,
     CurrencyField,
@@ -23,22 +24,25 @@ from policy.rules.fields import (
     NumberField,
 )
 from policy.rules.names import names_for
-from policy.rules.passes import MOST_A_DAY, Pass
+from policy.rules.problems import problems, read_staff
 from policy.rules.rules import (
     ANY_REVIEWER,
+    MOST_A_DAY,
     MOST_APPROVALS,
     Effects,
     Part,
+    Pass,
     PolicyRule,
     RuleError,
 )
 
 
-class SeenForm(DrawnForm):
+class SeenForm(SavedForm):
     """The number of edits of the draft that the page showed, by which a button that was
     shown before somebody else's change is refused.
     """
 
+    seen_field = "edits"
     edits = forms.IntegerField(
         min_value=0,
         error_messages={"required": "Reload the page, and try again."},
@@ -54,38 +58,21 @@ class PartForm(SeenForm):
     makes: ClassVar[type[Part]]
     title: ClassVar[str]
     intro: ClassVar[str]
+    part: Part
 
     name = forms.CharField(
         label="Name",
         max_length=80,
         error_messages={"required": "Give it a name."},
     )
-    owner = forms.TypedChoiceField(
-        label="Owner",
-        help_text="Who answers for it.",
-        required=False,
-        coerce=int,
-        empty_value=None,
-        error_messages=CHOOSE,
-    )
-    note = MultilineField(
-        label="Note",
-        help_text="What it is for.",
-        required=False,
-        max_length=1000,
-        widget=forms.Textarea(attrs={"rows": 3}),
-    )
 
     def __init__(
         self, data: Any, *, actor: Actor, stored: Any, edits: int, **initial: Any
     ) -> None:
-        self.stored = stored
         of_part = asdict(stored.when) | asdict(stored) if stored else {}
-        about = {"owner": actor.id, "edits": edits, **of_part}
-        super().__init__(data, initial=about | initial)
+        super().__init__(data, initial={"edits": edits, **of_part, **initial})
+        self.stored = stored
         self.names = names_for(actor)
-        owner: Any = self.fields["owner"]
-        owner.choices = [("", "Nobody"), *self.offered("people")]
         for field in self.fields.values():
             if isinstance(field, ChecksField):
                 field.choices = self.offered(field.of)
@@ -93,32 +80,30 @@ class PartForm(SeenForm):
     def offered(self, kind: str) -> list[tuple[str, str]]:
         """Return the choices of one kind, with what the rule or pass names already."""
         named = self.stored.named().get(kind, ()) if self.stored else ()
-        return list(self.names.choices(kind, named).items())
+        return self.names.choices(kind, named)
 
     def clean(self) -> None:
-        if not self.errors:
-            try:
-                self.part("new")
-            except RuleError as error:
-                self.add_error(error.field, error.sentence)
-
-    def part(self, part_id: str) -> Part:
-        """Return the rule or pass that was typed. Raises RuleError if it is no valid
-        one.
-        """
-        typed = self.cleaned_data
-        return self.makes(
-            id=part_id,
-            name=" ".join(typed["name"].split()),
-            owner=typed["owner"],
-            note=typed["note"].strip(),
-            is_on=self.stored is None or self.stored.is_on,
-            **self.own_fields(typed),
-        ).checked()
+        if self.errors:
+            return
+        try:
+            self.part = self.makes(
+                id=self.stored.id if self.stored else secrets.token_hex(6),
+                name=" ".join(self.cleaned_data["name"].split()),
+                **self.own_fields(self.cleaned_data),
+            ).checked()
+        except RuleError as error:
+            self.add_error(error.field, error.sentence)
 
     def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
         """Return what only a rule or only a pass has."""
         raise NotImplementedError
+
+    def save(self, actor: Actor) -> str:
+        save_rule(actor=actor, edits=self.cleaned_data["edits"], rule=self.part)
+        sentence = self.part.sentence(self.names)
+        wrong = problems(policies().draft_rules, read_staff(self.names))
+        of_it = [one.sentence for one in wrong if one.rule == self.part.id]
+        return " ".join([f"“{self.part.name}” is in the draft: {sentence}", *of_it])
 
 
 class RuleForm(PartForm):
@@ -128,9 +113,9 @@ class RuleForm(PartForm):
     title = "New rule"
     intro = "All conditions must match. Without any, the rule is for every message."
     layout = """
-| * The rule | name owner note |
+| * The rule | name |
 When a message … | Where it comes from |
-    connections mailboxes keys only_these key_owners origins metadata tries_from |
+    connections mailboxes keys only_these metadata tries_from |
 When a message … | Who gets it |
     recipients recipients_except lists lists_except contacts_count first_contact recipients_from |
 When a message … | What is in it |
@@ -145,13 +130,11 @@ When a message … | What is in it |
 … then | Sentences | sentences | Shown with the message, before it is decided.
 """
 
-    def __init__(
-        self, data: Any, *, actor: Actor, stored: PolicyRule | None, edits: int
-    ) -> None:
+    def __init__(self, data: Any, *, stored: PolicyRule | None, **more: Any) -> None:
         then = stored.then if stored else Effects()
         initial = {name: getattr(then, name) for name in Effects.editor}
         initial |= {f"approvals_{group}": n for group, n in then.approvals.items()}
-        super().__init__(data, actor=actor, stored=stored, edits=edits, **initial)
+        super().__init__(data, stored=stored, **more, **initial)
         any_reviewer = (str(ANY_REVIEWER), "any reviewer, in all")
         for group, name in (any_reviewer, *self.offered("groups")):
             field = NumberField(f"Of {name}", MOST_APPROVALS, least=0)
@@ -189,7 +172,7 @@ class PassForm(PartForm):
         "recipients known, without a finding or an attachment, and only the first try. Two admins sign each pass."
     )
     layout = """
-| * The pass | name owner note |
+| * The pass | name |
 | * Which messages | keys mailboxes lists most currency link_domains |
 | * How many, how long | a_day ends_on |
 """
@@ -226,13 +209,10 @@ class PassForm(PartForm):
         super().__init__(data, stored=stored, **more)
 
     def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
-        when = {name: typed[name] for name in ("keys", "mailboxes", "lists")}
-        zone = ZoneInfo(zone_name())
-        return {
-            "when": Conditions(**when),
-            "ends_at": datetime.combine(typed["ends_on"], time(23, 59), zone),
-            **{
-                name: typed[name]
-                for name in ("most", "currency", "link_domains", "a_day")
-            },
-        }
+        when = {name: typed.pop(name) for name in ("keys", "mailboxes", "lists")}
+        ends_at = datetime.combine(
+            typed["ends_on"], time(23, 59), ZoneInfo(zone_name())
+        )
+        of_pass = ("most", "currency", "link_domains", "a_day")
+        limits = {name: typed[name] for name in of_pass}
+        return {"when": Conditions(**when), "ends_at": ends_at, **limits}

@@ -2,9 +2,8 @@
 messages of the last 30 days, and which of these passes would have sent.
 
 Rules about hours are evaluated for the time when each message was held, but with the
-present allowlists and key owners. Threads and the limits of passes are not looked at.
-Words that were not looked for when a message came are looked for in its stored text,
-which can miss a word that formatting splits.
+present allowlists. Threads and the limits of passes are not looked at.
+Messages in which a rule's words were not looked for when they came are left out.
 """
 
 from collections import Counter
@@ -16,29 +15,23 @@ from django.db.models import TextChoices
 
 from approvals.desk_messages import desk_messages
 from common.actors import Actor
-from mirror.models import Message, Revision
-from mirror.store import stored_content
+from mirror.models import Message
+from policy.rules.conditions import Names, words_key
 from policy.rules.demand import Policy, Requirement, required
 from policy.rules.facts import (
     facts_of,
     lookups_for,
     sending_of,
     unknown_words,
-    words_in,
 )
 from policy.rules.names import names_for
-from policy.rules.passes import Misfit, Pass
 from policy.rules.problems import Staff, read_staff
-from policy.rules.rules import Effects, is_as_strict
-from policy.rules.wording import Names
-from rendering import RenderedMessage
+from policy.rules.rules import Misfit, Pass, is_as_strict
 
 DAYS = 30
 # How many messages are evaluated, and how many of those with another result are shown.
 MOST = 5000
 SHOWN = 20
-# In how many messages a rule's words are looked for.
-READ = 500
 
 
 class Change(TextChoices):
@@ -51,16 +44,11 @@ class Change(TextChoices):
     LESS = "less", "Needs less"
     SENT = "sent", "Sent without a person"
 
-    @property
-    def is_looser(self) -> bool:
-        """Whether less is asked."""
-        return self in (Change.NOT_REJECTED, Change.LESS, Change.SENT)
-
 
 @dataclass(frozen=True)
 class Asked:
-    """What a version asks of one message: what its rules require, and each pass that is
-    on with why it does not send the message.
+    """What a version asks of one message: what its rules require, and each pass with why
+    it does not send the message.
     """
 
     requirement: Requirement
@@ -71,16 +59,11 @@ class Asked:
         """The pass that sends it."""
         return next((one for one, misfits in self.passes if not misfits), None)
 
-    @property
-    def effects(self) -> Effects:
-        """What all rules that apply ask for together."""
-        return self.requirement.effects
-
     def in_words(self, names: Names) -> str:
         """Return what is asked."""
         if self.sender:
             return "it is sent without a person"
-        return self.effects.in_words(names)
+        return self.requirement.effects.in_words(names)
 
 
 def ask(
@@ -90,15 +73,12 @@ def ask(
     leaves_at: datetime | None = None,
 ) -> dict[Message, list[Asked]]:
     """Return what each of these versions asks of messages that would leave at this time,
-    or without it when they were held. Older ones are missing, if in more than READ
-    messages words of the rules were not looked for yet.
+    or without it when they were held.
     """
-    parts = [one for policy in policies for one in policy.parts if one.is_on]
-    words = {one.when.words_key: one.when.words for one in parts if one.when.words}
-    known = _look_back(messages, words)
-    lookups = lookups_for(parts, now, known)
+    parts = [one for policy in policies for one in policy.parts]
+    lookups = lookups_for(parts, now, messages)
     asked: dict[Message, list[Asked]] = {}
-    for message in known:
+    for message in messages:
         facts = facts_of(message, message.review, lookups)
         sending = sending_of(message, message.review, leaves_at or message.held_at)
         asked[message] = []
@@ -108,33 +88,9 @@ def ask(
             passes = [
                 (one, one.misfits(facts, sending, is_asked=is_asked))
                 for one in policy.passes
-                if one.is_on
             ]
             asked[message].append(Asked(requirement, passes))
     return asked
-
-
-def _look_back(
-    messages: Sequence[Message], sets: Mapping[str, frozenset[str]]
-) -> Sequence[Message]:
-    """Look for these sets of words in past messages, the newest first, as far as that
-    was not done when they came, and set them in their reviews, which are not saved.
-    Return those messages for which that is done.
-    """
-    stored = [(one, one.review.policy_facts) for one in messages]
-    unread = [
-        (one, facts) for one, facts in stored if facts and unknown_words(facts, sets)
-    ]
-    if len(unread) > READ:
-        messages = messages[: messages.index(unread[READ][0])]
-    unread = unread[:READ]
-    revisions = Revision.objects.in_bulk([one.revision_id for one, _ in unread])
-    for message, facts in unread:
-        if revision := revisions.get(message.revision_id):
-            content = stored_content(revision)
-            plain = RenderedMessage(document="", text="", plain=revision.html_text)
-            facts["words"] |= words_in(content, plain, unknown_words(facts, sets))
-    return messages
 
 
 @dataclass(frozen=True)
@@ -166,7 +122,10 @@ def rehearse(
     """
     recent = desk_messages().visible_to(actor).held_since(now - timedelta(days=DAYS))
     newest = list(recent.for_policy().order_by("-pk")[: MOST + 1])
-    asked = ask((before, after), newest[:MOST], now)
+    sets = (one.when.words for one in (*before.rules, *after.rules) if one.when.words)
+    words = {words_key(one): one for one in sets}
+    known = [one for one in newest[:MOST] if not _unsearched(one, words)]
+    asked = ask((before, after), known, now)
     names = names_for(actor)
     staff = read_staff(names)
     counts: Counter[Change] = Counter()
@@ -197,11 +156,17 @@ def rehearse(
     )
 
 
+def _unsearched(message: Message, words: Mapping[str, frozenset[str]]) -> bool:
+    """Whether some of these sets of words were not looked for in a message."""
+    facts = message.review.policy_facts
+    return facts is not None and bool(unknown_words(facts, words))
+
+
 def _changes(was: Asked, becomes: Asked) -> Iterator[Change]:
     """Yield how differently is asked. Of a message that a pass sends or sent, or that is
     or was rejected, only that is said.
     """
-    one, other = was.effects, becomes.effects
+    one, other = was.requirement.effects, becomes.requirement.effects
     if bool(was.sender) != bool(becomes.sender):
         yield Change.SENT if becomes.sender else Change.NOT_SENT
     elif bool(one.reject) != bool(other.reject):
@@ -216,5 +181,5 @@ def _changes(was: Asked, becomes: Asked) -> Iterator[Change]:
 def _can_leave(asked: Asked, message: Message, staff: Staff) -> bool:
     if asked.sender:
         return True
-    effects = asked.effects
+    effects = asked.requirement.effects
     return not effects.reject and staff.can_give(effects, message.mailbox_id)

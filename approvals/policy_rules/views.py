@@ -4,9 +4,8 @@ discard a draft.
 """
 
 import re
-import secrets
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from django import forms
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.policy_rules.forms import PartForm, SeenForm
@@ -28,36 +28,32 @@ from common.pages import (
     changes,
     cleaned,
     first_or_404,
-    redirect_with_notice,
     require_get_or_post,
 )
 from mirror.models import Message
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
-from policy.errors import PolicyRefused, StalePolicy
+from policy.errors import StalePolicy
 from policy.models import PolicyVersion
+from policy.pages import edit_setting
 from policy.rules.changes import (
-    ACTS,
     EMPTY,
     MAX_NOTE,
     NO_PASSES,
     Policies,
     activate_draft,
-    arrange_rules,
     begin_draft,
+    delete_rule,
     discard_draft,
     has_two_admins,
     policies,
-    save_rule,
     version_as_is,
 )
+from policy.rules.conditions import Names
 from policy.rules.demand import Policy
 from policy.rules.facts import signed_passes
 from policy.rules.names import names_for
-from policy.rules.passes import Pass
-from policy.rules.problems import problems, read_staff
-from policy.rules.ready_made import GROUPS, READY_MADE, begin_ready_made
-from policy.rules.rules import Part, differences
-from policy.rules.wording import Names, listed
+from policy.rules.problems import Problem, problems, read_staff
+from policy.rules.rules import Part, Pass, differences
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -74,58 +70,51 @@ class ActivateForm(SeenForm):
         max_length=MAX_NOTE,
     )
 
-
-class ArrangeForm(SeenForm):
-    """Which of the buttons beside a rule or pass was pressed."""
-
-    act = forms.ChoiceField(choices=list(ACTS.items()))
+    def save(self, actor: Actor) -> str:
+        version = activate_draft(actor=actor, **self.cleaned_data)
+        return f"Version {version.number} is active. Messages are decided by it from now on."
 
 
 def lines_of(
     parts: Iterable[Part],
     names: Names,
-    problems: Mapping[str, list[str]] | None = None,
+    wrong: Sequence[Problem] = (),
 ) -> list[dict[str, Any]]:
-    """Return what pages show about each rule or pass, in order: its sentence, its
-    owner and its problems.
+    """Return what pages show about each rule or pass, in order: its sentence and its
+    problems.
     """
     return [
         {
             "part": one,
             "is_pass": isinstance(one, Pass),
             "sentence": one.sentence(names),
-            "owner": one.owned_by(names),
-            "problems": (problems or {}).get(one.id),
+            "problems": [each.sentence for each in wrong if each.rule == one.id],
         }
         for one in parts
     ]
 
 
-def problems_of(policy: Policy, actor: Actor, names: Names) -> dict[str, list[str]]:
-    """Return sentences about what is wrong with rules, by the rules' ids. Only people
-    who can change the rules get them, because they name people and mailboxes.
+def problems_of(policy: Policy, actor: Actor, names: Names) -> list[Problem]:
+    """Return what is wrong with the rules, for people who can change them: the sentences
+    name mailboxes.
     """
-    sentences = defaultdict[str, list[str]](list)
-    if actor.is_admin_of_all:
-        for problem in problems(policy.rules, read_staff(names)):
-            sentences[problem.rule].append(problem.sentence)
-    return sentences
+    if not actor.is_admin_of_all:
+        return []
+    return problems(policy.rules, read_staff(names))
 
 
 def of_draft(now: Policies, actor: Actor) -> dict[str, Any]:
-    """Return what the pages with a draft show: its rules and passes, what it changes,
-    and what changed in force since it was begun.
+    """Return what the pages with a draft show: its rules and passes, and what it
+    changes.
     """
     names = names_for(actor)
     context = {"now": now, "names": names, "may_change": actor.is_admin_of_all}
     if now.draft is None or not actor.scopes:
         return context
-    based_on = PolicyVersion.objects.filter(number=now.draft.based_on).first()
-    active, draft = now.in_force.parts, now.drafted.parts
+    draft = now.drafted.parts
     return context | {
         "draft": lines_of(draft, names, problems_of(now.drafted, actor, names)),
-        "meanwhile": differences(version_as_is(based_on).parts, active, names),
-        "changed": differences(active, draft, names),
+        "changed": differences(now.in_force.parts, draft, names),
     }
 
 
@@ -146,13 +135,9 @@ def answer_policy(
         context["active"] = lines_of(now.in_force.parts, names, wrong)
         for line in context["active"]:
             line["signed"] = signed.get(line["part"].id, (None, ""))[1]
-    ready_names = Names(groups=GROUPS)
     context |= {
         "no_passes": "" if has_two_admins() else NO_PASSES,
         "versions": PolicyVersion.objects.activated(),
-        "ready_made": [
-            (one, lines_of(one.rules, ready_names)) for one in READY_MADE.values()
-        ],
     }
     return answer(request, "policy/rules/policy.html", context, error)
 
@@ -166,19 +151,12 @@ changes_policy = changes(answer_policy, to="policy")
 @require_POST
 @changes_policy
 def begin(request: DeskRequest) -> str:
-    """Begin a draft: from the active version, from an older one, or from a ready-made
-    policy.
-    """
+    """Begin a draft: from the active version, or from an older one."""
     actor = admin_or_403(request)
-    source = request.POST.get("from", "")
-    if chosen := READY_MADE.get(source):
-        groups = begin_ready_made(actor=actor, policy=chosen)
-        made = f" Add members to the new groups: {listed(groups)}." if groups else ""
-        return f"“{chosen.title}” is the draft now.{made}"
-    begun_from = policies().in_force
-    for old in PolicyVersion.objects.activated():
-        if source == f"version-{old.number}":
-            begun_from = version_as_is(old)
+    number = request.POST.get("from", "").removeprefix("version-")
+    versions = PolicyVersion.objects.activated()
+    old = versions.filter(number=number).first() if number.isdecimal() else None
+    begun_from = version_as_is(old) if old else policies().in_force
     begin_draft(actor=actor, rules=begun_from.parts, based_on=begun_from.number)
     return "The draft is begun. Nothing changes until it is activated."
 
@@ -194,13 +172,12 @@ def discard(request: DeskRequest) -> str:
 
 @require_POST
 @changes_policy
-def arrange(request: DeskRequest, policy_part: str) -> str:
-    """Switch one rule or pass of the draft on or off, or delete it."""
+def delete(request: DeskRequest, policy_part: str) -> str:
+    """Delete one rule or pass of the draft."""
     actor = admin_or_403(request)
-    typed = cleaned(ArrangeForm(request.POST))
-    names = {one.id: one.name for one in policies().drafted.parts}
-    arrange_rules(actor=actor, rule_id=policy_part, **typed)
-    return f"“{names[policy_part]}” is {ACTS[typed['act']]}."
+    edits = cleaned(SeenForm(request.POST))["edits"]
+    delete_rule(actor=actor, rule_id=policy_part, edits=edits)
+    return "It is deleted from the draft."
 
 
 @require_get_or_post
@@ -213,39 +190,16 @@ def edit(
     actor = admin_or_403(request)
     typed = request.POST if request.method == "POST" else None
     now = policies()
-    stored = {
-        one.id: one for one in now.drafted.parts if isinstance(one, form_class.makes)
-    }.get(policy_part)
+    of_kind = (one for one in now.drafted.parts if isinstance(one, form_class.makes))
+    stored = next((one for one in of_kind if one.id == policy_part), None)
     if typed is None and (now.draft is None or (policy_part and not stored)):
         raise Http404("There is no draft, or this is not in it any more.")
     edits = now.draft.edits if now.draft else 0
     form = form_class(typed, actor=actor, stored=stored, edits=edits)
-    error: SentenceError | None = None
-    if form.is_valid():
-        part = form.part(stored.id if stored else secrets.token_hex(6))
-        try:
-            save_rule(actor=actor, edits=form.cleaned_data["edits"], rule=part)
-        except (PolicyRefused, StalePolicy) as refusal:
-            error = refusal
-        else:
-            sentence = part.sentence(form.names)
-            wrong = problems_of(policies().drafted, actor, form.names).get(part.id, ())
-            notice = " ".join([f"“{part.name}” is in the draft: {sentence}", *wrong])
-            return redirect_with_notice(request, notice, "policy")
-    kept = ""
-    if isinstance(error, StalePolicy):
-        # It can be sent again, over what the draft is now.
-        form.show("edits", edits)
-        if stored:
-            kept = f"In the draft it now reads: “{stored.line(form.names)}”"
-    context = {
-        "form": form,
-        "title": stored.name if stored else form.title,
-        "above": ("Policy", "policy"),
-        "kept": kept,
-        "has_draft": bool(now.draft),
-    }
-    return answer(request, "policy/edit.html", context, error, form=form)
+    title = stored.name if stored else form.title
+    return edit_setting(
+        request, form, to="policy", title=title, above=("Policy", "policy")
+    )
 
 
 @require_get_or_post
@@ -255,32 +209,22 @@ def activate(request: DeskRequest) -> HttpResponse:
     """
     actor = admin_or_403(request)
     form = ActivateForm(request.POST if request.method == "POST" else None)
-    error: SentenceError | None = None
-    if form.is_valid():
-        if not is_recently_authenticated(request):
-            return ask_first(request)
-        try:
-            draft = activate_draft(actor=actor, **form.cleaned_data)
-        except (PolicyRefused, StalePolicy) as refusal:
-            error = refusal
-        else:
-            notice = f"Version {draft.number} is active. Messages are decided by it from now on."
-            return redirect_with_notice(request, notice, "policy")
+    if form.is_valid() and not is_recently_authenticated(request):
+        return ask_first(request)
     now = policies()
     if now.draft is None:
-        missing = StalePolicy("There is no draft to activate.")
-        return answer_policy(request, error=error or missing)
-    context = {
+        return answer_policy(
+            request, error=StalePolicy("There is no draft to activate.")
+        )
+    tried = partial(rehearse, before=now.in_force, after=now.drafted, actor=actor)
+    return edit_setting(
+        request,
+        form,
+        "policy",
+        "policy/rules/activate.html",
+        tried=SimpleLazyObject(partial(tried, now=timezone.now())),
         **of_draft(now, actor),
-        "tried": rehearse(
-            before=now.in_force,
-            after=now.drafted,
-            actor=actor,
-            now=timezone.now(),
-        ),
-        "form": form,
-    }
-    return answer(request, "policy/rules/activate.html", context, error, form=form)
+    )
 
 
 @require_safe
@@ -316,54 +260,50 @@ class TryForm(DrawnForm):
     )
     draft = forms.BooleanField(required=False)
 
+    def __init__(self, data: Any, actor: Actor) -> None:
+        super().__init__(data)
+        self.visible = Message.objects.visible_to(actor).select_related("review")
+
+    def clean_message(self) -> Message:
+        typed = self.cleaned_data["message"]
+        if match := _ID.search(typed.lower()):
+            found = self.visible.filter(public_id=UUID(match[0]))
+        else:
+            found = self.visible.filter(upstream_id=typed).order_by("-pk")
+        message = found.first()
+        if message is None:
+            raise forms.ValidationError(
+                "There is no message with this id or address, or you may not see it."
+            )
+        return message
+
 
 @require_safe
 def try_policy(request: DeskRequest) -> HttpResponse:
-    """Show the form, and the result of what it asks: for one message, or on request for
+    """Show the form, and the result of what it asks: for one message, which rules apply
+    to it, what they ask together, and why each pass does not send it; or on request for
     the last days of the draft.
     """
     actor = request.actor
     now = policies()
-    form = TryForm(request.GET if "message" in request.GET else None)
+    at = timezone.now()
+    form = TryForm(request.GET if "message" in request.GET else None, actor)
     context: dict[str, Any] = {"form": form, "now": now}
     before, after = (now.in_force, now.drafted) if actor.scopes else (EMPTY, EMPTY)
     if "days" in request.GET and now.draft:
-        context["tried"] = rehearse(
-            before=before, after=after, actor=actor, now=timezone.now()
-        )
+        context["tried"] = rehearse(before=before, after=after, actor=actor, now=at)
     if form.is_valid():
-        if message := _find(form.cleaned_data["message"], actor):
-            tried = after if form.cleaned_data["draft"] else before
-            context |= _tried(message, tried, actor)
-        else:
-            form.add_error(
-                "message",
-                "There is no message with this id or address, or you may not see it.",
-            )
+        message = form.cleaned_data["message"]
+        policy = after if form.cleaned_data["draft"] else before
+        [asked] = ask([policy], [message], at, at)[message]
+        names = names_for(actor)
+        spoke = asked.requirement.spoke
+        silent = [one for one in policy.rules if one not in spoke]
+        context |= {
+            "message": message,
+            "needed": asked.in_words(names),
+            "spoken": lines_of(spoke, names),
+            "silent": lines_of(silent, names),
+            "passes": asked.passes,
+        }
     return answer(request, "policy/rules/try.html", context, form=form)
-
-
-def _find(reference: str, actor: Actor) -> Message | None:
-    """Return the message with this id or address, if the actor may see it."""
-    visible = Message.objects.visible_to(actor).select_related("review")
-    if match := _ID.search(reference.lower()):
-        return visible.filter(public_id=UUID(match[0])).first()
-    return visible.filter(upstream_id=reference).order_by("-pk").first()
-
-
-def _tried(message: Message, policy: Policy, actor: Actor) -> dict[str, Any]:
-    """Return which rules apply to the message, what they ask together, and why each
-    pass does not send it.
-    """
-    at = timezone.now()
-    [asked] = ask([policy], [message], at, at)[message]
-    names = names_for(actor)
-    spoke = asked.requirement.spoke
-    silent = [one for one in policy.rules if one not in spoke]
-    return {
-        "message": message,
-        "needed": asked.in_words(names),
-        "spoken": lines_of(spoke, names),
-        "silent": lines_of(silent, names),
-        "passes": asked.passes,
-    }

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import get_text_list
 
 from approvals.decisions.later import time_in_words
 from approvals.decisions.ruling import is_reviewer, stop_of
@@ -35,7 +36,6 @@ from mirror.models import Mailbox, Message
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 from mirror.terms import CLAIM_LASTS
 from policy.rules.demand import Demand
-from policy.rules.wording import listed
 from risk.rules import RULES, rules_in_words
 
 # A message is near its expiry if less time is left than this, or than this share of its
@@ -110,7 +110,7 @@ def approvers_in_words(verdicts: Iterable[Verdict]) -> dict[int, str]:
             if one.outcome == Outcome.APPROVE:
                 names[one.message_id].append(str(one.person))
     return {
-        key: f"{reached} approved: {listed(names[key])}"
+        key: f"{reached} approved: {get_text_list(names[key], 'and')}"
         for key, reached in progress.items()
         if reached and not reached.endswith(" of 1")
     }

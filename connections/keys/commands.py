@@ -39,7 +39,6 @@ from mirror.models import Connection
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.models import KeyOwner
-from policy.rules.changes import sends_beside_key_owners
 from upstream import errors
 from upstream.events import read_time
 
@@ -375,7 +374,7 @@ def _paused_by_id(connection: Connection) -> dict[str, bool]:
 
 
 @atomic_with_retry
-@second_admin("Owner of a key", always=True)
+@second_admin("Owner of a key")
 def set_owner(
     *,
     connection: Connection,
@@ -405,7 +404,6 @@ def set_owner(
         subjects=[one.pk for one in (owner_before, person) if one],
         # It only tightens if no owner is removed: a former owner could approve.
         tightens=owner_before in (None, person),
-        always=owner_before not in (None, person) and sends_beside_key_owners(),
     )
     if person is None:
         owners.delete()

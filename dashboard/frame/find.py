@@ -92,8 +92,7 @@ Findings | rules-findings | everybody | rules risk
 Over limit | brakes | everybody | floods brake runaway agents caps set apart
 Caps | caps | everybody | limits brake messages an hour a day
 Allowlists | allowlists | everybody | allowed recipients
-Blocked recipients | refusals | everybody | allowlists refused gate
-Policy | policy | everybody | rules passes approvals four eyes draft versions ready-made minimum oversight
+Policy | policy | everybody | rules passes approvals four eyes draft versions minimum oversight
 Policy: try | try-policy | everybody | rules test rehearse draft
 Policy: groups and hours | groups-and-hours | everybody | approvers members rules calendars holidays
 Review plans | review-plans | everybody | targets late duty escalation ladder

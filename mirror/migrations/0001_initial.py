@@ -41,6 +41,7 @@ class Migration(migrations.Migration):
                 ('gate_minimum', models.CharField(db_default='', default='', max_length=20)),
                 ('gate_minimum_error', models.TextField(db_default='', default='')),
                 ('gate_minimum_checked_at', models.DateTimeField(null=True)),
+                ('refusals_read', models.JSONField(default=list)),
                 ('complete_as_of', models.DateTimeField(null=True)),
                 ('last_error', models.TextField()),
                 ('failing_since', models.DateTimeField(null=True)),

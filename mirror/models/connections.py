@@ -168,6 +168,8 @@ class Connection(models.Model):
     gate_minimum = models.CharField(max_length=20, default="", db_default="")
     gate_minimum_error = models.TextField(default="", db_default="")
     gate_minimum_checked_at = models.DateTimeField(null=True)
+    # The ids of the mail that our gateway refused and that was read last, newest first.
+    refusals_read = models.JSONField(default=list)
     # When the last complete read of the held messages began that worked.
     complete_as_of = models.DateTimeField(null=True)
     last_error = models.TextField()

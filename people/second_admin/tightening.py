@@ -24,13 +24,11 @@ end_duty | ends somebody's duty
 # These change nothing that is in force. Activating a draft can wait, and so can
 # adding a rule that names a group or calendar.
 begin_draft | begins a draft of the policy
-begin_ready_made | begins a draft of the policy
 save_rule | changes the draft of the policy
-arrange_rules | changes the draft of the policy
+delete_rule | changes the draft of the policy
 discard_draft | discards the draft of the policy
-delete_named | deletes a group or calendar that nothing names
+delete_named | deletes a list, group or calendar that nothing names
 add_allowlist | makes an empty allowlist that nothing names yet
-delete_allowlist | deletes an allowlist that nothing names
 # These test something, or repeat what was done or failed. No setting changes.
 test_destination | posts a test
 send_test | has a test event sent

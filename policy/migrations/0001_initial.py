@@ -59,9 +59,7 @@ class Migration(migrations.Migration):
                 ('note', models.CharField(max_length=300)),
                 ('expires_at', models.DateTimeField(null=True)),
                 ('added_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('removed_at', models.DateTimeField(null=True)),
                 ('added_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('removed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('allowlist', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='entries', to='policy.allowlist')),
             ],
         ),
@@ -78,23 +76,6 @@ class Migration(migrations.Migration):
                 ('next_attempt_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('last_error', models.TextField()),
                 ('mailbox', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='gate_list', to='mirror.mailbox')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='GateRefusal',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('upstream_id', models.CharField(max_length=200)),
-                ('recipients', models.JSONField(default=list)),
-                ('refused', models.JSONField(default=list)),
-                ('rule', models.CharField(max_length=300)),
-                ('sent_by_key', models.CharField(max_length=200)),
-                ('sent_by_key_name', models.CharField(max_length=200)),
-                ('trigger', models.JSONField(default=dict)),
-                ('sandbox', models.BooleanField(default=False)),
-                ('refused_at', models.DateTimeField()),
-                ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='refusals', to='mirror.connection')),
-                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='refusals', to='mirror.mailbox')),
             ],
         ),
         migrations.CreateModel(
@@ -123,7 +104,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='allowlist',
-            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), name='allowlist_name_once'),
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), name='policy_allowlist_name_once'),
         ),
         migrations.AddConstraint(
             model_name='allowlist',
@@ -131,19 +112,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='allowentry',
-            index=models.Index(condition=models.Q(('removed_at', None)), fields=['pattern'], name='allow_entry_pattern'),
+            index=models.Index(fields=['pattern'], name='allow_entry_pattern'),
         ),
         migrations.AddConstraint(
             model_name='allowentry',
-            constraint=models.UniqueConstraint(condition=models.Q(('removed_at', None)), fields=('allowlist', 'pattern'), name='allow_entry_once'),
+            constraint=models.UniqueConstraint(fields=('allowlist', 'pattern'), name='allow_entry_once'),
         ),
         migrations.AddIndex(
             model_name='gatelist',
             index=models.Index(condition=models.Q(('pushed__lt', models.F('wanted'))), fields=['next_attempt_at'], name='gate_list_to_push'),
-        ),
-        migrations.AddConstraint(
-            model_name='gaterefusal',
-            constraint=models.UniqueConstraint(fields=('connection', 'upstream_id'), name='gate_refusal_once'),
         ),
         migrations.AddConstraint(
             model_name='keyowner',
@@ -166,6 +143,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['name'],
+                'abstract': False,
             },
         ),
         migrations.AddConstraint(
@@ -204,14 +182,20 @@ class Migration(migrations.Migration):
             name='WorkCalendar',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=60, unique=True)),
+                ('name', models.CharField(max_length=60)),
                 ('zone', models.CharField(max_length=64)),
                 ('weekly', models.JSONField(default=list)),
                 ('holidays', models.JSONField(default=dict)),
             ],
             options={
                 'verbose_name': 'calendar',
+                'ordering': ['name'],
+                'abstract': False,
             },
+        ),
+        migrations.AddConstraint(
+            model_name='workcalendar',
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), name='policy_workcalendar_name_once'),
         ),
         migrations.CreateModel(
             name='ReviewPlan',
@@ -239,14 +223,13 @@ class Migration(migrations.Migration):
                 ('basis', models.CharField(choices=[('look', 'first look'), ('decision', 'decision')], max_length=8)),
                 ('minutes', models.IntegerField()),
                 ('act', models.CharField(choices=[('remind', 'Remind'), ('assign', 'Assign to')], max_length=6)),
-                ('whom', models.CharField(choices=[('holder', 'whoever has it, otherwise those on duty'), ('duty', 'those on duty'), ('person', 'a person'), ('group', 'a group'), ('destinations', 'alert destinations')], max_length=12)),
+                ('whom', models.CharField(choices=[('holder', 'whoever has it, otherwise those on duty'), ('duty', 'those on duty'), ('group', 'a group'), ('destinations', 'alert destinations')], max_length=12)),
                 ('group', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='policy.group')),
-                ('person', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('plan', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='policy.reviewplan')),
             ],
             options={
                 'ordering': ['basis', 'minutes', 'pk'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('act', 'assign'), ('whom__in', ('destinations', 'holder')), _negated=True), name='step_assigns_to_people'), models.CheckConstraint(condition=models.Q(('person__isnull', False), models.Q(('whom', 'person'), _negated=True), _connector='OR'), name='step_names_person'), models.CheckConstraint(condition=models.Q(('group__isnull', False), models.Q(('whom', 'group'), _negated=True), _connector='OR'), name='step_names_group')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('act', 'assign'), ('whom__in', ('destinations', 'holder')), _negated=True), name='step_assigns_to_people'), models.CheckConstraint(condition=models.Q(('group__isnull', False), models.Q(('whom', 'group'), _negated=True), _connector='OR'), name='step_names_group')],
             },
         ),
         migrations.AddConstraint(

@@ -1,13 +1,12 @@
 """The commands that admins use to change the policy: begin, change, discard and
-activate its draft; add, change and delete groups of people. Each writes an entry to the
-ledger.
+activate its draft. Each writes an entry to the ledger.
 
 There is one draft at most. Forms send back which state of the draft they showed; a
 change to any other state is refused, so nobody overwrites or activates what they have
 not seen. Activating also checks which version was shown as active.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -21,27 +20,25 @@ from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.errors import ActNotAllowed
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
-from policy import tasks
 from policy.errors import PolicyRefused, StalePolicy
-from policy.models import Allowlist, Group, PolicyVersion, WorkCalendar
+from policy.models import Allowlist, GateList, Group, PolicyVersion, WorkCalendar
 from policy.rules.demand import NO_POLICY, Policy
 from policy.rules.facts import read_policy, signed_passes
 from policy.rules.names import names_for, with_known
-from policy.rules.passes import LONGEST, Pass, passes_loosen
 from policy.rules.rules import (
+    LONGEST,
     MOST_RULES,
-    Difference,
     Part,
     Parts,
+    Pass,
     PolicyRule,
     RuleError,
     Rules,
     differences,
+    passes_loosen,
     rules_loosen,
 )
 
-# What the buttons beside a rule or pass of the draft do to it.
-ACTS = {"off": "switched off", "on": "switched on", "delete": "deleted from the draft"}
 # In characters.
 MAX_NOTE = 300
 # A version without rules and passes.
@@ -63,18 +60,13 @@ class Policies:
     drafted: Policy
 
     @property
-    def active_parts(self) -> Parts:
-        """The rules and passes of the active version."""
-        return self.in_force.parts
-
-    @property
-    def draft_parts(self) -> Parts:
-        """The rules and passes of the draft."""
-        return self.drafted.parts
+    def parts(self) -> Parts:
+        """The rules and passes of both."""
+        return (*self.in_force.parts, *self.drafted.parts)
 
     @property
     def active_rules(self) -> Rules:
-        """The rules of the active version."""
+        """The rules that are in force."""
         return self.in_force.rules
 
     @property
@@ -122,22 +114,10 @@ def version_as_is(version: PolicyVersion | None) -> Policy:
         return replace(EMPTY, number=version.number, unreadable=why)
 
 
-def rules_of(parts: Iterable[Part]) -> Rules:
-    """Return the rules among these."""
-    return tuple(one for one in parts if isinstance(one, PolicyRule))
-
-
-def passes_of(parts: Iterable[Part]) -> tuple[Pass, ...]:
-    """Return the passes among these."""
-    return tuple(one for one in parts if isinstance(one, Pass))
-
-
 @atomic_with_retry
-def begin_draft(
-    *, actor: Actor, rules: Iterable[Part], based_on: int, source: str = ""
-) -> PolicyVersion:
-    """Begin the draft with these rules and passes. They were copied from the version with the
-    number `based_on` (0 for no version), or from what `source` says.
+def begin_draft(*, actor: Actor, rules: Iterable[Part], based_on: int) -> PolicyVersion:
+    """Begin the draft with these rules and passes. They were copied from the version
+    with the number `based_on` (0 for no version).
 
     Raises StalePolicy if there is a draft already, which would be lost.
     """
@@ -153,15 +133,13 @@ def begin_draft(
     )
     _set_parts(draft, tuple(map(with_known, rules)))
     draft.save()
-    begun_from = source or (f"version {based_on}" if based_on else "no rules")
-    record(
-        "policy.draft_begun",
-        actor=actor,
-        details={"version": str(draft.number), "based_on": begun_from},
-    )
+    begun_from = f"version {based_on}" if based_on else "no rules"
+    details = {"version": str(draft.number), "based_on": begun_from}
+    record("policy.draft_begun", actor=actor, details=details)
     return draft
 
 
+@atomic_with_retry
 def save_rule(*, actor: Actor, edits: int, rule: Part) -> PolicyVersion:
     """Add a rule or pass to the draft, or replace the one that has its id.
 
@@ -169,26 +147,18 @@ def save_rule(*, actor: Actor, edits: int, rule: Part) -> PolicyVersion:
     the draft was changed since, and PolicyRefused for a pass that two admins could not
     sign.
     """
-    _check_signable(passes_of([rule]))
-    return _change_draft(actor, edits, rule.id, lambda _: rule)
+    _check_signable([rule] if isinstance(rule, Pass) else [])
+    current, draft = _lock_as_seen(actor, edits)
+    parts = {one.id: one for one in current.drafted.parts}
+    return _change_draft(actor, draft, current, {**parts, rule.id: with_known(rule)})
 
 
-def arrange_rules(*, actor: Actor, edits: int, rule_id: str, act: str) -> PolicyVersion:
-    """Do one of ACTS to a rule or pass of the draft. `edits` as in `save_rule`."""
-
-    def after_act(part: Part | None) -> Part | None:
-        if part is None:
-            raise PolicyRefused("This is no longer in the draft.")
-        return None if act == "delete" else replace(part, is_on=act == "on")
-
-    return _change_draft(actor, edits, rule_id, after_act)
-
-
-def sends_beside_key_owners() -> bool:
-    """Whether a pass may send what a rule on owners of API keys keeps for people."""
-    policy = policies().in_force
-    names_owners = any(one.is_on and one.when.key_owners for one in policy.rules)
-    return names_owners and any(one.is_on for one in policy.passes)
+@atomic_with_retry
+def delete_rule(*, actor: Actor, edits: int, rule_id: str) -> PolicyVersion:
+    """Delete a rule or pass of the draft. `edits` as in `save_rule`."""
+    current, draft = _lock_as_seen(actor, edits)
+    parts = {one.id: one for one in current.drafted.parts if one.id != rule_id}
+    return _change_draft(actor, draft, current, parts)
 
 
 def has_two_admins() -> bool:
@@ -207,49 +177,38 @@ def _check_signable(passes: Sequence[Pass]) -> None:
             )
 
 
-# Puts what `change` returns for a rule or pass of the draft in its place, or at the
-# end; None removes it. If nothing changes, the draft keeps its number of edits.
-@atomic_with_retry
 def _change_draft(
-    actor: Actor, edits: int, part_id: str, change: Callable[[Part | None], Part | None]
+    actor: Actor, draft: PolicyVersion, current: Policies, parts: Mapping[str, Part]
 ) -> PolicyVersion:
-    current, draft = _lock_as_seen(actor, edits)
-    parts: dict[str, Part] = {one.id: one for one in current.drafted.parts}
-    changed = change(parts.get(part_id))
-    if changed is None:
-        del parts[part_id]
-    else:
-        parts[part_id] = with_known(changed)
+    """Store these rules and passes; if nothing changes, the draft keeps its number of
+    edits.
+    """
     if len(parts) > MOST_RULES:
         raise PolicyRefused(f"A policy has at most {MOST_RULES} rules and passes.")
-    changes = differences(current.drafted.parts, parts.values(), names_for())
-    if not changes:
-        return draft
-    _set_parts(draft, parts.values())
-    draft.edits += 1
-    draft.changed_at = Now()
-    draft.save(update_fields=["rules", "passes", "edits", "changed_at"])
-    _record_change("policy.draft_changed", actor, draft, changes)
+    after = tuple(parts.values())
+    if after != current.drafted.parts:
+        _set_parts(draft, after)
+        draft.edits += 1
+        draft.changed_at = Now()
+        draft.save(update_fields=["rules", "passes", "edits", "changed_at"])
+        _record(
+            "policy.draft_changed", actor, draft, *_before_after(current.drafted, after)
+        )
     return draft
 
 
 def _set_parts(draft: PolicyVersion, parts: Iterable[Part]) -> None:
-    draft.rules = [one.as_json() for one in rules_of(parts)]
-    draft.passes = [one.as_json() for one in passes_of(parts)]
+    parts = tuple(parts)
+    draft.rules = [one.as_json() for one in parts if isinstance(one, PolicyRule)]
+    draft.passes = [one.as_json() for one in parts if isinstance(one, Pass)]
 
 
 @atomic_with_retry
 def discard_draft(*, actor: Actor, edits: int) -> None:
     """Delete the draft; the ledger keeps its rules. `edits` as in `save_rule`."""
     current, draft = _lock_as_seen(actor, edits)
-    names = names_for()
-    rules = "\n".join(one.line(names) for one in current.drafted.parts)
     draft.delete()
-    record(
-        "policy.draft_discarded",
-        actor=actor,
-        details={"version": str(draft.number), "before": rules, "after": ""},
-    )
+    _record("policy.draft_discarded", actor, draft, *_before_after(current.drafted, ()))
 
 
 def _lock_as_seen(
@@ -293,17 +252,17 @@ def activate_draft(
     """
     current, draft = _lock_as_seen(actor, edits, active)
     before, after = current.in_force, current.drafted
-    changes = differences(before.parts, after.parts, names_for())
+    changes = _before_after(before, after.parts)
     # What was signed by somebody who is no admin any more is signed anew.
     still_signed = [one for one, _ in signed_passes(before).values()]
     to_sign = [one for one in after.passes if passes_loosen(still_signed, [one])]
     _check_signable(to_sign)
     yield lambda: ChangeInWords(
         title=f"Policy: activate version {draft.number}",
-        before=before.unreadable or _lines(changes, "before") or "none of these rules",
-        after=after.unreadable or _lines(changes, "after") or "none of these rules",
+        before=before.unreadable or changes[0] or "none of these rules",
+        after=after.unreadable or changes[1] or "none of these rules",
         # Where a rule goes, passes may send what it kept for people.
-        always=any(one.is_on for one in after.passes),
+        always=bool(after.passes),
         page=reverse("policy"),
         # The second admin must see what the first one saw. Numbers would not show a
         # change: a draft that is discarded and begun anew gets the same ones. Groups,
@@ -331,8 +290,8 @@ def activate_draft(
         update_fields=["state", "activated_by", "activated_at", "note", "signatures"]
     )
     draft.refresh_from_db()
-    tasks.bring_lists()
-    _record_change("policy.activated", actor, draft, changes)
+    GateList.objects.bring()
+    _record("policy.activated", actor, draft, *changes)
     return draft
 
 
@@ -347,55 +306,48 @@ def _lock(actor: Actor) -> Policies:
 
 def _concerned(before: Rules, after: Rules) -> list[int]:
     """Return the people whom a change of rules concerns: members of groups that a rule
-    asks to approve and did not ask before, and the members of groups and the owners of
-    keys for whom a rule was that is changed or gone.
+    asks to approve and did not ask before, or that a rule barred that is changed or
+    gone.
     """
     groups = {group for _, group in _asked(after) - _asked(before)}
-    people = set[int]()
-    for rule in before:
-        if rule.is_on and rule not in after:
-            groups |= rule.then.barred_groups
-            people |= rule.when.key_owners
-    members = Person.objects.filter(policy_groups__in=groups)
-    return sorted(people.union(members.values_list("pk", flat=True)))
+    groups.update(*(one.then.barred_groups for one in before if one not in after))
+    members = Person.objects.filter(policy_groups__in=groups).distinct()
+    return sorted(members.values_list("pk", flat=True))
 
 
 def _asked(rules: Rules) -> set[tuple[str, int]]:
     """Return which rules ask which groups to approve."""
-    return {
-        (one.id, group) for one in rules if one.is_on for group in one.then.approvals
-    }
+    return {(one.id, group) for one in rules for group in one.then.approvals}
 
 
 def _named_by(parts: Parts) -> list[list[tuple[object, ...]]]:
     """Return the current state of the groups, calendars and allowlists that these rules
     and passes name: three lists of rows.
     """
-
-    def named(kind: str) -> set[int]:
-        return set[int]().union(*(one.named().get(kind, ()) for one in parts))
-
-    members = Group.objects.filter(pk__in=named("groups")).order_by("pk", "members")
-    hours = WorkCalendar.objects.filter(pk__in=named("calendars")).order_by("pk")
-    versions = Allowlist.objects.filter(pk__in=named("lists")).order_by("pk")
-    return [
-        list(members.values_list("pk", "name", "members")),
-        list(hours.values_list("pk", "name", "zone", "weekly", "holidays")),
-        list(versions.values_list("pk", "version")),
-    ]
-
-
-def _lines(changes: Iterable[Difference], side: str) -> str:
-    return "\n".join(filter(None, (getattr(one, side) for one in changes)))
-
-
-def _record_change(
-    action: str, actor: Actor, version: PolicyVersion, changes: list[Difference]
-) -> None:
-    details = {
-        "before": _lines(changes, "before"),
-        "after": _lines(changes, "after"),
-        "version": str(version.number),
-        "note": version.note,
+    columns = {
+        Group: ("name", "members"),
+        WorkCalendar: ("name", "zone", "weekly", "holidays"),
+        Allowlist: ("version",),
     }
-    record(action, actor=actor, details=details)
+    rows = []
+    for model, names in columns.items():
+        keys = {key for one in parts for key in one.named().get(model.kind, ())}
+        found = model._default_manager.filter(pk__in=keys).order_by("pk", names[-1])
+        rows.append(list(found.values_list("pk", *names)))
+    return rows
+
+
+def _before_after(before: Policy, after: Parts) -> list[str]:
+    """Return the lines of what differs in the draft or between two versions, before and
+    after.
+    """
+    changes = differences(before.parts, after, names_for())
+    sides = ([one.before for one in changes], [one.after for one in changes])
+    return ["\n".join(filter(None, side)) for side in sides]
+
+
+def _record(
+    action: str, actor: Actor, version: PolicyVersion, before: str, after: str
+) -> None:
+    details = {"before": before, "after": after, "note": version.note}
+    record(action, actor=actor, details=details | {"version": str(version.number)})

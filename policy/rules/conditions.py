@@ -14,12 +14,14 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 from django import forms
+from django.utils.text import get_text_list
 from pydantic import (
     ConfigDict,
     PlainSerializer,
@@ -36,6 +38,8 @@ from common.mail_addresses import (
     read_pattern,
 )
 from common.pages import same_error
+from common.tables import table_pairs
+from mirror.attachments import file_types
 from policy.rules.fields import (
     AmountField,
     ChecksField,
@@ -45,8 +49,85 @@ from policy.rules.fields import (
     PickField,
     TickField,
 )
-from policy.rules.wording import Names, any_of
+from risk.rules import RULES
 from risk.words import read_phrase
+
+# The families of attached files, then the kinds. A family of the same name means more.
+_FAMILIES = table_pairs("""
+image | a picture
+text | a text file
+document | a document
+archive | an archive
+program | a program
+media | sound or film
+other | a file of another kind
+""")
+FILES = _FAMILIES | {
+    one.name: one.words
+    for one in file_types.KINDS.values()
+    if one.name not in _FAMILIES
+}
+FINDINGS = {one.name: one.words for one in RULES.values()}
+# What rules name by key or word, each as one of it is called.
+_KINDS = table_pairs("""
+connections | connection
+mailboxes | mailbox
+keys | API key
+lists | list
+groups | group
+calendars | calendar
+findings | finding
+attachments | file of kind
+""")
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of what rules refer to, by their keys, as far as somebody may see them.
+    What is missing was deleted, or, unless `is_whole`, is hidden from the person.
+    """
+
+    connections: Mapping[int, str] = field(default_factory=dict)
+    mailboxes: Mapping[int, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[int, str] = field(default_factory=dict)
+    groups: Mapping[int, str] = field(default_factory=dict)
+    calendars: Mapping[int, str] = field(default_factory=dict)
+    is_whole: bool = True
+    attachments: ClassVar[Mapping[str, str]] = FILES
+    findings: ClassVar[Mapping[str, str]] = FINDINGS
+
+    def name_of(self, kind: str, key: Any) -> str:
+        """Return the name of one of these kinds, such as "groups"."""
+        if name := getattr(self, kind).get(key):
+            return str(name)
+        if kind == "keys":
+            # A key that sent nothing lately has no name here, but may exist.
+            return str(key).partition(":")[2]
+        what = _KINDS[kind]
+        return f"{what} {key} (deleted)" if self.is_whole else f"another {what}"
+
+    def whose(self, group: int) -> str:
+        """Return the name of a group; of the key 0, "any reviewer"."""
+        return self.name_of("groups", group) if group else "any reviewer"
+
+    def any_of(self, kind: str, keys: Iterable[Any]) -> str:
+        """Return the names of several, joined: "Finance or Legal"."""
+        return any_of({self.name_of(kind, one) for one in keys})
+
+    def choices(self, kind: str, named: Iterable[Any]) -> list[tuple[str, str]]:
+        """Return the choices of a form: all of this kind, and those that are `named`
+        already, although they may be gone.
+        """
+        known = getattr(self, kind)
+        offered = (*known, *(one for one in named if one not in known))
+        return [(str(one), self.name_of(kind, one)) for one in offered]
+
+
+def any_of(parts: Iterable[str]) -> str:
+    """Return parts joined as in a sentence: "a, b or c"."""
+    return get_text_list(sorted(parts), "or")
+
 
 # Stored as sorted lists, so that equal rules are stored alike.
 Keys = Annotated[frozenset[int], PlainSerializer(sorted)]
@@ -58,31 +139,21 @@ exactly = with_config(ConfigDict(extra="forbid", strict=True))
 
 
 @lru_cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def stored_as(kind: Any) -> TypeAdapter[Any]:
+    """Return what reads and writes a dataclass as JSON, without default values."""
     return TypeAdapter(kind)
 
 
-def as_json(value: Any) -> dict[str, Any]:
-    """Return a dataclass as it is stored: the fields that differ from the defaults."""
-    kind: Any = type(value)
-    stored: dict[str, Any] = _adapter(kind).dump_python(
-        value, mode="json", exclude_defaults=True
-    )
-    return stored
-
-
 def from_json(kind: type[Stored], value: object) -> Stored:
-    """Return the dataclass of this type that `as_json` wrote. Raises ValueError with a
-    sentence if the value is not one.
+    """Return the stored dataclass of this type. Raises ValueError with a sentence if the
+    value is not one.
     """
-    adapter = _adapter(cast(Any, kind))
     try:
-        result: Stored = adapter.validate_json(json.dumps(value))
+        result: Stored = stored_as(cast(Any, kind)).validate_json(json.dumps(value))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))[:80] or "all of it"
-        why = first["msg"].removeprefix("Value error, ").rstrip(".")
-        raise ValueError(f"{why} ({place}).") from None
+        place = ".".join(map(str, first["loc"]))[:80]
+        raise ValueError(f"{first['msg']} ({place}).") from None
     return result
 
 
@@ -142,8 +213,7 @@ class MessageFacts:
     `lists_of` has for each recipient the lists whose entries certainly mean them alone
     or their domain. `contacts` are those recipients who are contacts of the account.
     `attachments` are the families and kinds of the attached files, `hosts` where links
-    lead or the text names a host, and `origins` everything that the message may have
-    come from.
+    lead or the text names a host.
     """
 
     connection: int
@@ -152,7 +222,6 @@ class MessageFacts:
     key: str | None = ""
     # The keys that sent earlier versions of an edited message.
     earlier_keys: frozenset[str] = frozenset()
-    key_owners: frozenset[int] | None = frozenset()
     recipients: tuple[str, ...] | None = ()
     lists: frozenset[int] | None = frozenset()
     lists_of: tuple[frozenset[int], ...] | None = ()
@@ -175,7 +244,8 @@ class MessageFacts:
     # The names of attached files whose kinds are not known, to show to people.
     unknown_files: tuple[str, ...] = field(default=(), compare=False)
     hosts: frozenset[str] | None = frozenset()
-    origins: frozenset[str] | None = frozenset()
+    # Whether an agent sent it, and claims nobody else behind it.
+    is_agents_alone: bool = False
     # Whether somebody at the desk edited it or wrote words of it.
     is_edited: bool = False
     # What the sender wrote beside the message, each as "name=value".
@@ -279,9 +349,8 @@ class _Of:
         """
         if self.only_these:
             return ""
-        shown = sorted(others)
-        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-        but = f" (not {', '.join(shown[:3])}{more})" if shown else ""
+        shown = any_of(others)
+        but = f" (not {shown})" if shown else ""
         return f", or one added to its connection later{but}"
 
 
@@ -351,26 +420,6 @@ class FromKey(_Of, Condition):
         others = {one for one in self.known if ":" in one} - self.keys
         named = (names.name_of("keys", one) for one in others)
         return super().words_in(names) + self.later(named)
-
-
-@dataclass(frozen=True)
-class FromKeyOfOwner(_OneOf):
-    """It came with an API key of one of these people."""
-
-    key_owners: Keys = frozenset()
-    needs = ["key_owners"]
-    says = "comes from an API key of {}"
-    editor = {"key_owners": ChecksField("Owners of the API key", "people", int)}
-
-
-@dataclass(frozen=True)
-class FromOrigin(_OneOf):
-    """It may have come from one of these origins."""
-
-    origins: Words = frozenset()
-    needs = ["origins"]
-    says = "comes from {}"
-    editor = {"origins": ChecksField("Origin", "origins")}
 
 
 @dataclass(frozen=True)
@@ -553,6 +602,9 @@ class HasFinding(_OneOf):
     says = "has the finding {}"
     editor = {"findings": ChecksField("Findings", "findings")}
 
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        return facts.unknown_files if RUNS_CODE in self.findings else ()
+
 
 @dataclass(frozen=True)
 class HasWord(Condition):
@@ -567,7 +619,6 @@ class HasWord(Condition):
             "A word or phrase on each line. It is looked for in subject, text, names of files, names and addresses. "
             "In a word, * is any letters and digits or none, ? one of them, # one digit.",
             most=MOST_WORDS,
-            has_commas=False,
         )
     }
 
@@ -601,6 +652,7 @@ class NamesAmount(Condition):
     }
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
+        yield from filter(None, facts.unread_sums)
         for one in facts.amounts or ():
             is_of_it = not self.currency or one.currency in ("", self.currency)
             if is_of_it and one.value >= (self.amount or 0):
@@ -622,6 +674,9 @@ class HasAttachment(_OneOf):
     needs = ["attachments"]
     says = "has {} attached"
     editor = {"attachments": ChecksField("Attachments", "attachments")}
+
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        return facts.unknown_files
 
 
 @dataclass(frozen=True)
@@ -676,8 +731,6 @@ class Conditions(
     ToAny,
     IsTry,
     HasMetadata,
-    FromOrigin,
-    FromKeyOfOwner,
     FromKey,
     InMailbox,
     OfConnection,
@@ -694,13 +747,8 @@ class Conditions(
         """Whether all of the conditions hold for a message, none of them in doubt."""
         return all(one.holds(facts) for one in self.asked)
 
-    def because(self, facts: MessageFacts) -> list[str]:
-        """Return because of what in a message they hold, as people read it there."""
-        return [each for one in self.asked for each in one.passages(facts)]
-
-    def in_words(self, names: Names) -> list[str]:
-        """Return the parts of a sentence that begins with "When a message"."""
-        return [one.words_in(names) for one in self.asked]
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        return chain.from_iterable(one.passages(facts) for one in self.asked)
 
     # Cached: up to 500 rules are checked for each row of a page.
     @cached_property
@@ -711,14 +759,6 @@ class Conditions(
             for kind, name in KINDS.items()
             if _is_set(getattr(self, name))
         ]
-
-    def covers(self, other: "Conditions") -> bool:
-        """Whether they certainly apply to every message to which `other` applies."""
-        if not self.asked or self == other:
-            return True
-        return self.words > other.words > frozenset() and self == replace(
-            other, words=self.words
-        )
 
 
 def _is_set(value: object) -> bool:

@@ -1,5 +1,6 @@
 """What the policy asks for one message, of whom, which approvals count, and whether the
-person who looks may approve. Pure, but that `Identities` reads the accounts once.
+person who looks may approve or reject it now, with the reasons as sentences (the
+ruling). Pure, but that `Identities` reads the accounts once.
 
 `evaluate` is asked when a message is shown, when somebody decides, and before the
 decision is carried out.
@@ -12,19 +13,20 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any
 
+from django.utils.text import get_text_list
+
 from people.identities import Identities
 from policy.calendars import Calendar, Calendars, next_closing, next_opening
-from policy.rules.conditions import RUNS_CODE, MessageFacts
-from policy.rules.passes import Pass
+from policy.rules.conditions import MessageFacts, Names
 from policy.rules.rules import (
     ANY_REVIEWER,
     FIRST_RULE,
     Effects,
     Parts,
+    Pass,
     PolicyRule,
     merged,
 )
-from policy.rules.wording import Names, listed
 from rendering import named
 from risk.words import PLACES
 
@@ -43,9 +45,9 @@ _NOW = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """The rules and passes of one version, in their order, also those that are off.
-    `signatures` has by the id of a pass the keys of the two admins who signed it. While
-    no version is active, the number is 0.
+    """The rules and passes of one version, in their order. `signatures` has by the id of
+    a pass the keys of the two admins who signed it. While no version is active, the
+    number is 0.
 
     `unreadable` is a sentence if they could not be read, for instance after a downgrade
     of the desk.
@@ -64,20 +66,17 @@ class Policy:
 
     @cached_property
     def named(self) -> dict[str, frozenset[Any]]:
-        """The keys of what rules name that are on, by the kinds of `Names`."""
+        """The keys of what rules name, by the kinds of `Names`."""
         named: dict[str, frozenset[Any]] = defaultdict(frozenset)
         for rule in self.rules:
-            for kind, keys in rule.named().items() if rule.is_on else ():
+            for kind, keys in rule.named().items():
                 named[kind] |= keys
         return named
 
     @cached_property
     def asks_people(self) -> bool:
         """Whether a rule asks for more, or other, people than any one reviewer."""
-        return any(
-            one.is_on and (one.then.approvals or one.then.barred_groups)
-            for one in self.rules
-        )
+        return any(one.then.approvals or one.then.barred_groups for one in self.rules)
 
 
 NO_POLICY = Policy()
@@ -123,7 +122,7 @@ def required(policy: Policy, facts: MessageFacts) -> Requirement:
     spoke = [
         rule
         for rule in policy.rules
-        if rule.is_on and rule.when.apply_to(facts) and _is_asked(rule.then, facts)
+        if rule.when.apply_to(facts) and _is_asked(rule.then, facts)
     ]
     effects = merged(rule.then for rule in spoke)
     return Requirement(replace(effects, least_mode=""), tuple(spoke), policy.number)
@@ -298,23 +297,25 @@ class Demand:
         """By whom the approvals are that count: ", by Ben Okafor and Ana Ruiz"; empty
         if there are none.
         """
-        names = listed([one.name for one in self.counted])
+        names = get_text_list([one.name for one in self.counted], "and")
         return f", by {names}" if names else ""
 
     @cached_property
     def because(self) -> tuple[tuple[PolicyRule, tuple[str, ...]], ...]:
         """Each rule that applies, with because of what in the message it does."""
         return tuple(
-            (one, tuple(dict.fromkeys(one.when.because(self.facts))))
+            (one, tuple(dict.fromkeys(one.when.passages(self.facts))))
             for one in self.requirement.spoke
         )
 
     def _why(self, rule: PolicyRule, passages: Sequence[str]) -> str:
         """Return why a rule applies, as the end of a sentence."""
+        quoted = [self._quoted(one) for one in passages[:_SHOWN]]
+        shown = get_text_list(quoted, "and")
         if not rule.when.certainly_apply_to(self.facts):
-            return ", because not all that it asks about is known"
-        shown = [self._quoted(one) for one in passages[:_SHOWN]]
-        return f", because of {listed(shown)}" if shown else ""
+            why = ", because not all that it asks about is known"
+            return f"{why}: {shown}" if shown else why
+        return f", because of {shown}" if shown else ""
 
     @property
     def passages(self) -> list[str]:
@@ -326,64 +327,19 @@ class Demand:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What each rule that applies asks for and why, such as "Payments: 2 approvals
-        of Finance are needed, because of EUR 1,225.00."; and what is not known of the
-        message.
+        of Finance are needed, because of “1,225.00 EUR”."
         """
-        sentences = []
-        for rule, passages in self.because:
-            why = self._why(rule, passages)
-            sentences.append(
-                f"{rule.name}: {rule.then.in_words(self.people.names)}{why}."
-            )
-        unread = self.facts.unread_sums
-        unknown = self.facts.unknown_files[:_SHOWN]
-        spoke = self.requirement.spoke
-        if unread and any(one.when.amount is not None for one in spoke):
-            near = listed([f"“{one}”" for one in unread if one])
-            where = (
-                f"A sum could not be read near {near}"
-                if near
-                else "The sums could not be read"
-            )
-            sentences.append(f"{where}: rules on sums apply.")
-        if unknown and any(
-            one.when.attachments or RUNS_CODE in one.when.findings for one in spoke
-        ):
-            files = listed([f"“{one}”" for one in unknown])
-            sentences.append(f"What is in {files} is not known: rules on it apply.")
-        return tuple(sentences)
+        names = self.people.names
+        return tuple(
+            f"{rule.name}: {rule.then.in_words(names)}{self._why(rule, passages)}."
+            for rule, passages in self.because
+        )
 
     def _quoted(self, passage: str) -> str:
         place = PLACES.get(self.facts.words.get(passage, ""))
         # Without invisible characters: an unclear recipient may have some.
         quoted = f"“{named(passage)[:_LONGEST]}”"
         return f"{quoted} in {place}" if place else quoted
-
-    @cached_property
-    def warning(self) -> str:
-        """A sentence if all who may approve it together could not give what is asked
-        for; else empty.
-        """
-        effects, people = self.effects, self.people
-        asks_people = (
-            self.takes_several or effects.named_groups or effects.barred_groups
-        )
-        if self.is_decided or not asks_people:
-            return ""
-        # Of accounts that count as one person, one stands for all, in the groups of all.
-        counted = set[int]()
-        members = defaultdict[int, set[int]](set)
-        behind = people.identities.behind
-        for person in sorted(
-            people.reviewers - self.barred, key=lambda one: len(behind(one))
-        ):
-            stand_for_it = counted & people.identities.same_as([person]) or {person}
-            counted |= stand_for_it
-            for group in people.groups_of(person):
-                members[group] |= stand_for_it
-        if progress(effects, counted, members).is_complete:
-            return ""
-        return "Too few people may give that: ask an admin to change the rule or the group."
 
     @cached_property
     def same(self) -> str:
@@ -440,7 +396,7 @@ class Demand:
         approvals = self.people.approvals
         no_longer = [one.name for one in approvals if one not in self.counted]
         why = (
-            f" That of {listed(no_longer)} does not count any more, by the rules and roles of now."
+            f" That of {get_text_list(no_longer, 'and')} does not count any more, by the rules and roles of now."
             if no_longer
             else ""
         )
@@ -468,21 +424,13 @@ class Demand:
         """Return who must still approve, as a sentence: "1 more is needed: 1 of
         Finance."; empty if nobody must.
         """
-        missing = self.progress.missing
+        missing = sorted(self.progress.missing.items())
         if not missing:
             return ""
-        parts = []
-        for group, n in sorted(missing.items()):
-            whose = "any reviewer"
-            if group != ANY_REVIEWER:
-                whose = self.people.names.name_of("groups", group)
-            parts.append(f"{n} of {whose}")
-        number = sum(missing.values())
+        parts = [f"{n} of {self.people.names.whose(group)}" for group, n in missing]
+        number = sum(n for _, n in missing)
         verb = "is" if number == 1 else "are"
-        sentence = f"{number} more {verb} needed: {listed(parts)}."
-        if not self.takes_several:
-            sentence = f"An approval of {whose} is needed."
-        return f"{sentence} {self.warning}".rstrip()
+        return f"{number} more {verb} needed: {get_text_list(parts, 'and')}."
 
     def closed(self) -> str:
         """Return when it can be approved, if a rule allows that only at certain hours
@@ -495,7 +443,8 @@ class Demand:
         opening = next_common_opening(calendars, self.leaves_at)
         if opening == self.leaves_at:
             return ""
-        names = listed([self.people.names.name_of("calendars", one) for one in hours])
+        named = [self.people.names.name_of("calendars", one) for one in hours]
+        names = get_text_list(named, "and")
         only = f"A rule lets this be approved and sent only within the hours of {names}"
         if opening is None:
             return f"{only}. These hours never come: ask an admin to change the rule."
@@ -559,3 +508,124 @@ def evaluate(
         is_decided=is_decided,
         is_readable=not policy.unreadable,
     )
+
+
+@dataclass(frozen=True)
+class Contributors:
+    """The keys of the people behind a message. `authors` are the owners of the API keys
+    that sent it or what it replaces, whoever started it by a command, and the authors
+    of a message that it replaces. `editors` edited it or wrote words of it.
+    """
+
+    # The API keys that sent the messages which it replaces.
+    earlier_keys: frozenset[str] = frozenset()
+    authors: frozenset[int] = frozenset()
+    editors: frozenset[int] = frozenset()
+    # The first message of the edits in a row to which it belongs; 0 for none.
+    root: int = 0
+    # When that was held, if an edit made this one of it.
+    first_held_at: datetime | None = None
+    # Whether an edited version of it is being sent, or may have been; and whether
+    # another version of it was approved or sent.
+    is_being_edited: bool = False
+    is_other_sent: bool = False
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """Whether a person may approve or reject a message now, and the reasons as
+    sentences, from facts about the message and the person. In doubt they may not.
+    """
+
+    is_held: bool
+    is_fetched: bool
+    is_reviewer: bool
+    is_expired: bool = False
+    mailbox: str = ""
+    # Names of attached files whose bytes are known to differ from the fingerprint.
+    files_that_differ: tuple[str, ...] = ()
+    # Who pulled the kill switch, and why; empty when nothing is stopped. People may
+    # decide all the same; the decisions wait, and can be undone, until it is released.
+    stopped_by: str = ""
+    contributors: Contributors = field(default_factory=Contributors)
+    # What the rules of the policy ask, and how many approvals are given.
+    demand: Demand = field(default_factory=Demand)
+
+    @property
+    def may_reject(self) -> bool:
+        """Whether the person may reject it."""
+        return self.is_held and self.is_fetched and self.is_reviewer
+
+    @property
+    def may_approve(self) -> bool:
+        """Whether the person may approve it."""
+        return self.may_reject and not self.refusals
+
+    @property
+    def rule(self) -> str:
+        """A word for the first reason that refuses an approval, or lets it wait."""
+        if not self.may_reject:
+            return ""
+        if self.refusals:
+            return self.refusals[0][0]
+        return "stopped" if self.stopped_by else ""
+
+    @cached_property
+    def refusals(self) -> list[tuple[str, str]]:
+        """Why the person may not approve it, even if they may reject it: for each reason
+        a word and a sentence.
+        """
+        names = ", ".join(self.files_that_differ)
+        checks = (
+            (
+                "version",
+                self.contributors.is_being_edited,
+                "Somebody edited this message, so the edited version is approved in its place.",
+            ),
+            (
+                "version",
+                self.contributors.is_other_sent,
+                "Another version of this message was approved, so this one must not be sent too. Reject it.",
+            ),
+            ("expired", self.is_expired, "The time to approve this message is over."),
+            (
+                "files",
+                self.files_that_differ,
+                f"It cannot be approved: an attachment does not match the fingerprint ({names}).",
+            ),
+        )
+        refusing = [(code, sentence) for code, refuses, sentence in checks if refuses]
+        return refusing + self.demand.refusals()
+
+    @cached_property
+    def reasons(self) -> tuple[str, ...]:
+        """The sentences, the most important first."""
+        if not self.is_held:
+            return ("This message is no longer held, so there is nothing to decide.",)
+        if not self.is_reviewer:
+            where = f" of {self.mailbox}" if self.mailbox else ""
+            return (
+                f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk.",
+            )
+        if not self.is_fetched:
+            return (
+                "The content is still being fetched. It can be decided once it is here.",
+            )
+        demand = self.demand
+        if self.refusals:
+            return (*(sentence for _, sentence in self.refusals), *demand.sentences)
+        progress = demand.progress
+        if self.stopped_by:
+            first = (
+                "You may decide, but nothing is sent until the kill switch is released. "
+                f"Pulled by {self.stopped_by}."
+            )
+        elif not demand.takes_several:
+            first = "One approval is needed, and you may give it."
+        elif not demand.people.approvals:
+            first = f"{progress.needed} approvals are needed, and you may give one."
+        else:
+            first = (
+                f"{progress} approvals are given{demand.approved_by}. You may give one."
+            )
+        return (first, *demand.sentences)

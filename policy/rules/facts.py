@@ -20,13 +20,14 @@ from typing import Any, Protocol
 
 from django.db.models import F, Func, JSONField
 from django.db.models.functions import Now
+from django.utils.text import get_text_list
 
 from common.fingerprint import FIELDS, Content
 from common.mail_addresses import patterns_for
 from mirror.attachments.file_types import claimed_kinds
 from mirror.models import AttachedFile, Connection, KnownContact, Message
 from people.models import Person
-from policy.models import AllowEntry, KeyOwner, PolicyVersion
+from policy.models import AllowEntry, PolicyVersion
 from policy.rules.conditions import (
     RUNS_CODE,
     Amount,
@@ -35,9 +36,7 @@ from policy.rules.conditions import (
     words_key,
 )
 from policy.rules.demand import NO_POLICY, Policy
-from policy.rules.passes import Misfit, Pass, Sending
-from policy.rules.rules import Part, PolicyRule, parts_from_json
-from policy.rules.wording import listed
+from policy.rules.rules import Misfit, Part, Pass, PolicyRule, Sending, parts_from_json
 from rendering import RenderedMessage, named
 from risk.sums import Sums
 from risk.words import places_of, searched_texts
@@ -82,9 +81,9 @@ def signed_passes(
     signed = {}
     for one in policy.passes:
         signers = set(policy.signatures.get(one.id, ())) & admins.keys()
-        counts = one.is_on and len(signers) == 2
-        if counts and (now is None or now < one.ends_at):
-            signed[one.id] = (one, listed(sorted(admins[key] for key in signers)))
+        if len(signers) == 2 and (now is None or now < one.ends_at):
+            names = sorted(admins[key] for key in signers)
+            signed[one.id] = (one, get_text_list(names, "and"))
     return signed
 
 
@@ -112,11 +111,9 @@ class Examined(Protocol):
     is_apart: bool
 
 
-# By origin, the fields of a trigger that claim it.
-CLAIMED = {
-    "discord": ("discord_user", "discord_user_id", "discord_interaction_id"),
-    "edit": ("countersign_edit",),
-}
+# The fields of a trigger by which its sender claims a person: who gave a Discord command,
+# or edited it at the desk.
+_CLAIMS = "discord_user discord_user_id discord_interaction_id countersign_edit".split()
 # How many characters of a file's name are kept.
 _MOST_NAME = 60
 # How many names of metadata are kept, since facts are cached. What is left out counts as
@@ -240,16 +237,15 @@ def facts_of(
     examined: Examined,
     lookups: "Lookups | None" = None,
     *,
-    key_owners: Collection[int] = (),
     earlier_keys: Collection[str] = (),
     is_edited: bool = False,
     takes_claims: bool = False,
 ) -> MessageFacts:
-    """Return the facts about a message. `lookups` has what tables say of its recipients
-    and its key; without it, these facts are empty.
+    """Return the facts about a message. `lookups` has what tables say of its recipients;
+    without it, these facts are empty.
 
     Only our own gateway says which API key sent a message. `earlier_keys` sent what
-    people at the desk edited since, with a key of the desk; `key_owners` own these.
+    people at the desk edited since, with a key of the desk.
 
     A file that was not read may be anything. With `takes_claims` it is what its name
     and type claim: for what the policy does by itself, which nobody can take back.
@@ -257,16 +253,10 @@ def facts_of(
     lookups = lookups or Lookups()
     is_inbound = message.direction == "inbound"
     key: str | None = ""
-    origins = {"received"}
     if not is_inbound:
         key = None
         if message.connection.is_our_gateway and message.sent_by_key:
             key = f"{message.connection_id}:{message.sent_by_key}"
-        # The sender wrote the trigger, so it may be false: "agent" stays possible.
-        origins = {"agent"}
-        for origin, names in CLAIMED.items():
-            if any(message.trigger.get(name) for name in names):
-                origins.add(origin)
     # None if the columns were never worked out; then empty columns mean "not known".
     recipients = message.written_to
     is_examined = recipients is not None
@@ -279,7 +269,6 @@ def facts_of(
         findings.add(RUNS_CODE)
         attachments = None
     words: dict[str, dict[str, str]] = stored.get("words") or {}
-    owners = lookups.owners.get((message.connection_id, message.sent_by_key), ())
     return MessageFacts(
         connection=message.connection_id,
         mailbox=message.mailbox_id,
@@ -288,7 +277,6 @@ def facts_of(
         earlier_keys=frozenset(
             f"{message.connection_id}:{one}" for one in earlier_keys
         ),
-        key_owners=None if key is None else frozenset((*key_owners, *owners)),
         recipients=None if recipients is None else tuple(recipients),
         lists=lookups.listing(
             entry for one in recipients or () if "@" in one for entry in entries_of(one)
@@ -308,7 +296,7 @@ def facts_of(
         attachments=attachments,
         unknown_files=unknown_files,
         hosts=_as_set(stored.get("hosts")),
-        origins=frozenset(origins),
+        is_agents_alone=not (is_inbound or any(map(message.trigger.get, _CLAIMS))),
         is_edited=is_edited,
         metadata=frozenset(
             f"{name}={value if isinstance(value, str) else json.dumps(value)}"[:400]
@@ -360,12 +348,11 @@ def amounts_in(stored: object) -> tuple[Amount, ...] | None:
 
 @dataclass(frozen=True)
 class Lookups:
-    """What tables say of the keys and recipients of many messages: the owners of API
-    keys by (connection, key), by entry until when each allowlist has it, and contacts by
-    connection, without the connections whose contacts could not be read.
+    """What tables say of the recipients of many messages: by entry until when each
+    allowlist has it, and contacts by connection, without the connections whose contacts
+    could not be read.
     """
 
-    owners: Mapping[tuple[int, str], Collection[int]] = field(default_factory=dict)
     lists: Mapping[str, Mapping[int, datetime]] = field(default_factory=dict)
     contacts: Mapping[int, Collection[str]] | None = None
 
@@ -391,14 +378,10 @@ class Lookups:
 def lookups_for(
     parts: Iterable[Part], now: datetime, messages: Collection[Message]
 ) -> Lookups:
-    """Read what the facts about these messages need for these rules and passes, in four
+    """Read what the facts about these messages need for these rules and passes, in three
     queries at most.
     """
     conditions = [one.when for one in parts]
-    owners: dict[tuple[int, str], set[int]] = defaultdict(set)
-    if any(one.key_owners for one in conditions):
-        for one in KeyOwner.objects.all():
-            owners[one.connection_id, one.upstream_key_id].add(one.person_id)
     addresses = {
         one for message in messages for one in message.written_to or () if "@" in one
     }
@@ -417,7 +400,7 @@ def lookups_for(
     if any(one.contacts_count for one in conditions):
         connections = {one.connection_id for one in messages}
         contacts = contacts_among(connections, addresses)
-    return Lookups(owners, lists, contacts)
+    return Lookups(lists, contacts)
 
 
 _ENDLESS = datetime.max.replace(tzinfo=UTC)
@@ -427,10 +410,9 @@ def listed_until(policy: Policy, message: Message, now: datetime) -> datetime | 
     """Return until when each recipient of a message that is on the allowlists of a rule
     or pass now is still on them; None if that does not end.
     """
-    on = [one for one in policy.parts if one.is_on]
-    lookups = lookups_for(on, now, [message])
-    named = [one.when.lists_except for one in on]
-    named += [one.when.lists for one in policy.passes if one.is_on]
+    lookups = lookups_for(policy.parts, now, [message])
+    named = [one.when.lists_except for one in policy.parts]
+    named += [one.when.lists for one in policy.passes]
     until = [_ENDLESS]
     for lists, recipient in product(named, message.written_to or ()):
         entries = [lookups.lists.get(one, {}) for one in patterns_for(recipient)]

@@ -1,6 +1,6 @@
-"""Reads the names of what rules refer to by key (mailboxes, people, groups, lists and
-so on), for sentences about rules and for the choices of the rule editor; and which
-mailboxes and API keys there are when a rule is saved.
+"""Reads the names of what rules refer to by key (mailboxes, groups, lists and so on), for
+sentences about rules and for the choices of the rule editor; and which mailboxes and API
+keys there are when a rule is saved.
 """
 
 from collections import Counter
@@ -13,13 +13,11 @@ from django.db.models.functions import Lower, Now
 
 from common.actors import Actor, Role, Scope
 from mirror.models import Connection, Mailbox, Message
-from people.models import Person
 from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
-from policy.rules.conditions import MessageFacts
+from policy.rules.conditions import MessageFacts, Names
 from policy.rules.demand import required
 from policy.rules.facts import active_policy
 from policy.rules.rules import Part, PolicyRule, RuleError
-from policy.rules.wording import Names
 from risk.lookalikes import look_of
 
 # An API key without an owner is offered in the editor if a message that it sent changed
@@ -37,24 +35,15 @@ def names_for(actor: Actor = EVERYTHING) -> Names:
     """
     mailboxes = Mailbox.objects.visible_to(actor).order_by("address")
     connections = Connection.objects.visible_to(actor)
-    people = Person.objects.order_by("name", "email")
     lists = Allowlist.objects.visible_to(actor).order_by(Lower("name"))
     keys = api_keys(actor).items()
-    removed = mailboxes.filter(connection__in=Connection.objects.removed())
-    gone = (
-        ("mailboxes", removed),
-        ("connections", connections.removed()),
-        ("people", people.filter(is_active=False)),
-    )
     return Names(
         mailboxes={one.pk: str(one) for one in mailboxes.at_work()},
         keys=dict(sorted(keys, key=lambda pair: pair[1].casefold())),
-        people={one.pk: str(one) for one in people.filter(is_active=True)},
         lists={one.pk: one.name for one in lists},
         groups={one.pk: one.name for one in Group.objects.all()},
         calendars={one.pk: one.name for one in WorkCalendar.objects.order_by("name")},
         connections={one.pk: one.name for one in connections.at_work()},
-        gone={(kind, one.pk): str(one) for kind, rows in gone for one in rows},
         is_whole=actor.sees_all(),
     )
 
@@ -68,13 +57,7 @@ def api_keys(actor: Actor) -> dict[str, str]:
     """
     connections = Connection.objects.visible_to(actor).at_work()
     names = dict(connections.values_list("pk", "name"))
-    owned = KeyOwner.objects.filter(connection__in=names).values_list(
-        "connection_id", "upstream_key_id"
-    )
-    names_by_key = {
-        f"{connection}:{key}": f"{key} ({names[connection]})"
-        for connection, key in owned
-    }
+    owned = KeyOwner.objects.filter(connection__in=names)
     sent = Message.objects.filter(
         changed_at__gte=Now() - _KEYS_SEEN, connection__in=names
     ).exclude(sent_by_key="")
@@ -83,12 +66,12 @@ def api_keys(actor: Actor) -> dict[str, str]:
         .values_list("connection_id", "sent_by_key")
         .annotate(name=Max("sent_by_key_name"))
     )
-    for connection, key, name in rows:
-        names_by_key[f"{connection}:{key}"] = (
-            f"{name or key} ({names[connection]})"
-            if len(names) > 1
-            else str(name or key)
-        )
+    keys = dict.fromkeys(owned.values_list("connection_id", "upstream_key_id"), "")
+    keys |= {(connection, key): name for connection, key, name in rows}
+    names_by_key = {}
+    for (connection, key), name in keys.items():
+        of_account = f" ({names[connection]})" if len(names) > 1 else ""
+        names_by_key[f"{connection}:{key}"] = f"{name or key}{of_account}"
     # Whoever signs a pass must not take one key for another, nor its name for the name
     # and id of another.
     named = {

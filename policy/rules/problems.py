@@ -1,5 +1,5 @@
-"""Finds rules that nobody can satisfy, that contradict each other, or that name
-somebody who left or something that was deleted. Only `read_staff` reads tables.
+"""Finds rules that nobody can satisfy, that contradict each other, or that name what was
+deleted. Only `read_staff` reads tables.
 
 It runs when rules are saved, and daily in `doctor`, because people may leave after a
 rule was written.
@@ -10,15 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from django.utils.text import get_text_list
+
 from mirror.models import Connection, Mailbox
 from people.models import Grant
 from policy.calendars import Calendars, all_calendars
 from policy.models import Group
+from policy.rules.conditions import Names
 from policy.rules.demand import next_common_opening, progress
 from policy.rules.facts import active_policy
 from policy.rules.names import names_for
-from policy.rules.rules import Effects, PolicyRule, approvals_in_words, merged
-from policy.rules.wording import Names, listed
+from policy.rules.rules import Effects, PolicyRule, merged
 
 # Any Monday: whether calendars are ever open together is looked at from there.
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -92,17 +94,16 @@ def problems_now() -> list[Problem]:
 
 
 def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
-    """Return what is wrong with those of the rules that are on: what they name that is
-    gone, and which of them nobody can meet, alone or together.
+    """Return what is wrong with the rules: what they name that is gone, and which of
+    them nobody can meet, alone or together.
     """
-    on = [rule for rule in rules if rule.is_on]
-    by_id = {rule.id: rule for rule in on}
-    found = [problem for rule in on for problem in _missing(rule, staff)]
+    by_id = {rule.id: rule for rule in rules}
+    found = [problem for rule in rules for problem in _missing(rule, staff)]
     # By the ids of rules that nobody can meet, alone or together, the mailboxes.
     unmet = defaultdict[tuple[str, ...], list[int]](list)
     for mailbox in sorted(staff.reviewers):
         clashing = []
-        for rule in on:
+        for rule in rules:
             is_about_it = not rule.when.mailboxes or mailbox in rule.when.mailboxes
             if rule.then.reject or not is_about_it:
                 continue
@@ -135,25 +136,13 @@ def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
 
 
 def _unmet(rules: Sequence[PolicyRule], mailboxes: Sequence[int], staff: Staff) -> str:
-    """Return why nobody can meet these rules in these mailboxes."""
-    named = listed([f"“{one.name}”" for one in rules])
-    together = merged(one.then for one in rules)
+    """Return that nobody can meet these rules in these mailboxes."""
+    named = get_text_list([f"“{one.name}”" for one in rules], "and")
     shown = [staff.names.name_of("mailboxes", one) for one in mailboxes[:3]]
-    where = ", ".join(shown)
     if len(mailboxes) > 3:
-        where += f" and {len(mailboxes) - 3} more"
-    is_open = _ever_open(together, staff)
-    if len(rules) == 1 and is_open:
-        asked = approvals_in_words(together.approvals, staff.names)
-        return f"{named} asks for {asked}, and too few people may give that in {where}."
-    if len(rules) == 1:
-        return f"{named} names hours that are never open."
-    if not is_open:
-        return f"{named} contradict each other: their hours are never open together."
-    all_of_them = "both" if len(rules) == 2 else "all of them"
-    return (
-        f"{named} contradict each other: nobody can satisfy {all_of_them} in {where}."
-    )
+        shown.append(f"{len(mailboxes) - 3} more")
+    asked = merged(one.then for one in rules).in_words(staff.names)
+    return f"Nobody can meet {named} in {get_text_list(shown, 'and')}: {asked}."
 
 
 def _fits(rules: Sequence[PolicyRule], mailbox: int, staff: Staff) -> bool:

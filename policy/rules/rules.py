@@ -1,15 +1,24 @@
-"""The rules of the policy as values: what a rule is (conditions and effects), how the
-effects of several rules are merged (the strictest wins), how a rule is written as an
-English sentence, and how two lists of rules differ. Pure: reads no tables.
+"""The rules and passes of the policy as values: what a rule is (conditions and effects),
+how the effects of several rules are merged (the strictest wins), how they are written as
+English sentences, and how two versions differ. Pure: reads no tables and no clock.
+
+Where the conditions of a rule hold in doubt, those of a pass do not: it admits only a
+message that certainly fits. A pass counts only where no rule applies, so adding a rule
+never lowers what a message needs.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, ClassVar, Self, TypeVar
 
 from django import forms
+from django.db.models import TextChoices
+from django.utils.text import get_text_list
 
+from common.durations import MAX_WRITTEN, minutes_in_words, read_minutes
 from mirror.oversight_modes import MODES, mode_words
 from mirror.oversight_modes import NAMES as MODE_NAMES
 from policy.rules.conditions import (
@@ -19,21 +28,25 @@ from policy.rules.conditions import (
     Fields,
     InMailbox,
     Keys,
+    LinksElsewhere,
+    MessageFacts,
+    Names,
     OfConnection,
+    ToUnlisted,
     Words,
-    as_json,
+    any_of,
     exactly,
     from_json,
     read_word,
+    stored_as,
 )
 from policy.rules.fields import (
     ChecksField,
     EntriesField,
-    MinutesField,
     PickField,
+    ReadField,
     TickField,
 )
-from policy.rules.wording import ORIGINS, Names, duration_in_words, listed
 
 # In place of a group: any reviewer of the mailbox.
 ANY_REVIEWER = 0
@@ -43,6 +56,10 @@ MOST_SENTENCES = 5
 LONGEST_SENTENCE = 300
 # How late a message may expire: after a year.
 MOST_MINUTES = 60 * 24 * 366
+
+
+def _read_expiry(typed: str) -> int | None:
+    return read_minutes(typed) or None if typed else None
 
 
 def read_sentence(typed: str) -> str:
@@ -82,7 +99,13 @@ class Effects:
         "bar_editor": TickField("Not whoever edited it or wrote words of it"),
         "care": TickField("With care"),
         "office_hours": ChecksField("Only within the hours of", "calendars", int),
-        "expire_minutes": MinutesField("Expires after", "Such as 90 min or 72 h."),
+        "expire_minutes": ReadField(
+            "Expires after",
+            _read_expiry,
+            minutes_in_words,
+            help_text="Such as 90 min or 72 h.",
+            max_length=MAX_WRITTEN,
+        ),
         "reject": forms.CharField(
             label="Reject it, with this reason",
             help_text="The agent reads it.",
@@ -100,7 +123,6 @@ class Effects:
             read_sentence,
             "One sentence a line, such as: Confirm the IBAN by phone.",
             most=MOST_SENTENCES,
-            has_commas=False,
         ),
     }
 
@@ -125,7 +147,9 @@ class Effects:
 
     def in_words(self, names: Names) -> str:
         """Return them as a part of a sentence: "2 approvals of Finance are needed"."""
-        return listed(list(self._parts(names))) or "one approval is needed"
+        return (
+            get_text_list(list(self._parts(names)), "and") or "one approval is needed"
+        )
 
     def _parts(self, names: Names) -> Iterator[str]:
         if self.reject:
@@ -141,7 +165,7 @@ class Effects:
         if self.care:
             yield "it is approved with care (after signing in again, on a page of its own, never in bulk)"
         if self.expire_minutes is not None:
-            yield f"it expires {duration_in_words(self.expire_minutes)} after it was held"
+            yield f"it expires {minutes_in_words(self.expire_minutes)} after it was held"
         for key in sorted(self.office_hours):
             hours = names.name_of("calendars", key)
             yield f"it is approved and sent only within the hours of {hours}"
@@ -170,16 +194,20 @@ def merged(effects: Iterable[Effects]) -> Effects:
         approvals.pop(ANY_REVIEWER, None)
     expiries = [one.expire_minutes for one in every if one.expire_minutes is not None]
     modes = [one.least_mode for one in every if one.least_mode]
+
+    def joined(name: str) -> frozenset[Any]:
+        return frozenset().union(*(getattr(one, name) for one in every))
+
     return Effects(
         approvals=approvals,
-        barred_groups=frozenset().union(*(one.barred_groups for one in every)),
+        barred_groups=joined("barred_groups"),
         bar_editor=any(one.bar_editor for one in every),
         care=any(one.care for one in every),
         reject=next((one.reject for one in every if one.reject), ""),
         expire_minutes=min(expiries, default=None),
-        office_hours=frozenset().union(*(one.office_hours for one in every)),
+        office_hours=joined("office_hours"),
         least_mode=min(modes, key=MODE_NAMES.index, default=""),
-        sentences=frozenset().union(*(one.sentences for one in every)),
+        sentences=joined("sentences"),
     )
 
 
@@ -190,19 +218,16 @@ def is_as_strict(one: Effects, other: Effects) -> bool:
 
 def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
     """Return who must approve: "2 approvals of Finance and 1 of Legal", or "3 approvals
-    with 1 of Finance among them".
+    of any reviewer with 1 of Finance among them".
     """
     # A number in all that the groups give anyway is left out.
     kept = merged([Effects(approvals)]).approvals or {ANY_REVIEWER: 1}
     (first, number), *others = sorted(kept.items())
-    parts = [f"{n} of {names.name_of('groups', group)}" for group, n in others]
-    words = f"{number} approval" if number == 1 else f"{number} approvals"
-    if first != ANY_REVIEWER:
-        words += f" of {names.name_of('groups', first)}"
-        return listed([words, *parts])
-    if parts:
-        return f"{words} with {listed(parts)} among them"
-    return f"{words} of any reviewer"
+    words = f"{number} approval{'s' if number > 1 else ''} of {names.whose(first)}"
+    more = get_text_list([f"{n} of {names.whose(one)}" for one, n in others], "and")
+    if first == ANY_REVIEWER and more:
+        return f"{words} with {more} among them"
+    return f"{words} and {more}" if more else words
 
 
 MOST_RULES = 500
@@ -223,21 +248,17 @@ class RuleError(ValueError):
 class Part:
     """What a rule and a pass have in common.
 
-    The `id` stays the same from version to version of the policy; `owner` is the key of
-    the person who is responsible for it.
+    The `id` stays the same from version to version of the policy.
     """
 
     id: str
     name: str
-    owner: int | None = None
-    note: str = ""
-    is_on: bool = True
     when: Conditions = field(default_factory=Conditions)
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        """Return what `as_json` wrote. Raises RuleError for unknown fields and
-        impossible values.
+        """Return the stored value. Raises RuleError for unknown fields and impossible
+        values.
         """
         try:
             return from_json(cls, value).checked()
@@ -257,17 +278,8 @@ class Part:
         raise NotImplementedError
 
     def line(self, names: Names) -> str:
-        """Return it as one line: name, whether it is off, its sentence, owner and note."""
-        off = "" if self.is_on else " (off)"
-        owner = f" Owner: {self.owned_by(names)}." if self.owner else ""
-        note = f" Note: {self.note}" if self.note else ""
-        text = f"{self.name}{off}: {self.sentence(names)}{owner}{note}"
-        # Without the line ends of a note: its lines could look like other rules.
-        return " ".join(text.split())
-
-    def owned_by(self, names: Names) -> str:
-        """Return the name of its owner; empty if nobody is."""
-        return "" if self.owner is None else names.name_of("people", self.owner)
+        """Return its name and sentence as one line."""
+        return " ".join(f"{self.name}: {self.sentence(names)}".split())
 
     def named(self) -> dict[str, frozenset[Any]]:
         """Return the keys of what it names, by the kinds of `Names`."""
@@ -277,14 +289,12 @@ class Part:
             "mailboxes": when.mailboxes,
             "keys": when.keys,
             "lists": when.lists | when.lists_except,
-            "people": when.key_owners.union(
-                () if self.owner is None else (self.owner,)
-            ),
         }
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Any:
         """Return it as it is stored."""
-        return as_json(self)
+        kind: Any = type(self)
+        return stored_as(kind).dump_python(self, mode="json", exclude_defaults=True)
 
 
 One = TypeVar("One", bound=Part)
@@ -299,7 +309,7 @@ class PolicyRule(Part):
 
     def checked(self) -> Self:
         when, then = self.when, self.then
-        if when.risk not in RISKS or not when.origins <= ORIGINS.keys():
+        if when.risk not in RISKS:
             raise RuleError("A condition has a value that it cannot have.")
         if when.currency and when.amount is None:
             raise RuleError(
@@ -338,7 +348,8 @@ class PolicyRule(Part):
         return super().named() | {"groups": groups, "calendars": then.office_hours}
 
     def sentence(self, names: Names) -> str:
-        conditions = listed(self.when.in_words(names))
+        parts = [one.words_in(names) for one in self.when.asked]
+        conditions = get_text_list(parts, "and")
         when = (
             f"When a message {conditions}, then" if conditions else "For every message,"
         )
@@ -393,19 +404,154 @@ def differences(
     ]
 
 
-def rules_loosen(before: Iterable[PolicyRule], after: Iterable[PolicyRule]) -> bool:
+def rules_loosen(before: Iterable[PolicyRule], after: Sequence[PolicyRule]) -> bool:
     """Whether `after` may ask less for some message than `before`.
 
-    It does not if for each rule of `before` that is on, there is one in `after` that is
-    on, has the same conditions, more words or none, and asks for at least as much. The
-    order of rules does not matter, because the strictest wins. In doubt the answer is
-    True.
+    It does not if for each rule of `before` there is one in `after` that has the same
+    conditions and asks for at least as much. In doubt the answer is True.
     """
-    later = [rule for rule in after if rule.is_on]
-    for rule in before:
-        if rule.is_on and not any(
-            one.when.covers(rule.when) and is_as_strict(one.then, rule.then)
-            for one in later
+    return not all(
+        any(
+            one.when == rule.when and is_as_strict(one.then, rule.then) for one in after
+        )
+        for rule in before
+    )
+
+
+# How far ahead its end may be when it is signed, and how many messages it may send in
+# 24 hours.
+LONGEST = timedelta(days=366)
+MOST_A_DAY = 1000
+_NONE: frozenset[Any] = frozenset()
+
+
+class Misfit(TextChoices):
+    """Why a pass does not send a message, as a code and as a sentence."""
+
+    UNKNOWN = "unknown", "The desk does not know enough about it."
+    CONTENT = "content", "A part of it cannot be seen here."
+    KEY = "key", "It came with another API key."
+    MAILBOX = "mailbox", "It is from another mailbox."
+    ORIGIN = "origin", "It did not come from an agent alone."
+    TRIES = "tries", "Changes were requested of it before."
+    SANDBOX = "sandbox", "It is a test message."
+    RECIPIENTS = "recipients", "A recipient is on none of the lists."
+    FINDINGS = "findings", "It has a finding."
+    ATTACHMENTS = "attachments", "It has an attachment."
+    SUM = "sum", "It names a larger sum, one in another currency, or an unclear one."
+    LINKS = "links", "It has a link to another site."
+    APART = "apart", "It came with too many others."
+    THREAD = "thread", "A newer message of its thread, or the thread, was not read."
+    ENDED = "ended", "It would leave after the pass ends."
+    RULE = "rule", "A rule of the policy applies to it."
+    GONE = "gone", "The pass is no longer part of the policy, or has ended."
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What a pass asks of a message besides its `MessageFacts`: when it would leave,
+    None if that is not known, and the codes of other circumstances that keep any pass
+    from sending it.
+    """
+
+    leaves_at: datetime | None = None
+    against: frozenset[Misfit] = frozenset()
+
+
+@exactly
+@dataclass(frozen=True, kw_only=True)
+class Pass(Part):
+    """Messages that are sent without a person: of these API keys and mailboxes, to
+    recipients who are each on one of these allowlists (`when`), until `ends_at`, and at
+    most `a_day` in 24 hours.
+
+    `most` is the highest sum that they may name, in `currency`; None for no sum at all.
+    `link_domains` are entries as in allowlists, without addresses.
+    """
+
+    ends_at: datetime
+    a_day: int
+    most: Decimal | None = None
+    currency: str = ""
+    link_domains: Words = frozenset()
+
+    def checked(self) -> Self:
+        when = self.when
+        if not (when.keys and when.mailboxes and when.lists and len(self.id) <= 12):
+            raise RuleError("A pass needs an API key, a mailbox and an allowlist.")
+        if replace(when, keys=_NONE, mailboxes=_NONE, lists=_NONE) != Conditions():
+            raise RuleError("A pass has a condition that it cannot have.")
+        if bool(self.currency) != (self.most is not None):
+            raise RuleError("Write an amount and its currency, or neither.", "currency")
+        if not 1 <= self.a_day <= MOST_A_DAY:
+            raise RuleError(f"A pass sends 1 to {MOST_A_DAY:,} messages a day.")
+        if self.ends_at.tzinfo is None:
+            raise RuleError("The end of a pass needs a time zone.")
+        return super().checked()
+
+    def sentence(self, names: Names) -> str:
+        when = self.when
+        sums = "no sum"
+        if self.most is not None:
+            sums = f"at most {self.most:f} {self.currency}"
+        links = "no links"
+        if self.link_domains:
+            links = f"links to {any_of(self.link_domains)} only"
+        return (
+            f"Messages of the API key {names.any_of('keys', when.keys)} from "
+            f"{names.any_of('mailboxes', when.mailboxes)} to recipients on the allowlist "
+            f"{names.any_of('lists', when.lists)}, that name {sums}, have no finding, no attachment and {links}, "
+            f"are sent without a person; at most {self.a_day:,} a day, until "
+            f"{self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+        )
+
+    def misfits(
+        self, facts: MessageFacts, sending: Sending, *, is_asked: bool
+    ) -> tuple[Misfit, ...]:
+        """Return why it does not send a message; empty if it does. That a rule asks
+        anything of the message (`is_asked`) is a reason, whatever the rule asks for.
+        """
+        known = [getattr(facts, one.name) for one in fields(facts)]
+        unlisted = ToUnlisted(lists_except=self.when.lists)
+        keeps = {
+            Misfit.RULE: is_asked,
+            Misfit.UNKNOWN: None in (*known, facts.seen_recipients, sending.leaves_at),
+            Misfit.KEY: facts.key not in self.when.keys,
+            Misfit.MAILBOX: facts.mailbox not in self.when.mailboxes
+            or facts.is_inbound,
+            Misfit.ORIGIN: not facts.is_agents_alone or facts.is_edited,
+            Misfit.TRIES: facts.tries != 1,
+            Misfit.RECIPIENTS: not facts.recipients
+            or len(facts.lists_of or ()) != len(facts.recipients)
+            or unlisted.fits(facts),
+            Misfit.FINDINGS: facts.findings != frozenset() or facts.risk_level != "",
+            Misfit.ATTACHMENTS: facts.attachments != frozenset(),
+            Misfit.SUM: bool(facts.unread_sums)
+            or any(
+                self.most is None
+                or one.currency != self.currency
+                or one.value > self.most
+                for one in facts.amounts or ()
+            ),
+            Misfit.LINKS: LinksElsewhere(links_except=self.link_domains).fits(facts),
+            Misfit.ENDED: sending.leaves_at is not None
+            and sending.leaves_at >= self.ends_at,
+        }
+        return (*(one for one in keeps if keeps[one]), *sorted(sending.against))
+
+
+def passes_loosen(before: Iterable[Pass], after: Iterable[Pass]) -> bool:
+    """Whether `after` may send a message that `before` did not: all that a pass may
+    change without that is that it ends sooner, sends fewer a day, or is gone.
+    """
+    earlier = {one.id: one for one in before}
+    for one in after:
+        old = earlier.get(one.id)
+        if (
+            old is None
+            or replace(one, ends_at=old.ends_at, a_day=old.a_day) != old
+            or one.ends_at > old.ends_at
+            or one.a_day > old.a_day
         ):
             return True
     return False

@@ -30,7 +30,6 @@ PAGES = {
     "set-apart": "/queue/apart/",
     "caps": "/caps/",
     "allowlists": "/allowlists/",
-    "refusals": "/allowlists/refusals/",
     "account": "/people/me/",
     "discord-accounts": "/people/me/discord/",
     "password": "/people/me/password/",

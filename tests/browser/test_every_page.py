@@ -366,11 +366,6 @@ def of_rows(client, take, **_):
         OrganisationSettings.objects.create(pk=1, second_admin_since=Now())
         fields = DOORS["review-plan"].fields(walk)
         take("asking", client.post(walk.address("review-plan"), fields))
-    with rolled_back():
-        walk = Walk(client, partial(resume, client)).with_rows("list")
-        walk.become(Persona(Role.ADMIN, "everything"))
-        lines = {"lines": "more.example, Fair, 2099-12-31\n*.com"}
-        take("a preview", client.post(walk.address("change-allowlist"), lines))
 
 
 def of_a_second_admin(client, take, **_):

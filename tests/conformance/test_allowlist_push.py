@@ -13,9 +13,8 @@ from django.utils import timezone
 
 from audit.models import Entry
 from mirror.models import Mailbox
-from policy.allowlists.gates import ensure, push_list
+from policy.gates import ensure, push_list
 from policy.models import AllowEntry, GateList, PolicyVersion
-from policy.tasks import bring_lists
 from tests.conformance.tenant import ok
 from tests.factories import (
     change_list,
@@ -139,11 +138,11 @@ def test_gate_refuses_whom_the_rule_rejects_until_the_rule_is_gone(at, change, t
     fields = pushes().get().detail.fields
     assert fields["list"] == "enforce, 2 entries, version 1"
     assert push() == "not due"
-    bring_lists()
+    GateList.objects.bring()
     assert push() == "there already"
     assert pushes().count() == 1
     PolicyVersion.objects.update(state="retired", retired_at=Now())
-    bring_lists()
+    GateList.objects.bring()
     assert push() == "pushed"
     assert tenant.submit(to=["lee@contoso.example"]).status_code == 202
 

@@ -51,7 +51,7 @@ ASKED = """
 """.split()
 ASKING = """
     queue message message-view history audit pulse bulk-done account_login
-    allowlist refusals
+    allowlist
 """.split()
 BY_ID = (
     "queue/{}/",

@@ -8,7 +8,7 @@ import pytest
 from approvals import tasks
 from common.mail_addresses import patterns_for
 from common.postgres import clock
-from policy.allowlists.gates import content_for, ensure, rules_at
+from policy.gates import content_for, ensure, rules_at
 from policy.models import GateList
 from policy.rules.conditions import Conditions
 from policy.rules.facts import active_policy

@@ -27,7 +27,7 @@ from mirror.attachments.fetch import fetch_file
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Thread
 from mirror.sync.account import learn, read_mailboxes, store_mailboxes
 from mirror.threads import freshen_thread
-from policy.allowlists.gates import NO_LISTS, push_list
+from policy.gates import NO_LISTS, push_list
 from policy.models import GateList
 from tests.factories import actor_of
 from tests.hosted.host import ADMIN, OVERSIGHT, READ

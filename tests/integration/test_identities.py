@@ -263,16 +263,6 @@ def test_who_may_not_approve_may_not_with_another_account_either(
             assert decide(message, reviewer).decision is not None
 
 
-def test_too_few_people_are_there_where_accounts_are_one(message, gus, dan, signed_in):
-    put_in_force({"approvals": {"0": 2}})
-    page = reverse("message", args=[message.public_id])
-    assert "Too few people" not in signed_in(gus).get(page).text
-    resets(gus, dan)
-    assert "Too few people" in signed_in(gus).get(page).text
-    gets_app(dan)
-    assert "Too few people" not in signed_in(gus).get(page).text
-
-
 def test_neither_of_two_admins_can_open_the_link_that_they_made(
     gus, dan, eve, signed_in
 ):

@@ -43,8 +43,8 @@ from policy.errors import seen_state
 from policy.models import AllowEntry, Group, KeyOwner, KillSwitch, WorkCalendar
 from policy.rules.changes import (
     activate_draft,
-    arrange_rules,
     begin_draft,
+    delete_rule,
     discard_draft,
     policies,
     save_rule,
@@ -95,7 +95,7 @@ def desk(connection):
         {"when": {"amount": "1000"}, "then": {"approvals": {str(finance.pk): 1, "0": 2}}},
         {"when": {"lists_except": [customers.pk]}, "then": {"care": True}},
         {"when": {"lists": [customers.pk]}, "then": {"bar_editor": True}},
-        {"when": {"key_owners": [ida.pk]}, "then": {"barred_groups": [interns.pk]}},
+        {"when": {"recipients_from": 2}, "then": {"barred_groups": [interns.pk]}},
         {"when": {"words": ["tulip"]}, "then": {"reject": "No tulips."}},
         {"then": {"expire_minutes": 6000, "office_hours": [office.pk]}},
     )  # fmt: skip
@@ -151,8 +151,7 @@ def change_draft(by, n):
     if which < len(changed):
         save_rule(actor=by, edits=draft.edits, rule=changed[which])
     else:
-        act = ("off", "delete")[which % 2]
-        arrange_rules(actor=by, edits=draft.edits, rule_id=rule.id, act=act)
+        delete_rule(actor=by, edits=draft.edits, rule_id=rule.id)
 
 
 def with_draft(command, **more):
@@ -194,9 +193,7 @@ def relist(by, n):
         partial(
             change_list,
             by,
-            remove=list(
-                AllowEntry.objects.not_removed().values_list("pattern", flat=True)
-            ),
+            remove=list(AllowEntry.objects.values_list("pattern", flat=True)),
         ),
     )
     acts[n // 3 % 3]()

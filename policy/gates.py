@@ -1,39 +1,46 @@
-"""Brings to the gate of each mailbox (MultiMail or our gateway) which recipients the
-policy allows, so that it refuses others before they are queued, and says on pages
-whether it has that yet. Also reads which mail the gates refused because of it, and
-records each refusal once in the ledger; a webhook about a refusal only triggers the
-read.
+"""Brings to the gates (MultiMail or our gateway) what the policy asks of them: to the gate
+of each mailbox, which recipients it allows, so that it refuses others before they are
+queued; to each of our own gateways the minimum oversight, the loosest mode that
+mailboxes may have. Also reads which mail the gates refused, and records each refusal
+once in the ledger; a webhook about a refusal only triggers the read.
 
-The policy is the source of truth. Each attempt works the list out again, after claiming
-the row of the GateList, and reads the gate before it writes. After a crash or a lost
-answer `pushed` stays below `wanted`, so there is another attempt.
+The policy is the source of truth. Each attempt works out what is wanted again, and reads
+the gate before it writes. After a crash or a lost answer there is another attempt.
+
+A gateway has one minimum for its account, so it gets the one that holds for all
+mailboxes of the connection. It is only ever made stricter there; the gateway's operator
+can lower it.
 """
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q, QuerySet, Subquery
 from django.db.models.functions import Greatest, Now
 
 from audit.recording import record
-from common.actors import webhook, worker
+from common.actors import Actor, webhook, worker
+from common.grace import STUCK_AFTER
 from common.mail_addresses import is_pattern, patterns_for
 from common.postgres import clock
 from mirror.models import Connection, Mailbox
+from mirror.models.connections import is_well
+from mirror.oversight_modes import NAMES, is_below, is_minimum_lower
 from mirror.recording import trigger_details
 from mirror.sync import health
-from policy.models import AllowEntry, GateList, GateRefusal
+from policy.models import AllowEntry, GateList, PolicyVersion
 from policy.rules.conditions import (
     InMailbox,
     MessageFacts,
     OfConnection,
 )
 from policy.rules.facts import active_policy
-from policy.rules.rules import PolicyRule, RuleError
+from policy.rules.rules import PolicyRule, RuleError, merged
 from upstream import errors
 from upstream.admin import AdminClient, ListAtGate
 from upstream.events import read_time, written_time
@@ -62,19 +69,9 @@ def rules_at(mailbox: Mailbox, active: Sequence[PolicyRule]) -> list[PolicyRule]
         scope = replace(rule.when, lists_except=frozenset(), contacts_count=False)
         asks_lists_alone = {type(one) for one in scope.asked} <= _SCOPES
         is_about_it = asks_lists_alone and scope.apply_to(facts)
-        if rule.is_on and rule.then.reject and is_about_it:
+        if rule.then.reject and is_about_it:
             rules.append(rule)
     return rules
-
-
-def lists_at(mailbox: Mailbox) -> frozenset[int]:
-    """Return the lists that the gate of a mailbox applies."""
-    try:
-        rules = rules_at(mailbox, active_policy().rules)
-    except RuleError:
-        # The policy cannot be read, which the desk says elsewhere.
-        return frozenset()
-    return frozenset[int]().union(*(one.when.lists_except for one in rules))
 
 
 def ensure() -> None:
@@ -246,10 +243,12 @@ def _widens(
 # So many pages of refusals are read, newest first. Older ones are then never read; that
 # happens only if the desk was down for very long.
 MOST_PAGES = 20
+# Of so many the ids are kept: more than a page has.
+_KEPT = 200
 
 
 def read_refusals(*, connection_id: int) -> str:
-    """Store which mail the gate of one connection refused since the last time. Return
+    """Record which mail the gate of one connection refused since the last time. Return
     the result in a few words.
     """
     connection = Connection.objects.get(pk=connection_id)
@@ -259,65 +258,177 @@ def read_refusals(*, connection_id: int) -> str:
     client = AdminClient(base_url=connection.api_url, key=key, within=20.0)
     rows: dict[str, Mapping[str, Any]] = {}
     cursor = ""
-    # Pages are read up to a refusal that is stored already. If reading one page fails,
-    # none is stored: a stored newer refusal would hide the missing ones.
+    # Pages are read up to a refusal that was read before. If reading one page fails,
+    # none is recorded: a newer one would hide the missing ones.
     try:
         for _ in range(MOST_PAGES):
             page, cursor = client.list_refusals(cursor=cursor)
             by_id = {str(row["id"])[:200]: row for row in page if row.get("id")}
-            stored = connection.refusals.filter(upstream_id__in=by_id)
-            stored_ids = set(stored.values_list("upstream_id", flat=True))
-            rows |= {name: row for name, row in by_id.items() if name not in stored_ids}
-            if stored_ids or not cursor:
+            known = by_id.keys() & set(connection.refusals_read)
+            rows |= {name: row for name, row in by_id.items() if name not in known}
+            if known or not cursor:
                 break
     except errors.UpstreamError as error:
         health.note_unread(connection, "refusals", error)
         return "not now"
-    _store(connection, list(rows.values())[::-1])
+    _record_refusals(connection, rows)
     return f"{len(rows)} read"
 
 
-# Stores refusals that the gate reported, each with an entry in the ledger.
 @transaction.atomic
-def _store(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
-    mailboxes = dict(connection.mailboxes.values_list("upstream_id", "pk"))
-    for row in rows:
-
-        def text(name: str, most: int = 200, row: Mapping[str, Any] = row) -> str:
-            return str(row.get(name) or "")[:most]
-
+def _record_refusals(connection: Connection, rows: Mapping[str, Any]) -> None:
+    """Record these refusals in the ledger, and their ids with the connection."""
+    mailboxes = dict(connection.mailboxes.values_list("upstream_id", "address"))
+    for row in [*rows.values()][::-1]:
         metadata = row.get("metadata")
-        fields = {
-            "mailbox_id": mailboxes.get(text("mailbox_id")),
-            "recipients": _addresses(row.get("recipients")),
-            "refused": _addresses(row.get("refused_recipients")),
-            "rule": text("rule", 300),
-            "sent_by_key": text("key_id"),
-            "sent_by_key_name": text("key_name"),
-            "trigger": metadata if isinstance(metadata, dict) else {},
-            "sandbox": bool(row.get("sandbox")),
-            "refused_at": read_time(row.get("created_at")) or clock(),
-        }
-        refusal, is_new = GateRefusal.objects.get_or_create(
-            connection=connection, upstream_id=text("id"), defaults=fields
+        at = read_time(row.get("created_at")) or clock()
+        mailbox = str(row.get("mailbox_id") or "")
+        record(
+            "message.refused_at_gate",
+            # The gate refused it; a worker of the desk read that.
+            actor=webhook(connection.slug, surface="worker"),
+            connection=connection.pk,
+            details={
+                "mailbox": mailboxes.get(mailbox)
+                or str(row.get("mailbox") or "")[:200],
+                "recipients": _addresses(row.get("recipients")),
+                "refused": _addresses(row.get("refused_recipients")),
+                "rule": str(row.get("rule") or "")[:300],
+                "key": str(row.get("key_name") or row.get("key_id") or "")[:200],
+                "at the gate": f"{at:%Y-%m-%d %H:%M:%S} UTC",
+                **trigger_details(metadata if isinstance(metadata, dict) else {}),
+            },
         )
-        if is_new:
-            record(
-                "message.refused_at_gate",
-                # The gate refused it; a worker of the desk read that.
-                actor=webhook(connection.slug, surface="worker"),
-                connection=connection.pk,
-                details={
-                    "mailbox": str(refusal.mailbox or text("mailbox")),
-                    "recipients": ", ".join(refusal.recipients),
-                    "refused": ", ".join(refusal.refused),
-                    "rule": refusal.rule,
-                    "key": refusal.sent_by_key_name or refusal.sent_by_key,
-                    "at the gate": f"{refusal.refused_at:%Y-%m-%d %H:%M:%S} UTC",
-                    **trigger_details(refusal.trigger),
-                },
-            )
+    if rows:
+        read = [*rows, *connection.refusals_read][:_KEPT]
+        Connection.objects.filter(pk=connection.pk).update(refusals_read=read)
 
 
-def _addresses(value: Any) -> list[str]:
-    return [str(one)[:320] for one in value[:500]] if isinstance(value, list) else []
+def _addresses(value: Any) -> str:
+    listed = value[:500] if isinstance(value, list) else []
+    return ", ".join(str(one)[:320] for one in listed)
+
+
+# A gateway's minimum in its account.
+FIELD = "minimum_oversight_mode"
+# How often a gateway is compared; also the wait after a failure.
+EVERY = timedelta(minutes=5)
+
+
+def minimum_rules() -> list[PolicyRule]:
+    """Return the active rules that ask for the oversight of mailboxes. Raises RuleError
+    if the policy cannot be read.
+    """
+    return [one for one in active_policy().rules if one.then.least_mode]
+
+
+def minimum_of(rules: Iterable[PolicyRule], connection: int, mailbox: int = 0) -> str:
+    """Return the loosest oversight mode that these rules let a mailbox have; empty: any.
+    Without `mailbox`, of one that is added to the connection.
+    """
+    facts = MessageFacts(connection=connection, mailbox=mailbox)
+    return merged(one.then for one in rules if one.when.apply_to(facts)).least_mode
+
+
+def minimum_of_all(rules: Iterable[PolicyRule], connection: int) -> str:
+    """Return the minimum that holds for all mailboxes of a connection, also for those
+    that are added to it: the loosest of theirs.
+    """
+    mailboxes = Mailbox.objects.filter(connection=connection, is_active=True)
+    keys = (0, *mailboxes.values_list("pk", flat=True))
+    minimums = [minimum_of(rules, connection, key) for key in keys]
+    return max(minimums, key=(*NAMES, "").index)
+
+
+def mailboxes_below(rules: Iterable[PolicyRule], actor: Actor) -> dict[int, str]:
+    """Return by their keys the minimum of those visible mailboxes that are looser."""
+    below = {}
+    if rules:
+        for one in Mailbox.objects.visible_to(actor).at_work().active():
+            minimum = minimum_of(rules, one.connection_id, one.pk)
+            per_call = one.allow_looser_per_call
+            if is_below(one.oversight_mode, per_call=per_call, minimum=minimum):
+                below[one.pk] = minimum
+    return below
+
+
+def gateways_below(rules: Iterable[PolicyRule]) -> list[int]:
+    """Return the keys of the connections whose gateway could have the minimum of these
+    rules by now, and allows more.
+    """
+    active = PolicyVersion.objects.active()
+    if not rules or not active.filter(activated_at__lt=Now() - STUCK_AFTER).exists():
+        return []
+    return [
+        one.pk
+        for one in _gateways()
+        if is_minimum_lower(one.gate_minimum, than=minimum_of_all(rules, one.pk))
+    ]
+
+
+def _gateways() -> QuerySet[Connection]:
+    # The desk can set the minimum at these.
+    ours = Connection.objects.at_work().filter(is_our_gateway=True)
+    return ours.exclude(admin_key="")
+
+
+def to_compare() -> QuerySet[Connection]:
+    """Return the gateways whose minimum is due to be compared with that of the policy:
+    every few minutes, and when a version of the policy becomes active.
+    """
+    active = PolicyVersion.objects.active().values("activated_at")[:1]
+    due = (
+        Q(gate_minimum_checked_at=None)
+        | Q(gate_minimum_checked_at__lt=Now() - EVERY)
+        | Q(gate_minimum_checked_at__lt=Subquery(active))
+    )
+    return _gateways().filter(is_well(), due)
+
+
+def bring_minimum(*, connection_id: int) -> str:
+    """Compare one gateway with the minimum that the policy asks of all its mailboxes,
+    and set it there if the gateway allows more. Store the gateway's minimum, and return
+    the result in a few words.
+    """
+    connection = to_compare().filter(pk=connection_id).first()
+    if connection is None:
+        return "not due"
+    client = AdminClient(
+        base_url=connection.api_url, key=connection.admin_key, within=WITHIN
+    )
+    try:
+        wanted = minimum_of_all(minimum_rules(), connection.pk)
+        if not wanted:
+            _store(connection)
+            return "no minimum"
+        account = client.ask("GET", "/v1/account")
+        before = str(account.get(FIELD) or "")
+        if is_minimum_lower(before, than=wanted):
+            account = client.ask("PATCH", "/v1/account", body={FIELD: wanted})
+    except (RuleError, errors.UpstreamError) as error:
+        if isinstance(error, errors.UpstreamError):
+            health.note_unread(connection, "minimum", error)
+        _store(connection, gate_minimum_error=error.sentence[:500])
+        return "not now"
+    after = str(account.get(FIELD) or "")
+    with transaction.atomic():
+        _store(connection, gate_minimum=after, gate_minimum_error="")
+        if after == before:
+            return "there already"
+        record(
+            "oversight_minimum.brought",
+            actor=ACTOR,
+            connection=connection.pk,
+            details={
+                "connection": str(connection),
+                "before": before or "any mode",
+                "after": after,
+            },
+        )
+    return "brought"
+
+
+def _store(connection: Connection, **fields: str) -> None:
+    Connection.objects.filter(pk=connection.pk).update(
+        gate_minimum_checked_at=Now(), **fields
+    )

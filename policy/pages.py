@@ -1,0 +1,488 @@
+"""The pages of groups, calendars and allowlists, which rules and review plans name. The
+forms of rules and review plans are shown and saved in the same way.
+"""
+
+from datetime import UTC, date, datetime
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Q
+from django.http import HttpResponse
+from django.views.decorators.http import require_POST, require_safe
+
+from common.actors import Actor, Role
+from common.drawn_forms import DrawnForm
+from common.errors import SentenceError
+from common.mail_addresses import read_pattern
+from common.pages import (
+    DeskRequest,
+    LenientForm,
+    MultilineField,
+    admin_or_403,
+    answer,
+    changes,
+    cleaned,
+    first_or_404,
+    redirect_with_notice,
+    require_get_or_post,
+)
+from common.time_zones import zone_name, zone_named
+from people.models import Person
+from people.roles import GrantTarget, targets_to_give
+from people.sign_in.reauthentication import ask_first, is_recently_authenticated
+from policy.calendars import DAYS, MAX_LINE, NOTE, read_day, write_day
+from policy.errors import PolicyError, StalePolicy, seen_state
+from policy.models import Allowlist, GateList, Group, WorkCalendar
+from policy.rules.changes import policies
+from policy.rules.fields import EntriesField, ReadField
+from policy.rules.groups import (
+    WantedEntry,
+    add_allowlist,
+    apply_change,
+    delete_named,
+    in_words,
+    naming,
+    save_calendar,
+    save_group,
+)
+
+MAX_HOLIDAYS = 400
+
+
+class SavedForm(DrawnForm):
+    """A form that stores what was typed. `seen_field` has the state that the page showed:
+    a change over somebody else's is refused.
+    """
+
+    seen_field: ClassVar[str] = "seen"
+
+    def save(self, actor: Actor) -> str:
+        """Store what was typed, and return a notice."""
+        raise NotImplementedError
+
+
+class SettingForm(SavedForm):
+    """The form of a row that reads differently after each change."""
+
+    seen = forms.CharField(required=False, max_length=16, widget=forms.HiddenInput)
+
+    def __init__(self, data: Any, words: str) -> None:
+        """`words`: how what is stored reads, empty if nothing is."""
+        super().__init__(data, initial={"seen": seen_state(words)})
+
+
+def edit_setting(
+    request: DeskRequest,
+    form: SavedForm,
+    to: str,
+    template: str = "policy/edit.html",
+    error: SentenceError | None = None,
+    **context: Any,
+) -> HttpResponse:
+    """Show a page with a form; save it if it is filled in, and show the notice at the
+    URL `to`.
+    """
+    if form.is_valid():
+        try:
+            return redirect_with_notice(request, form.save(request.actor), to)
+        except StalePolicy as stale:
+            error = stale
+            # It can be sent again, over what is stored now.
+            form.show(form.seen_field, form.initial.get(form.seen_field, ""))
+        except PolicyError as refused:
+            form.add_error(None, refused.sentence)
+    return answer(request, template, {"form": form, **context}, error, form=form)
+
+
+class NamedForm(SettingForm):
+    """What the forms of a group and of a calendar have in common."""
+
+    model: ClassVar[type[Group | WorkCalendar]]
+    # The URL name of the form of a stored one.
+    page: ClassVar[str]
+
+    name = forms.CharField(
+        label="Name",
+        max_length=60,
+        error_messages={"required": "Give it a name."},
+    )
+
+    def __init__(self, data: Any, stored: Any) -> None:
+        super().__init__(data, in_words(stored) if stored else "")
+        self.stored = stored
+        self.initial["name"] = stored or ""
+
+    def clean_name(self) -> str:
+        return " ".join(str(self.cleaned_data["name"]).split())
+
+
+class GroupForm(NamedForm):
+    """A group's name and its members."""
+
+    model = Group
+    page = "policy-group"
+    layout = "| * Group | name members | It gives nobody a role: members approve only where they are reviewers."
+
+    members = forms.ModelMultipleChoiceField(
+        Person.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
+    )
+
+    def __init__(self, data: Any, stored: Group | None) -> None:
+        super().__init__(data, stored)
+        # Members who have left the desk stay choices.
+        possible = Q(is_active=True) | Q(policy_groups=stored.pk if stored else 0)
+        members: Any = self.fields["members"]
+        members.queryset = (
+            Person.objects.filter(possible).distinct().order_by("name", "email")
+        )
+        self.initial["members"] = stored.members.all() if stored else []
+
+    def save(self, actor: Actor) -> str:
+        members = [one.pk for one in self.cleaned_data.pop("members")]
+        made = save_group(
+            actor=actor, group=self.stored, members=members, **self.cleaned_data
+        )
+        return f"“{made}” is saved."
+
+
+def _zone(typed: str) -> str:
+    """Return the name of a time zone. Raises ValueError with a sentence."""
+    zone = zone_named(typed)
+    if zone is None:
+        raise ValueError(
+            "There is no such time zone. Choose one such as Europe/Lisbon."
+        )
+    return str(zone)
+
+
+def _holiday(line: str) -> str:
+    """Return a line of holidays in its one form. Raises ValueError with a sentence."""
+    day, _, name = line.partition(" ")
+    try:
+        return f"{date.fromisoformat(day)} {name.strip()[:100]}".strip()
+    except ValueError:
+        raise ValueError(
+            f"“{line[:40]}” does not begin with a date such as 2026-12-25."
+        ) from None
+
+
+class CalendarForm(NamedForm):
+    """A calendar: each day's hours in one line, holidays one a line."""
+
+    model = WorkCalendar
+    page = "calendar"
+    layout = f"""
+| * Calendar | name zone |
+| * Hours | day-* | {NOTE}
+| * Holidays | holidays |
+"""
+
+    zone = ReadField(
+        "Time zone",
+        _zone,
+        help_text="Such as Europe/Lisbon. Daylight saving is taken into account.",
+        max_length=64,
+    )
+    holidays = EntriesField(
+        "Holidays",
+        _holiday,
+        "One a line, such as 2026-12-25 Christmas Day.",
+        most=MAX_HOLIDAYS,
+    )
+
+    def __init__(self, data: Any, stored: WorkCalendar | None) -> None:
+        super().__init__(data, stored)
+        row = stored or WorkCalendar(
+            weekly=[[[540, 1020]]] * 5 + [[], []], zone=zone_name()
+        )
+        self.initial["zone"] = row.zone
+        self.initial["holidays"] = frozenset(map(" ".join, row.holidays.items()))
+        for number, day in enumerate(DAYS):
+            self.fields[f"day-{number}"] = ReadField(
+                day,
+                read_day,
+                max_length=MAX_LINE,
+                initial=write_day(row.weekly[number]),
+            )
+
+    def clean_holidays(self) -> dict[str, str]:
+        lines = self.cleaned_data["holidays"]
+        return dict((*line.split(" ", 1), "")[:2] for line in lines)
+
+    def clean(self) -> None:
+        typed = self.cleaned_data
+        typed["weekly"] = [typed.pop(f"day-{number}", []) for number in range(7)]
+        if not any(typed["weekly"]) and not self.errors:
+            self.add_error(
+                "day-0", "A calendar needs working hours on at least one day."
+            )
+
+    def save(self, actor: Actor) -> str:
+        made = save_calendar(actor=actor, calendar=self.stored, **self.cleaned_data)
+        return f"“{made}” is saved."
+
+
+def _overview(
+    request: DeskRequest, *, error: SentenceError | None = None, **_: Any
+) -> HttpResponse:
+    """List the groups with their members and the calendars with their hours, and which
+    rules name them.
+    """
+    parts = policies().parts
+
+    def named_by(row: Group | WorkCalendar) -> list[str]:
+        return list(dict.fromkeys(one.name for one in naming(row, parts)))
+
+    context: dict[str, Any] = {"may_change": request.actor.is_admin_of_all}
+    if request.actor.scopes:
+        groups = Group.objects.prefetch_related("members").order_by("name")
+        context["groups"] = [(one, named_by(one)) for one in groups]
+        calendars = WorkCalendar.objects.order_by("name")
+        context["calendars"] = [
+            (one, zip(DAYS, map(write_day, one.weekly), strict=True), named_by(one))
+            for one in calendars
+        ]
+    return answer(request, "policy/groups_and_hours.html", context, error)
+
+
+groups_and_hours = require_safe(_overview)
+
+
+@require_get_or_post
+def edit(
+    request: DeskRequest, form_class: type[NamedForm], row_id: int | None = None
+) -> HttpResponse:
+    """Show the form of a group or calendar, or of a new one. On POST, save it; to change
+    one takes a recent sign-in, because it decides who has to approve, and when.
+    """
+    admin_or_403(request)
+    stored = _row_or_404(form_class, row_id) if row_id else None
+    form = form_class(request.POST if request.method == "POST" else None, stored)
+    if stored and form.is_valid() and not is_recently_authenticated(request):
+        return ask_first(request)
+    return edit_setting(
+        request,
+        form,
+        to="groups-and-hours",
+        title=str(stored or f"New {form.model._meta.verbose_name}"),
+        above=("Groups and hours", "groups-and-hours"),
+        stored=stored,
+        key=row_id,
+        page=form.page,
+    )
+
+
+@require_POST
+@changes(_overview, to="groups-and-hours")
+def delete(request: DeskRequest, form_class: type[NamedForm], row_id: int) -> str:
+    """Delete a group or calendar that nothing names."""
+    actor = admin_or_403(request)
+    row = _row_or_404(form_class, row_id)
+    delete_named(actor=actor, row=row)
+    return f"“{row}” is deleted."
+
+
+def _row_or_404(form_class: type[NamedForm], row_id: int) -> Any:
+    rows = form_class.model._default_manager.filter(pk=row_id)
+    return first_or_404(rows, "Somebody deleted this meanwhile, or it never was.")
+
+
+# Rows of a page.
+PAGE = 100
+# Entries that can be added at a time.
+MAX_LINES = 20_000
+# A form may have at most one mebibyte.
+MAX_CHARACTERS = 900_000
+MAX_NOTE = 300
+
+
+def read_lines(text: str) -> list[WantedEntry]:
+    """Return the entries of a text. Raises ValueError with a sentence."""
+    entries = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        pattern, note, ends, *more = *map(str.strip, line.split(",")), "", ""
+        try:
+            if any(more):
+                raise ValueError("It has more than a pattern, a note and an end.")
+            if len(note) > MAX_NOTE:
+                raise ValueError(f"The note is longer than {MAX_NOTE} characters.")
+            entries.append(WantedEntry(read_pattern(pattern), note, _moment(ends)))
+        except ValueError as error:
+            raise ValueError(f"Line {number}: {error}") from None
+    return entries
+
+
+def _moment(text: str) -> datetime | None:
+    """Return when an entry ends, None for an empty text. A date means the end of that
+    day in UTC; a time without a zone is UTC.
+    """
+    if not text:
+        return None
+    try:
+        is_day = len(text) == len("2026-12-31")
+        moment = datetime.fromisoformat(f"{text}T23:59:59" if is_day else text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text[:40]!a} is not a date or time such as 2026-12-31 or 2026-12-31T18:00."
+        ) from None
+
+
+class ListForm(DrawnForm):
+    """A new list: its name, and what it is for."""
+
+    name = forms.CharField(max_length=Allowlist._meta.get_field("name").max_length)
+    target = forms.ChoiceField(label="For")
+
+    def __init__(self, data: Any, actor: Actor) -> None:
+        super().__init__(data)
+        self.targets = targets_to_give(actor)
+        choices = [(value, one.label) for value, one in self.targets.items()]
+        self.fields["target"].choices = choices  # type: ignore[attr-defined]
+
+    def clean_target(self) -> GrantTarget:
+        return self.targets[self.cleaned_data["target"]]
+
+
+class ChangeForm(SettingForm):
+    """A change of a list: lines of entries to put there, or entries to remove."""
+
+    lines = MultilineField(
+        label="Addresses and domains, one a line",
+        required=False,
+        max_length=MAX_CHARACTERS,
+        help_text="dana@x.example, x.example, or *.x.example for its subdomains alone. "
+        "Then, if you like, a note and the end: x.example, The fair, 2026-12-31",
+        widget=forms.Textarea({"spellcheck": "false"}),
+    )
+    # The patterns of ticked entries; the request has the field once for each.
+    remove = forms.Field(required=False, widget=forms.MultipleHiddenInput)
+
+    def __init__(self, data: Any, stored: Allowlist) -> None:
+        super().__init__(data, in_words(stored))
+        self.stored = stored
+
+    def clean_lines(self) -> list[WantedEntry]:
+        try:
+            put = read_lines(self.cleaned_data["lines"])
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+        if len(put) > MAX_LINES:
+            raise forms.ValidationError(f"Enter at most {MAX_LINES:,} at a time.")
+        return put
+
+    def save(self, actor: Actor) -> str:
+        apply_change(
+            allowlist=self.stored,
+            put=self.cleaned_data["lines"],
+            remove=[str(one)[:320] for one in self.cleaned_data["remove"]],
+            seen=self.cleaned_data["seen"],
+            actor=actor,
+        )
+        return "Saved."
+
+
+class FindForm(LenientForm):
+    """A search of entries."""
+
+    q = forms.CharField(required=False, max_length=254)
+
+
+def _visible_or_404(request: DeskRequest, list_id: int) -> Allowlist:
+    visible = Allowlist.objects.at_work().visible_to(request.actor)
+    return first_or_404(
+        visible.filter(pk=list_id), "There is no such list, or you may not see it."
+    )
+
+
+def _lists_page(
+    request: DeskRequest, *, error: SentenceError | None = None
+) -> HttpResponse:
+    """Show the lists that the actor may see, what names them, and whether the gates have
+    them.
+    """
+    actor = request.actor
+    current = policies()
+    rows = [
+        (one, [part.name for part in naming(one, current.in_force.parts)])
+        for one in Allowlist.objects.visible_to(actor).for_overview()
+    ]
+    context = {
+        "lists": rows,
+        "form": ListForm(request.POST or None, actor)
+        if actor.has(Role.ADMIN)
+        else None,
+        "gates": GateList.objects.for_page(actor)[:PAGE],
+    }
+    return answer(request, "policy/allowlists.html", context, error)
+
+
+allowlists = require_safe(_lists_page)
+
+
+@require_POST
+@changes(_lists_page, to="allowlists")
+def add_list(request: DeskRequest) -> HttpResponse:
+    """Make an empty list, and show its page."""
+    wanted = cleaned(ListForm(request.POST, request.actor))
+    made = add_allowlist(actor=request.actor, **wanted)
+    return redirect_with_notice(request, "The list is made.", made.url)
+
+
+def _list_page(
+    request: DeskRequest,
+    list_id: int,
+    *,
+    error: SentenceError | None = None,
+    form: ChangeForm | None = None,
+) -> HttpResponse:
+    """Show one list and its entries, a page at a time; save the form if it is filled
+    in.
+    """
+    at = _visible_or_404(request, list_id)
+    find = FindForm(request.GET)
+    found = at.entries.found_by(find.value("q") or "").select_related("added_by")
+    current = policies()
+    return edit_setting(
+        request,
+        form or ChangeForm(None, at),
+        at.url,
+        "policy/allowlist.html",
+        error,
+        at=at,
+        may_change=at.is_changed_by(request.actor),
+        named_by=naming(at, current.in_force.parts),
+        named_in_draft=naming(at, current.drafted.parts),
+        page=Paginator(found.order_by("pattern"), PAGE).get_page(
+            request.GET.get("page")
+        ),
+        find=find,
+    )
+
+
+allowlist = require_safe(_list_page)
+
+
+@require_POST
+@changes(_list_page, to="allowlists")
+def delete_list(request: DeskRequest, list_id: int) -> str:
+    """Delete a list that nothing names."""
+    at = _visible_or_404(request, list_id)
+    delete_named(row=at, actor=request.actor)
+    return f"The list “{at}” is deleted."
+
+
+@require_POST
+def change_list(request: DeskRequest, list_id: int) -> HttpResponse:
+    """Change the entries of a list; this takes a recent sign-in."""
+    at = _visible_or_404(request, list_id)
+    if not at.is_changed_by(request.actor):
+        raise PermissionDenied("Only an admin of all that it covers can change it.")
+    form = ChangeForm(request.POST, at)
+    if form.is_valid() and not is_recently_authenticated(request):
+        return ask_first(request)
+    return _list_page(request, list_id, form=form)
