@@ -74,8 +74,9 @@ def _state_of(message: Message | None) -> dict[str, str] | None:
     return {
         "id": str(message.public_id),
         "fingerprint": message.fingerprint,
+        "code": status.code,
         "word": status.word,
-        "tone": status.tone,
+        "tone": status.css_classes,
         "detail": status.detail,
         # The newest message of the thread that came after this draft. The page has it
         # in data-late.

@@ -159,7 +159,7 @@ def card_status(message: Message) -> Status:
         if message.expires_at is not None:
             ahead = min(TOLD_BEFORE, (message.expires_at - message.held_at) / 10)
             if message.expires_at - ahead <= timezone.now():
-                return replace(status, word="Held, expires soon", tone="orange")
+                return replace(status, said="Held, expires soon", tone="orange")
         return status
     is_sent = (
         message.state in _SENT
@@ -178,8 +178,14 @@ def card_status(message: Message) -> Status:
             if status.detail
             else "Sent without review"
         )
-        return replace(status, word=f"{status.word} · {label}", detail=detail)
-    if message.state in _WENT_WRONG and status.detail.startswith("Approved by "):
+        return replace(status, said=f"{status.word} · {label}", detail=detail)
+    newest = latest_decision(message)
+    was_approved = (
+        newest is not None
+        and newest.is_approval
+        and newest.state == DecisionState.APPLIED
+    )
+    if message.state in _WENT_WRONG and was_approved:
         failure = status_of(message, None).detail
         return replace(status, detail=f"{failure}; a{status.detail[1:]}")
     return status

@@ -516,9 +516,6 @@ def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
             )
     elif decision.state == DecisionState.UNATTRIBUTED:
         what = f"{named(message)} was decided; by whom is not known"
-        not_held = "MultiMail no longer holds it, and what happened is not known."
-        if not_held not in why:
-            why = f"{why} {not_held}".strip()
         advice = "Look it up at MultiMail, then record on its page what happened."
         act = viewer.open_page(message, "Record what happened")
         several = f"messages of {connection} were decided; by whom is not known"

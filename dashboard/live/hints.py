@@ -113,8 +113,9 @@ def _send(
         "message": str(public_id),
         "connection": message.connection_id,
         "mailbox": message.mailbox_id,
+        "code": status.code,
         "word": status.word,
-        "tone": status.tone,
+        "tone": status.css_classes,
         "detail": status.detail,
     }
     if is_new:

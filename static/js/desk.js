@@ -6,6 +6,8 @@ window.desk = (() => {
   const say = (text) => emit("desk:say", text);
   /* The row of a message in the list. */
   const row = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
+  // What a message is again once a decision of it has come to nothing.
+  const HELD = { code: "held", word: "Held", tone: "amber" };
   const parse = (text) => new DOMParser().parseFromString(text, "text/html");
 
   /* Ask for a part of a page, as htmx does. */
@@ -53,5 +55,5 @@ window.desk = (() => {
     if (isElsewhere && event.target.closest?.("a")) event.stopImmediatePropagation();
   }, true);
 
-  return Object.freeze({ all, emit, say, row, parse, get, getPage, post, countDown });
+  return Object.freeze({ HELD, all, emit, say, row, parse, get, getPage, post, countDown });
 })();

@@ -4,7 +4,7 @@
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
 (() => {
   "use strict";
-  const { emit, getPage, parse, say } = window.desk;
+  const { HELD, emit, getPage, parse, say } = window.desk;
   const GUARD = 400;
   const IDS = "data-id-ahead";
   const pane = () => document.getElementById("message");
@@ -21,9 +21,9 @@
   let replacing = 0;
   // What each outcome shows from the press until the answer: in the row, and in the notice.
   const PRESSED = {
-    approve: ["Approving", "Approved"],
-    reject: ["Rejecting", "Rejected"],
-    send_back: ["Requesting changes", "Changes requested"],
+    approve: ["sending", "Approving", "Approved"],
+    reject: ["rejecting", "Rejecting", "Rejected"],
+    send_back: ["requesting", "Requesting changes", "Changes requested"],
   };
 
   /* Two messages are in the page at once, and only one of them may own the names. */
@@ -128,9 +128,9 @@
   /* The result is seen before it is recorded: in the row, in the notice, and in the next message where it is here. */
   function show(press, outcome) {
     const { from, id } = press;
-    const [word, done] = PRESSED[outcome];
+    const [code, word, done] = PRESSED[outcome];
     press.box = recording(`${done}.`, subjectOf(from));
-    emit("desk:status", { id, word, tone: "blue" });
+    emit("desk:status", { id, code, word, tone: "blue" });
     from.classList.add("leaves");
     if (ahead && ahead.url === from.dataset.next) {
       press.shown = paintAhead(from, press.box);
@@ -204,7 +204,7 @@
     const { from, id, shown, box } = press;
     const isUndone = box && "undo" in box.dataset;
     // Where others have to agree, there is no decision yet.
-    const { word = "Held", tone = "amber", detail } = next.querySelector("#decided")?.dataset ?? {};
+    const { code, word, tone, detail } = next.querySelector("#decided")?.dataset ?? HELD;
     if (pane() === from) {
       guarded = performance.now() + GUARD;
       forget();
@@ -216,7 +216,7 @@
       if (isUndone || !box || box.isConnected) emit("desk:just", next.querySelector("#just"));
       graft(next, text, shown);
     }
-    emit("desk:status", { id, word, tone, detail });
+    emit("desk:status", { id, code, word, tone, detail });
     emit("desk:recorded");
     if (!isUndone) return;
     const undo = document.querySelector("#just [data-key=z]");
@@ -235,7 +235,7 @@
   function comeBack({ from, id, shown, box }) {
     from.classList.remove("leaves");
     box?.remove();
-    emit("desk:status", { id, word: "Held", tone: "amber" });
+    emit("desk:status", { id, ...HELD });
     if (shown && from.isConnected) {
       const current = pane();
       emit("desk:leave");
@@ -251,7 +251,7 @@
   /* An earlier one came back, so this one was not sent: it waits again, and what was typed is kept. */
   function drop({ from, id }) {
     from.remove();
-    emit("desk:status", { id, word: "Held", tone: "amber" });
+    emit("desk:status", { id, ...HELD });
     const text = `It is waiting again: ${subjectOf(from)}`;
     emit("desk:note", { id: "dropped", tone: "amber", title: "Another decision was not recorded.", text });
   }
