@@ -20,7 +20,7 @@ from common.tables import table_rows
 from common.time_zones import local_time, zone_word
 from mirror.models import Message
 from mirror.states import DecisionState, Ending, MessageState, Outcome
-from mirror.terms import LET_GO, UNSETTLED
+from mirror.terms import LET_GO, ON_ITS_WAY, UNSETTLED
 
 
 class StatusCode(TextChoices):
@@ -385,7 +385,11 @@ def shown_status(message: Message) -> Status:
     newest = latest_decision(message)
     left = left_after_all(our_decisions(message))
     if left is None:
-        return status_of(message, newest)
+        status = status_of(message, newest)
+        if message.mail_error and message.state in ON_ITS_WAY:
+            why = f"Not sent yet: {message.mail_error.rstrip('.')}"
+            status = replace(status, detail=f"{status.detail}. {why}")
+        return status
     newest_lost = newest is not None and newest.state == DecisionState.SUPERSEDED
     return replace(
         status_of(message, left if newest_lost else newest), tone="rose", detail=LEFT

@@ -391,14 +391,14 @@ def _not_taken(message: Message, viewer: _Viewer) -> AttentionItem:
     # An approved message that the mail server refuses for now.
     return AttentionItem(
         "not_taken",
-        f"{named(message)} was approved, and the mail server does not take it",
+        f"{named(message)} was approved, and is not sent",
         message.changed_at,
-        f"The mail server of {message.connection} answered: {message.mail_error}",
-        "It is tried again for two days. Whoever runs the desk repairs what the answer names: the sign-in, the sender, "
-        "or the name in EHLO; then ./run manage send_again tries at once.",
+        f"{message.connection} reports: {message.mail_error}",
+        "It is tried again for two days. Whoever runs the desk repairs what the report names: the mail server's "
+        "address, the sign-in, the sender, or the name in EHLO; then ./run manage send_again tries at once.",
         viewer.ask_again(message, "Compare with MultiMail"),
         message,
-        several=f"messages of {message.connection} were approved, and the mail server does not take them",
+        several=f"messages of {message.connection} were approved, and are not sent",
     )
 
 
