@@ -118,9 +118,14 @@ def changes(
 
 def admin_or_403(request: DeskRequest) -> Actor:
     """Return the actor. Raises PermissionDenied if they are no admin of everything."""
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied("Only an admin of everything can change this.")
+    only_for("an admin of everything", request.actor.is_admin_of_all)
     return request.actor
+
+
+def only_for(who: str, is_one: bool) -> None:
+    """Raise PermissionDenied, with the role that it takes, unless they have it."""
+    if not is_one:
+        raise PermissionDenied(f"Only {who} can open or change this.")
 
 
 def first_or_404(rows: QuerySet[Row], sentence: str) -> Row:
