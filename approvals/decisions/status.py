@@ -38,6 +38,8 @@ class StatusCode(TextChoices):
     REJECTED = "rejected", "Rejected"
     CHANGES_REQUESTED = "changes_requested", "Changes requested"
     EXPIRED = "expired", "Expired"
+    # Rejected, because an edited version replaces it.
+    EDITED = "edited", "Edited"
     CANCELLED = "cancelled", "Cancelled"
     FAILED = "failed", "Failed"
     GONE = "gone", "Decided elsewhere"
@@ -57,7 +59,12 @@ class StatusCode(TextChoices):
 
 
 # A message was not sent, and that is final.
-ENDED = (StatusCode.REJECTED, StatusCode.CHANGES_REQUESTED, StatusCode.EXPIRED)
+ENDED = (
+    StatusCode.REJECTED,
+    StatusCode.CHANGES_REQUESTED,
+    StatusCode.EXPIRED,
+    StatusCode.EDITED,
+)
 
 
 @dataclass(frozen=True)
@@ -138,6 +145,8 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         return _with_upstream(message, by_state)
     who = decision.giver
     result = _RESULTS[Outcome(decision.outcome)]
+    if decision.is_edit:
+        result = Status(StatusCode.EDITED, "plain")
     if decision.ending == Ending.LEFT_AFTER_ALL:
         is_behind = _is_mirror_behind(message, decision)
         return replace(result if is_behind else by_state, tone="rose", detail=LEFT)
@@ -168,8 +177,8 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     )
     if decision.state == DecisionState.APPLIED and not is_contradicted:
         code = by_state.code
-        if decision.outcome == Outcome.SEND_BACK:
-            code = StatusCode.CHANGES_REQUESTED
+        if decision.is_edit or decision.outcome == Outcome.SEND_BACK:
+            code = result.code
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
             code = StatusCode.EXPIRED
         detail = f"{decision.result} by {who}{_for_later(decision)}"
@@ -238,6 +247,8 @@ def _under_way(decision: Decision, who: str) -> Status:
     code, tone = StatusCode.UNKNOWN, "violet"
     if decision.state in (DecisionState.RECORDED, DecisionState.CALLING):
         code, tone = _GOING[decision.outcome], "blue"
+        if decision.is_edit:
+            code = StatusCode.EDITED
     elif decision.state == DecisionState.WITHDRAWN:
         code = StatusCode.MAY_BE_REJECTED
         if decision.is_approval:
@@ -346,7 +357,8 @@ def available_actions(
         # It can be undone until a call may have left, and after that only be withdrawn.
         return AvailableActions(
             kind,
-            can_undo=can_stop and not decision.may_have_left,
+            # An edited version that was sent stays: the first one must not be held too.
+            can_undo=can_stop and not decision.may_have_left and not decision.is_edit,
             can_withdraw=can_stop and decision.may_have_left,
         )
     if decision.state == DecisionState.UNKNOWN:

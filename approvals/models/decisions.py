@@ -575,8 +575,15 @@ class Decision(models.Model):
         return str(self.feedback.get("suggested_markdown") or "")
 
     @property
+    def is_edit(self) -> bool:
+        """Whether it rejects a message because an edited version replaces it."""
+        return bool(self.feedback.get("replaced_by"))
+
+    @property
     def word(self) -> str:
         """The outcome as a past participle, for sentences."""
+        if self.is_edit:
+            return "edited"
         return {
             "approve": "approved",
             "reject": "rejected",
