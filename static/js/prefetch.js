@@ -4,7 +4,7 @@
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
 (() => {
   "use strict";
-  const { HELD, emit, getPage, parse, say } = window.desk;
+  const { HELD, emit, getPage, parse, refuse, say } = window.desk;
   const GUARD = 400;
   const IDS = "data-id-ahead";
   const pane = () => document.getElementById("message");
@@ -19,6 +19,8 @@
   let returns = 0;
   // Requests under way whose answer replaces the pane: an undo, for example, or a row that was pressed.
   let replacing = 0;
+  // The addresses at which this page can still undo its decisions, the newest last.
+  const undoable = [];
   // What each outcome shows from the press until the answer: in the row, and in the notice.
   const PRESSED = {
     approve: ["sending", "Approving", "Approved"],
@@ -98,10 +100,10 @@
   function decide(form) {
     const from = pane();
     if (pressed.isRest || pressed.at < guarded) {
-      return say("One press decides one message. Read this one, then press again.");
+      return refuse("One press decides one message. Read this one, then press again.");
     }
     // Its answer would put a second message into the page, under the one that is painted now.
-    if (replacing) return say("Another message is being opened. Nothing was decided.");
+    if (replacing) return refuse("Another message is being opened. Nothing was decided.");
     if ("deciding" in from.dataset) return;
     from.dataset.deciding = "";
     guarded = performance.now() + GUARD;
@@ -205,6 +207,7 @@
     const isUndone = box && "undo" in box.dataset;
     // Where others have to agree, there is no decision yet.
     const { code, word, tone, detail } = next.querySelector("#decided")?.dataset ?? HELD;
+    undoable.push(...[...next.querySelectorAll("#decided form")].map((form) => form.getAttribute("action")));
     if (pane() === from) {
       guarded = performance.now() + GUARD;
       forget();
@@ -286,12 +289,20 @@
     forget();
     emit("desk:recheck");
   });
-  document.addEventListener("htmx:beforeSend", ({ detail: { target, xhr } }) => {
+  document.addEventListener("htmx:beforeSend", ({ detail: { target, xhr, requestConfig } }) => {
+    const at = undoable.indexOf(requestConfig.path);
+    if (at >= 0) undoable.splice(at, 1);
     if (target.id !== "message") return;
     replacing += 1;
     xhr.addEventListener("loadend", () => {
       replacing -= 1;
     });
+  });
+  /* One after the other, back to the first that can still be undone. */
+  document.addEventListener("desk:undo", () => {
+    const path = undoable.pop();
+    if (!path) return refuse("There is nothing left to undo.");
+    window.htmx.ajax("POST", path, { target: "#message", swap: "outerHTML" });
   });
   document.addEventListener("desk:painted", plan);
   document.addEventListener("htmx:beforeSwap", ({ detail: { target, shouldSwap } }) => {
