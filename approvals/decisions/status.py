@@ -177,8 +177,10 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     )
     if decision.state == DecisionState.APPLIED and not is_contradicted:
         code = by_state.code
+        tone = by_state.tone
         if decision.is_edit or decision.outcome == Outcome.SEND_BACK:
             code = result.code
+            tone = result.tone
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
             code = StatusCode.EXPIRED
         detail = f"{decision.result} by {who}{_for_later(decision)}"
@@ -189,7 +191,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         if message.state == MessageState.DELIVERED:
             # Say that delivered does not mean read.
             detail += f". {by_state.detail}"
-        return Status(code, by_state.tone, detail)
+        return Status(code, tone, detail)
     if decision.state == DecisionState.UNATTRIBUTED:
         return replace(by_state, tone="violet", detail=decision.explanation)
     # What a person recorded by hand counts only until MultiMail reports.
