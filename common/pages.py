@@ -156,11 +156,6 @@ def same_error(sentence: str) -> dict[str, str]:
     return dict.fromkeys(wrong, sentence)
 
 
-def choices_by_pk(rows: Iterable[Model]) -> dict[str, str]:
-    """Return choices for a form: the name of each row, by its primary key as text."""
-    return {str(one.pk): str(one) for one in rows}
-
-
 class MultilineField(forms.CharField):
     """Text of several lines. A browser sends each end of line as two characters, but
     counts it as one for `maxlength`; so does this field.

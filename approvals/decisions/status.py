@@ -15,7 +15,7 @@ from django.utils import timezone
 from approvals.decisions.later import delay_in_words, time_in_words
 from approvals.desk_messages import latest_decision, our_decisions
 from approvals.models import Decision
-from audit.actions import TESTED
+from audit.actions import TESTED as TESTED_WORDS
 from common.tables import table_rows
 from common.time_zones import local_time, zone_word
 from mirror.models import Message
@@ -44,7 +44,7 @@ class StatusCode(TextChoices):
     FAILED = "failed", "Failed"
     GONE = "gone", "Decided elsewhere"
     # Of a test message that is let go.
-    TESTED = "tested", TESTED
+    TESTED = "tested", TESTED_WORDS
     # While a decision is under way, or in doubt.
     FOR_LATER = "for_later", "Approved for later"
     SENDING = "sending", "Sending"
@@ -89,26 +89,39 @@ class Status:
         """The CSS classes for shape and colour."""
         return f"{self.tone} ended" if self.code in ENDED else self.tone
 
+    def as_data(self) -> dict[str, str]:
+        """Return what scripts of a page get."""
+        return {
+            "code": self.code,
+            "word": self.word,
+            "tone": self.css_classes,
+            "detail": self.detail,
+        }
+
 
 # By the mirror's state.
-_STATES: dict[str, Status] = {
-    MessageState(state): Status(StatusCode(code), *words)
-    for state, code, *words in table_rows(
+BY_STATE: dict[str, Status] = {
+    MessageState(state): Status(
+        # One that was approved for later is approved.
+        StatusCode(state.removeprefix("scheduled_")),
+        *words,
+    )
+    for state, *words in table_rows(
         """
-held | held | amber | Waiting for a decision
-scheduled | scheduled | blue | Waits for its time
-received | received | plain
-approved | approved | green | On its way to delivery
-scheduled_approved | approved | green | Sends at its scheduled time
-released | released | green | Given to the agent
-sent | sent | green | The mail server accepted it
-delivered | delivered | green | Accepted by the recipient's mail server; not necessarily read
-bounced | bounced | rose | The recipient's server refused it
-complained | complained | rose | The recipient marked it as spam
-rejected | rejected | rose | Nothing was sent
-cancelled | cancelled | plain | Withdrawn by the sender; nothing was sent
-failed | failed | rose | It could not be sent
-gone | gone | violet | No longer held; how it was decided is not known
+held | amber | Waiting for a decision
+scheduled | blue | Waits for its time
+received | plain
+approved | green | On its way to delivery
+scheduled_approved | green | Sends at its scheduled time
+released | green | Given to the agent
+sent | green | The mail server accepted it
+delivered | green | Accepted by the recipient's mail server; not necessarily read
+bounced | rose | The recipient's server refused it
+complained | rose | The recipient marked it as spam
+rejected | rose | Nothing was sent
+cancelled | plain | Withdrawn by the sender; nothing was sent
+failed | rose | It could not be sent
+gone | violet | No longer held; how it was decided is not known
 """
     )
 }
@@ -118,7 +131,7 @@ _GOING: Mapping[str, StatusCode] = {
     Outcome.REJECT: StatusCode.REJECTING,
     Outcome.SEND_BACK: StatusCode.REQUESTING,
 }
-_TESTED = Status(StatusCode.TESTED, "plain", "Nobody receives it")
+TESTED = Status(StatusCode.TESTED, "plain", "Nobody receives it")
 LEFT = "Took effect after all, although it was withdrawn"
 # Of a message whose decision took effect, where the mirror does not show that yet.
 _RESULTS = {
@@ -132,9 +145,9 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     """Return the status of a message, given its newest decision of this desk. What is
     said to have happened to it since comes first.
     """
-    by_state = _STATES[message.state]
+    by_state = BY_STATE[message.state]
     if message.sandbox and by_state.tone == "green" and not message.is_inbound:
-        by_state = _TESTED
+        by_state = TESTED
     if message.reported and not message.is_held:
         detail = f"Being checked with MultiMail. Until now: {by_state.word.lower()}"
         said = f"Said to be {message.reported}"

@@ -113,10 +113,7 @@ def _send(
         "message": str(public_id),
         "connection": message.connection_id,
         "mailbox": message.mailbox_id,
-        "code": status.code,
-        "word": status.word,
-        "tone": status.css_classes,
-        "detail": status.detail,
+        **status.as_data(),
     }
     if is_new:
         # For desktop notifications: only the message's subject, and who started it.
