@@ -449,8 +449,8 @@ _SHOWN = """
     trigger reported held_at hydrated_at expires_at changed_at fetch_tries
     try_number upstream_decided_by review__risk_level review__rules
     review__late_since review__is_apart review__held_at addresses outside
-    has_attachments started_by run_id thread_id shape connection mailbox revision
-    mailbox__address mailbox__upstream_id revision__fingerprint
+    has_attachments mail_error started_by run_id thread_id shape connection mailbox
+    revision mailbox__address mailbox__upstream_id revision__fingerprint
 """.split()
 
 

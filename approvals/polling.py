@@ -70,13 +70,10 @@ def _state_of(message: Message | None) -> dict[str, str] | None:
     """
     if message is None:
         return None
-    status = shown_status(message)
     return {
         "id": str(message.public_id),
         "fingerprint": message.fingerprint,
-        "word": status.word,
-        "tone": status.tone,
-        "detail": status.detail,
+        **shown_status(message).as_data(),
         # The newest message of the thread that came after this draft. The page has it
         # in data-late.
         "late": str(conversation_of(message).late_id),

@@ -13,7 +13,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
-from django.core.exceptions import PermissionDenied
 from django.db.models import CharField, Count, Exists, F, OuterRef, Q
 from django.db.models.functions import Cast
 from django.http import HttpResponse
@@ -30,9 +29,11 @@ from common.pages import (
     DeskRequest,
     MultilineField,
     SentenceForm,
+    admin_or_403,
     answer,
     changes,
     cleaned,
+    only_for,
 )
 from common.tables import table_pairs
 from common.time_zones import zone_name
@@ -371,8 +372,7 @@ def _month_page(
 ) -> HttpResponse:
     """Show the report of the month that the address names, or of the current one."""
     actor = request.actor
-    if not may_read_reports(actor):
-        raise PermissionDenied
+    only_for("an admin or auditor", may_read_reports(actor))
     this_month = Month.of(timezone.now(), zone_name())
     # The current month, unless the address names another.
     month = Month.read(request.GET.get("month", ""), this_month.zone) or this_month
@@ -402,8 +402,7 @@ decisions = require_safe(_month_page)
 @changes(_month_page, to="report-decisions")
 def set_people(request: DeskRequest) -> str:
     """Set whether the report shows figures of single people, or only of teams."""
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied
+    admin_or_403(request)
     typed = cleaned(PeopleForm(request.POST))
     on = typed["on"] == "yes"
     set_person_figures(actor=request.actor, on=on, because=typed["because"])

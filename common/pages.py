@@ -118,9 +118,14 @@ def changes(
 
 def admin_or_403(request: DeskRequest) -> Actor:
     """Return the actor. Raises PermissionDenied if they are no admin of everything."""
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied("Only an admin of everything can change this.")
+    only_for("an admin of everything", request.actor.is_admin_of_all)
     return request.actor
+
+
+def only_for(who: str, is_one: bool) -> None:
+    """Raise PermissionDenied, with the role that it takes, unless they have it."""
+    if not is_one:
+        raise PermissionDenied(f"Only {who} can open or change this.")
 
 
 def first_or_404(rows: QuerySet[Row], sentence: str) -> Row:
@@ -149,11 +154,6 @@ def same_error(sentence: str) -> dict[str, str]:
     digits = ("max_digits", "max_decimal_places", "max_whole_digits")
     wrong = ("required", "invalid", "invalid_choice", *bounds, *digits)
     return dict.fromkeys(wrong, sentence)
-
-
-def choices_by_pk(rows: Iterable[Model]) -> dict[str, str]:
-    """Return choices for a form: the name of each row, by its primary key as text."""
-    return {str(one.pk): str(one) for one in rows}
 
 
 class MultilineField(forms.CharField):

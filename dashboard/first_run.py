@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
@@ -23,7 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 from alerts.models import Destination
 from approvals.intake import unsigned
 from common import smtp
-from common.pages import DeskRequest
+from common.pages import DeskRequest, admin_or_403
 from common.tables import table_pairs
 from common.time_zones import local_time, zone_word
 from connections.accounts.keys import SLOTS, scope_error
@@ -97,8 +96,7 @@ class Step:
 @require_safe
 def setup(request: DeskRequest) -> HttpResponse:
     """Show which steps of the first run are done, and what to do next."""
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied
+    admin_or_403(request)
     steps, connection = set_up()
     context = {
         "left": left_of(steps),
@@ -113,8 +111,7 @@ def setup(request: DeskRequest) -> HttpResponse:
 @require_POST
 def put_away(request: DeskRequest) -> HttpResponse:
     """Hide the reminder until the person signs in again. The set-up page stays."""
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied
+    admin_or_403(request)
     request.session[PUT_AWAY] = True
     return redirect("home")
 

@@ -210,6 +210,30 @@ class DecisionState(models.TextChoices):
     WITHDRAWN = "withdrawn", "May still be sent"
 
 
+class Ending(models.TextChoices):
+    """How a decision ended, where its state alone does not say. The words explain it to
+    people.
+    """
+
+    # A person said what became of it, because MultiMail does not.
+    BY_HAND = "by_hand", "MultiMail does not say what became of it."
+    LEFT_AFTER_ALL = (
+        "left_after_all",
+        "It was sent after all: the approval was already on its way when it was withdrawn.",
+    )
+    LOST_TO_OURS = "lost_to_ours", "Another decision of this desk took effect."
+    # MultiMail names none of several decisions that it may have carried out.
+    NEWEST_ASSUMED = (
+        "newest_assumed",
+        "MultiMail does not say which of this desk's decisions it carried out: the newest is assumed.",
+    )
+    # A rejection whose reason MultiMail does not take.
+    WITHOUT_REASON = (
+        "without_reason",
+        "MultiMail takes no reasons here, so the sender was not told this one.",
+    )
+
+
 class DecisionEvent(models.TextChoices):
     """What can happen to a decision of this desk."""
 

@@ -27,12 +27,15 @@ TOTAL_TIMEOUT = 20.0
 
 class DeliveryError(Exception):
     """The request got no usable answer. `refused` is True if the desk may not call this
-    address, so trying again cannot help.
+    address, so trying again cannot help; `is_late` if the time was over.
     """
 
-    def __init__(self, sentence: str, *, refused: bool = False) -> None:
+    def __init__(
+        self, sentence: str, *, refused: bool = False, is_late: bool = False
+    ) -> None:
         super().__init__(sentence)
         self.refused = refused
+        self.is_late = is_late
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ def request(
         ) from error
     except http.TimedOut as error:
         seconds = READ_TIMEOUT if error.by_silence else limit
-        raise DeliveryError(f"No answer within {seconds:g} seconds.") from error
+        sentence = f"No answer within {seconds:g} seconds."
+        raise DeliveryError(sentence, is_late=True) from error
     except (http.NotConnected, http.Interrupted) as error:
-        raise DeliveryError(f"No answer: {error}.") from error
+        is_late = isinstance(error.__cause__, (requests.Timeout, TimeoutError))
+        raise DeliveryError(f"No answer: {error}.", is_late=is_late) from error

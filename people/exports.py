@@ -6,7 +6,6 @@ It is in `people` and not in `audit`, because an export asks for reauthenticatio
 
 from contextlib import suppress
 
-from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
@@ -22,7 +21,7 @@ from audit.exports import (
 )
 from audit.search.filters import Filters
 from common.actors import Actor
-from common.pages import DeskRequest, require_get_or_post
+from common.pages import DeskRequest, only_for, require_get_or_post
 from common.postgres import statements_within
 from common.time_zones import local_time, zone_name
 from people.models import Person
@@ -91,5 +90,4 @@ def _download(
 
 def check_reads_people(request: DeskRequest) -> None:
     """Raise PermissionDenied for people who are neither admin nor auditor."""
-    if not request.actor.looks_after_people:
-        raise PermissionDenied
+    only_for("an admin or auditor", request.actor.looks_after_people)

@@ -90,6 +90,20 @@ def runs_code(file_name: str, why: str, *, is_milder: bool = False) -> Finding:
     )
 
 
+def risky_file(file_name: str, why: str) -> Finding:
+    """Return the finding that an attached file is not what it says, or cannot be
+    checked; `why` is a sentence.
+    """
+    name = named(file_name)
+    return finding(
+        "risky_attachment",
+        "An attachment is not what it says, or cannot be checked.",
+        f"{quoted(name, 120)}: {why}",
+        (name,),
+        anchor=ATTACHMENTS,
+    )
+
+
 def why_dangerous(attachment: Attachment) -> tuple[str, Level | Literal[""]]:
     """Return why an attachment can run code when it is opened, and the level of the
     finding; both empty if its name and type do not say so.

@@ -47,6 +47,10 @@ attachment_runs_code | 3 | high | runs code | An attachment can run code when it
     Checks names and declared types, and, once a file was fetched, its bytes and the names in a zip archive:
     programs, scripts, macros, disk images, reversed names and double extensions. Milder: pages that open in a
     browser.
+risky_attachment | 1 | high | risky file | An attachment is not what it says, or cannot be checked. |
+    Checks the bytes of each file once it was fetched: a name or declared type of another kind, scripts and
+    forms in a PDF, templates from elsewhere, private keys, what is encrypted, broken or too large to be opened,
+    files that would be written outside their folder, and bytes that the message's fingerprint does not name.
 link_text_lies | 4 | high | misleading link | A link's text names a different address from the one it opens. |
     Compares the registered domain, mail address or phone number in a link's text with the one it opens, writes
     to or calls, also by Skype, FaceTime, WhatsApp, Telegram, Signal or Viber, whatever characters its dots are.

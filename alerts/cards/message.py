@@ -25,16 +25,22 @@ from alerts.cards.markup import (
 )
 from alerts.models import Destination
 from approvals.decisions.ruling import demands_for
-from approvals.decisions.status import Status, shown_status, status_of
+from approvals.decisions.status import (
+    BY_STATE,
+    TESTED,
+    Status,
+    StatusCode,
+    shown_status,
+    status_of,
+)
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Claim, Decision
-from audit.actions import TEST, TESTED
+from audit.actions import TEST
 from audit.models import Entry
 from audit.trail import last_of
 from common.actors import worker
 from common.mail_addresses import masked_address, without_addresses
 from common.references import without_references
-from common.tables import table_rows
 from mirror.models import Message
 from mirror.recipients import copied_to
 from mirror.states import DecisionState, MessageState, Outcome
@@ -66,18 +72,6 @@ _REVIEW_ACTIONS = ("message.held", "message.approved", "decision.recorded")
 # In UTF-16 units: the title of an answer, and the reason that it quotes.
 _ANSWER_TITLE = 150
 MAX_REASON = 600
-# What an answer says of each act: a word, a colour, and what the word means.
-_ACTIONS = {
-    action: columns
-    for action, *columns in table_rows("""
-message.approved | Approved | green | It is being sent.
-message.rejected | Rejected | rose | Nothing was sent.
-message.delivered | Delivered | green |
-    Accepted by the recipient's mail server; not necessarily read.
-message.bounced | Bounced | rose | The recipient's server refused it.
-message.failed | Failed | rose | It could not be sent.
-""")
-}
 # Of these acts an answer also says who decided.
 _DECISIONS = ("message.approved", "message.rejected")
 
@@ -159,7 +153,7 @@ def card_status(message: Message) -> Status:
         if message.expires_at is not None:
             ahead = min(TOLD_BEFORE, (message.expires_at - message.held_at) / 10)
             if message.expires_at - ahead <= timezone.now():
-                return replace(status, word="Held, expires soon", tone="orange")
+                return replace(status, said="Held, expires soon", tone="orange")
         return status
     is_sent = (
         message.state in _SENT
@@ -178,8 +172,14 @@ def card_status(message: Message) -> Status:
             if status.detail
             else "Sent without review"
         )
-        return replace(status, word=f"{status.word} · {label}", detail=detail)
-    if message.state in _WENT_WRONG and status.detail.startswith("Approved by "):
+        return replace(status, said=f"{status.word} · {label}", detail=detail)
+    newest = latest_decision(message)
+    was_approved = (
+        newest is not None
+        and newest.is_approval
+        and newest.state == DecisionState.APPLIED
+    )
+    if message.state in _WENT_WRONG and was_approved:
         failure = status_of(message, None).detail
         return replace(status, detail=f"{failure}; a{status.detail[1:]}")
     return status
@@ -340,14 +340,19 @@ def answer_card(
             state__in=(DecisionState.APPLIED, DecisionState.CALLING)
         )
         decision = applied.select_related("given_by").order_by("-pk").first()
-    word, tone, meaning = _ACTIONS[entry.action]
+    status = BY_STATE[entry.action.removeprefix("message.")]
+    meaning = f"{status.detail}."
     if entry.outcome == TEST:
-        word, tone, meaning = TESTED, "plain", "Nobody receives it."
-    elif message.sandbox and tone == "green":
-        meaning = f"{TESTED}."
-    if decision and decision.outcome == Outcome.SEND_BACK:
-        word = "Changes requested"
-        meaning = "Nothing was sent. Change it and send it again."
+        status = TESTED
+        meaning = f"{status.detail}."
+    elif message.sandbox and status.tone == "green":
+        meaning = f"{TESTED.word}."
+    if decision and decision.is_edit:
+        status = replace(status, code=StatusCode.EDITED)
+        meaning = "An edited version is held for review in its place."
+    elif decision and decision.outcome == Outcome.SEND_BACK:
+        status = replace(status, code=StatusCode.CHANGES_REQUESTED)
+        meaning += " Change it and send it again."
     reason = message.mail_error
     if decision and decision.reason:
         reason = decision.reason
@@ -365,7 +370,7 @@ def answer_card(
         # Plain text, so that the name is visible but nobody is pinged.
         name = without_addresses(requester) if minimal else requester
         fields.text("Requested by", name, 100, inline=True)
-    description = markup.bold(word)
+    description = markup.bold(status.word)
     if decision and decision.giver:
         description += f" by {markup.literal(decision.giver, 100)}"
     description += f". {meaning}"
@@ -379,7 +384,7 @@ def answer_card(
         title=markup.plain(title, _ANSWER_TITLE),
         url=desk_link(message),
         description=description,
-        tone=tone,
+        tone=status.tone,
         fields=fields,
-        word=word,
+        word=status.word,
     )

@@ -3,6 +3,8 @@ flood of messages, the desk, mail that an allowlist refused, or a change that wa
 a second admin.
 """
 
+from typing import NamedTuple
+
 from django.conf import settings
 from django.urls import reverse
 
@@ -10,7 +12,6 @@ from alerts.cards.markup import Card, Fields, Markup
 from alerts.cards.message import triggered_by
 from alerts.ledger_events import CHANGE_ASKED, OF_BRAKE, REFUSED
 from alerts.models import Destination
-from approvals.decisions.status import Status
 from approvals.models import Brake
 from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
@@ -22,9 +23,16 @@ MAX_NAME = 80
 MAX_EXPLANATION = 700
 
 
-# By action: a title, a colour, and a sentence about the effect and what to do.
+class Notice(NamedTuple):
+    """A title, a colour, and a sentence about the effect and what to do."""
+
+    word: str
+    tone: str
+    detail: str
+
+
 _NOTICES = {
-    action: Status(*columns)
+    action: Notice(*columns)
     for action, *columns in table_rows("""
 connection.failing | Not reachable | rose |
     New messages held there may be missing from the desk. The desk keeps trying.
@@ -44,7 +52,7 @@ brake.ended | Flood over | plain |
 connection.removed | Removed | plain | The desk no longer reads it.
 """)
 }
-_UNKNOWN = Status("Changed", "plain", "Open the desk.")
+_UNKNOWN = Notice("Changed", "plain", "Open the desk.")
 
 
 def notice_card(

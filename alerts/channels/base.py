@@ -71,7 +71,7 @@ class CardRefused(Refused):
 
 
 class RetryLater(NotPosted):
-    """Posting failed now, and may work later.
+    """Posting failed now, and may work later. `is_late`: no answer came in time.
 
     With `seconds`, everything for this destination waits so long: the service asked for
     it, or the desk's own count shows that its limit is reached. With `whole_service`
@@ -85,11 +85,13 @@ class RetryLater(NotPosted):
         *,
         seconds: float | None = None,
         whole_service: bool = False,
+        is_late: bool = False,
         **answered: Any,
     ) -> None:
         super().__init__(sentence, **answered)
         self.seconds = seconds
         self.whole_service = whole_service
+        self.is_late = is_late
 
 
 @dataclass(frozen=True)
@@ -265,7 +267,7 @@ class Channel(ABC):
             # Slack: an error of its own, in an answer with status 200.
             return f"{error} Test again in a few minutes."
         if status is None:
-            if "within" in str(error) or "Timeout" in str(error):
+            if error.is_late:
                 return f"{self.service} did not answer in time. {self.when_late}"
             return f"{self.service} could not be reached. {self.when_unreachable}"
         if status < 400:

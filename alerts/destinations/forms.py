@@ -17,9 +17,11 @@ from common.pages import SentenceForm, same_error
 
 _EVENTS = [(event.name, event.words) for event in EVENTS]
 _NO_SUCH_EVENT = "Choose from these events."
-# What most people want to be notified about: a message waits, or something went wrong.
+# What most people want to be notified about: a message waits, as a review plan announces
+# too, or something went wrong.
 _DEFAULT_EVENTS = (
     "email.held",
+    "email.late",
     "email.bounced",
     "email.complained",
     "email.failed",

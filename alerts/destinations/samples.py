@@ -16,7 +16,7 @@ from alerts.deliveries.event_bodies import event_body
 from alerts.destinations.wording import TO_PEOPLE, TO_PROGRAMS
 from alerts.ledger_events import CHANGE_ASKED, REFUSED, Event, about_key, event_of
 from alerts.models import Destination
-from approvals.decisions.status import Status, status_of
+from approvals.decisions.status import Status, StatusCode, status_of
 from audit.models import Entry
 from mirror.models import Mailbox, Message, Revision
 from mirror.states import MessageState
@@ -58,9 +58,11 @@ _DETAILS = {
 }
 # Where the card shows more than the message's state; the words are the real card's.
 _STATUSES = {
-    "email.expiring": Status("Held, expires soon", "orange", "Waiting for a decision"),
+    "email.expiring": Status(
+        StatusCode.HELD, "orange", "Waiting for a decision", "Held, expires soon"
+    ),
     "decision.unknown": Status(
-        "Outcome unknown", "violet", "It is being checked with MultiMail"
+        StatusCode.UNKNOWN, "violet", "It is being checked with MultiMail"
     ),
 }
 _MARKUP = Markup()

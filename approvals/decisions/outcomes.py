@@ -23,6 +23,7 @@ from mirror.recording import record_about
 from mirror.states import (
     DecisionEvent,
     DecisionState,
+    Ending,
     MessageEvent,
     MessageState,
     reported_of,
@@ -33,9 +34,6 @@ from upstream import errors
 
 # Seconds until the next attempt, by the number of the attempt, if nothing was sent.
 NOT_SENT_BACKOFF = (2, 5, 10, 30, 60, 120, 300)
-NO_REASON_TAKEN = (
-    "MultiMail takes no reasons here, so the sender was not told this one."
-)
 ACTOR = worker("decisions")
 # The states in which the result of a call still counts for its decision.
 _OPEN = (
@@ -57,13 +55,16 @@ def end_with_success(decision: Decision, *, window: float | None = None) -> Deci
     message, current = _lock(decision)
     if current is None:
         return _refreshed(decision)
+    ending = ""
     sentences = []
     refused_fields = decision.message.connection.refused_fields
     if not decision.is_approval and "reason" in refused_fields:
-        sentences.append(NO_REASON_TAKEN)
+        ending = Ending.WITHOUT_REASON
+        sentences.append(ending.label)
     if window is not None:
         sentences.append(f"Read and compared {window * 1000:.0f} ms before the call.")
-    settled = _advance(current, DecisionEvent.SUCCEED, " ".join(sentences))
+    explanation = " ".join(sentences)
+    settled = _advance(current, DecisionEvent.SUCCEED, explanation, ending=ending)
     settle.supersede_others(settled, message, ACTOR)
     return settled
 

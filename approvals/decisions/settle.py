@@ -18,6 +18,7 @@ from mirror.recording import record_about
 from mirror.states import (
     DecisionEvent,
     DecisionState,
+    Ending,
     MessageEvent,
     Outcome,
     decision_behind,
@@ -44,15 +45,7 @@ _DECIDED: dict[str, str] = {
 WITH_REASON = (*_DECIDED, MessageEvent.CANCELLED)
 # Decisions in these states ended without an effect, as far as the desk knows.
 _ENDED = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
-LOST_TO_OURS = "Another decision of this desk took effect."
-WINNER_UNKNOWN = "MultiMail does not say which of this desk's decisions it carried out: the newest is assumed."
-# The beginning of the explanation if a person settled a decision, because MultiMail did
-# not report its outcome.
-SETTLED_BY_HAND = "MultiMail does not say; "
 NOT_NAMED = "MultiMail reports this outcome, but takes no reasons here: whether it was by this decision is not known."
-LEFT_AFTER_ALL = (
-    "It was sent after all: the approval was already on its way when it was withdrawn."
-)
 
 
 def advance(
@@ -61,14 +54,16 @@ def advance(
     actor: Actor,
     explanation: str = "",
     *,
+    ending: str = "",
     at: datetime | None = None,
     **fields: Any,
 ) -> Decision:
     """Move a decision to the state that follows from `event`, and record that in the
     ledger, in the caller's transaction. Return the decision.
 
-    `at` is the database's time if the caller has read it. `fields` are further values
-    of the row; the lease ends unless they contain one.
+    `at` is the database's time if the caller has read it. An `ending` explains itself
+    where there is no explanation. `fields` are further values of the row; the lease
+    ends unless they contain one.
 
     Raises InvalidTransition if the event is not possible in this state. Raises
     StaleDecision if the row has another state or attempt number than the caller saw: so
@@ -81,17 +76,21 @@ def advance(
         before == DecisionState.WITHDRAWN
         and decision.is_approval
         and event == DecisionEvent.SUCCEED
-        and not explanation.startswith(SETTLED_BY_HAND)
+        and ending != Ending.BY_HAND
     ):
-        explanation = LEFT_AFTER_ALL
+        ending = Ending.LEFT_AFTER_ALL
+        explanation = ""
         action = "decision.left_after_all"
-    elif state == DecisionState.SUPERSEDED and explanation.startswith(SETTLED_BY_HAND):
+    elif state == DecisionState.SUPERSEDED and ending == Ending.BY_HAND:
         action = "decision.without_effect"
+    if ending and not explanation:
+        explanation = Ending(ending).label
     unchanged = Decision.objects.filter(
         pk=decision.pk, state=before, attempt=decision.attempt
     )
     changed = {
         "changed_at": at or clock(),
+        "ending": ending,
         "explanation": explanation,
         "lease_until": None,
         **fields,
@@ -118,13 +117,6 @@ def advance(
     if state in VOID and before not in VOID:
         Verdict.objects.filter(message=decision.message_id).void()
     return decision
-
-
-def is_settled_by_hand(decision: Decision) -> bool:
-    """Whether a person settled the decision by hand, because MultiMail did not report
-    its outcome.
-    """
-    return decision.explanation.startswith(SETTLED_BY_HAND)
 
 
 def report_expected(decision: Decision) -> str:
@@ -209,22 +201,17 @@ def settle_by_report(
     # likely the newest whose call may have left.
     winner = candidates[-1] if candidates else None
     if winner:
-        advance(
-            winner,
-            DecisionEvent.SUCCEED,
-            actor,
-            WINNER_UNKNOWN if len(candidates) > 1 else "",
-        )
-    if winner or ended_approval:
-        why_lost = LOST_TO_OURS
+        ending = Ending.NEWEST_ASSUMED if len(candidates) > 1 else ""
+        advance(winner, DecisionEvent.SUCCEED, actor, ending=ending)
     for decision in open_decisions:
-        if decision != winner:
-            advance(
-                decision,
-                DecisionEvent.LOSE,
-                actor,
-                WINNER_UNKNOWN if decision in candidates else why_lost,
-            )
+        if decision == winner:
+            continue
+        if decision in candidates:
+            ending = Ending.NEWEST_ASSUMED
+        else:
+            ending = Ending.LOST_TO_OURS if winner or ended_approval else ""
+        lost = "" if ending else why_lost
+        advance(decision, DecisionEvent.LOSE, actor, lost, ending=ending)
 
 
 def note_elsewhere(message: Message, event: str, actor: Actor) -> None:
@@ -282,7 +269,7 @@ def supersede_others(winner: Decision, message: Message, actor: Actor) -> None:
     """End the other open decisions on a locked message, since `winner` took effect."""
     for decision in decisions_to_settle(message):
         if decision.pk != winner.pk:
-            advance(decision, DecisionEvent.LOSE, actor, LOST_TO_OURS)
+            advance(decision, DecisionEvent.LOSE, actor, ending=Ending.LOST_TO_OURS)
 
 
 def decisions_to_settle(message: Message) -> list[Decision]:

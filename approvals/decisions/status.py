@@ -6,121 +6,179 @@ The commands check permissions again. `available_actions` only avoids offering a
 that they would refuse.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from django.db.models import TextChoices
 from django.utils import timezone
 
 from approvals.decisions.later import delay_in_words, time_in_words
-from approvals.decisions.outcomes import NO_REASON_TAKEN
-from approvals.decisions.settle import (
-    LEFT_AFTER_ALL,
-    LOST_TO_OURS,
-    WINNER_UNKNOWN,
-    is_settled_by_hand,
-)
 from approvals.desk_messages import latest_decision, our_decisions
 from approvals.models import Decision
-from audit.actions import TESTED
+from audit.actions import TESTED as TESTED_WORDS
 from common.tables import table_rows
 from common.time_zones import local_time, zone_word
 from mirror.models import Message
-from mirror.states import DecisionState, MessageState
-from mirror.terms import LET_GO
+from mirror.states import DecisionState, Ending, MessageState, Outcome
+from mirror.terms import LET_GO, ON_ITS_WAY, UNSETTLED
+
+
+class StatusCode(TextChoices):
+    """What the status of a message is, with the words that people see."""
+
+    HELD = "held", "Held"
+    SCHEDULED = "scheduled", "Scheduled"
+    RECEIVED = "received", "Received"
+    APPROVED = "approved", "Approved"
+    RELEASED = "released", "Released"
+    SENT = "sent", "Sent"
+    DELIVERED = "delivered", "Delivered"
+    BOUNCED = "bounced", "Bounced"
+    COMPLAINED = "complained", "Complained of"
+    REJECTED = "rejected", "Rejected"
+    CHANGES_REQUESTED = "changes_requested", "Changes requested"
+    EXPIRED = "expired", "Expired"
+    # Rejected, because an edited version replaces it.
+    EDITED = "edited", "Edited"
+    CANCELLED = "cancelled", "Cancelled"
+    FAILED = "failed", "Failed"
+    GONE = "gone", "Decided elsewhere"
+    # Of a test message that is let go.
+    TESTED = "tested", TESTED_WORDS
+    # While a decision is under way, or in doubt.
+    FOR_LATER = "for_later", "Approved for later"
+    SENDING = "sending", "Sending"
+    REJECTING = "rejecting", "Rejecting"
+    REQUESTING = "requesting", "Requesting changes"
+    UNKNOWN = "unknown", "Outcome unknown"
+    MAY_BE_SENT = "may_be_sent", "May still be sent"
+    MAY_BE_REJECTED = "may_be_rejected", "May still be rejected"
+    NOT_CARRIED_OUT = "not_carried_out", "Not carried out"
+    # What a webhook reports, and no read has confirmed.
+    REPORTED = "reported", "Said to be decided"
+
+
+# A message was not sent, and that is final.
+ENDED = (
+    StatusCode.REJECTED,
+    StatusCode.CHANGES_REQUESTED,
+    StatusCode.EXPIRED,
+    StatusCode.EDITED,
+)
 
 
 @dataclass(frozen=True)
 class Status:
-    """The status of a message in words. `word` is one to a few words, `tone` the
-    colour: amber, green, rose, blue, violet or plain. `detail` is a sentence without
-    its full stop, or empty.
+    """The status of a message. `tone` is its colour: amber, green, rose, blue, violet
+    or plain; `detail` a sentence without its full stop, or empty. `said` is shown
+    instead of the words of the code, where there is more to say.
     """
 
-    word: str
+    code: StatusCode
     tone: str
     detail: str = ""
+    said: str = ""
+
+    @property
+    def word(self) -> str:
+        """One to a few words for people."""
+        return self.said or self.code.label
+
+    @property
+    def css_classes(self) -> str:
+        """The CSS classes for shape and colour."""
+        return f"{self.tone} ended" if self.code in ENDED else self.tone
+
+    def as_data(self) -> dict[str, str]:
+        """Return what scripts of a page get."""
+        return {
+            "code": self.code,
+            "word": self.word,
+            "tone": self.css_classes,
+            "detail": self.detail,
+        }
 
 
 # By the mirror's state.
-_STATES: dict[str, Status] = {
-    MessageState(state): Status(*words)
+BY_STATE: dict[str, Status] = {
+    MessageState(state): Status(
+        # One that was approved for later is approved.
+        StatusCode(state.removeprefix("scheduled_")),
+        *words,
+    )
     for state, *words in table_rows(
         """
-held | Held | amber | Waiting for a decision
-scheduled | Scheduled | blue | Waits for its time
-received | Received | plain
-approved | Approved | green | On its way to delivery
-scheduled_approved | Approved | green | Sends at its scheduled time
-released | Released | green | Given to the agent
-sent | Sent | green | The mail server accepted it
-delivered | Delivered | green | Accepted by the recipient's mail server; not necessarily read
-bounced | Bounced | rose | The recipient's server refused it
-complained | Complained of | rose | The recipient marked it as spam
-rejected | Rejected | rose | Nothing was sent
-cancelled | Cancelled | plain | Withdrawn by the sender; nothing was sent
-failed | Failed | rose | It could not be sent
-gone | Decided elsewhere | violet | No longer held; how it was decided is not known
+held | amber | Waiting for a decision
+scheduled | blue | Waits for its time
+received | plain
+approved | green | On its way to delivery
+scheduled_approved | green | Sends at its scheduled time
+released | green | Given to the agent
+sent | green | The mail server accepted it
+delivered | green | Accepted by the recipient's mail server; not necessarily read
+bounced | rose | The recipient's server refused it
+complained | rose | The recipient marked it as spam
+rejected | rose | Nothing was sent
+cancelled | plain | Withdrawn by the sender; nothing was sent
+failed | rose | It could not be sent
+gone | violet | No longer held; how it was decided is not known
 """
     )
 }
-# Of a test message that is let go.
-_TESTED = Status(TESTED, "plain", "Nobody receives it")
-# Word and tone of a message whose newest decision is in one of these states.
-_DECISIONS: dict[str, tuple[str, str]] = {
-    DecisionState.RECORDED: ("Sending", "blue"),
-    DecisionState.CALLING: ("Sending", "blue"),
-    DecisionState.UNKNOWN: ("Outcome unknown", "violet"),
-    DecisionState.UNATTRIBUTED: ("Outcome unknown", "violet"),
-    DecisionState.WITHDRAWN: ("May still be sent", "violet"),
+# While a decision is carried out, by its outcome.
+_GOING: Mapping[str, StatusCode] = {
+    Outcome.APPROVE: StatusCode.SENDING,
+    Outcome.REJECT: StatusCode.REJECTING,
+    Outcome.SEND_BACK: StatusCode.REQUESTING,
 }
+TESTED = Status(StatusCode.TESTED, "plain", "Nobody receives it")
 LEFT = "Took effect after all, although it was withdrawn"
-_TONES = {"approve": "green", "reject": "rose", "send_back": "rose"}
-_REJECTING = {"reject": "Rejecting", "send_back": "Requesting changes"}
+# Of a message whose decision took effect, where the mirror does not show that yet.
+_RESULTS = {
+    Outcome.APPROVE: Status(StatusCode.APPROVED, "green"),
+    Outcome.REJECT: Status(StatusCode.REJECTED, "rose"),
+    Outcome.SEND_BACK: Status(StatusCode.CHANGES_REQUESTED, "rose"),
+}
 
 
 def status_of(message: Message, decision: Decision | None) -> Status:
     """Return the status of a message, given its newest decision of this desk. What is
     said to have happened to it since comes first.
     """
-    by_state = _STATES[message.state]
+    by_state = BY_STATE[message.state]
     if message.sandbox and by_state.tone == "green" and not message.is_inbound:
-        by_state = _TESTED
+        by_state = TESTED
     if message.reported and not message.is_held:
         detail = f"Being checked with MultiMail. Until now: {by_state.word.lower()}"
-        return replace(by_state, word=f"Said to be {message.reported}", detail=detail)
+        said = f"Said to be {message.reported}"
+        return Status(StatusCode.REPORTED, by_state.tone, detail, said)
     if report := reported_in_words(message):
         by_state = replace(by_state, detail=f"{report}; being checked with MultiMail")
     if decision is None:
         return _with_upstream(message, by_state)
     who = decision.giver
-    if decision.explanation == LEFT_AFTER_ALL:
-        return Status(
-            decision.result if _is_mirror_behind(message, decision) else by_state.word,
-            "rose",
-            LEFT,
-        )
-    if decision.state in _DECISIONS and message.state in (
+    result = _RESULTS[Outcome(decision.outcome)]
+    if decision.is_edit:
+        result = Status(StatusCode.EDITED, "plain")
+    if decision.ending == Ending.LEFT_AFTER_ALL:
+        is_behind = _is_mirror_behind(message, decision)
+        return replace(result if is_behind else by_state, tone="rose", detail=LEFT)
+    if decision.state in UNSETTLED and message.state in (
         MessageState.HELD,
         MessageState.GONE,
     ):
         return _under_way(decision, who)
-    if message.state == MessageState.GONE and is_settled_by_hand(decision):
-        if decision.state == DecisionState.APPLIED:
-            return Status(
-                decision.result, _TONES[decision.outcome], decision.explanation
-            )
-        return Status("Not carried out", "violet", decision.explanation)
+    if message.state == MessageState.GONE and decision.ending == Ending.BY_HAND:
+        if decision.state != DecisionState.APPLIED:
+            result = Status(StatusCode.NOT_CARRIED_OUT, "violet")
+        return replace(result, detail=decision.explanation)
     if message.is_held:
         if decision.state == DecisionState.REFUSED:
             return replace(by_state, detail=f"Held again: {decision.explanation}")
         if decision.state != DecisionState.APPLIED:
             return by_state
         if _is_mirror_behind(message, decision):
-            return Status(
-                decision.result,
-                _TONES[decision.outcome],
-                f"By {who}{_for_later(decision)}",
-            )
+            return replace(result, detail=f"By {who}{_for_later(decision)}")
         return replace(
             by_state, detail=f"Held again, although it was {decision.word} by {who}"
         )
@@ -131,27 +189,31 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         else message.state in LET_GO
     )
     if decision.state == DecisionState.APPLIED and not is_contradicted:
-        word = "Changes requested" if decision.outcome == "send_back" else by_state.word
+        code = by_state.code
+        tone = by_state.tone
+        if decision.is_edit or decision.outcome == Outcome.SEND_BACK:
+            code = result.code
+            tone = result.tone
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
-            word = "Expired"
+            code = StatusCode.EXPIRED
         detail = f"{decision.result} by {who}{_for_later(decision)}"
-        if decision.explanation == WINNER_UNKNOWN:
+        if decision.ending == Ending.NEWEST_ASSUMED:
             detail += ", the newest of several decisions (MultiMail does not say which counted)"
-        if decision.explanation.startswith(NO_REASON_TAKEN):
-            detail += f". {NO_REASON_TAKEN}"
+        if decision.ending == Ending.WITHOUT_REASON:
+            detail += f". {Ending.WITHOUT_REASON.label}"
         if message.state == MessageState.DELIVERED:
             # Say that delivered does not mean read.
             detail += f". {by_state.detail}"
-        return Status(word, by_state.tone, detail)
+        return Status(code, tone, detail)
     if decision.state == DecisionState.UNATTRIBUTED:
-        return Status(by_state.word, "violet", decision.explanation)
+        return replace(by_state, tone="violet", detail=decision.explanation)
     # What a person recorded by hand counts only until MultiMail reports.
     if (
         decision.state == DecisionState.SUPERSEDED
         and decision.explanation
-        and not is_settled_by_hand(decision)
+        and decision.ending != Ending.BY_HAND
     ):
-        return Status(by_state.word, by_state.tone, decision.explanation)
+        return replace(by_state, detail=decision.explanation)
     return _with_upstream(message, by_state)
 
 
@@ -185,7 +247,8 @@ def _under_way(decision: Decision, who: str) -> Status:
     # The status while the decision of `who` was not carried out, or may not have been.
     if decision.is_for_later:
         when = time_in_words(decision.later_at, decision.later_zone)
-        return Status("Approved for later", "blue", f"Sends {when}, approved by {who}")
+        detail = f"Sends {when}, approved by {who}"
+        return Status(StatusCode.FOR_LATER, "blue", detail)
     if decision.is_stoppable:
         due = local_time(decision.due_at)
         day = (
@@ -194,23 +257,24 @@ def _under_way(decision: Decision, who: str) -> Status:
             else f"on {due:%-d %b} "
         )
         at = f"{day}at {due:%H:%M} {zone_word(due)}"
-        return Status(
-            "Approved",
-            "blue",
-            f"Approved by {who}. Leaves {at} unless somebody stops it",
-        )
-    word, tone = _DECISIONS[decision.state]
-    if word == "Sending":
-        word = _REJECTING.get(decision.outcome, word)
-    if decision.state == DecisionState.WITHDRAWN and decision.outcome != "approve":
-        word = "May still be rejected"
+        detail = f"Approved by {who}. Leaves {at} unless somebody stops it"
+        return Status(StatusCode.APPROVED, "blue", detail)
+    code, tone = StatusCode.UNKNOWN, "violet"
+    if decision.state in (DecisionState.RECORDED, DecisionState.CALLING):
+        code, tone = _GOING[decision.outcome], "blue"
+        if decision.is_edit:
+            code = StatusCode.EDITED
+    elif decision.state == DecisionState.WITHDRAWN:
+        code = StatusCode.MAY_BE_REJECTED
+        if decision.is_approval:
+            code = StatusCode.MAY_BE_SENT
     if (
         decision.state == DecisionState.UNKNOWN
         and decision.outcome == "approve"
         and decision.has_been_read_as_held
     ):
-        return Status(word, tone, "Still held after two checks: it can be sent again")
-    return Status(word, tone, decision.explanation or f"{decision.result} by {who}")
+        return Status(code, tone, "Still held after two checks: it can be sent again")
+    return Status(code, tone, decision.explanation or f"{decision.result} by {who}")
 
 
 def _with_upstream(message: Message, plain: Status) -> Status:
@@ -308,7 +372,8 @@ def available_actions(
         # It can be undone until a call may have left, and after that only be withdrawn.
         return AvailableActions(
             kind,
-            can_undo=can_stop and not decision.may_have_left,
+            # An edited version that was sent stays: the first one must not be held too.
+            can_undo=can_stop and not decision.may_have_left and not decision.is_edit,
             can_withdraw=can_stop and decision.may_have_left,
         )
     if decision.state == DecisionState.UNKNOWN:
@@ -337,7 +402,7 @@ def left_after_all(decisions: Iterable[Decision]) -> Decision | None:
     """Return the approval that was withdrawn and took effect all the same; None if
     there is none.
     """
-    return next((one for one in decisions if one.explanation == LEFT_AFTER_ALL), None)
+    return next((one for one in decisions if one.ending == Ending.LEFT_AFTER_ALL), None)
 
 
 def shown_status(message: Message) -> Status:
@@ -347,7 +412,11 @@ def shown_status(message: Message) -> Status:
     newest = latest_decision(message)
     left = left_after_all(our_decisions(message))
     if left is None:
-        return status_of(message, newest)
+        status = status_of(message, newest)
+        if message.mail_error and message.state in ON_ITS_WAY:
+            why = f"Not sent yet: {message.mail_error.rstrip('.')}"
+            status = replace(status, detail=f"{status.detail}. {why}")
+        return status
     newest_lost = newest is not None and newest.state == DecisionState.SUPERSEDED
     return replace(
         status_of(message, left if newest_lost else newest), tone="rose", detail=LEFT
@@ -376,8 +445,8 @@ def how_lost(decision: Decision | None) -> str:
     """
     if decision is None or decision.state != DecisionState.SUPERSEDED:
         return ""
-    if is_settled_by_hand(decision):
+    if decision.ending == Ending.BY_HAND:
         return "it was not carried out"
-    if decision.explanation in (LOST_TO_OURS, WINNER_UNKNOWN):
+    if decision.ending in (Ending.LOST_TO_OURS, Ending.NEWEST_ASSUMED):
         return "another decision of this desk was first"
     return "somebody else was first"

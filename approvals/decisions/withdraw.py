@@ -21,7 +21,7 @@ from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
 from mirror.errors import InvalidTransition
 from mirror.recording import record_about
-from mirror.states import DecisionEvent, DecisionState, Outcome
+from mirror.states import DecisionEvent, DecisionState, Ending, Outcome
 from mirror.terms import READS_THAT_PROVE
 
 
@@ -202,7 +202,8 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decisio
         decisions[-1],
         DecisionEvent.SUCCEED if took_effect else DecisionEvent.LOSE,
         actor,
-        f"{settle.SETTLED_BY_HAND}{actor.label} says that it {became}.",
+        f"MultiMail does not say; {actor.label} says that it {became}.",
+        ending=Ending.BY_HAND,
     )
     if took_effect:
         settle.supersede_others(settled, locked, actor)

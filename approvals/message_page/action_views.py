@@ -500,10 +500,11 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
             if is_suggested:
                 suggest_changes(**command_arguments, first=content)
                 notice = "Changes requested, with your text."
-            else:
-                replace_message(**command_arguments, reference=typed["reference"])
-                notice = "The edited version is being sent for review."
-            return back_to_message(request, public_id, notice=notice)
+                return back_to_message(request, public_id, notice=notice)
+            replace_message(**command_arguments, reference=typed["reference"])
+            notice = "Edited: your version is being sent for review."
+            following = next_in(request.actor, filters_of(request), message)
+            return back_to_message(request, following or public_id, notice=notice)
         except DeskError as refusal:
             error = refusal.sentence
             status = refusal.status

@@ -148,9 +148,6 @@ def files_shown(
     )
     return {
         "files": previews,
-        # Files whose bytes are not what they claim to be. Suspicious file names are
-        # findings.
-        "files_that_lie": [one for one in previews if one.file.differs or one.serious],
         # Attachments beyond the limit of stored files, or of a message that was decided
         # before its files were fetched.
         "not_stored": attachments[len(files) :],

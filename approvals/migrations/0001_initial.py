@@ -135,6 +135,7 @@ class Migration(migrations.Migration):
                 ('may_have_left', models.BooleanField(default=False)),
                 ('seen_held', models.PositiveSmallIntegerField(default=0)),
                 ('seen_absent', models.PositiveSmallIntegerField(default=0)),
+                ('ending', models.CharField(db_default='', default='', max_length=14)),
                 ('explanation', models.TextField()),
                 ('given_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL)),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='decisions', to='mirror.message')),
@@ -360,6 +361,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='decision',
             constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ['approve', 'reject', 'send_back'])), name='decision_outcome_known'),
+        ),
+        migrations.AddConstraint(
+            model_name='decision',
+            constraint=models.CheckConstraint(condition=models.Q(('ending__in', ['', 'by_hand', 'left_after_all', 'lost_to_ours', 'newest_assumed', 'without_reason'])), name='decision_ending_known'),
         ),
         migrations.AddConstraint(
             model_name='decision',

@@ -21,7 +21,13 @@ from common.grace import STUCK_AFTER, WORD_AFTER
 from mirror.models import Connection, Message, Revision
 from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
-from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
+from mirror.states import (
+    LIVE_DECISIONS,
+    DecisionState,
+    Ending,
+    MessageState,
+    Outcome,
+)
 from mirror.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, VOID
 from people.models import Grant, Person
 from policy.models import KillSwitch, PolicyVersion
@@ -425,6 +431,9 @@ class Decision(models.Model):
     # still held, and how many as absent.
     seen_held = models.PositiveSmallIntegerField(default=0)
     seen_absent = models.PositiveSmallIntegerField(default=0)
+    # An `Ending`, or empty. The choices have whole sentences, and are not listed here:
+    # other words for an ending are no change of the table.
+    ending = models.CharField(max_length=14, default="", db_default="")
     explanation = models.TextField()
 
     objects = DecisionQuerySet.as_manager()
@@ -441,6 +450,10 @@ class Decision(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(outcome__in=Outcome.values), name="decision_outcome_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(ending__in=("", *Ending.values)),
+                name="decision_ending_known",
             ),
             # Only a person approves, or a pass that two people signed.
             models.CheckConstraint(
@@ -562,8 +575,15 @@ class Decision(models.Model):
         return str(self.feedback.get("suggested_markdown") or "")
 
     @property
+    def is_edit(self) -> bool:
+        """Whether it rejects a message because an edited version replaces it."""
+        return bool(self.feedback.get("replaced_by"))
+
+    @property
     def word(self) -> str:
         """The outcome as a past participle, for sentences."""
+        if self.is_edit:
+            return "edited"
         return {
             "approve": "approved",
             "reject": "rejected",

@@ -391,14 +391,14 @@ def _not_taken(message: Message, viewer: _Viewer) -> AttentionItem:
     # An approved message that the mail server refuses for now.
     return AttentionItem(
         "not_taken",
-        f"{named(message)} was approved, and the mail server does not take it",
+        f"{named(message)} was approved, and is not sent",
         message.changed_at,
-        f"The mail server of {message.connection} answered: {message.mail_error}",
-        "It is tried again for two days. Whoever runs the desk repairs what the answer names: the sign-in, the sender, "
-        "or the name in EHLO; then ./run manage send_again tries at once.",
+        f"{message.connection} reports: {message.mail_error}",
+        "It is tried again for two days. Whoever runs the desk repairs what the report names: the mail server's "
+        "address, the sign-in, the sender, or the name in EHLO; then ./run manage send_again tries at once.",
         viewer.ask_again(message, "Compare with MultiMail"),
         message,
-        several=f"messages of {message.connection} were approved, and the mail server does not take them",
+        several=f"messages of {message.connection} were approved, and are not sent",
     )
 
 
@@ -516,9 +516,6 @@ def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
             )
     elif decision.state == DecisionState.UNATTRIBUTED:
         what = f"{named(message)} was decided; by whom is not known"
-        not_held = "MultiMail no longer holds it, and what happened is not known."
-        if not_held not in why:
-            why = f"{why} {not_held}".strip()
         advice = "Look it up at MultiMail, then record on its page what happened."
         act = viewer.open_page(message, "Record what happened")
         several = f"messages of {connection} were decided; by whom is not known"

@@ -22,6 +22,7 @@ from approvals.decisions.ruling import is_reviewer, stop_of
 from approvals.decisions.status import (
     AvailableActions,
     Status,
+    StatusCode,
     available_actions,
     reported_in_words,
     shown_status,
@@ -204,8 +205,7 @@ class Row:
 
     @property
     def is_held(self) -> bool:
-        """Whether the row's status is "Held"."""
-        return self.status.word == "Held"
+        return self.status.code == StatusCode.HELD
 
     @property
     def demand_if_held(self) -> Demand | None:
@@ -219,22 +219,12 @@ class Row:
 
     @property
     def is_decided(self) -> bool:
-        """Whether the status is not "Held" and the decision is not withdrawn, which could
+        """Whether the message is not held and the decision is not withdrawn, which could
         still take effect.
         """
         return not self.is_held and not (
             self.decision and self.decision.state == DecisionState.WITHDRAWN
         )
-
-    @property
-    def css_classes(self) -> str:
-        """The CSS classes for shape and colour of the status."""
-        ended_class = (
-            " ended"
-            if self.status.word in ("Rejected", "Changes requested", "Expired")
-            else ""
-        )
-        return f"{self.status.tone}{ended_class}"
 
     @property
     def reasons(self) -> str:

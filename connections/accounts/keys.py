@@ -88,12 +88,6 @@ def shown_start(key: str) -> str:
     return key[:7] if key.startswith(("mm_live_", "mm_test_")) else ""
 
 
-ANOTHER_ACCOUNT = (
-    "This key is of another account. Enter a key of the connection's account, or add "
-    "the other account as a connection."
-)
-
-
 @dataclass(frozen=True)
 class KeyCheck:
     """The result of checking a key. `scopes` is None if MultiMail does not report them.
@@ -140,7 +134,10 @@ def check_key(
             problem = scope_error(slot, scopes)
             its_account = text_in(account_row, "id", most=200)
             if not problem and account and its_account not in ("", account):
-                problem = ANOTHER_ACCOUNT
+                problem = (
+                    "This key is of another account. Enter a key of the connection's "
+                    "account, or add the other account as a connection."
+                )
             return KeyCheck(scopes, problem, account=its_account)
     except errors.Forbidden:
         if slot.name != "oversight":
@@ -210,7 +207,7 @@ def check_address(*, connection: Connection, api_url: str) -> str:
     )
     for name, check in checks.items():
         problem = check.problem
-        if problem == ANOTHER_ACCOUNT:
+        if problem and check.account not in ("", connection.account_id):
             problem = "This key belongs to a different account there."
         if problem:
             raise ConnectionNotChanged(f"{SLOTS[name].label} key: {problem}")

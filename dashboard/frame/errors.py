@@ -15,7 +15,9 @@ from django.urls import reverse
 from django.views.decorators.csrf import requires_csrf_token
 
 from common.disk import is_disk_full_error, is_full
+from common.logs import trace_id
 from parsing.client import ParserUnavailable
+from people.roles import grants_of, in_words
 from people.sign_in.reauthentication import own_address
 
 log = logging.getLogger(__name__)
@@ -51,13 +53,14 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 @requires_csrf_token
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """The page for 403."""
-    return _error(
-        request,
-        403,
-        "You may not do this",
-        "Your roles do not include it. Ask whoever runs this desk.",
-    )
+    """The page for 403. It names the role that it takes, if the view said it, and those
+    that the person has.
+    """
+    needed = str(exception) or "Your roles do not include it."
+    yours = ""
+    if request.user.is_authenticated:
+        yours = f" You are: {in_words(grants_of(request.user))}."
+    return _error(request, 403, "You may not do this", f"{needed}{yours}")
 
 
 @requires_csrf_token
@@ -139,6 +142,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         500,
         "The desk had an error",
         f"Reload the page in a moment. {_NOTHING_LOST}",
+        trace=trace_id.get(),
     )
 
 

@@ -113,9 +113,7 @@ def _send(
         "message": str(public_id),
         "connection": message.connection_id,
         "mailbox": message.mailbox_id,
-        "word": status.word,
-        "tone": status.tone,
-        "detail": status.detail,
+        **status.as_data(),
     }
     if is_new:
         # For desktop notifications: only the message's subject, and who started it.

@@ -13,10 +13,6 @@ from dashboard.templatetags.desk import icon
 
 register = template.Library()
 
-# The words of states in which a message was not sent and is over. "Changes requested" is
-# a rejection whose reason asks for a new message.
-ENDED = ("Rejected", "Changes requested", "Expired")
-
 
 @register.simple_tag
 def page_error(sentence: str | None) -> SafeString | str:
@@ -76,7 +72,6 @@ def url_with(view: str, query: str | None) -> str:
 @register.simple_tag
 def status_chip(status: Any) -> SafeString:
     """Return a message's status chip: a word with its colour and shape."""
-    ended = " ended" if status.word in ENDED else ""
     return format_html(
-        '<span class="chip shape {}{}">{}</span>', status.tone, ended, status.word
+        '<span class="chip shape {}">{}</span>', status.css_classes, status.word
     )

@@ -47,16 +47,15 @@ log = logging.getLogger(__name__)
 # After this many attempts a message is sent without the recipients that are refused for
 # now.
 ATTEMPTS_FOR_ALL = 8
+NO_MAIL_SERVER = "The gateway has no mail server: EMAIL_URL is not set."
 
 
 def send_due(email_id: str) -> str:
     """Make one attempt at one email, if it is due and no other worker has it. Returns
     how it went, in a word or two.
     """
-    if (
-        not settings.EMAIL_URL
-        and not Email.objects.filter(pk=email_id, sandbox=True).exists()
-    ):
+    live = Email.objects.waiting().filter(pk=email_id)
+    if not settings.EMAIL_URL and live.update(last_error=NO_MAIL_SERVER):
         log.warning("email waits, EMAIL_URL is not set", extra={"email": email_id})
         return "no mail server"
     if (wait := smtp.seconds_until_asked_again()) and Email.objects.postpone(

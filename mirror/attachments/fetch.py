@@ -19,7 +19,7 @@ from mirror.models import AttachedFile
 from mirror.recording import record_about
 from mirror.sync import health, reads
 from parsing.client import ParserUnavailable, from_source
-from risk.check_files import runs_code
+from risk.check_files import risky_file, runs_code
 from risk.findings import MOST, not_read_safely, quoted
 from upstream import errors
 
@@ -134,11 +134,15 @@ def _store_content(file: AttachedFile, content: bytes) -> str:
                     "found": file.found_sha256,
                 },
             )
+        # What the name alone says was found when the content was stored.
         findings = [
-            runs_code(file.name, one.sentence)
+            (runs_code if one.means == "runs" else risky_file)(file.name, one.sentence)
             for one in detection.flags
-            if one.means == "runs"
+            if one.level == "high" and one.means != "named"
         ]
+        if file.differs:
+            why = "Its bytes do not match the message's fingerprint."
+            findings.insert(0, risky_file(file.name, why))
         if detection.is_unsafe:
             findings = [not_read_safely(f"The attached file {quoted(file.name)}")]
         if updated:

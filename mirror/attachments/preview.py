@@ -102,15 +102,6 @@ class FilePreview:
         return any(flag.level == "high" for flag in self.flags)
 
     @property
-    def serious(self) -> tuple[str, ...]:
-        """The serious flags that are no finding about the message, as sentences."""
-        return tuple(
-            flag.sentence
-            for flag in self.flags
-            if flag.level == "high" and flag.means not in ("named", "runs")
-        )
-
-    @property
     def events(self) -> "list[ShownEvent]":
         """The events of a calendar."""
         return [ShownEvent(**one) for one in self.file.seen.get("events", ())]

@@ -5,7 +5,6 @@ wait for a second admin, with the page that asks an admin why they want a change
 from typing import Any
 
 from django import forms
-from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
@@ -18,10 +17,12 @@ from common.pages import (
     FormInvalid,
     MultilineField,
     SentenceForm,
+    admin_or_403,
     answer,
     changes,
     cleaned,
     first_or_404,
+    only_for,
     redirect_with_notice,
     same_error,
 )
@@ -69,8 +70,7 @@ class RoleRuleForm(SentenceForm):
 @require_safe
 def second_factor(request: DeskRequest) -> HttpResponse:
     """Show the rule of each role, and how many people have no second factor."""
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied
+    admin_or_403(request)
     return _rules_page(request)
 
 
@@ -91,8 +91,7 @@ def _rules_page(
 @changes(_rules_page, to="second-factor")
 def set_rule(request: DeskRequest) -> HttpResponse | str:
     """Set whether a role needs a second factor."""
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied
+    admin_or_403(request)
     if not is_recently_authenticated(request):
         return ask_first(request)
     typed = cleaned(RoleRuleForm(request.POST))
@@ -216,8 +215,7 @@ def _changes_page(
     is shown at the change with this key while that one waits, otherwise at the top.
     """
     actor = request.actor
-    if not actor.has(Role.ADMIN):
-        raise PermissionDenied
+    only_for("an admin", actor.has(Role.ADMIN))
     visible = PendingChange.objects.visible_to(actor).for_page()
     waiting = {one.pk: one for one in visible.waiting()}
     rows = []
@@ -273,8 +271,7 @@ _changes = changes(_changes_page, to="pending-changes")
 @_changes
 def set_setting(request: DeskRequest) -> str:
     """Switch on or off that loosening waits for a second admin."""
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied
+    admin_or_403(request)
     on = cleaned(SwitchForm(request.POST))["on"] == "yes"
     set_second_admin(actor=request.actor, on=on)
     if on:

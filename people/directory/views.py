@@ -11,7 +11,6 @@ from typing import Any
 from allauth.mfa.models import Authenticator
 from django import forms
 from django.contrib.sessions.models import Session
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Greatest, Now
 from django.http import Http404, HttpResponse
@@ -24,6 +23,7 @@ from common.pages import (
     DeskRequest,
     View,
     first_error,
+    only_for,
     redirect_with_notice,
     same_error,
 )
@@ -177,8 +177,7 @@ def _row(actor: Actor, person: Any, identities: Identities) -> PersonRow:
 def people(request: DeskRequest) -> HttpResponse:
     """List the people that the actor may see, and the unused invitations."""
     actor = request.actor
-    if not actor.looks_after_people:
-        raise PermissionDenied
+    only_for("an admin or auditor", actor.looks_after_people)
     form = SearchForm(request.GET)
     q = form.cleaned_data["q"] if form.is_valid() else ""
     listed, total = directory(actor, q)
@@ -254,8 +253,7 @@ def _changes(at: str) -> Callable[[ChangeView], View]:
         @wraps(view)
         def changed(request: DeskRequest, person_id: int) -> HttpResponse:
             person = _find(request, person_id).person
-            if not request.actor.has(Role.ADMIN):
-                raise PermissionDenied
+            only_for("an admin", request.actor.has(Role.ADMIN))
             try:
                 answered = view(request, person)
             except PeopleError as error:

@@ -12,7 +12,6 @@ from allauth.account.internal.flows.login import record_authentication
 from django import forms
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -22,6 +21,7 @@ from common.mail_addresses import clean_address
 from common.pages import (
     DeskRequest,
     first_error,
+    only_for,
     redirect_with_notice,
     require_get_or_post,
     same_error,
@@ -89,8 +89,7 @@ class JoinForm(NewPasswordForm):
 @require_get_or_post
 def invite_person(request: DeskRequest) -> HttpResponse:
     """Show the form of an invitation, or make one and show its link once."""
-    if not request.actor.has(Role.ADMIN):
-        raise PermissionDenied
+    only_for("an admin", request.actor.has(Role.ADMIN))
     return _make(request) if request.method == "POST" else _form(request)
 
 

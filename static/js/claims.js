@@ -2,7 +2,7 @@
    where there is no stream. */
 (() => {
   "use strict";
-  const { emit, getPage, row, say } = window.desk;
+  const { HELD, emit, getPage, row, say } = window.desk;
   const me = document.body.dataset.me;
   const holders = new Map();
   const heardAt = new Map();
@@ -98,6 +98,7 @@
     const mark = item?.querySelector("[data-chip]");
     if (!mark || document.getElementById("list").dataset.tab !== "waiting") return;
     if (isOff) Object.assign(mark, { textContent: "Snoozed", className: "chip shape violet" });
+    mark.dataset.chip = isOff ? "snoozed" : HELD.code;
     mark.hidden = !isOff;
     item.classList.toggle("done", isOff);
   }
@@ -105,8 +106,8 @@
   function comeBack(id) {
     if (row(id)) {
       putOff(id, false);
-      emit("desk:status", { id, word: "Held", tone: "amber" });
-    } else emit("desk:hint", { kind: "new", action: "snooze.ended", message: id, word: "Held", tone: "amber" });
+      emit("desk:status", { id, ...HELD });
+    } else emit("desk:hint", { kind: "new", action: "snooze.ended", message: id, ...HELD });
     emit("desk:ask-pulse");
   }
 

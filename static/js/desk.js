@@ -4,8 +4,12 @@ window.desk = (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
   const say = (text) => emit("desk:say", text);
+  /* Why a key or press did nothing: seen by everybody, and heard. */
+  const refuse = (text) => emit("desk:refused", text);
   /* The row of a message in the list. */
   const row = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
+  // What a message is again once a decision of it has come to nothing.
+  const HELD = { code: "held", word: "Held", tone: "amber" };
   const parse = (text) => new DOMParser().parseFromString(text, "text/html");
 
   /* Ask for a part of a page, as htmx does. */
@@ -53,5 +57,5 @@ window.desk = (() => {
     if (isElsewhere && event.target.closest?.("a")) event.stopImmediatePropagation();
   }, true);
 
-  return Object.freeze({ all, emit, say, row, parse, get, getPage, post, countDown });
+  return Object.freeze({ HELD, all, emit, say, refuse, row, parse, get, getPage, post, countDown });
 })();

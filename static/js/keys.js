@@ -2,7 +2,7 @@
    is not on screen. What an act does belongs to whoever draws its button. */
 (() => {
   "use strict";
-  const { emit, say, post } = window.desk;
+  const { emit, refuse, post } = window.desk;
   const { keysUrl } = document.body.dataset;
   const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
   const dialog = document.getElementById("keys");
@@ -28,7 +28,7 @@
       wordsUntil = 0;
     } else {
       off.checked = !off.checked;
-      say("This could not be saved.");
+      refuse("This could not be saved.");
     }
   });
 
@@ -55,8 +55,9 @@
   function press(act) {
     const button = find(`:is(#message, #together, #bulk-done, #careful) [data-key=${act}]`);
     const cursor = find("#list .item[aria-current]")?.dataset.message;
-    if (cursor && cursor !== find("#message")?.dataset.message) return say("The message is still opening.");
-    if (!isVisible(button) || button.disabled) return;
+    if (cursor && cursor !== find("#message")?.dataset.message) return refuse("The message is still opening.");
+    if (!isVisible(button)) return act === "z" ? emit("desk:undo") : refuse("This key does nothing here.");
+    if (button.disabled) return refuse("This is under way.");
     if (button.matches("#decide .why > summary")) emit("desk:why", button.parentElement);
     else if (act === "a" && !button.hasAttribute("data-at-once") && document.activeElement !== button) button.focus();
     else if (button.matches("input, textarea, select")) button.focus();
@@ -76,7 +77,7 @@
 
   function jump(id, words) {
     const place = document.getElementById(id);
-    if (!isVisible(place)) return say(words);
+    if (!isVisible(place)) return refuse(words);
     if (place.matches("details")) place.open = true;
     if (!place.hasAttribute("tabindex")) place.tabIndex = -1;
     place.focus({ preventScroll: true });
@@ -87,7 +88,7 @@
   function view(name, words) {
     const tab = find(`#sheet #tab-${name}`);
     if (tab) (tab.hasAttribute("aria-current") ? find("#sheet .tab") : tab).click();
-    else if (isVisible(find("#sheet"))) say(words);
+    else if (isVisible(find("#sheet"))) refuse(words);
   }
 
   const ACTS = {
@@ -154,7 +155,8 @@
       event.preventDefault();
       const isWord = DECIDES.includes(key) && event.timeStamp < wordsUntil;
       if (isWord || LEADS.includes(key)) wordsUntil = event.timeStamp + WORDS_MS;
-      if (!isWord) act();
+      if (isWord) refuse("Nothing was decided: the key came right after another one. Press it again.");
+      else act();
     } else if (/^[\p{L}\p{M}]{1,2}$/u.test(event.key)) wordsUntil = event.timeStamp + WORDS_MS;
   });
 

@@ -3,7 +3,7 @@
    shows of the queue: the counts, the tab's title, the freshness line, the ages. */
 (() => {
   "use strict";
-  const { all, emit, getPage, row, say } = window.desk;
+  const { HELD, all, emit, getPage, row, say } = window.desk;
   const PLACE = "countersign-place";
   const known = new Set();
   const news = new Set();
@@ -49,29 +49,28 @@
   }
 
   /* A tone is a colour and a shape; the word is always there. */
-  function mark(item, { word, tone, detail = "", action = "" }) {
+  function mark(item, { code, word, tone, detail = "", action = "" }) {
     const chip = item.querySelector("[data-chip]");
-    const isHeld = word === "Held";
-    const hasEnded = word === "Rejected" || word === "Changes requested";
-    const isBack = isHeld && (action === "decision.refused" || chip.textContent.trim() === "Held again");
+    const isHeld = code === HELD.code;
+    const isBack = isHeld && (action === "decision.refused" || "again" in chip.dataset);
     const said = item.querySelector("[data-detail]");
     const words = isHeld ? "" : detail;
     const when = item.querySelector("[data-when]");
     if (isHeld) when.replaceChildren();
     else if (chip.textContent.trim() !== word || said.textContent !== words) when.replaceChildren(justNow());
     chip.textContent = isBack ? "Held again" : word;
-    chip.className = `chip shape ${tone}${hasEnded ? " ended" : ""}`;
+    chip.className = `chip shape ${tone}`;
+    chip.dataset.chip = code;
+    chip.toggleAttribute("data-again", isBack);
     chip.hidden = isHeld && !isBack;
     // "1 of 2 approved" is of what waits.
     item.querySelector("[data-approvals]")?.toggleAttribute("hidden", !isHeld);
     said.textContent = words;
     // What was withdrawn and may still take effect waits for somebody as well.
-    const waits = isHeld || word.startsWith("May still");
+    const waits = isHeld || ["may_be_sent", "may_be_rejected"].includes(code);
     item.classList.toggle("done", !waits && ["waiting", "mine"].includes(list().dataset.tab));
     fold();
   }
-
-  const isSnoozed = (chip) => chip.textContent === "Snoozed";
 
   /* Who goes on needs no row that is decided. One that is held again stands in its place again. */
   function fold(goesOn = false) {
@@ -86,7 +85,7 @@
     const number = all("#rows [data-folded]").length;
     if (!line) return;
     line.hidden = !number;
-    const words = all("#rows [data-folded] [data-chip]").some(isSnoozed) ? "decided or snoozed" : "decided";
+    const words = document.querySelector("#rows [data-folded] [data-chip=snoozed]") ? "decided or snoozed" : "decided";
     line.querySelector("span").textContent = `${number} ${words} · `;
     line.querySelector("button").textContent = isUnfolded ? "hide" : "show";
     emit("desk:folded");
@@ -290,7 +289,7 @@
     const item = row(hint.message);
     const isNew = hint.kind === "new" && !known.has(hint.message) && !news.has(hint.message);
     if (hint.kind === "new") arrive(hint.message);
-    else if (hint.word !== "Held" && news.delete(hint.message)) showNews();
+    else if (hint.code !== HELD.code && news.delete(hint.message)) showNews();
     // What becomes of the open message is shown with all that is said of it there.
     // An approval that waits for others leaves the status as it is.
     const isMarked = hint.message !== openId() || hint.kind === "new";

@@ -5,14 +5,23 @@
   const body = document.body;
   const toasts = document.getElementById("toasts");
   const announce = document.getElementById("announce");
+  let quiet = 0;
 
-  document.addEventListener("desk:say", ({ detail }) => {
-    announce.textContent = detail;
-    // Said once; what stays on the page stands elsewhere.
-    setTimeout(() => {
-      if (announce.textContent === detail) announce.textContent = "";
-    }, 1500);
+  document.addEventListener("desk:say", ({ detail }) => tell(detail, 1500));
+  document.addEventListener("desk:refused", ({ detail }) => {
+    tell(detail, 4000);
+    announce.classList.remove("sr-only");
   });
+  /* Said once; what stays on the page stands elsewhere. */
+  function tell(text, milliseconds) {
+    announce.textContent = text;
+    announce.classList.add("sr-only");
+    clearTimeout(quiet);
+    quiet = setTimeout(() => {
+      announce.textContent = "";
+      announce.classList.add("sr-only");
+    }, milliseconds);
+  }
   document.addEventListener("desk:note", (event) => note(event.detail));
   document.addEventListener("desk:signed-out", signedOut);
   document.addEventListener("desk:unreachable", unreachable);

@@ -1,7 +1,7 @@
 /* The open message: says that it is on screen, follows what becomes of it, and never disturbs what is being typed. */
 (() => {
   "use strict";
-  const { countDown, emit, get, parse, post, say } = window.desk;
+  const { HELD, countDown, emit, get, parse, post, say } = window.desk;
   // Parts that say where the message is. The letter itself is only painted again when its fingerprint is another.
   const PARTS = ["message-bar", "message-notes", "findings", "origin", "ruling", "decide"];
   const pane = () => document.getElementById("message");
@@ -45,7 +45,7 @@
   }
 
   function painted() {
-    const { message, word, tone, detail } = pane().dataset;
+    const { message, code, word, tone, detail } = pane().dataset;
     callPage();
     if (!message) {
       clearTimeout(following);
@@ -53,7 +53,7 @@
       return;
     }
     told = null;
-    emit("desk:painted", { id: message, word, tone, detail });
+    emit("desk:painted", { id: message, code, word, tone, detail });
     begin();
   }
 
@@ -68,11 +68,7 @@
 
   function tick(countdown, left) {
     // The button stays: whether it is too late is not for this clock to say.
-    countdown.textContent = left > 0
-      ? countdown.textContent.replace(/\d+ s$/, `${left} s`)
-      : countdown.textContent.startsWith("Sends")
-      ? "Sending now"
-      : "Taking effect now";
+    countdown.textContent = left > 0 ? countdown.textContent.replace(/\d+ s$/, `${left} s`) : countdown.dataset.then;
   }
 
   /* Something will still happen to this message. The stream tells; without it, or when it missed, the pane asks. */
@@ -145,7 +141,7 @@
     const had = PARTS.some((id) => document.getElementById(id)?.contains(document.activeElement)) &&
       document.activeElement;
     // What was only under way is over once the message has moved.
-    const stays = next.dataset.word === pane().dataset.word ? "[data-kept], [data-notice]" : "[data-kept]";
+    const stays = next.dataset.code === pane().dataset.code ? "[data-kept], [data-notice]" : "[data-kept]";
     const wasRead = document.getElementById("read-again")?.checked;
     for (const id of PARTS) {
       const [old, fresh] = [document.getElementById(id), next.querySelector(`#${id}`)];
@@ -154,7 +150,7 @@
       if (old && fresh) old.replaceWith(fresh);
       if (fresh) window.htmx.process(fresh);
     }
-    for (const name of ["word", "tone", "detail", "late", "moving", "next"]) {
+    for (const name of ["code", "word", "tone", "detail", "late", "moving", "next"]) {
       if (name in next.dataset) pane().dataset[name] = next.dataset[name];
       else delete pane().dataset[name];
     }
@@ -262,10 +258,10 @@
 
   /* Something happened to the message: the desk is asked, and its answer paints everything that says so. Who has
      something in hand is told at once, and keeps it. */
-  function hear({ word, tone = "blue", detail = "" }) {
-    told = { id: pane().dataset.message, word, tone, detail };
-    if (word === "Held" && !news?.since) news = null;
-    else if (!isMine && !news?.since && word !== pane().dataset.word) {
+  function hear({ code, word, tone = "blue", detail = "" }) {
+    told = { id: pane().dataset.message, code, word, tone, detail };
+    if (code === HELD.code && !news?.since) news = null;
+    else if (!isMine && !news?.since && code !== pane().dataset.code) {
       const said = detail && detail !== pane().dataset.detail ? detail : word;
       news = { text: `${said} just now`, tone, waits: isInHand() };
     }
@@ -290,9 +286,9 @@
   // The pulse knows of the open message too: a page whose stream is not there learns by it.
   document.addEventListener("desk:pulse", ({ detail: { open } }) => {
     if (!open || open.id !== pane()?.dataset.message || isAsking) return;
-    const { fingerprint, word } = pane().dataset;
+    const { fingerprint, code } = pane().dataset;
     if (fingerprint && open.fingerprint !== fingerprint) showChanged();
-    else if (open.fingerprint !== fingerprint || open.word !== word) hear(open);
+    else if (open.fingerprint !== fingerprint || open.code !== code) hear(open);
     // A letter came into the thread while nobody listened.
     else if (open.late !== pane().dataset.late) refreshWhenFree();
   });

@@ -75,8 +75,8 @@
     if (elt.id === "thread" || elt.matches(".pdf-pages")) changed();
     // Files have come since the page was made: what their bytes gave away stands among the findings too.
     if (elt.id === "attachments" && !elt.hasAttribute("hx-get")) {
-      const { message, word, tone, detail: said } = document.getElementById("message").dataset;
-      const hint = { kind: "changed", action: "message.fetched", message, word, tone, detail: said };
+      const { message, code, word, tone, detail: said } = document.getElementById("message").dataset;
+      const hint = { kind: "changed", action: "message.fetched", message, code, word, tone, detail: said };
       emit("desk:hint", hint);
     }
     prepare();

@@ -4,7 +4,7 @@
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
 (() => {
   "use strict";
-  const { emit, getPage, parse, say } = window.desk;
+  const { HELD, emit, getPage, parse, refuse, say } = window.desk;
   const GUARD = 400;
   const IDS = "data-id-ahead";
   const pane = () => document.getElementById("message");
@@ -19,11 +19,13 @@
   let returns = 0;
   // Requests under way whose answer replaces the pane: an undo, for example, or a row that was pressed.
   let replacing = 0;
+  // The addresses at which this page can still undo its decisions, the newest last.
+  const undoable = [];
   // What each outcome shows from the press until the answer: in the row, and in the notice.
   const PRESSED = {
-    approve: ["Approving", "Approved"],
-    reject: ["Rejecting", "Rejected"],
-    send_back: ["Requesting changes", "Changes requested"],
+    approve: ["sending", "Approving", "Approved"],
+    reject: ["rejecting", "Rejecting", "Rejected"],
+    send_back: ["requesting", "Requesting changes", "Changes requested"],
   };
 
   /* Two messages are in the page at once, and only one of them may own the names. */
@@ -98,10 +100,10 @@
   function decide(form) {
     const from = pane();
     if (pressed.isRest || pressed.at < guarded) {
-      return say("One press decides one message. Read this one, then press again.");
+      return refuse("One press decides one message. Read this one, then press again.");
     }
     // Its answer would put a second message into the page, under the one that is painted now.
-    if (replacing) return say("Another message is being opened. Nothing was decided.");
+    if (replacing) return refuse("Another message is being opened. Nothing was decided.");
     if ("deciding" in from.dataset) return;
     from.dataset.deciding = "";
     guarded = performance.now() + GUARD;
@@ -128,9 +130,9 @@
   /* The result is seen before it is recorded: in the row, in the notice, and in the next message where it is here. */
   function show(press, outcome) {
     const { from, id } = press;
-    const [word, done] = PRESSED[outcome];
+    const [code, word, done] = PRESSED[outcome];
     press.box = recording(`${done}.`, subjectOf(from));
-    emit("desk:status", { id, word, tone: "blue" });
+    emit("desk:status", { id, code, word, tone: "blue" });
     from.classList.add("leaves");
     if (ahead && ahead.url === from.dataset.next) {
       press.shown = paintAhead(from, press.box);
@@ -204,7 +206,8 @@
     const { from, id, shown, box } = press;
     const isUndone = box && "undo" in box.dataset;
     // Where others have to agree, there is no decision yet.
-    const { word = "Held", tone = "amber", detail } = next.querySelector("#decided")?.dataset ?? {};
+    const { code, word, tone, detail } = next.querySelector("#decided")?.dataset ?? HELD;
+    undoable.push(...[...next.querySelectorAll("#decided form")].map((form) => form.getAttribute("action")));
     if (pane() === from) {
       guarded = performance.now() + GUARD;
       forget();
@@ -216,7 +219,7 @@
       if (isUndone || !box || box.isConnected) emit("desk:just", next.querySelector("#just"));
       graft(next, text, shown);
     }
-    emit("desk:status", { id, word, tone, detail });
+    emit("desk:status", { id, code, word, tone, detail });
     emit("desk:recorded");
     if (!isUndone) return;
     const undo = document.querySelector("#just [data-key=z]");
@@ -235,7 +238,7 @@
   function comeBack({ from, id, shown, box }) {
     from.classList.remove("leaves");
     box?.remove();
-    emit("desk:status", { id, word: "Held", tone: "amber" });
+    emit("desk:status", { id, ...HELD });
     if (shown && from.isConnected) {
       const current = pane();
       emit("desk:leave");
@@ -251,7 +254,7 @@
   /* An earlier one came back, so this one was not sent: it waits again, and what was typed is kept. */
   function drop({ from, id }) {
     from.remove();
-    emit("desk:status", { id, word: "Held", tone: "amber" });
+    emit("desk:status", { id, ...HELD });
     const text = `It is waiting again: ${subjectOf(from)}`;
     emit("desk:note", { id: "dropped", tone: "amber", title: "Another decision was not recorded.", text });
   }
@@ -286,12 +289,20 @@
     forget();
     emit("desk:recheck");
   });
-  document.addEventListener("htmx:beforeSend", ({ detail: { target, xhr } }) => {
+  document.addEventListener("htmx:beforeSend", ({ detail: { target, xhr, requestConfig } }) => {
+    const at = undoable.indexOf(requestConfig.path);
+    if (at >= 0) undoable.splice(at, 1);
     if (target.id !== "message") return;
     replacing += 1;
     xhr.addEventListener("loadend", () => {
       replacing -= 1;
     });
+  });
+  /* One after the other, back to the first that can still be undone. */
+  document.addEventListener("desk:undo", () => {
+    const path = undoable.pop();
+    if (!path) return refuse("There is nothing left to undo.");
+    window.htmx.ajax("POST", path, { target: "#message", swap: "outerHTML" });
   });
   document.addEventListener("desk:painted", plan);
   document.addEventListener("htmx:beforeSwap", ({ detail: { target, shouldSwap } }) => {

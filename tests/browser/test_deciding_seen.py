@@ -78,6 +78,14 @@ def test_keys_open_the_neighbour_the_list_follows_and_what_is_decided_folds_into
     expect(desk.locator("#decided")).not_to_have_attribute("data-recording", "")
     desk.keyboard.press("z")
     is_open(desk, rows[8])
+    # Back through all that can still be undone; then it is seen that nothing can.
+    for row in (rows[7], rows[6]):
+        desk.keyboard.press("z")
+        is_open(desk, row)
+    desk.keyboard.press("z")
+    said = desk.locator("#announce")
+    expect(said).to_have_text("There is nothing left to undo.")
+    assert said.bounding_box()["height"] > 20
 
 
 def test_press_shows_its_result_in_the_next_frame_and_a_loss_brings_back_all_that_was_pressed(

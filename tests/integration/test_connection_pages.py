@@ -116,6 +116,11 @@ def test_invalid_connection_is_not_saved_and_the_form_preserves_all_but_the_keys
     says(answer, 422, "does not accept this key", *kept)
     assert re.search(r'name="oversight_key"[^>]*aria-invalid', answer.text)
     assert "mm_live" not in answer.text
+    # Nobody answers there, which is wrong with the address and with no key.
+    answer = add(client, place="other", address="http://127.0.0.1:1")
+    says(answer, 422, "could not be reached")
+    assert re.search(r'name="address"[^>]*aria-invalid', answer.text)
+    assert not re.search(r'name="\w+_key"[^>]*aria-invalid', answer.text)
     assert not Connection.objects.exists()
 
 

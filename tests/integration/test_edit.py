@@ -13,6 +13,7 @@ from approvals.decisions.by_rule import apply_policy
 from approvals.decisions.decide import VerdictResult, give_verdict
 from approvals.decisions.execute import run_decision, upstream_reason
 from approvals.decisions.ruling import rulings
+from approvals.decisions.status import available_actions, shown_status
 from approvals.editing import send
 from approvals.editing.commands import replace_message
 from approvals.editing.send import run_replacement
@@ -151,7 +152,13 @@ def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(
     assert sent["metadata"]["discord_user"] == "ana#1"
     make_due()
     decision = Decision.objects.get(message=message)
+    # It is nobody's rejection, and to undo it would leave both held.
+    message.refresh_from_db()
+    assert shown_status(message).code == "edited"
+    asked = {"is_reviewer": True, "may_look": True}
+    assert not available_actions(message, decision, **asked).can_undo
     assert run_decision(decision_id=decision.pk) == "applied"
+    assert shown_status(Message.objects.get(pk=message.pk)).word == "Edited"
     told = upstream.decisions[-1]
     assert told["reason"].startswith(
         f"Replaced by {NEW}: {reviewer} corrected the subject and the text"
@@ -496,6 +503,22 @@ def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, ups
     run(row)
     assert run(row) == "not due"
     assert len(sends(upstream)) == 1
+
+
+def test_desk_goes_on_with_the_next_message_after_an_edit(desk, connection, message):
+    following = make_message(connection, subject="The next one")
+    fields = {
+        "do": "send",
+        "reference": "0123456789",
+        "fingerprint": message.fingerprint,
+        "to": "dana@northwind.example",
+        "subject": "Your refund",
+        "markdown": TEXT,
+    }
+    answer = desk.post(f"/queue/{message.public_id}/edit/", fields, follow=True)
+    assert Replacement.objects.get().message == message
+    assert answer.redirect_chain[0][0] == f"/queue/{following.public_id}/"
+    assert "Edited: your version is being sent for review." in answer.text
 
 
 @pytest.mark.slow

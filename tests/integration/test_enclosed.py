@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from approvals.decisions.by_rule import apply_policy
 from approvals.decisions.execute import run_decision
-from approvals.errors import VerdictNotAllowed
+from approvals.errors import RiskUnread, VerdictNotAllowed
 from approvals.models import Verdict
 from approvals.tasks import sweep
 from audit.models import Entry
@@ -156,7 +156,10 @@ def test_file_is_fetched_once_shown_with_claimed_type_kind_and_hash_and_its_open
     for words in (digest, "<bdi>image/gif", "PNG picture, 1 × 1 pixels"):
         assert words in page, words
 
-    assert decide(message, reviewer).verdict.parts_unread == 1
+    # What it is declared as is not what it is.
+    read = {"risky_attachment"}
+    result = decide(message, reviewer, risk_read=read)
+    assert result.verdict.parts_unread == 1
     assert latest_details("verdict.given")["parts_unread"] == "b.txt"
 
 
@@ -254,6 +257,29 @@ def test_bytes_that_differ_from_the_fingerprint_are_shown_and_cannot_be_approved
     decide(message, reviewer, "reject", "Not what it says")
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        ("report.pdf", PIXEL, "application/pdf"),
+        ("report.pdf", b"%PDF-1.4 /JavaScript", "application/pdf"),
+        ("mine.txt", b"-----BEGIN RSA PRIVATE KEY-----\n", "text/plain"),
+        ("a.zip", zip_of("../a.txt"), "application/zip"),
+    ],
+)
+def test_file_of_high_risk_is_a_finding_in_row_filter_policy_and_button(
+    desk, enclose, reviewer, file
+):
+    message = enclose(file)
+    assert message.review.risk_level == "high"
+    assert "risky_attachment" in message.review.rules
+    assert str(message.public_id) in desk.get("/queue/?risk=high").text
+    page = desk.get(f"/queue/{message.public_id}/").text
+    assert "An attachment is not what it says, or cannot be checked." in page
+    assert "Approve with" in page
+    with pytest.raises(RiskUnread):
+        decide(message, reviewer)
+
+
 @pytest.mark.slow
 def test_oversized_files_are_not_stored_and_other_oddities_are_named(
     desk, upstream, enclose, reviewer, monkeypatch
@@ -272,7 +298,8 @@ def test_oversized_files_are_not_stored_and_other_oddities_are_named(
     page = panel(desk, message)
     assert page.count("larger than this desk fetches") == 2
     assert "3 bytes instead of 99" in page
-    assert decide(message, reviewer).decision.outcome == "approve"
+    result = decide(message, reviewer, risk_read={"risky_attachment"})
+    assert result.decision.outcome == "approve"
 
 
 MZ = b"MZ\x90\x00"
@@ -399,7 +426,7 @@ def test_sums_in_the_words_of_a_calendar_and_in_names_within_an_archive_count(
     event = CALENDAR.replace("SUMMARY:", "DESCRIPTION:Pay 50\n 00 EUR\nSUMMARY:")
     for file in (
         ("a.ics", event.encode(), "text/calendar"),
-        ("a.zip", zip_of("5000 EUR.txt")),
+        ("a.zip", zip_of("5000 EUR.txt"), "application/zip"),
     ):
         assert decide(enclose(file), reviewer).decision is None
     message = enclose(("b.ics", CALENDAR.encode(), "text/calendar"))

@@ -15,7 +15,7 @@ from approvals.decisions import execute
 from approvals.decisions.execute import abandon, run_decision, upstream_reason
 from approvals.decisions.forms import MAX_REASON, VerdictForm
 from approvals.decisions.outcomes import end_with_error, end_with_success, event_for
-from approvals.decisions.settle import LEFT_AFTER_ALL, settle_by_report
+from approvals.decisions.settle import settle_by_report
 from approvals.models import Decision, Verdict
 from approvals.models.decisions import DecisionQuerySet
 from approvals.reconcile.closing import resolve
@@ -665,9 +665,7 @@ def test_end_sees_a_withdrawal_that_it_waited_for(message, decision, reviewer):
         worker, ended = in_thread(lambda: end_with_success(decision))
         waiting_for_a_lock(connections["default"])
     worker.join()
-    assert [(one.state, one.explanation) for one in ended] == [
-        ("applied", LEFT_AFTER_ALL)
-    ]
+    assert [(one.state, one.ending) for one in ended] == [("applied", "left_after_all")]
 
 
 @pytest.mark.django_db(transaction=True)

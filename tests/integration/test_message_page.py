@@ -8,7 +8,6 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from approvals import examination
-from approvals.decisions.settle import LEFT_AFTER_ALL
 from approvals.desk_messages import shown_message
 from approvals.message_page.content.differences import changes_since
 from approvals.message_page.sheet import Way
@@ -418,7 +417,7 @@ def test_page_warns_of_a_message_that_left_after_all_even_after_a_reject(
     assert "Rejecting" in page
     assert "It may still be sent." in page
     Decision.objects.filter(outcome="approve").update(
-        state="applied", explanation=LEFT_AFTER_ALL
+        state="applied", ending="left_after_all"
     )
     Decision.objects.filter(outcome="reject").update(state="superseded")
     Message.objects.update(state="sent")

@@ -95,6 +95,18 @@ def line_of(page):
 
 
 @pytest.mark.slow
+def test_error_pages_name_the_role_and_the_id_in_the_log(desk, monkeypatch):
+    refused = desk.get("/people/")
+    assert refused.status_code == 403
+    assert "Only an admin or auditor can open or change this." in refused.text
+    assert "You are: reviewer of everything." in refused.text
+    monkeypatch.setattr("approvals.queue.views.tab_counts", None)
+    desk.raise_request_exception = False
+    broken = desk.get("/queue/", headers={"X-Request-Id": "an-id-to-find"})
+    assert broken.status_code == 500
+    assert "an-id-to-find" in broken.text
+
+
 def test_pages_show_freshness(desk, connection):
     Connection.objects.update(complete_as_of=Now() - timedelta(minutes=11))
     for path in ("/queue/", "/history/"):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db.models.functions import Now
 
+from approvals.decisions.status import shown_status
 from approvals.intake import ingest
 from approvals.operations.attention import attention_for
 from approvals.reconcile.reads import ask_about
@@ -104,6 +105,7 @@ def test_what_the_mail_server_answered_needs_attention(connection, upstream, rev
         assert len(items) == number
     assert items[0].kind == "not_taken"
     assert answer in items[0].why
+    assert answer in shown_status(Message.objects.get()).detail
     upstream.holds(status="scheduled", decision="approved", last_error=None)
     ask_about(message_id=message.pk, now=NOW)
     assert attention_for(actor_of(reviewer), NOW) == []

@@ -10,12 +10,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions.execute import run_decision
 from approvals.decisions.outcomes import end_with_success
-from approvals.decisions.settle import (
-    LEFT_AFTER_ALL,
-    LOST_TO_OURS,
-    WINNER_UNKNOWN,
-    settle_by_report,
-)
+from approvals.decisions.settle import settle_by_report
 from approvals.decisions.status import shown_status, status_of
 from approvals.decisions.withdraw import (
     confirm_approval,
@@ -165,7 +160,7 @@ def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, withd
     report(client, message, "oversight.approved", reason=reason)
     withdrawn.refresh_from_db()
     assert withdrawn.state == "applied"
-    assert withdrawn.explanation == LEFT_AFTER_ALL
+    assert withdrawn.ending == "left_after_all"
     assert Entry.objects.filter(action="decision.left_after_all").count() == 1
 
 
@@ -198,16 +193,22 @@ def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
     decision = decide(message, second_reviewer).decision
 
     def ends():
-        return list(Decision.objects.order_by("pk").values_list("state", "explanation"))
+        return list(Decision.objects.order_by("pk").values_list("state", "ending"))
 
     with rolled_back():
         report(client, message, "oversight.approved", decided_by="The desk's key")
-        assert ends() == [("applied", LEFT_AFTER_ALL), ("superseded", LOST_TO_OURS)]
+        assert ends() == [
+            ("applied", "left_after_all"),
+            ("superseded", "lost_to_ours"),
+        ]
         assert shown_status(Message.objects.get()).tone == "rose"
     # Where both may have been sent, it says that MultiMail does not say which.
     change_row(decision, state="unknown", attempt=1, may_have_left=True)
     report(client, message, "oversight.approved")
-    assert ends() == [("superseded", WINNER_UNKNOWN), ("applied", WINNER_UNKNOWN)]
+    assert ends() == [
+        ("superseded", "newest_assumed"),
+        ("applied", "newest_assumed"),
+    ]
     assert not Entry.objects.filter(action="decision.left_after_all").exists()
 
 
@@ -225,7 +226,7 @@ def test_report_of_an_undone_approve_is_of_nobody_outside(
         assert Entry.objects.filter(action="decision.left_after_all").count() == 1
     newer = Decision.objects.exclude(pk=undone.pk).get()
     assert newer.state == "superseded"
-    assert newer.explanation == LOST_TO_OURS
+    assert newer.ending == "lost_to_ours"
     undone.refresh_from_db()
     assert undone.state == "undone"
 
@@ -323,6 +324,7 @@ def test_word_of_a_person_ends_what_was_unattributed(client, message, reviewer, 
             Decision.objects.update(outcome=outcome)
             settled = settle(message, person, took_effect)
             assert settled.state == state, (outcome, took_effect)
+            assert settled.ending == "by_hand"
             assert f"{person.name} says that it" in settled.explanation
             action = "decision.applied" if took_effect else "decision.without_effect"
             assert Entry.objects.filter(action=action).count() == 1

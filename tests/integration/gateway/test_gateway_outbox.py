@@ -729,6 +729,8 @@ def test_sandbox_mail_is_announced_and_never_leaves(listening, mail_server, sett
     assert leave(live) == "no mail server"
     live.refresh_from_db()
     assert (live.status, live.attempts) == (Status.SCHEDULED, 0)
+    # The desk is told why.
+    assert "EMAIL_URL" in live.last_error
     asleep = Email.objects.claim(email.pk)
     asleep.attempts += 1
     assert outbox._simulate(asleep) == "lease lost"
