@@ -58,16 +58,14 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         """Return id and wanted events of each subscription that may want an event about
         this email or refusal, oldest first; uses the index webhook_listening.
         """
-        # An account has few subscriptions, so the rest is compared in Python.
-        subscriptions = (
-            self.alive()
-            .filter(account=about.account_id)
-            .order_by("pk")
-            .values_list("pk", "events", "sandbox", "include_sandbox", "mailbox_id")
-        )
+        # An account has few subscriptions, so the rest is done in Python.
+        subscriptions = self.filter(deleted_at=None, account_id=about.account_id)
+        columns = ("id", "events", "sandbox", "include_sandbox", "mailbox_id")
         return [
             (pk, events)
-            for pk, events, only_sandbox, with_sandbox, mailbox_id in subscriptions
+            for pk, events, only_sandbox, with_sandbox, mailbox_id in sorted(
+                subscriptions.values_list(*columns)
+            )
             if mailbox_id in (None, about.mailbox_id)
             and (only_sandbox or with_sandbox if about.sandbox else not only_sandbox)
         ]
