@@ -81,10 +81,10 @@ def accept_email(
         "operation": operation,
         "key": idempotency_key or digest,
     }
-    same = IdempotencyRecord.objects.filter(**slot)
+    records = IdempotencyRecord.objects
     # A repeated key is answered first, whatever the lists, the mode or the quota are
     # now.
-    if idempotency_key and (earlier := same.live().first()):
+    if idempotency_key and (earlier := records.live().filter(**slot).first()):
         return _repeated(earlier, digest)
     admission = admit(key, email, asked=asked)
     email.oversight_mode = admission.mode
@@ -113,12 +113,12 @@ def accept_email(
             # Stored before the email, to which its foreign key is deferred. A second
             # request with the same key waits here until the first has ended, and then
             # has stored nothing.
-            same.create(**slot, **record)
+            records.create(**slot, **record)
             store()
     except IntegrityError:
         with transaction.atomic():
-            if not same.expired().update(**record):
-                return _repeated(same.get(), digest)
+            if not records.expired().filter(**slot).update(**record):
+                return _repeated(records.get(**slot), digest)
             store()
     return SubmissionResult(email, unlisted=admission.unlisted)
 

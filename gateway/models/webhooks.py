@@ -16,7 +16,6 @@ from django.utils import timezone
 from common.encryption import EncryptedTextField
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel, one_of
 from gateway.models.emails import Email
-from gateway.models.recipients import Refusal
 from outgoing.models import Delivery, DeliveryQuerySet
 
 # The event that is sent to test a subscription.
@@ -53,24 +52,6 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         if key.sandbox:
             subscriptions = subscriptions.filter(sandbox=True)
         return key.limited(subscriptions)
-
-    def listening(self, about: Email | Refusal) -> list[tuple[str, list[str]]]:
-        """Return id and wanted events of each subscription that may want an event about
-        this email or refusal, oldest first; uses the index webhook_listening.
-        """
-        # An account has few subscriptions, so the rest is compared in Python.
-        subscriptions = (
-            self.alive()
-            .filter(account=about.account_id)
-            .order_by("pk")
-            .values_list("pk", "events", "sandbox", "include_sandbox", "mailbox_id")
-        )
-        return [
-            (pk, events)
-            for pk, events, only_sandbox, with_sandbox, mailbox_id in subscriptions
-            if mailbox_id in (None, about.mailbox_id)
-            and (only_sandbox or with_sandbox if about.sandbox else not only_sandbox)
-        ]
 
     def to_probe(self) -> Self:
         """Paused subscriptions with a waiting delivery, whose next probe is due."""

@@ -53,6 +53,10 @@ message.refused |
 """)
 }
 KNOWN: set[str] = set().union(*SPELLINGS.values())
+# Built once: every email that is sent or received asks for its account's subscriptions.
+_SUBSCRIPTIONS = Webhook.objects.alive().values_list(
+    "id", "events", "sandbox", "include_sandbox", "mailbox_id"
+)
 
 
 def announce(
@@ -101,15 +105,29 @@ def announce_refusal(refusal: Refusal, facts: dict[str, Any]) -> None:
     _add_deliveries((REFUSED,), refusal, facts, refusal.created_at)
 
 
+def listening(about: Email | Refusal) -> list[tuple[str, list[str]]]:
+    """Return id and wanted events of each subscription that may want an event about
+    this email or refusal, oldest first; uses the index webhook_listening.
+    """
+    # An account has few subscriptions, so the rest is done in Python.
+    rows = sorted(_SUBSCRIPTIONS.filter(account_id=about.account_id))
+    return [
+        (pk, events)
+        for pk, events, only_sandbox, with_sandbox, mailbox_id in rows
+        if mailbox_id in (None, about.mailbox_id)
+        and (only_sandbox or with_sandbox if about.sandbox else not only_sandbox)
+    ]
+
+
 def _add_deliveries(
     names: Sequence[str], about: Email | Refusal, facts: dict[str, Any], at: datetime
 ) -> None:
     email = about if isinstance(about, Email) else None
     rows = []
-    listening = Webhook.objects.listening(about)
+    subscribed = listening(about)
     for name in names:
         event_id = ulid()
-        for webhook_id, events in listening:
+        for webhook_id, events in subscribed:
             # The first of the subscriber's spellings that means this event.
             spelling = next((word for word in events if word in SPELLINGS[name]), None)
             if spelling is None:

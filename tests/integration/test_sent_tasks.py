@@ -2,6 +2,7 @@
 unavailable.
 """
 
+import base64
 import json
 import socket
 import time
@@ -46,8 +47,10 @@ def task_through(url):
 
 def rows(client, queue):
     """The rows that tasks in this queue are about, last first."""
-    return [json.loads(json.loads(text)["headers"]["argsrepr"].replace("(", "[").replace(",)", "]"))[0]
-            for text in client.lrange(queue, 0, -1)]  # fmt: skip
+    messages = [json.loads(text) for text in client.lrange(queue, 0, -1)]
+    # The body is a list of arguments, keyword arguments, and options.
+    bodies = [json.loads(base64.b64decode(one["body"])) for one in messages]
+    return [arguments[0] for arguments, *_ in bodies]
 
 
 def test_task_is_sent_once_its_transaction_has_committed(broker):

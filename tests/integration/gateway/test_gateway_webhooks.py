@@ -18,6 +18,7 @@ from gateway.models import Email, Webhook, WebhookDelivery
 from gateway.models import webhooks as queries
 from gateway.sweeping import sweep
 from gateway.webhooks import deliveries as webhook_deliveries
+from gateway.webhooks.events import listening
 from tests.factories import change_row
 from tests.integration.gateway.world import (
     add_key,
@@ -94,7 +95,7 @@ def test_event_is_for_who_listens_to_its_mailbox_and_its_kind_of_mail(world):
     Webhook.objects.filter(pk=hooks[2]).update(include_sandbox=False)
     email = Email.objects.get(pk=world.held())
     for email.sandbox, wanted in ((False, [hooks[0], hooks[2]]), (True, [hooks[0]])):
-        assert [pk for pk, _ in Webhook.objects.listening(email)] == wanted
+        assert [pk for pk, _ in listening(email)] == wanted
 
 
 def test_webhook_has_an_encrypted_secret_and_gets_nothing_after_its_deletion(
