@@ -12,11 +12,11 @@ from html import unescape
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
+from policy.allowlists.changes import WantedEntry
+from policy.allowlists.pages import read_lines
 
 from audit.models import Entry
 from people.second_admin.registry import SecondAdminNeeded
-from policy.allowlists.changes import WantedEntry
-from policy.allowlists.pages import read_lines
 from policy.models import AllowEntry, Allowlist, PolicyVersion
 from tests.factories import (
     change_list,

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
+from policy.allowlists.gates import read_refusals
 
 from audit.models import Entry
 from mirror.models import Connection, WebhookEvent
 from policy import tasks
-from policy.allowlists.gates import read_refusals
 from policy.models import AllowEntry, GateRefusal
 from tests.factories import (
     MAILBOX,

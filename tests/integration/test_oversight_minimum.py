@@ -8,13 +8,6 @@ from unittest.mock import patch
 
 import pytest
 from django.utils import timezone
-
-from approvals.operations.attention import attention_count, attention_for
-from audit.models import Entry
-from connections.errors import ChangeRefused
-from connections.mailboxes.commands import change_mailbox, create_mailbox, loosen
-from mirror.models import Connection
-from mirror.oversight_modes import NAMES, is_below, is_minimum_lower
 from policy.minimum import (
     bring_minimum,
     minimum_of,
@@ -22,6 +15,13 @@ from policy.minimum import (
     minimum_rules,
     to_compare,
 )
+
+from approvals.operations.attention import attention_count, attention_for
+from audit.models import Entry
+from connections.errors import ChangeRefused
+from connections.mailboxes.commands import change_mailbox, create_mailbox, loosen
+from mirror.models import Connection
+from mirror.oversight_modes import NAMES, is_below, is_minimum_lower
 from tests.factories import actor_of, put_in_force
 
 SENT = {"least_mode": "gated_send"}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 from django.utils import timezone
+from policy.rules.ready_made import READY_MADE
 
 from approvals.errors import VerdictNotAllowed
 from audit.models import Entry
@@ -15,7 +16,6 @@ from mirror.models import Mailbox, Message
 from policy.models import Group, PolicyVersion, WorkCalendar
 from policy.rules.changes import activate_draft, begin_draft, policies
 from policy.rules.names import names_for
-from policy.rules.ready_made import READY_MADE
 from policy.rules.rules import PolicyRule
 from tests.factories import (
     actor_of,

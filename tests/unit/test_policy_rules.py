@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from policy.rules.passes import Misfit, Pass, Sending, passes_loosen
+from policy.rules.wording import Names
 
 from approvals.models import Review
 from common.mail_addresses import patterns_for
@@ -18,7 +20,6 @@ from policy.calendars import Calendar
 from policy.rules.conditions import Amount, Conditions, MessageFacts, from_json
 from policy.rules.demand import People, Policy, evaluate, progress
 from policy.rules.facts import facts_of
-from policy.rules.passes import Misfit, Pass, Sending, passes_loosen
 from policy.rules.problems import Staff, problems
 from policy.rules.rules import (
     Effects,
@@ -28,7 +29,6 @@ from policy.rules.rules import (
     parts_from_json,
     rules_loosen,
 )
-from policy.rules.wording import Names
 from tests.factories import nobody_else
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
