@@ -4,12 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from policy.rules.passes import Pass
-
 from common.postgres import clock
 from policy.models import PolicyVersion
 from policy.rules.changes import activate_draft, begin_draft, policies
 from policy.rules.conditions import Conditions
+from policy.rules.rules import Pass
 from tests.factories import actor_of, make_list
 
 

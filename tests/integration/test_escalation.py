@@ -68,6 +68,12 @@ def on_duty(*people):
         DutyTurn.objects.create(person=person)
 
 
+def group_of(person):
+    group = Group.objects.create(name=person.name)
+    group.members.add(person)
+    return group
+
+
 def is_away(person):
     change_row(person, away_from=Now() - HOUR, away_until=Now() + HOUR)
 
@@ -142,7 +148,7 @@ def test_each_step_is_done_once_and_after_a_pause_only_the_last(
     on_duty(reviewer)
     make_plan(
         {"minutes": -60, "whom": "duty"},
-        {"minutes": 0, "whom": "person", "person": second_reviewer},
+        {"minutes": 0, "whom": "group", "group": group_of(second_reviewer)},
         {"minutes": 60, "whom": "destinations"},
     )
     # Nothing ran for hours: one step is done, not both. Then the clock is set back.
@@ -194,7 +200,7 @@ def test_messages_are_assigned_in_turn_to_who_is_there(
     assert not Claim.objects.exists()
     # Steps go to the destinations then.
     ReviewPlan.objects.all().delete()
-    make_plan({"whom": "person", "person": reviewer, "act": "assign"})
+    make_plan({"whom": "group", "group": group_of(reviewer), "act": "assign"})
     held_for(message, 3 * HOUR)
     assert acts(message) == ["message.late"]
 
@@ -205,7 +211,7 @@ def test_ladder_hands_over_to_a_person_and_a_group_and_by_hand_anybody_can(
     group = Group.objects.create(name="Night")
     group.members.add(second_reviewer, auditor)
     make_plan(
-        {"whom": "person", "person": reviewer, "act": "assign"},
+        {"whom": "group", "group": group_of(reviewer), "act": "assign"},
         {"minutes": 60, "whom": "group", "group": group, "act": "assign"},
     )
     for lasting, person in ((2.5 * HOUR, reviewer), (3.5 * HOUR, second_reviewer)):
@@ -322,7 +328,8 @@ def test_steps_are_saved_and_shown_again_and_what_is_wrong_or_stale_is_not_saved
 ):
     client = signed_in(admin)
     path = "/review-plans/0/"
-    whom = f"person-{reviewer.pk}"
+    group = group_of(reviewer)
+    whom = f"group-{group.pk}"
     typed = {
         "decision-other": "4 h",
         # For nobody, the first is no step.
@@ -333,7 +340,7 @@ def test_steps_are_saved_and_shown_again_and_what_is_wrong_or_stale_is_not_saved
         "step-2-whom": whom,
     }
     for wrong in (
-        {"step-2-whom": "person-0"},
+        {"step-2-whom": "group-0"},
         {"step-2-whom": "holder"},
         {"decision-other": ""},
         {"decision-other": "4 days"},
@@ -346,7 +353,7 @@ def test_steps_are_saved_and_shown_again_and_what_is_wrong_or_stale_is_not_saved
     assert shown["step-1-whom"].value() == whom
     assert client.post(path, typed_in(shown)).status_code == 302
     stored = ReviewPlan.objects.get().steps.get()
-    assert (stored.minutes, stored.act, stored.person) == (-60, "assign", reviewer)
+    assert (stored.minutes, stored.act, stored.group) == (-60, "assign", group)
     # Somebody else has changed it by now: both are shown.
     stale = client.post(path, {"decision-other": "2 h"})
     assert stale.status_code == 409

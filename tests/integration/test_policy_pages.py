@@ -7,7 +7,6 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 from django.utils import timezone
-from policy.rules.ready_made import READY_MADE
 
 from approvals.errors import VerdictNotAllowed
 from audit.models import Entry
@@ -84,12 +83,12 @@ def test_form_keeps_every_field_of_a_rule_or_pass_and_the_draft_becomes_active(
     group = Group.objects.create(name="Finance")
     connection = mailbox.connection_id
     when = {
-        "mailboxes": [mailbox.pk], "keys": [f"{connection}:k9"], "key_owners": [admin.pk], "lists": [77],
+        "mailboxes": [mailbox.pk], "keys": [f"{connection}:k9"], "lists": [77],
         "only_these": True,
         "recipients": ["*.gov", "acme.com"], "recipients_except": ["ana@acme.com"], "first_contact": True,
         "risk": "high", "findings": ["payment_details"], "words": ["inv-####", "project tulip"],
         "amount": "49.90", "currency": "EUR",
-        "attachments": ["pdf", "archive"], "recipients_from": 3, "origins": ["discord"], "tries_from": 2,
+        "attachments": ["pdf", "archive"], "recipients_from": 3, "tries_from": 2,
         "metadata": "tier=a=b c", "connections": [connection], "has_link": True, "links_except": ["acme.com"],
         "lists_except": [78], "contacts_count": True,
         "known": [f"{connection}/{mailbox.pk}", f"{connection}:k9"],
@@ -100,15 +99,17 @@ def test_form_keeps_every_field_of_a_rule_or_pass_and_the_draft_becomes_active(
         "care": True, "expire_minutes": 90,
         "office_hours": [calendar.pk, 78],
     }  # fmt: skip
-    whole = rule("whole", owner=admin.pk, note="Why.\nTwo lines.", when=when, then=then)
+    whole = rule("whole", when=when, then=then)
     ends = datetime.combine(clock() + timedelta(days=9), time(23, 59), UTC)
     one = make_pass(mailbox, ends_at=ends, link_domains=frozenset({"shop.example"}))
     begun(admin, whole, one)
     for path, part in (("rules/whole", whole), ("passes/refunds", one)):
         save_again(client, f"draft/{path}", name="Renamed")
         renamed = replace(part, name="Renamed")
-        assert renamed.as_json() in [each.as_json() for each in policies().draft_parts]
-    post(client, "draft/arrange/refunds", act="delete", edits=2)
+        assert renamed.as_json() in [
+            each.as_json() for each in policies().drafted.parts
+        ]
+    post(client, "draft/delete/refunds", edits=2)
     post(client, "draft/activate", edits=3, active=0, note="After the audit")
     now = policies()
     assert (now.active.number, now.active.activated_by, now.draft) == (1, admin, None)
@@ -193,18 +194,6 @@ def test_what_nobody_can_satisfy_is_told_before_it_is_activated(
     assert told() == ({True}, False)
 
 
-@pytest.mark.parametrize("name", READY_MADE)
-def test_ready_made_policy_is_loaded_and_makes_its_groups_once(client, name):
-    Group.objects.create(name="finance")
-    found = READY_MADE[name]
-    post(client, "draft/begin", **{"from": name})
-    rules = policies().draft_rules
-    assert [one.name for one in rules] == [one.name for one in found.rules]
-    groups = [one.casefold() for one in ("finance", *found.groups.values())]
-    made = Group.objects.values_list("name", flat=True)
-    assert sorted(map(str.casefold, made)) == sorted({*groups})
-
-
 @pytest.mark.parametrize(
     ("kind", "typed", "names"),
     [
@@ -235,7 +224,7 @@ def test_try_says_which_rule_applies_to_a_message_that_one_may_see(
 ):
     money = rule("a", "Money", when={"amount": "1000"})
     far = rule("b", "Far", when={"recipients": ["*.gov"]})
-    begun(admin, money, far, rule("c", "Off", is_on=False))
+    begun(admin, money, far)
     message = make_message(connection, markdown="We refund 1,250.00 EUR today.")
     named = f"https://desk.example/queue/{message.public_id}/?view=text"
 
@@ -246,7 +235,7 @@ def test_try_says_which_rule_applies_to_a_message_that_one_may_see(
             for one in ("spoken", "silent")
         ]
 
-    assert tried(draft="yes") == [["Money"], ["Far", "Off"]]
+    assert tried(draft="yes") == [["Money"], ["Far"]]
     assert tried(message=message.upstream_id)[0] == []
     signed_in(stranger)
     for one in (named, message.upstream_id, ""):
@@ -278,13 +267,13 @@ def test_rule_on_a_mailbox_or_key_takes_in_new_ones_until_it_says_only_these(
     box = Mailbox.objects.get(address="k1@yourteam.example")
     values = {"mailboxes": [box.pk], "keys": [f"{connection.pk}:k1"]}
     begun(admin)
-    post(client, "draft/arrange/first", act="delete", edits=0)
+    post(client, "draft/delete/first", edits=0)
     post(client, ADD, **{**TYPED, "edits": 1, named: values[named]})
     activated(admin)
     assert [asked(one) for one in ("k1", "k2", "k3")] == [2, 1, 2]
     # What is new stays new when the rule is changed and signed again.
     path = f"draft/rules/{policies().active_rules[0].id}"
-    for changed, wanted in (({"note": "Why."}, 2), ({"only_these": "1"}, 1)):
+    for changed, wanted in (({"name": "Renamed"}, 2), ({"only_these": "1"}, 1)):
         post(client, "draft/begin", **{"from": "active"})
         save_again(client, path, **changed)
         activated(admin)
@@ -298,7 +287,7 @@ def test_version_that_cannot_be_read_holds_everything_and_can_be_replaced(
     with pytest.raises(VerdictNotAllowed):
         decide(message, reviewer)
     assert policies().unreadable in words_of(client.get("/policy/"))
-    post(client, "draft/begin", **{"from": "small-team"})
+    post(client, "draft/begin", **{"from": "active"})
     post(client, "draft/activate", edits=0, active=1)
     assert policies().active_number == 2
 

@@ -3,14 +3,13 @@
 from itertools import product
 
 from django.db.models.functions import Now
-from policy.evaluation import Ruling
 
 from approvals.decisions.ruling import rulings
 from approvals.models import CommandedMail
 from common.postgres import clock
 from mirror.models import AttachedFile, Message
 from policy.models import KeyOwner
-from policy.rules.demand import Demand, People
+from policy.rules.demand import Demand, People, Ruling
 from tests.factories import (
     actor_of,
     change_row,

@@ -15,7 +15,7 @@ from common.postgres import clock
 from mirror.models import Message, Thread, ThreadMessage
 from people.second_admin.registry import SecondAdminNeeded
 from policy.errors import seen_state
-from policy.models import Group, KeyOwner
+from policy.models import Group
 from policy.rules.groups import in_words, save_group
 from tests.factories import actor_of, change_row, make_message, put_in_force
 from tests.integration.deciding import (
@@ -69,20 +69,15 @@ def edit_of_it(message, person, number=0):
 
 # Who edits a message does not lower what it needs; nor gives it more time: test_edit.py.
 def test_edited_version_needs_what_its_first_version_needed(
-    account, reviewer, second_reviewer, third
+    account, reviewer, second_reviewer
 ):
     account.connection.agent_key = add_key(account.world, "edits", ["send", "read"])
     account.connection.save()
     connection = account.connection.pk
     ids = {name: account.world.key_id(name) for name in account.world.keys}
-    owned = {"connection_id": connection, "upstream_key_id": ids["agent"]}
-    KeyOwner.objects.create(person=third, **owned)
     known = [f"{connection}:{one}" for one in ids.values()]
-    rules = (
-        {"when": {"keys": [f"{connection}:{ids['agent']}"], "known": known}, "then": TWO},
-        {"when": {"key_owners": [third.pk]}, "then": {"care": True}},
-    )  # fmt: skip
-    put_in_force(*rules)
+    when = {"keys": [f"{connection}:{ids['agent']}"], "known": known}
+    put_in_force({"when": when, "then": TWO})
     message = sent_by_agent(account)
     for number in range(2):
         row = edit_of_it(message, reviewer, number)
@@ -90,8 +85,7 @@ def test_edited_version_needs_what_its_first_version_needed(
         read_all(account.connection)
         message = Message.objects.latest("pk")
         assert message.sent_by_key == ids["edits"]
-        demand = ruling_of(message, second_reviewer).demand
-        assert (demand.progress.needed, demand.effects.care) == (2, True)
+        assert ruling_of(message, second_reviewer).demand.progress.needed == 2
 
 
 # An agent cannot choose which rules apply to what it sends again.

@@ -45,7 +45,6 @@ FACTS = {
     "mailbox": st.sampled_from([4, 5, 9]),
     "is_inbound": st.booleans(),
     "earlier_keys": some(KEYS),
-    "key_owners": some([1, 2]),
     "lists": some([7, 8]),
     "contacts": some(["dana@x.example", "bo@tax.gov"]),
     "is_first_contact": st.booleans(),
@@ -62,14 +61,14 @@ FACTS = {
     ).map(tuple),
     "attachments": some(["pdf", "program"]),
     "hosts": some(["acme.example", "www.acme.example", "evil.example"]),
-    "origins": some(["agent", "discord", "edit"]),
+    "is_agents_alone": st.booleans(),
     "is_edited": st.booleans(),
     "metadata": some(["tier=gold", "tier=tin", "team=a"]),
     "tries": st.integers(1, 3),
 }
 ALWAYS_KNOWN = {
     *("connection is_inbound earlier_keys is_edited".split()),
-    *("words sums unread_sums unknown_files".split()),
+    *("words sums unread_sums unknown_files is_agents_alone".split()),
 }
 ADDRESSES = ["dana@x.example", "bo@tax.gov", "eve+1@x.example", "a%b@x.example"]
 facts_known = st.builds(
@@ -104,8 +103,6 @@ CONDITIONS = {
     "connections": some([1, 2], 1),
     "mailboxes": some([4, 5], 1),
     "keys": some(KEYS, 1),
-    "key_owners": some([1, 2], 1),
-    "origins": some(["agent", "discord"], 1),
     "metadata": st.just("tier=gold"),
     "tries_from": st.integers(1, 3),
     "recipients": some(["*.gov", "x.example", "eve@x.example"], 1),
@@ -145,13 +142,10 @@ thens = st.builds(
     office_hours=st.frozensets(st.integers(7, 9), max_size=1),
 ).filter(lambda one: not one.is_empty)
 rules = st.builds(
-    lambda number, when, then, is_on: PolicyRule(
-        f"r{number}", "A rule", when=when, then=then, is_on=is_on
-    ),
+    lambda number, when, then: PolicyRule(f"r{number}", "A rule", when=when, then=then),
     st.integers(0, 9),
     st.just(Conditions()) | whens,
     thens,
-    st.sampled_from([True, True, True, False]),
 )
 people = st.builds(
     lambda person, groups_of, givers, editors, authors: People(
@@ -249,7 +243,6 @@ def edited(draw, before):
             {"when": Conditions()},
             {"then": other.then},
             {"when": other.when},
-            {"is_on": False},
         ]
         after.append(replace(rule, **draw(st.sampled_from(changes))))
     return [*after, *draw(st.lists(rules, max_size=1))]

@@ -14,7 +14,6 @@ from policy.calendars import (
     Calendar,
     after_working_time,
     is_open,
-    is_within,
     next_opening,
 )
 
@@ -90,9 +89,7 @@ def test_it_is_open_whenever_its_clock_shows_a_time_within_its_hours(calendar, a
 def test_hours_within_others_are_never_open_where_those_are_not(wide, closed, off, at):
     weekly = [() if day in closed else wide.weekly[day] for day in range(7)]
     narrow = replace(wide, weekly=tuple(weekly), holidays={**wide.holidays, **off})
-    assert is_within(narrow, wide)
     assert is_open(wide, at) or not is_open(narrow, at)
-    assert not is_within(wide, narrow) or is_open(wide, at) == is_open(narrow, at)
 
 
 def test_weekend_and_holiday_do_not_count():
