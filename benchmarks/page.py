@@ -35,8 +35,8 @@ Machine: {machine}.
 inserts anew each time; parsing, validation and the answer take a tenth. Reading key, account and mailbox in one
 statement was tried, and took longer to build than the two reads.
 
-**A webhook**: six inserts take over a third, the message that wakes a worker an eighth, the question whether the
-message is known a twelfth, and the rest is spread thin. In both benchmarks one process runs, whose Python code uses
+**A webhook**: six inserts take a third, the message that wakes a worker a seventh, the question whether the message is
+known a twelfth, and the rest is spread thin. In both benchmarks one process runs, whose Python code uses
 one processor at a time: that is what limits it, not PostgreSQL.
 
 ## All figures
