@@ -106,7 +106,7 @@ def test_rules_of_a_gate_ask_about_lists_and_mailboxes_alone(connection):
     for when, about in (
         ({}, [mailbox, other]),
         ({"mailboxes": [other.pk], "only_these": True}, [other]),
-        ({"risk": "high"}, []),
+        ({"high_risk": True}, []),
         ({"lists": [at.pk]}, []),
     ):
         reject_others(at, **when)

@@ -69,7 +69,7 @@ def test_it_is_written_as_a_rule_on_connections_and_mailboxes(
     begun(admin)
     typed = {"name": "All is seen", "least_mode": "gated_all"}
     typed["edits"] = "0"
-    refused = post(client, ADD, 422, **typed, risk="high")
+    refused = post(client, ADD, 422, **typed, high_risk="on")
     says(refused, 422, "by connections and mailbox")
     post(client, ADD, **typed, connections=[connection.pk])
     saved = policies().draft_rules[-1]

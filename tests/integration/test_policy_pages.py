@@ -96,7 +96,7 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(
         "mailboxes": [box.pk], "keys": [f"{connection.pk}:k9"], "lists": [77],
         "only_these": True,
         "recipients": ["*.gov", "acme.com"], "recipients_except": ["ana@acme.com"], "first_contact": True,
-        "risk": "high", "findings": ["payment_details"], "words": ["inv-####", "project tulip"],
+        "high_risk": True, "findings": ["payment_details"], "words": ["inv-####", "project tulip"],
         "amount": "49.90", "currency": "EUR",
         "attachments": ["pdf", "archive"], "recipients_from": 3, "tries_from": 2,
         "metadata": "tier=a=b c", "connections": [connection.pk], "has_link": True, "links_except": ["acme.com"],

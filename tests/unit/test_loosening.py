@@ -24,11 +24,11 @@ def test_mailbox_below_the_minimum_and_lower_minimum():
     assert is_minimum_lower("", than="gated_send")
 
 
-ONE = PolicyRule("a", "A", Conditions(risk="high"), Effects(care=True))
+ONE = PolicyRule("a", "A", Conditions(high_risk=True), Effects(care=True))
 
 
 def test_removing_or_narrowing_a_rule_loosens_and_asking_for_more_does_not():
-    narrower = replace(ONE, when=Conditions(risk="high", mailboxes=frozenset({3})))
+    narrower = replace(ONE, when=Conditions(high_risk=True, mailboxes=frozenset({3})))
     assert all(rules_loosen([ONE], after) for after in ([], [narrower]))
     stricter = replace(ONE, then=Effects({0: 2}, care=True))
     assert not rules_loosen([ONE], [narrower, stricter])

@@ -187,7 +187,7 @@ def test_what_no_pass_can_be_is_refused():
         {"ends_at": "2026-12-20T12:00:00"},
         {"ends_at": "soon"},
         {"when": {"keys": ["1:k1"], "mailboxes": [4]}},
-        {"when": {**stored["when"], "risk": "high"}},
+        {"when": {**stored["when"], "high_risk": True}},
         {"then": {}},
     ):
         with pytest.raises(RuleError):

@@ -129,7 +129,7 @@ def test_rule_on_mailboxes_or_keys_takes_in_those_added_to_their_connection_late
         ({"recipients_from": 3}, {"recipients": ("somebody in Cc",)}),
         ({"lists": [9]}, {"lists": None}),
         ({"first_contact": True}, {"is_first_contact": None}),
-        ({"risk": "high"}, {"risk_level": None}),
+        ({"high_risk": True}, {"risk_level": None}),
         ({"findings": ["secret_in_body"]}, {"findings": None}),
         ({"words": ["invoice"]}, {"lacked_words": frozenset()}),
         ({"amount": "1000", "currency": "EUR"}, {"amounts": None}),
