@@ -82,7 +82,7 @@ def _rules(group, calendar, *, amount):
         {
             "id": "risk",
             "name": "High risk needs a second look",
-            "when": {"risk": "high"},
+            "when": {"high_risk": True},
             "then": {"approvals": {"0": 2}, "care": True},
         },
         {

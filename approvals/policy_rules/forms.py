@@ -119,7 +119,7 @@ When a message … | Where it comes from |
 When a message … | Who gets it |
     recipients recipients_except lists lists_except contacts_count first_contact recipients_from |
 When a message … | What is in it |
-    risk findings words amount currency attachments has_link links_except |
+    high_risk findings words amount currency attachments has_link links_except |
 … then | * Approvals | approvals_* | One person counts for one group only.
 … then | Who may not approve | barred_groups bar_editor |
 … then | How it is approved | care | After signing in again, on a page of its own, never in bulk.

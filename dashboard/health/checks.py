@@ -364,10 +364,8 @@ def _policy() -> Iterator[AttentionItem]:
         )
         return
     for problem in problems:
-        advice = "An admin changes the rule."
-        if problem.blocks:
-            advice = "Nobody can approve the messages that it applies to. An admin changes the rule or the group."
-        yield item("policy", problem.sentence, advice, needs_action=problem.blocks)
+        advice = "Nobody can approve the messages that it applies to. An admin changes the rule or the group."
+        yield item("policy", problem.sentence, advice, needs_action=True)
 
 
 def _alerts() -> Iterator[AttentionItem]:

@@ -46,7 +46,6 @@ from policy.rules.fields import (
     CurrencyField,
     EntriesField,
     NumberField,
-    PickField,
     TickField,
 )
 from risk.rules import RULES
@@ -157,7 +156,6 @@ def from_json(kind: type[Stored], value: object) -> Stored:
     return result
 
 
-RISKS = {"": "Any or none", "notice": "At least a notice", "high": "High"}
 # The finding that an attached file can run code.
 RUNS_CODE = "attachment_runs_code"
 MOST_WORDS = 100
@@ -580,17 +578,15 @@ class ToMany(Condition):
 
 @dataclass(frozen=True)
 class HasRisk(Condition):
-    """Its risk is high ("high"), or it has any finding ("notice")."""
+    """Its risk is high."""
 
-    risk: str = ""
+    high_risk: bool = False
     needs = ["risk_level"]
-    editor = {"risk": PickField("Risk", RISKS)}
+    says = "is high risk"
+    editor = {"high_risk": TickField("High risk")}
 
     def fits(self, facts: MessageFacts) -> bool:
-        return facts.risk_level in ("high", self.risk)
-
-    def words_in(self, names: Names) -> str:
-        return "is high risk" if self.risk == "high" else "has any risk"
+        return facts.risk_level == "high"
 
 
 @dataclass(frozen=True)

@@ -314,7 +314,7 @@ class Demand:
         shown = get_text_list(quoted, "and")
         if not rule.when.certainly_apply_to(self.facts):
             why = ", because not all that it asks about is known"
-            return f"{why}: {shown}" if shown else why
+            return f"{why} ({shown})" if shown else why
         return f", because of {shown}" if shown else ""
 
     @property
@@ -393,14 +393,7 @@ class Demand:
         """Return why a decided message may not be sent; empty if it may."""
         if self.progress.is_complete:
             return ""
-        approvals = self.people.approvals
-        no_longer = [one.name for one in approvals if one not in self.counted]
-        why = (
-            f" That of {get_text_list(no_longer, 'and')} does not count any more, by the rules and roles of now."
-            if no_longer
-            else ""
-        )
-        return f"{self.progress} approvals count now.{why} {self.missing_in_words()}"
+        return f"{self.progress} approvals count now, by the rules and roles of now. {self.missing_in_words()}"
 
     def _why_not(self, in_groups: Collection[int]) -> str:
         """Return why an approval of this person would not count; empty if it would."""

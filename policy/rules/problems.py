@@ -1,12 +1,11 @@
-"""Finds rules that nobody can satisfy, that contradict each other, or that name what was
-deleted. Only `read_staff` reads tables.
+"""Finds rules that nobody can satisfy, alone or together. Only `read_staff` reads tables.
 
 It runs when rules are saved, and daily in `doctor`, because people may leave after a
 rule was written.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -76,13 +75,12 @@ def read_staff(names: Names) -> Staff:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with the rule of this id, as a sentence. `blocks`: nobody can
-    approve the messages that it applies to.
+    """Why nobody can approve the messages to which the rule of this id applies, as a
+    sentence.
     """
 
     rule: str
     sentence: str
-    blocks: bool = False
 
 
 def problems_now() -> list[Problem]:
@@ -94,12 +92,9 @@ def problems_now() -> list[Problem]:
 
 
 def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
-    """Return what is wrong with the rules: what they name that is gone, and which of
-    them nobody can meet, alone or together.
-    """
+    """Return which of the rules nobody can meet, alone or together."""
     by_id = {rule.id: rule for rule in rules}
-    found = [problem for rule in rules for problem in _missing(rule, staff)]
-    # By the ids of rules that nobody can meet, alone or together, the mailboxes.
+    # By the ids of such rules, the mailboxes in which nobody can.
     unmet = defaultdict[tuple[str, ...], list[int]](list)
     for mailbox in sorted(staff.reviewers):
         clashing = []
@@ -119,20 +114,10 @@ def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
             if not _fits(others, mailbox, staff):
                 clashing = others
         unmet[tuple(one.id for one in clashing)].append(mailbox)
-    for ids, mailboxes in unmet.items():
-        sentence = _unmet([by_id[one] for one in ids], mailboxes, staff)
-        found.append(Problem(ids[-1], sentence, blocks=True))
-    return found
-
-
-def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
-    """Yield everything that a rule names and that is gone."""
-    # Of an API key nobody can tell.
-    named = rule.named() | {"keys": frozenset()}
-    for kind, keys in named.items():
-        for key in sorted(keys - getattr(staff.names, kind).keys()):
-            name = staff.names.name_of(kind, key)
-            yield Problem(rule.id, f"“{rule.name}” names {name}.")
+    return [
+        Problem(ids[-1], _unmet([by_id[one] for one in ids], mailboxes, staff))
+        for ids, mailboxes in unmet.items()
+    ]
 
 
 def _unmet(rules: Sequence[PolicyRule], mailboxes: Sequence[int], staff: Staff) -> str:

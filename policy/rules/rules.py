@@ -23,7 +23,6 @@ from mirror.oversight_modes import MODES, mode_words
 from mirror.oversight_modes import NAMES as MODE_NAMES
 from policy.rules.conditions import (
     MOST_WORDS,
-    RISKS,
     Conditions,
     Fields,
     InMailbox,
@@ -309,8 +308,6 @@ class PolicyRule(Part):
 
     def checked(self) -> Self:
         when, then = self.when, self.then
-        if when.risk not in RISKS:
-            raise RuleError("A condition has a value that it cannot have.")
         if when.currency and when.amount is None:
             raise RuleError(
                 "Write the amount that is in this currency; 0 is any amount.", "amount"

@@ -86,7 +86,7 @@ def test_form_keeps_every_field_of_a_rule_or_pass_and_the_draft_becomes_active(
         "mailboxes": [mailbox.pk], "keys": [f"{connection}:k9"], "lists": [77],
         "only_these": True,
         "recipients": ["*.gov", "acme.com"], "recipients_except": ["ana@acme.com"], "first_contact": True,
-        "risk": "high", "findings": ["payment_details"], "words": ["inv-####", "project tulip"],
+        "high_risk": True, "findings": ["payment_details"], "words": ["inv-####", "project tulip"],
         "amount": "49.90", "currency": "EUR",
         "attachments": ["pdf", "archive"], "recipients_from": 3, "tries_from": 2,
         "metadata": "tier=a=b c", "connections": [connection], "has_link": True, "links_except": ["acme.com"],

@@ -111,7 +111,7 @@ CONDITIONS = {
     "lists_except": some([7, 8], 1),
     "first_contact": st.just(True),
     "recipients_from": st.integers(1, 3),
-    "risk": st.sampled_from(["notice", "high"]),
+    "high_risk": st.just(True),
     "findings": some(["secret_in_body", "attachment_runs_code"], 1),
     "words": st.just(frozenset({"boo"})),
     "amount": st.sampled_from([Decimal(0), Decimal(100)]),
