@@ -1,6 +1,8 @@
-"""Reads the body of a request up to a limit, so that no request fills the memory."""
+"""Reads the body of a request up to a limit, so that no request fills the memory; writes
+an answer in JSON.
+"""
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, JsonResponse
 
 
 def read_body(request: HttpRequest, *, most: int) -> bytes | None:
@@ -21,3 +23,10 @@ def declared_length(request: HttpRequest, *, most: int) -> int:
     if not length.isdecimal():
         return 0
     return int(length) if len(length) < 20 else most + 1
+
+
+def json_answer(status: int, content: dict[str, object]) -> HttpResponse:
+    """Return an object as JSON, with its length."""
+    answer = JsonResponse(content, status=status)
+    answer.headers["Content-Length"] = str(len(answer.content))
+    return answer

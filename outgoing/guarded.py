@@ -27,15 +27,16 @@ TOTAL_TIMEOUT = 20.0
 
 class DeliveryError(Exception):
     """The request got no usable answer. `refused` is True if the desk may not call this
-    address, so trying again cannot help; `is_late` if the time was over.
+    address, so trying again cannot help.
     """
 
-    def __init__(
-        self, sentence: str, *, refused: bool = False, is_late: bool = False
-    ) -> None:
+    def __init__(self, sentence: str, *, refused: bool = False) -> None:
         super().__init__(sentence)
         self.refused = refused
-        self.is_late = is_late
+
+
+class TooLate(DeliveryError):
+    """No answer came in time."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ def request(
         ) from error
     except http.TimedOut as error:
         seconds = READ_TIMEOUT if error.by_silence else limit
-        sentence = f"No answer within {seconds:g} seconds."
-        raise DeliveryError(sentence, is_late=True) from error
+        raise TooLate(f"No answer within {seconds:g} seconds.") from error
     except (http.NotConnected, http.Interrupted) as error:
         is_late = isinstance(error.__cause__, (requests.Timeout, TimeoutError))
-        raise DeliveryError(f"No answer: {error}.", is_late=is_late) from error
+        failed = TooLate if is_late else DeliveryError
+        raise failed(f"No answer: {error}.") from error

@@ -10,7 +10,7 @@ from common.fingerprint import Attachment, Content
 from rendering import RenderedMessage, found_in, named, stripped
 from rendering.invisibles import BIDI
 from risk.findings import ATTACHMENTS, Finding, RiskContext, finding, one_word, quoted
-from risk.rules import Level
+from risk.rules import RULES, Level
 
 # Endings of files that run code when they are opened, or that start, install or load
 # what does. Those that Outlook and Gmail block are among them, but for certificates,
@@ -74,32 +74,26 @@ def attachment_runs_code(
             yield runs_code(attachment.name, f"{why}.", is_milder=level == "notice")
 
 
-def runs_code(file_name: str, why: str, *, is_milder: bool = False) -> Finding:
-    """Return the finding that an attached file can run code; `why` is a sentence."""
+def runs_code(
+    file_name: str,
+    why: str,
+    *,
+    is_milder: bool = False,
+    rule: str = "attachment_runs_code",
+) -> Finding:
+    """Return the finding that an attached file can run code, or what else its bytes
+    gave away; `why` is a sentence.
+    """
     name = named(file_name)
-    sentence = "An attachment can run code when it is opened."
+    sentence = RULES[rule].about
     if is_milder:
         sentence = "An attachment is a web page that opens in the browser."
     return finding(
-        "attachment_runs_code",
+        rule,
         sentence,
         f"{quoted(name, 120)}: {why}",
         (name,),
         is_milder=is_milder,
-        anchor=ATTACHMENTS,
-    )
-
-
-def risky_file(file_name: str, why: str) -> Finding:
-    """Return the finding that an attached file is not what it says, or cannot be
-    checked; `why` is a sentence.
-    """
-    name = named(file_name)
-    return finding(
-        "risky_attachment",
-        "An attachment is not what it says, or cannot be checked.",
-        f"{quoted(name, 120)}: {why}",
-        (name,),
         anchor=ATTACHMENTS,
     )
 

@@ -341,11 +341,10 @@ def answer_card(
         )
         decision = applied.select_related("given_by").order_by("-pk").first()
     status = BY_STATE[entry.action.removeprefix("message.")]
-    meaning = f"{status.detail}."
     if entry.outcome == TEST:
         status = TESTED
-        meaning = f"{status.detail}."
-    elif message.sandbox and status.tone == "green":
+    meaning = f"{status.detail}."
+    if message.sandbox and status.tone == "green":
         meaning = f"{TESTED.word}."
     if decision and decision.is_edit:
         status = replace(status, code=StatusCode.EDITED)

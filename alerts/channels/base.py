@@ -20,7 +20,7 @@ from alerts.cards.markup import Card, Markup
 from alerts.models import Destination
 from common.postgres import clock
 from common.sweeps import Duty
-from outgoing.guarded import TOTAL_TIMEOUT
+from outgoing.guarded import TOTAL_TIMEOUT, TooLate
 
 TEST_EVENT = "desk.test"
 TEST_CARD = Card(
@@ -71,7 +71,7 @@ class CardRefused(Refused):
 
 
 class RetryLater(NotPosted):
-    """Posting failed now, and may work later. `is_late`: no answer came in time.
+    """Posting failed now, and may work later.
 
     With `seconds`, everything for this destination waits so long: the service asked for
     it, or the desk's own count shows that its limit is reached. With `whole_service`
@@ -85,13 +85,11 @@ class RetryLater(NotPosted):
         *,
         seconds: float | None = None,
         whole_service: bool = False,
-        is_late: bool = False,
         **answered: Any,
     ) -> None:
         super().__init__(sentence, **answered)
         self.seconds = seconds
         self.whole_service = whole_service
-        self.is_late = is_late
 
 
 @dataclass(frozen=True)
@@ -267,7 +265,7 @@ class Channel(ABC):
             # Slack: an error of its own, in an answer with status 200.
             return f"{error} Test again in a few minutes."
         if status is None:
-            if error.is_late:
+            if isinstance(error.__cause__, TooLate):
                 return f"{self.service} did not answer in time. {self.when_late}"
             return f"{self.service} could not be reached. {self.when_unreachable}"
         if status < 400:

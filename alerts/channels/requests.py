@@ -84,7 +84,7 @@ def send(
     except DeliveryError as error:
         if error.refused:
             raise DestinationGone(str(error)) from error
-        raise RetryLater(str(error), is_late=error.is_late) from error
+        raise RetryLater(str(error)) from error
 
 
 def redacted(

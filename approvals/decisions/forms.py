@@ -67,7 +67,15 @@ _LACKING: dict[str, str] = {
 }
 
 
-class VerdictForm(LaterForm):
+class WithPresets(forms.Form):
+    """A form with texts to choose from."""
+
+    def __init__(self, data: Any, *, presets: Presets = BUILT_IN) -> None:
+        super().__init__(data)
+        self.presets = presets
+
+
+class VerdictForm(WithPresets, LaterForm):
     """A verdict on a message. Rejecting and requesting changes need a reason, because
     the writer reads it.
     """
@@ -92,10 +100,6 @@ class VerdictForm(LaterForm):
     # The newest message of the thread that the person ticked as read. An invalid value
     # counts as none.
     thread_read = forms.RegexField(r"\A[0-9]{1,18}\Z", required=False)
-
-    def __init__(self, data: Any, *, presets: Presets = BUILT_IN) -> None:
-        super().__init__(data)
-        self.presets = presets
 
     def clean(self) -> None:
         cleaned = self.cleaned_data

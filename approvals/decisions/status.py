@@ -6,56 +6,63 @@ The commands check permissions again. `available_actions` only avoids offering a
 that they would refuse.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from django.db.models import TextChoices
 from django.utils import timezone
 
 from approvals.decisions.later import delay_in_words, time_in_words
 from approvals.desk_messages import latest_decision, our_decisions
 from approvals.models import Decision
-from audit.actions import TESTED as TESTED_WORDS
-from common.tables import table_rows
+from common.tables import table_pairs, table_rows
 from common.time_zones import local_time, zone_word
 from mirror.models import Message
 from mirror.states import DecisionState, Ending, MessageState, Outcome
 from mirror.terms import LET_GO, ON_ITS_WAY, UNSETTLED
 
-
-class StatusCode(TextChoices):
-    """What the status of a message is, with the words that people see."""
-
-    HELD = "held", "Held"
-    SCHEDULED = "scheduled", "Scheduled"
-    RECEIVED = "received", "Received"
-    APPROVED = "approved", "Approved"
-    RELEASED = "released", "Released"
-    SENT = "sent", "Sent"
-    DELIVERED = "delivered", "Delivered"
-    BOUNCED = "bounced", "Bounced"
-    COMPLAINED = "complained", "Complained of"
-    REJECTED = "rejected", "Rejected"
-    CHANGES_REQUESTED = "changes_requested", "Changes requested"
-    EXPIRED = "expired", "Expired"
-    # Rejected, because an edited version replaces it.
-    EDITED = "edited", "Edited"
-    CANCELLED = "cancelled", "Cancelled"
-    FAILED = "failed", "Failed"
-    GONE = "gone", "Decided elsewhere"
-    # Of a test message that is let go.
-    TESTED = "tested", TESTED_WORDS
-    # While a decision is under way, or in doubt.
-    FOR_LATER = "for_later", "Approved for later"
-    SENDING = "sending", "Sending"
-    REJECTING = "rejecting", "Rejecting"
-    REQUESTING = "requesting", "Requesting changes"
-    UNKNOWN = "unknown", "Outcome unknown"
-    MAY_BE_SENT = "may_be_sent", "May still be sent"
-    MAY_BE_REJECTED = "may_be_rejected", "May still be rejected"
-    NOT_CARRIED_OUT = "not_carried_out", "Not carried out"
-    # What a webhook reports, and no read has confirmed.
-    REPORTED = "reported", "Said to be decided"
+# What the status of a message can be.
+StatusCode = StrEnum(
+    "StatusCode",
+    """
+    HELD SCHEDULED RECEIVED APPROVED RELEASED SENT DELIVERED BOUNCED COMPLAINED REJECTED
+    CHANGES_REQUESTED EXPIRED EDITED CANCELLED FAILED GONE TESTED FOR_LATER SENDING
+    REJECTING REQUESTING UNKNOWN MAY_BE_SENT MAY_BE_REJECTED NOT_CARRIED_OUT REPORTED
+    """,
+)
+# The words that people see.
+_WORDS = table_pairs("""
+held | Held
+scheduled | Scheduled
+received | Received
+approved | Approved
+released | Released
+sent | Sent
+delivered | Delivered
+bounced | Bounced
+complained | Complained of
+rejected | Rejected
+changes_requested | Changes requested
+expired | Expired
+# Rejected, because an edited version replaces it.
+edited | Edited
+cancelled | Cancelled
+failed | Failed
+gone | Decided elsewhere
+# Of a test message that is let go.
+tested | Test: recorded, not sent
+# While a decision is under way, or in doubt.
+for_later | Approved for later
+sending | Sending
+rejecting | Rejecting
+requesting | Requesting changes
+unknown | Outcome unknown
+may_be_sent | May still be sent
+may_be_rejected | May still be rejected
+not_carried_out | Not carried out
+# What a webhook reports, and no read has confirmed.
+reported | Said to be decided
+""")
 
 
 # A message was not sent, and that is final.
@@ -82,7 +89,7 @@ class Status:
     @property
     def word(self) -> str:
         """One to a few words for people."""
-        return self.said or self.code.label
+        return self.said or _WORDS[self.code]
 
     @property
     def css_classes(self) -> str:
@@ -125,20 +132,22 @@ gone | violet | No longer held; how it was decided is not known
 """
     )
 }
-# While a decision is carried out, by its outcome.
-_GOING: Mapping[str, StatusCode] = {
-    Outcome.APPROVE: StatusCode.SENDING,
-    Outcome.REJECT: StatusCode.REJECTING,
-    Outcome.SEND_BACK: StatusCode.REQUESTING,
+# By outcome: the status while it is carried out, once it is, and while it may still be,
+# although it was withdrawn.
+_S = StatusCode
+_CODES = {
+    Outcome.APPROVE: (_S.SENDING, _S.APPROVED, _S.MAY_BE_SENT),
+    Outcome.REJECT: (_S.REJECTING, _S.REJECTED, _S.MAY_BE_REJECTED),
+    Outcome.SEND_BACK: (_S.REQUESTING, _S.CHANGES_REQUESTED, _S.MAY_BE_REJECTED),
 }
 TESTED = Status(StatusCode.TESTED, "plain", "Nobody receives it")
 LEFT = "Took effect after all, although it was withdrawn"
-# Of a message whose decision took effect, where the mirror does not show that yet.
-_RESULTS = {
-    Outcome.APPROVE: Status(StatusCode.APPROVED, "green"),
-    Outcome.REJECT: Status(StatusCode.REJECTED, "rose"),
-    Outcome.SEND_BACK: Status(StatusCode.CHANGES_REQUESTED, "rose"),
-}
+
+
+def _codes_of(decision: Decision) -> tuple[StatusCode, StatusCode, StatusCode]:
+    if decision.is_edit:
+        return _S.EDITED, _S.EDITED, _S.MAY_BE_REJECTED
+    return _CODES[Outcome(decision.outcome)]
 
 
 def status_of(message: Message, decision: Decision | None) -> Status:
@@ -157,9 +166,8 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     if decision is None:
         return _with_upstream(message, by_state)
     who = decision.giver
-    result = _RESULTS[Outcome(decision.outcome)]
-    if decision.is_edit:
-        result = Status(StatusCode.EDITED, "plain")
+    _, code, _ = _codes_of(decision)
+    result = Status(code, "green" if decision.is_approval else "rose")
     if decision.ending == Ending.LEFT_AFTER_ALL:
         is_behind = _is_mirror_behind(message, decision)
         return replace(result if is_behind else by_state, tone="rose", detail=LEFT)
@@ -189,11 +197,8 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         else message.state in LET_GO
     )
     if decision.state == DecisionState.APPLIED and not is_contradicted:
-        code = by_state.code
-        tone = by_state.tone
-        if decision.is_edit or decision.outcome == Outcome.SEND_BACK:
-            code = result.code
-            tone = result.tone
+        if decision.outcome != Outcome.SEND_BACK and not decision.is_edit:
+            code = by_state.code
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
             code = StatusCode.EXPIRED
         detail = f"{decision.result} by {who}{_for_later(decision)}"
@@ -204,7 +209,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         if message.state == MessageState.DELIVERED:
             # Say that delivered does not mean read.
             detail += f". {by_state.detail}"
-        return Status(code, tone, detail)
+        return Status(code, by_state.tone, detail)
     if decision.state == DecisionState.UNATTRIBUTED:
         return replace(by_state, tone="violet", detail=decision.explanation)
     # What a person recorded by hand counts only until MultiMail reports.
@@ -260,14 +265,11 @@ def _under_way(decision: Decision, who: str) -> Status:
         detail = f"Approved by {who}. Leaves {at} unless somebody stops it"
         return Status(StatusCode.APPROVED, "blue", detail)
     code, tone = StatusCode.UNKNOWN, "violet"
+    going, _, withdrawn = _codes_of(decision)
     if decision.state in (DecisionState.RECORDED, DecisionState.CALLING):
-        code, tone = _GOING[decision.outcome], "blue"
-        if decision.is_edit:
-            code = StatusCode.EDITED
+        code, tone = going, "blue"
     elif decision.state == DecisionState.WITHDRAWN:
-        code = StatusCode.MAY_BE_REJECTED
-        if decision.is_approval:
-            code = StatusCode.MAY_BE_SENT
+        code = withdrawn
     if (
         decision.state == DecisionState.UNKNOWN
         and decision.outcome == "approve"
@@ -372,8 +374,7 @@ def available_actions(
         # It can be undone until a call may have left, and after that only be withdrawn.
         return AvailableActions(
             kind,
-            # An edited version that was sent stays: the first one must not be held too.
-            can_undo=can_stop and not decision.may_have_left and not decision.is_edit,
+            can_undo=can_stop and not decision.may_have_left,
             can_withdraw=can_stop and decision.may_have_left,
         )
     if decision.state == DecisionState.UNKNOWN:

@@ -28,7 +28,7 @@ from django.db import Error as AnyDatabaseError
 from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
@@ -36,7 +36,7 @@ from approvals import tasks
 from approvals.intake import ingest
 from approvals.intake.unsigned import CHANGED, count_unsigned
 from common.addresses import came_unencrypted, client_address
-from common.bodies import declared_length, read_body
+from common.bodies import declared_length, json_answer, read_body
 from common.disk import is_disk_full_error
 from common.logs import given_id, traced
 from common.redis import send
@@ -167,20 +167,14 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
         if stored.event is not None and stored.event.name == REFUSED:
             read_refusals.delay_on_commit(connection.pk)
     if stored.problem:
-        return _json(400, {"error": stored.problem, "stored": True})
-    return _json(200, {"result": stored.result})
+        return json_answer(400, {"error": stored.problem, "stored": True})
+    return json_answer(200, {"result": stored.result})
 
 
 def _refused(status: int, sentence: str, *, wait: int = 0) -> HttpResponse:
-    answer = _json(status, {"error": sentence})
+    answer = json_answer(status, {"error": sentence})
     if wait:
         answer.headers["Retry-After"] = str(wait)
-    return answer
-
-
-def _json(status: int, content: dict[str, object]) -> HttpResponse:
-    answer = JsonResponse(content, status=status)
-    answer.headers["Content-Length"] = str(len(answer.content))
     return answer
 
 

@@ -36,7 +36,7 @@ from approvals.collaboration import (
     unsnooze_message,
 )
 from approvals.decisions.decide import new_reference, note_refusal
-from approvals.decisions.forms import MAX_REASON
+from approvals.decisions.forms import MAX_REASON, WithPresets
 from approvals.decisions.ruling import is_reviewer, may_handle, rulings
 from approvals.decisions.shown import attached_files, note_served
 from approvals.editing.commands import (
@@ -58,7 +58,7 @@ from approvals.message_page.views import (
     message_address,
 )
 from approvals.queue.views import filters_of, next_in
-from approvals.usual_texts import BUILT_IN, Kind, Presets, presets_of, words_named
+from approvals.usual_texts import BUILT_IN, Kind, presets_of, words_named
 from common.errors import SentenceError
 from common.fingerprint import FINGERPRINT
 from common.mail_addresses import clean_addresses
@@ -121,7 +121,7 @@ class SnoozeForm(SentenceForm):
         return at.replace(tzinfo=zone)
 
 
-class CommentForm(SentenceForm):
+class CommentForm(WithPresets, SentenceForm):
     """A comment, typed or chosen among the saved ones."""
 
     text = MultilineField(
@@ -132,10 +132,6 @@ class CommentForm(SentenceForm):
         },
     )
     saved = forms.CharField(required=False, max_length=40)
-
-    def __init__(self, data: Any, *, presets: Presets = BUILT_IN) -> None:
-        super().__init__(data)
-        self.presets = presets
 
     def clean(self) -> None:
         cleaned = self.cleaned_data

@@ -84,6 +84,11 @@ class _Viewer:
     def readable(self) -> set[int]:
         return set(connections_to_read(self.actor).values_list("pk", flat=True))
 
+    def for_admin(self, connection: Connection, act: Act) -> Act | None:
+        """Return the act; None unless the person is an admin of this connection."""
+        pk = connection.pk
+        return act if self.actor.is_a(Role.ADMIN, connection=pk, mailbox=None) else None
+
     def open_page(self, message: Message, label: str) -> Act | None:
         """Return the link to a message's page; None unless the person is a reviewer of
         its mailbox.
@@ -252,14 +257,13 @@ def _unexplained(message: Message, viewer: _Viewer) -> AttentionItem:
     connection = message.connection
     who = f" by {message.upstream_decided_by}" if message.upstream_decided_by else ""
     page = reverse("connection", args=[connection.pk])
-    is_admin = viewer.actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
     return AttentionItem(
         "unexplained",
         f"{named(message)} was decided outside this desk{who}, and no door explains it",
         message.decided_elsewhere_at,
         f"No other key of {connection} decides, and no mailed link.",
         "Somebody may have used the desk's oversight key: replace it. This ends after a week.",
-        Act("See the doors", f"{page}#doors") if is_admin else None,
+        viewer.for_admin(connection, Act("See the doors", f"{page}#doors")),
         message,
         whose="an admin",
         several=f"messages of {connection} were decided outside this desk, and no door explains it",
@@ -442,14 +446,13 @@ def _event(event: WebhookEvent, viewer: _Viewer) -> AttentionItem:
         several = "contradict what is known about their messages"
         why = "The message already had another outcome, and MultiMail did not say which is right."
         advice = "Compare with MultiMail. This also dismisses the webhook."
-    is_admin = viewer.actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
     return AttentionItem(
         event.result,
         f"A webhook ({name}) of {connection} {what}",
         event.received_at,
         why,
         advice,
-        act if is_admin else None,
+        viewer.for_admin(connection, act),
         event=event,
         whose="an admin",
         several=f"webhooks ({name}) of {connection} {several}",
@@ -459,7 +462,6 @@ def _event(event: WebhookEvent, viewer: _Viewer) -> AttentionItem:
 def _unsigned(connection: Connection, viewer: _Viewer) -> AttentionItem:
     # A connection that got webhooks without a valid signature.
     number = connection.unsigned_count
-    is_admin = viewer.actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
     address = f"{reverse('connection', args=[connection.pk])}#webhook"
     return AttentionItem(
         "unsigned",
@@ -468,7 +470,7 @@ def _unsigned(connection: Connection, viewer: _Viewer) -> AttentionItem:
         "They were refused, and nothing of them was stored.",
         "If MultiMail sent them, the desk has another signing secret than MultiMail: change it. If not, somebody "
         "knows the webhook's address. This ends a day after the last of them.",
-        Act("See the webhook", address) if is_admin else None,
+        viewer.for_admin(connection, Act("See the webhook", address)),
         whose="an admin",
         number=number,
     )

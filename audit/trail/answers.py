@@ -297,7 +297,7 @@ def _what_they_saw(entries: Sequence[Entry]) -> Iterator[Sentence]:
             continue
         shown_to_them = sentence(
             "[Risk {risk:words}. ][The findings: “{findings}”. ]"
-            "[Ticked as viewed: {viewed}. ][The ruling: “{ruling}”.]",
+            "[Ticked as viewed: {viewed}. ][They were told: “{ruling}”.]",
             entry,
             viewed=entry.details.get("viewed", "").partition("\n")[0],
             findings=entry.details.get("findings", "").replace("\n", " "),

@@ -123,18 +123,12 @@ class AddConnectionForm(DrawnForm):
     admin_key = _slot_field("admin")
     agent_key = _slot_field("agent")
 
-    @property
-    def address_field(self) -> str:
-        """The field that says where MultiMail is."""
-        is_typed = self.cleaned_data.get("place") == OTHER
-        return "address" if is_typed else "place"
-
     def clean(self) -> None:
         cleaned = self.cleaned_data
         place_chosen = cleaned.get("place", "")
         url_by_place = {OURS: settings.MULTIMAIL_API_URL, THERE: HOSTED}
         url = url_by_place.get(place_chosen, cleaned.get("address", "")).rstrip("/")
-        wrong_field = self.address_field
+        wrong_field = "address" if place_chosen == OTHER else "place"
         if place_chosen == OTHER and not url:
             self.add_error(
                 wrong_field, "Enter an address, such as https://mail.yourteam.example."
@@ -374,7 +368,8 @@ def add(request: DeskRequest) -> HttpResponse:
             form.add_error(SLOTS[slot].field, check.problem)
         elif check.problem:
             # MultiMail did not answer, so nothing is wrong with this key or the next.
-            form.add_error(form.address_field, check.problem)
+            is_typed = cleaned["place"] == OTHER
+            form.add_error("address" if is_typed else "place", check.problem)
             break
     if form.errors:
         return _add_page(request, form)

@@ -19,7 +19,7 @@ from mirror.models import AttachedFile
 from mirror.recording import record_about
 from mirror.sync import health, reads
 from parsing.client import ParserUnavailable, from_source
-from risk.check_files import risky_file, runs_code
+from risk.check_files import runs_code
 from risk.findings import MOST, not_read_safely, quoted
 from upstream import errors
 
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 25 * 1024 * 1024
 # For how long a file is not fetched by another worker; longer than a download may take.
 LEASE = timedelta(seconds=40)
+# The rule of findings about what a file is, or hides.
+_RISKY = "risky_attachment"
 _State = AttachedFile.State
 
 
@@ -136,13 +138,15 @@ def _store_content(file: AttachedFile, content: bytes) -> str:
             )
         # What the name alone says was found when the content was stored.
         findings = [
-            (runs_code if one.means == "runs" else risky_file)(file.name, one.sentence)
+            runs_code(file.name, one.sentence)
+            if one.means == "runs"
+            else runs_code(file.name, one.sentence, rule=_RISKY)
             for one in detection.flags
             if one.level == "high" and one.means != "named"
         ]
         if file.differs:
             why = "Its bytes do not match the message's fingerprint."
-            findings.insert(0, risky_file(file.name, why))
+            findings.insert(0, runs_code(file.name, why, rule=_RISKY))
         if detection.is_unsafe:
             findings = [not_read_safely(f"The attached file {quoted(file.name)}")]
         if updated:

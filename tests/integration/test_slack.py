@@ -16,7 +16,7 @@ from alerts.channels import channel_of
 from alerts.channels.slack import Mrkdwn, card_body, short_body, webhook_error
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
-from approvals.decisions.status import Status
+from approvals.decisions.status import Status, StatusCode
 from audit.models import EntryDetail
 from tests.alerting import deliver
 from tests.cards import facts_of
@@ -213,7 +213,9 @@ def test_any_text_is_shown_literally_within_the_limits(text):
         facts={"risk": text, "privacy": "full", "claimed_by": text},
     )  # fmt: skip
     link = desk_link(facts.message)
-    body = card_body(message_card(facts, Status("Held", "amber", text), Mrkdwn()))
+    body = card_body(
+        message_card(facts, Status(StatusCode.HELD, "amber", text), Mrkdwn())
+    )
     for one in (body, short_body(body)):
         assert find_error(one) == ""
         controls = {re.split("[|^]", control)[0] for control in controls_in(one)}

@@ -83,7 +83,7 @@ def test_page_alone_answers_the_five_questions(
         f"{reviewer.name} approved version 1",
         "Sums agree",
         "before deciding",
-        "The ruling: “",
+        "They were told: “",
         "reported a bounce",
         "Mailbox full",
     ):

@@ -26,7 +26,7 @@ from alerts.channels.discord.embeds import (
     shortened,
 )
 from alerts.channels.requests import MAX_STORED, redacted
-from approvals.decisions.status import Status
+from approvals.decisions.status import Status, StatusCode
 from demo.discord.markdown import render
 from outgoing.guarded import Answer
 from tests.cards import digest_body, embed, facts_of
@@ -42,7 +42,7 @@ MESSAGE = UUID("0190f5c8-0000-7000-8000-000000000001")
 LINK = "https://desk.example/approvals/1/"
 HELD_AT = datetime(2026, 3, 1, 9, tzinfo=UTC)
 EXPIRES_AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
-HELD = Status("Held", "amber", "Waiting for a decision")
+HELD = Status(StatusCode.HELD, "amber", "Waiting for a decision")
 HOSTILE = (
     "@everyone **[click](https://evil)**",
     "<@1> <@&2> <#3> @here </pay:4> <t:1:R> `x`", "a\u202egnp.exe\u2066 \u200b\u2060", "*" * 10_000,
@@ -68,7 +68,9 @@ def card_of(**facts):
 
 
 def bot_body(text, tone="amber", privacy="headers"):
-    card = message_card(facts(text, privacy), Status("Held", tone, text), MARKDOWN)
+    card = message_card(
+        facts(text, privacy), Status(StatusCode.HELD, tone, text), MARKDOWN
+    )
     return DiscordBot().body(replace(card, message=MESSAGE, revision=7))
 
 

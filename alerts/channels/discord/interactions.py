@@ -23,7 +23,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
@@ -46,7 +46,7 @@ from alerts.channels.discord.run_command import run_command
 from alerts.channels.discord.verdicts import judge
 from alerts.models import Interaction
 from common.addresses import came_unencrypted
-from common.bodies import declared_length, read_body
+from common.bodies import declared_length, json_answer, read_body
 from common.logs import trace_id
 from common.postgres import (
     atomic_with_retry,
@@ -247,7 +247,7 @@ def interactions(request: HttpRequest) -> HttpResponse:
     except Exception:
         log.exception("interaction not taken")
         answer = private(BROKEN)
-    return _json(200, answer)
+    return json_answer(200, answer)
 
 
 urlpatterns = [path("discord/interactions/", interactions, name="discord-interactions")]
@@ -271,13 +271,7 @@ def _signature_error(request: HttpRequest, body: bytes) -> str:
 
 
 def _refused(status: int, sentence: str) -> HttpResponse:
-    return _json(status, {"error": sentence})
-
-
-def _json(status: int, content: dict[str, object]) -> HttpResponse:
-    answer = JsonResponse(content, status=status)
-    answer.headers["Content-Length"] = str(len(answer.content))
-    return answer
+    return json_answer(status, {"error": sentence})
 
 
 def receive(body: bytes) -> Body:
