@@ -2,8 +2,9 @@
 messages of the last 30 days, and which of these passes would have sent.
 
 Rules about hours are evaluated for the time when each message was held, but with the
-present allowlists. Threads and the limits of passes are not looked at.
-Messages in which a rule's words were not looked for when they came are left out.
+present allowlists. Threads and the limits of passes are not looked at. Words that were
+not looked for when a message came are looked for in its stored text, which can miss a
+word that formatting splits.
 """
 
 from collections import Counter
@@ -15,7 +16,8 @@ from django.db.models import TextChoices
 
 from approvals.desk_messages import desk_messages
 from common.actors import Actor
-from mirror.models import Message
+from mirror.models import Message, Revision
+from mirror.store import stored_content
 from policy.rules.conditions import Names, words_key
 from policy.rules.demand import Policy, Requirement, required
 from policy.rules.facts import (
@@ -23,15 +25,19 @@ from policy.rules.facts import (
     lookups_for,
     sending_of,
     unknown_words,
+    words_in,
 )
 from policy.rules.names import names_for
 from policy.rules.problems import Staff, read_staff
 from policy.rules.rules import Misfit, Pass, is_as_strict
+from rendering import RenderedMessage
 
 DAYS = 30
 # How many messages are evaluated, and how many of those with another result are shown.
 MOST = 5000
 SHOWN = 20
+# In how many messages a rule's words are looked for.
+READ = 500
 
 
 class Change(TextChoices):
@@ -73,9 +79,12 @@ def ask(
     leaves_at: datetime | None = None,
 ) -> dict[Message, list[Asked]]:
     """Return what each of these versions asks of messages that would leave at this time,
-    or without it when they were held.
+    or without it when they were held. Older ones are missing, if in more than READ
+    messages words of the rules were not looked for yet.
     """
     parts = [one for policy in policies for one in policy.parts]
+    sets = (one.when.words for one in parts if one.when.words)
+    messages = _look_back(messages, {words_key(one): one for one in sets})
     lookups = lookups_for(parts, now, messages)
     asked: dict[Message, list[Asked]] = {}
     for message in messages:
@@ -91,6 +100,29 @@ def ask(
             ]
             asked[message].append(Asked(requirement, passes))
     return asked
+
+
+def _look_back(
+    messages: Sequence[Message], sets: Mapping[str, frozenset[str]]
+) -> Sequence[Message]:
+    """Look for these sets of words in past messages, the newest first, as far as that
+    was not done when they came, and set them in their reviews, which are not saved.
+    Return those messages for which that is done.
+    """
+    stored = [(one, one.review.policy_facts) for one in messages]
+    unread = [
+        (one, facts) for one, facts in stored if facts and unknown_words(facts, sets)
+    ]
+    if len(unread) > READ:
+        messages = messages[: messages.index(unread[READ][0])]
+    unread = unread[:READ]
+    revisions = Revision.objects.in_bulk([one.revision_id for one, _ in unread])
+    for message, facts in unread:
+        if revision := revisions.get(message.revision_id):
+            content = stored_content(revision)
+            plain = RenderedMessage(document="", text="", plain=revision.html_text)
+            facts["words"] |= words_in(content, plain, unknown_words(facts, sets))
+    return messages
 
 
 @dataclass(frozen=True)
@@ -122,10 +154,7 @@ def rehearse(
     """
     recent = desk_messages().visible_to(actor).held_since(now - timedelta(days=DAYS))
     newest = list(recent.for_policy().order_by("-pk")[: MOST + 1])
-    sets = (one.when.words for one in (*before.rules, *after.rules) if one.when.words)
-    words = {words_key(one): one for one in sets}
-    known = [one for one in newest[:MOST] if not _unsearched(one, words)]
-    asked = ask((before, after), known, now)
+    asked = ask((before, after), newest[:MOST], now)
     names = names_for(actor)
     staff = read_staff(names)
     counts: Counter[Change] = Counter()
@@ -154,12 +183,6 @@ def rehearse(
         sent=dict(sent),
         stops_all=bool(asked) and not can_leave,
     )
-
-
-def _unsearched(message: Message, words: Mapping[str, frozenset[str]]) -> bool:
-    """Whether some of these sets of words were not looked for in a message."""
-    facts = message.review.policy_facts
-    return facts is not None and bool(unknown_words(facts, words))
 
 
 def _changes(was: Asked, becomes: Asked) -> Iterator[Change]:

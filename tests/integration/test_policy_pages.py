@@ -126,7 +126,7 @@ def test_form_keeps_every_field_of_a_rule_or_pass_and_the_draft_becomes_active(
         (ADD, {"currency": "EUR"}, "amount"),
         (ADD, {"recipients": "acme.com\nnot an address"}, "recipients"),
         (ADD, {"words": "rose, red\n*"}, "words"),
-        (ADD, {"least_mode": "gated_all", "risk": "high"}, "least_mode"),
+        (ADD, {"least_mode": "gated_all", "high_risk": "on"}, "least_mode"),
         ("draft/passes/add", {"keys": "9:other"}, "keys"),
         ("draft/passes/add", {"link_domains": "*.gov"}, "link_domains"),
         ("hours/add", {"zone": "Mars"}, "zone"),

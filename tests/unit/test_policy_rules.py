@@ -102,7 +102,7 @@ def test_what_the_strictest_asks_is_asked_whatever_the_others_do():
     assert merged([lax, strict, Effects()]) == merged([strict, lax]) == strict
 
 
-BOO = Conditions(risk="high", words=frozenset({"boo"}))
+BOO = Conditions(high_risk=True, words=frozenset({"boo"}))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ BOO = Conditions(risk="high", words=frozenset({"boo"}))
         (BOO, {}, False),
         (BOO, {"when": replace(BOO, mailboxes=frozenset({3}))}, True),
         (BOO, {"then": Effects(expire_minutes=5)}, True),
-        (BOO, {"when": Conditions(risk="high")}, True),
+        (BOO, {"when": Conditions(high_risk=True)}, True),
     ],
 )
 def test_removing_or_changing_a_rule_loosens(when, changes, loosens):
@@ -304,7 +304,7 @@ def test_only_an_earlier_end_fewer_a_day_off_or_gone_does_not_loosen(changes, lo
         (Pass, {"currency": ""}),
         (Pass, {"ends_at": "2026-12-20T12:00:00"}),
         (Pass, {"when": {"keys": ["1:k1"], "mailboxes": [4]}}),
-        (Pass, {"when": {**ONE.as_json()["when"], "risk": "high"}}),
+        (Pass, {"when": {**ONE.as_json()["when"], "high_risk": True}}),
         (Pass, {"then": {}}),
     ],
 )
