@@ -19,7 +19,7 @@
     else choice.focus({ preventScroll: true });
   }
 
-  /* The digit on this key. Where the top row makes other characters without Shift (French), it is the one printed there. */
+  /* The digit on this key. Where the top row makes other characters without Shift (French), what is printed there. */
   const digitOf = ({ key, code, shiftKey }) =>
     Number(/^[1-9]$/.exec(key)?.[0] ?? (shiftKey ? 0 : /^Digit([1-9])$/.exec(code)?.[1] ?? 0));
 

@@ -194,21 +194,21 @@ FOUR = {"mailboxes": [4]}
 @pytest.mark.parametrize(
     ("rules", "found"),
     [
-        ([(FOUR, {"approvals": {"1": 2}})], {}),
-        ([({}, {"approvals": {"1": 2}})], {"r0": True}),
-        ([(FOUR, {"approvals": {"9": 1}})], {"r0": True}),
-        ([({}, {"office_hours": [7]})], {"r0": True}),
-        ([(FOUR, {"approvals": {"1": 1}}), (FOUR, {"barred_groups": [2]}), (FOUR, {"care": True})], {"r1": True}),
+        ([(FOUR, {"approvals": {"1": 2}})], []),
+        ([({}, {"approvals": {"1": 2}})], ["r0"]),
+        ([(FOUR, {"approvals": {"9": 1}})], ["r0"]),
+        ([({}, {"office_hours": [7]})], ["r0"]),
+        ([(FOUR, {"approvals": {"1": 1}}), (FOUR, {"barred_groups": [2]}), (FOUR, {"care": True})], ["r1"]),
         # Two of three people satisfy each two of these, and nobody all three.
-        ([(FOUR, {"approvals": {one: 1}}) for one in "123"], {"r2": True}),
+        ([(FOUR, {"approvals": {one: 1}}) for one in "123"], ["r2"]),
     ],
 )  # fmt: skip
-def test_rules_that_nobody_can_satisfy_or_that_name_who_left_are_found(rules, found):
+def test_rules_that_nobody_can_satisfy_are_found(rules, found):
     rules = [
         PolicyRule.from_json({"id": f"r{at}", "name": "R", "when": when, "then": then})
         for at, (when, then) in enumerate(rules)
     ]
-    assert {one.rule: one.blocks for one in problems(rules, STAFF)} == found
+    assert [one.rule for one in problems(rules, STAFF)] == found
 
 
 # --- passes ---------------------------------------------------------------------------
