@@ -3,8 +3,6 @@ flood of messages, the desk, mail that an allowlist refused, or a change that wa
 a second admin.
 """
 
-from typing import NamedTuple
-
 from django.conf import settings
 from django.urls import reverse
 
@@ -23,16 +21,9 @@ MAX_NAME = 80
 MAX_EXPLANATION = 700
 
 
-class Notice(NamedTuple):
-    """A title, a colour, and a sentence about the effect and what to do."""
-
-    word: str
-    tone: str
-    detail: str
-
-
+# By action: a title, a colour, and a sentence about the effect and what to do.
 _NOTICES = {
-    action: Notice(*columns)
+    action: columns
     for action, *columns in table_rows("""
 connection.failing | Not reachable | rose |
     New messages held there may be missing from the desk. The desk keeps trying.
@@ -52,7 +43,7 @@ brake.ended | Flood over | plain |
 connection.removed | Removed | plain | The desk no longer reads it.
 """)
 }
-_UNKNOWN = Notice("Changed", "plain", "Open the desk.")
+_UNKNOWN = ["Changed", "plain", "Open the desk."]
 
 
 def notice_card(
@@ -68,7 +59,7 @@ def notice_card(
         return _change_card(entry, markup, minimal=minimal)
     kind, _, key = about.partition("/")
     number = int(key) if key.isdecimal() else None
-    notice = _NOTICES.get(entry.action, _UNKNOWN) if entry else _UNKNOWN
+    word, tone, detail = _NOTICES.get(entry.action if entry else "", _UNKNOWN)
     fields = Fields(markup)
     if entry:
         fields.moment("Since", entry.at)
@@ -76,24 +67,24 @@ def notice_card(
         # A brake holds a flood of messages apart; all of them have this one card.
         brake = Brake.objects.filter(pk=number).first() if number else None
         is_over = brake is not None and brake.ended_at is not None
-        notice = _NOTICES["brake.ended" if is_over else "brake.opened"]
+        word, tone, detail = _NOTICES["brake.ended" if is_over else "brake.opened"]
         path = reverse("brake", args=[brake.pk]) if brake else reverse("brakes")
-        title = notice.word
+        title = word
         subject = "a flood"
     else:
         if kind != "connection":
             number = entry.connection if entry else None
         connection = Connection.objects.filter(pk=number).first() if number else None
         path = reverse("queue")
-        title = f"The desk: {notice.word.lower()}"
+        title = f"The desk: {word.lower()}"
         subject = "the desk"
         if connection:
             path = reverse("connection", args=[connection.pk])
-            title = f"{markup.plain(connection.name, MAX_NAME)}: {notice.word.lower()}"
+            title = f"{markup.plain(connection.name, MAX_NAME)}: {word.lower()}"
             subject = "a connection"
         if connection and connection.complete_as_of:
             fields.moment("Queue up to date", connection.complete_as_of)
-    description = f"{markup.bold(f'{notice.word}.')} {notice.detail}"
+    description = f"{markup.bold(f'{word}.')} {detail}"
     if entry and (explanation := entry.details.get("explanation")):
         if minimal:
             explanation = without_addresses(explanation)
@@ -102,10 +93,10 @@ def notice_card(
         title=title,
         url=f"{settings.PUBLIC_URL}{path}",
         description=description,
-        tone=notice.tone,
+        tone=tone,
         fields=fields,
         footer=f"Countersign · about {subject}",
-        word=notice.word,
+        word=word,
     )
 
 

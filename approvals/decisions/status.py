@@ -134,20 +134,21 @@ gone | violet | No longer held; how it was decided is not known
 }
 # By outcome: the status while it is carried out, once it is, and while it may still be,
 # although it was withdrawn.
-_S = StatusCode
 _CODES = {
-    Outcome.APPROVE: (_S.SENDING, _S.APPROVED, _S.MAY_BE_SENT),
-    Outcome.REJECT: (_S.REJECTING, _S.REJECTED, _S.MAY_BE_REJECTED),
-    Outcome.SEND_BACK: (_S.REQUESTING, _S.CHANGES_REQUESTED, _S.MAY_BE_REJECTED),
+    outcome: list(map(StatusCode, codes))
+    for outcome, *codes in table_rows("""
+approve | sending | approved | may_be_sent
+reject | rejecting | rejected | may_be_rejected
+send_back | requesting | changes_requested | may_be_rejected
+edit | edited | edited | may_be_rejected
+""")
 }
 TESTED = Status(StatusCode.TESTED, "plain", "Nobody receives it")
 LEFT = "Took effect after all, although it was withdrawn"
 
 
-def _codes_of(decision: Decision) -> tuple[StatusCode, StatusCode, StatusCode]:
-    if decision.is_edit:
-        return _S.EDITED, _S.EDITED, _S.MAY_BE_REJECTED
-    return _CODES[Outcome(decision.outcome)]
+def _codes_of(decision: Decision) -> list[StatusCode]:
+    return _CODES["edit" if decision.is_edit else decision.outcome]
 
 
 def status_of(message: Message, decision: Decision | None) -> Status:

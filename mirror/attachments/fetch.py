@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 25 * 1024 * 1024
 # For how long a file is not fetched by another worker; longer than a download may take.
 LEASE = timedelta(seconds=40)
-# The rule of findings about what a file is, or hides.
+# The rules of findings about files, by what a flag means; of all others the second.
+_RULES = {"runs": "attachment_runs_code"}
 _RISKY = "risky_attachment"
 _State = AttachedFile.State
 
@@ -138,9 +139,7 @@ def _store_content(file: AttachedFile, content: bytes) -> str:
             )
         # What the name alone says was found when the content was stored.
         findings = [
-            runs_code(file.name, one.sentence)
-            if one.means == "runs"
-            else runs_code(file.name, one.sentence, rule=_RISKY)
+            runs_code(file.name, one.sentence, rule=_RULES.get(one.means, _RISKY))
             for one in detection.flags
             if one.level == "high" and one.means != "named"
         ]
