@@ -25,7 +25,7 @@ from policy.rules.facts import (
     unknown_words,
 )
 from policy.rules.names import names_for
-from policy.rules.problems import Staff, read_staff
+from policy.rules.problems import read_staff
 from policy.rules.rules import Misfit, Pass, is_as_strict
 
 DAYS = 30
@@ -124,7 +124,11 @@ def rehearse(
     newest = list(recent.for_policy().order_by("-pk")[: MOST + 1])
     sets = (one.when.words for one in (*before.rules, *after.rules) if one.when.words)
     words = {words_key(one): one for one in sets}
-    known = [one for one in newest[:MOST] if not _unsearched(one, words)]
+    known = [
+        one
+        for one in newest[:MOST]
+        if not unknown_words(one.review.policy_facts or {}, words)
+    ]
     asked = ask((before, after), known, now)
     names = names_for(actor)
     staff = read_staff(names)
@@ -136,7 +140,11 @@ def rehearse(
         if becomes.sender:
             sent[becomes.sender.name] += 1
         # Once one is found that could leave, the others are not looked at.
-        can_leave = can_leave or _can_leave(becomes, message, staff)
+        effects = becomes.requirement.effects
+        can_leave = can_leave or bool(
+            becomes.sender
+            or (not effects.reject and staff.can_give(effects, message.mailbox_id))
+        )
         if changes := list(_changes(was, becomes)):
             changed[message.pk] = was, becomes
             counts.update(changes)
@@ -156,12 +164,6 @@ def rehearse(
     )
 
 
-def _unsearched(message: Message, words: Mapping[str, frozenset[str]]) -> bool:
-    """Whether some of these sets of words were not looked for in a message."""
-    facts = message.review.policy_facts
-    return facts is not None and bool(unknown_words(facts, words))
-
-
 def _changes(was: Asked, becomes: Asked) -> Iterator[Change]:
     """Yield how differently is asked. Of a message that a pass sends or sent, or that is
     or was rejected, only that is said.
@@ -176,10 +178,3 @@ def _changes(was: Asked, becomes: Asked) -> Iterator[Change]:
             yield Change.MORE
         if not is_as_strict(other, one):
             yield Change.LESS
-
-
-def _can_leave(asked: Asked, message: Message, staff: Staff) -> bool:
-    if asked.sender:
-        return True
-    effects = asked.requirement.effects
-    return not effects.reject and staff.can_give(effects, message.mailbox_id)
