@@ -107,11 +107,6 @@ class Named(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @property
-    def owning_connection(self) -> int | None:
-        """The key of the connection that it is for, if it is for one."""
-        return None
-
     def is_changed_by(self, actor: Actor) -> bool:
         """Whether the actor may change it."""
         return actor.is_admin_of_all
@@ -129,8 +124,8 @@ class AllowlistQuerySet(ScopedQuerySet["Allowlist"]):
 
     def for_overview(self) -> Self:
         """By name, each with the `number` of its entries."""
-        counted = self.at_work().annotate(number=Count("entries"))
-        return counted.select_related("changed_by").order_by(Lower("name"))
+        named = self.at_work().select_related("changed_by").order_by(Lower("name"))
+        return named.annotate(number=Count("entries"))
 
 
 class Allowlist(Scoped, Named):

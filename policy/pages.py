@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
 from django import forms
-from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Q
 from django.http import HttpResponse
@@ -33,7 +32,7 @@ from people.models import Person
 from people.roles import GrantTarget, targets_to_give
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.calendars import DAYS, MAX_LINE, NOTE, read_day, write_day
-from policy.errors import PolicyError, StalePolicy, seen_state
+from policy.errors import StalePolicy, seen_state
 from policy.models import Allowlist, GateList, Group, WorkCalendar
 from policy.rules.changes import policies
 from policy.rules.fields import EntriesField, ReadField
@@ -87,12 +86,11 @@ def edit_setting(
     if form.is_valid():
         try:
             return redirect_with_notice(request, form.save(request.actor), to)
-        except StalePolicy as stale:
-            error = stale
-            # It can be sent again, over what is stored now.
-            form.show(form.seen_field, form.initial.get(form.seen_field, ""))
-        except PolicyError as refused:
-            form.add_error(None, refused.sentence)
+        except SentenceError as refused:
+            error = refused
+            if isinstance(refused, StalePolicy):
+                # It can be sent again, over what is stored now.
+                form.show(form.seen_field, form.initial.get(form.seen_field, ""))
     return answer(request, template, {"form": form, **context}, error, form=form)
 
 
@@ -480,8 +478,6 @@ def delete_list(request: DeskRequest, list_id: int) -> str:
 def change_list(request: DeskRequest, list_id: int) -> HttpResponse:
     """Change the entries of a list; this takes a recent sign-in."""
     at = _visible_or_404(request, list_id)
-    if not at.is_changed_by(request.actor):
-        raise PermissionDenied("Only an admin of all that it covers can change it.")
     form = ChangeForm(request.POST, at)
     if form.is_valid() and not is_recently_authenticated(request):
         return ask_first(request)

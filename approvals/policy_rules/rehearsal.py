@@ -28,7 +28,7 @@ from policy.rules.facts import (
     words_in,
 )
 from policy.rules.names import names_for
-from policy.rules.problems import Staff, read_staff
+from policy.rules.problems import read_staff
 from policy.rules.rules import Misfit, Pass, is_as_strict
 from rendering import RenderedMessage
 
@@ -165,7 +165,11 @@ def rehearse(
         if becomes.sender:
             sent[becomes.sender.name] += 1
         # Once one is found that could leave, the others are not looked at.
-        can_leave = can_leave or _can_leave(becomes, message, staff)
+        effects = becomes.requirement.effects
+        can_leave = can_leave or bool(
+            becomes.sender
+            or (not effects.reject and staff.can_give(effects, message.mailbox_id))
+        )
         if changes := list(_changes(was, becomes)):
             changed[message.pk] = was, becomes
             counts.update(changes)
@@ -199,10 +203,3 @@ def _changes(was: Asked, becomes: Asked) -> Iterator[Change]:
             yield Change.MORE
         if not is_as_strict(other, one):
             yield Change.LESS
-
-
-def _can_leave(asked: Asked, message: Message, staff: Staff) -> bool:
-    if asked.sender:
-        return True
-    effects = asked.requirement.effects
-    return not effects.reject and staff.can_give(effects, message.mailbox_id)

@@ -5,7 +5,6 @@ discard a draft.
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -154,9 +153,10 @@ def begin(request: DeskRequest) -> str:
     """Begin a draft: from the active version, or from an older one."""
     actor = admin_or_403(request)
     number = request.POST.get("from", "").removeprefix("version-")
-    versions = PolicyVersion.objects.activated()
-    old = versions.filter(number=number).first() if number.isdecimal() else None
-    begun_from = version_as_is(old) if old else policies().in_force
+    begun_from = policies().in_force
+    if number.isdecimal():
+        old = PolicyVersion.objects.activated().filter(number=number)
+        begun_from = version_as_is(old.first())
     begin_draft(actor=actor, rules=begun_from.parts, based_on=begun_from.number)
     return "The draft is begun. Nothing changes until it is activated."
 
@@ -216,13 +216,17 @@ def activate(request: DeskRequest) -> HttpResponse:
         return answer_policy(
             request, error=StalePolicy("There is no draft to activate.")
         )
-    tried = partial(rehearse, before=now.in_force, after=now.drafted, actor=actor)
+    tried = SimpleLazyObject(
+        lambda: rehearse(
+            before=now.in_force, after=now.drafted, actor=actor, now=timezone.now()
+        )
+    )
     return edit_setting(
         request,
         form,
         "policy",
         "policy/rules/activate.html",
-        tried=SimpleLazyObject(partial(tried, now=timezone.now())),
+        tried=tried,
         **of_draft(now, actor),
     )
 

@@ -202,7 +202,7 @@ def record_change(
         record(
             action if after else deleted,
             actor=actor,
-            connection=row.owning_connection,
+            connection=getattr(row, "owning_connection", None),
             details={
                 str(row._meta.verbose_name): row.name,
                 "before": before,

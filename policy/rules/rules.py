@@ -419,7 +419,6 @@ def rules_loosen(before: Iterable[PolicyRule], after: Sequence[PolicyRule]) -> b
 # 24 hours.
 LONGEST = timedelta(days=366)
 MOST_A_DAY = 1000
-_NONE: frozenset[Any] = frozenset()
 
 
 class Misfit(TextChoices):
@@ -476,7 +475,9 @@ class Pass(Part):
         when = self.when
         if not (when.keys and when.mailboxes and when.lists and len(self.id) <= 12):
             raise RuleError("A pass needs an API key, a mailbox and an allowlist.")
-        if replace(when, keys=_NONE, mailboxes=_NONE, lists=_NONE) != Conditions():
+        if when != Conditions(
+            keys=when.keys, mailboxes=when.mailboxes, lists=when.lists
+        ):
             raise RuleError("A pass has a condition that it cannot have.")
         if bool(self.currency) != (self.most is not None):
             raise RuleError("Write an amount and its currency, or neither.", "currency")
