@@ -143,6 +143,7 @@ thens = st.builds(
     reject=st.sampled_from(["", "", "No."]),
     expire_minutes=st.none() | st.integers(1, 100),
     office_hours=st.frozensets(st.integers(7, 9), max_size=1),
+    sentences=st.frozensets(st.just("Call them."), max_size=1),
 ).filter(lambda one: not one.is_empty)
 rules = st.builds(
     lambda number, when, then, is_on: PolicyRule(
@@ -196,6 +197,7 @@ def asked(demand):
         "reject": bool(effects.reject),
         "expiry": -(effects.expire_minutes or 10**6),
         "hours": effects.office_hours,
+        "sentences": effects.sentences,
         "closed": bool(demand.closed()),
         "barred": demand.barred,
         "counted": frozenset(demand.people.approvals) - {*demand.counted},
