@@ -21,7 +21,8 @@ from approvals.brake.commands import set_caps
 from approvals.caps import DEFAULTS, caps_now
 from audit.models import Entry
 from common.actors import Role, operator
-from connections.keys.commands import create_key, set_owner
+from connections.errors import CodeWanted
+from connections.keys.commands import change_key, create_key, read_keys, set_owner
 from connections.kill_switch import hold_all
 from connections.mailboxes.commands import change_mailbox, loosen, set_desk_settings
 from connections.webhooks.commands import register_webhook
@@ -187,6 +188,24 @@ class World:
     def loosen(self):
         loosen(mailbox=self.box(), actor=self.by, target="monitored")
 
+    def watcher(self):
+        wanted = {"name": "Watcher", "scopes": ["oversight_read"]}
+        create_key(connection=self.box().connection, actor=self.by, wanted=wanted)
+
+    def watchers(self):
+        found = read_keys(self.box().connection, actor=self.by)
+        return [one for one in found if one.name == "Watcher"]
+
+    def set_scopes(self, *scopes):
+        [key] = self.watchers()
+        changed = {"connection": self.box().connection, "changes": {"scopes": scopes}}
+        change = partial(change_key, key=key, actor=self.by, **changed)
+        # Where the gateway wants one, with its operator's code.
+        try:
+            change(code="")
+        except CodeWanted:
+            change(code=newest_code())
+
     def figures(self, on):
         set_person_figures(actor=self.by, on=on, because="Works agreement" * on)
 
@@ -200,6 +219,10 @@ def world(admin, mailbox):
 def groups_are_asked(world):
     group = world.regroup(world.admin)
     put_in_force({"approvals": {group.pk: 1}})
+
+
+def scopes_of_watcher(world):
+    return [one.scopes for one in world.watchers()]
 
 
 def hours_are_asked(world):
@@ -241,14 +264,23 @@ LOOSENING = {
     "oversight mode": (
         World.loosen, lambda w: w.change(oversight_mode="gated_send"), lambda w: w.box().oversight_mode
     ),
+    "a call may loosen": (
+        lambda w: w.change(allow_looser_per_call=True),
+        lambda w: w.change(allow_looser_per_call=False),
+        lambda w: w.box().allow_looser_per_call,
+    ),
+    "scopes of a key": (
+        lambda w: w.set_scopes("oversight"), lambda w: w.set_scopes("oversight_read"), scopes_of_watcher,
+        World.watcher,
+    ),
     "designed mail": (
         lambda w: w.change(send_as_designed=True),
         lambda w: w.change(send_as_designed=False),
         lambda w: w.box().send_as_designed,
     ),
 }  # fmt: skip
-AT_MULTIMAIL = {"end of holding all", "oversight mode", "designed mail"}
-SLOW = {"oversight mode", "designed mail"}
+SLOW = {"oversight mode", "a call may loosen", "scopes of a key", "designed mail"}
+AT_MULTIMAIL = SLOW | {"end of holding all"}
 
 
 @pytest.mark.parametrize(

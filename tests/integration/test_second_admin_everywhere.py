@@ -149,6 +149,8 @@ def what_is_wrong(name, client, second, called, work):
         if called & (NEVER_WAITS.keys() | MAY_TIGHTEN):
             return ""
         return f"did not wait, {answer.status_code}: {sorted(called)}"
+    if changed := differing(before):
+        return f"changed {changed} before anybody asked"
     if called & COMMANDS.keys():
         return f"ran {called}"
     packed = answer.text.partition('name="change" value="')[2].partition('"')[0]
