@@ -312,7 +312,7 @@ def test_discord_account_and_sessions_of_somebody_else_do_not_outlast_the_proof(
         link_account(actor=actor_of(dan), token=token)
     of_gus, of_dan = (resume(Client(), dan) for _ in range(2))
     page = of_dan.get(reverse("factor-app")).text
-    secret = page.partition('mono secret">')[2].partition("<")[0].replace(" ", "")
+    secret = page.partition('mono app-secret">')[2].partition("<")[0].replace(" ", "")
     of_dan.post(reverse("factor-app"), {"code": code_now(secret)})
     assert Authenticator.objects.filter(user=dan).exists()
     assert of_gus.get("/queue/").status_code == 302
