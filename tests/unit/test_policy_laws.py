@@ -281,8 +281,7 @@ def test_no_pass_counts_beside_a_rule_that_asks_for_anything(given_rules, of):
     # Whoever edited it is barred from what was edited only.
     assume(
         any(
-            one.is_on
-            and one.when.apply_to(facts)
+            one.when.apply_to(facts)
             and not replace(one.then, bar_editor=False).is_empty
             for one in given_rules
         )
