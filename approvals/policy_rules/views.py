@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django import forms
 from django.http import Http404, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
@@ -155,8 +155,8 @@ def begin(request: DeskRequest) -> str:
     number = request.POST.get("from", "").removeprefix("version-")
     begun_from = policies().in_force
     if number.isdecimal():
-        old = PolicyVersion.objects.activated().filter(number=number)
-        begun_from = version_as_is(old.first())
+        old = get_object_or_404(PolicyVersion.objects.activated(), number=number)
+        begun_from = version_as_is(old)
     begin_draft(actor=actor, rules=begun_from.parts, based_on=begun_from.number)
     return "The draft is begun. Nothing changes until it is activated."
 

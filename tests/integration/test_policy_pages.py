@@ -287,6 +287,7 @@ def test_version_that_cannot_be_read_holds_everything_and_can_be_replaced(
     with pytest.raises(VerdictNotAllowed):
         decide(message, reviewer)
     assert policies().unreadable in words_of(client.get("/policy/"))
+    post(client, "draft/begin", 404, **{"from": "version-99"})
     post(client, "draft/begin", **{"from": "active"})
     post(client, "draft/activate", edits=0, active=1)
     assert policies().active_number == 2
