@@ -71,7 +71,8 @@ def _send_emails() -> int:
     if not settings.EMAIL_URL:
         # Without a mail server live mail waits, and says so; sandbox mail needs none.
         live = due.filter(sandbox=False).exclude(last_error=outbox.NO_MAIL_SERVER)
-        live.update(last_error=outbox.NO_MAIL_SERVER)
+        if live.exists():
+            live.update(last_error=outbox.NO_MAIL_SERVER)
         due = due.filter(sandbox=True)
     return _send(tasks.send_email, due)
 

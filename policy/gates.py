@@ -14,7 +14,7 @@ can lower it.
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -229,15 +229,28 @@ def _record(action: str, gate: GateList, **details: str) -> None:
 
 
 def _widens(
-    mode_there: str, theirs: Collection[str], mode: str, entries: Collection[str]
+    mode_there: str,
+    theirs: Mapping[str, str | None],
+    mode: str,
+    entries: Mapping[str, str | None],
 ) -> bool:
-    """Whether a list would let out more than the one that a gate has."""
+    """Whether a list would let out more, or longer, than the one that a gate has. Both
+    are patterns with their ends, which sort as they follow one another; None for never.
+    """
     if mode_there in ("off", "monitor"):
         return False
     is_looser = mode == "off" or (mode, mode_there) == ("contacts", "enforce")
     return is_looser or any(
-        not any(over in theirs for over in _patterns_over(one)) for one in entries
+        not any(
+            over in theirs and _ends_by(end, theirs[over])
+            for over in _patterns_over(one)
+        )
+        for one, end in entries.items()
     )
+
+
+def _ends_by(end: str | None, other: str | None) -> bool:
+    return other is None or (end is not None and end <= other)
 
 
 # So many pages of refusals are read, newest first. Older ones are then never read; that

@@ -104,11 +104,27 @@ def skeleton(domain: str) -> str:
 
 
 def looks_like(name: str, others: Iterable[str]) -> str:
-    """Return the first of these other names that a person could take for this one;
-    empty if there is none.
+    """Return the first of these other names that a person could take for this one, or
+    for a part of it; empty if there is none.
     """
     looks = look_of(name)
-    return next((one for one in others if look_of(one) == looks), "")
+    parts = _looks_in(name)
+    return next(
+        (one for one in others if look_of(one) in parts or looks in _looks_in(one)), ""
+    )
+
+
+def _looks_in(name: str) -> set[str]:
+    """Return the look of a name, and of its parts between commas, "and" and "or":
+    sentences join names so.
+    """
+    parts: list[list[str]] = [[]]
+    for word in name.replace(",", " or ").split():
+        if look_of(word) in ("and", "or"):
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return {look_of(name), *(look_of(" ".join(one)) for one in parts if one)}
 
 
 def look_of(name: str) -> str:

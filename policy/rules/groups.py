@@ -220,9 +220,13 @@ class WantedEntry:
     note: str = ""
     expires_at: datetime | None = None
 
+    @property
+    def ends(self) -> str:
+        """Until when it counts, in words."""
+        return f"until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
+
     def __str__(self) -> str:
-        ends = f" until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
-        return f"{self.pattern}{ends}"
+        return f"{self.pattern} {self.ends}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -238,6 +242,16 @@ class Step:
         if self.before and self.after:
             return "changed"
         return "added" if self.after else "removed"
+
+    def __str__(self) -> str:
+        if self.before is None or self.after is None:
+            return str(self.after or self.before)
+        if self.before.ends == self.after.ends:
+            return f"{self.after} (its note)"
+        before, after = (
+            one.ends or "without an end" for one in (self.before, self.after)
+        )
+        return f"{self.after.pattern} ({after}, before {before})"
 
     @property
     def is_longer(self) -> bool:
@@ -308,7 +322,7 @@ def apply_change(
     # The entries that are added, changed and removed, each with its end.
     acts: dict[str, list[str]] = {}
     for one in steps.values():
-        acts.setdefault(one.did, []).append(str(one.after or one.before))
+        acts.setdefault(one.did, []).append(str(one))
     yield lambda: _in_change(locked, before, steps, listed(acts))
     if not steps:
         return locked

@@ -3,7 +3,6 @@ sentences about rules and for the choices of the rule editor; and which mailboxe
 keys there are when a rule is saved.
 """
 
-from collections import Counter
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
@@ -18,7 +17,6 @@ from policy.rules.conditions import MessageFacts, Names
 from policy.rules.demand import required
 from policy.rules.facts import active_policy
 from policy.rules.rules import Part, PolicyRule, RuleError
-from risk.lookalikes import look_of
 
 # An API key without an owner is offered in the editor if a message that it sent changed
 # within this time; a key with an owner is always offered.
@@ -71,17 +69,10 @@ def api_keys(actor: Actor) -> dict[str, str]:
     names_by_key = {}
     for (connection, key), name in keys.items():
         of_account = f" ({names[connection]})" if len(names) > 1 else ""
-        names_by_key[f"{connection}:{key}"] = f"{name or key}{of_account}"
-    # Whoever signs a pass must not take one key for another, nor its name for the name
-    # and id of another.
-    named = {
-        key: f"{name} [{key.partition(':')[2]}]" for key, name in names_by_key.items()
-    }
-    looks = Counter(map(look_of, (*names_by_key.values(), *named.values())))
-    return {
-        key: named[key] if looks[look_of(name)] > 1 else name
-        for key, name in names_by_key.items()
-    }
+        # Always with its id: an agent's owner may give a key any name, such as that of
+        # another key, or its id, and whoever signs a pass must not take one for another.
+        names_by_key[f"{connection}:{key}"] = f"{name} [{key}]{of_account}".lstrip()
+    return names_by_key
 
 
 def with_known(part: Part) -> Part:

@@ -200,14 +200,22 @@ def test_somebody_elses_change_is_pushed_over_and_the_ledger_says_so(change, ten
     assert "explanation" not in pushes().first().detail.fields
 
 
-def test_narrower_list_of_somebody_else_is_not_widened(change, tenant):
+@pytest.mark.parametrize(
+    "entries",
+    [[], [{"pattern": "northwind.example", "expires_at": "2099-01-01T00:00:00Z"}]],
+    ids=["fewer", "with an end"],
+)
+def test_narrower_list_of_somebody_else_is_not_widened(change, tenant, entries):
     push()
-    narrower = {"kind": "restriction", "mode": "enforce", "version": 1, "entries": []}
+    narrower = {
+        "kind": "restriction", "mode": "enforce", "version": 1, "entries": entries,
+    }  # fmt: skip
     ok(tenant.put(f"{tenant.base}/allowlist", **narrower))
-    change("contoso.example")
+    # The list of the desk says more than the gate, or the same without an end.
+    change("contoso.example" if not entries else "northwind.example", note="Again")
     assert [push(), push()] == ["not now", "not now"]
     assert "did not make" in GateList.objects.get().last_error
-    assert at_gate(tenant) == ("enforce", [], 2)
+    assert at_gate(tenant) == ("enforce", [one["pattern"] for one in entries], 2)
     ok(
         tenant.put(
             f"{tenant.base}/allowlist", **narrower | {"mode": "off", "version": 2}

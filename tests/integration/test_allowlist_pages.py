@@ -6,7 +6,7 @@ import pytest
 
 from policy.models import Allowlist
 from policy.pages import read_lines
-from policy.rules.groups import WantedEntry
+from policy.rules.groups import Step, WantedEntry
 from tests.factories import (
     change_list,
     listed_patterns,
@@ -126,3 +126,13 @@ def test_lines_are_read_and_faulty_ones_say_why():
     ):
         with pytest.raises(ValueError, match=words):
             read_lines(f"a.example\n{line}")
+
+
+def test_whoever_signs_a_change_reads_which_entry_loses_its_end():
+    ends = datetime(2026, 12, 31, tzinfo=UTC)
+    was = WantedEntry("a.example", "Fair", ends)
+    for after, words in (
+        (WantedEntry("a.example", "Fair"), "(without an end, before until 2026-12-31 00:00)"),
+        (WantedEntry("a.example", "New", ends), "until 2026-12-31 00:00 (its note)"),
+    ):  # fmt: skip
+        assert str(Step(was, after)) == f"a.example {words}"

@@ -323,7 +323,7 @@ def fail(_):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("sweep", "duties"), [(tasks.sweep, 39), (alerts.sweep, 6), (gateway.sweep, 13)]
+    ("sweep", "duties"), [(tasks.sweep, 39), (alerts.sweep, 6), (gateway.sweep, 14)]
 )
 def test_sweep_with_nothing_to_do_asks_once_for_each_duty_and_writes_nothing(
     sweep, duties

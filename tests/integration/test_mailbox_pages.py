@@ -423,7 +423,7 @@ def test_whoever_makes_or_accepts_a_mailbox_reads_what_its_mail_will_need(
         {"expire_minutes": 2 * 24 * 60},
     )
     words = "2 approvals of any reviewer are needed"
-    expiry = "For every message, it expires 2 days after it was held."
+    expiry = "For every message, it expires 48 h after it was held."
     answer = client.get("/mailboxes/add/")
     says(answer, 200, "will need", words, expiry)
     assert "5 approvals" not in text_of(answer)
