@@ -24,7 +24,7 @@ from django.utils.text import get_text_list
 
 from common.fingerprint import FIELDS, Content
 from common.mail_addresses import patterns_for
-from mirror.attachments.file_types import claimed_kinds
+from mirror.attachments.file_types import claimed_kinds, kinds_in_text
 from mirror.models import AttachedFile, Connection, KnownContact, Message
 from people.models import Person
 from policy.models import AllowEntry, PolicyVersion
@@ -122,13 +122,17 @@ _MOST_METADATA = 50
 
 
 def stored_facts(
-    content: Content, sums: Sums, hosts: Iterable[str] | None = None
+    content: Content,
+    sums: Sums,
+    hosts: Iterable[str] | None = None,
+    files: Iterable[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Return the facts that need a message's content, to be stored with it as JSON.
 
     A fact is None if it is not known. If one sum could not be read, the amounts are not
-    known.
+    known. `files` are those that are written out in its text.
     """
+    in_text = [(name, kinds_in_text(name, head)) for name, head in files]
     return {
         "amounts": dict(sums.largest)
         if _shows_text(content) and not sums.unread
@@ -136,6 +140,9 @@ def stored_facts(
         "sums": dict(sums.passages),
         "unread_sums": list(sums.unread),
         "hosts": None if hosts is None else list(hosts),
+        "in_text": [
+            (name[:_MOST_NAME], sorted(kinds)) for name, kinds in in_text if kinds
+        ],
         "send_at": content.send_at,
         "is_whole": set(content.coverage) >= set(FIELDS),
     }
@@ -159,6 +166,10 @@ def with_files(
     hosts = facts["hosts"]
     kinds: set[str] = set()
     unknown = []
+    for name, found in facts["in_text"]:
+        kinds.update(found)
+        if "archive" in found:
+            unknown.append(named(name))
     for place, claim in enumerate(content.attachments, start=1):
         seen = seen_at.get(place) or {}
         claimed = claimed_kinds(claim.name, claim.content_type)
