@@ -31,7 +31,7 @@ from common.pages import (
 )
 from mirror.models import Message
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
-from policy.errors import StalePolicy
+from policy.errors import PolicyRefused, StalePolicy
 from policy.models import PolicyVersion
 from policy.pages import edit_setting
 from policy.rules.changes import (
@@ -212,10 +212,9 @@ def activate(request: DeskRequest) -> HttpResponse:
     if form.is_valid() and not is_recently_authenticated(request):
         return ask_first(request)
     now = policies()
-    if now.draft is None:
-        return answer_policy(
-            request, error=StalePolicy("There is no draft to activate.")
-        )
+    if now.draft is None or now.drafted.unreadable:
+        why = now.drafted.unreadable or "There is no draft to activate."
+        return answer_policy(request, error=StalePolicy(why))
     tried = SimpleLazyObject(
         lambda: rehearse(
             before=now.in_force, after=now.drafted, actor=actor, now=timezone.now()
@@ -294,6 +293,9 @@ def try_policy(request: DeskRequest) -> HttpResponse:
     form = TryForm(request.GET if "message" in request.GET else None, actor)
     context: dict[str, Any] = {"form": form, "now": now}
     before, after = (now.in_force, now.drafted) if actor.scopes else (EMPTY, EMPTY)
+    if now.unreadable:
+        error = PolicyRefused(now.unreadable)
+        return answer(request, "policy/rules/try.html", context, error)
     if "days" in request.GET and now.draft:
         context["tried"] = rehearse(before=before, after=after, actor=actor, now=at)
     if form.is_valid():

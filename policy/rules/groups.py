@@ -23,12 +23,10 @@ from people.second_admin.registry import CanWait, ChangeInWords, listed, second_
 from policy.calendars import DAYS, write_day
 from policy.errors import PolicyRefused, StalePolicy, check_name, check_seen
 from policy.models import AllowEntry, Allowlist, GateList, Group, Named, WorkCalendar
-from policy.rules.changes import has_two_admins, policies
+from policy.rules.changes import first_few, has_two_admins, policies
 from policy.rules.rules import One
 
 Row = TypeVar("Row", bound=Named)
-# How many entries of a list the ledger names.
-_RECORDED = 1000
 # What the ledger calls it: that one was added, changed, and deleted.
 _ACTIONS = {
     Allowlist: ("allowlist.added", "allowlist.changed", "allowlist.deleted"),
@@ -168,13 +166,6 @@ def delete_named(*, row: Named, actor: Actor) -> None:
             f"“{row}” cannot be deleted: a review plan or somebody's duty names it."
         ) from None
     record_change(locked, actor, before, "", removed=first_few(entries))
-
-
-def first_few(entries: Sequence[str]) -> str:
-    """Return entries of a list for the ledger, which names so many of them."""
-    more = len(entries) - _RECORDED
-    shown = ", ".join(sorted(entries)[:_RECORDED])
-    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def lock(row: Row, actor: Actor) -> tuple[Row, str]:

@@ -12,6 +12,7 @@ from approvals.errors import VerdictNotAllowed
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Mailbox, Message
+from policy.errors import PolicyRefused
 from policy.models import Group, PolicyVersion, WorkCalendar
 from policy.rules.changes import activate_draft, begin_draft, policies
 from policy.rules.names import names_for
@@ -171,6 +172,17 @@ def test_policy_takes_500_rules_and_no_more(client, admin, message, reviewer):
     post(client, ADD, 422, **TYPED)
     activated(admin)
     assert needed(message, reviewer) == 2
+    # Nor one that was copied, or stored in some other way.
+    many = [rule(f"r{number}") for number in range(501)]
+    with pytest.raises(PolicyRefused, match="at most 500 rules"):
+        begun(admin, *many)
+    begun(admin)
+    PolicyVersion.objects.draft().update(rules=[one.as_json() for one in many])
+    for path in ("draft/activate", "try"):
+        page = words_of(client.get(f"/policy/{path}/", {"days": "yes"}))
+        assert "at most 500 rules" in page
+    with pytest.raises(PolicyRefused, match="at most 500 rules"):
+        activated(admin)
 
 
 def test_what_nobody_can_satisfy_is_told_before_it_is_activated(
