@@ -22,7 +22,7 @@ message.cancelled | reported the message as cancelled
 message.failed | reported that sending failed
 message.received | received a message
 message.scheduled | scheduled the message
-message.set_apart | set the message apart, because a cap was passed
+message.set_apart | set the message apart, because a limit was exceeded
 message.released | released the message to the agent
 message.gone | no longer holds the message; how it was decided is not known
 message.expiring | found that the time to approve the message is nearly over
@@ -90,10 +90,10 @@ comment.added | commented
 view.saved | saved a view of the queue
 view.deleted | deleted a view of the queue
 # the brake on agents that send too much
-brake.opened | began to set messages apart, because a cap was passed
+brake.opened | began to set messages apart, because a limit was exceeded
 brake.ended | found that no more messages come than the cap allows
 brake.put_back | put messages that were over limit back into the queue
-caps.changed | changed the caps of messages
+caps.changed | changed the limits of messages
 # figures of the report
 person_figures.set | set whether individual figures are shown
 # the kill switch

@@ -367,7 +367,7 @@ def add_route(
         destination,
         actor,
         before="",
-        after=f"told when {sentence(added)}",
+        after=f"notified when {sentence(added)}",
     )
     return added
 
@@ -386,7 +386,7 @@ def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> CanWait
         "destination.route_removed",
         destination,
         actor,
-        before=f"told when {sentence(route)}",
+        before=f"notified when {sentence(route)}",
         after="",
     )
     route.delete()
