@@ -205,8 +205,8 @@ person.reauthenticated | confirmed their identity
 person.confirmation_failed | failed to confirm their identity
 person.session_ended | ended a session
 person.provider_linked | linked their account at the sign-in provider
-person.discord_linked | linked a Discord account
-person.discord_unlinked | unlinked a Discord account
+person.chat_linked | linked a chat account
+person.chat_unlinked | unlinked a chat account
 person.time_zone_set | chose a time zone
 role.second_factor_set | set whether a role needs a second factor
 # changes that wait for a second admin
@@ -275,7 +275,7 @@ SETTINGS = frozenset(
     person.renamed person.grants_changed person.deactivated person.reactivated
     person.factor_added person.factor_removed role.second_factor_set
     second_admin.set oversight_minimum.brought person_figures.set
-    person.discord_linked person.discord_unlinked person.time_zone_set
+    person.chat_linked person.chat_unlinked person.time_zone_set
     person.reads_text_first person.reads_laid_out
     person.keys_moved person.keys_off person.keys_on
     """.split()

@@ -111,7 +111,7 @@ Ledger status | ledger-state | everybody | seals verify check
 Your account | account | everybody | profile name time zone me out of office away keyboard shortcuts
 Your sessions | sessions | everybody | signed in devices
 Your second factors | factors | everybody | app passkey recovery codes 2fa
-Your Discord account | own-discord | everybody | link
+Your chat accounts | own-chat-accounts | everybody | discord slack link
 """
 )
 ACTS = _places(
