@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from alerts.cards.message import desk_link, message_card
 from alerts.channels import channel_of
-from alerts.channels.slack import Mrkdwn, card_body, short_body, webhook_error
+from alerts.channels.slack.channel import Mrkdwn, card_body, short_body, webhook_error
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
 from approvals.decisions.status import Status, StatusCode
@@ -133,7 +133,7 @@ def test_slack_gets_a_second_for_each_post_and_as_long_as_it_asks_for(
     standin, by_bot, connection, monkeypatch
 ):
     # Longer here than a slow machine takes for the next step.
-    monkeypatch.setattr("alerts.channels.slack.PAUSE", 60)
+    monkeypatch.setattr("alerts.channels.slack.channel.PAUSE", 60)
     make_message(connection)
     assert deliver_due() == ["delivered"]
     make_message(connection)
