@@ -45,7 +45,7 @@ decision.recorded message.approved message.released message.rejected message.sen
 message.cancelled message.failed message.gone message.set_apart
 """.split()
 # Acts by which a decision comes back to whoever made it.
-_RETURNS = """
+RETURNS = """
 decision.refused decision.superseded decision.found_again decision.unattributed
 message.failed message.bounced message.complained
 """.split()
@@ -53,7 +53,7 @@ _CHANGES = "change.asked change.accepted change.declined change.withdrawn".split
 # Acts on an account that its owner is told of, whoever did them.
 ACCOUNT = """
 person.signed_in person.factor_added person.factor_removed person.password_link_made
-person.password_changed person.recovery_code_used person.discord_linked
+person.password_changed person.recovery_code_used person.chat_linked
 person.provider_linked person.grants_changed
 """.split()
 # How many earlier sign-ins are looked at to know a device.
@@ -64,7 +64,7 @@ ACTIONS = frozenset(
         *_WAITS_AGAIN,
         *(action for actions in _BEGINS.values() for action in actions),
         *_DECIDED,
-        *_RETURNS,
+        *RETURNS,
         *_CHANGES,
         "change.refused",
         *ACCOUNT,
@@ -100,7 +100,7 @@ def _plan_message(entry: Entry) -> None:
         if entry.action == "decision.recorded":
             causes = (*WAITING, Cause.RETURNED)
         about.filter(cause__in=causes).end()
-    if entry.action in _RETURNS:
+    if entry.action in RETURNS:
         decision = latest_decision(message)
         if decision is not None and decision.given_by_id is not None:
             about.filter(cause=Cause.RETURNED).end()

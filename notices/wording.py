@@ -8,7 +8,7 @@ from common.tables import table_pairs
 from notices.models import Cause, Notice
 from rendering import named
 
-_SENTENCES = table_pairs("""
+SENTENCES = table_pairs("""
 assigned | Assigned to you
 reminded | Late by its review plan, or nearly so
 mentioned | You were asked in a comment
@@ -28,7 +28,7 @@ person.factor_removed | A second factor was removed from your account
 person.password_link_made | A link for a new password of your account was made
 person.password_changed | Your password was changed
 person.recovery_code_used | A recovery code of your account was used
-person.discord_linked | A Discord account was linked to yours
+person.chat_linked | A chat account was linked to yours
 person.provider_linked | Your account was linked at the sign-in provider
 person.grants_changed | Your roles were changed
 """)
@@ -54,7 +54,7 @@ class ShownNotice:
 def shown(notice: Notice) -> ShownNotice:
     """Return what a notice says. Its message and change should be loaded already."""
     cause = notice.cause
-    sentence = _SENTENCES.get(cause) or _SENTENCES[notice.action]
+    sentence = SENTENCES.get(cause) or SENTENCES[notice.action]
     subject = ""
     path = reverse("sessions" if notice.action in _SESSIONS else "account")
     if message := notice.message:

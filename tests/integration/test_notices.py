@@ -15,11 +15,12 @@ from approvals import collaboration
 from approvals.errors import AlreadyDecided
 from approvals.escalation.handling import assign_by_hand
 from approvals.models import Claim, Question
+from audit import actions
 from common.actors import worker
 from common.postgres import clock
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.recording import record_about
-from notices import summaries
+from notices import planning, summaries, wording
 from notices.models import Notice, unread_count
 from people.models import Grant, Person
 from people.second_admin.changes import ask_second_admin, decline
@@ -210,3 +211,8 @@ def test_what_people_are_told_follows_from_what_is_so_and_never_twice(
             expected = ["mentioned"] * (sees and asked)
             expected += ["assigned"] * (sees and claims.exists())
             assert sorted(told(person)) == sorted(expected)
+
+
+def test_every_act_that_is_told_has_a_sentence_and_is_recorded_under_its_name():
+    assert actions.ACTIONS.keys() >= planning.ACTIONS
+    assert {*planning.ACCOUNT, *planning.RETURNS} <= wording.SENTENCES.keys()
