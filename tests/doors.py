@@ -85,6 +85,7 @@ _DESK_DOORS = {
             "home-waiting": "shows what waits on an open home page, for what one may see",
             "queue": "lists what waits, for what one may see",
             "pulse": "gives an open page what changed, for what one may see",
+            "notices": "lists what one is told",
             "history": "lists past decisions, for what one may see",
             "audit": "lists the ledger, for what one may see",
             "attention": "lists what needs attention, for what one may see",
@@ -234,7 +235,7 @@ _DESK_DOORS = {
         "pauses the API key of a flood", "mailbox", (R, A), sure=True, needs="brake"
     ),
     "set-caps": writing_button(
-        "sets the caps of all mailboxes",
+        "sets the limits of all mailboxes",
         "desk",
         (A,),
         sure=True,
@@ -271,6 +272,9 @@ _DESK_DOORS = {
         (R, A),
         fields=lambda w: {"text": "Look here."},
     ),
+    "notice": Door("opens what a notice of one's own is about", "own", needs="notice"),
+    "read-notice": Button("marks a notice of one's own as read", "own", needs="notice"),
+    "read-notices": Button("marks all one's notices as read", "own"),
     "save-view": writing_button(
         "saves a view of the queue for oneself",
         "own",
@@ -519,6 +523,8 @@ TASKS = {
     "alerts.tasks.answer_interaction": "carries out a Discord command or a press that had to wait, and answers it",
     "alerts.tasks.sweep": "finds destinations whose wake-up was lost",
     "alerts.tasks.witness": "posts heads of the ledger to witnesses",
+    "notices.tasks.summarise": "tells people each morning what waits",
+    "notices.tasks.forget": "deletes old notices",
     "audit.tasks.seal": "seals new entries",
     "audit.tasks.check": "checks the whole ledger",
     "audit.tasks.check_daily": "does so once a day",
