@@ -295,9 +295,8 @@ class _Item:
     code: str = ""
     zeros: int = 0
     sums: dict[str, Decimal] = field(default_factory=dict)
-    # How many sentences and paragraphs of the text come before it.
+    # How many sentences of the text come before it.
     sentence: int = 0
-    paragraph: int = 0
     before: "_Item" = field(init=False)
     after: "_Item" = field(init=False)
 
@@ -509,8 +508,6 @@ _TIMES_SIGN = re.compile(r"[×⋅∙✕✖]| @ ")
 _SENTENCE = re.compile(r"\n\n|[.!?…] ")
 # The second half of a number that is divided into two cells of a table, or by signs.
 _SPLIT = re.compile(r"[\s|]++[0-9]{3}(?![0-9])|[^\s0-9]++[0-9]")
-# Beginnings of words that say of which sums money is.
-_AMOUNTS = (*AMOUNTS, "total", "sum", "cost", "figure", "value", "angabe", "kosten")
 # Gaps between a number and the word that explains it, as in "Invoice: 22".
 _BESIDE_WORD = frozenset(("", ".", ":", "-", ".:", "°"))
 
@@ -533,11 +530,10 @@ class _Reading:
         self.unread: list[str] = []
         # By currency and value, the passage that was read last.
         self.passages: dict[tuple[str, Decimal], str] = {}
-        sentence = paragraph = 0
+        sentence = 0
         for item in items:
             sentence += bool(_SENTENCE.search(item.gap))
-            paragraph += _PARAGRAPH in item.gap
-            item.sentence, item.paragraph = sentence, paragraph
+            item.sentence = sentence
         money = {item: _numbers_of(item) for item in items if item.kind == _MONEY}
         for named, numbers in money.items():
             for number in numbers:
@@ -567,25 +563,16 @@ class _Reading:
         for named, numbers in money.items():
             self._look_around(named, numbers)
         self.currencies = {one.code for one in money if one.text}
-        # Money without a number of its own is that of other numbers: of those in its
-        # paragraph, as in the head of a table, or of all, as in "amounts in EUR".
-        bare = {named for named, numbers in money.items() if not numbers}
-        of_all = {
-            one.sentence for one in items if folded(one.text).startswith(_AMOUNTS)
-        }
-        is_of_all = any(one.sentence in of_all for one in bare)
-        paragraphs = {one.paragraph for one in bare}
+        # Money without a number of its own is that of all other numbers, as in the head of
+        # a table or "amounts in EUR"; other money of those that are written as sums.
+        is_bare = not all(money.values())
         self._borrowing = [
             item
             for item in items
             if item.kind == _NUMBER
             and item.value is not None
             and not item.sums
-            and (
-                is_of_all
-                or item.paragraph in paragraphs
-                or _AMOUNT.fullmatch(item.text)
-            )
+            and (is_bare or _AMOUNT.fullmatch(item.text))
             and not (item.gap.endswith("+") or self._is_explained(item))
         ]
 
