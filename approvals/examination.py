@@ -44,7 +44,6 @@ from common.words import (
     words_of,
     words_of_address,
 )
-from mirror.attachments.file_types import kinds_in_text
 from mirror.models import Mailbox, Message, Revision
 from mirror.recipients import (
     addresses_of,
@@ -56,7 +55,6 @@ from mirror.recipients import (
 from mirror.recording import record_about
 from mirror.states import Outcome
 from mirror.store import rendered_content, search_words, stored_content
-from policy.rules.conditions import RUNS_CODE
 from policy.rules.facts import (
     stored_facts,
     unknown_words,
@@ -111,13 +109,8 @@ def findings(
             message.connection_id, _outside_recipients(content, own_domains)
         ),
     )
-    programs = [one for one in examined.files if "program" in kinds_in_text(*one)]
     found = (
         *examined.findings,
-        *(
-            finding(RUNS_CODE, "A program is written out in the text.", name)
-            for name, _ in programs[:1]
-        ),
         *run_checks(CHECKS, content, examined.shown, context),
         *_rejected_before(message, examined.shape),
     )
@@ -402,7 +395,7 @@ def columns_of(
             "amounts": examined.amounts,
         }
         review = risk_facets(stored_findings)
-        facts = stored_facts(content, examined.sums, examined.hosts, examined.files)
+        facts = stored_facts(content, examined.sums, examined.hosts)
         facts = with_files(facts, content, message.revision_id)
         facts["words"] = words_in(content, examined.shown, word_sets())
         contacts = _known_contacts(message.connection_id, outside)

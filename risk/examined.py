@@ -21,8 +21,7 @@ class Examined:
     what it says. `amounts` and `shape` are hashes, the same for alike messages
     (`risk.similarity`). `hosts` are those where its links lead and those that its text
     names; None if they are not known. `links` has of each link its words and where it
-    leads, in one spelling. `files` has the name and the first bytes of each file that is
-    written out in its text.
+    leads, in one spelling.
     """
 
     shown: RenderedMessage
@@ -33,7 +32,6 @@ class Examined:
     shape: str = ""
     hosts: list[str] | None = None
     links: Sequence[str] = ()
-    files: Sequence[tuple[str, str]] = ()
 
     @property
     def is_unsafe(self) -> bool:

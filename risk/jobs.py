@@ -2,10 +2,6 @@
 message says, its sums and its shape, as JSON.
 """
 
-import binascii
-import re
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import unquote
 
@@ -47,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     check_secrets.payment_details,
     check_content.parts_differ,
     check_files.attachment_runs_code,
+    check_content.program_in_text,
 )
 
 
@@ -64,7 +61,6 @@ def examine(content: Content) -> Examined:
         amounts=amounts(sums),
         shape=shape(content, parsed),
         hosts=hosts(content, parsed),
-        files=list(files_in(one.text for one in parsed.outlines)),
         links=sorted(set(map(spelled, links_of(content, parsed)))),
     )
 
@@ -107,27 +103,6 @@ def hosts(content: Content, parsed: ParsedContent) -> list[str] | None:
         for plain in {text.replace(TAG, ""), text.replace(TAG, " ")}:
             found |= hosts_in(plain)
     return sorted(found) if len(found) <= MOST_HOSTS else None
-
-
-# A file in a text: as uuencode writes it, or in base64.
-_FILE = re.compile(
-    r"(?m)^[ >]*+begin(?P<is_64>-base64)? [0-7]{3,4} (?P<name>\S.*+)\s++(?P<line>.++)"
-    r"|(?<![A-Za-z0-9+/])(?P<base64>[A-Za-z0-9+/]{48})"
-)
-
-
-def files_in(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield the name of each file that is written out in a text, empty if it has none,
-    and its first bytes as hexadecimal digits.
-    """
-    for text in texts:
-        for file in _FILE.finditer(text.replace(TAG, "\n")):
-            is_64 = file["base64"] or file["is_64"]
-            read = binascii.a2b_base64 if is_64 else binascii.a2b_uu
-            head = b""
-            with suppress(ValueError):
-                head = read(file["base64"] or file["line"])
-            yield file["name"] or "", head.hex()
 
 
 JOBS = {

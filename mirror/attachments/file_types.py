@@ -260,18 +260,6 @@ def claimed_kinds(name: str, content_type: str = "") -> set[str]:
     return kinds or {"other", "unknown"}
 
 
-def kinds_in_text(name: str, head: str) -> set[str]:
-    """Return the families and kinds of a file that is written out in a text, by its name
-    and its first bytes (`risk.jobs`). Without a name it may be anything that looks like
-    base64, and HTML has its pictures so.
-    """
-    kind = KINDS.get(by_magic(bytes.fromhex(head)))
-    kinds = claimed_kinds(name) if name else set()
-    if kind and (name or kind.family != "image"):
-        kinds |= {kind.family, kind.name}
-    return kinds
-
-
 def ending_of(name: str) -> str:
     """Return the extension of a file name, in lower case and without the dot."""
     last = last_part(name).strip().rstrip(". ")
