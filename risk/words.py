@@ -108,7 +108,8 @@ class SearchedText:
         kept = (one for one in visible if one.isalnum() or one.isspace() or one == "_")
         plain = _APART + "".join(kept)
         for is_letter, group in groupby(pieces_of(plain), lambda one: len(one) == 1):
-            words += ["".join(group)[:MAX_WORD]] if is_letter else group
+            found = list(group)
+            words += ["".join(found)[:MAX_WORD]] if is_letter else found
         self._words = list(map(_spellings, words))
         self._positions: dict[str, list[int]] = {}
         for position, spellings in enumerate(self._words):
@@ -197,11 +198,6 @@ def _may_be(spellings: Sequence[str], pattern: str) -> bool:
     """Whether a word of a text fits a pattern, as it is or by what it looks like."""
     patterns = (spelled for spelled, _ in _spelled_patterns(pattern))
     return any(map(fits, spellings, patterns))
-
-
-def is_plain(pattern: str) -> bool:
-    """Whether a pattern has no wildcards, so that only the word itself fits."""
-    return not any(sign in pattern for sign in "*?#")
 
 
 def fits(word: str, pattern: str) -> bool:

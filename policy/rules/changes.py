@@ -6,7 +6,7 @@ change to any other state is refused, so nobody overwrites or activates what the
 not seen. Activating also checks which version was shown as active.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -65,21 +65,6 @@ class Policies:
     def parts(self) -> Parts:
         """The rules and passes of both."""
         return (*self.in_force.parts, *self.drafted.parts)
-
-    @property
-    def active_rules(self) -> Rules:
-        """The rules that are in force."""
-        return self.in_force.rules
-
-    @property
-    def draft_rules(self) -> Rules:
-        """The rules of the draft."""
-        return self.drafted.rules
-
-    @property
-    def active_number(self) -> int:
-        """The number of the active version; 0 if none is active."""
-        return self.in_force.number
 
     @property
     def unreadable(self) -> str:
@@ -230,9 +215,10 @@ def _lock_as_seen(
         raise StalePolicy(
             "Somebody changed the draft meanwhile. Check it as it is now, then repeat your change."
         )
-    if active not in (None, current.active_number):
+    number = current.in_force.number
+    if active not in (None, number):
         raise StalePolicy(
-            f"Meanwhile version {current.active_number} became active. Check what the draft changes, then activate it."
+            f"Meanwhile version {number} became active. Check what the draft changes, then activate it."
         )
     return current, current.draft
 
@@ -306,19 +292,18 @@ def _unsigned_entries(passes: Iterable[Pass]) -> str:
     came = {}
     lists = frozenset[int]().union(*(one.when.lists for one in passes))
     for named in Allowlist.objects.filter(pk__in=lists).order_by("name"):
-        versions = PolicyVersion.objects.activated()
-        signed = versions.filter(
-            passes__contains=[{"when": {"lists": [named.pk]}}]
-        ).first()
-        entries = named.entries.order_by("pattern")
+        naming = {"passes__contains": [{"when": {"lists": [named.pk]}}]}
+        signed = PolicyVersion.objects.activated().filter(**naming).first()
+        entries = named.entries.all()
         if signed:
             entries = entries.filter(added_at__gt=signed.retired_at or clock())
-        patterns = list(entries.values_list("pattern", flat=True))
-        came[f"allowlist {named}, not signed before"] = first_few(patterns)
+        came[f"allowlist {named}, not signed before"] = first_few(
+            entries.values_list("pattern", flat=True)
+        )
     return f"\n{listed(came)}".rstrip()
 
 
-def first_few(entries: Sequence[str]) -> str:
+def first_few(entries: Collection[str]) -> str:
     """Return entries of a list in words, of which so many are named."""
     more = len(entries) - _NAMED
     shown = ", ".join(sorted(entries)[:_NAMED])

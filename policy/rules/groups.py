@@ -314,7 +314,35 @@ def apply_change(
     acts: dict[str, list[str]] = {}
     for one in steps.values():
         acts.setdefault(one.did, []).append(str(one))
-    yield lambda: _in_change(locked, before, steps, listed(acts))
+
+    def change() -> ChangeInWords:
+        policy = policies().in_force
+        rules = naming(locked, policy.rules)
+        is_named = bool(rules or naming(locked, policy.passes))
+        # A rule on recipients who are on the list may apply to fewer messages.
+        is_asked = any(locked.pk in one.when.lists for one in rules)
+        loosens = any(one.is_longer or is_asked for one in steps.values())
+        tightens = not (policy.unreadable or loosens)
+        # Two admins signed to whom a pass sends without a person; and where a rule does
+        # not apply any more, passes may send what it kept for people.
+        always = bool(policy.passes) and is_named and not tightens
+        if always and not has_two_admins():
+            raise PolicyRefused(
+                "A policy with passes names this list: two admins sign this change, and there is only one."
+            )
+        return ChangeInWords(
+            title=f"Allowlist {locked}: change",
+            before=before,
+            # All of them, with their ends: a second admin reads nothing else of it.
+            after=listed(acts) or "no change",
+            page=locked.url,
+            connection=locked.owning_connection,
+            mailbox=locked.mailbox_id,
+            tightens=tightens,
+            always=always,
+        )
+
+    yield change
     if not steps:
         return locked
     locked.version += 1
@@ -339,34 +367,3 @@ def apply_change(
     named = {did: first_few(entries) for did, entries in acts.items()}
     record_change(locked, actor, before, in_words(locked), **named)
     return locked
-
-
-def _in_change(
-    locked: Allowlist, before: str, steps: Mapping[str, Step], after: str
-) -> ChangeInWords:
-    policy = policies().in_force
-    rules = naming(locked, policy.rules)
-    is_named = bool(rules or naming(locked, policy.passes))
-    # A rule on recipients who are on the list may apply to fewer messages.
-    is_asked = any(locked.pk in one.when.lists for one in rules)
-    tightens = not (
-        policy.unreadable or any(one.is_longer or is_asked for one in steps.values())
-    )
-    # Two admins signed to whom a pass sends without a person; and where a rule does not
-    # apply any more, passes may send what it kept for people.
-    always = bool(policy.passes) and is_named and not tightens
-    if always and not has_two_admins():
-        raise PolicyRefused(
-            "A policy with passes names this list: two admins sign this change, and there is only one."
-        )
-    return ChangeInWords(
-        title=f"Allowlist {locked}: change",
-        before=before,
-        # All of them, with their ends: a second admin reads nothing else of the change.
-        after=after or "no change",
-        page=locked.url,
-        connection=locked.owning_connection,
-        mailbox=locked.mailbox_id,
-        tightens=tightens,
-        always=always,
-    )

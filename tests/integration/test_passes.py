@@ -172,7 +172,7 @@ def test_pass_sends_end_to_end_and_names_who_signed_it(
     assert page.context["passes"] == [(one, ())]
     decision = sent_by_pass(message)
     assert (decision.outcome, decision.given_by) == ("approve", None)
-    assert decision.rule == f"pass refunds version {policies().active_number}"
+    assert decision.rule == f"pass refunds version {policies().in_force.number}"
     assert decision.due_at - decision.recorded_at == timedelta(seconds=5)
     assert latest_details("decision.recorded")["signed_by"] == f"{admin} and {second}"
     assert message not in desk_messages().in_queue()
