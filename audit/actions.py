@@ -22,7 +22,7 @@ message.cancelled | reported the message as cancelled
 message.failed | reported that sending failed
 message.received | received a message
 message.scheduled | scheduled the message
-message.set_apart | set the message apart, because a cap was passed
+message.set_apart | set the message apart, because a limit was exceeded
 message.released | released the message to the agent
 message.gone | no longer holds the message; how it was decided is not known
 message.expiring | found that the time to approve the message is nearly over
@@ -90,10 +90,10 @@ comment.added | commented
 view.saved | saved a view of the queue
 view.deleted | deleted a view of the queue
 # the brake on agents that send too much
-brake.opened | began to set messages apart, because a cap was passed
+brake.opened | began to set messages apart, because a limit was exceeded
 brake.ended | found that no more messages come than the cap allows
 brake.put_back | put messages that were over limit back into the queue
-caps.changed | changed the caps of messages
+caps.changed | changed the limits of messages
 # figures of the report
 person_figures.set | set whether individual figures are shown
 # the kill switch
@@ -205,8 +205,8 @@ person.reauthenticated | confirmed their identity
 person.confirmation_failed | failed to confirm their identity
 person.session_ended | ended a session
 person.provider_linked | linked their account at the sign-in provider
-person.discord_linked | linked a Discord account
-person.discord_unlinked | unlinked a Discord account
+person.chat_linked | linked a chat account
+person.chat_unlinked | unlinked a chat account
 person.time_zone_set | chose a time zone
 role.second_factor_set | set whether a role needs a second factor
 # changes that wait for a second admin
@@ -275,7 +275,7 @@ SETTINGS = frozenset(
     person.renamed person.grants_changed person.deactivated person.reactivated
     person.factor_added person.factor_removed role.second_factor_set
     second_admin.set oversight_minimum.brought person_figures.set
-    person.discord_linked person.discord_unlinked person.time_zone_set
+    person.chat_linked person.chat_unlinked person.time_zone_set
     person.reads_text_first person.reads_laid_out
     person.keys_moved person.keys_off person.keys_on
     """.split()

@@ -26,7 +26,7 @@ _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {
 # Discord webhook addresses, API keys and one-time links are secrets even inside
 # somebody else's exception text.
 _SECRETS = re.compile(
-    r"(/api/(?:v\d+/)?webhooks/\d+/)[\w-]+|(mm_(?:live|test)_)\w+|(whsec_)[\w+/=-]+|(/(?:join|me/discord)/)[\w-]{20,}"
+    r"(/api/(?:v\d+/)?webhooks/\d+/)[\w-]+|(mm_(?:live|test)_)\w+|(whsec_)[\w+/=-]+|(/(?:join|me/chat)/)[\w-]{20,}"
 )
 
 

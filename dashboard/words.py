@@ -173,7 +173,7 @@ factor-passkey | add a passkey
 factor-remove | remove a second factor
 hold-all | let mail leave at the gateway again
 invite | invite somebody
-link-discord | link a Discord account
+link-chat-account | link a chat account
 loosen-mailbox | loosen the oversight of a mailbox
 mailbox-settings | change the settings of a mailbox
 own-password | change your password
@@ -186,11 +186,11 @@ recovery-codes | make new recovery codes
 register-own-webhook | register the desk's webhook
 replay-delivery | send a webhook's delivery again
 release-switch | release the kill switch
-set-caps | change the caps
+set-caps | change the limits
 set-person-figures | set whether individual figures are shown
 set-second-admin | set whether changes wait for a second admin
 remove-connection | remove a connection
-remove-discord | unlink somebody's Discord account
+remove-chat-account | unlink somebody's chat account
 remove-role | remove a role from somebody
 revoke-api-key | revoke an API key
 rotate-destination | rotate the secret of an alert destination
@@ -201,7 +201,7 @@ set-second-factor | set which roles need a second factor
 take-factors-off | remove somebody's second factors
 take-secret | enter a webhook secret
 test-webhook | send a test event to a webhook
-unlink-discord | unlink a Discord account
+unlink-chat-account | unlink a chat account
 withdraw-invitation | withdraw an invitation
 """
 )

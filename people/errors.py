@@ -50,7 +50,7 @@ class WrongPerson(PeopleError):
 
 
 class LinkedElsewhere(PeopleError):
-    """The Discord account cannot be linked to this account of the desk."""
+    """The chat account cannot be linked to this account of the desk."""
 
 
 class FactorNotAllowed(PeopleError):

@@ -86,9 +86,17 @@ urlpatterns = [
         "people/me/sessions/end-others/", accounts.end_others, name="end-other-sessions"
     ),
     path("people/me/keys/", accounts.shortcuts, name="keys"),
-    path("people/me/discord/", accounts.own_discord, name="own-discord"),
-    path("people/me/discord/unlink/", accounts.unlink_discord, name="unlink-discord"),
-    path("people/me/discord/<slug:token>/", accounts.link_discord, name="link-discord"),
+    path("people/me/chat/", accounts.own_chat_accounts, name="own-chat-accounts"),
+    path(
+        "people/me/chat/unlink/",
+        accounts.unlink_chat_account,
+        name="unlink-chat-account",
+    ),
+    path(
+        "people/me/chat/<slug:token>/",
+        accounts.link_chat_account,
+        name="link-chat-account",
+    ),
     path(
         "people/me/factors/",
         lazy_view("people.accounts.factor_views.list_factors"),
@@ -138,9 +146,9 @@ urlpatterns = [
         name="password-link",
     ),
     path(
-        "people/<int:person_id>/discord/remove/",
-        directory.remove_discord,
-        name="remove-discord",
+        "people/<int:person_id>/chat/remove/",
+        directory.remove_chat_account,
+        name="remove-chat-account",
     ),
     path(
         "people/<int:person_id>/factors/remove/",

@@ -53,7 +53,7 @@ LONGEST_PAUSE = timedelta(minutes=10)
 NO_LISTS = (
     "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
 )
-NOT_OURS = "The gate has a list that the desk did not make. Switch that off first."
+NOT_OURS = "MultiMail has a list that the desk did not make. Switch that off first."
 # Beside lists, gates know no other conditions.
 _SCOPES = {OfConnection, InMailbox}
 _ENDLESS = datetime.max.replace(tzinfo=UTC)

@@ -55,15 +55,15 @@ OWN_DOORS = {
     "sessions": Door("lists one's own sessions", "own"),
     "end-session": Button("ends one of one's sessions", "own", needs="session"),
     "end-other-sessions": Button("ends one's other sessions", "own", needs="session"),
-    "own-discord": Door("lists one's own Discord accounts", "own"),
-    "unlink-discord": Button(
-        "unlinks one's Discord account",
+    "own-chat-accounts": Door("lists one's own chat accounts", "own"),
+    "unlink-chat-account": Button(
+        "unlinks one's chat account",
         "own",
         fields=lambda w: {"account": w.discord.pk},
         needs="discord",
     ),
-    "link-discord": Door(
-        "links a Discord account",
+    "link-chat-account": Door(
+        "links a chat account",
         "own",
         writes=True,
         sure=True,
@@ -128,8 +128,8 @@ PEOPLE_DOORS = {
         "creates a link for a new password",
         needs="person",
     ),
-    "remove-discord": confirmed(
-        "unlinks somebody's Discord account",
+    "remove-chat-account": confirmed(
+        "unlinks somebody's chat account",
         fields=lambda w: {"account": w.discord.pk},
         needs="other_discord",
     ),

@@ -234,7 +234,7 @@ _DESK_DOORS = {
         "pauses the API key of a flood", "mailbox", (R, A), sure=True, needs="brake"
     ),
     "set-caps": writing_button(
-        "sets the caps of all mailboxes",
+        "sets the limits of all mailboxes",
         "desk",
         (A,),
         sure=True,

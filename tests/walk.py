@@ -45,10 +45,10 @@ from mirror.models import (
     WebhookEvent,
 )
 from mirror.recording import record_about
-from people.accounts.discord import offer_link
+from people.accounts.chat_accounts import offer_link
 from people.models import (
     WAITS_FOR,
-    DiscordAccount,
+    ChatAccount,
     Grant,
     Invitation,
     PendingChange,
@@ -356,15 +356,21 @@ class Walk:
         )
 
     def _need_discord(self):
-        self.discord = DiscordAccount.objects.create(person=self.person, discord_id="1")
+        self.discord = ChatAccount.objects.create(
+            person=self.person, service="discord", account_id="1"
+        )
 
     def _need_other_discord(self):
         self._need_person()
-        self.discord = DiscordAccount.objects.create(person=self.other, discord_id="1")
+        self.discord = ChatAccount.objects.create(
+            person=self.other, service="discord", account_id="1"
+        )
 
     def _need_discord_link(self):
         self.token = (
-            offer_link(discord_id="1", name="wanda").rstrip("/").rpartition("/")[2]
+            offer_link(service="discord", account_id="1", name="wanda")
+            .rstrip("/")
+            .rpartition("/")[2]
         )
 
     def _need_factor(self, person=None):

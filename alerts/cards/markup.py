@@ -91,6 +91,10 @@ class Markup:
         """Return a link to a page of the desk."""
         return label
 
+    def answer_link(self, label: str, url: str) -> str:
+        """Return a link as it stands in the answer to somebody who pressed a button."""
+        return self.link(label, url)
+
     def aligned(self, lines: Sequence[str]) -> str:
         """Return lines in a monospaced font, with each invisible character replaced."""
         return "\n".join(map(visible, lines))

@@ -36,9 +36,9 @@ connection.fields_refused | MultiMail changed | plain | The desk goes by what it
 mailbox.seen_looser | Looser mailbox | orange | Its oversight was loosened outside this desk.
 connection.decided_elsewhere | Decided elsewhere | orange | Not by this desk.
 brake.opened | Messages over limit | orange |
-    An agent passed a cap. What it sends is held apart from the queue, without a card for each.
-    Open it to pause the key, to put the messages back, or to reject them.
-brake.ended | Flood over | plain |
+    An agent exceeded a limit. What it sends is held apart from the queue, without a card for each.
+    Open it to pause the key, to return the messages to the queue, or to reject them.
+brake.ended | Within limits again | plain |
     New messages go to the queue again. Those over limit still wait for somebody.
 connection.removed | Removed | plain | The desk no longer reads it.
 """)
@@ -70,7 +70,7 @@ def notice_card(
         word, tone, detail = _NOTICES["brake.ended" if is_over else "brake.opened"]
         path = reverse("brake", args=[brake.pk]) if brake else reverse("brakes")
         title = word
-        subject = "a flood"
+        subject = "messages over limit"
     else:
         if kind != "connection":
             number = entry.connection if entry else None

@@ -3,7 +3,7 @@ folder in here with a list CHANNELS, which `all_channels` finds by itself.
 docs/contributing-channels.md says how to add one.
 
 A channel knows its own protocol, its fields in the form and its wording. It must not
-know routes, deliveries or pages. Start reading at base.py, then slack.py, the smallest
+know routes, deliveries or pages. Start reading at base.py, then slack/, the smallest
 one with cards, or signed_webhook.py, the smallest one with events.
 """
 

@@ -140,7 +140,7 @@ def _put_on_digests(destination: Destination) -> None:
     unposted = due.filter(
         card__about="",
         card__digest=None,
-        card__discord_message_id="",
+        card__post_id="",
         card__removed=False,
     )
     attempted = Delivery.objects.filter(card=OuterRef("card"), attempts__gt=0)
@@ -153,7 +153,7 @@ def _put_on_digests(destination: Destination) -> None:
         digest = open_digests.order_by("-pk").first() or Digest.objects.create(
             destination=destination
         )
-        Card.objects.filter(pk__in=cards, discord_message_id="").update(digest=digest)
+        Card.objects.filter(pk__in=cards, post_id="").update(digest=digest)
     digest_deliveries = Delivery.objects.unfinished().filter(
         kind=Delivery.Kind.DIGEST, digest=OuterRef("card__digest")
     )
@@ -277,10 +277,10 @@ def _post_or_edit(
     Delivery.objects.filter(pk=delivery.pk, erased_at=None).update(request=request)
     destination = delivery.destination
     post = delivery.card or delivery.digest
-    if post is None or not post.discord_message_id:
+    if post is None or not post.post_id:
         return channel.post(destination, body)
     try:
-        return channel.edit(destination, post.discord_message_id, body)
+        return channel.edit(destination, post.post_id, body)
     except CardFixed:
         # What changed gets a new post.
         pass
@@ -292,8 +292,8 @@ def _post_or_edit(
         )
         if not is_news:
             raise
-    type(post).objects.filter(pk=post.pk).update(discord_message_id="")
-    post.discord_message_id = ""
+    type(post).objects.filter(pk=post.pk).update(post_id="")
+    post.post_id = ""
     return channel.post(destination, body)
 
 
@@ -312,12 +312,10 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
     status = card.word if card else delivery.action
     if card and delivery.card_id and is_there:
         Card.objects.filter(pk=delivery.card_id).update(
-            discord_message_id=posted.message_id, revision_shown=card.revision
+            post_id=posted.message_id, revision_shown=card.revision
         )
     elif delivery.digest_id:
-        Digest.objects.filter(pk=delivery.digest_id).update(
-            discord_message_id=posted.message_id
-        )
+        Digest.objects.filter(pk=delivery.digest_id).update(post_id=posted.message_id)
     delivery.answer = posted.answer
     delivery.delivered(status=posted.status)
     if posted.pause:

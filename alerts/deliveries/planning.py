@@ -314,7 +314,7 @@ def _drop_cards(entry: Entry) -> None:
     that may have been posted.
     """
     unposted = Card.objects.filter(
-        message__public_id__in=[entry.message], is_answer=False, discord_message_id=""
+        message__public_id__in=[entry.message], is_answer=False, post_id=""
     )
     deliveries = (
         Delivery.objects.filter(card__in=list(unposted))

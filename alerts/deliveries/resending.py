@@ -42,7 +42,7 @@ def resend(deliveries: DeliveryQuerySet, actor: Actor) -> int:
     for one in failed:
         is_gone = Q(removed=True) | Q(digest__removed=True)
         Card.objects.filter(is_gone, pk=one.card_id).update(
-            removed=False, discord_message_id="", digest=None
+            removed=False, post_id="", digest=None
         )
         # One attempt stays counted, so that the card goes on no digest: it may have a
         # post of its own.

@@ -204,7 +204,7 @@ def change_destination(
         cards = Card.objects.filter(destination=destination, removed=False)
         is_held = Q(message__state=MessageState.HELD)
         waits_for_post = Q(
-            discord_message_id="",
+            post_id="",
             pk__in=Delivery.objects.unfinished()
             .filter(destination=destination, card__isnull=False)
             .values("card"),
@@ -212,9 +212,7 @@ def change_destination(
         goes_on = is_held | waits_for_post | Q(is_answer=True)
         goes_on |= Q(about__startswith="connection/")
         cards.exclude(goes_on).update(removed=True)
-        cards.filter(goes_on).update(
-            discord_message_id="", digest=None, revision_shown=None
-        )
+        cards.filter(goes_on).update(post_id="", digest=None, revision_shown=None)
         Digest.objects.filter(destination=destination).update(removed=True)
     with _answering_alone(settings.answers_channel):
         destination.save()
@@ -367,7 +365,7 @@ def add_route(
         destination,
         actor,
         before="",
-        after=f"told when {sentence(added)}",
+        after=f"notified when {sentence(added)}",
     )
     return added
 
@@ -386,7 +384,7 @@ def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> CanWait
         "destination.route_removed",
         destination,
         actor,
-        before=f"told when {sentence(route)}",
+        before=f"notified when {sentence(route)}",
         after="",
     )
     route.delete()

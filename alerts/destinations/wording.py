@@ -29,8 +29,8 @@ full | The same, and the text. For programs that may have all mail.
 
 _PEOPLE_IN_SHORT = table_pairs("""
 minimal | Only that there is a message; addresses are masked
-headers | Subject, addresses and trigger, never the text
-full | Subject, addresses, trigger, and the beginning of the text
+headers | Subject, addresses and source, never the text
+full | Subject, addresses, source, and the beginning of the text
 """)
 _PROGRAMS_IN_SHORT = table_pairs("""
 minimal | Which message, and its outcome; addresses are masked
@@ -55,9 +55,9 @@ def describe(destination: Destination) -> str:
     address = channel_of(destination.kind).address(destination)
     return (
         f"kind: {destination.kind}; name: {destination.name}; privacy: {destination.privacy}; "
-        f"told when: {notified_about}; "
-        f"keeps heads of the ledger: {'yes' if destination.witnesses else 'no'}; address: {address}; "
-        f"answers what began in: {destination.answers_channel or 'no channel'}"
+        f"notified when: {notified_about}; "
+        f"posts checkpoints of the ledger: {'yes' if destination.witnesses else 'no'}; address: {address}; "
+        f"answers commands in: {destination.answers_channel or 'no channel'}"
     )
 
 

@@ -59,7 +59,7 @@ class Migration(migrations.Migration):
             name='Digest',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('discord_message_id', models.CharField(max_length=32)),
+                ('post_id', models.CharField(max_length=32)),
                 ('opened_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('closed_at', models.DateTimeField(null=True)),
                 ('removed', models.BooleanField(default=False)),
@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('about', models.CharField(max_length=80)),
-                ('discord_message_id', models.CharField(max_length=32)),
+                ('post_id', models.CharField(max_length=32)),
                 ('removed', models.BooleanField(default=False)),
                 ('revision_shown', models.BigIntegerField(null=True)),
                 ('message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='cards', to='mirror.message')),
@@ -92,14 +92,15 @@ class Migration(migrations.Migration):
                 ('trace', models.CharField(max_length=64)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('last_attempt_at', models.DateTimeField(null=True)),
-                ('discord_id', models.CharField(max_length=32, unique=True)),
+                ('service', models.CharField(choices=[('discord', 'Discord'), ('slack', 'Slack')], max_length=8)),
+                ('external_id', models.CharField(max_length=128)),
                 ('kind', models.CharField(choices=[('press', 'Button'), ('form', 'Form'), ('command', 'Command')], max_length=8)),
                 ('name', models.CharField(max_length=40)),
-                ('discord_user_id', models.CharField(max_length=32)),
-                ('discord_user', models.CharField(max_length=100)),
-                ('discord_channel', models.CharField(max_length=100)),
-                ('discord_channel_id', models.CharField(max_length=32)),
-                ('discord_guild_id', models.CharField(max_length=32)),
+                ('user_id', models.CharField(max_length=64)),
+                ('user_name', models.CharField(max_length=100)),
+                ('channel_name', models.CharField(max_length=100)),
+                ('channel_id', models.CharField(max_length=32)),
+                ('server_id', models.CharField(max_length=32)),
                 ('options', common.encryption.EncryptedTextField()),
                 ('token', common.encryption.EncryptedTextField()),
                 ('outcome', models.CharField(max_length=40)),
@@ -162,7 +163,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='card',
-            constraint=models.CheckConstraint(condition=models.Q(('digest', None), ('discord_message_id', ''), _connector='OR'), name='one_place_a_card'),
+            constraint=models.CheckConstraint(condition=models.Q(('digest', None), ('post_id', ''), _connector='OR'), name='one_place_a_card'),
         ),
         migrations.AddIndex(
             model_name='interaction',
@@ -174,6 +175,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='interaction',
-            index=models.Index(fields=['discord_user_id', 'created_at'], name='interaction_of_account'),
+            index=models.Index(fields=['service', 'user_id', 'created_at'], name='interaction_of_account'),
+        ),
+        migrations.AddConstraint(
+            model_name='interaction',
+            constraint=models.UniqueConstraint(fields=('service', 'external_id'), name='interaction_once'),
         ),
     ]

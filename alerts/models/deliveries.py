@@ -1,6 +1,6 @@
 """The tables of cards and digests (posts in a channel), of deliveries (what is due at a
 destination, with its attempts), of acts that wait to be planned, and of interactions
-(what came from Discord and must be answered).
+(what people did under cards, or typed as a command, and is answered).
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from common.grace import STUCK_AFTER
 from mirror.models import Message
 from outgoing.models import Delivery as CourierDelivery
 from outgoing.models import DeliveryQuerySet as CourierDeliveryQuerySet
-from people.models import Person
+from people.models import ChatService, Person
 
 
 class Digest(models.Model):
@@ -30,7 +30,7 @@ class Digest(models.Model):
     )
     # The id of the post: Discord's id, or Slack's time stamp. Empty if there is no post
     # yet, or the service gave it no id.
-    discord_message_id = models.CharField(max_length=32)
+    post_id = models.CharField(max_length=32)
     opened_at = models.DateTimeField(db_default=Now())
     # Since when it accepts no more cards. It is still edited when one of its cards
     # changes.
@@ -39,7 +39,7 @@ class Digest(models.Model):
     removed = models.BooleanField(default=False)
 
     def __str__(self) -> str:
-        return f"digest {self.discord_message_id or 'not posted'}"
+        return f"digest {self.post_id or 'not posted'}"
 
 
 class Card(models.Model):
@@ -60,7 +60,7 @@ class Card(models.Model):
         Digest, null=True, on_delete=models.SET_NULL, related_name="cards"
     )
     # The id of its own post, as of a digest.
-    discord_message_id = models.CharField(max_length=32)
+    post_id = models.CharField(max_length=32)
     # A person deleted the post: it is not posted again.
     removed = models.BooleanField(default=False)
     # The key of the version of the message that it showed last.
@@ -82,13 +82,13 @@ class Card(models.Model):
                 name="card_is_about_one_thing",
             ),
             models.CheckConstraint(
-                condition=Q(digest=None) | Q(discord_message_id=""),
+                condition=Q(digest=None) | Q(post_id=""),
                 name="one_place_a_card",
             ),
         ]
 
     def __str__(self) -> str:
-        return f"card {self.discord_message_id or 'not posted'}"
+        return f"card {self.post_id or 'not posted'}"
 
 
 class DeliveryQuerySet(CourierDeliveryQuerySet):
@@ -285,12 +285,12 @@ class Delivery(CourierDelivery):
 
 
 class Interaction(CourierDelivery):
-    """One signed interaction on Discord: a press of a button, a form, or a command. It
-    is stored by Discord's id, so that it is processed once. While it is due, its answer
-    has not been sent.
+    """One signed interaction of a chat service: a press of a button, a form, or a
+    command. It is stored by the service's id, so that it is processed once. While it is
+    due, its answer has not been sent.
 
-    Discord accepts answers for 15 minutes. After that, or once it is answered, its
-    token and options are deleted.
+    The services accept answers for a limited time. After that, or once it is answered,
+    its token and options are deleted.
     """
 
     class Kind(models.TextChoices):
@@ -298,20 +298,22 @@ class Interaction(CourierDelivery):
         FORM = "form", "Form"
         COMMAND = "command", "Command"
 
-    discord_id = models.CharField(max_length=32, unique=True)
+    service = models.CharField(max_length=8, choices=ChatService)
+    external_id = models.CharField(max_length=128)
     kind = models.CharField(max_length=8, choices=Kind)
     # The name of a command; of a button or a form, its kind.
     name = models.CharField(max_length=40)
-    discord_user_id = models.CharField(max_length=32)
-    discord_user = models.CharField(max_length=100)
-    discord_channel = models.CharField(max_length=100)
-    discord_channel_id = models.CharField(max_length=32)
-    discord_guild_id = models.CharField(max_length=32)
+    # As ChatAccount.account_id has it.
+    user_id = models.CharField(max_length=64)
+    user_name = models.CharField(max_length=100)
+    channel_name = models.CharField(max_length=100)
+    channel_id = models.CharField(max_length=32)
+    server_id = models.CharField(max_length=32)
     person = models.ForeignKey(Person, null=True, on_delete=models.SET_NULL)
     # What was typed or pressed, as JSON; encrypted, because it may be the text of a
     # mail.
     options = EncryptedTextField()
-    # With it Discord accepts the answer.
+    # With it the service accepts the answer.
     token = EncryptedTextField()
     # How it ended, in a word or two.
     outcome = models.CharField(max_length=40)
@@ -334,8 +336,14 @@ class Interaction(CourierDelivery):
             ),
             # For counting an account's recent refusals.
             models.Index(
-                fields=["discord_user_id", "created_at"], name="interaction_of_account"
+                fields=["service", "user_id", "created_at"],
+                name="interaction_of_account",
             ),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["service", "external_id"], name="interaction_once"
+            )
         ]
 
     def __str__(self) -> str:

@@ -95,7 +95,7 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
 
     def proved(self) -> Self:
         """Destinations that are on and have accepted a test or a card."""
-        accepted = self.filter(card__discord_message_id__gt="").values("pk")
+        accepted = self.filter(card__post_id__gt="").values("pk")
         return self.filter(
             Q(tested_at__isnull=False) | Q(pk__in=accepted), switched_off_at=None
         )

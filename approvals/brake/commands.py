@@ -41,7 +41,7 @@ def put_back(*, brake: Brake, actor: Actor) -> int:
 def check_may_set_caps(actor: Actor) -> None:
     """Raise ActNotAllowed for anybody but an admin of everything."""
     if not actor.is_admin_of_all:
-        raise ActNotAllowed("Only an admin of everything can set the caps.")
+        raise ActNotAllowed("Only an admin of everything can set the limits.")
 
 
 # By kind: messages an hour, messages a day; 0 is no cap.
@@ -57,7 +57,7 @@ def _raises_no_cap(before: Caps, after: Caps) -> bool:
 
 
 @atomic_with_retry
-@second_admin("Caps")
+@second_admin("Limits")
 def set_caps(*, caps: Caps, actor: Actor) -> CanWait[None]:
     """Set the caps, which count for all mailboxes. If a cap is raised or removed, a
     second admin may have to accept it first. Raises ActNotAllowed.
@@ -65,7 +65,7 @@ def set_caps(*, caps: Caps, actor: Actor) -> CanWait[None]:
     check_may_set_caps(actor)
     before = caps_now()
     yield lambda: ChangeInWords(
-        title="Caps of all mailboxes",
+        title="Limits of all mailboxes",
         before=_words(before),
         after=_words(caps),
         page=reverse("caps"),
@@ -81,6 +81,6 @@ def set_caps(*, caps: Caps, actor: Actor) -> CanWait[None]:
 
 def _words(caps: Caps) -> str:
     return "; ".join(
-        f"{kind}: {caps[kind][0] or 'no cap'} an hour, {caps[kind][1] or 'no cap'} a day"
+        f"{kind}: {caps[kind][0] or 'no limit'} an hour, {caps[kind][1] or 'no limit'} a day"
         for kind in Kind
     )

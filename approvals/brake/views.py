@@ -34,7 +34,7 @@ from common.pages import (
 from mirror.errors import ActNotAllowed
 from people.sign_in.reauthentication import reauthenticated
 
-_WRONG = f"Enter a whole number up to {MOST_CAP:,}, or nothing for no cap."
+_WRONG = f"Enter a whole number up to {MOST_CAP:,}, or nothing for no limit."
 
 
 # The name and a note for each kind of cap.
@@ -107,7 +107,7 @@ def brakes(request: DeskRequest) -> HttpResponse:
 def _visible(request: DeskRequest, brake_id: int) -> Brake:
     return first_or_404(
         Brake.objects.visible_to(request.actor).with_all().filter(pk=brake_id),
-        "There is no such flood, or you may not see it.",
+        "There is no such group of messages over limit, or you may not see it.",
     )
 
 
@@ -152,7 +152,7 @@ def put_back(request: DeskRequest, brake_id: int) -> str:
     """Put the messages of a flood back into the queue, as far as the person may."""
     flood = _visible(request, brake_id)
     number = commands.put_back(brake=flood, actor=request.actor)
-    return f"{number} message{'' if number == 1 else 's'} put back into the queue."
+    return f"{number} message{'' if number == 1 else 's'} returned to the queue."
 
 
 @require_safe
@@ -173,7 +173,7 @@ def set_caps(request: DeskRequest) -> HttpResponse:
         commands.set_caps(caps=form.caps(), actor=request.actor)
     except ActNotAllowed as error:
         return _caps(request, form, error)
-    notice = "The caps are saved. They count from the next message."
+    notice = "The limits are saved. They count from the next message."
     return redirect_with_notice(request, notice, "caps")
 
 

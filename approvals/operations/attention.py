@@ -259,14 +259,14 @@ def _unexplained(message: Message, viewer: _Viewer) -> AttentionItem:
     page = reverse("connection", args=[connection.pk])
     return AttentionItem(
         "unexplained",
-        f"{named(message)} was decided outside this desk{who}, and no door explains it",
+        f"{named(message)} was decided outside this desk{who}, and no known way explains it",
         message.decided_elsewhere_at,
         f"No other key of {connection} decides, and no mailed link.",
         "Somebody may have used the desk's oversight key: replace it. This ends after a week.",
-        viewer.for_admin(connection, Act("See the doors", f"{page}#doors")),
+        viewer.for_admin(connection, Act("See other ways to send", f"{page}#doors")),
         message,
         whose="an admin",
-        several=f"messages of {connection} were decided outside this desk, and no door explains it",
+        several=f"messages of {connection} were decided outside this desk, and no known way explains it",
     )
 
 

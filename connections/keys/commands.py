@@ -300,7 +300,7 @@ def pause_key(
         for role in (Role.REVIEWER, Role.ADMIN)
     ):
         raise ActNotAllowed(
-            "Only an admin, or a reviewer of the mailbox that it floods, can pause this key."
+            "Only an admin, or a reviewer of the mailbox that it fills, can pause this key."
         )
     _set_paused(connection, key_id, name, actor, on=True)
 

@@ -291,7 +291,7 @@ def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
     floods = Brake.objects.visible_to(request.actor).exclude(sent_by_key="")
     flood = first_or_404(
         floods.filter(pk=brake_id).select_related("connection"),
-        "There is no such flood, or its key is not known.",
+        "There is no such group of messages over limit, or its key is not known.",
     )
     name = flood.sent_by_key_name or flood.sent_by_key
     try:

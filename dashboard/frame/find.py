@@ -90,7 +90,7 @@ Alerts | alerts | everybody | discord slack notifications destinations
 Alert deliveries | alert-log | everybody | log discord slack
 Findings | rules-findings | everybody | rules risk
 Over limit | brakes | everybody | floods brake runaway agents caps set apart
-Caps | caps | everybody | limits brake messages an hour a day
+Limits | caps | everybody | caps brake messages an hour a day
 Allowlists | allowlists | everybody | allowed recipients
 Policy | policy | everybody | rules passes approvals four eyes draft versions minimum oversight
 Policy: try | try-policy | everybody | rules test rehearse draft
@@ -111,7 +111,7 @@ Ledger status | ledger-state | everybody | seals verify check
 Your account | account | everybody | profile name time zone me out of office away keyboard shortcuts
 Your sessions | sessions | everybody | signed in devices
 Your second factors | factors | everybody | app passkey recovery codes 2fa
-Your Discord account | own-discord | everybody | link
+Your chat accounts | own-chat-accounts | everybody | discord slack link
 """
 )
 ACTS = _places(

@@ -1,5 +1,5 @@
 """The pages of a person's own account: profile and password, sessions, shortcuts,
-Discord accounts.
+chat accounts.
 """
 
 from datetime import timedelta
@@ -27,7 +27,12 @@ from common.pages import (
 )
 from common.time_zones import zone_named
 from people.accounts import profile
-from people.accounts.discord import accounts_of, link_account, read_offer, unlink_own
+from people.accounts.chat_accounts import (
+    accounts_of,
+    link_account,
+    read_offer,
+    unlink_own,
+)
 from people.errors import LinkedElsewhere, LinkNotGood, NameTaken
 from people.identities import Identities
 from people.models import Person
@@ -116,8 +121,8 @@ class PasswordForm(NewPasswordForm):
             self.add_error("password", sentence)
 
 
-class DiscordAccountForm(forms.Form):
-    """The Discord account to unlink."""
+class ChatAccountForm(forms.Form):
+    """The chat account to unlink."""
 
     account = forms.IntegerField(min_value=1, max_value=2**62)
 
@@ -197,7 +202,7 @@ def _account_page(
         "away_first": typed.get("away_first", first.isoformat() if first else ""),
         "away_last": typed.get("away_last", last.isoformat() if last else ""),
         "sessions": len(sessions_of(person, this_key=request.session.session_key)),
-        "discord": [str(one) for one in accounts_of(person)],
+        "chat_accounts": [str(one) for one in accounts_of(person)],
         "counts_as": Identities().others_behind(person.pk),
         "wrong": wrong,
         "now": timezone.now(),
@@ -287,45 +292,45 @@ def shortcuts(request: DeskRequest) -> HttpResponse:
 
 
 @require_safe
-def own_discord(request: DeskRequest) -> HttpResponse:
-    """List the person's own Discord accounts."""
+def own_chat_accounts(request: DeskRequest) -> HttpResponse:
+    """List the person's own chat accounts."""
     assert isinstance(request.user, Person)
     context = {"accounts": accounts_of(request.user)}
-    return render(request, "people/own_discord.html", context)
+    return render(request, "people/own_chat_accounts.html", context)
 
 
 @require_POST
 @reauthenticated
-def unlink_discord(request: DeskRequest) -> HttpResponse:
-    """Unlink one of the person's own Discord accounts."""
-    form = DiscordAccountForm(request.POST)
+def unlink_chat_account(request: DeskRequest) -> HttpResponse:
+    """Unlink one of the person's own chat accounts."""
+    form = ChatAccountForm(request.POST)
     if form.is_valid() and unlink_own(
         actor=request.actor, account_id=form.cleaned_data["account"]
     ):
-        notice = "The Discord account is unlinked."
-        return redirect_with_notice(request, notice, "own-discord")
-    return redirect("own-discord")
+        notice = "The account is unlinked."
+        return redirect_with_notice(request, notice, "own-chat-accounts")
+    return redirect("own-chat-accounts")
 
 
 @require_get_or_post
-def link_discord(request: DeskRequest, token: str) -> HttpResponse:
-    """Ask whether the Discord account of a link is the person's own, and link it when
+def link_chat_account(request: DeskRequest, token: str) -> HttpResponse:
+    """Ask whether the chat account of a link is the person's own, and link it when
     they confirm.
     """
-    view = _link_discord if request.method == "POST" else _link_page
+    view = _link_chat_account if request.method == "POST" else _link_page
     return view(request, token)
 
 
 @reauthenticated
-def _link_discord(request: DeskRequest, token: str) -> HttpResponse:
+def _link_chat_account(request: DeskRequest, token: str) -> HttpResponse:
     try:
         account = link_account(actor=request.actor, token=token)
     except LinkedElsewhere as error:
         return _link_page(request, token, error=error.sentence, status=409)
     except LinkNotGood as error:
         raise Http404(error.sentence) from None
-    notice = f"What {account} does on Discord now counts as done by you."
-    return redirect_with_notice(request, notice, "own-discord")
+    notice = f"What {account} does on {account.get_service_display()} now counts as done by you."
+    return redirect_with_notice(request, notice, "own-chat-accounts")
 
 
 def _link_page(
@@ -336,4 +341,4 @@ def _link_page(
     except LinkNotGood as unusable:
         raise Http404(unusable.sentence) from None
     context = {"offer": offer, "error": error}
-    return render(request, "people/link_discord.html", context, status=status)
+    return render(request, "people/link_chat_account.html", context, status=status)

@@ -1,5 +1,5 @@
 """The pages with the list of people and unused invitations, and with one person, and
-what admins change there: roles, activation, password link, second factors, Discord
+what admins change there: roles, activation, password link, second factors, chat
 account.
 """
 
@@ -27,8 +27,8 @@ from common.pages import (
     redirect_with_notice,
     same_error,
 )
-from people.accounts.discord import accounts_of, unlink_of
-from people.accounts.views import DiscordAccountForm
+from people.accounts.chat_accounts import accounts_of, unlink_of
+from people.accounts.views import ChatAccountForm
 from people.errors import LastAdmin, PeopleError
 from people.identities import Identities
 from people.invitations.links import make_password_link, may_handle, roles_of, withdraw
@@ -230,7 +230,7 @@ def _person_page(
         "roles": ROLES_TO_GIVE,
         "may_remove_factors": actor.is_admin_of_all and not is_self,
         "password_link": open_password_link(actor, row.person),
-        "discord": accounts_of(row.person),
+        "chat_accounts": accounts_of(row.person),
         "error": error,
         "at": at,
         "typed": request.POST,
@@ -350,17 +350,17 @@ def remove_factors(request: DeskRequest, person: Person) -> str:
 
 @require_POST
 @reauthenticated
-@_changes("discord")
-def remove_discord(request: DeskRequest, person: Person) -> str:
-    form = DiscordAccountForm(request.POST)
+@_changes("chat-accounts")
+def remove_chat_account(request: DeskRequest, person: Person) -> str:
+    form = ChatAccountForm(request.POST)
     if not form.is_valid():
-        raise Http404("There is no such Discord account.")
+        raise Http404("There is no such linked account.")
     unlink_of(
         actor=request.actor,
         person_id=person.pk,
         account_id=form.cleaned_data["account"],
     )
-    return "The Discord account is unlinked."
+    return "The account is unlinked."
 
 
 @require_POST

@@ -114,10 +114,11 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='DiscordLink',
+            name='ChatLink',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('discord_id', models.CharField(max_length=32)),
+                ('service', models.CharField(choices=[('discord', 'Discord'), ('slack', 'Slack')], max_length=8)),
+                ('account_id', models.CharField(max_length=64)),
                 ('name', models.CharField(max_length=100)),
                 ('token_hash', models.CharField(max_length=64, unique=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
@@ -147,14 +148,18 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='DiscordAccount',
+            name='ChatAccount',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('discord_id', models.CharField(max_length=32, unique=True)),
+                ('service', models.CharField(choices=[('discord', 'Discord'), ('slack', 'Slack')], max_length=8)),
+                ('account_id', models.CharField(max_length=64)),
                 ('name', models.CharField(max_length=100)),
                 ('linked_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='discord_accounts', to=settings.AUTH_USER_MODEL)),
+                ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='chat_accounts', to=settings.AUTH_USER_MODEL)),
             ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('service', 'account_id'), name='chat_account_is_of_one_person')],
+            },
         ),
         migrations.CreateModel(
             name='GrantPeriod',

@@ -4,8 +4,9 @@ and changes that wait for a second admin.
 
 from people.models.changes import WAITS_FOR, OrganisationSettings, PendingChange
 from people.models.person import (
-    DiscordAccount,
-    DiscordLink,
+    ChatAccount,
+    ChatLink,
+    ChatService,
     Grant,
     GrantPeriod,
     Invitation,
@@ -17,8 +18,9 @@ from people.models.person import (
 
 __all__ = [
     "WAITS_FOR",
-    "DiscordAccount",
-    "DiscordLink",
+    "ChatAccount",
+    "ChatLink",
+    "ChatService",
     "Grant",
     "GrantPeriod",
     "Invitation",

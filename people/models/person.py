@@ -1,5 +1,5 @@
 """The models of people: accounts, roles and the history of roles, second-factor rules,
-recovery codes, Discord accounts, and one-time links.
+recovery codes, chat accounts, and one-time links.
 
 Only database triggers, which a migration of this app defines, write the history of
 roles (`GrantPeriod`). It has no foreign keys, so that its rows stay when their person,
@@ -228,35 +228,52 @@ class RecoveryCode(models.Model):
         return f"recovery code of {self.person}"
 
 
-class DiscordAccount(models.Model):
-    """A Discord account that belongs to a person of the desk, and to one person
-    only.
+class ChatService(models.TextChoices):
+    """The chat services on which people press the buttons of cards."""
+
+    DISCORD = "discord", "Discord"
+    SLACK = "slack", "Slack"
+
+
+class ChatAccount(models.Model):
+    """An account of a chat service that belongs to a person of the desk, and to one
+    person only. `account_id` is Discord's id of the user, or Slack's of the workspace
+    and the user with a colon between them.
     """
 
     person = models.ForeignKey(
-        Person, on_delete=models.CASCADE, related_name="discord_accounts"
+        Person, on_delete=models.CASCADE, related_name="chat_accounts"
     )
-    discord_id = models.CharField(max_length=32, unique=True)
+    service = models.CharField(max_length=8, choices=ChatService)
+    account_id = models.CharField(max_length=64)
     name = models.CharField(max_length=100)
     linked_at = models.DateTimeField(db_default=Now())
 
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["service", "account_id"], name="chat_account_is_of_one_person"
+            )
+        ]
+
     def __str__(self) -> str:
-        return self.name or self.discord_id
+        return self.name or self.account_id
 
 
-class DiscordLink(models.Model):
-    """A link that was sent to a Discord account. The signed-in person who confirms it
-    is linked to the account.
+class ChatLink(models.Model):
+    """A link that was sent to an account of a chat service. The signed-in person who
+    confirms it is linked to the account.
     """
 
-    discord_id = models.CharField(max_length=32)
+    service = models.CharField(max_length=8, choices=ChatService)
+    account_id = models.CharField(max_length=64)
     name = models.CharField(max_length=100)
     token_hash = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
 
     def __str__(self) -> str:
-        return f"link for {self.name or self.discord_id}"
+        return f"link for {self.name or self.account_id}"
 
 
 # How long an expired, unused link stays in the list.

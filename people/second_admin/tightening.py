@@ -19,7 +19,7 @@ end_overlap | ends an old secret
 deactivate | deactivates a person
 take_role | revokes a role
 withdraw | withdraws an invitation
-unlink_of | revokes a way to act from Discord
+unlink_of | revokes a way to act from a chat
 end_duty | ends somebody's duty
 # These change nothing that is in force. Activating a draft can wait, and so can
 # adding a rule that names a group or calendar.

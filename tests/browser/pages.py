@@ -31,7 +31,7 @@ PAGES = {
     "caps": "/caps/",
     "allowlists": "/allowlists/",
     "account": "/people/me/",
-    "discord-accounts": "/people/me/discord/",
+    "chat-accounts": "/people/me/chat/",
     "password": "/people/me/password/",
     "sessions": "/people/me/sessions/",
     "confirm": "/accounts/reauthenticate/",

@@ -101,8 +101,8 @@ UNSEEN = {
     "extend",
     "policy-rule",
     "policy-pass",
-    "unlink-discord",
-    "remove-discord",
+    "unlink-chat-account",
+    "remove-chat-account",
 }
 # The forms of a page, and the names of their fields.
 FORMS = """[...document.forms].map((form) =>

@@ -19,8 +19,8 @@ REASONS = {
         alerts.channels.discord.commands
     """,
     "it is typed into a field, or cut before: at most 20,000 characters": """
-        alerts.channels.discord.channel alerts.channels.discord.embeds
-        alerts.channels.slack alerts.channels.signed_webhook common.csv_rows
+        alerts.channels.discord.channel alerts.cards.buttons
+        alerts.channels.slack.channel alerts.channels.signed_webhook common.csv_rows
         alerts.channels.discord.run_command alerts.models.destinations
         approvals.collaboration approvals.examination
         approvals.policy_rules.views audit.search.filters common.durations

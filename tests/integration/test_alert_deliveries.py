@@ -135,7 +135,7 @@ def test_invalid_id_in_a_response_is_not_used_in_an_address(
     for one in ("../../../users/1", {"a": 1}):
         discord.next["1"] = [(200, {}, {"id": one})]
         assert deliver_due() == "delivered"
-        assert Card.objects.get().discord_message_id == "", one
+        assert Card.objects.get().post_id == "", one
         Delivery.objects.update(state="due", next_attempt_at=Now())
 
 
@@ -160,7 +160,7 @@ def test_what_was_given_up_is_sent_again_and_a_deleted_card_is_posted_again(
     assert len(discord.posts_in(1)) == 1
     # So is the card of a digest whose post was deleted.
     digest = Digest.objects.create(destination=destination, removed=True)
-    Card.objects.update(digest=digest, discord_message_id="")
+    Card.objects.update(digest=digest, post_id="")
     Delivery.objects.update(state="failed")
     assert resend(everything, actor) == 1
     drain(destination_id=destination.pk)
@@ -234,8 +234,8 @@ def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(
     message = factories.make_message(connection)
     other = factories.make_message(connection)
     drain(destination_id=destination.pk)
-    digest = Digest.objects.create(destination=destination, discord_message_id="7")
-    Card.objects.filter(message=message).update(digest=digest, discord_message_id="")
+    digest = Digest.objects.create(destination=destination, post_id="7")
+    Card.objects.filter(message=message).update(digest=digest, post_id="")
     of_digest = {"kind": "digest", "digest": digest, "request": "Your refund"}
     Delivery.objects.create(destination=destination, state="delivered", **of_digest)
     program = Destination.objects.create(
@@ -278,7 +278,7 @@ def test_post_at_an_address_that_changed_meanwhile_is_not_edited_at_the_present_
     monkeypatch.setattr(delivering, "_send", send_while_it_moves)
     drain(destination_id=destination.pk)
     assert discord.posts_in(1)
-    assert Card.objects.get().discord_message_id == ""
+    assert Card.objects.get().post_id == ""
 
     def fail_while_it_moves(delivery):
         Destination.objects.update(url=f"{discord.url}/api/webhooks/3/token")

@@ -249,8 +249,8 @@ def test_burst_becomes_one_digest_that_is_edited(
     work_to_the_end()
     assert [call.method for call in discord.calls] == ["POST", "POST", "POST"]
     digest = Digest.objects.get()
-    assert Card.objects.filter(digest=digest, discord_message_id="").count() == 3
-    [own] = Card.objects.exclude(discord_message_id="")
+    assert Card.objects.filter(digest=digest, post_id="").count() == 3
+    [own] = Card.objects.exclude(post_id="")
     assert own.message == before
     assert own.digest is None
     # Changes edit the digest; messages after the burst get their own cards.

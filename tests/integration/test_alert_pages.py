@@ -337,7 +337,7 @@ def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
     decided = make_message(connection)
     change_row(decided, state="approved")
     Card.objects.create(destination=destination, about=f"connection/{connection.pk}")
-    Card.objects.update(discord_message_id="111")
+    Card.objects.update(post_id="111")
     # The failing address was not told of this one.
     untold = make_message(connection)
     change_row(untold, state="approved")
@@ -359,9 +359,7 @@ def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
     assert digest.removed
     # Waiting messages and connections are posted at the new address on their next
     # event.
-    cards = {
-        (one.message, one.removed, one.discord_message_id) for one in Card.objects.all()
-    }
+    cards = {(one.message, one.removed, one.post_id) for one in Card.objects.all()}
     assert cards == {
         (held, False, ""),
         (decided, True, "111"),

@@ -253,7 +253,7 @@ def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later
     off = make_destination("signed_webhook", ["message.approved"])
     answers = make_destination()
     bot = make_destination("discord_bot", ["message.held"])
-    Card.objects.create(destination=bot, message=message, discord_message_id="7")
+    Card.objects.create(destination=bot, message=message, post_id="7")
     for one in (off, bot):
         switch_off(destination_id=one.pk, actor=actor)
     with monkeypatch.context() as broken:

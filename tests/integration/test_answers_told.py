@@ -9,12 +9,12 @@ from itertools import count
 import pytest
 from django.db.models.functions import Now
 
+from alerts.cards.buttons import custom_id
 from alerts.channels.discord import replies
-from alerts.channels.discord.embeds import custom_id
 from alerts.channels.discord.interactions import answer_interaction
 from alerts.models import Card, Destination, Interaction
 from approvals.models import Verdict
-from people.models import DiscordAccount
+from people.models import ChatAccount
 from tests.answering import discord as standin
 from tests.factories import change_row, make_message
 
@@ -36,14 +36,14 @@ def discord(settings):
 
 @pytest.fixture
 def message(connection, reviewer):
-    DiscordAccount.objects.create(person=reviewer, discord_id=ANA, name="ana")
+    ChatAccount.objects.create(
+        person=reviewer, service="discord", account_id=ANA, name="ana"
+    )
     held = make_message(connection)
     channel = Destination.objects.create(
         name="Approvals", kind="discord_bot", channel=CHANNEL
     )
-    Card.objects.get_or_create(
-        destination=channel, message=held, discord_message_id=CARD
-    )
+    Card.objects.get_or_create(destination=channel, message=held, post_id=CARD)
     return held
 
 
@@ -54,8 +54,8 @@ def defer(message, act="approve", **fields):
         "card": CARD,
     }
     return Interaction.objects.create(
-        discord_id=str(next(_numbers)), kind="press", name="press", discord_user_id=ANA, discord_user="ana",
-        discord_channel_id=CHANNEL, token=TOKEN, options=json.dumps(options), **fields,
+        service="discord", external_id=str(next(_numbers)), kind="press", name="press", user_id=ANA, user_name="ana",
+        channel_id=CHANNEL, token=TOKEN, options=json.dumps(options), **fields,
     )  # fmt: skip
 
 

@@ -273,7 +273,7 @@ def test_message_that_is_held_again_is_no_decision_elsewhere(elsewhere, account)
     assert (message.state, message.decided_elsewhere_at) == ("held", None)
 
 
-# --- Doors outside this desk ----------------------------------------------------------
+# --- Outside this desk ----------------------------------------------------------------
 
 
 def open_doors(account):
@@ -289,7 +289,8 @@ def test_page_names_the_doors_that_are_open(account, signed_in, admin, reviewer)
     address = f"/connections/{account.connection.pk}/"
     client = signed_in(admin)
     assert (
-        "Open" not in text_of(client.get(address)).partition("Doors outside")[2][:400]
+        "Open"
+        not in text_of(client.get(address)).partition("Outside this desk")[2][:400]
     )
     listed = Allowlist.objects.create(
         mailbox=account.world.mailbox, kind="bypass", mode="enforce"
@@ -329,7 +330,7 @@ def test_decision_that_no_door_explains_needs_attention(account, elsewhere, admi
     ApiKey.objects.filter(name="Second desk").update(revoked_at=Now())
     open_doors(account)
     [what] = items()
-    assert what.endswith("by Mallory, and no door explains it")
+    assert what.endswith("by Mallory, and no known way explains it")
     # Hosted MultiMail mails links that decide to the oversight address.
     Connection.objects.update(
         is_our_gateway=False,

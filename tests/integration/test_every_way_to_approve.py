@@ -10,7 +10,7 @@ from django.urls import reverse
 from approvals import tasks
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
 from approvals.models import Decision
-from people.models import DiscordAccount, Grant, Invitation
+from people.models import ChatAccount, Grant, Invitation
 from policy.models import Group, KeyOwner, PolicyVersion
 from tests.factories import (
     change_row,
@@ -41,7 +41,9 @@ def person(message):
     made = make_person(
         "pat@yourteam.example", "Pat Reyes", "reviewer", mailbox=message.mailbox
     )
-    DiscordAccount.objects.create(person=made, discord_id=ANA, name="ana.dev")
+    ChatAccount.objects.create(
+        person=made, service="discord", account_id=ANA, name="ana.dev"
+    )
     return made
 
 

@@ -16,7 +16,7 @@ from approvals.decisions.execute import run_decision
 from approvals.errors import VerdictNotAllowed
 from approvals.models import Verdict
 from common.actors import Role
-from people.accounts.discord import link_account, offer_link
+from people.accounts.chat_accounts import link_account, offer_link
 from people.errors import LinkedElsewhere, LinkNotGood, NotYours
 from people.invitations.links import (
     invite,
@@ -307,7 +307,9 @@ def test_discord_account_and_sessions_of_somebody_else_do_not_outlast_the_proof(
     gus, dan
 ):
     dan = resets(gus, dan)
-    token = offer_link(discord_id="118000000000000042", name="gus").split("/")[-2]
+    token = offer_link(
+        service="discord", account_id="118000000000000042", name="gus"
+    ).split("/")[-2]
     with pytest.raises(LinkedElsewhere, match="Set a second factor first"):
         link_account(actor=actor_of(dan), token=token)
     of_gus, of_dan = (resume(Client(), dan) for _ in range(2))

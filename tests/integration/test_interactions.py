@@ -17,18 +17,19 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.test import Client
 
+from alerts.cards.buttons import custom_id
 from alerts.cards.message import approvals_of, desk_link
-from alerts.channels.discord import interactions, replies
-from alerts.channels.discord.embeds import custom_id
-from alerts.channels.discord.interactions import answer_interaction, forget_answers
-from alerts.channels.discord.replies import LAST_REFUSAL
-from alerts.channels.discord.verdicts import NOT_YOURS, error_sentence
+from alerts.channels import answers
+from alerts.channels.answers import LAST_REFUSAL, forget_answers
+from alerts.channels.discord import interactions
+from alerts.channels.discord.interactions import answer_interaction
+from alerts.channels.presses import NOT_YOURS, error_sentence
 from alerts.models import Card, Delivery, Destination, Interaction
 from approvals.models import Claim, Decision, Verdict
 from audit.models import Entry, EntryDetail
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Revision
-from people.models import DiscordAccount, RoleRule
+from people.models import ChatAccount, RoleRule
 from tests.discord_limits import Form, find_errors
 from tests.factories import (
     change_row,
@@ -73,7 +74,9 @@ def message():
 
 @pytest.fixture
 def ana(reviewer):
-    DiscordAccount.objects.create(person=reviewer, discord_id=ANA, name="ana.dev")
+    ChatAccount.objects.create(
+        person=reviewer, service="discord", account_id=ANA, name="ana.dev"
+    )
     return reviewer
 
 
@@ -100,9 +103,9 @@ def post_card(message, **destination):
         **destination,
     }
     where, _ = Destination.objects.get_or_create(**more)
-    return Card.objects.get_or_create(
-        destination=where, message=message, discord_message_id=CARD
-    )[0]
+    return Card.objects.get_or_create(destination=where, message=message, post_id=CARD)[
+        0
+    ]
 
 
 def press(message, act="approve", *, by=ANA, revision=None, reason=None, number=None):
@@ -329,7 +332,9 @@ def test_claim_button_claims_the_message_and_names_its_holder(
 ):
     answer_text(sent(press(message, "claim")))
     assert Claim.objects.get().person == ana
-    DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
+    ChatAccount.objects.create(
+        person=second_reviewer, service="discord", account_id=MALLORY
+    )
     assert "Ana Ferreira has this message" in answer_text(
         sent(press(message, "claim", by=MALLORY))
     )
@@ -373,9 +378,9 @@ def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(
     assert line.entry.surface == "discord"
     assert line.entry.message == message.public_id
     assert line.fields["interaction"] == body["id"]
-    path = text[text.index("/people/me/discord/") :].split(">")[0]
+    path = text[text.index("/people/me/chat/") :].split(">")[0]
     signed_in(reviewer).post(path)
-    assert DiscordAccount.objects.get().person == reviewer
+    assert ChatAccount.objects.get().person == reviewer
     answer_text(sent(press(message, by=MALLORY)))
     assert Verdict.objects.get().person == reviewer
 
@@ -384,15 +389,15 @@ def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(
 def test_repeated_unauthorized_presses_are_answered_and_do_not_fill_the_ledger(
     auditor, message, monkeypatch
 ):
-    monkeypatch.setattr(replies, "MAX_REFUSALS", 2)
-    DiscordAccount.objects.create(person=auditor, discord_id=ANA)
+    monkeypatch.setattr(answers, "MAX_REFUSALS", 2)
+    ChatAccount.objects.create(person=auditor, service="discord", account_id=ANA)
     refusals = EntryDetail.objects.filter(entry__action="interaction.refused").order_by(
         "entry"
     )
     # What is never recorded leaves room for what is limited.
-    form = {"discord_user_id": ANA, "kind": "form", "outcome": "bad form"}
+    form = {"service": "discord", "user_id": ANA, "kind": "form", "outcome": "bad form"}
     for number in "12":
-        Interaction.objects.create(discord_id=number, **form)
+        Interaction.objects.create(external_id=number, **form)
     for act in ("approve", "reject", "claim"):
         answer_text(sent(press(message, act, by=MALLORY)))
     last = [LAST_REFUSAL in one.fields["explanation"] for one in refusals]
@@ -529,7 +534,9 @@ def test_looking_at_every_link_of_a_card_changes_nothing(signed_in, ana, message
 def test_two_presses_and_a_click_at_the_same_moment_are_one_decision(
     ana, second_reviewer, message
 ):
-    DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
+    ChatAccount.objects.create(
+        person=second_reviewer, service="discord", account_id=MALLORY
+    )
     third = make_person("cleo@yourteam.example", "Cleo", "reviewer")
     browser = Client()
     browser.force_login(third, backend="people.sign_in.backend.PersonBackend")

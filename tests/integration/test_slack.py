@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from alerts.cards.message import desk_link, message_card
 from alerts.channels import channel_of
-from alerts.channels.slack import Mrkdwn, card_body, short_body, webhook_error
+from alerts.channels.slack.channel import Mrkdwn, card_body, short_body, webhook_error
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
 from approvals.decisions.status import Status, StatusCode
@@ -82,7 +82,7 @@ def test_card_by_the_bot_is_posted_once_and_edited_in_place(
     message = make_message(connection)
     assert deliver_due() == ["delivered"]
     [(timestamp, shown)] = standin.posts.items()
-    assert Card.objects.get().discord_message_id == timestamp
+    assert Card.objects.get().post_id == timestamp
     *_, actions, _ = shown["blocks"]
     assert actions["elements"][0]["url"].endswith(f"/approvals/{message.upstream_id}/")
     decide(message, reviewer)
@@ -111,7 +111,7 @@ def test_card_that_cannot_be_edited_any_more_is_posted_anew(
     assert deliver_due() == ["delivered"]
     _, [newest, shown] = standin.posts.items()
     assert "Approved" in shown["blocks"][1]["text"]["text"]
-    assert Card.objects.get().discord_message_id == newest
+    assert Card.objects.get().post_id == newest
 
 
 @pytest.mark.slow
@@ -123,7 +123,7 @@ def test_card_by_a_webhook_is_posted_again_with_each_change(
     decide(decide_later, reviewer)
     deliver_due()
     assert [(call.path, call.token) for call in standin.calls] == [(HOOK, "")] * 2
-    assert Card.objects.get().discord_message_id == ""
+    assert Card.objects.get().post_id == ""
     held, approved = (call.body["text"] for call in standin.calls)
     assert approved != held
 
@@ -133,7 +133,7 @@ def test_slack_gets_a_second_for_each_post_and_as_long_as_it_asks_for(
     standin, by_bot, connection, monkeypatch
 ):
     # Longer here than a slow machine takes for the next step.
-    monkeypatch.setattr("alerts.channels.slack.PAUSE", 60)
+    monkeypatch.setattr("alerts.channels.slack.channel.PAUSE", 60)
     make_message(connection)
     assert deliver_due() == ["delivered"]
     make_message(connection)

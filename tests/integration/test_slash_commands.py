@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection as database
 from django.db.models.functions import Now
 
-from alerts.channels.discord import replies
+from alerts.channels.discord import interactions, replies
 from alerts.channels.discord import run_command as running
 from alerts.channels.discord.commands import (
     CommandRefused,
@@ -35,7 +35,7 @@ from audit.trail import lines
 from audit.trail.answers import message_origin
 from gateway.models import Email
 from mirror.models import Connection, Message
-from people.models import DiscordAccount, Grant, RoleRule
+from people.models import ChatAccount, Grant, RoleRule
 from tests.answering import discord as standin
 from tests.factories import change_row, make_connection, make_message, make_person
 from tests.integration.deciding import decide
@@ -66,7 +66,9 @@ def discord(settings, monkeypatch):
 
 @pytest.fixture
 def ana(reviewer):
-    DiscordAccount.objects.create(person=reviewer, discord_id=ANA, name="ana")
+    ChatAccount.objects.create(
+        person=reviewer, service="discord", account_id=ANA, name="ana"
+    )
     return reviewer
 
 
@@ -85,8 +87,8 @@ def rows_of(**options):
 
 def make_command(name, user=ANA, **options):
     return Interaction.objects.create(
-        discord_id=str(next(NUMBERS)), kind="command", name=name, discord_user_id=user, discord_user="ana",
-        discord_channel="outreach", discord_channel_id="4711", discord_guild_id="42", token=TOKEN,
+        service="discord", external_id=str(next(NUMBERS)), kind="command", name=name, user_id=user, user_name="ana",
+        channel_name="outreach", channel_id="4711", server_id="42", token=TOKEN,
         options=json.dumps(rows_of(**options)),
     )  # fmt: skip
 
@@ -175,7 +177,7 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(
 ):
     row = make_command("sendemail", **MESSAGE)
     run(row)
-    liar = {"discord_user": "the boss", "discord_interaction_id": row.discord_id}
+    liar = {"discord_user": "the boss", "discord_interaction_id": row.external_id}
     lie = {
         "to": ["eve@example.net"],
         "subject": "Lie",
@@ -250,7 +252,7 @@ def test_worker_that_dies_before_the_answer_sends_no_second_message(
         [
             (running, "_store_answer"),
             (running, "note_proofs"),
-            (replies, "_edit_answer"),
+            (interactions, "edit_answer"),
         ]
     ):
         row = make_command("sendemail", **{**MESSAGE, "subject": f"Letter {number}"})
@@ -390,14 +392,14 @@ def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
     assert sent.to == ["dana@northwind.example"]
     assert sent.markdown == "Soon.  \nAna"
     assert sent.thread_id == came.thread_id
-    assert sent.metadata["discord_interaction_id"] == row.discord_id
+    assert sent.metadata["discord_interaction_id"] == row.external_id
     assert CommandedMail.objects.get().upstream_id == sent.pk
 
 
 def test_auditor_writes_nothing_and_nobody_acts_without_a_needed_factor_or_through_a_pause(
     desk, discord, auditor
 ):
-    DiscordAccount.objects.create(person=auditor, discord_id="2")
+    ChatAccount.objects.create(person=auditor, service="discord", account_id="2")
     assert run(make_command("checkinbox", user="2")) == "done"
     assert run(make_command("sendemail", user="2", **MESSAGE)) == "refused"
     assert "You may not use any mailbox" in discord.said
@@ -470,7 +472,7 @@ def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(
     bo = make_person(
         "bo@yourteam.example", "Bo", "reviewer", connection=desk.connection
     )
-    DiscordAccount.objects.create(person=bo, discord_id="3")
+    ChatAccount.objects.create(person=bo, service="discord", account_id="3")
     make_message(make_connection("other"), subject="Not yours")
     run(make_command("pending", user="3"))
     assert discord.said == "No messages that you may see are waiting for review."

@@ -13,16 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
+from alerts.cards.buttons import Button, read_custom_id
 from alerts.cards.digest import Row
 from alerts.cards.markup import Card, units
 from alerts.cards.message import desk_link, message_card, triggered_by
 from alerts.channels.discord.channel import DiscordBot
 from alerts.channels.discord.embeds import (
     MARKDOWN,
-    Button,
     buttons,
     payload,
-    read_custom_id,
     shortened,
 )
 from alerts.channels.requests import MAX_STORED, redacted

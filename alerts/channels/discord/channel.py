@@ -18,6 +18,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card
+from alerts.channels.answers import duties_of
 from alerts.channels.base import (
     CardChannel,
     CardFixed,
@@ -30,8 +31,6 @@ from alerts.channels.base import (
 )
 from alerts.channels.discord import rates
 from alerts.channels.discord.embeds import MARKDOWN, buttons, embed, payload, shortened
-from alerts.channels.discord.interactions import forget_answers, old_answers
-from alerts.channels.discord.replies import due_interactions, enqueue_due
 from alerts.channels.discord.run_command import arrived_mail, note_proofs
 from alerts.channels.requests import (
     MASK,
@@ -48,6 +47,7 @@ from common.exchange import seconds_asked
 from common.origins import origin_of
 from common.sweeps import Duty, duty
 from outgoing.guarded import TOTAL_TIMEOUT, Answer
+from people.models import ChatService
 
 HOSTS = ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com")
 EXAMPLE = "https://discord.com/api/webhooks/1180000000000000427/a-long-token"
@@ -296,10 +296,7 @@ class DiscordBot(_Discord):
     def duties(self) -> Mapping[str, Duty]:
         return {
             "proofs": duty(arrived_mail, lambda _: note_proofs()),
-            "interactions": duty(due_interactions, lambda _: enqueue_due()),
-            "answers": duty(
-                lambda: old_answers().order_by("created_at"), lambda _: forget_answers()
-            ),
+            **duties_of(ChatService.DISCORD),
         }
 
 

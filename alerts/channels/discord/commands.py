@@ -21,8 +21,9 @@ from django.db.models import F
 from django.urls import reverse
 
 from alerts.cards.markup import cut, units
-from alerts.channels.discord.embeds import escape, literal
-from alerts.channels.discord.replies import MAX_CONTENT, link_instructions, person_of
+from alerts.channels.answers import link_instructions, person_of
+from alerts.channels.discord.embeds import MARKDOWN, escape, literal
+from alerts.channels.discord.replies import MAX_CONTENT
 from alerts.models import Interaction
 from approvals.authorship import note_words
 from approvals.desk_messages import desk_messages
@@ -31,7 +32,7 @@ from common.actors import Actor, Role
 from common.mail_addresses import split_addresses
 from mirror.models import Mailbox, Message
 from mirror.sync.account import without_refused
-from people.models import Person
+from people.models import ChatService, Person
 from people.sign_in.backend import needs_second_factor
 from upstream.agent import Agent
 
@@ -95,13 +96,12 @@ class Command:
         """
         interaction = self.interaction
         trigger = {
-            "discord_user": interaction.discord_user,
-            "discord_user_id": interaction.discord_user_id,
-            "discord_channel": interaction.discord_channel
-            or interaction.discord_channel_id,
-            "discord_channel_id": interaction.discord_channel_id,
-            "discord_guild": interaction.discord_guild_id,
-            "discord_interaction_id": interaction.discord_id,
+            "discord_user": interaction.user_name,
+            "discord_user_id": interaction.user_id,
+            "discord_channel": interaction.channel_name or interaction.channel_id,
+            "discord_channel_id": interaction.channel_id,
+            "discord_guild": interaction.server_id,
+            "discord_interaction_id": interaction.external_id,
         }
         return {name: text for name, text in trigger.items() if text}
 
@@ -112,7 +112,9 @@ def read_command(interaction: Interaction) -> Command:
     """
     person = person_of(interaction)
     if person is None:
-        raise CommandRefused(link_instructions(interaction), reason="not linked")
+        raise CommandRefused(
+            link_instructions(interaction, MARKDOWN), reason="not linked"
+        )
     actor = person.actor(surface="discord")
     if not actor.scopes:
         raise CommandRefused(
@@ -131,12 +133,12 @@ def command_details(interaction: Interaction) -> dict[str, str]:
     """Return what the ledger records of a command, without the text that was typed."""
     return {
         "command": f"/{interaction.name}",
-        "discord": interaction.discord_user,
-        "discord_id": interaction.discord_user_id,
-        "channel": interaction.discord_channel or interaction.discord_channel_id,
-        "channel_id": interaction.discord_channel_id,
-        "guild": interaction.discord_guild_id,
-        "interaction": interaction.discord_id,
+        "discord": interaction.user_name,
+        "discord_id": interaction.user_id,
+        "channel": interaction.channel_name or interaction.channel_id,
+        "channel_id": interaction.channel_id,
+        "guild": interaction.server_id,
+        "interaction": interaction.external_id,
     }
 
 
@@ -176,7 +178,7 @@ def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mail
     if to_write:
         # If the command was run before, it keeps the mailbox that was chosen then.
         rows = CommandedMail.objects.filter(
-            interaction_id=command.interaction.discord_id
+            interaction_id=command.interaction.external_id
         ).exclude(mailbox=None)
         if earlier_run := rows.select_related("mailbox__connection").first():
             assert earlier_run.mailbox is not None
@@ -235,7 +237,9 @@ def suggest(*, discord_id: str, command: str, option: str, typed: str) -> list[s
     no role here.
     """
     person = Person.objects.filter(
-        discord_accounts__discord_id=discord_id, is_active=True
+        chat_accounts__service=ChatService.DISCORD,
+        chat_accounts__account_id=discord_id,
+        is_active=True,
     ).first()
     if person is None or needs_second_factor(person):
         return []
@@ -362,7 +366,7 @@ def _send_message(
     # is stored first: nobody may approve a message that they started.
     interaction = command.interaction
     commanded, _ = CommandedMail.objects.get_or_create(
-        interaction_id=interaction.discord_id,
+        interaction_id=interaction.external_id,
         defaults={
             "connection": mailbox.connection,
             "mailbox": mailbox,
@@ -371,7 +375,7 @@ def _send_message(
     )
     note_words(command.actor, *map(command.option, ("to", "subject", "body")))
     # With this idempotency key, repeated runs of one command send one message.
-    key = f"discord-interaction-{interaction.discord_id}"
+    key = f"discord-interaction-{interaction.external_id}"
     send = partial(send, metadata=command.trigger, idempotency_key=key)
     answer = without_refused(mailbox.connection, send)
     upstream_id = str(answer["id"])

@@ -1,19 +1,13 @@
 """Turns a card into Discord's format: an embed with buttons under it, and a short form
 in case Discord refuses the card. Text that other people wrote is shown as written, with
 invisible characters marked.
-
-Each button has a custom id, which Discord sends back when somebody presses it. The id
-is no secret and proves nothing: verdicts.py checks who pressed, on which card, and
-whether the message has changed since.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
+from alerts.cards.buttons import buttons_of
 from alerts.cards.markup import MAX_LINK, MAX_SHORT, Card, Markup, cut, visible
 
 COLOURS = {
@@ -33,17 +27,7 @@ _SECONDARY = 2
 _SUCCESS = 3
 _DANGER = 4
 _LINK = 5
-# Action, label and style.
-_BUTTONS = (
-    ("approve", "Approve", _SUCCESS),
-    ("reject", "Reject", _DANGER),
-    ("claim", "Claim", _SECONDARY),
-)
-_CUSTOM_ID = re.compile(
-    r"cs:(approve|reject|claim):([0-9a-f]{32}):([1-9][0-9]{0,18})", re.ASCII
-)
-# The largest key that the database can have.
-_MAX_REVISION = 2**63 - 1
+_STYLES = {"approve": _SUCCESS, "reject": _DANGER, "claim": _SECONDARY}
 # In UTF-16 units, for the short form of a card.
 _SHORT = 100
 _SHORT_LINE = 200
@@ -81,6 +65,10 @@ class DiscordMarkdown(Markup):
     def link(self, label: str, url: str) -> str:
         return f"[{label}]({url})"
 
+    def answer_link(self, label: str, url: str) -> str:
+        # In angle brackets, Discord shows no preview of the page.
+        return f"[{label}](<{url}>)"
+
     def aligned(self, lines: Sequence[str]) -> str:
         # In a code block only a backtick, which could end the block, has a meaning.
         return "```\n{}\n```".format(
@@ -93,17 +81,6 @@ class DiscordMarkdown(Markup):
 
 
 MARKDOWN = DiscordMarkdown()
-
-
-@dataclass(frozen=True)
-class Button:
-    """The content of a button's custom id: an action, a message, and the key of the
-    version that the card showed.
-    """
-
-    action: str
-    message: UUID
-    revision: int
 
 
 def embed(card: Card) -> dict[str, Any]:
@@ -137,40 +114,19 @@ def payload(
 
 
 def buttons(card: Card) -> list[dict[str, Any]]:
-    """Return the rows of buttons. A message that waits for no decision, or whose
-    content is not fetched yet, has only the button Open.
-
-    A risky message has the button Approve too, although it can be approved only on the
-    desk: whoever presses it is told so, with the link. Without the button people would
-    think that something is broken, or that nobody can approve the message.
-    """
-    row: list[dict[str, Any]] = []
-    if card.is_open and card.message and card.revision is not None:
-        row = [
-            {
-                "type": _BUTTON,
-                "style": style,
-                "label": label,
-                "custom_id": custom_id(action, card.message, card.revision),
-            }
-            for action, label, style in _BUTTONS
-        ]
+    """Return the rows of buttons: those that decide, and Open."""
+    row: list[dict[str, Any]] = [
+        {
+            "type": _BUTTON,
+            "style": _STYLES[action],
+            "label": label,
+            "custom_id": custom_id,
+        }
+        for action, label, custom_id in buttons_of(card)
+    ]
     if len(card.url) <= MAX_LINK:
         row.append({"type": _BUTTON, "style": _LINK, "label": "Open", "url": card.url})
     return [{"type": _ROW, "components": row}] if row else []
-
-
-def custom_id(action: str, message: UUID, revision: int) -> str:
-    """Return the text that Discord sends back when the button is pressed."""
-    return f"cs:{action}:{message.hex}:{revision}"
-
-
-def read_custom_id(text: str) -> Button | None:
-    """Return the parts of a custom id; None if it does not have the desk's format."""
-    parts = _CUSTOM_ID.fullmatch(text)
-    if parts is None or int(parts[3]) > _MAX_REVISION:
-        return None
-    return Button(parts[1], UUID(hex=parts[2]), int(parts[3]))
 
 
 def shortened(body: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import json
 import logging
 import re
 import time
-from datetime import timedelta
 from typing import Annotated, Any
 
 from cryptography.exceptions import InvalidSignature
@@ -21,8 +20,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import QuerySet
-from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
@@ -30,20 +27,19 @@ from django.views.decorators.http import require_POST
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from alerts import tasks
+from alerts.channels.answers import BROKEN, REASON, Body, answer_deferred, store_reply
 from alerts.channels.discord.commands import suggest
+from alerts.channels.discord.embeds import MARKDOWN
 from alerts.channels.discord.replies import (
-    BROKEN,
     DEFERRED,
     PONG,
-    REASON,
-    Body,
-    Reply,
-    answer_deferred,
+    body_of,
     choices,
+    edit_answer,
     private,
 )
 from alerts.channels.discord.run_command import run_command
-from alerts.channels.discord.verdicts import judge
+from alerts.channels.presses import judge, judge_once
 from alerts.models import Interaction
 from common.addresses import came_unencrypted
 from common.bodies import declared_length, json_answer, read_body
@@ -52,9 +48,9 @@ from common.postgres import (
     atomic_with_retry,
     limit_statements,
     limit_waits,
-    retry_transaction,
 )
 from common.unique_keys import DuplicateKey, unique_keys
+from people.models import ChatService
 
 log = logging.getLogger(__name__)
 
@@ -81,15 +77,11 @@ STATEMENT_MS = 1200
 ANSWER_WITHIN = 2.5
 # PostgreSQL's codes for a lock and a statement that took too long.
 _TOO_SLOW = ("55P03", "57014")
-# How long answers stay stored. A request is refused five minutes after it was signed,
-# so nobody can ask for an older answer again.
-ANSWERS_STORED = timedelta(minutes=20)
 DATABASE_AWAY = "The desk's database is not responding. Most likely nothing was done: try again in a moment."
 OTHER_APPLICATION = (
     "Nothing was done: the desk is set up for another Discord application. Whoever runs it must set DISCORD_APP_ID to "
     "this application's id."
 )
-TRY_AGAIN = "The message was busy. Nothing was decided: press again."
 
 # Discord's numbers for the types of interactions.
 PING = 1
@@ -338,11 +330,11 @@ def _columns(received: Received) -> dict[str, str]:
         "token": received.token,
         "name": name,
         "options": json.dumps(options),
-        "discord_user_id": user.id,
-        "discord_user": (user.username or "")[:_NAME],
-        "discord_channel": (channel or "")[:_NAME],
-        "discord_channel_id": received.channel_id or "",
-        "discord_guild_id": received.guild_id or "",
+        "user_id": user.id,
+        "user_name": (user.username or "")[:_NAME],
+        "channel_name": (channel or "")[:_NAME],
+        "channel_id": received.channel_id or "",
+        "server_id": received.guild_id or "",
     }
 
 
@@ -363,7 +355,7 @@ def _suggestions(received: Received, columns: dict[str, str]) -> list[str]:
         with transaction.atomic():
             _be_quick()
             return suggest(
-                discord_id=columns["discord_user_id"],
+                discord_id=columns["user_id"],
                 command=columns["name"],
                 option=option.name if option else "",
                 typed=str(option.value or "") if option else "",
@@ -387,10 +379,13 @@ def _store_and_answer(
         # It is answered in this response, so the token for a later answer is not kept.
         columns = columns | {"state": Interaction.State.DELIVERED, "token": ""}
     interaction, is_new = Interaction.objects.get_or_create(
-        discord_id=discord_id, defaults={**columns, "trace": trace_id.get()}
+        service=ChatService.DISCORD,
+        external_id=discord_id,
+        defaults={**columns, "trace": trace_id.get()},
     )
     if is_new and is_judged:
-        _store_reply(interaction, judge(interaction))
+        reply = judge(interaction, MARKDOWN)
+        store_reply(interaction, reply, body_of(reply))
     elif is_new:
         tasks.answer_interaction.delay_on_commit(interaction.pk)
     if time.monotonic() > until:
@@ -411,51 +406,10 @@ def answer_interaction(*, interaction_id: int) -> str:
         if interaction.kind == Interaction.Kind.COMMAND:
             run_command(interaction)
         else:
-            retry_transaction(lambda: _judge_once(interaction))
+            # Discord accepts a form only as the first response, not in a later answer.
+            judge_once(interaction, MARKDOWN, body_of, may_ask=False)
 
-    return answer_deferred(interaction_id, work=work)
-
-
-def forget_answers() -> int:
-    """Delete the stored answers that nobody can ask for again; return how many."""
-    return old_answers().update(answer="")
-
-
-def old_answers() -> QuerySet[Interaction]:
-    """Return the interactions whose answer is stored although nobody can ask for it
-    again (uses the index interaction_answered).
-    """
-    return Interaction.objects.filter(created_at__lt=Now() - ANSWERS_STORED).exclude(
-        answer=""
-    )
-
-
-@transaction.atomic
-def _judge_once(interaction: Interaction) -> None:
-    # A second worker that claims the interaction waits here, and then finds the answer.
-    locked = Interaction.objects.select_for_update().get(pk=interaction.pk)
-    if not locked.answer:
-        try:
-            with transaction.atomic():
-                reply = judge(locked)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:
-            # Another try would fail in the same way, and a person is waiting.
-            log.exception("press not judged", extra={"interaction": locked.discord_id})
-            reply = Reply("fault", BROKEN)
-        # Discord accepts a form only as the first response, not in a later answer.
-        _store_reply(locked, Reply("too late", TRY_AGAIN) if reply.form else reply)
-    interaction.outcome = locked.outcome
-    interaction.answer = locked.answer
-
-
-def _store_reply(interaction: Interaction, reply: Reply) -> None:
-    # Stores how the interaction ended, and its answer; what was typed is deleted.
-    interaction.outcome = reply.outcome
-    interaction.options = ""
-    interaction.answer = json.dumps(reply.body())
-    interaction.save(update_fields=["outcome", "options", "answer", "person"])
+    return answer_deferred(interaction_id, work=work, send=edit_answer)
 
 
 def _be_quick() -> None:

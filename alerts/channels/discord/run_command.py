@@ -17,6 +17,15 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from alerts.cards.markup import cut
+from alerts.channels.answers import (
+    BROKEN,
+    FAULT,
+    MAX_PAUSE,
+    TryAgain,
+    person_of,
+    recorded_refusal,
+    stranger,
+)
 from alerts.channels.discord.commands import (
     WRITING,
     Command,
@@ -30,21 +39,13 @@ from alerts.channels.discord.commands import (
     with_typed_text,
 )
 from alerts.channels.discord.embeds import escape
-from alerts.channels.discord.replies import (
-    BROKEN,
-    FAULT,
-    MAX_PAUSE,
-    TryAgain,
-    person_of,
-    private,
-    recorded_refusal,
-    stranger,
-)
+from alerts.channels.discord.replies import private
 from alerts.models import Interaction
 from approvals.models import CommandedMail
 from audit.recording import record
 from mirror.models import Message
 from mirror.recording import record_about
+from people.models import ChatService
 from upstream import errors
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def _note_proof(pk: int) -> bool:
         connection=commanded.connection_id, upstream_id=commanded.upstream_id
     )
     interaction = Interaction.objects.filter(
-        discord_id=commanded.interaction_id
+        service=ChatService.DISCORD, external_id=commanded.interaction_id
     ).first()
     record_about(
         "message.commanded",
@@ -156,7 +157,7 @@ def run_command(interaction: Interaction) -> None:
     except Exception:
         # Trying again would fail in the same way, and a person is waiting.
         log.exception(
-            "command not carried out", extra={"interaction": interaction.discord_id}
+            "command not carried out", extra={"interaction": interaction.external_id}
         )
         is_unknown = (
             writes
@@ -170,7 +171,7 @@ def run_command(interaction: Interaction) -> None:
     else:
         _store_answer(interaction, sentence, "done")
         if writes:
-            note_proofs(interaction_id=interaction.discord_id)
+            note_proofs(interaction_id=interaction.external_id)
 
 
 def _carry_out(interaction: Interaction) -> str:

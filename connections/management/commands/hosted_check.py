@@ -116,7 +116,7 @@ class Command(BaseCommand):
         opened = {kind: len(names) for kind, names in doors.items()}
         for kind, (words, _) in DOORS.items():
             found = opened.get(kind, NOT_SEEN)
-            self.stdout.write(f"{found!s:17}  door outside this desk: {words.lower()}")
+            self.stdout.write(f"{found!s:17}  way outside this desk: {words.lower()}")
         report = {
             "address": address,
             "made_at": timezone.now().isoformat(),

@@ -35,7 +35,7 @@ from common.demo import (
     SUPPORT,
 )
 from mirror.models import Connection, Mailbox
-from people.models import DiscordAccount, Grant, Person
+from people.models import ChatAccount, Grant, Person
 
 SLUG = "demo"
 # For each person: the prefix of their lines in credentials.env, address, name, roles.
@@ -75,8 +75,9 @@ class Command(BaseCommand):
                     # Link the person's account on the server of the demo's Discord.
                     for member in MEMBERS:
                         if member.email == email:
-                            DiscordAccount.objects.get_or_create(
-                                discord_id=member.id,
+                            ChatAccount.objects.get_or_create(
+                                service="discord",
+                                account_id=member.id,
                                 defaults={"person": person, "name": member.username},
                             )
                 for role in roles:

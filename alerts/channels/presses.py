@@ -1,27 +1,33 @@
-"""Carries out a press of a button under a card on Discord: approve, reject (after a
-form that asks for the reason) or claim. It checks who pressed, on which card, and
-whether the message has changed, and runs the same commands as the pages of the desk.
+"""Carries out a press of a button under a card in a chat: approve, reject (after a form
+that asks for the reason) or claim. It checks who pressed, on which card, and whether
+the message has changed, and runs the same commands as the pages of the desk.
 
-The decision and the answer to the person are stored in one transaction. Nobody learns
-anything about a message that they may not see.
+Which chat it is, the caller knows: it checks the service's signature, stores the
+interaction, and sends the answer. Nobody learns anything about a message that they may
+not see.
 """
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.urls import reverse
 
-from alerts.cards.markup import MAX_VALUE
-from alerts.channels.discord.embeds import Button, literal, read_custom_id
-from alerts.channels.discord.replies import (
+from alerts.cards.buttons import Button, read_custom_id
+from alerts.cards.markup import MAX_VALUE, Markup
+from alerts.channels.answers import (
+    BROKEN,
     REASON,
+    TOO_LATE,
+    Body,
     Reply,
     link_instructions,
     person_of,
     recorded_refusal,
+    store_reply,
     stranger,
 )
 from alerts.models import Card, Destination, Interaction
@@ -42,11 +48,15 @@ from audit.recording import record
 from common.actors import Actor
 from common.fingerprint import short_fingerprint
 from common.mail_addresses import without_addresses
+from common.postgres import retry_transaction
 from mirror.errors import DeskError, ThreadMovedOn
 from mirror.models import Message, Revision
 from mirror.states import Outcome
 from people.sign_in.backend import needs_second_factor
 
+log = logging.getLogger(__name__)
+
+TRY_AGAIN = "The message was busy. Nothing was decided: press again."
 NOT_OURS = "This button does not belong to this desk. Nothing was done; open the desk to decide."
 NOT_YOURS = "You may not decide this message. Nothing was done."
 OTHER_CARD = "This is not the card that the desk has for this message in this channel. Nothing was done. "
@@ -64,26 +74,36 @@ class _Press:
     # The text typed in the form; empty for a button.
     reason: str
     # The address of the message's page on the desk.
-    link: str
+    url: str
     # Whether the channel may not show addresses.
     is_masked: bool
+    markup: Markup
 
     def shown(self, text: str) -> str:
-        """Return a sentence escaped for Discord, without addresses if the channel may
+        """Return a sentence escaped for the chat, without addresses if the channel may
         not show them.
         """
-        return literal(without_addresses(text) if self.is_masked else text, MAX_VALUE)
+        text = without_addresses(text) if self.is_masked else text
+        return self.markup.literal(text, MAX_VALUE)
+
+    def link(self, label: str) -> str:
+        """Return a link to the message's page."""
+        return self.markup.answer_link(label, self.url)
 
 
-def judge(interaction: Interaction) -> Reply:
-    """Carry out a press or a form, in the caller's transaction, and return the answer."""
+def judge(interaction: Interaction, markup: Markup) -> Reply:
+    """Carry out a press or a form, in the caller's transaction, and return the answer,
+    written in `markup`.
+    """
     options: Mapping[str, str] = json.loads(interaction.options)
     button = read_custom_id(options["custom_id"])
     if button is None:
         return Reply("not ours", NOT_OURS)
     message = Message.objects.filter(public_id=button.message).first()
     person = person_of(interaction)
-    actor = person.actor(surface="discord") if person else stranger(interaction)
+    actor = (
+        person.actor(surface=interaction.service) if person else stranger(interaction)
+    )
     actor = replace(actor, proof=proof_of(interaction))
 
     def refuse(outcome: str, why: str, answer: str) -> Reply:
@@ -97,29 +117,34 @@ def judge(interaction: Interaction) -> Reply:
         return Reply(outcome, answer)
 
     if person is None:
-        why = "This Discord account is not linked to anyone at the desk."
-        return refuse("not linked", why, link_instructions(interaction))
+        service = interaction.get_service_display()
+        why = f"This {service} account is not linked to anyone at the desk."
+        return refuse("not linked", why, link_instructions(interaction, markup))
     interaction.person = person
     visible = Message.objects.visible_to(actor)
     if message is None or not visible.filter(pk=message.pk).exists():
         return refuse("no right", "They may not see this message.", NOT_YOURS)
-    link = f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': message.public_id})}"
+    url = f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': message.public_id})}"
     # The button must be under the desk's own card, in its own channel: whoever has the
     # application's token could put the desk's buttons under any other text.
     cards = Card.objects.filter(
-        destination__channel=interaction.discord_channel_id,
+        destination__kind__startswith=interaction.service,
+        destination__channel=interaction.channel_id,
         message=message,
         is_answer=False,
-        discord_message_id=options.get("card", ""),
-    ).exclude(discord_message_id="")
+        post_id=options.get("card", ""),
+    ).exclude(post_id="")
     card = cards.select_related("destination").first()
     if card is None:
         why = "The press came from another post or channel than the desk's card of this message."
-        answer = f"{OTHER_CARD}[Open it on the desk](<{link}>)."
+        answer = f"{OTHER_CARD}{markup.answer_link('Open it on the desk', url)}."
         return refuse("other card", why, answer)
     if needs_second_factor(person):
-        why = "Their role needs a second factor, which is not possible on Discord."
-        answer = f"Your role needs a second factor, so you decide [on the desk](<{link}>). Nothing was decided."
+        why = f"Their role needs a second factor, which is not possible on {interaction.get_service_display()}."
+        answer = (
+            f"Your role needs a second factor, so you decide {markup.answer_link('on the desk', url)}. "
+            "Nothing was decided."
+        )
         return refuse("second factor", why, answer)
     return _carry_out(
         _Press(
@@ -128,20 +153,61 @@ def judge(interaction: Interaction) -> Reply:
             message=message,
             actor=actor,
             reason=options.get(REASON, ""),
-            link=link,
+            url=url,
+            markup=markup,
             is_masked=card.destination.privacy == Destination.Privacy.MINIMAL,
         )
     )
 
 
+def judge_once(
+    interaction: Interaction,
+    markup: Markup,
+    body_of: Callable[[Reply], Body],
+    *,
+    may_ask: bool = True,
+) -> None:
+    """Judge a press whose answer was deferred, in a transaction of its own, and store
+    the answer as `body_of` writes it; once, whoever else has claimed it. Without
+    `may_ask` no form can be shown any more, and the person is asked to press again.
+    """
+    retry_transaction(lambda: _judge_once(interaction, markup, body_of, may_ask))
+
+
+@transaction.atomic
+def _judge_once(
+    interaction: Interaction,
+    markup: Markup,
+    body_of: Callable[[Reply], Body],
+    may_ask: bool,
+) -> None:
+    # A second worker that claims the interaction waits here, and then finds the answer.
+    locked = Interaction.objects.select_for_update().get(pk=interaction.pk)
+    if not locked.answer:
+        try:
+            with transaction.atomic():
+                reply = judge(locked, markup)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            # Another try would fail in the same way, and a person is waiting.
+            log.exception("press not judged", extra={"interaction": locked.external_id})
+            reply = Reply("fault", BROKEN)
+        if reply.form and not may_ask:
+            reply = Reply(TOO_LATE, TRY_AGAIN)
+        store_reply(locked, reply, body_of(reply))
+    interaction.outcome = locked.outcome
+    interaction.answer = locked.answer
+
+
 def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
-    """Return what Discord signed about the person who pressed, as pairs of a name and a
-    value for the ledger.
+    """Return what the service signed about the person who pressed, as pairs of a name
+    and a value for the ledger.
     """
     return (
-        ("discord", interaction.discord_user),
-        ("discord_id", interaction.discord_user_id),
-        ("interaction", interaction.discord_id),
+        (interaction.service, interaction.user_name),
+        (f"{interaction.service}_id", interaction.user_id),
+        ("interaction", interaction.external_id),
     )
 
 
@@ -164,13 +230,13 @@ def _carry_out(press: _Press) -> Reply:
             )
         typed = f"\nYou wrote: {press.shown(press.reason)}" if press.reason else ""
         outcome, sentence = error_sentence(error, shown=press.shown)
-        link = f"[Open it on the desk](<{press.link}>)"
+        link = press.link("Open it on the desk")
         if action == "claim":
             # It is not recorded, so it does not count as a recorded refusal.
             outcome = "claim refused"
         return Reply(outcome, f"{sentence} {link}.{typed}")
     sentence = "You claimed this message. The claim ends when you have not had it open for ten minutes."
-    return Reply("claim", f"{sentence} [Read it on the desk](<{press.link}>).")
+    return Reply("claim", f"{sentence} {press.link('Read it on the desk')}.")
 
 
 def _decide(press: _Press) -> Reply:
@@ -181,9 +247,8 @@ def _decide(press: _Press) -> Reply:
         pk=press.button.revision, message=press.message
     ).first()
     if revision is None:
-        return Reply(
-            "outdated", f"{OUTDATED}[Read it on the desk](<{press.link}>), then decide."
-        )
+        link = press.link("Read it on the desk")
+        return Reply("outdated", f"{OUTDATED}{link}, then decide.")
     if action == "reject" and press.interaction.kind == Interaction.Kind.PRESS:
         return _ask_why(press, revision)
     form = VerdictForm(
@@ -202,7 +267,7 @@ def _decide(press: _Press) -> Reply:
         return Reply(
             "approved",
             f"Approved: {result.progress}. Nothing is sent until the others have approved. You can "
-            f"[take it back on the desk](<{press.link}>).",
+            f"{press.link('take it back on the desk')}.",
         )
     return Reply(action, _decision_sentence(press, result.decision))
 
@@ -226,7 +291,7 @@ def _ask_why(press: _Press, revision: Revision) -> Reply:
 
 def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[str, str]:
     """Return the outcome in a word, and a sentence that says why nothing was done;
-    `shown` escapes text for Discord.
+    `shown` escapes text for the chat.
     """
     if isinstance(error, RiskUnread):
         return "with care", (
@@ -259,11 +324,9 @@ def _decision_sentence(press: _Press, decision: Decision) -> str:
     if stop_of(press.message) is not None:
         waits_because = "the kill switch is pulled"
     if waits_because:
-        return f"{decided} It waits because {waits_because}. Until then you can [undo it on the desk](<{press.link}>)."
+        return f"{decided} It waits because {waits_because}. Until then you can {press.link('undo it on the desk')}."
     if decision.due_at <= decision.changed_at:
-        return (
-            f"{decided} It is being carried out: [see it on the desk](<{press.link}>)."
-        )
+        return f"{decided} It is being carried out: {press.link('see it on the desk')}."
     seconds = max(1, round((decision.due_at - decision.changed_at).total_seconds()))
     window = f"{seconds} s" if seconds < 120 else f"{seconds // 60} minutes"
-    return f"{decided} You have {window} to [undo it on the desk](<{press.link}>)."
+    return f"{decided} You have {window} to {press.link('undo it on the desk')}."

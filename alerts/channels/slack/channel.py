@@ -400,6 +400,3 @@ def _failure(answer: Answer, error: str, logged_answer: str) -> Exception:
             answer=logged_answer,
         )
     return RetryLater(sentence, status=None if error else status, answer=logged_answer)
-
-
-CHANNELS = (Slack(),)
