@@ -4,6 +4,7 @@ changed. The ETag changes when any of that changes, so mostly the answer is 304.
 """
 
 import hashlib
+from collections.abc import Callable
 
 from django.core.cache import caches
 from django.db.models import Count, Max
@@ -27,6 +28,8 @@ from mirror.sync.health import freshness_for
 from mirror.threads import conversation_of
 from policy.models import KillSwitch
 
+# What upper apps add to the answer, by name: a number for the person.
+MORE: dict[str, Callable[[Actor], int]] = {}
 # Seconds for which the exact count is cached; open pages add and subtract later changes
 # themselves.
 COUNT_SECONDS = 3
@@ -54,7 +57,7 @@ def _pulse_of(request: DeskRequest) -> str:
     # It changes every half minute at least.
     half_minute = timezone.now().timestamp() // 30
     state = f"{newest}{decided}{stopped}{freshness.level}{freshness.reason}{opened}{half_minute}"
-    state += f"{_holders(actor)}{desk_messages().mine_stamp(actor)}"
+    state += f"{_holders(actor)}{desk_messages().mine_stamp(actor)}{_more(actor)}"
     return f'"{hashlib.sha256(state.encode()).hexdigest()[:32]}"'
 
 
@@ -78,6 +81,10 @@ def _state_of(message: Message | None) -> dict[str, str] | None:
         # in data-late.
         "late": str(conversation_of(message).late_id),
     }
+
+
+def _more(actor: Actor) -> dict[str, int]:
+    return {name: number_for(actor) for name, number_for in MORE.items()}
 
 
 def _holders(actor: Actor) -> dict[str, list[str]]:
@@ -139,5 +146,6 @@ def pulse(request: DeskRequest) -> HttpResponse:
                 "as_of": freshness.as_of,
                 "reason": freshness.reason,
             },
+            **_more(actor),
         }
     )

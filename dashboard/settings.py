@@ -129,6 +129,7 @@ _DESK_APPS = """
     django.forms
     django_htmx
     alerts.apps.AlertsConfig
+    notices.apps.NoticesConfig
     approvals.apps.ApprovalsConfig
     connections.apps.ConnectionsConfig
     policy.apps.PolicyConfig
@@ -265,6 +266,7 @@ CELERY_TASK_ROUTES = {
     "mirror.*": {"queue": "sync"},
     "policy.*": {"queue": "sync"},
     "alerts.*": {"queue": "alerts"},
+    "notices.*": {"queue": "alerts"},
     "gateway.*": {"queue": "gateway"},
 }
 

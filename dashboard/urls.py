@@ -27,6 +27,7 @@ urlpatterns = [
     path("", include("policy.urls")),
     path("", include("connections.urls")),
     path("", include("audit.urls")),
+    path("", include("notices.urls")),
     path("", include("alerts.urls")),
 ]
 

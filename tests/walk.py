@@ -45,6 +45,7 @@ from mirror.models import (
     WebhookEvent,
 )
 from mirror.recording import record_about
+from notices.models import Notice
 from people.accounts.chat_accounts import offer_link
 from people.models import (
     WAITS_FOR,
@@ -547,6 +548,11 @@ class Walk:
 
     def _need_turn(self):
         self.turn = DutyTurn.objects.create(person=self.person, mailbox=self.mailbox)
+
+    def _need_notice(self):
+        self.notice = Notice.objects.create(
+            person=self.person, cause="account", action="person.factor_added"
+        )
 
     def _need_search(self):
         self.search = SavedSearch.objects.create(

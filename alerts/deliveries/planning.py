@@ -24,6 +24,8 @@ from alerts.models.destinations import one_spelling
 from audit.models import Entry
 from common.postgres import take_lock
 from mirror.models import Mailbox, Message
+from notices import planning as notices
+from people.models import Person
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +65,15 @@ UPDATES_ONLY = (
     "claim.released",
     *ENDS,
 )
-# All actions that are planned. Those of alerts themselves are not among them: otherwise
-# each delivery would cause another one.
-PLANNED_ACTIONS = frozenset(
+# A held message turned out to be part of a flood.
+SET_APART = "message.set_apart"
+# Actions that are planned for destinations. Those of alerts themselves are not among
+# them: otherwise each delivery would cause another one.
+_FOR_DESTINATIONS = frozenset(
     (*CARD_ACTIONS, *ENDS, *(action for event in EVENTS for action in event.actions))
 )
+# All actions that are planned.
+PLANNED_ACTIONS = _FOR_DESTINATIONS | notices.ACTIONS | {SET_APART}
 # How many acts are planned in one transaction, and for how long an act that cannot be
 # planned is tried again.
 AT_ONCE = 50
@@ -80,9 +86,6 @@ ANSWERED = (
     "message.bounced",
     "message.failed",
 )
-
-# A held message turned out to be part of a flood.
-SET_APART = "message.set_apart"
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,13 @@ class Act:
     mailbox: int | None
 
 
-def on_recorded(entry: Entry, **_: Any) -> None:
+def on_recorded(entry: Entry, about: Any = None, **_: Any) -> None:
     """Store that an act has to be planned, in the transaction of the act. Planning
     comes later, so that an error in it cannot roll the act back.
     """
-    if entry.action in PLANNED_ACTIONS or entry.action == SET_APART:
-        UnplannedAct.objects.create(entry=entry.pk)
+    if entry.action in PLANNED_ACTIONS:
+        person = about.pk if isinstance(about, Person) else None
+        UnplannedAct.objects.create(entry=entry.pk, person=person)
         # The content of a held message is read at once, and the act that records this
         # sends the task. If the content cannot be read, the sweep plans the act.
         if entry.action != HELD:
@@ -131,7 +135,8 @@ def _plan_some(keys: Collection[int]) -> int:
     # order of its acts.
     take_lock("planning of alerts")
     waiting = UnplannedAct.objects.filter(pk__in=keys)
-    entries = list(Entry.objects.with_details().filter(pk__in=waiting).order_by("pk"))
+    people = dict(waiting.values_list("entry", "person"))
+    entries = list(Entry.objects.with_details().filter(pk__in=people).order_by("pk"))
     if not entries:
         # Another worker has planned them meanwhile.
         return 0
@@ -142,8 +147,9 @@ def _plan_some(keys: Collection[int]) -> int:
             with transaction.atomic():
                 if entry.action == SET_APART:
                     _drop_cards(entry)
-                else:
+                elif entry.action in _FOR_DESTINATIONS:
                     plan(entry, destinations)
+                notices.plan(entry, people[entry.pk])
             planned.append(entry.pk)
         except Exception:
             log.exception(

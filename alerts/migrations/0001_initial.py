@@ -53,6 +53,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('entry', models.BigIntegerField(primary_key=True, serialize=False)),
                 ('recorded_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('person', models.BigIntegerField(null=True)),
             ],
         ),
         migrations.CreateModel(

@@ -161,9 +161,10 @@ class UnplannedAct(models.Model):
     """
 
     # The key of the act's entry.
-
     entry = models.BigIntegerField(primary_key=True)
     recorded_at = models.DateTimeField(db_default=Now())
+    # The key of the person whom the act is about, if it is about one.
+    person = models.BigIntegerField(null=True)
 
     def __str__(self) -> str:
         return f"entry {self.entry}"

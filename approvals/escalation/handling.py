@@ -376,8 +376,13 @@ def _do(step: LadderStep, message: Message, now: datetime) -> None:
                     return
             elif reminded := able_to_review(people, message):
                 Reminder.objects.bulk_create(
-                    [Reminder(message=message, person=one) for one in reminded],
-                    ignore_conflicts=True,
+                    [
+                        Reminder(message=message, person=one, reminded_at=now)
+                        for one in reminded
+                    ],
+                    update_conflicts=True,
+                    unique_fields=["person", "message"],
+                    update_fields=["reminded_at"],
                 )
                 details["to"] = ", ".join(map(str, reminded))
                 record_about("message.reminded", message, actor=ACTOR, details=details)

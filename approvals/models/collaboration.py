@@ -311,6 +311,8 @@ class Reminder(models.Model):
     person = models.ForeignKey(
         Person, on_delete=models.CASCADE, related_name="reminders"
     )
+    # When the newest of their reminders about it came.
+    reminded_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [

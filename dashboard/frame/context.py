@@ -21,6 +21,7 @@ from dashboard.first_run import reminder
 from dashboard.health.checks import silent_jobs
 from dashboard.live.views import live_origin
 from mirror.sync.health import freshness_for
+from notices.models import unread_count
 from people.models import PendingChange
 from policy.models import KillSwitch
 
@@ -41,6 +42,7 @@ def desk(request: DeskRequest) -> dict[str, Any]:
             lambda: _count(desk_messages().waiting_for(actor))
         ),
         "desk_asked": SimpleLazyObject(lambda: count_asked_of(actor)),
+        "unread_notices": SimpleLazyObject(lambda: unread_count(actor)),
         "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor)),
         "desk_stuck": SimpleLazyObject(lambda: recent_attention_count(actor)),
         "desk_changes": SimpleLazyObject(

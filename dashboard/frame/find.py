@@ -81,6 +81,7 @@ PAGES = _places(
     """
 Home | home | everybody | start overview figures
 Queue | queue | everybody | waiting inbox messages
+Notices | notices | everybody | inbox bell told mentions assigned
 History | history | everybody | past decided sent
 Audit | audit | everybody | ledger log entries
 Needs attention | attention | everybody | stuck problems

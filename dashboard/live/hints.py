@@ -3,7 +3,7 @@ goes to Redis after the commit. Nothing depends on hints; pages that get none po
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,8 @@ from common.actors import Role, operator
 from common.redis import send
 from dashboard.live import CHANNEL
 from mirror.models import Message
+from notices.models import Notice
+from notices.signals import made
 from people.sign_in.sessions import access_changed
 from rendering import named
 
@@ -152,13 +154,21 @@ def on_access_changed(person: int | None, **_: Any) -> None:
     _after_commit(_publish, hint)
 
 
+def on_notices_made(notices: Iterable[Notice], **_: Any) -> None:
+    """Publish a hint to the pages of each person who has a new notice."""
+    for person in {one.person_id for one in notices}:
+        hint = {"kind": "notices", "action": "notice.made", "person": str(person)}
+        _after_commit(_publish, hint)
+
+
 def _subject_of(message: Message) -> str:
     return named(message.subject)[:MAX_SUBJECT]
 
 
 def connect() -> None:
-    """Connect the receivers: for new ledger entries, and for changes of people's
-    access.
+    """Connect the receivers: for new ledger entries and notices, and for changes of
+    people's access.
     """
     recorded.connect(on_recorded, dispatch_uid="dashboard.live.hints")
+    made.connect(on_notices_made, dispatch_uid="dashboard.live.hints.notices")
     access_changed.connect(on_access_changed, dispatch_uid="dashboard.live.hints.reach")

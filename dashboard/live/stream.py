@@ -96,8 +96,7 @@ class Page:
     def _wake(self) -> None:
         # An empty hint only wakes the stream. If the queue is full, it is awake
         # already.
-        with contextlib.suppress(asyncio.QueueFull):
-            self.hints.put_nowait("")
+        self.send("")
 
     def offer(self, hint: dict[str, Any], text: str) -> None:
         """Queue a hint if the page's reader may see it. If the queue is full, because
@@ -111,8 +110,12 @@ class Page:
             or (not mailbox and connection in (None, scope[0]))
             for connection, mailbox in self.reach
         ):
-            with contextlib.suppress(asyncio.QueueFull):
-                self.hints.put_nowait(text)
+            self.send(text)
+
+    def send(self, text: str) -> None:
+        """Queue a hint for the page's reader."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self.hints.put_nowait(text)
 
 
 _pages: set[Page] = set()
@@ -177,12 +180,16 @@ async def _read_hints() -> None:
 def _hand_out(text: str) -> None:
     try:
         hint = json.loads(text)
-        is_about_access = hint.get("kind") == "reach"
+        kind = hint.get("kind")
         for page in _pages:
-            if not is_about_access:
+            if kind not in ("reach", "notices"):
                 page.offer(hint, text)
-            elif page.person == hint["person"]:
+            elif page.person != hint["person"]:
+                continue
+            elif kind == "reach":
                 page.recheck()
+            else:
+                page.send(text)
     except (AttributeError, KeyError, TypeError, ValueError):
         # A malformed message on the channel must not end this task: all pages depend on
         # it.

@@ -345,7 +345,7 @@ def _remove(person: Person, factors: list[Factor], *, actor: Actor) -> None:
             "before": one.name,
             "after": "",
         }
-        record("person.factor_removed", actor=actor, details=details)
+        record("person.factor_removed", actor=actor, details=details, about=person)
 
 
 # How many codes a person gets at a time.

@@ -331,7 +331,9 @@ def record_failure(person: Person | None, *, reason: str, email: str = "") -> No
 def _on_signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
     if isinstance(user, Person):
         begin_session(request, user)
-    record("person.signed_in", actor=actor_of(request, user))
+    device = device_name(request.META.get("HTTP_USER_AGENT", ""))
+    actor = actor_of(request, user)
+    record("person.signed_in", actor=actor, details={"device": device})
 
 
 @receiver(user_login_failed)

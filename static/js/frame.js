@@ -14,6 +14,11 @@
     if (place) place.textContent = number > 1000 ? "1000+" : number || "";
   }
 
+  function setUnread(number) {
+    const place = document.querySelector("[data-notices]");
+    if (place) place.textContent = number || "";
+  }
+
   async function setStopped(pulled) {
     const old = document.getElementById("stopped");
     if (!old || old.dataset.stopped.trim() === pulled.join(" ")) return;
@@ -58,6 +63,7 @@
 
   document.addEventListener("desk:pulse", ({ detail: pulse }) => {
     setStuck(pulse.stuck);
+    setUnread(pulse.notices);
     setStopped(pulse.stopped);
     all("[data-refresh]").forEach(refresh);
   });

@@ -28,8 +28,9 @@
   const tell = (message) => channel?.postMessage(message);
   const between = (low, high) => low + Math.random() * (high - low);
 
-  // What people leave at a message changes nothing of where it stands.
-  const hand = (hint) => emit(hint.kind === "beside" ? "desk:beside" : "desk:hint", hint);
+  // What people leave at a message changes nothing of where it stands, and notices only the count in the frame.
+  const EVENTS = { beside: "desk:beside", notices: "desk:ask-pulse" };
+  const hand = (hint) => emit(EVENTS[hint.kind] ?? "desk:hint", hint);
 
   /* By the clock on the wall: a machine that slept has heard nothing all that time. */
   function heard() {

@@ -12,6 +12,7 @@ PAGES = {
     "high-risk": "{crowded}approve/",
     "edit": "{held}edit/",
     "thread": "{held}thread/",
+    "notices": "/notices/",
     "history": "/history/",
     "audit": "/audit/",
     "trace": "/audit/trace/{id}/",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = """
-    launcher dashboard alerts connections approvals policy mirror people audit risk
+    launcher dashboard alerts connections notices approvals policy mirror people audit risk
     rendering simple_form parsing upstream outgoing common gateway demo
 """.split()
 SOURCES = [

@@ -299,7 +299,16 @@ def tasks():
     return celery.tasks
 
 
-OUR_APPS = ("approvals", "alerts", "audit", "dashboard", "mirror", "policy", "people")
+OUR_APPS = (
+    "approvals",
+    "alerts",
+    "audit",
+    "dashboard",
+    "mirror",
+    "notices",
+    "policy",
+    "people",
+)
 
 
 def test_every_task_has_a_line():

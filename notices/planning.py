@@ -1,0 +1,223 @@
+"""Finds whom an act of the ledger tells something, makes their notices, and ends those
+whose cause is over. What is wanted is read from the rows as they are now: planning an
+act late, twice or after others gives the same notices.
+
+The worker that plans alerts calls `plan` after the act is committed.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+
+from approvals.decisions.ruling import demands_for, policy_in_force
+from approvals.desk_messages import awaits_review, desk_messages, latest_decision
+from approvals.models import Claim, Question, Reminder
+from audit.models import Entry
+from common.actors import worker
+from mirror.models import Message
+from notices.models import WAITING, Cause, Notice
+from notices.signals import made
+from people.models import PendingChange, Person
+from people.second_admin.changes import other_admins
+
+# Who is told, by key, with since when their cause lasts.
+Wanted = Mapping[int, datetime]
+
+# Acts after which a message waits again: every cause is looked for.
+_WAITS_AGAIN = """
+decision.undone decision.refused decision.found_again decision.without_effect
+""".split()
+# By cause, the acts after which it may have begun or ended.
+_BEGINS: dict[Cause, list[str]] = {
+    Cause.ASSIGNED: ["message.assigned", "claim.taken", "claim.released"],
+    Cause.REMINDED: ["message.reminded"],
+    Cause.MENTIONED: ["comment.added"],
+    Cause.APPROVAL: """
+        message.fetched message.changed approval.recorded verdict.taken_back
+    """.split(),
+}
+# Acts after which a message does not wait any more.
+_DECIDED = """
+decision.recorded message.approved message.released message.rejected message.sent
+message.cancelled message.failed message.gone message.set_apart
+""".split()
+# Acts by which a decision comes back to whoever made it.
+RETURNS = """
+decision.refused decision.superseded decision.found_again decision.unattributed
+message.failed message.bounced message.complained
+""".split()
+_CHANGES = "change.asked change.accepted change.declined change.withdrawn".split()
+# Acts on an account that its owner is told of, whoever did them.
+ACCOUNT = """
+person.signed_in person.factor_added person.factor_removed person.password_link_made
+person.password_changed person.recovery_code_used person.chat_linked
+person.provider_linked person.grants_changed
+""".split()
+# How many earlier sign-ins are looked at to know a device.
+_SIGN_INS = 100
+# All acts that `plan` wants to know of.
+ACTIONS = frozenset(
+    (
+        *_WAITS_AGAIN,
+        *(action for actions in _BEGINS.values() for action in actions),
+        *_DECIDED,
+        *RETURNS,
+        *_CHANGES,
+        "change.refused",
+        *ACCOUNT,
+    )
+)
+
+
+def plan(entry: Entry, person: int | None) -> None:
+    """Make and end the notices that follow from a committed act. `person` is whom the
+    act is about.
+    """
+    if entry.action in ACCOUNT:
+        _tell_owner(entry, person)
+    elif entry.action.startswith("change."):
+        _tell_admins(entry)
+    elif entry.message is not None:
+        _plan_message(entry)
+
+
+def _plan_message(entry: Entry) -> None:
+    message = (
+        desk_messages()
+        .filter(public_id=entry.message)
+        .with_content()
+        .select_related("connection", "review")
+        .first()
+    )
+    if message is None:
+        return
+    about = Notice.objects.filter(message=message)
+    if entry.action in _DECIDED:
+        causes: Sequence[Cause] = WAITING
+        if entry.action == "decision.recorded":
+            causes = (*WAITING, Cause.RETURNED)
+        about.filter(cause__in=causes).end()
+    if entry.action in RETURNS:
+        decision = latest_decision(message)
+        if decision is not None and decision.given_by_id is not None:
+            about.filter(cause=Cause.RETURNED).end()
+            _make(entry, Cause.RETURNED, [decision.given_by_id], message=message)
+    begun = [cause for cause, actions in _BEGINS.items() if entry.action in actions]
+    if entry.action in _WAITS_AGAIN:
+        begun = list(WAITING)
+    if begun and awaits_review(message.pk):
+        for cause in begun:
+            _tell(entry, message, cause, _WANTED[cause](message))
+
+
+def _tell(entry: Entry, message: Message, cause: Cause, wanted: Wanted) -> None:
+    """Make the notices of one cause and message that are wanted and missing, and end
+    the others. A cause that began anew is told anew.
+    """
+    notices = Notice.objects.open().filter(message=message, cause=cause)
+    told = [
+        one
+        for one in notices
+        if one.person_id in wanted and one.made_at >= wanted[one.person_id]
+    ]
+    notices.exclude(pk__in=[one.pk for one in told]).end()
+    missing = set(wanted) - {one.person_id for one in told}
+    _make(entry, cause, missing, message=message)
+
+
+def _make(entry: Entry, cause: Cause, people: Collection[int], **subject: Any) -> None:
+    """Make notices for those of the people who are active and see the message. Nobody
+    is told what they did themselves, but what came back.
+    """
+    told = Person.objects.filter(is_active=True)
+    if message := subject.get("message"):
+        told = Person.objects.seeing(
+            connection=message.connection_id, mailbox=message.mailbox_id
+        )
+    by = int(entry.actor_id) if entry.actor_kind == "person" else None
+    if by is not None and cause not in (Cause.RETURNED, Cause.ACCOUNT):
+        told = told.exclude(pk=by)
+    notices = Notice.objects.bulk_create(
+        Notice(person=one, cause=cause, action=entry.action, by_id=by, **subject)
+        for one in told.filter(pk__in=people)
+    )
+    if notices:
+        made.send(sender=Notice, notices=notices)
+
+
+def _assigned(message: Message) -> Wanted:
+    claims = Claim.objects.on(message).live().filter(is_assigned=True)
+    return dict(claims.values_list("person", "claimed_at"))
+
+
+def _reminded(message: Message) -> Wanted:
+    reminders = Reminder.objects.filter(message=message)
+    return dict(reminders.values_list("person", "reminded_at"))
+
+
+def _mentioned(message: Message) -> Wanted:
+    questions = Question.objects.on(message)
+    return dict(questions.values_list("person", "comment__created_at"))
+
+
+def _asked_to_approve(message: Message) -> Wanted:
+    """Those members of the groups whose approvals are missing who may approve it."""
+    in_force = policy_in_force()
+    if not in_force.policy.named["groups"] or message.review.is_apart:
+        return {}
+    now = timezone.now()
+    demand = demands_for([message], worker("notices"), now, in_force=in_force)[
+        message.pk
+    ]
+    members = set[int]().union(
+        *(demand.people.groups.get(group, ()) for group in demand.progress.missing)
+    )
+    may_approve = members & demand.people.reviewers - demand.barred
+    # A notice lasts over several approvals; a new version is told anew.
+    since = message.revision.created_at if message.revision else message.held_at
+    return dict.fromkeys(may_approve - set(demand.givers), since or now)
+
+
+_WANTED = {
+    Cause.ASSIGNED: _assigned,
+    Cause.REMINDED: _reminded,
+    Cause.MENTIONED: _mentioned,
+    Cause.APPROVAL: _asked_to_approve,
+}
+
+
+def _tell_admins(entry: Entry) -> None:
+    """Tell those who can accept a change that waits, and end what is told of others."""
+    waiting = PendingChange.objects.waiting()
+    Notice.objects.filter(~Q(change__in=waiting), change__isnull=False).end()
+    told = Notice.objects.filter(change__isnull=False)
+    for change in waiting.exclude(pk__in=told.values("change")):
+        admins = other_admins(change, asker=change.asked_by_id)
+        _make(entry, Cause.CHANGE, [one.pk for one in admins], change=change)
+
+
+def _tell_owner(entry: Entry, person: int | None) -> None:
+    """Tell a person what happened to their account, and a sign-in from a device from
+    which they have not signed in before.
+    """
+    owner = person
+    if owner is None and entry.actor_kind == "person":
+        owner = int(entry.actor_id)
+    is_known = entry.action == "person.signed_in" and not _is_new_device(entry)
+    if owner is not None and not is_known:
+        _make(entry, Cause.ACCOUNT, [owner])
+
+
+def _is_new_device(entry: Entry) -> bool:
+    earlier = (
+        Entry.objects.with_details()
+        .of_person(int(entry.actor_id))
+        .of_action("person.signed_in")
+        .before(entry.pk)
+        .newest_first()[:_SIGN_INS]
+    )
+    devices = [one.details.get("device") for one in earlier]
+    return bool(devices) and entry.details.get("device") not in devices
