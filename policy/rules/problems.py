@@ -123,8 +123,7 @@ def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
             shown.append(f"{len(mailboxes) - 3} more")
         where = get_text_list(shown, "and")
         asked = merged(one.then for one in together).in_words(staff.names)
-        sentence = f"Nobody can meet {named} in {where}: {asked}."
-        found.append(Problem(ids[-1], sentence))
+        found.append(Problem(ids[-1], f"Nobody can meet {named} in {where}: {asked}."))
     return found
 
 
