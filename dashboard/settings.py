@@ -103,6 +103,8 @@ OIDC_NAME = env_str("OIDC_NAME", "your organisation")
 DISCORD_APP_ID = env_str("DISCORD_APP_ID", "")
 DISCORD_PUBLIC_KEY = env_str("DISCORD_PUBLIC_KEY", "")
 DISCORD_BOT_TOKEN = env_str("DISCORD_BOT_TOKEN", "")
+# The signing secret of the desk's Slack app; without it, cards have no buttons there.
+SLACK_SIGNING_SECRET = env_str("SLACK_SIGNING_SECRET", "")
 # The URL of Discord's API; the demo has a stand-in for it.
 DISCORD_API_URL = env_str("DISCORD_API_URL", "https://discord.com/api/v10")
 

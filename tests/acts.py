@@ -43,6 +43,7 @@ PROVED = {
     "account_login": "test_ledger_entries.py::test_who_signs_in_fails_to_and_signs_out_is_told",
     "account_logout": "test_ledger_entries.py::test_who_signs_in_fails_to_and_signs_out_is_told",
     "discord-interactions": "test_interactions.py",
+    "slack-interactions": "test_slack_interactions.py",
     "multimail-webhook": "test_ledger_entries.py::test_mail_that_was_never_held_is_told_whole",
     "join": "test_invitations.py::test_invited_person_joins_with_the_roles_of_the_link_and_is_signed_in",
     "mfa_authenticate": "test_second_factor.py::test_wrong_code_is_refused_and_recorded_and_does_not_sign_in",

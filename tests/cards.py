@@ -80,4 +80,4 @@ def posted(destination, *, card=None, digest=None, pk=1):
     """The body that a delivery of this card or digest posts, and the card's word."""
     delivery = Delivery(pk=pk, destination=destination, card=card, digest=digest)
     content = card_content(delivery)
-    return channel_of(destination.kind).body(content), content.word
+    return channel_of(destination.kind).body(content, destination), content.word

@@ -133,6 +133,10 @@ _DESK_DOORS = {
         "receives Discord's signed interactions; nothing without a valid signature",
         "public",
     ),
+    "slack-interactions": Button(
+        "receives Slack's signed interactions; nothing without a valid signature",
+        "public",
+    ),
     "account_logout": Button("signs out (POST only)", "public"),
     "file-view": Door("shows an attachment safely", "mailbox", needs="file"),
     "message-pictures": Door(

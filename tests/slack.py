@@ -1,5 +1,5 @@
 """A stand-in for Slack that speaks its documented protocol: incoming webhooks,
-chat.postMessage and chat.update.
+chat.postMessage, chat.update, views.open and the addresses for private answers.
 """
 
 import json
@@ -47,6 +47,11 @@ class Slack:
                 return 400, {}, error
             self.posts[f"hook {len(self.calls)}"] = call.body
             return 200, {}, "ok"
+        if call.path.startswith("/actions/"):
+            return 200, {}, "ok"
+        if call.path == "/api/views.open":
+            is_right = call.token == TOKEN and find_view_error(call.body["view"]) == ""
+            return 200, {}, {"ok": is_right}
         if call.path not in ("/api/chat.postMessage", "/api/chat.update"):
             return 404, {}, "no_service"
         timestamp = call.body.get("ts") or f"1503435956.{len(self.calls):06}"
@@ -87,6 +92,14 @@ def find_error(body):
         ):
             return "invalid_blocks"
     return "invalid_blocks" if len(body.get("blocks", ())) > _BLOCKS else ""
+
+
+def find_view_error(view):
+    """Return what Slack refuses in a form, by its documented limits; empty if nothing."""
+    if len(view["private_metadata"]) > 3000 or len(view["callback_id"]) > 255:
+        return "too long"
+    titles = [view["title"], view["submit"], view["close"]]
+    return "" if all(len(one["text"]) <= 24 for one in titles) else "long title"
 
 
 def texts_of(value):

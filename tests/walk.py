@@ -101,6 +101,7 @@ PUBLIC = {
     "account_logout",
     "multimail-webhook",
     "discord-interactions",
+    "slack-interactions",
     "join",
 }
 # Addresses that accept only POST.

@@ -33,7 +33,8 @@ class Button:
 
 def buttons_of(card: Card) -> list[tuple[str, str, str]]:
     """Return the buttons of a card as (action, label, custom id). A message that waits
-    for no decision, or whose content is not fetched yet, has none.
+    for no decision, or whose content is not fetched yet, has none. Approve needs a card
+    that shows all of the message.
 
     A risky message has the button Approve too, although it can be approved only on the
     desk: whoever presses it is told so, with the link. Without the button people would
@@ -44,6 +45,7 @@ def buttons_of(card: Card) -> list[tuple[str, str, str]]:
     return [
         (action, label, custom_id(action, card.message, card.revision))
         for action, label in BUTTONS.items()
+        if action != "approve" or card.shows_all
     ]
 
 

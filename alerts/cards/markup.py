@@ -53,6 +53,8 @@ class Card:
     # The message and its version; a card without them has no buttons to decide.
     message: UUID | None = None
     revision: int | None = None
+    # Whether it shows all that the recipients get, so that it can be approved from it.
+    shows_all: bool = False
 
     @property
     def is_open(self) -> bool:

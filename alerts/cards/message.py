@@ -22,6 +22,7 @@ from alerts.cards.markup import (
     Field,
     Fields,
     Markup,
+    units,
 )
 from alerts.models import Destination
 from approvals.decisions.ruling import demands_for
@@ -51,13 +52,14 @@ from risk.rules import rules_in_words
 # In UTF-16 units, for one field each.
 MAX_FINDINGS = 512
 MAX_NAME = 100
-# Of the message's text, at the level that shows it: enough to recognise the message.
-# Reviewers read the text on the desk.
-MAX_EXCERPT = 400
+# Of the message's text, at the level that shows it. A longer text is read on the desk.
+MAX_TEXT = 1000
 # How many of each a card names.
 MAX_RISK_WORDS = 3
 MAX_RECIPIENTS = 5
 MAX_FILES = 5
+# The fields that a card has to know to show all of a message.
+_WHOLE = {"markdown", "html", "attachments", "cc", "bcc"}
 # Oversight modes in which mail is sent without review.
 _UNREVIEWED_MODES = ("monitored", "autonomous")
 _SENT = (
@@ -109,7 +111,32 @@ def card_of_message(message: Message, destination: Destination, markup: Markup) 
     card = message_card(
         message_facts(message, destination), card_status(message), markup
     )
-    return replace(card, message=message.public_id, revision=message.revision_id)
+    return replace(
+        card,
+        message=message.public_id,
+        revision=message.revision_id,
+        shows_all=shows_all(message, destination, markup),
+    )
+
+
+def shows_all(message: Message, destination: Destination, markup: Markup) -> bool:
+    """Whether a card at this destination shows all that the recipients get: each address
+    and the whole text, where there are no attachments and no HTML part of its own.
+    """
+    if destination.privacy != Destination.Privacy.FULL or message.revision is None:
+        return False
+    revision = message.revision
+    content = revision.content
+    text = str(content.get("markdown") or "").strip()
+    groups = (message.recipients, copied_to(revision, "cc"), copied_to(revision, "bcc"))
+    return (
+        set(revision.coverage) >= _WHOLE
+        and bool(text)
+        and not content.get("html")
+        and not content.get("attachments")
+        and all(len(group) <= MAX_RECIPIENTS for group in groups)
+        and units(markup.plain(text, 2 * MAX_TEXT)) <= MAX_TEXT
+    )
 
 
 def message_facts(message: Message, destination: Destination) -> CardFacts:
@@ -293,7 +320,7 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
         fields.append(Field("Look-alike", lines, is_formatted=True))
     text = str(facts.content.get("markdown") or "").strip()
     if facts.privacy == Destination.Privacy.FULL and text:
-        fields.text("Message", text, MAX_EXCERPT)
+        fields.text("Message", text, MAX_TEXT)
     fields.text("Message ID", message.upstream_id, MAX_SHORT, inline=True)
     if revision:
         fields.text("Fingerprint", revision.short_fingerprint, MAX_SHORT, inline=True)

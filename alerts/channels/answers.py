@@ -56,6 +56,7 @@ _NO_REFUSALS = (
     "",
     "claim refused",
     "bad form",
+    "not shown whole",
     "not ours",
     "too late",
     "asked why",

@@ -287,8 +287,8 @@ class CardChannel(Channel):
     redirected = "The answer ({status}) did not come from {service}. Check the address."
 
     @abstractmethod
-    def body(self, card: Card) -> dict[str, Any]:
-        """Return the request's body that shows this card."""
+    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
+        """Return the request's body that shows this card there."""
 
     @abstractmethod
     def shorten(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -319,7 +319,7 @@ class CardChannel(Channel):
         """Edit a post in place. `message_id` is an id that `post` returned."""
 
     def post_test(self, destination: Destination, *, limit: float) -> Posted:
-        return self.post(destination, self.body(TEST_CARD), limit=limit)
+        return self.post(destination, self.body(TEST_CARD, destination), limit=limit)
 
 
 class EventChannel(Channel):

@@ -18,6 +18,7 @@ from django.urls import reverse
 
 from alerts.cards.buttons import Button, read_custom_id
 from alerts.cards.markup import MAX_VALUE, Markup
+from alerts.cards.message import shows_all
 from alerts.channels.answers import (
     BROKEN,
     REASON,
@@ -60,6 +61,7 @@ TRY_AGAIN = "The message was busy. Nothing was decided: press again."
 NOT_OURS = "This button does not belong to this desk. Nothing was done; open the desk to decide."
 NOT_YOURS = "You may not decide this message. Nothing was done."
 OTHER_CARD = "This is not the card that the desk has for this message in this channel. Nothing was done. "
+NOT_WHOLE = "This card does not show all of the message, so nothing was decided. "
 OUTDATED = "This card is out of date: the message has changed. Nothing was decided. "
 
 
@@ -146,6 +148,9 @@ def judge(interaction: Interaction, markup: Markup) -> Reply:
             "Nothing was decided."
         )
         return refuse("second factor", why, answer)
+    if button.action == "approve" and not shows_all(message, card.destination, markup):
+        link = markup.answer_link("Read it on the desk", url)
+        return Reply("not shown whole", f"{NOT_WHOLE}{link}, then decide.")
     return _carry_out(
         _Press(
             button=button,

@@ -263,7 +263,7 @@ def _send(delivery: Delivery) -> tuple[CardContent | None, Posted]:
         return None, send_notices(delivery)
     card = card_content(delivery)
     channel: Any = channel_of(delivery.destination.kind)
-    body = channel.body(card)
+    body = channel.body(card, delivery.destination)
     try:
         return card, _post_or_edit(channel, delivery, body)
     except CardRefused:

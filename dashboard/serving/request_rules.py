@@ -7,7 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.http import parse_cookie
 
-from alerts.channels.discord import interactions
+from alerts.channels.discord import interactions as discord
+from alerts.channels.signed_requests import MAX_BODY
+from alerts.channels.slack import interactions as slack
 from approvals.intake import webhooks
 from dashboard.frame.csp_reports import MOST_OF_REPORT
 from dashboard.serving.webhooks import PATH
@@ -17,8 +19,9 @@ from upstream.signatures import HEADER
 # For all other paths, in bytes. A form can upload a list of allowed recipients, which
 # may have a megabyte.
 _MOST = 4 * 1024 * 1024
-_INTERACTIONS = "/discord/interactions/"
-SIGNED_PATHS = (PATH, _INTERACTIONS)
+_DISCORD = "/discord/interactions/"
+_SLACK = "/slack/interactions/"
+SIGNED_PATHS = (PATH, _DISCORD, _SLACK)
 HEALTH_PATHS = ("/healthz", "/readyz")
 # How many threads one session may use at a time.
 SESSION_THREADS = 2
@@ -28,11 +31,8 @@ IS_ONE_BY_ONE = True
 # The beginning of a path, its largest body in bytes, and the headers it requires.
 _RULES = (
     (PATH, webhooks.MAX_BODY, (HEADER,)),
-    (
-        _INTERACTIONS,
-        interactions.MAX_BODY,
-        (interactions.SIGNATURE, interactions.TIMESTAMP),
-    ),
+    (_DISCORD, MAX_BODY, (discord.SIGNATURE, discord.TIMESTAMP)),
+    (_SLACK, MAX_BODY, (slack.SIGNATURE, slack.TIMESTAMP)),
     ("/csp-report/", MOST_OF_REPORT, ()),
 )
 

@@ -37,7 +37,8 @@ _POLLING = {"pulse", "stop-banner", "live-reach"}
 # Views that need no second factor, because they are for everybody, signed in or not.
 PUBLIC = set(
     """
-    healthz readyz metrics live csp-report account_login account_logout multimail-webhook discord-interactions
+    healthz readyz metrics live csp-report account_login account_logout multimail-webhook
+    discord-interactions slack-interactions
 """.split()
 )
 # Views for people who need a second factor and have none. They show and change nothing

@@ -26,7 +26,6 @@
     if (fresh?.id !== "stopped") return;
     old.replaceWith(fresh);
     const isStopped = !fresh.hidden;
-    document.querySelector(".to-stop")?.classList.toggle("is-pulled", isStopped);
     document.querySelector("[data-pulled]")?.replaceChildren(isStopped ? "on" : "");
     say(isStopped ? "The kill switch is pulled." : "The kill switch is released.");
     emit("desk:stopped");

@@ -88,7 +88,7 @@ def test_passkey_is_made_signs_in_without_the_password_and_is_removed(
 ):
     sign_in(page, home, product, newcomer)
     add_passkey(page, "Kim's laptop")
-    row = page.locator(".factor-list li", has_text="Kim's laptop")
+    row = page.locator(".lines li", has_text="Kim's laptop")
     expect(row).to_contain_text("Not used yet")
     sign_out(page)
     page.goto(f"{home}/accounts/login/?next=/people/me/factors/")

@@ -19,7 +19,9 @@ def sheets_by_class(sheets):
     for name, text in sheets.items():
         bare = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
         for selectors in re.findall(r"([^{};]+)\{", bare):
-            for selector in selectors.split(","):
+            # A rule whose selector is one list in `:is()` is the same as one without it.
+            listed = re.sub(r"^\s*:is\(([^()]*)\)\s*$", r"\1", selectors)
+            for selector in re.split(r",(?![^(]*\))", listed):
                 if own := OWN_RULE.fullmatch(selector.strip()):
                     found[own[1]].add(name)
     return found

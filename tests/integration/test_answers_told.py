@@ -41,7 +41,7 @@ def message(connection, reviewer):
     )
     held = make_message(connection)
     channel = Destination.objects.create(
-        name="Approvals", kind="discord_bot", channel=CHANNEL
+        name="Approvals", kind="discord_bot", channel=CHANNEL, privacy="full"
     )
     Card.objects.get_or_create(destination=channel, message=held, post_id=CARD)
     return held

@@ -7,8 +7,9 @@ from email.message import EmailMessage
 
 import pytest
 
-from alerts.channels import slack
 from alerts.channels.base import RetryLater
+from alerts.channels.slack import Slack, channel
+from alerts.channels.slack.format import MAX_SECTION, cut_entities
 from alerts.models import Destination
 from common.smtp import Server
 from gateway.header_lines import POLICY
@@ -206,13 +207,13 @@ def test_what_people_type_at_the_sign_in_is_read(client, reviewer):
 def test_slack_took_a_card_only_if_it_says_so(monkeypatch):
     hook = "https://hooks.slack.com/services/T1/B1/x"
     page = Answer(200, {}, b"<html>Please sign in to this network")
-    monkeypatch.setattr(slack, "send", lambda *args, **options: page)
+    monkeypatch.setattr(channel, "send", lambda *args, **options: page)
     with pytest.raises(RetryLater):
-        slack.Slack().post(Destination(kind="slack", url=hook), {"text": "x"})
+        Slack().post(Destination(kind="slack", url=hook), {"text": "x"})
 
 
 def test_text_for_slack_ends_with_whole_entities():
     for length in range(2_995, 3_005):
-        cut = slack.cut_entities("x" * length + "&amp;" * 9, slack.MAX_SECTION)
-        assert len(cut) <= slack.MAX_SECTION
+        cut = cut_entities("x" * length + "&amp;" * 9, MAX_SECTION)
+        assert len(cut) <= MAX_SECTION
         assert cut.replace("&amp;", "").strip("x") in ("…", "")

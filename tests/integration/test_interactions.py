@@ -100,6 +100,7 @@ def post_card(message, **destination):
         "name": "Approvals",
         "kind": "discord_bot",
         "channel": CHANNEL,
+        "privacy": "full",
         **destination,
     }
     where, _ = Destination.objects.get_or_create(**more)
@@ -487,7 +488,7 @@ def test_answer_names_no_address_where_the_card_names_none(ana, message):
     upstream_sentence = "lee@fabrikam.example approved it at MultiMail."
     Decision.objects.update(state="superseded", explanation=upstream_sentence)
     Message.objects.update(state="approved")
-    for privacy, is_named in (("headers", True), ("minimal", False)):
+    for privacy, is_named in (("full", True), ("minimal", False)):
         with rolled_back():
             Destination.objects.update(privacy=privacy)
             text = answer_text(sent(press(message, "reject"))).replace("\\", "")

@@ -52,6 +52,7 @@ OPEN = {
     "account_logout",
     "multimail-webhook",
     "discord-interactions",
+    "slack-interactions",
     "factors",
     "factor-app",
     "factor-passkey",

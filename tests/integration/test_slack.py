@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from alerts.cards.message import desk_link, message_card
 from alerts.channels import channel_of
-from alerts.channels.slack.channel import Mrkdwn, card_body, short_body, webhook_error
+from alerts.channels.slack.channel import webhook_error
+from alerts.channels.slack.format import Mrkdwn, card_body, short_body
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
 from approvals.decisions.status import Status, StatusCode
@@ -214,7 +215,8 @@ def test_any_text_is_shown_literally_within_the_limits(text):
     )  # fmt: skip
     link = desk_link(facts.message)
     body = card_body(
-        message_card(facts, Status(StatusCode.HELD, "amber", text), Mrkdwn())
+        message_card(facts, Status(StatusCode.HELD, "amber", text), Mrkdwn()),
+        has_buttons=True,
     )
     for one in (body, short_body(body)):
         assert find_error(one) == ""

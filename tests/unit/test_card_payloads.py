@@ -25,6 +25,7 @@ from alerts.channels.discord.embeds import (
     shortened,
 )
 from alerts.channels.requests import MAX_STORED, redacted
+from alerts.models import Destination
 from approvals.decisions.status import Status, StatusCode
 from demo.discord.markdown import render
 from outgoing.guarded import Answer
@@ -70,7 +71,8 @@ def bot_body(text, tone="amber", privacy="headers"):
     card = message_card(
         facts(text, privacy), Status(StatusCode.HELD, tone, text), MARKDOWN
     )
-    return DiscordBot().body(replace(card, message=MESSAGE, revision=7))
+    shown = replace(card, message=MESSAGE, revision=7, shows_all=True)
+    return DiscordBot().body(shown, Destination())
 
 
 def digest_of(text):

@@ -121,7 +121,7 @@ class _Discord(CardChannel):
         is not usable.
         """
 
-    def body(self, card: Card) -> dict[str, Any]:
+    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
         return payload(embed(card))
 
     shorten = staticmethod(shortened)
@@ -267,7 +267,7 @@ class DiscordBot(_Discord):
             return ""
         return "DISCORD_BOT_TOKEN is not set, so the bot cannot post."
 
-    def body(self, card: Card) -> dict[str, Any]:
+    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
         return payload(embed(card), buttons(card) if card.message else None)
 
     def clean_field(self, name: str, value: str) -> str:

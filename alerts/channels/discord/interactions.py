@@ -13,6 +13,7 @@ import json
 import logging
 import re
 import time
+from functools import partial
 from typing import Annotated, Any
 
 from cryptography.exceptions import InvalidSignature
@@ -40,9 +41,9 @@ from alerts.channels.discord.replies import (
 )
 from alerts.channels.discord.run_command import run_command
 from alerts.channels.presses import judge, judge_once
+from alerts.channels.signed_requests import RequestRefused, is_stale, signed_body
 from alerts.models import Interaction
-from common.addresses import came_unencrypted
-from common.bodies import declared_length, json_answer, read_body
+from common.bodies import json_answer
 from common.logs import trace_id
 from common.postgres import (
     atomic_with_retry,
@@ -54,21 +55,11 @@ from people.models import ChatService
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 256 * 1024
 SIGNATURE = "X-Signature-Ed25519"
 TIMESTAMP = "X-Signature-Timestamp"
-# How many seconds ago a request may have been signed, and how far in the future. An
-# older one was answered long ago, or is replayed; clocks differ by less than a minute.
-_OLDEST = 300
-_AHEAD = 60
 _KEY = re.compile("[0-9a-fA-F]{64}")
 _SIGNATURE = re.compile("[0-9a-fA-F]{128}")
 _TIME = re.compile("[0-9]{1,12}", re.ASCII)
-# Of the badly signed requests within a minute the first and each hundredth are logged,
-# so that a flood of requests does not fill the log.
-_EACH = 100
-# How many were refused in the current minute, by minutes since 1970.
-_refused_in: dict[int, int] = {}
 # How long a press may wait for a lock, and one statement may take. After that enough of
 # Discord's three seconds is left to defer the answer.
 LOCK_MS = 800
@@ -201,29 +192,10 @@ def interactions(request: HttpRequest) -> HttpResponse:
             503,
             "The public key of the Discord application is set up wrongly at this desk.",
         )
-    if settings.HTTPS and came_unencrypted(request):
-        return _refused(
-            403,
-            "Send interactions to the https address; this one was sent unencrypted.",
-        )
-    body = read_body(request, most=MAX_BODY)
-    if body is None:
-        return _refused(
-            413,
-            f"The body is larger than {MAX_BODY // 1024} KiB. Discord's interactions are smaller.",
-        )
-    if len(body) < declared_length(request, most=MAX_BODY):
-        return _refused(400, "The body ended before its Content-Length was reached.")
-    if error := _signature_error(request, body):
-        minute = int(time.time()) // 60
-        number = _refused_in.get(minute, 0) + 1
-        _refused_in.clear()
-        _refused_in[minute] = number
-        if number == 1 or number % _EACH == 0:
-            log.warning(
-                "interaction refused", extra={"reason": error, "in_this_minute": number}
-            )
-        return _refused(401, "Discord's signature is not valid.")
+    try:
+        body = signed_body(request, "Discord", partial(_signature_error, request))
+    except RequestRefused as refused:
+        return refused.answer()
     # After an error the response is a valid answer too: of any other response, Discord
     # does not show the text.
     try:
@@ -259,7 +231,7 @@ def _signature_error(request: HttpRequest, body: bytes) -> str:
     except InvalidSignature:
         return "forged"
     # The time is checked after the signature, because an unsigned time proves nothing.
-    return "" if -_AHEAD <= time.time() - int(timestamp) <= _OLDEST else "stale"
+    return "stale" if is_stale(timestamp) else ""
 
 
 def _refused(status: int, sentence: str) -> HttpResponse:

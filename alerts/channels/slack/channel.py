@@ -1,23 +1,20 @@
-"""The channel for Slack: posts cards in Slack's format, Block Kit. With a bot's token
-it edits a card in place; with an incoming webhook it cannot, so each change is a new
-post. It must not know routes or deliveries. No sentence and no log contains the
-webhook's token or the bot's.
-
-In every text, Slack reads the signs & < > as markup for links, mentions and times, so
-all three are escaped. Text that needs no formatting goes into plain_text objects, in
-which Slack reads no other markup.
+"""The channel for Slack: which fields its form has, how it posts and edits cards, and
+what Slack's answers mean. With a bot's token it edits a card in place; with an incoming
+webhook it cannot, so each change is a new post. It must not know routes or deliveries.
+No sentence and no log contains the webhook's token or the bot's.
 """
 
 import json
 import re
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from alerts.cards.markup import MAX_SHORT, Card, Field, Markup, cut, visible
+from alerts.cards.markup import Card
+from alerts.channels.answers import duties_of
 from alerts.channels.base import (
     CardChannel,
     CardFixed,
@@ -32,21 +29,21 @@ from alerts.channels.requests import (
     MASK,
     address_error,
     is_allowed,
-    json_object,
     masked_host,
     redacted,
     retry_after,
     send,
     split_address,
 )
+from alerts.channels.slack.format import MARKUP, card_body, short_body
+from alerts.channels.slack.web_api import HOSTS, call_api
 from alerts.models import Destination
 from common.origins import origin_of
+from common.sweeps import Duty
 from outgoing.guarded import TOTAL_TIMEOUT, Answer
+from people.models import ChatService
 
-# The second is that of Slack for the government of the US.
-HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
 EXAMPLE = "https://hooks.slack.com/services/T0000000/B0000000/a-long-token"
-API = "https://slack.com/api"
 # In seconds: Slack allows about one post a second in a channel.
 PAUSE = 1.0
 _PATH = re.compile(
@@ -75,123 +72,18 @@ no_text too_many_attachments invalid_arguments invalid_json invalid_attachments
 """.split()
 _RIGHTS = re.compile("permission|restricted|denied|disabled")
 _RATE_LIMITED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
-# Block Kit's limits, in characters.
-MAX_HEADER = 150
-MAX_SECTION = 3000
-MAX_FIELD = 2000
-MAX_FIELDS = 10
-MAX_URL = 3000
-_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-# In formatted text these signs cannot be escaped, so signs that look like them replace
-# them.
-_LOOKALIKES = str.maketrans("*_~`", "∗＿∼ˋ")
-# The colon that begins the name of an emoji.
-_EMOJI = re.compile(r":(?=[\w+'-]+:)")
-_HALF_ENTITY = re.compile(r"&[a-z]{0,3}…$")
-
-
-class Mrkdwn(Markup):
-    """How cards are written for Slack."""
-
-    def plain(self, text: str, limit: int = MAX_SHORT) -> str:
-        return cut_entities(visible(text[: 8 * limit]).translate(_ENTITIES), limit)
-
-    def literal(self, text: str, limit: int = MAX_SHORT) -> str:
-        return _EMOJI.sub("∶", self.plain(text, limit)).translate(_LOOKALIKES)
-
-    def bold(self, text: str) -> str:
-        return f"*{text}*"
-
-    def link(self, label: str, url: str) -> str:
-        return f"<{url.translate(_ENTITIES)}|{label}>"
-
-    def aligned(self, lines: Sequence[str]) -> str:
-        shown = "\n".join(
-            visible(line).replace("`", "ˋ").translate(_ENTITIES) for line in lines
-        )
-        return f"```\n{shown}\n```"
-
-    def moment(self, at: datetime) -> str:
-        return f"<!date^{int(at.timestamp())}^{{date_short_pretty}}, {{time}}|{at:%Y-%m-%d %H:%M} UTC>"
-
-
-def card_body(card: Card) -> dict[str, Any]:
-    """Return the body that shows a card: a header, the status, the fields, a button
-    that opens the desk, and a footer.
-    """
-    blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": _plain_text(card.title, MAX_HEADER)},
-        {"type": "section", "text": _mrkdwn(card.description, MAX_SECTION)},
-    ]
-    blocks += [
-        {
-            "type": "section",
-            "fields": [_field(one) for one in card.fields[first : first + MAX_FIELDS]],
-        }
-        for first in range(0, len(card.fields), MAX_FIELDS)
-    ]
-    if card.url and len(card.url) <= MAX_URL:
-        button = {"type": "button", "text": _plain_text("Open", 75), "url": card.url}
-        blocks.append({"type": "actions", "elements": [button]})
-    if card.footer:
-        blocks.append(
-            {"type": "context", "elements": [_plain_text(card.footer, MAX_SECTION)]}
-        )
-    return text_body(f"{card.title}: {card.word}" if card.word else card.title, blocks)
-
-
-def short_body(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a body without blocks, for one that Slack refused."""
-    return text_body(
-        f"{body['text']}\nSlack did not accept the full card. Open the message on the desk.",
-        [],
-    )
-
-
-def text_body(text: str, blocks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return a body with these blocks. Notifications show `text`, in which Slack makes
-    no links, mentions or formatting of its own.
-    """
-    return {
-        "text": text,
-        "mrkdwn": False,
-        "blocks": blocks,
-        "unfurl_links": False,
-        "unfurl_media": False,
-        "link_names": False,
-        "parse": "none",
-    }
-
-
-def cut_entities(text: str, limit: int) -> str:
-    """Return `text` cut to `limit`, never in the middle of an entity such as &amp;."""
-    return _HALF_ENTITY.sub("…", cut(text, limit))
-
-
-def _field(field: Field) -> dict[str, Any]:
-    if field.is_formatted:
-        return _mrkdwn(f"*{field.name}*\n{field.value}", MAX_FIELD)
-    return _plain_text(f"{field.name}\n{field.value}", MAX_FIELD)
-
-
-def _plain_text(text: str, limit: int) -> dict[str, Any]:
-    return {"type": "plain_text", "text": cut_entities(text, limit), "emoji": False}
-
-
-def _mrkdwn(text: str, limit: int) -> dict[str, Any]:
-    # Verbatim: Slack does not turn names of channels and people into links.
-    return {"type": "mrkdwn", "text": cut_entities(text, limit), "verbatim": True}
 
 
 class Slack(CardChannel):
-    """Cards with links, posted by a bot or by an incoming webhook."""
+    """Cards posted by a bot, with buttons, or by an incoming webhook, with links."""
 
     kind = "slack"
     label = "Slack"
     service = "Slack"
     hosts = HOSTS
-    summary = "Cards with links. Needs an incoming webhook, or a bot token, with which cards are edited in place."
-    markup = Mrkdwn()
+    summary = "Cards. Needs an incoming webhook, or a bot token, with which cards are edited in place and have buttons."
+    urls = "alerts.channels.slack.interactions"
+    markup = MARKUP
     when_accepted = "Slack accepted the test. Check the channel."
     when_late = when_unreachable = (
         "Check that this server can reach slack.com on port 443, then test again."
@@ -270,8 +162,17 @@ class Slack(CardChannel):
             return masked_host(destination.url)
         return f"{parts.netloc}/services/…{path['hook'][-4:]}/{MASK}"
 
-    body = staticmethod(card_body)
     shorten = staticmethod(short_body)
+
+    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
+        # A press is judged by the id of the card's post, which a webhook does not give.
+        has_buttons = bool(destination.secret and destination.channel)
+        return card_body(
+            card, has_buttons=has_buttons and bool(settings.SLACK_SIGNING_SECRET)
+        )
+
+    def duties(self) -> Mapping[str, Duty]:
+        return duties_of(ChatService.SLACK)
 
     def post(
         self,
@@ -324,22 +225,12 @@ def webhook_error(url: str) -> str:
 def _call(
     destination: Destination, method: str, body: dict[str, Any], *, limit: float
 ) -> Posted:
-    """Call a method of Slack's Web API as the bot. Raises NotPosted if it was refused:
-    then Slack answers 200 too, with "ok": false.
+    """Post or edit as the bot. Raises NotPosted if it was refused: then Slack answers
+    200 too, with "ok": false.
     """
-    api_url = API
-    # A stand-in for tests: OUTGOING_ALLOW names the origin of the webhook's address.
-    if destination.url and is_allowed(destination.url):
-        parts = urlsplit(destination.url)
-        api_url = f"{parts.scheme}://{parts.netloc}/api"
-    headers = {
-        "Authorization": f"Bearer {destination.secret}",
-        "Content-Type": "application/json; charset=utf-8",
-    }
-    request = json.dumps({**body, "channel": destination.channel}).encode()
-    answer = send("POST", f"{api_url}/{method}", request, headers=headers, limit=limit)
+    content = {**body, "channel": destination.channel}
+    answer, result = call_api(destination, method, content, limit=limit)
     logged_answer = redacted(answer, [destination.secret], headers=["Retry-After"])
-    result = json_object(answer)
     timestamp = str(result.get("ts") or "")
     if (
         answer.status == 200

@@ -176,7 +176,15 @@ def _make_destinations(hook_secret: str) -> None:
     approvals = "#approvals (demo)"
     cards = list(CARD_ACTIONS)
     if str(settings.DISCORD_APP_ID) == APP_ID:
-        _make_destination(approvals, "discord_bot", "", cards, channel=APPROVALS.id)
+        # With the whole text, so that a card can be approved from.
+        _make_destination(
+            approvals,
+            "discord_bot",
+            "",
+            cards,
+            channel=APPROVALS.id,
+            privacy=Destination.Privacy.FULL,
+        )
         _make_destination(
             "#support (demo)",
             "discord_bot",

@@ -1,0 +1,179 @@
+"""The channel for Microsoft Teams: posts cards with a link, in the format of Adaptive
+Cards, to a workflow that a channel made for webhooks. A posted card cannot be edited, so
+each change is a new post.
+
+All text stands in text runs, in which Teams reads no markup. Whoever has the address can
+post there, so no sentence and no log contains its signature.
+"""
+
+import json
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from alerts.cards.markup import Card, Markup, cut, visible
+from alerts.channels.base import (
+    CardChannel,
+    CardRefused,
+    DestinationGone,
+    FormField,
+    Posted,
+    RetryLater,
+)
+from alerts.channels.requests import (
+    address_error,
+    is_allowed,
+    masked_host,
+    redacted,
+    retry_after,
+    send,
+)
+from alerts.models import Destination
+from outgoing.guarded import TOTAL_TIMEOUT
+
+# The ends of the hosts of workflows, the second of older ones.
+HOSTS = (".environment.api.powerplatform.com", ".logic.azure.com")
+EXAMPLE = "https://default0.0.environment.api.powerplatform.com/…/workflows/…?sig=…"
+# Teams takes about one message a second in a channel.
+PAUSE = 1.0
+_HINT = "In Teams: the channel, Workflows, “Send webhook alerts to a channel”; copy the address at its end."
+_GONE = (401, 403, 404, 410)
+_REFUSED = (400, 413, 422)
+
+
+class TextRuns(Markup):
+    """How cards are written for Teams: text without any markup."""
+
+    def plain(self, text: str, limit: int = 256) -> str:
+        return cut(visible(text[: 8 * limit]), limit)
+
+    def moment(self, at: datetime) -> str:
+        return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _block(*runs: dict[str, Any], **more: Any) -> dict[str, Any]:
+    inlines = [{"type": "TextRun", **one} for one in runs]
+    return {"type": "RichTextBlock", "inlines": inlines, **more}
+
+
+class Teams(CardChannel):
+    """Cards with a link, posted by a workflow."""
+
+    kind = "teams"
+    label = "Microsoft Teams"
+    service = "Teams"
+    summary = (
+        "Cards with a link, by a workflow of a channel. Each change is a new post."
+    )
+    markup = TextRuns()
+    when_accepted = "The workflow accepted the test. Check the channel."
+    fields = (
+        FormField(
+            "url",
+            "Address of the workflow",
+            _HINT,
+            required="Enter the address of the workflow.",
+            is_secret=True,
+            max_length=1000,
+        ),
+    )
+    refusals = {
+        400: "The workflow did not accept the message. Make it from the template for webhook alerts.",
+        401: "The workflow does not accept the signature. Copy the whole address again.",
+        404: "There is no such workflow: it was deleted or switched off. Copy the address of another one.",
+    }
+
+    def url_error(self, url: str) -> str:
+        if error := address_error(url, example=EXAMPLE, hint=_HINT):
+            return error
+        parts = urlsplit(url)
+        is_known = parts.scheme == "https" and (parts.hostname or "").endswith(HOSTS)
+        if not is_known and not is_allowed(url):
+            return f"This is not the address of a workflow in Teams. {_HINT}"
+        if "sig" not in parse_qs(parts.query):
+            return f"The address is incomplete: its signature is missing. {_HINT}"
+        return ""
+
+    def address(self, destination: Destination) -> str:
+        return masked_host(destination.url)
+
+    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
+        blocks = [
+            _block({"text": card.title, "weight": "Bolder", "size": "Medium"}),
+            _block({"text": card.description}),
+            *(
+                _block(
+                    {"text": f"{one.name}: ", "weight": "Bolder"}, {"text": one.value}
+                )
+                for one in card.fields
+            ),
+        ]
+        if card.footer:
+            blocks.append(
+                _block({"text": card.footer, "isSubtle": True, "size": "Small"})
+            )
+        opens = {"type": "Action.OpenUrl", "title": "Open", "url": card.url}
+        content = {
+            "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+            "type": "AdaptiveCard",
+            "version": "1.4",
+            "fallbackText": card.title,
+            "body": blocks,
+            "actions": [opens] if card.url else [],
+            "msteams": {"width": "Full"},
+        }
+        attached = {
+            "contentType": "application/vnd.microsoft.card.adaptive",
+            "content": content,
+        }
+        return {"type": "message", "attachments": [attached]}
+
+    def shorten(self, body: dict[str, Any]) -> dict[str, Any]:
+        [attached] = body["attachments"]
+        first = attached["content"]["body"][0]
+        note = _block(
+            {
+                "text": "Teams did not accept the full card. Open the message on the desk."
+            }
+        )
+        content = {**attached["content"], "body": [first, note]}
+        return {**body, "attachments": [{**attached, "content": content}]}
+
+    def post(
+        self,
+        destination: Destination,
+        body: dict[str, Any],
+        *,
+        limit: float = TOTAL_TIMEOUT,
+    ) -> Posted:
+        url = destination.url
+        if error := self.url_error(url):
+            # It may have been accepted while OUTGOING_ALLOW still named its origin.
+            raise DestinationGone(error)
+        answer = send("POST", url, json.dumps(body).encode(), limit=limit)
+        signatures = parse_qs(urlsplit(url).query).get("sig", [])
+        status = answer.status
+        logged: dict[str, Any] = {
+            "status": status,
+            "answer": redacted(answer, signatures, headers=["Retry-After"]),
+        }
+        if 200 <= status < 300:
+            return Posted("", status, answer=logged["answer"], pause=PAUSE)
+        if status == 429:
+            raise RetryLater(
+                "Teams asked to wait.", seconds=retry_after(answer), **logged
+            )
+        sentence = f"The workflow answered {status}."
+        if status in _GONE:
+            raise DestinationGone(f"{sentence} It accepts no posts.", **logged)
+        if status in _REFUSED:
+            raise CardRefused(f"{sentence} It does not accept this card.", **logged)
+        raise RetryLater(sentence, **logged)
+
+    def edit(
+        self, destination: Destination, message_id: str, body: dict[str, Any]
+    ) -> Posted:
+        return self.post(destination, body)
+
+
+CHANNELS = (Teams(),)
