@@ -1,8 +1,8 @@
 /* The parts beside the letter: tells the desk that links were on screen, keeps a tick through a new painting, shows a
-   thread that has grown, copies a hash. The page works without any of it. */
+   thread that has grown, copies a hash or a secret. The page works without any of it. */
 (() => {
   "use strict";
-  const { emit, post } = window.desk;
+  const { emit, post, say } = window.desk;
   const changed = () => document.body.dispatchEvent(new CustomEvent("desk:part"));
   let ticked = "";
 
@@ -20,7 +20,7 @@
 
   function prepare() {
     document.querySelectorAll("[data-part]").forEach((part) => onScreen.observe(part));
-    document.querySelectorAll("[data-hash]:not([data-copies])").forEach(offerCopy);
+    document.querySelectorAll("[data-copy]:not([data-copies])").forEach(offerCopy);
     const tick = document.querySelector("#decide [name=thread_read][type=checkbox]");
     if (tick && tick.value === ticked) tick.checked = true;
     grow();
@@ -39,12 +39,13 @@
     hash.dataset.copies = "";
     const button = document.createElement("button");
     Object.assign(button, { type: "button", className: "copy", textContent: "Copy" });
-    button.setAttribute("aria-label", "Copy the whole hash");
+    button.setAttribute("aria-label", `Copy ${hash.dataset.copy}`);
     button.addEventListener("click", async () => {
       getSelection().selectAllChildren(hash);
       // Outside of a secure page the selection is there to be copied by hand.
       const copied = await navigator.clipboard?.writeText(hash.textContent).then(() => true, () => false);
       button.textContent = copied ? "Copied" : "Selected";
+      say(button.textContent);
       setTimeout(() => {
         button.textContent = "Copy";
       }, 2000);

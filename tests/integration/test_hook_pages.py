@@ -13,7 +13,7 @@ from gateway.models import Webhook, WebhookDelivery
 from tests.markup import says
 
 URL = "https://hooks.example.org/in"
-SECRET = re.compile(r'id="secret"[^>]*>([^<]+)<')
+SECRET = re.compile(r'class="secret"[^>]*>([^<]+)<')
 WANTED = {
     "url": URL,
     "events": ["oversight.pending", "message.sent"],

@@ -54,7 +54,7 @@ def post_invitation(client, **fields):
     }
     answer = client.post("/people/invite/", wanted)
     found = re.search(
-        r'id="made-link"[^>]*>https?://[^/]+(/join/[\w-]+/)<', answer.text
+        r'class="secret"[^>]*>https?://[^/]+(/join/[\w-]+/)<', answer.text
     )
     return answer, found[1] if found else ""
 

@@ -21,7 +21,7 @@ from policy.models import KeyOwner
 from tests.factories import actor_of
 from tests.markup import says
 
-SECRET = re.compile(r'id="secret"[^>]*>(mm_live_[0-9a-f]{40})<')
+SECRET = re.compile(r'class="secret"[^>]*>(mm_live_[0-9a-f]{40})<')
 WANTED = {"name": "Support bot", "scopes": ["read", "send"]}
 
 

@@ -152,7 +152,7 @@ def test_app_is_added_by_its_code_stored_encrypted_and_signs_in(
     path = reverse("factor-app")
     assert client.get("/queue/").status_code == 302
     page = client.get(path).text
-    secret = re.search(r'mono app-secret">([A-Z2-7 ]+)<', page)[1].replace(" ", "")
+    secret = re.search(r'class="secret"[^>]*>([A-Z2-7 ]+)<', page)[1].replace(" ", "")
     assert secret not in str(dict(client.session.items()))
     wrong = client.post(path, {"code": code_now(secret, steps=9)})
     assert wrong.status_code == 422
