@@ -1,7 +1,7 @@
 /* The sheet of messages that are decided together: its ticks, what was on screen, and what became of them. */
 (() => {
   "use strict";
-  const { all, countDown, post } = window.desk;
+  const { all, countDown, onKey, post } = window.desk;
   // As long as a message has to be on screen to count as read, and how long several are gathered for one report.
   const READ_MS = 1000;
   const GATHER_MS = 60;
@@ -179,7 +179,7 @@
   }
 
   if (sheet()) {
-    document.addEventListener("desk:select", tickHere);
+    onKey("select", tickHere);
     all("[data-scripted]", sheet()).forEach((part) => {
       part.hidden = false;
     });
@@ -207,12 +207,12 @@
       isSent = false;
       document.getElementById("busy").classList.remove("on");
     });
-    document.addEventListener("desk:bulk", () => {
+    onKey("bulk", () => {
       if (!unreadChoice() || unreadChoice().hidden) return;
       unreadChoice().open = true;
       unreadChoice().querySelector("input").select();
     });
-    document.addEventListener("desk:step", ({ detail }) => move(detail));
+    onKey("step", move);
     if (sheet().querySelector(".tick")) {
       watch();
       tally();

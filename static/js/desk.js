@@ -3,9 +3,15 @@ window.desk = (() => {
   "use strict";
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
-  const say = (text) => emit("desk:say", text);
+  const say = (text) => emit("desk:say", { text });
   /* Why a key or press did nothing: seen by everybody, and heard. */
-  const refuse = (text) => emit("desk:refused", text);
+  const refuse = (text) => emit("desk:say", { text, isSeen: true });
+  /* What went wrong between page and desk: signed out, no answer, or a whole page in place of a part. */
+  const trouble = (kind, text) => emit("desk:trouble", { kind, text });
+  /* What a key wants of whoever draws its button. */
+  const askFor = (act, value) => emit("desk:key", { act, value });
+  const onKey = (act, listener) =>
+    document.addEventListener("desk:key", ({ detail }) => detail.act === act && listener(detail.value));
   /* The row of a message in the list. */
   const row = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
   // What a message is again once a decision of it has come to nothing.
@@ -69,5 +75,21 @@ window.desk = (() => {
     if (isElsewhere && event.target.closest?.("a")) event.stopImmediatePropagation();
   }, true);
 
-  return Object.freeze({ HELD, all, emit, say, refuse, row, parse, noticeOf, get, getPage, post, countDown });
+  return Object.freeze({
+    HELD,
+    all,
+    emit,
+    say,
+    refuse,
+    trouble,
+    askFor,
+    onKey,
+    row,
+    parse,
+    noticeOf,
+    get,
+    getPage,
+    post,
+    countDown,
+  });
 })();

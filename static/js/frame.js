@@ -44,20 +44,16 @@
   }
 
   /* Neither the stream nor a question was answered for half a minute: what stands here may be over by now. */
-  document.addEventListener("desk:unheard", ({ detail: since }) => {
+  document.addEventListener("desk:contact", ({ detail: since }) => {
     const place = document.getElementById("unheard");
     if (!place) return;
+    place.hidden = !since;
+    if (!since) return say("The desk is back.");
     const [minutes, zone] = (document.body.dataset.zone ?? "0 UTC").split(" ");
     const time = new Date(+since + minutes * 60000).toISOString().slice(11, 19);
-    place.hidden = false;
     place.lastElementChild.textContent =
       `No contact with the desk since ${time} ${zone}: this page may be out of date. ` +
       "It updates when the desk responds.";
-  });
-  document.addEventListener("desk:heard", () => {
-    const place = document.getElementById("unheard");
-    if (place) place.hidden = true;
-    say("The desk is back.");
   });
 
   document.addEventListener("htmx:afterSwap", ({ detail: { target, requestConfig } }) => {

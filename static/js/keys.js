@@ -2,7 +2,7 @@
    is not on screen. What an act does belongs to whoever draws its button. */
 (() => {
   "use strict";
-  const { emit, refuse, post } = window.desk;
+  const { askFor, refuse, post } = window.desk;
   const { keysUrl } = document.body.dataset;
   const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
   const dialog = document.getElementById("keys");
@@ -59,9 +59,9 @@
     // Where there is little room it stands in a menu.
     const menu = button?.closest(".more");
     if (isVisible(menu?.querySelector("summary"))) menu.open = true;
-    if (!isVisible(button)) return act === "z" ? emit("desk:undo") : refuse("This key does nothing here.");
+    if (!isVisible(button)) return act === "z" ? askFor("undo") : refuse("This key does nothing here.");
     if (button.disabled) return refuse("This is under way.");
-    if (button.matches("#decide .why > summary")) emit("desk:why", button.parentElement);
+    if (button.matches("#decide .why > summary")) askFor("why", button.parentElement);
     else if (act === "a" && !button.hasAttribute("data-at-once") && document.activeElement !== button) button.focus();
     else if (button.matches("input, textarea, select")) button.focus();
     else button.click();
@@ -95,23 +95,23 @@
   }
 
   const ACTS = {
-    j: () => (find("#together") ? emit("desk:step", 1) : move(1)),
-    k: () => (find("#together") ? emit("desk:step", -1) : move(-1)),
+    j: () => (find("#together") ? askFor("step", 1) : move(1)),
+    k: () => (find("#together") ? askFor("step", -1) : move(-1)),
     u: () => (find("#list") ? toList() : find(".crumb")?.click()),
     n: () => isVisible(find("#new")) && find("#new").click(),
     a: () => press("a"),
     w: () => press("w"),
     r: () => press("r"),
-    R: () => emit("desk:same-reason"),
+    R: () => askFor("same-reason"),
     e: () => press("e"),
     b: () => press("b"),
     z: () => press("z"),
     s: () => press("s"),
     c: () => press("c"),
     m: () => press("m"),
-    x: () => emit("desk:select"),
-    X: () => emit("desk:select-range"),
-    A: () => emit("desk:bulk"),
+    x: () => askFor("select"),
+    X: () => askFor("select-range"),
+    A: () => askFor("bulk"),
     v: () => isVisible(find("#sheet")) && (find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab"))?.click(),
     h: () => view("source", "There is no source yet."),
     o: () => view("original", "The original looks the same."),

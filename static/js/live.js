@@ -1,9 +1,9 @@
 /* Live hints. One tab of a browser holds the stream and hands its hints to the others; where there is no stream, each
-   visible page asks for the pulse. Sends the events desk:hint, desk:beside and desk:pulse, and desk:unheard while
+   visible page asks for the pulse. Sends the events desk:hint, desk:beside and desk:pulse, and desk:contact while
    neither has answered for half a minute; paints nothing itself. */
 (() => {
   "use strict";
-  const { emit } = window.desk;
+  const { emit, trouble } = window.desk;
   const { live, pulse, signIn } = document.body.dataset;
   if (!live || !window.EventSource) return;
   const NAME = "countersign-live";
@@ -35,7 +35,7 @@
   /* By the clock on the wall: a machine that slept has heard nothing all that time. */
   function heard() {
     heardAt = Date.now();
-    if (isUnheard) emit("desk:heard");
+    if (isUnheard) emit("desk:contact", null);
     isUnheard = false;
     listen(UNHEARD);
   }
@@ -45,7 +45,7 @@
     watch = setTimeout(() => {
       const left = UNHEARD - (Date.now() - heardAt);
       if (left > 0) return listen(left);
-      if (!isSignedOut && !isUnheard) emit("desk:unheard", new Date(heardAt));
+      if (!isSignedOut && !isUnheard) emit("desk:contact", new Date(heardAt));
       isUnheard = true;
     }, delay);
   }
@@ -153,7 +153,7 @@
       if (response.redirected && new URL(response.url).pathname === signIn) {
         isSignedOut = true;
         etag = "";
-        emit("desk:signed-out");
+        trouble("signed out");
         return;
       }
       if (response.ok || response.status === 304) heard();

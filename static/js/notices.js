@@ -7,10 +7,9 @@
   const announce = document.getElementById("announce");
   let quiet = 0;
 
-  document.addEventListener("desk:say", ({ detail }) => tell(detail, 1500));
-  document.addEventListener("desk:refused", ({ detail }) => {
-    tell(detail, 4000);
-    announce.classList.remove("sr-only");
+  document.addEventListener("desk:say", ({ detail: { text, isSeen } }) => {
+    tell(text, isSeen ? 4000 : 1500);
+    announce.classList.toggle("sr-only", !isSeen);
   });
   /* Said once; what stays on the page stands elsewhere. */
   function tell(text, milliseconds) {
@@ -24,9 +23,11 @@
   }
   toasts.addEventListener("click", ({ target }) => target.closest("[data-close]")?.parentElement.remove());
   document.addEventListener("desk:note", (event) => note(event.detail));
-  document.addEventListener("desk:signed-out", signedOut);
-  document.addEventListener("desk:unreachable", unreachable);
-  document.addEventListener("desk:page", ({ detail }) => tellPage(detail));
+  document.addEventListener("desk:trouble", ({ detail: { kind, text } }) => {
+    if (kind === "signed out") signedOut();
+    else if (kind === "no answer") unreachable();
+    else tellPage(text);
+  });
 
   function note({ tone = "rose", title, text = "", link = null, id = "", passes = false }) {
     if (id) document.getElementById(id)?.remove();

@@ -1,7 +1,7 @@
 /* The open message: says that it is on screen, follows what becomes of it, and never disturbs what is being typed. */
 (() => {
   "use strict";
-  const { HELD, countDown, emit, get, noticeOf, parse, post, say } = window.desk;
+  const { HELD, countDown, emit, get, noticeOf, parse, post, say, trouble } = window.desk;
   // Parts that say where the message is. The letter itself is only painted again when its fingerprint is another.
   const PARTS = ["message-bar", "message-notes", "findings", "origin", "ruling", "decide"];
   const pane = () => document.getElementById("message");
@@ -14,6 +14,8 @@
   let asked = 0;
   let unsent = null;
   let missed = false;
+  // The message that opened itself, until it counts as opened.
+  let unasked = null;
   // What was heard of the open message and is not painted yet: its row, its bar and the notice change together.
   let told = null;
 
@@ -39,7 +41,6 @@
   function reportOnceUsed() {
     const used = new AbortController();
     pane().dataset.unasked = "";
-    emit("desk:unasked");
     for (const name of ["keydown", "pointerdown", "wheel", "scroll"]) {
       document.addEventListener(name, ({ type, target, isTrusted }) => {
         // A list scrolls by itself, to its row.
@@ -47,6 +48,7 @@
         used.abort();
         if (!("unasked" in pane().dataset)) return;
         delete pane().dataset.unasked;
+        unasked = null;
         reportOpened();
         emit("desk:opened");
       }, { capture: true, signal: used.signal });
@@ -107,7 +109,7 @@
     const mine = asked;
     try {
       const response = await get(url);
-      if (response.redirected) emit("desk:signed-out");
+      if (response.redirected) trouble("signed out");
       else if (response.ok) {
         const text = await response.text();
         // An older answer must not paint over a newer one, nor over another message.
@@ -336,8 +338,10 @@
     );
     putBack();
     if (getComputedStyle(document.body).display === "block") window.scrollTo(0, 0);
-    const isUnasked = document.body.dataset.unasked === pane().dataset.message;
+    // It may be drawn again before anybody presses anything.
+    unasked = document.body.dataset.unasked ?? unasked;
     delete document.body.dataset.unasked;
+    const isUnasked = unasked === pane().dataset.message;
     if (isUnasked) reportOnceUsed();
     else reportOpened();
     painted();

@@ -4,7 +4,7 @@
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
 (() => {
   "use strict";
-  const { emit, getPage, noticeOf, parse, refuse, say } = window.desk;
+  const { emit, getPage, noticeOf, onKey, parse, refuse, say, trouble } = window.desk;
   const GUARD = 400;
   const IDS = "data-id-ahead";
   const pane = () => document.getElementById("message");
@@ -191,9 +191,9 @@
     comeBack(press);
     // A second factor is missing: it is set up or proved there.
     if (to) return location.assign(to);
-    if (isSignIn) emit("desk:signed-out");
-    else if (status === 0) emit("desk:unreachable");
-    else if (isPage || ![403, 409, 422].includes(status)) emit("desk:page", text);
+    if (isSignIn) trouble("signed out");
+    else if (status === 0) trouble("no answer");
+    else if (isPage || ![403, 409, 422].includes(status)) trouble("page", text);
     else emit("desk:answer", text);
   }
 
@@ -294,14 +294,15 @@
     });
   });
   /* One after the other, back to the first that can still be undone. */
-  document.addEventListener("desk:undo", () => {
+  onKey("undo", () => {
     const path = undoable.pop();
     if (!path) return refuse("There is nothing left to undo.");
     window.htmx.ajax("POST", path, { target: "#message", swap: "outerHTML" });
   });
   document.addEventListener("desk:painted", plan);
-  document.addEventListener("desk:unasked", () => {
-    guarded = performance.now() + GUARD;
+  // What opened itself is not decided by a key that was meant for something else.
+  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
+    if (elt.id === "message" && "unasked" in elt.dataset) guarded = performance.now() + GUARD;
   });
   document.addEventListener("htmx:beforeSwap", ({ detail: { target, shouldSwap } }) => {
     if (target.id === "message" && shouldSwap) forget();

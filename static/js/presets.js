@@ -2,7 +2,7 @@
    arrows choose, Enter sends, and any letter starts writing. Without it they are choices like any others. */
 (() => {
   "use strict";
-  const { say } = window.desk;
+  const { onKey, say } = window.desk;
   const why = (element) => element.closest?.("#decide .why[open], #later");
   const field = (details) => details.querySelector("textarea, [name=at]");
   const begin = (text) => {
@@ -56,8 +56,8 @@
     return true;
   }
 
-  document.addEventListener("desk:why", ({ detail }) => open(detail));
-  document.addEventListener("desk:same-reason", giveLast);
+  onKey("why", open);
+  onKey("same-reason", giveLast);
   document.addEventListener("submit", ({ target }) => target.matches("form[data-verdict]") && keepReason(target), true);
   document.addEventListener("click", (event) => {
     const details = event.target.closest?.(".why [data-cancel]")?.closest("details");

@@ -1,7 +1,7 @@
 /* Choosing messages in the list to decide together. It decides nothing by itself. */
 (() => {
   "use strict";
-  const { all, say } = window.desk;
+  const { all, onKey, say } = window.desk;
   const list = () => document.getElementById("list");
   const picks = () => all("#list li:not([hidden]) .pick");
   const chosen = new Set();
@@ -94,9 +94,9 @@
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     if (elt.id === "list") learn();
   });
-  document.addEventListener("desk:select", () => toggle(pickHere()));
-  document.addEventListener("desk:select-range", () => pickHere() && upTo(pickHere()));
-  document.addEventListener("desk:bulk", () => {
+  onKey("select", () => toggle(pickHere()));
+  onKey("select-range", () => pickHere() && upTo(pickHere()));
+  onKey("bulk", () => {
     if (!list()) return;
     if (picks().some((pick) => pick.checked)) document.getElementById("bulk").requestSubmit();
     else say("Nothing is selected. Press X to select the current message.");
