@@ -104,7 +104,9 @@
       const page = await getPage(`${rows}?${query}`).catch(() => null);
       for (const one of ids) {
         const fresh = page?.querySelector(`.item[data-message="${CSS.escape(one)}"]`);
-        if (fresh && row(one) && !stale.has(one) && !("pressed" in row(one).dataset)) replace(row(one), fresh);
+        // A row whose message is being opened stays until that is here.
+        if (row(one)?.matches(".htmx-request")) stale.add(one);
+        else if (fresh && row(one) && !stale.has(one) && !("pressed" in row(one).dataset)) replace(row(one), fresh);
       }
     }
     isAsking = false;
