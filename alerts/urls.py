@@ -24,6 +24,7 @@ urlpatterns = [
         views.remove_route,
         name="remove-route",
     ),
+    path("account/notifications/on/", views.mail_me_again, name="mail-me-again"),
     path("alerts/log/", log.log, name="alert-log"),
     path("alerts/log/again/", log.again, name="send-alerts-again"),
     path("alerts/log/<int:alert_id>/", log.one, name="alert"),

@@ -230,7 +230,6 @@ def count_snoozed_by(actor: Actor) -> int:
 _AT = re.compile(r"(?<![\w.@+-])@(?=\w)")
 # Names beyond these are offered when more letters are typed.
 MOST_OFFERED = 8
-MOST_ASKED = 100
 # What was typed after the @, for a remark: a name or an address.
 _WORD = re.compile(r"[\w.+-]+(?:@[\w.-]+)?")
 
@@ -357,18 +356,6 @@ def add_comment(
     _end_snoozes(snoozes, actor=actor, why="Somebody asks about it.")
     # Mine lists only what awaits review.
     return people_asked if awaits_review(locked.pk) else [], remarks
-
-
-def count_asked_of(actor: Actor) -> int:
-    """Return how many undecided messages have an open question to this person, up to
-    MOST_ASKED.
-    """
-    questions = Question.objects.of_person(int(actor.id))
-    if not questions.exists():
-        return 0
-    waiting = desk_messages().visible_to(actor).awaiting_review()
-    with_question = waiting.filter(pk__in=questions.values("message"))
-    return with_question.values("pk")[:MOST_ASKED].count()
 
 
 def connect() -> None:

@@ -13,7 +13,7 @@ from django.middleware.csrf import get_token
 from django.utils import timezone
 from django.views.decorators.http import condition, require_safe
 
-from approvals.collaboration import count_asked_of, touch_claim
+from approvals.collaboration import touch_claim
 from approvals.decisions.status import shown_status
 from approvals.desk_messages import desk_messages, shown_message
 from approvals.models import Claim, Decision
@@ -136,7 +136,6 @@ def pulse(request: DeskRequest) -> HttpResponse:
             else exactly_waiting(actor),
             "tabs": {tab: counted(number) for tab, number in tabs.items()},
             "newest": waiting.newest,
-            "asked": count_asked_of(actor),
             "holders": _holders(actor),
             "open": _state_of(message),
             "stuck": recent_attention_count(actor),

@@ -220,6 +220,7 @@ change.refused | could not carry out an accepted change
 person.signed_in | signed in
 person.sign_in_failed | failed to sign in
 person.signed_out | signed out
+person.notices_set | set what they are mailed
 person.away_set | set when they are out of office
 person.reads_text_first | chose that messages open as text
 person.reads_laid_out | chose that messages open rendered
@@ -255,7 +256,7 @@ SETTINGS = frozenset(
     """
     kill_switch.pulled kill_switch.released caps.changed
     calendar.set calendar.removed review_plan.set review_plan.removed duty.set
-    person.away_set
+    person.away_set person.notices_set
     usual_texts.changed
     policy.draft_changed policy.draft_discarded policy.activated
     policy.group_changed policy.group_deleted

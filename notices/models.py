@@ -47,6 +47,7 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
             Q(message=None) | (has_message & waits),
             Q(change=None) | has_change,
             person=int(actor.id),
+            person__is_active=True,
         )
 
     def unread(self, actor: Actor) -> Self:
@@ -106,3 +107,28 @@ class Notice(models.Model):
 def unread_count(actor: Actor) -> int:
     """Return how many notices the actor has not read."""
     return Notice.objects.unread(actor).count()
+
+
+def _mailed() -> list[str]:
+    # What waits for a person by name, and the summary.
+    return [Cause.ASSIGNED, Cause.REMINDED, Cause.MENTIONED, Cause.SUMMARY]
+
+
+class Preferences(models.Model):
+    """What a person wants to be told outside the desk. Without a row, the defaults."""
+
+    person = models.OneToOneField(Person, on_delete=models.CASCADE, primary_key=True)
+    # The causes that are mailed. What happens to the account always is.
+    mail = models.JSONField(default=_mailed)
+    # After how many minutes, if the notice still waits then.
+    mail_after = models.PositiveSmallIntegerField(default=5)
+    # By the person's own clock: until the end nothing is mailed.
+    quiet_from = models.TimeField(null=True)
+    quiet_until = models.TimeField(null=True)
+    # Who is told in place of the person while they are out of office.
+    stand_in = models.ForeignKey(
+        Person, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    def __str__(self) -> str:
+        return f"what {self.person} wants to be told"

@@ -5,11 +5,12 @@ act late, twice or after others gives the same notices.
 The worker that plans alerts calls `plan` after the act is committed.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from approvals.decisions.ruling import demands_for, policy_in_force
@@ -18,7 +19,7 @@ from approvals.models import Claim, Question, Reminder
 from audit.models import Entry
 from common.actors import worker
 from mirror.models import Message
-from notices.models import WAITING, Cause, Notice
+from notices.models import WAITING, Cause, Notice, Preferences
 from notices.signals import made
 from people.models import PendingChange, Person
 from people.second_admin.changes import other_admins
@@ -30,15 +31,6 @@ Wanted = Mapping[int, datetime]
 _WAITS_AGAIN = """
 decision.undone decision.refused decision.found_again decision.without_effect
 """.split()
-# By cause, the acts after which it may have begun or ended.
-_BEGINS: dict[Cause, list[str]] = {
-    Cause.ASSIGNED: ["message.assigned", "claim.taken", "claim.released"],
-    Cause.REMINDED: ["message.reminded"],
-    Cause.MENTIONED: ["comment.added"],
-    Cause.APPROVAL: """
-        message.fetched message.changed approval.recorded verdict.taken_back
-    """.split(),
-}
 # Acts after which a message does not wait any more.
 _DECIDED = """
 decision.recorded message.approved message.released message.rejected message.sent
@@ -49,7 +41,9 @@ RETURNS = """
 decision.refused decision.superseded decision.found_again decision.unattributed
 message.failed message.bounced message.complained
 """.split()
-_CHANGES = "change.asked change.accepted change.declined change.withdrawn".split()
+_CHANGES = """
+change.asked change.accepted change.declined change.withdrawn change.refused
+""".split()
 # Acts on an account that its owner is told of, whoever did them.
 ACCOUNT = """
 person.signed_in person.factor_added person.factor_removed person.password_link_made
@@ -58,18 +52,6 @@ person.provider_linked person.grants_changed
 """.split()
 # How many earlier sign-ins are looked at to know a device.
 _SIGN_INS = 100
-# All acts that `plan` wants to know of.
-ACTIONS = frozenset(
-    (
-        *_WAITS_AGAIN,
-        *(action for actions in _BEGINS.values() for action in actions),
-        *_DECIDED,
-        *RETURNS,
-        *_CHANGES,
-        "change.refused",
-        *ACCOUNT,
-    )
-)
 
 
 def plan(entry: Entry, person: int | None) -> None:
@@ -96,27 +78,24 @@ def _plan_message(entry: Entry) -> None:
         return
     about = Notice.objects.filter(message=message)
     if entry.action in _DECIDED:
-        causes: Sequence[Cause] = WAITING
-        if entry.action == "decision.recorded":
-            causes = (*WAITING, Cause.RETURNED)
-        about.filter(cause__in=causes).end()
+        is_ours = entry.action == "decision.recorded"
+        (about if is_ours else about.filter(cause__in=WAITING)).end()
     if entry.action in RETURNS:
         decision = latest_decision(message)
         if decision is not None and decision.given_by_id is not None:
             about.filter(cause=Cause.RETURNED).end()
             _make(entry, Cause.RETURNED, [decision.given_by_id], message=message)
-    begun = [cause for cause, actions in _BEGINS.items() if entry.action in actions]
-    if entry.action in _WAITS_AGAIN:
-        begun = list(WAITING)
-    if begun and awaits_review(message.pk):
-        for cause in begun:
-            _tell(entry, message, cause, _WANTED[cause](message))
+    waits_again = entry.action in _WAITS_AGAIN
+    for cause, (actions, wanted) in _BEGINS.items():
+        if (waits_again or entry.action in actions) and awaits_review(message.pk):
+            _tell(entry, message, cause, wanted(message))
 
 
 def _tell(entry: Entry, message: Message, cause: Cause, wanted: Wanted) -> None:
     """Make the notices of one cause and message that are wanted and missing, and end
     the others. A cause that began anew is told anew.
     """
+    wanted = {**_stand_ins(wanted), **wanted}
     notices = Notice.objects.open().filter(message=message, cause=cause)
     told = [
         one
@@ -126,6 +105,18 @@ def _tell(entry: Entry, message: Message, cause: Cause, wanted: Wanted) -> None:
     notices.exclude(pk__in=[one.pk for one in told]).end()
     missing = set(wanted) - {one.person_id for one in told}
     _make(entry, cause, missing, message=message)
+
+
+def _stand_ins(wanted: Wanted) -> Wanted:
+    """Return who is told in place of those who are out of office."""
+    absent = Preferences.objects.filter(
+        person__in=wanted,
+        person__away_from__lte=Now(),
+        person__away_until__gt=Now(),
+        stand_in__isnull=False,
+    )
+    pairs = absent.values_list("stand_in", "person")
+    return {stand_in: wanted[person] for stand_in, person in pairs}
 
 
 def _make(entry: Entry, cause: Cause, people: Collection[int], **subject: Any) -> None:
@@ -181,12 +172,20 @@ def _asked_to_approve(message: Message) -> Wanted:
     return dict.fromkeys(may_approve - set(demand.givers), since or now)
 
 
-_WANTED = {
-    Cause.ASSIGNED: _assigned,
-    Cause.REMINDED: _reminded,
-    Cause.MENTIONED: _mentioned,
-    Cause.APPROVAL: _asked_to_approve,
+# By cause, the acts after which it may have begun or ended, and who is told.
+_BEGINS = {
+    Cause.ASSIGNED: ("message.assigned claim.taken claim.released".split(), _assigned),
+    Cause.REMINDED: (["message.reminded"], _reminded),
+    Cause.MENTIONED: (["comment.added"], _mentioned),
+    Cause.APPROVAL: (
+        "message.fetched message.changed approval.recorded verdict.taken_back".split(),
+        _asked_to_approve,
+    ),
 }
+# All acts that `plan` wants to know of.
+ACTIONS = frozenset((*_WAITS_AGAIN, *_DECIDED, *RETURNS, *_CHANGES, *ACCOUNT)).union(
+    *(actions for actions, _ in _BEGINS.values())
+)
 
 
 def _tell_admins(entry: Entry) -> None:

@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from approvals.desk_messages import desk_messages
-from common.postgres import clock, take_lock
+from common.postgres import clock
 from notices.models import Cause, Notice
 from notices.signals import made
 from people.models import Person
@@ -34,7 +34,6 @@ def _summarise(person: Person) -> bool:
     morning = datetime.combine(here, HOUR, here.tzinfo)
     if not morning <= now < morning + LATEST:
         return False
-    take_lock("daily summaries")
     summaries = Notice.objects.filter(person=person, cause=Cause.SUMMARY)
     waiting = desk_messages().waiting_for(person.actor(surface="worker"))
     if summaries.filter(made_at__gte=morning).exists() or not waiting.exists():

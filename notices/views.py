@@ -1,18 +1,36 @@
 """The page of a person's notices, and the ways to read them."""
 
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.core.signing import BadSignature
 from django.db.models.functions import Now
-from django.http import HttpResponse
-from django.shortcuts import redirect
+from django.forms.models import model_to_dict
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
+from common.drawn_forms import DrawnForm
 from common.pages import (
     DeskRequest,
+    answer,
     first_or_404,
     page_or_fragment,
     redirect_with_notice,
+    require_get_or_post,
 )
-from notices.models import Notice
+from notices.models import Cause, Notice
+from notices.preferences import (
+    cause_to_stop,
+    change_preferences,
+    preferences_of,
+    stop_mail,
+)
 from notices.wording import shown
+from people.models import Person
 
 # How many notices the page lists.
 LISTED = 100
@@ -48,3 +66,69 @@ def read_notices(request: DeskRequest, notice_id: int | None = None) -> HttpResp
     number = unread.update(read_at=Now())
     notice = f"{number} notice{'' if number == 1 else 's'} marked as read."
     return redirect_with_notice(request, notice, "notices")
+
+
+class PreferencesForm(DrawnForm):
+    """What a person is mailed, and when."""
+
+    layout = """
+| * Mail | mail mail_after |
+| * Quiet hours | quiet_from quiet_until | By your own clock. What comes then is mailed when they are over.
+| * Out of office | stand_in | While you are out of office, somebody else is told what waits for you.
+"""
+
+    mail = forms.MultipleChoiceField(
+        label="Mail me when",
+        required=False,
+        choices=[one for one in Cause.choices if one[0] != Cause.ACCOUNT],
+        widget=forms.CheckboxSelectMultiple,
+    )
+    mail_after = forms.IntegerField(
+        label="If it still waits after this many minutes", min_value=0, max_value=1440
+    )
+    quiet_from = forms.TimeField(label="From", required=False)
+    quiet_until = forms.TimeField(label="Until", required=False)
+    stand_in = forms.ModelChoiceField(
+        Person.objects.none(), label="Tell in my place", required=False
+    )
+
+    def __init__(self, data: Any, person: Person) -> None:
+        super().__init__(data, initial=model_to_dict(preferences_of(person)))
+        others: Any = self.fields["stand_in"]
+        others.queryset = Person.objects.filter(is_active=True).exclude(pk=person.pk)
+
+    def clean(self) -> None:
+        """Refuse quiet hours without both ends."""
+        ends = [self.cleaned_data.get(one) for one in ("quiet_from", "quiet_until")]
+        if None in ends and any(one is not None for one in ends):
+            self.add_error("quiet_until", "Enter both times, or neither.")
+
+
+@require_get_or_post
+def edit_preferences(request: DeskRequest) -> HttpResponse:
+    """Show what the person is mailed, and store what they choose."""
+    person = Person.objects.get(pk=int(request.actor.id))
+    form = PreferencesForm(request.POST or None, person)
+    if form.is_valid():
+        change_preferences(request.actor, **form.cleaned_data)
+        return redirect_with_notice(request, "Saved.", "notice-preferences")
+    context = {"form": form, "is_mailed": bool(settings.EMAIL_URL)}
+    return answer(request, "notices/preferences.html", context, form=form)
+
+
+# A mail program posts here without a session, and so without a form's token (RFC 8058).
+@csrf_exempt
+@login_not_required
+@require_get_or_post
+def stop(request: DeskRequest, signed: str) -> HttpResponse:
+    """End the mails of one cause for the person of this link; ask first, if the link
+    was only opened.
+    """
+    try:
+        person, cause = cause_to_stop(signed)
+    except BadSignature:
+        raise Http404("This link is not complete.") from None
+    is_done = request.method == "POST"
+    if is_done:
+        stop_mail(person, cause)
+    return render(request, "notices/stop.html", {"cause": cause, "is_done": is_done})

@@ -1,9 +1,12 @@
 """What notices say, and where they lead: made of their causes and acts."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.urls import reverse
 
+from approvals.escalation.handling import deadline_of
+from approvals.examination import started_by
 from common.tables import table_pairs
 from notices.models import Cause, Notice
 from rendering import named
@@ -44,6 +47,23 @@ class ShownNotice:
     # The name of what it is about; empty if it is about the person's account.
     subject: str
     path: str
+
+    @property
+    def sender(self) -> str:
+        """Who wants to send the message."""
+        message = self.notice.message
+        starter = started_by(message).partition(":")[2] if message else ""
+        return named(starter or str(message and (message.mailbox or message.sender)))
+
+    @property
+    def risk(self) -> str:
+        """The risk of the message; empty if it has none."""
+        return self.notice.message.review.risk_level if self.notice.message else ""
+
+    @property
+    def deadline(self) -> datetime | None:
+        """By when the message should be decided."""
+        return deadline_of(self.notice.message) if self.notice.message else None
 
     @property
     def title(self) -> str:

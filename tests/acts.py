@@ -15,6 +15,8 @@ NO_ACTS = {
     "csp-report": "a browser's report, which anybody can send; it goes to the log",
     "part-opened": "a verdict tells which parts were not opened",
     "viewed": "a verdict tells what was ticked as viewed",
+    "stop-mail": "leaves an entry where it changes something (test_notice_mail.py)",
+    "mail-me-again": "says where a server's refusal is mended, of oneself alone",
     "read-notice": "what one has read is told by nobody",
     "read-notices": "what one has read is told by nobody",
     "setup-away": "hides a reminder for one session",

@@ -71,9 +71,9 @@ def answer_body(message, entry, destination):
     return payload(embeds.embed(answer_card(message, entry, destination, MARKDOWN)))
 
 
-def digest_body(rows, link):
+def digest_body(facts, link):
     """The body of a digest."""
-    return payload(embeds.embed(digest_card(rows, link, MARKDOWN)))
+    return payload(embeds.embed(digest_card(facts, link, MARKDOWN)))
 
 
 def posted(destination, *, card=None, digest=None, pk=1):

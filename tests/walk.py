@@ -45,7 +45,8 @@ from mirror.models import (
     WebhookEvent,
 )
 from mirror.recording import record_about
-from notices.models import Notice
+from notices.models import Cause, Notice
+from notices.preferences import stop_path
 from people.accounts.chat_accounts import offer_link
 from people.models import (
     WAITS_FOR,
@@ -89,6 +90,7 @@ PUBLIC = {
     "readyz",
     "metrics",
     "live",
+    "stop-mail",
     "live-reach",
     "csp-report",
     "mfa_login_webauthn",
@@ -586,6 +588,7 @@ class Walk:
             "upstream_id": self.message.upstream_id,
             "webhook_id": self.connection.webhook_id,
             "place": 1,
+            "signed": stop_path(self.person.pk, Cause.SUMMARY).split("/")[-2],
             "page": 1,
             "slot": "read",
             "key_id": "k1",

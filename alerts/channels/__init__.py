@@ -28,6 +28,11 @@ def all_channels() -> Mapping[str, Channel]:
     return channels
 
 
+def shared_channels() -> Mapping[str, Channel]:
+    """Return the channels whose destinations admins set."""
+    return {k: one for k, one in all_channels().items() if not one.is_personal}
+
+
 def channel_of(kind: str) -> Channel:
     """Return the channel of this kind. If the kind's file was removed, it is a
     placeholder that refuses everything.

@@ -146,6 +146,8 @@ class Channel(ABC):
     service: str
     fields: tuple[FormField, ...]
     posts_cards: bool
+    # Whether it is a way to one person, which no admin sets.
+    is_personal = False
     # How many deliveries one destination may have under way at the same time.
     parallel: int = 1
     # Whether it can post answers in the channel where a command began.

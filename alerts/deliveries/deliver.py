@@ -20,7 +20,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from alerts.cards.digest import digest_card, digest_rows
+from alerts.cards.digest import digest_card, digest_facts
 from alerts.cards.markup import Card as CardContent
 from alerts.cards.message import answer_card, card_of_message, read_message
 from alerts.cards.notice import newest_entry, notice_card
@@ -36,6 +36,7 @@ from alerts.channels.base import (
     RetryLater,
 )
 from alerts.deliveries.event_bodies import send_event
+from alerts.deliveries.personal import drop_ended, send_notices
 from alerts.deliveries.waits import ACTOR, hold_back, switch_off
 from alerts.models import Card, Delivery, Destination, Digest
 from audit.models import Entry
@@ -78,6 +79,8 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
     )
     if destination.is_waiting:
         return None, "not due"
+    if destination.owner is not None:
+        drop_ended(destination)
     channel = channel_of(destination.kind)
     if channel.posts_cards:
         _put_on_digests(destination)
@@ -86,7 +89,7 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
         .filter(destination=destination)
         .in_turn()
         .annotate(now=Now())
-        .select_related("card", "digest")
+        .select_related("card", "digest", "notice")
         .select_for_update(of=("self",), skip_locked=True)
         .order_by("pk")
         .first()
@@ -107,19 +110,18 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
     delivery.lease_until = delivery.now + LEASE
     delivery.save(update_fields=["state", "attempts", "lease_until"])
     delivery.destination = destination
-    if delivery.digest_id:
-        # The due deliveries of the cards on it are claimed for the same time, because
-        # this post delivers them too. Those planned from now on are for its next edit.
-        cards = Delivery.objects.due().filter(
-            kind=Delivery.Kind.CARD, card__digest=delivery.digest_id
-        )
-        not_locked = cards.select_for_update(of=("self",), skip_locked=True)
-        keys = list(not_locked.values_list("pk", flat=True))
-        Delivery.objects.filter(pk__in=keys).update(
-            state=Delivery.State.SENDING,
-            attempts=F("attempts") + 1,
-            lease_until=delivery.lease_until,
-        )
+    # This post makes others too, which are claimed for the same time: of a digest those
+    # that are due (later ones are for its next edit), of notices all, so that many make
+    # one mail.
+    others = delivery.joined()
+    others = others.filter(state="due") if delivery.notice_id else others.due()
+    not_locked = others.select_for_update(of=("self",), skip_locked=True)
+    keys = list(not_locked.values_list("pk", flat=True))
+    Delivery.objects.filter(pk__in=keys).update(
+        state=Delivery.State.SENDING,
+        attempts=F("attempts") + 1,
+        lease_until=delivery.lease_until,
+    )
     return delivery, ""
 
 
@@ -147,9 +149,8 @@ def _put_on_digests(destination: Destination) -> None:
     cards = list(unposted.exclude(Exists(attempted)).values_list("card", flat=True))
     if len(cards) > MAX_WAITING:
         open_digests = Digest.objects.filter(
-            destination=destination, removed=False, closed_at=None
+            destination=destination, removed=False, opened_at__gte=Now() - OPEN_FOR
         )
-        open_digests.filter(opened_at__lt=Now() - OPEN_FOR).update(closed_at=Now())
         digest = open_digests.order_by("-pk").first() or Digest.objects.create(
             destination=destination
         )
@@ -233,8 +234,8 @@ def card_content(delivery: Delivery) -> CardContent:
     channel: Any = channel_of(destination.kind)
     markup = channel.markup
     if delivery.digest is not None:
-        rows = digest_rows(delivery.digest, destination)
-        card = digest_card(rows, f"{settings.PUBLIC_URL}{reverse('queue')}", markup)
+        facts = digest_facts(delivery.digest, destination)
+        card = digest_card(facts, f"{settings.PUBLIC_URL}{reverse('queue')}", markup)
     elif delivery.kind == Delivery.Kind.ANSWER:
         message = delivery.message = read_message(delivery.message_id)
         entry = Entry.objects.with_details().get(pk=delivery.entry or 0)
@@ -258,6 +259,8 @@ def _send(delivery: Delivery) -> tuple[CardContent | None, Posted]:
     # accepted. Raises as the channel does.
     if delivery.kind == Delivery.Kind.EVENT:
         return None, send_event(delivery, delivery.destination)
+    if delivery.kind == Delivery.Kind.NOTICE:
+        return None, send_notices(delivery)
     card = card_content(delivery)
     channel: Any = channel_of(delivery.destination.kind)
     body = channel.body(card, delivery.destination)
@@ -317,6 +320,9 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
     elif delivery.digest_id:
         Digest.objects.filter(pk=delivery.digest_id).update(post_id=posted.message_id)
     delivery.answer = posted.answer
+    sent = [delivery]
+    if delivery.notice_id:
+        sent += delivery.claimed_with_it().select_related("message")
     delivery.delivered(status=posted.status)
     if posted.pause:
         hold_back(destination, posted.pause)
@@ -330,7 +336,8 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
         "card": posted.message_id,
         "shows": status,
     }
-    record("alert.delivered", actor=ACTOR, details=details, **delivery.ledger_subject)
+    for one in sent:
+        record("alert.delivered", actor=ACTOR, details=details, **one.ledger_subject)
     log.info(
         "alert delivered",
         extra={"delivery": delivery.pk, "card": posted.message_id, "shows": status},
@@ -371,7 +378,10 @@ def _retry_later(
 @transaction.atomic
 def _give_up(delivery: Delivery, sentence: str, *, status: int | None = None) -> None:
     # Ends the delivery as failed, and records it; also for the cards on a digest.
-    lost = [delivery, *delivery.on_digest().select_related("message").order_by("pk")]
+    lost = [
+        delivery,
+        *delivery.claimed_with_it().select_related("message").order_by("pk"),
+    ]
     delivery.failed(error=sentence, status=status)
     for one in lost:
         record(

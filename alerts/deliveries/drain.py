@@ -2,21 +2,19 @@
 left or the destination must wait. Also has the sweep of alerts, which finds due rows
 whose task was lost.
 
-If a task for the same destination comes while one is running, it only makes the running
-one look once more when it is done. No worker sleeps: a wait is stored in the
+Of two tasks for a destination that claim at one time, one ends at once; the other looks
+for more when it is done. No worker sleeps: a wait is stored in the
 destination's row, and a task is enqueued for the time when it ends.
 """
 
 import threading
 import time
-from collections import Counter
-from functools import cache
 
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from alerts import tasks
-from alerts.channels import all_channels, channel_of
+from alerts.channels import all_channels
 from alerts.deliveries.deliver import deliver
 from alerts.deliveries.planning import plan_waiting
 from alerts.models import Delivery, Destination, UnplannedAct
@@ -32,11 +30,6 @@ TURN_SECONDS = 10.0
 _SHORT_SECONDS = 90.0
 # What `deliver` returns if it made no attempt that counts.
 _NOT_ATTEMPTED = ("", "not due", "another one is under way", "asked to wait")
-# By destination, how many tasks of this process deliver to it; and the destinations for
-# which another task came meanwhile, so that something due may have been missed.
-_running: Counter[int] = Counter()
-_asked_again: set[int] = set()
-_guard = threading.Lock()
 
 
 def drain(*, destination_id: int) -> str:
@@ -45,35 +38,10 @@ def drain(*, destination_id: int) -> str:
     """
     if not _slots.acquire(blocking=False):
         return "no room now"
-    until = time.monotonic() + TURN_SECONDS
-    result = "left to the one that runs"
     try:
-        parallel = _parallel(destination_id)
-        looks_again = True
-        while looks_again:
-            with _guard:
-                if _running[destination_id] >= parallel:
-                    _asked_again.add(destination_id)
-                    break
-                _running[destination_id] += 1
-            try:
-                result = _drain(destination_id, until)
-            finally:
-                with _guard:
-                    _running[destination_id] -= 1
-                    # Another task came meanwhile and left its work to this one.
-                    looks_again = destination_id in _asked_again
-                    _asked_again.discard(destination_id)
+        return _drain(destination_id, time.monotonic() + TURN_SECONDS)
     finally:
         _slots.release()
-    return result
-
-
-@cache
-def _parallel(destination_id: int) -> int:
-    # A destination's kind never changes.
-    kinds = Destination.objects.filter(pk=destination_id).values_list("kind", flat=True)
-    return channel_of(kinds.first() or "").parallel
 
 
 def _drain(destination_id: int, turn_ends: float) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.forms.models import model_to_dict
 
-from alerts.channels import DEFAULT_KIND, all_channels, channel_of
+from alerts.channels import DEFAULT_KIND, channel_of, shared_channels
 from alerts.channels.base import FormField
 from alerts.destinations.commands import Settings
 from alerts.ledger_events import EVENTS
@@ -40,7 +40,7 @@ class DestinationForm(SentenceForm):
 
     kind = forms.ChoiceField(
         required=False,
-        choices=lambda: [(one.kind, one.label) for one in all_channels().values()],
+        choices=lambda: [(one.kind, one.label) for one in shared_channels().values()],
         error_messages=same_error("Choose one of these kinds."),
     )
     name = forms.CharField(
@@ -92,7 +92,7 @@ class DestinationForm(SentenceForm):
         if self.is_new:
             # A destination's kind never changes.
             kind = self.data.get("kind") or kind
-            if kind not in all_channels():
+            if kind not in shared_channels():
                 kind = DEFAULT_KIND
         self.channel = channel_of(kind)
         self.fields["connections"].choices = self.choices  # type: ignore[attr-defined]

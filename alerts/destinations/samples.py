@@ -18,7 +18,7 @@ from alerts.ledger_events import CHANGE_ASKED, REFUSED, Event, about_key, event_
 from alerts.models import Destination
 from approvals.decisions.status import Status, StatusCode, status_of
 from audit.models import Entry
-from mirror.models import Mailbox, Message, Revision
+from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.states import MessageState
 
 SUBJECT = "Your refund for order 4471"
@@ -82,29 +82,24 @@ def privacy_samples(kind: str) -> list[Sample]:
             "label": Destination.Privacy(level).label,
             "value": level,
             "note": note,
-            **_shown(held, Destination(kind=kind, privacy=level), None),
+            **_shown(held, Destination(kind=kind, privacy=level)),
         }
         for level, note in notes.items()
     ]
 
 
-def event_samples(
-    events: Iterable[Event], destination: Destination, connection: int | None
-) -> list[Sample]:
-    """Return a sample for each event, in an existing connection if there is one."""
-    return [
-        {"label": event.words, **_shown(event, destination, connection)}
-        for event in events
-    ]
+def event_samples(events: Iterable[Event], destination: Destination) -> list[Sample]:
+    """Return a sample for each event."""
+    return [{"label": event.words, **_shown(event, destination)} for event in events]
 
 
-def _shown(event: Event, destination: Destination, connection: int | None) -> Sample:
+def _shown(event: Event, destination: Destination) -> Sample:
     action = event.actions[0]
     entry = Entry(
         id=0,
         at=_AT,
         action=action,
-        connection=connection,
+        connection=Connection.objects.values_list("pk", flat=True).first(),
         hash=_HASH,
         fingerprint=_HASH,
     )

@@ -27,23 +27,11 @@ headers | Subject, addresses, who decided and why, the sender's metadata. Never 
 full | The same, and the text. For programs that may have all mail.
 """)
 
-_PEOPLE_IN_SHORT = table_pairs("""
-minimal | Only that there is a message; addresses are masked
-headers | Subject, addresses and source, never the text
-full | Subject, addresses, source, and the beginning of the text
-""")
-_PROGRAMS_IN_SHORT = table_pairs("""
-minimal | Which message, and its outcome; addresses are masked
-headers | Subject, addresses, decision and metadata, never the text
-full | Subject, addresses, decision, metadata, and the text
-""")
-
 
 def privacy_summary(destination: Destination) -> str:
-    """Return in a few words what this destination shows or receives of a message."""
-    if channel_of(destination.kind).posts_cards:
-        return _PEOPLE_IN_SHORT[destination.privacy]
-    return _PROGRAMS_IN_SHORT[destination.privacy]
+    """Return what this destination shows or receives of a message."""
+    is_for_people = channel_of(destination.kind).posts_cards
+    return (TO_PEOPLE if is_for_people else TO_PROGRAMS)[destination.privacy]
 
 
 def describe(destination: Destination) -> str:
@@ -80,17 +68,12 @@ def destination_status(destination: Destination) -> DestinationStatus:
         return DestinationStatus(
             "Switched off", "rose", destination.switched_off_because
         )
-    failures = destination.failures
     until = destination.waits_until
-    attempts = "attempt" if failures == 1 else f"{failures} attempts"
-    failed = f"The last {attempts} failed."
     if until and until > timezone.now():
-        reason = "It asked the desk to wait, or its limit is reached."
-        if failures:
-            reason = f"{failed} It waits for a moment."
+        reason = "It asked the desk to wait, its limit is reached, or attempts failed."
         return DestinationStatus("Waiting", "amber", reason, until)
-    if failures:
-        reason = f"{failed} It is tried again automatically."
+    if destination.failures:
+        reason = "The last attempt failed. It is tried again automatically."
         return DestinationStatus("Failing", "amber", reason)
     return DestinationStatus("On", "green")
 

@@ -13,6 +13,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ('notices', '0001_initial'),
         ('mirror', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
@@ -24,6 +25,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(default='discord_webhook', max_length=20)),
                 ('name', models.CharField(max_length=80)),
+                ('owner', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='destinations', to=settings.AUTH_USER_MODEL)),
                 ('url', common.encryption.EncryptedTextField()),
                 ('channel', models.CharField(max_length=32)),
                 ('secret', common.encryption.EncryptedTextField()),
@@ -45,7 +47,7 @@ class Migration(migrations.Migration):
                 ('told_since', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'constraints': [models.UniqueConstraint(alerts.models.destinations.OneSpelling('answers_channel'), condition=models.Q(models.Q(('answers_channel', ''), _negated=True), ('removed_at', None)), name='one_place_answers_a_channel')],
+                'constraints': [models.UniqueConstraint(fields=('owner', 'kind'), name='one_way_a_person'), models.UniqueConstraint(alerts.models.destinations.OneSpelling('answers_channel'), condition=models.Q(models.Q(('answers_channel', ''), _negated=True), ('removed_at', None)), name='one_place_answers_a_channel')],
             },
         ),
         migrations.CreateModel(
@@ -62,7 +64,6 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('post_id', models.CharField(max_length=32)),
                 ('opened_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('closed_at', models.DateTimeField(null=True)),
                 ('removed', models.BooleanField(default=False)),
                 ('destination', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='digests', to='alerts.destination')),
             ],
@@ -133,7 +134,7 @@ class Migration(migrations.Migration):
                 ('trace', models.CharField(max_length=64)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('last_attempt_at', models.DateTimeField(null=True)),
-                ('kind', models.CharField(choices=[('card', 'Card'), ('digest', 'Digest'), ('answer', 'Answer where it began'), ('event', 'Event')], default='card', max_length=8)),
+                ('kind', models.CharField(choices=[('card', 'Card'), ('digest', 'Digest'), ('answer', 'Answer where it began'), ('event', 'Event'), ('notice', 'Notice')], default='card', max_length=8)),
                 ('entry', models.BigIntegerField(null=True)),
                 ('action', models.CharField(max_length=40)),
                 ('event_id', models.CharField(max_length=64)),
@@ -144,10 +145,11 @@ class Migration(migrations.Migration):
                 ('message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='mirror.message')),
                 ('destination', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='alerts.destination')),
                 ('digest', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='alerts.digest')),
+                ('notice', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='notices.notice')),
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('state', 'failed')), fields=['id'], name='delivery_dead'), models.Index(condition=models.Q(('state__in', ('due', 'sending'))), fields=['next_attempt_at'], name='delivery_to_do'), models.Index(condition=models.Q(('state__in', ('due', 'sending'))), fields=['destination', 'id'], name='delivery_to_do_there')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('kind__in', ('event', 'answer'))), fields=('destination', 'entry'), name='told_once'), models.CheckConstraint(condition=models.Q(models.Q(('card__isnull', False), ('digest', None), ('kind', 'card')), models.Q(('card', None), ('digest__isnull', False), ('kind', 'digest')), models.Q(('card', None), ('digest', None), ('kind__in', ('answer', 'event'))), _connector='OR'), name='delivery_is_of_its_kind')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('kind__in', ('event', 'answer'))), fields=('destination', 'entry'), name='told_once'), models.UniqueConstraint(fields=('destination', 'notice'), name='notice_once_a_way'), models.CheckConstraint(condition=models.Q(models.Q(('card__isnull', False), ('digest', None), ('kind', 'card')), models.Q(('card', None), ('digest__isnull', False), ('kind', 'digest')), models.Q(('card', None), ('digest', None), ('kind__in', ('answer', 'event'))), _connector='OR'), name='delivery_is_of_its_kind')],
             },
         ),
         migrations.AddConstraint(

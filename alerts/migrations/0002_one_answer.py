@@ -30,6 +30,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('card__isnull', False), ('digest', None), ('kind', 'card')), models.Q(('card', None), ('digest__isnull', False), ('kind', 'digest')), models.Q(('digest', None), ('kind', 'answer')), models.Q(('card', None), ('digest', None), ('kind', 'event')), _connector='OR'), name='delivery_is_of_its_kind'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('card__isnull', False), ('digest', None), ('kind', 'card')), models.Q(('card', None), ('digest__isnull', False), ('kind', 'digest')), models.Q(('digest', None), ('kind', 'answer')), models.Q(('card', None), ('digest', None), ('kind', 'event')), models.Q(('card', None), ('digest', None), ('kind', 'notice'), ('notice__isnull', False)), _connector='OR'), name='delivery_is_of_its_kind'),
         ),
     ]

@@ -15,6 +15,7 @@ from alerts.models.destinations import Destination
 from common.encryption import EncryptedTextField
 from common.grace import STUCK_AFTER
 from mirror.models import Message
+from notices.models import Notice
 from outgoing.models import Delivery as CourierDelivery
 from outgoing.models import DeliveryQuerySet as CourierDeliveryQuerySet
 from people.models import ChatService, Person
@@ -32,9 +33,6 @@ class Digest(models.Model):
     # yet, or the service gave it no id.
     post_id = models.CharField(max_length=32)
     opened_at = models.DateTimeField(db_default=Now())
-    # Since when it accepts no more cards. It is still edited when one of its cards
-    # changes.
-    closed_at = models.DateTimeField(null=True)
     # Whether somebody deleted the post, so that it is not edited any more.
     removed = models.BooleanField(default=False)
 
@@ -171,8 +169,9 @@ class UnplannedAct(models.Model):
 
 
 class Delivery(CourierDelivery):
-    """One thing to deliver to a destination: a card, a digest, an answer or an event.
-    What a card or a digest shows is built when it is sent.
+    """One thing to deliver to a destination: a card, a digest, an answer, an event, or
+    a notice to its owner. What a card, a digest or a mail shows is built when it is
+    sent.
     """
 
     class Kind(models.TextChoices):
@@ -180,6 +179,7 @@ class Delivery(CourierDelivery):
         DIGEST = "digest", "Digest"
         ANSWER = "answer", "Answer where it began"
         EVENT = "event", "Event"
+        NOTICE = "notice", "Notice"
 
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.CARD)
     destination = models.ForeignKey(
@@ -199,6 +199,9 @@ class Delivery(CourierDelivery):
         null=True,
         on_delete=models.CASCADE,
         related_name="deliveries",
+    )
+    notice = models.ForeignKey(
+        Notice, null=True, on_delete=models.CASCADE, related_name="deliveries"
     )
     # The act that caused it, by the key of its entry in the ledger.
     entry = models.BigIntegerField(null=True)
@@ -239,12 +242,16 @@ class Delivery(CourierDelivery):
                 condition=Q(kind__in=("event", "answer")),
                 name="told_once",
             ),
+            models.UniqueConstraint(
+                fields=["destination", "notice"], name="notice_once_a_way"
+            ),
             models.CheckConstraint(
                 condition=Q(kind="card", card__isnull=False, digest=None)
                 | Q(kind="digest", digest__isnull=False, card=None)
                 # An answer of an earlier version has no card.
                 | Q(kind="answer", digest=None)
-                | Q(kind="event", card=None, digest=None),
+                | Q(kind="event", card=None, digest=None)
+                | Q(kind="notice", notice__isnull=False, card=None, digest=None),
                 name="delivery_is_of_its_kind",
             ),
         ]
@@ -252,20 +259,25 @@ class Delivery(CourierDelivery):
     def __str__(self) -> str:
         return f"{self.action} {self.state}"
 
-    def on_digest(self) -> DeliveryQuerySet:
-        """The deliveries that were claimed together with this one: if it is a digest,
-        those of the cards on it.
+    def joined(self) -> DeliveryQuerySet:
+        """The other deliveries that this one makes too: of a digest, those of the cards
+        on it; of a notice, those of all notices of its cause.
         """
-        if self.digest_id is None:
-            return Delivery.objects.none()
-        return Delivery.objects.filter(
-            card__digest=self.digest_id,
-            state=self.State.SENDING,
-            lease_until=self.lease_until,
+        if self.notice is not None:
+            same = Delivery.objects.filter(notice__cause=self.notice.cause)
+            return same.filter(destination=self.destination_id).exclude(pk=self.pk)
+        if self.digest_id is not None:
+            return Delivery.objects.filter(kind="card", card__digest=self.digest_id)
+        return Delivery.objects.none()
+
+    def claimed_with_it(self) -> DeliveryQuerySet:
+        """Those that were claimed for the same attempt."""
+        return self.joined().filter(
+            state=self.State.SENDING, lease_until=self.lease_until
         )
 
     def _finish(self, **fields: Any) -> bool:
-        self.on_digest().update(lease_until=None, last_attempt_at=Now(), **fields)
+        self.claimed_with_it().update(lease_until=None, last_attempt_at=Now(), **fields)
         return super()._finish(answer=self.answer, **fields)
 
     @property

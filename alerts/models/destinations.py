@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
 from mirror.models import Connection, Mailbox
+from people.models import Person
 
 # What is removed from the name of a Discord channel, and what becomes a hyphen, to
 # compare two spellings: a # before the name, blanks around it and upper case do not
@@ -50,7 +51,7 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
         """Destinations that are switched on, with their routes."""
         # Without the secrets, because decrypting them takes longer than all the rest.
         return (
-            self.filter(switched_off_at=None)
+            self.filter(switched_off_at=None, owner=None)
             .only(
                 "kind",
                 "answers_channel",
@@ -64,8 +65,8 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
         )
 
     def not_removed(self) -> Self:
-        """Destinations that are not removed."""
-        return self.filter(removed_at=None)
+        """The organisation's destinations that are not removed."""
+        return self.filter(removed_at=None, owner=None)
 
     def answering(self, channel: str) -> Self:
         """Destinations that answer commands from this channel, in any spelling of its
@@ -102,7 +103,9 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
 
 
 class Destination(models.Model):
-    """Where alerts go. Its address is a secret: whoever has it can post there."""
+    """Where alerts go. Its address is a secret: whoever has it can post there. If it
+    has an owner, it is a way to this person, and gets their notices alone.
+    """
 
     class Privacy(models.TextChoices):
         FULL = "full", "Full"
@@ -113,6 +116,9 @@ class Destination(models.Model):
     # needs no migration.
     kind = models.CharField(max_length=20, default="discord_webhook")
     name = models.CharField(max_length=80)
+    owner = models.ForeignKey(
+        Person, null=True, on_delete=models.CASCADE, related_name="destinations"
+    )
     # The address of a webhook; empty for a bot, which needs only the channel's id.
     url = EncryptedTextField()
     channel = models.CharField(max_length=32)
@@ -154,11 +160,12 @@ class Destination(models.Model):
 
     class Meta:
         constraints = [
+            models.UniqueConstraint(fields=["owner", "kind"], name="one_way_a_person"),
             models.UniqueConstraint(
                 OneSpelling("answers_channel"),
                 condition=~Q(answers_channel="") & Q(removed_at=None),
                 name="one_place_answers_a_channel",
-            )
+            ),
         ]
 
     def __str__(self) -> str:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from alerts.channels import all_channels, channel_of
+from alerts.channels import channel_of, shared_channels
 from alerts.deliveries.planning import asks, read_acts
 from alerts.destinations import commands
 from alerts.destinations.forms import DestinationForm, RouteForm
@@ -207,18 +207,11 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
             connection_id=place.get("connection"),
             mailbox_id=place.get("mailbox"),
         )
-        # For the samples: the route's own connection, or the first that there is.
-        of_mailbox = route.mailbox.connection_id if route.mailbox else None
-        connection = (
-            of_mailbox
-            or route.connection_id
-            or connections.values_list("pk", flat=True).first()
-        )
         return _route_page(
             request,
             destination,
             form,
-            samples=event_samples(events_named(events), destination, connection),
+            samples=event_samples(events_named(events), destination),
             looked_at=len(acts),
             acts=[act for act in acts if asks(route, act)],
             is_previewed=True,
@@ -302,7 +295,7 @@ def _page(
         "channel": form.channel,
         "form": form,
         "may_manage": True,
-        "kinds": all_channels().values(),
+        "kinds": shared_channels().values(),
         "error": error,
         "levels": privacy_samples(form.channel.kind),
         "events": EVENTS,
@@ -371,3 +364,11 @@ def _to_list(
     return redirect_with_notice(
         request, notice, f"{reverse('alerts')}{query}#destination-{destination.pk}"
     )
+
+
+@require_POST
+def mail_me_again(request: DeskRequest) -> HttpResponse:
+    """Switch the person's own ways on again, for instance once their mailbox is mended."""
+    own = Destination.objects.filter(owner=int(request.actor.id))
+    own.update(switched_off_at=None, switched_off_because="", failures=0)
+    return redirect_with_notice(request, "You are mailed again.", "notice-preferences")

@@ -18,7 +18,7 @@ from django.http import HttpResponse, JsonResponse, QueryDict
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.collaboration import count_asked_of, count_snoozed_by
+from approvals.collaboration import count_snoozed_by
 from approvals.decisions.ruling import demands_for, policy_in_force
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, SavedView, Verdict
@@ -196,7 +196,6 @@ def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]
         "waiting": counted(waiting.number),
         # For the navigation rail, which would otherwise query the same numbers again.
         "desk_waiting": _shown(waiting.number),
-        "desk_asked": count_asked_of(actor),
         "oldest": waiting.oldest,
         "newest": waiting.newest,
         "snoozed": count_snoozed_by(actor),

@@ -10,7 +10,6 @@ from django.db.models.query import QuerySet
 from django.utils.functional import SimpleLazyObject
 
 from alerts.models import Destination
-from approvals.collaboration import count_asked_of
 from approvals.desk_messages import desk_messages
 from approvals.operations.attention import recent_attention_count
 from approvals.queue.views import filters_of
@@ -41,7 +40,6 @@ def desk(request: DeskRequest) -> dict[str, Any]:
         "desk_waiting": SimpleLazyObject(
             lambda: _count(desk_messages().waiting_for(actor))
         ),
-        "desk_asked": SimpleLazyObject(lambda: count_asked_of(actor)),
         "unread_notices": SimpleLazyObject(lambda: unread_count(actor)),
         "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor)),
         "desk_stuck": SimpleLazyObject(lambda: recent_attention_count(actor)),

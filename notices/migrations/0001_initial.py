@@ -2,6 +2,7 @@
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
+import notices.models
 from django.conf import settings
 from django.db import migrations, models
 
@@ -35,5 +36,16 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(condition=models.Q(('ended_at', None)), fields=['person', 'id'], name='notice_of_person')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('ended_at', None), models.Q(('cause', 'account'), _negated=True)), fields=('person', 'cause', 'message', 'change'), name='notice_once', nulls_distinct=False)],
             },
+        ),
+        migrations.CreateModel(
+            name='Preferences',
+            fields=[
+                ('person', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to=settings.AUTH_USER_MODEL)),
+                ('mail', models.JSONField(default=notices.models._mailed)),
+                ('mail_after', models.PositiveSmallIntegerField(default=5)),
+                ('quiet_from', models.TimeField(null=True)),
+                ('quiet_until', models.TimeField(null=True)),
+                ('stand_in', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
         ),
     ]

@@ -137,7 +137,6 @@
     }
     isKnown = true;
     everywhere();
-    setAsked(pulse.asked);
     catchUp();
   });
 
@@ -150,13 +149,6 @@
   const shownHolder = () => document.getElementById("claim")?.dataset.holder ?? "";
 
   document.addEventListener("desk:painted", catchUp);
-
-  function setAsked(number) {
-    const link = document.querySelector("[data-asked]");
-    if (!link) return;
-    link.hidden = !number;
-    link.querySelector("[data-asked-count]").textContent = number || "";
-  }
 
   document.addEventListener("toggle", ({ target }) => {
     if (late && target.closest?.("#beside-acts") && !target.open) {

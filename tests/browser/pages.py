@@ -33,6 +33,7 @@ PAGES = {
     "caps": "/caps/",
     "allowlists": "/allowlists/",
     "account": "/people/me/",
+    "notifications": "/account/notifications/",
     "chat-accounts": "/people/me/chat/",
     "password": "/people/me/password/",
     "sessions": "/people/me/sessions/",

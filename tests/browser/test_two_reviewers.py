@@ -74,7 +74,7 @@ def test_question_reaches_the_other_and_keeps_what_is_being_typed(two, message):
     for page in two:
         open_message(page, message)
     # Other tests of this desk may have asked Ben, too.
-    asked_before = int(ben.locator("[data-asked-count]").text_content() or 0)
+    asked_before = int(ben.locator("[data-notices]").text_content() or 0)
     ben.keyboard.press("m")
     expect(ben.locator("#comment-text")).to_be_focused()
     ben.keyboard.type("half a thou")
@@ -88,10 +88,10 @@ def test_question_reaches_the_other_and_keeps_what_is_being_typed(two, message):
     expect(ben.locator("#story .comment-line")).to_contain_text("is this theirs?")
     expect(ben.locator("#comment-text")).to_have_value("half a thou")
     expect(ben.locator("#comment-text")).to_be_focused()
-    expect(ben.locator("[data-asked-count]")).to_have_text(str(asked_before + 1))
+    expect(ben.locator("[data-notices]")).to_have_text(str(asked_before + 1))
     ben.keyboard.type("ght")
     ben.keyboard.press("Control+Enter")
-    expect(ben.locator("[data-asked-count]")).to_have_text(str(asked_before or ""))
+    expect(ben.locator("[data-notices]")).to_have_text(str(asked_before or ""))
 
 
 def test_message_is_snoozed_by_key_and_an_open_menu_stays_while_another_decides(

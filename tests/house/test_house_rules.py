@@ -70,6 +70,8 @@ def test_templates_hold_nothing_that_the_policy_forbids():
         for template in TEMPLATES
         for rule, pattern in FORBIDDEN_IN_TEMPLATES.items()
         if re.search(pattern, template.read_text())
+        # Mail has no style sheet.
+        if (template.name, rule) != ("mail.html", "inline style")
     ]
     assert found == []
 

@@ -1,0 +1,75 @@
+"""The ways of notices to their person outside the desk: plans a delivery for each way
+that the person wants, and drops those whose notice was read or is over.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.db.models import OuterRef, Subquery
+from django.db.models.functions import Now
+
+from alerts.channels import channel_of
+from alerts.channels.base import Posted
+from alerts.channels.email import EmailChannel
+from alerts.models import Delivery, Destination
+from approvals.models import Snooze
+from notices.models import Notice
+from notices.preferences import mail_at
+from notices.wording import shown
+
+
+def on_notices_made(notices: Iterable[Notice], **_more: Any) -> None:
+    """Plan the mails of new notices, in their transaction. The sweep finds them."""
+    if not settings.EMAIL_URL:
+        return
+    for one in notices:
+        at = mail_at(one)
+        if at is None:
+            continue
+        destination, _ = Destination.objects.get_or_create(
+            owner=one.person,
+            kind=EmailChannel.kind,
+            defaults={"name": f"Email to {one.person}"[:80]},
+        )
+        if destination.switched_off_at is None:
+            Delivery.objects.create(
+                kind=Delivery.Kind.NOTICE,
+                destination=destination,
+                notice=one,
+                message_id=one.message_id,
+                action=one.action or one.cause,
+                next_attempt_at=at,
+            )
+
+
+def drop_ended(destination: Destination) -> None:
+    """Delete the due deliveries to a person whose notice they have read, or whose cause
+    is over; and put off those about messages that they have snoozed.
+    """
+    owner: Any = destination.owner
+    actor = owner.actor(surface="worker")
+    due = Delivery.objects.filter(destination=destination, state=Delivery.State.DUE)
+    due.exclude(notice__in=Notice.objects.unread(actor)).delete()
+    snoozes = Snooze.objects.in_force().of_person(owner.pk)
+    of_message = snoozes.filter(message=OuterRef("message")).values("until")
+    snoozed = due.filter(
+        next_attempt_at__lte=Now(), message__in=snoozes.values("message")
+    )
+    snoozed.update(next_attempt_at=Subquery(of_message))
+
+
+def send_notices(delivery: Delivery) -> Posted:
+    """Send a notice, with those that were claimed with it. Raises as its channel does."""
+    destination = delivery.destination
+    owner: Any = destination.owner
+    keys = delivery.claimed_with_it().values_list("notice", flat=True)
+    unread = Notice.objects.for_list(owner.actor(surface="worker"))
+    notices = unread.filter(pk__in=[delivery.notice_id, *keys], read_at=None)
+    if not notices:
+        return Posted("", 0, answer="It was over before it was sent.")
+    channel: Any = channel_of(destination.kind)
+    posted: Posted = channel.post_notices(
+        owner, [shown(one) for one in notices], key=delivery.pk
+    )
+    return posted

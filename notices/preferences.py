@@ -1,0 +1,98 @@
+"""What a person wants to be told outside the desk, and when: the times of their mails,
+and the links by which they end one kind of them.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.core import signing
+from django.urls import reverse
+
+from audit.recording import record
+from common.actors import Actor
+from common.postgres import atomic_with_retry, clock
+from notices.models import Cause, Notice, Preferences
+from people.models import Person
+
+_SALT = "notices.stop"
+
+
+def preferences_of(person: Person) -> Preferences:
+    """Return what a person set; what applies to everybody if they set nothing."""
+    stored = Preferences.objects.filter(person=person).first()
+    return stored or Preferences(person=person)
+
+
+def mail_at(notice: Notice) -> datetime | None:
+    """Return when a notice is mailed if it still waits then; None if it is not."""
+    now = clock()
+    if notice.cause == Cause.ACCOUNT:
+        return now
+    wanted = preferences_of(notice.person)
+    if notice.cause not in wanted.mail:
+        return None
+    is_summary = notice.cause == Cause.SUMMARY
+    at = now + timedelta(minutes=0 if is_summary else wanted.mail_after)
+    return after_quiet_time(at, wanted)
+
+
+def after_quiet_time(at: datetime, wanted: Preferences) -> datetime:
+    """Return the first time from `at` on at which the person is not away, and their
+    quiet hours are over.
+    """
+    person = wanted.person
+    if person.away_from and person.away_until:
+        at = person.away_until if person.away_from <= at < person.away_until else at
+    begin, end = wanted.quiet_from, wanted.quiet_until
+    if begin is None or end is None:
+        return at
+    local = at.astimezone(ZoneInfo(person.time_zone))
+    hour = local.time()
+    is_quiet = begin <= hour < end if begin < end else not end <= hour < begin
+    if begin == end or not is_quiet:
+        return at
+    day = local.date() + timedelta(days=hour >= end)
+    return datetime.combine(day, end, local.tzinfo)
+
+
+def stop_path(person: int, cause: Cause) -> str:
+    """Return the path of the link that ends the mails of one cause for a person."""
+    return reverse("stop-mail", args=[signing.dumps([person, cause], salt=_SALT)])
+
+
+def cause_to_stop(signed: str) -> tuple[int, Cause]:
+    """Return the person and the cause of such a link. Raises signing.BadSignature."""
+    person, cause = signing.loads(signed, salt=_SALT)
+    return person, Cause(cause)
+
+
+@atomic_with_retry
+def stop_mail(person: int, cause: Cause) -> None:
+    """End the mails of one cause for a person."""
+    owner = Person.objects.select_for_update().get(pk=person)
+    mail = [one for one in preferences_of(owner).mail if one != cause]
+    change_preferences(owner.actor(surface="mail"), mail=mail)
+
+
+@atomic_with_retry
+def change_preferences(actor: Actor, **wanted: Any) -> None:
+    """Store what the actor wants to be told; recorded if it changed."""
+    preferences = preferences_of(Person.objects.locked(actor))
+    before = in_words(preferences)
+    for name, value in wanted.items():
+        setattr(preferences, name, value)
+    after = in_words(preferences)
+    if after != before:
+        preferences.save()
+        details = {"before": before, "after": after}
+        record("person.notices_set", actor=actor, details=details)
+
+
+def in_words(wanted: Preferences) -> str:
+    """Return what a person wants, in the words of the ledger."""
+    mail = ", ".join(wanted.mail) or "nothing"
+    return (
+        f"mail: {mail}, after {wanted.mail_after} min; quiet: {wanted.quiet_from} to "
+        f"{wanted.quiet_until}; stand-in: {wanted.stand_in or 'nobody'}"
+    )

@@ -1,0 +1,254 @@
+"""Notices by email: one mail for what comes together, nothing of what is over, and what
+the mail server's answers mean. With a real mail server.
+"""
+
+import re
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from alerts.channels import email
+from alerts.deliveries.deliver import deliver
+from alerts.deliveries.planning import plan_waiting
+from alerts.models import Delivery, Destination
+from approvals.collaboration import snooze_message
+from common.postgres import clock
+from notices import preferences
+from notices.models import Cause, Notice, Preferences
+from notices.preferences import after_quiet_time
+from simple_form.simplify import simplify
+from tests.factories import actor_of, change_row, make_connection, make_message
+from tests.integration.deciding import decide
+from tests.integration.gateway.servers import mail_server
+from tests.integration.test_notices import comment
+
+
+@pytest.fixture
+def connection(db):
+    return make_connection()
+
+
+@pytest.fixture
+def server(settings, monkeypatch):
+    monkeypatch.setattr(email, "STEP_SECONDS", 0.5)
+    with mail_server() as running:
+        settings.EMAIL_URL = running.url
+        yield running
+
+
+@pytest.fixture
+def asked(connection, server, reviewer, second_reviewer):
+    """Ben is asked about a message by Ana, and it is time to mail it."""
+    message = make_message(connection)
+    comment(message, reviewer, "@Ben please look")
+    plan_waiting()
+    return message
+
+
+def mail_all():
+    """Make one attempt at what is due, as if its time had come."""
+    Delivery.objects.filter(state="due").update(next_attempt_at=Now())
+    Destination.objects.update(waits_until=None)
+    return deliver(destination_id=Destination.objects.get().pk)
+
+
+def test_what_comes_together_is_one_mail_that_says_what_it_is_and_holds_no_secret(
+    connection, server, asked, reviewer, second_reviewer
+):
+    for number in range(3):
+        other = make_message(connection, subject=f"Invoice {number}")
+        comment(other, reviewer, "@Ben please look")
+    plan_waiting()
+    assert not Delivery.objects.due().exists()
+    assert mail_all() == "delivered"
+    assert mail_all() == ""
+    [mail] = [server.message()]
+    assert server.taken[0].rcpt_tos == [second_reviewer.email]
+    assert mail["Subject"] == "4 × You were asked in a comment"
+    assert mail["Auto-Submitted"] == "auto-generated"
+    html = mail.get_body(["html"]).get_content()
+    text = mail.get_body(["plain"]).get_content()
+    for body in (html, text):
+        assert "Invoice 2" in body
+        assert f"/queue/{asked.public_id}/" in body
+        # The text of the message and of the comment stays on the desk.
+        assert "your refund is on its way" not in body
+        assert "please look" not in body
+    simple = simplify(html)
+    assert simple.is_exact, simple
+
+
+def test_one_notice_is_a_thread_and_without_subjects_if_the_desk_wants_that(
+    server, asked, settings
+):
+    settings.EMAIL_SUBJECTS = False
+    assert mail_all() == "delivered"
+    mail = server.message()
+    assert mail["Subject"] == "You were asked in a comment"
+    assert str(asked.public_id) in mail["References"]
+    assert asked.subject not in server.taken[0].content.decode()
+
+
+def end_by_deciding(message, person, asked_person):
+    decide(message, person)
+    plan_waiting()
+
+
+def end_by_reading(message, person, asked_person):
+    Notice.objects.update(read_at=Now())
+
+
+def end_by_leaving(message, person, asked_person):
+    change_row(asked_person, is_active=False)
+
+
+def end_by_losing_roles(message, person, asked_person):
+    asked_person.grants.all().delete()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        end_by_deciding,
+        end_by_reading,
+        pytest.param(end_by_leaving, marks=pytest.mark.slow),
+        pytest.param(end_by_losing_roles, marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_over_before_its_time_is_not_mailed(
+    server, asked, reviewer, second_reviewer, end
+):
+    end(asked, reviewer, second_reviewer)
+    assert mail_all() == ""
+    assert server.taken == []
+    assert not Delivery.objects.exists()
+
+
+def test_what_is_snoozed_is_mailed_when_the_snooze_ends(server, asked, second_reviewer):
+    until = clock() + timedelta(hours=2)
+    snooze_message(
+        message=asked.public_id, actor=actor_of(second_reviewer), until=until
+    )
+    assert mail_all() == ""
+    assert Delivery.objects.get().next_attempt_at == until
+
+
+@pytest.mark.parametrize(
+    ("mood", "refuse", "outcome", "state"),
+    [
+        *(
+            pytest.param(mood, "", "postponed", "due", marks=pytest.mark.slow)
+            for mood in ("busy", "sign in", "defer message", "stall")
+        ),
+        ("drop", "", "postponed", "due"),
+        ("refuse message", "", "refused", "failed"),
+        pytest.param(
+            "ok", "450 4.2.1 full", "postponed", "due", marks=pytest.mark.slow
+        ),
+        ("ok", "554 5.7.1 no relaying", "refused", "failed"),
+        ("ok", "550 5.1.1 unknown", "switched off", "failed"),
+    ],
+)
+def test_an_answer_of_the_server_means_later_never_or_no_such_address(
+    server, asked, second_reviewer, signed_in, mood, refuse, outcome, state
+):
+    server.mood = mood
+    if refuse:
+        server.refuse[second_reviewer.email] = refuse
+    assert mail_all() == outcome
+    assert Delivery.objects.get().state == state
+    shown = signed_in(second_reviewer).get("/notices/").text
+    assert ("Mail to you comes back" in shown) == (outcome == "switched off")
+    if outcome == "postponed":
+        # The second attempt is the same mail.
+        server.mood = "ok"
+        server.refuse.clear()
+        assert mail_all() == "delivered"
+        assert (
+            len(
+                {
+                    one["Message-ID"]
+                    for one in map(server.message, range(len(server.taken)))
+                }
+            )
+            == 1
+        )
+
+
+def test_an_address_that_bounced_gets_nothing_until_its_person_asks_again(
+    connection, server, asked, reviewer, second_reviewer, signed_in
+):
+    server.refuse[second_reviewer.email] = "550 5.1.1 unknown"
+    mail_all()
+    server.refuse.clear()
+    comment(asked, reviewer, "@Ben again")
+    plan_waiting()
+    assert mail_all() == ""
+    signed_in(second_reviewer).post("/account/notifications/on/")
+    comment(asked, reviewer, "@Ben and again")
+    plan_waiting()
+    assert mail_all() == "delivered"
+
+
+def test_the_link_in_a_mail_ends_that_kind_alone_and_only_when_posted(
+    server, asked, second_reviewer, client
+):
+    mail_all()
+    mail = server.message()
+    path = re.sub(r"^<https?://[^/]+|>$", "", mail["List-Unsubscribe"])
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    client.handler.enforce_csrf_checks = True
+    assert "End them" in client.get(path).text
+    assert not Preferences.objects.exists()
+    assert client.post(path, {"List-Unsubscribe": "One-Click"}).status_code == 200
+    kept = {Cause.ASSIGNED, Cause.REMINDED, Cause.SUMMARY}
+    assert set(Preferences.objects.get().mail) == kept
+    assert client.post(f"{path[:-3]}xx/").status_code == 404
+
+
+def test_account_mail_cannot_be_ended_and_comes_at_once(server, second_reviewer):
+    notice = Notice.objects.create(
+        person=second_reviewer, cause="account", action="person.factor_removed"
+    )
+    assert preferences.mail_at(notice) <= clock()
+    email.EmailChannel().post_notices(
+        second_reviewer,
+        [email.ShownNotice(notice, "A factor was removed", "", "/x/")],
+        key=1,
+    )
+    assert server.message()["List-Unsubscribe"] is None
+
+
+def test_quiet_hours_are_by_the_persons_own_clock(reviewer):
+    reviewer.time_zone = "America/Lima"
+    wanted = Preferences(person=reviewer, quiet_from=time(21), quiet_until=time(7))
+    for hour, expected in (
+        ("20T20:59", "20T20:59"), ("20T21:00", "21T07:00"), ("20T06:59", "20T07:00"),
+        ("20T07:00", "20T07:00"),
+    ):  # fmt: skip
+        at, after = (
+            datetime.fromisoformat(f"2026-11-{one}-05:00") for one in (hour, expected)
+        )
+        assert after_quiet_time(at.astimezone(ZoneInfo("UTC")), wanted) == after
+
+
+def test_a_stand_in_is_told_what_waits_for_whoever_is_away(
+    asked, reviewer, second_reviewer, admin, signed_in
+):
+    hour = timedelta(hours=1)
+    change_row(second_reviewer, away_from=Now() - hour, away_until=Now() + hour)
+    client = signed_in(second_reviewer)
+    page = reverse("notice-preferences")
+    fields = {"mail": "mentioned", "mail_after": 0, "stand_in": admin.pk}
+    assert "Enter both" in client.post(page, {**fields, "quiet_from": "21:00"}).text
+    client.post(page, fields)
+    assert f'value="{admin.pk}" selected' in client.get(page).text
+    comment(asked, reviewer, "@Ben are you there?")
+    plan_waiting()
+    assert Notice.objects.open().filter(person=admin, cause="mentioned").exists()
+    # Their own mail comes when they are back.
+    newest = Notice.objects.get(person=second_reviewer, ended_at=None)
+    assert preferences.mail_at(newest) > clock() + hour / 2
