@@ -105,7 +105,6 @@ Connections | connections | everybody | multimail gateway
 People | people | people | persons roles users
 Second factor | second-factor | admin | 2fa rules roles people
 Set-up | setup | admin | first run
-Patterns | patterns | admin | components design style guide
 Reports | reports | people |
 Who decided what | report-decisions | reports | report month unread speed figures people
 Who could decide where | report-rights | people | report roles date
