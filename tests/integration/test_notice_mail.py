@@ -153,7 +153,7 @@ def test_what_is_snoozed_is_mailed_when_the_snooze_ends(server, asked, second_re
     ],
 )
 def test_an_answer_of_the_server_means_later_never_or_no_such_address(
-    server, asked, second_reviewer, signed_in, mood, refuse, outcome, state
+    server, asked, second_reviewer, admin, signed_in, mood, refuse, outcome, state
 ):
     server.mood = mood
     if refuse:
@@ -162,6 +162,8 @@ def test_an_answer_of_the_server_means_later_never_or_no_such_address(
     assert Delivery.objects.get().state == state
     shown = signed_in(second_reviewer).get("/notices/").text
     assert ("Mail to you comes back" in shown) == (outcome == "switched off")
+    shown = signed_in(admin).get(f"/people/{second_reviewer.pk}/").text
+    assert ("Mail to them comes back" in shown) == (outcome == "switched off")
     if outcome == "postponed":
         # The second attempt is the same mail.
         server.mood = "ok"
