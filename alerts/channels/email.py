@@ -6,13 +6,14 @@ must not know cards.
 import smtplib
 from collections.abc import Sequence
 from contextlib import suppress
+from email.utils import parseaddr
 
 from django.conf import settings
 
 from alerts.channels.base import Channel, DestinationGone, Posted, Refused, RetryLater
 from alerts.models import Destination
 from common.smtp import Server, connect
-from notices.mails import mail_of
+from notices.mails import mail_of, sender
 from notices.wording import ShownNotice
 from people.models import Person
 
@@ -48,7 +49,7 @@ class EmailChannel(Channel):
         try:
             server = Server.from_url(settings.EMAIL_URL)
             smtp = connect(server, connect_timeout=STEP_SECONDS, timeout=STEP_SECONDS)
-            smtp.send_message(mail)
+            smtp.sendmail(parseaddr(sender())[1], [person.email], mail)
         except smtplib.SMTPRecipientsRefused as error:
             code, reply = error.recipients[person.email]
             said = f"The mail server refuses {person.email}: {code} {_text(reply)}"
