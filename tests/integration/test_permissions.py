@@ -281,7 +281,9 @@ def what_is_wrong_with_page(name, answer):
     if strange := [
         load
         for load in loads
-        if not load.startswith(("/static/", "/queue/", "data:", "#"))
+        if not load.startswith(
+            ("/static/", "/queue/", "data:", "#", "/manifest.webmanifest")
+        )
     ]:
         return f"loads {strange}"
     if answer.status_code == 200 and b"<html" in page and name not in FRAMED | BARE:
