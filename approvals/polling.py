@@ -10,6 +10,7 @@ from django.core.cache import caches
 from django.db.models import Count, Max
 from django.http import HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.http import condition, require_safe
 
@@ -17,7 +18,6 @@ from approvals.collaboration import touch_claim
 from approvals.decisions.status import shown_status
 from approvals.desk_messages import desk_messages, shown_message
 from approvals.models import Claim, Decision
-from approvals.operations.attention import recent_attention_count
 from approvals.queue.filters import MessageForm
 from approvals.queue.views import tab_counts, waiting_of
 from common.actors import Actor
@@ -28,10 +28,9 @@ from mirror.sync.health import freshness_for
 from mirror.threads import conversation_of
 from policy.models import KillSwitch
 
-# What upper apps add to the answer, by name: a number for the person.
+# What upper apps number on every page, by name: pages ask again once it changes.
 MORE: dict[str, Callable[[Actor], int]] = {}
-# Seconds for which the exact count is cached; open pages add and subtract later changes
-# themselves.
+# Seconds for which the exact count is cached.
 COUNT_SECONDS = 3
 # How many claims an answer contains at most. Usually there are about as many claims as
 # people at work.
@@ -87,17 +86,15 @@ def _more(actor: Actor) -> dict[str, int]:
     return {name: number_for(actor) for name, number_for in MORE.items()}
 
 
-def _holders(actor: Actor) -> dict[str, list[str]]:
-    """Return the claims that the actor may see: by a message's public id, the key and
-    the name of the person who has it.
+def _holders(actor: Actor) -> dict[str, str]:
+    """Return the claims that the actor may see: by a message's public id, the key of
+    the person who has it.
     """
     # Without assignments: they last for hours and may be many. Pages show them when
     # they are loaded.
     claims = Claim.objects.live().filter(is_assigned=False).visible_to(actor)
-    holders = claims.values_list("message__public_id", "person", "person__name")[
-        :MOST_CLAIMS
-    ]
-    return {str(message): [str(person), name] for message, person, name in holders}
+    holders = claims.values_list("message__public_id", "person")[:MOST_CLAIMS]
+    return {str(message): str(person) for message, person in holders}
 
 
 def exactly_waiting(actor: Actor) -> int:
@@ -125,26 +122,25 @@ def pulse(request: DeskRequest) -> HttpResponse:
         touch_claim(message, actor=actor)
     waiting = waiting_of(actor)
     tabs = tab_counts(actor, waiting=waiting.number)
-    freshness = freshness_for(actor)
+    number = waiting.number
+    if number > COUNTED:
+        number = exactly_waiting(actor)
+    shown = f"{number:,}"
+    drawn = {
+        "waiting": shown,
+        "oldest": waiting.oldest,
+        "tabs": {tab: counted(some) for tab, some in tabs.items()} | {"waiting": shown},
+    }
     return JsonResponse(
         {
             # For a page whose session has ended and begun again in another tab.
             "me": actor.id,
             "token": get_token(request),
-            "waiting": waiting.number
-            if waiting.number <= COUNTED
-            else exactly_waiting(actor),
-            "tabs": {tab: counted(number) for tab, number in tabs.items()},
+            "waiting": shown,
+            "html": render_to_string("approvals/queue/_pulse.html", drawn, request),
             "newest": waiting.newest,
             "holders": _holders(actor),
             "open": _state_of(message),
-            "stuck": recent_attention_count(actor),
             "stopped": [switch.pk for switch in KillSwitch.objects.visible_to(actor)],
-            "freshness": {
-                "level": freshness.level,
-                "as_of": freshness.as_of,
-                "reason": freshness.reason,
-            },
-            **_more(actor),
         }
     )

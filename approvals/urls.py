@@ -27,6 +27,7 @@ urlpatterns = [
     ),
     path("queue/", listing.queue, name="queue"),
     path("queue/pulse/", polling.pulse, name="pulse"),
+    path("queue/rows/", listing.rows, name="rows"),
     path("queue/views/", listing.save_view, name="save-view"),
     path("queue/views/<int:view_id>/delete/", listing.delete_view, name="delete-view"),
     path("queue/apart/", brake.brakes, name="brakes"),

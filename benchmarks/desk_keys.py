@@ -97,7 +97,6 @@ def presses(desk: str, session: dict[str, str]) -> list[float]:
         page = context.new_page()
         page.add_init_script(WATCH)
         page.goto(f"{desk}/queue/")
-        page.keyboard.press("j")
         durations = [press(page, number) for number in range(1, PRESSES + 1)]
         browser.close()
     return durations

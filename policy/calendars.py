@@ -129,23 +129,13 @@ def _spans(calendar: Calendar, start: datetime) -> Iterator[tuple[datetime, date
 def _hours_on(calendar: Calendar, day: date) -> Hours:
     """Return the hours of a day, and those of the day before that end on it."""
     before = day - timedelta(days=1)
-    hours: list[tuple[int, int]] = []
+    # Only the last hours of a day may end on the next one.
+    begun = 0
     if before not in calendar.holidays:
-        hours += [(0, end - DAY) for _, end in calendar.weekly[before.weekday()]]
-    if day not in calendar.holidays:
-        hours += calendar.weekly[day.weekday()]
-    return _joined(sorted(hours))
-
-
-def _joined(spans: Hours) -> Hours:
-    """Return sorted spans with those joined that touch or overlap."""
-    joined: list[tuple[int, int]] = []
-    for begin, end in spans:
-        if joined and begin <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
-        else:
-            joined.append((begin, end))
-    return joined
+        ends = (end - DAY for _, end in calendar.weekly[before.weekday()])
+        begun = max((0, *ends))
+    today = () if day in calendar.holidays else calendar.weekly[day.weekday()]
+    return ((0, begun), *((max(begin, begun), end) for begin, end in today))
 
 
 def read_day(typed: str) -> list[tuple[int, int]]:

@@ -56,6 +56,8 @@ NO_LISTS = (
 NOT_OURS = "MultiMail has a list that the desk did not make. Switch that off first."
 # Beside lists, gates know no other conditions.
 _SCOPES = {OfConnection, InMailbox}
+# Of an entry without an end: later than all times, as gates write them.
+_NEVER = "~"
 _ENDLESS = datetime.max.replace(tzinfo=UTC)
 
 
@@ -240,17 +242,11 @@ def _widens(
     if mode_there in ("off", "monitor"):
         return False
     is_looser = mode == "off" or (mode, mode_there) == ("contacts", "enforce")
+    by_pattern = {one: end or _NEVER for one, end in theirs.items()}
     return is_looser or any(
-        not any(
-            over in theirs and _ends_by(end, theirs[over])
-            for over in _patterns_over(one)
-        )
+        max(by_pattern.get(over, "") for over in _patterns_over(one)) < (end or _NEVER)
         for one, end in entries.items()
     )
-
-
-def _ends_by(end: str | None, other: str | None) -> bool:
-    return other is None or (end is not None and end <= other)
 
 
 # So many pages of refusals are read, newest first. Older ones are then never read; that

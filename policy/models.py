@@ -404,10 +404,6 @@ class PolicyVersionQuerySet(models.QuerySet["PolicyVersion"]):
         """The draft, if there is one."""
         return self.filter(state="draft")
 
-    def with_pass(self, pass_id: str) -> Self:
-        """The version in force, if it has this pass."""
-        return self.active().filter(passes__contains=[{"id": pass_id}])
-
     def activated(self) -> Self:
         """Those that are or were active, the newest first, with who wrote and activated
         them.

@@ -78,12 +78,16 @@ def edit_setting(
     to: str,
     template: str = "policy/edit.html",
     error: SentenceError | None = None,
+    *,
+    is_guarded: bool = False,
     **context: Any,
 ) -> HttpResponse:
     """Show a page with a form; save it if it is filled in, and show the notice at the
-    URL `to`.
+    URL `to`. `is_guarded`: saving takes a recent sign-in.
     """
     if form.is_valid():
+        if is_guarded and not is_recently_authenticated(request):
+            return ask_first(request)
         try:
             return redirect_with_notice(request, form.save(request.actor), to)
         except SentenceError as refused:
@@ -258,12 +262,11 @@ def edit(
     admin_or_403(request)
     stored = _row_or_404(form_class, row_id) if row_id else None
     form = form_class(request.POST if request.method == "POST" else None, stored)
-    if stored and form.is_valid() and not is_recently_authenticated(request):
-        return ask_first(request)
     return edit_setting(
         request,
         form,
         to="groups-and-hours",
+        is_guarded=stored is not None,
         title=str(stored or f"New {form.model._meta.verbose_name}"),
         above=("Groups and hours", "groups-and-hours"),
         stored=stored,
@@ -451,6 +454,7 @@ def _list_page(
         at.url,
         "policy/allowlist.html",
         error,
+        is_guarded=True,
         at=at,
         may_change=at.is_changed_by(request.actor),
         named_by=naming(at, current.in_force.parts),
@@ -478,7 +482,4 @@ def delete_list(request: DeskRequest, list_id: int) -> str:
 def change_list(request: DeskRequest, list_id: int) -> HttpResponse:
     """Change the entries of a list; this takes a recent sign-in."""
     at = _visible_or_404(request, list_id)
-    form = ChangeForm(request.POST, at)
-    if form.is_valid() and not is_recently_authenticated(request):
-        return ask_first(request)
-    return _list_page(request, list_id, form=form)
+    return _list_page(request, list_id, form=ChangeForm(request.POST, at))

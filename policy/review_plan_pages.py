@@ -30,7 +30,7 @@ from policy.calendars import DAY, is_working_time
 from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.pages import SettingForm, edit_setting
 from policy.review_plans import KINDS, RISKS, plans
-from policy.rules.fields import PickField, ReadField
+from policy.rules.fields import ReadField, pick_field
 
 STEPS = range(1, 9)
 # The longest target, in minutes: two weeks.
@@ -118,12 +118,12 @@ class PlanForm(SettingForm):
             self.initial[f"step-{n}-act"] = step.act
             self.initial[f"step-{n}-when"] = f"{step.basis} {side}"
             self.fields |= {
-                f"step-{n}-whom": PickField("Whom", whom),
-                f"step-{n}-act": PickField("Do", dict(LadderStep.Act.choices)),
+                f"step-{n}-whom": pick_field("Whom", whom),
+                f"step-{n}-act": pick_field("Do", dict(LadderStep.Act.choices)),
                 f"step-{n}-minutes": _minutes_field(
                     "Time, empty: at once", step.minutes
                 ),
-                f"step-{n}-when": PickField("When", _WHEN),
+                f"step-{n}-when": pick_field("When", _WHEN),
             }
 
     def clean(self) -> None:
@@ -170,12 +170,6 @@ def _target(kind: str, risk: str) -> str:
     return f"{kind}-{risk or 'other'}"
 
 
-def _reviewers(actor: Actor) -> QuerySet[Person]:
-    """Return the reviewers whom an admin can name."""
-    reviewers = Person.objects.read_by(actor).filter(grants__role=Role.REVIEWER)
-    return reviewers.filter(is_active=True).distinct()
-
-
 class DutyForm(DrawnForm):
     """A person to be on duty, for which mailbox and when."""
 
@@ -193,7 +187,9 @@ class DutyForm(DrawnForm):
     def __init__(self, data: Any, actor: Actor) -> None:
         super().__init__(data)
         fields: Any = self.fields
-        fields["person"].queryset = _reviewers(actor).order_by("name", "email")
+        people = Person.objects.read_by(actor).filter(grants__role=Role.REVIEWER)
+        active = people.filter(is_active=True).distinct()
+        fields["person"].queryset = active.order_by("name", "email")
         fields["mailbox"].queryset = Mailbox.objects.filter(
             pk__in=[one.pk for one in _visible(actor) if may_set(actor, one)]
         )

@@ -32,7 +32,7 @@ _LINE_FILLERS = frozenset("\u200b\u200c\u200d\u2060\ufeff")
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
 # What the box of a change says.
 _LABELS_OF = {
-    HIDDEN: "hidden words",
+    HIDDEN: "Hidden from the recipient",
     SHOWN: "hidden words",
     PREHEADER: "shown in lists of messages only",
     LEFT_OUT: "left out",
@@ -124,18 +124,23 @@ class Drawing:
             self._end_line("")
 
     def _mark_change(self, index: int) -> None:
-        """Begin the box of the words that a change is about, with what it names."""
+        """Begin the box of the words that a change is about, with what it names. Where
+        elements divide those words, it goes on without a name.
+        """
         change = self.differences[index]
+        self._stack.append(("ins", self._stack[-1][1], None))
+        if change.mark:
+            self.out.append('<span class="ghost on">')
+            self.text.append(" [")
+            return
         mark = self._next_mark("hidden")
-        if not change.mark:
-            self.differences[index] = replace(change, mark=mark)
+        self.differences[index] = replace(change, mark=mark)
         label = f"{_LABELS_OF[change.code]} ({change.how}): "
         if change.code != SHOWN:
             label += f"“{change.passage}”"
         drawn = html.escape(named(label, self.tally))
         self.out.append(f'<span id="{mark}" class="ghost">{drawn}')
         self.text.append(f" [{label}")
-        self._stack.append(("ins", self._stack[-1][1], None))
 
     # Draws a picture if it may be drawn, else a box that says why it is not shown.
     def _picture(self, attributes: Values) -> None:

@@ -136,6 +136,6 @@ def sanitized(drawn: str) -> str:
         tags=set(TAGS),
         attributes={**ATTRIBUTES, "a": {"title", "id"}, "span": {"id"}},
         values=_VALUES,
-        allowed_classes={"span": {"ghost", "blocked"}},
+        allowed_classes={"span": {"ghost", "blocked", "on"}},
         url_schemes={"data"},
     )

@@ -43,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     check_secrets.payment_details,
     check_content.parts_differ,
     check_files.attachment_runs_code,
+    check_content.program_in_text,
 )
 
 

@@ -7,13 +7,13 @@ money that cannot be read for certain makes the sum unknown.
 
 How it works: `fold` brings a text into one form, `_tokens` cuts it into items
 (numbers, money, words, links), `_merged` joins names of several words, `_classified`
-says what each item is worth, and `_Reading` pairs numbers with money and looks for
-doubtful items nearby.
+says what each item is worth, and `_Reading` pairs numbers with money, looks for
+doubtful items nearby, and counts numbers whose currency is named further away.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -125,22 +125,26 @@ def read_sums(texts: Iterable[str]) -> Sums:
     unread: list[str] = []
     largest: dict[str, Decimal] = {}
     passages: dict[str, str] = {}
+    readings = []
     rest = MOST_READ
     for text in dict.fromkeys(map(decode, texts)):
         folded_text = fold(text[:MAX_TEXT])
-        reading = _Reading(folded_text[:rest])
-        for currency, value in reading.sums:
-            named.append(f"{value.normalize():f}")
-            if value >= largest.get(currency, Decimal(0)):
-                largest[currency] = value
-                passages[currency] = reading.passages[currency, value]
-        unread += reading.unread
+        readings.append(_Reading(folded_text[:rest]))
         if _RIGHT_TO_LEFT in text:
             # The text after this character is shown backwards.
             unread.append(_short(text.partition(_RIGHT_TO_LEFT)[2][:_MOST_PASSAGE]))
         if len(text) > MAX_TEXT or len(folded_text) > rest:
             unread.append(_short(folded_text[rest : rest + _MOST_PASSAGE]))
         rest = max(rest - len(folded_text), 0)
+    currencies = set[str]().union(*(one.currencies for one in readings))
+    for reading in readings:
+        reading.lend(currencies)
+        unread += reading.unread
+        for currency, value in reading.sums:
+            named.append(f"{value.normalize():f}")
+            if value >= largest.get(currency, Decimal(0)):
+                largest[currency] = value
+                passages[currency] = reading.passages[currency, value]
     by_code = {one: f"{value:f}" for one, value in sorted(largest.items())}
     return Sums(
         tuple(named), by_code, passages, tuple(dict.fromkeys(unread))[:MOST_UNREAD]
@@ -486,6 +490,11 @@ def _code(letters: str) -> str | None:
 
 # "5000,-": a sum without the name of a currency.
 _DASHED = re.compile(r"[.,:][-–—]{1,2}(?![-–—\w)])|/[-=](?![-=\w)])")
+# Sums are written so where their currency is named elsewhere ("5.000", "300.00"), and
+# no telephone numbers.
+_AMOUNT = re.compile(
+    r"(?!0[0-9])(?:[0-9]{1,3}(?:[.,' ][0-9]{3})+(?:[.,][0-9]{2})?|[0-9]+[.,][0-9]{2})"
+)
 # "5,000.00": hardly anything but money is written so.
 _GROUPED = re.compile(r"[0-9]{1,3}(?:[.,' ][0-9]{3})+[.,][0-9]{2}")
 # A gap with one of these separates a number from money, so they are no sum together.
@@ -505,7 +514,8 @@ _BESIDE_WORD = frozenset(("", ".", ":", "-", ".:", "°"))
 
 class _Reading:
     """Reads one folded text. Afterwards `sums` has (currency code, value) of each sum,
-    and `unread` the passages in which a sum could not be read.
+    `currencies` the codes that it names, and `unread` the passages in which a sum could
+    not be read.
     """
 
     def __init__(self, folded_text: str) -> None:
@@ -552,6 +562,31 @@ class _Reading:
                 self._counting.add(item.sentence)
         for named, numbers in money.items():
             self._look_around(named, numbers)
+        self.currencies = {one.code for one in money if one.text}
+        # Money without a number of its own is that of all other numbers, as in the head of
+        # a table or "amounts in EUR"; other money of those that are written as sums.
+        is_bare = not all(money.values())
+        self._borrowing = [
+            item
+            for item in items
+            if item.kind == _NUMBER
+            and item.value is not None
+            and not item.sums
+            and (is_bare or _AMOUNT.fullmatch(item.text))
+            and not (item.gap.endswith("+") or self._is_explained(item))
+        ]
+
+    def lend(self, currencies: Collection[str]) -> None:
+        """Count the numbers that are sums in a currency that the message names further
+        away. Of several currencies none is certain.
+        """
+        code = "".join(currencies) if len(currencies) == 1 else ""
+        for item in self._borrowing if currencies else ():
+            if code in PRECIOUS:
+                self._note(item, item)
+            elif item.value is not None:
+                self.sums.append((code, item.value))
+                self.passages[code, item.value] = _short(item.text)
 
     def _is_sum_alone(self, item: _Item) -> bool:
         """Whether a number without money beside it is a sum: "5000,-", "5 lakh",

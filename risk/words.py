@@ -4,9 +4,9 @@ reads no tables.
 
 A text is cut into words without accents, case and invisible characters, and each
 character of a script without blanks is a word. A word with letters of other scripts or
-digits is compared by what it looks like, too. A pattern is compared with one word at a
-time, of at most MAX_WORD characters, so no pattern and no message can keep a process
-busy.
+digits is compared by what it looks like, too, and each word without the signs in it. A
+pattern is compared with one word at a time, of at most MAX_WORD characters, so no
+pattern and no message can keep a process busy.
 """
 
 import re
@@ -16,6 +16,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import groupby
 
 from common.fingerprint import Content
 from common.tables import table_pairs
@@ -101,7 +102,15 @@ class SearchedText:
         # Whether all of it is searched, however long it is, and as it is read.
         self.is_whole = is_read_whole(text) and RIGHT_TO_LEFT not in text
         visible = stripped(text.translate(_BLANKS))
-        self._words = [_spellings(word) for word in pieces_of(visible)]
+        words = pieces_of(visible)
+        # Once more with signs within words left out, and letters joined that stand
+        # alone: "tu-lip", "t u l i p".
+        kept = (one for one in visible if one.isalnum() or one.isspace() or one == "_")
+        plain = _APART + "".join(kept)
+        for is_letter, group in groupby(pieces_of(plain), lambda one: len(one) == 1):
+            found = list(group)
+            words += ["".join(found)[:MAX_WORD]] if is_letter else found
+        self._words = list(map(_spellings, words))
         self._positions: dict[str, list[int]] = {}
         for position, spellings in enumerate(self._words):
             for spelling in spellings:
@@ -189,11 +198,6 @@ def _may_be(spellings: Sequence[str], pattern: str) -> bool:
     """Whether a word of a text fits a pattern, as it is or by what it looks like."""
     patterns = (spelled for spelled, _ in _spelled_patterns(pattern))
     return any(map(fits, spellings, patterns))
-
-
-def is_plain(pattern: str) -> bool:
-    """Whether a pattern has no wildcards, so that only the word itself fits."""
-    return not any(sign in pattern for sign in "*?#")
 
 
 def fits(word: str, pattern: str) -> bool:

@@ -83,8 +83,10 @@ _DESK_DOORS = {
         {
             "home": "shows the home page, for what one may see",
             "find": "lists the pages and acts that one may use",
+            "patterns": "shows the layouts and components of the pages",
             "home-waiting": "shows what waits on an open home page, for what one may see",
             "queue": "lists what waits, for what one may see",
+            "rows": "shows rows of an open list again, for what one may see",
             "pulse": "gives an open page what changed, for what one may see",
             "notices": "lists what one is told",
             "history": "lists past decisions, for what one may see",

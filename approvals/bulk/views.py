@@ -43,6 +43,7 @@ from approvals.bulk.sheet import (
 from approvals.decisions.forms import CHANGED_MEANWHILE, MAX_REASON, with_preset
 from approvals.errors import InvalidInput
 from approvals.message_page.sheet import has_undo_window
+from approvals.queue.filters import as_id
 from approvals.queue.views import filters_of
 from approvals.usual_texts import BUILT_IN, known_presets, shared_presets, words_named
 from common.errors import SentenceError
@@ -73,7 +74,7 @@ def chosen_messages(ids: Sequence[str]) -> tuple[list[UUID], int]:
     left out.
     """
     # Twice as many ids as fit are read, to count how many did not fit.
-    message_ids = list(dict.fromkeys(filter(None, map(_as_id, ids[: 2 * MAX_ITEMS]))))
+    message_ids = list(dict.fromkeys(filter(None, map(as_id, ids[: 2 * MAX_ITEMS]))))
     return message_ids[:MAX_ITEMS], len(message_ids[MAX_ITEMS:])
 
 
@@ -148,19 +149,12 @@ class UndoForm(LenientForm):
     id = forms.UUIDField(required=False)
 
 
-def _as_id(value: str) -> UUID | None:
-    try:
-        return UUID(value)
-    except ValueError:
-        return None
-
-
 def as_pair(value: str) -> tuple[str, str]:
     """Return the id and the fingerprint of a ticked message. For an invalid value the
     id is empty, which matches no message of any sheet.
     """
     key, _, version = value.partition(".")
-    message_id = _as_id(key)
+    message_id = as_id(key)
     return (
         (str(message_id), version)
         if message_id and FINGERPRINT.match(version)

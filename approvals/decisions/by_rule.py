@@ -22,6 +22,7 @@ from approvals.decisions.ruling import (
     contributors_of,
     demands_for,
     expiry_of,
+    latest_end,
     lock_versions,
     rulings,
 )
@@ -267,19 +268,13 @@ def _follow_policy(locked: Message) -> bool:
 
 
 def latest_expiry(message: Message, actor: Actor, now: datetime) -> datetime | None:
-    """Return until when the policy lets a message wait, at most; None for any time. An
-    edit gives it no more time than the version that was held first.
-    """
+    """Return until when the policy lets a message wait, at most; None for any time."""
     contributors = contributors_of([message])
     demands = demands_for([message], actor, now, contributors=contributors)
     demand = demands[message.pk]
     if not demand.is_readable:
         return message.expires_at
-    if demand.effects.expire_minutes is None:
-        return None
-    first_held_at = contributors[message.pk].first_held_at
-    span = timedelta(minutes=demand.effects.expire_minutes)
-    return (first_held_at or message.held_at) + span
+    return latest_end(message, demand.effects, contributors[message.pk])
 
 
 def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:
@@ -368,21 +363,12 @@ def why_not(message: Message, passes: Sequence[Pass]) -> list[str]:
     """
     now = clock()
     ruling = rulings([message], _actor_for(message, "pass", "a pass"))[message.pk]
-    refusal = ""
     if not ruling.may_approve or ruling.rule:
-        refusal = ruling.reasons[0]
-    if refusal:
-        return [refusal] * len(passes)
-    conversation = conversation_of(message)
-    is_read = not conversation.has_thread or not (
-        conversation.is_being_read or conversation.words
-    )
-    sending = sending_of(
-        message,
-        message.review,
-        now,
-        is_followed=bool(conversation.late) or not is_read,
-    )
+        return [ruling.reasons[0]] * len(passes)
+    thread = conversation_of(message)
+    is_unread = thread.has_thread and (thread.is_being_read or thread.words)
+    is_followed = bool(thread.late or is_unread)
+    sending = sending_of(message, message.review, now, is_followed=is_followed)
     facts = facts_of(message, message.review, lookups_for(passes, now, [message]))
     is_asked = bool(ruling.demand.requirement.spoke)
     misfits = [one.misfits(facts, sending, is_asked=is_asked) for one in passes]

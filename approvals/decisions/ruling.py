@@ -239,29 +239,33 @@ def closing_of(message: Message, now: datetime) -> datetime | None:
     end, or an entry of an allowlist; None if it knows no such time.
     """
     policy = active_policy()
-    closes = None
+    ends = [listed_until(policy, message, now)]
     if policy.named["calendars"]:
-        demand = demands_for([message], worker("decisions"), now)[message.pk]
-        closes = demand.closes()
-    until = (
-        listed_until(policy, message, now)
-        if policy.named["lists"] or policy.passes
-        else None
-    )
-    return min(filter(None, (closes, until)), default=None)
+        demands = demands_for([message], worker("decisions"), now)
+        ends.append(demands[message.pk].closes())
+    return min(filter(None, ends), default=None)
 
 
 def expiry_of(
     message: Message, effects: Effects, contributors: Contributors
 ) -> datetime | None:
     """Return when a message expires: at its own time, or sooner if rules say so. None:
-    never. An edit gives it no more time than the version that was held first.
+    never.
+    """
+    ends = (latest_end(message, effects, contributors), message.expires_at)
+    return min(filter(None, ends), default=None)
+
+
+def latest_end(
+    message: Message, effects: Effects, contributors: Contributors
+) -> datetime | None:
+    """Return until when these effects let a message wait, at most; None for any time. An
+    edit gives it no more time than the version that was held first.
     """
     if effects.expire_minutes is None:
-        return message.expires_at
+        return None
     held_at = contributors.first_held_at or message.held_at
-    sooner = held_at + timedelta(minutes=effects.expire_minutes)
-    return min(sooner, message.expires_at or sooner)
+    return held_at + timedelta(minutes=effects.expire_minutes)
 
 
 def key_of(actor: Actor) -> int:

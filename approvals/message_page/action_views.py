@@ -213,14 +213,12 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
             "id": "put-off",
             "tone": "blue",
             "title": notice,
-            "text": "",
+            "passes": True,
             "link": {"href": mine, "words": "See it in Mine", "here": True},
         }
         answer = HttpResponseLocation(address, target="#message", swap="outerHTML")
         trigger_client_event(answer, "desk:note", note)
-        return trigger_client_event(
-            answer, "desk:put-off", {"message": str(message.public_id)}
-        )
+        return trigger_client_event(answer, "desk:row", {"id": str(message.public_id)})
     messages.info(request, notice, extra_tags="desk")
     if request.htmx:
         return HttpResponse(status=204, headers={"HX-Redirect": address})

@@ -263,7 +263,9 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         if attempt.rule and not attempt.is_approval:
             return own_row
         if attempt.pass_id:
-            in_force = PolicyVersion.objects.with_pass(attempt.pass_id)
+            in_force = PolicyVersion.objects.active().filter(
+                passes__contains=[{"id": attempt.pass_id}]
+            )
             return own_row.filter(Exists(in_force), pass_ends_at__gt=Now())
         scope = Q(connection=None, mailbox=None) | Q(
             connection=message.connection_id, mailbox=None

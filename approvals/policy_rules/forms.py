@@ -17,11 +17,11 @@ from policy.pages import SavedForm
 from policy.rules.changes import policies, save_rule
 from policy.rules.conditions import KINDS, Conditions, read_domain
 from policy.rules.fields import (
-    AmountField,
     ChecksField,
-    CurrencyField,
     EntriesField,
-    NumberField,
+    amount_field,
+    currency_field,
+    number_field,
 )
 from policy.rules.names import names_for
 from policy.rules.problems import problems, read_staff
@@ -101,7 +101,7 @@ class PartForm(SeenForm):
     def save(self, actor: Actor) -> str:
         save_rule(actor=actor, edits=self.cleaned_data["edits"], rule=self.part)
         sentence = self.part.sentence(self.names)
-        wrong = problems(policies().draft_rules, read_staff(self.names))
+        wrong = problems(policies().drafted.rules, read_staff(self.names))
         of_it = [one.sentence for one in wrong if one.rule == self.part.id]
         return " ".join([f"“{self.part.name}” is in the draft: {sentence}", *of_it])
 
@@ -137,7 +137,7 @@ When a message … | What is in it |
         super().__init__(data, stored=stored, **more, **initial)
         any_reviewer = (str(ANY_REVIEWER), "any reviewer, in all")
         for group, name in (any_reviewer, *self.offered("groups")):
-            field = NumberField(f"Of {name}", MOST_APPROVALS, least=0)
+            field = number_field(f"Of {name}", MOST_APPROVALS, least=0)
             self.fields[f"approvals_{group}"] = field
 
     def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
@@ -186,14 +186,14 @@ class PassForm(PartForm):
         "Each recipient must be on one of them.",
         required=True,
     )
-    most = AmountField("Names at most", "Such as 49.90; empty for no sum.")
-    currency = CurrencyField("Such as EUR.")
+    most = amount_field("Names at most", "Such as 49.90; empty for no sum.")
+    currency = currency_field("Such as EUR.")
     link_domains = EntriesField(
         "Links to these domains",
         read_domain,
         "A domain or *.domain on each line; empty for no links.",
     )
-    a_day = NumberField(
+    a_day = number_field(
         "Messages a day, at most", MOST_A_DAY, required=True, initial=20
     )
     ends_on = forms.DateField(

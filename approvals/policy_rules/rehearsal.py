@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import TextChoices
 
@@ -109,19 +110,21 @@ def _look_back(
     was not done when they came, and set them in their reviews, which are not saved.
     Return those messages for which that is done.
     """
-    stored = [(one, one.review.policy_facts) for one in messages]
     unread = [
-        (one, facts) for one, facts in stored if facts and unknown_words(facts, sets)
+        one
+        for one in messages
+        if (facts := one.review.policy_facts) and unknown_words(facts, sets)
     ]
     if len(unread) > READ:
-        messages = messages[: messages.index(unread[READ][0])]
+        messages = messages[: messages.index(unread[READ])]
     unread = unread[:READ]
-    revisions = Revision.objects.in_bulk([one.revision_id for one, _ in unread])
-    for message, facts in unread:
+    revisions = Revision.objects.in_bulk([one.revision_id for one in unread])
+    for message in unread:
         if revision := revisions.get(message.revision_id):
-            content = stored_content(revision)
+            stored: Any = message.review.policy_facts
             plain = RenderedMessage(document="", text="", plain=revision.html_text)
-            facts["words"] |= words_in(content, plain, unknown_words(facts, sets))
+            sought = unknown_words(stored, sets)
+            stored["words"] |= words_in(stored_content(revision), plain, sought)
     return messages
 
 

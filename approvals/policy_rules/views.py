@@ -10,7 +10,6 @@ from uuid import UUID
 
 from django import forms
 from django.http import Http404, HttpResponse
-from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
@@ -30,8 +29,7 @@ from common.pages import (
     require_get_or_post,
 )
 from mirror.models import Message
-from people.sign_in.reauthentication import ask_first, is_recently_authenticated
-from policy.errors import StalePolicy
+from policy.errors import PolicyRefused, StalePolicy
 from policy.models import PolicyVersion
 from policy.pages import edit_setting
 from policy.rules.changes import (
@@ -152,11 +150,10 @@ changes_policy = changes(answer_policy, to="policy")
 def begin(request: DeskRequest) -> str:
     """Begin a draft: from the active version, or from an older one."""
     actor = admin_or_403(request)
-    number = request.POST.get("from", "").removeprefix("version-")
+    number = request.POST.get("from", "")
     begun_from = policies().in_force
     if number.isdecimal():
-        old = get_object_or_404(PolicyVersion.objects.activated(), number=number)
-        begun_from = version_as_is(old)
+        begun_from = version_as_is(_version_or_404(number))
     begin_draft(actor=actor, rules=begun_from.parts, based_on=begun_from.number)
     return "The draft is begun. Nothing changes until it is activated."
 
@@ -209,13 +206,10 @@ def activate(request: DeskRequest) -> HttpResponse:
     """
     actor = admin_or_403(request)
     form = ActivateForm(request.POST if request.method == "POST" else None)
-    if form.is_valid() and not is_recently_authenticated(request):
-        return ask_first(request)
     now = policies()
-    if now.draft is None:
-        return answer_policy(
-            request, error=StalePolicy("There is no draft to activate.")
-        )
+    if now.draft is None or now.drafted.unreadable:
+        why = now.drafted.unreadable or "There is no draft to activate."
+        return answer_policy(request, error=StalePolicy(why))
     tried = SimpleLazyObject(
         lambda: rehearse(
             before=now.in_force, after=now.drafted, actor=actor, now=timezone.now()
@@ -226,6 +220,7 @@ def activate(request: DeskRequest) -> HttpResponse:
         form,
         "policy",
         "policy/rules/activate.html",
+        is_guarded=True,
         tried=tried,
         **of_draft(now, actor),
     )
@@ -235,10 +230,7 @@ def activate(request: DeskRequest) -> HttpResponse:
 def version(request: DeskRequest, policy_number: int) -> HttpResponse:
     """Show the rules and passes of one version, and what it changed."""
     actor = request.actor
-    versions = PolicyVersion.objects.activated()
-    shown = first_or_404(
-        versions.filter(number=policy_number), "There is no such version of the policy."
-    )
+    shown = _version_or_404(policy_number)
     names = names_for(actor)
     context = {
         "version": shown,
@@ -247,10 +239,18 @@ def version(request: DeskRequest, policy_number: int) -> HttpResponse:
     }
     if actor.scopes:
         parts = version_as_is(shown).parts
+        versions = PolicyVersion.objects.activated()
         older = version_as_is(versions.filter(number__lt=policy_number).first())
         context["lines"] = lines_of(parts, names)
         context["changed"] = differences(older.parts, parts, names)
-    return render(request, "policy/rules/version.html", context)
+    return answer(request, "policy/rules/version.html", context)
+
+
+def _version_or_404(number: Any) -> PolicyVersion:
+    return first_or_404(
+        PolicyVersion.objects.activated().filter(number=number),
+        "There is no such version of the policy.",
+    )
 
 
 class TryForm(DrawnForm):
@@ -294,6 +294,9 @@ def try_policy(request: DeskRequest) -> HttpResponse:
     form = TryForm(request.GET if "message" in request.GET else None, actor)
     context: dict[str, Any] = {"form": form, "now": now}
     before, after = (now.in_force, now.drafted) if actor.scopes else (EMPTY, EMPTY)
+    if now.unreadable:
+        template = "policy/rules/try.html"
+        return answer(request, template, context, PolicyRefused(now.unreadable))
     if "days" in request.GET and now.draft:
         context["tried"] = rehearse(before=before, after=after, actor=actor, now=at)
     if form.is_valid():

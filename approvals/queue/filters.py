@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -144,6 +145,8 @@ until | until
 )
 # The filters that can be typed into the search field, such as `to:dana`.
 TOKENS = ("to", "from", "mailbox", "risk", "by", "has", "rule", "since", "until", "on")
+# Those whose value is a text.
+_TYPED = [name for name in TOKENS if name not in ("mailbox", "on")]
 _KNOWN = "Filters are to:, from:, mailbox:, risk:, by:, has:attachment, rule:, on:, since: and until:."
 _GRAMMAR = Grammar(tokens=TOKENS, gathered=("to", "from", "by"), known=_KNOWN)
 
@@ -245,6 +248,19 @@ class Filters:
         everything has its default.
         """
         return f"?{query}" if (query := self.query()) else ""
+
+    @property
+    def typed(self) -> str:
+        """The filters and words as one types them into the search field. What stands
+        there is replaced by the next search.
+        """
+        values = ((name, getattr(self, NARROWING[name])) for name in _TYPED)
+        tokens = [
+            f'{name}:"{value}"' if " " in value else f"{name}:{value}"
+            for name, value in values
+            if value
+        ]
+        return " ".join([*tokens, self.text]).strip()
 
     def without(self, name: str) -> str:
         """Return the query string without one filter; `name` is its parameter."""
@@ -376,6 +392,14 @@ def _mailbox(
 def with_query(address: str, query: str) -> str:
     """Return an address with a query string added."""
     return f"{address}{'&' if '?' in address else '?'}{query}"
+
+
+def as_id(value: str) -> UUID | None:
+    """Return the id of a message; None if it is none."""
+    try:
+        return UUID(value)
+    except ValueError:
+        return None
 
 
 class MessageForm(LenientForm):

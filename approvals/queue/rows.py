@@ -9,11 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import get_text_list
 
@@ -165,11 +164,6 @@ class Row:
         return f"{self.claim.words} {'you' if is_own else self.claim.person}"
 
     @property
-    def url(self) -> str:
-        """The URL of the message; put together by hand, because `reverse` is slower."""
-        return f"{_queue_url()}{self.message.public_id}/"
-
-    @property
     def reported(self) -> str:
         """What a webhook reported about the message, while no read of MultiMail has
         confirmed it.
@@ -256,11 +250,6 @@ class Row:
             or self.message.trigger.get("discord_user_id")
             or ""
         )
-
-
-@cache
-def _queue_url() -> str:
-    return reverse("queue")
 
 
 def rows_of(

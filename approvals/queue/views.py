@@ -6,7 +6,7 @@ The message page shows the same list beside the message (`queue_context`).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 from django.http import HttpResponse, JsonResponse, QueryDict
+from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -30,6 +31,7 @@ from approvals.queue.filters import (
     Filters,
     MessageForm,
     Position,
+    as_id,
     read_filters,
 )
 from approvals.queue.querysets import FLOOD, QueueQuerySet, position_at, queue_messages
@@ -98,6 +100,36 @@ def queue(request: DeskRequest) -> HttpResponse:
         fragment="approvals/queue/_list.html",
         context=context,
     )
+
+
+@require_safe
+def rows(request: DeskRequest) -> HttpResponse:
+    """Show the rows of these messages as they are now, on an open list that heard of a
+    change; also of messages that the list has no longer.
+    """
+    actor = request.actor
+    filters = filters_of(request)
+    ids = [one for one in map(as_id, request.GET.getlist("id")[:PAGE]) if one]
+    now = clock()
+    visible = queue_messages().visible_to(actor)
+    messages = list(visible.filter(public_id__in=ids).for_rows())
+    found = rows_of(
+        messages,
+        filters=filters,
+        actor=actor,
+        now=now,
+        demands=_demands(actor, messages, now),
+    )
+    if filters.tab == "mine":
+        explain_mine(found, actor=actor)
+    context = {
+        "rows": found,
+        "tab": filters.tab,
+        "queue_query": filters.suffix,
+        "snoozed": set(desk_messages().snoozed_by(actor).filter(public_id__in=ids)),
+        "draws_all": True,
+    }
+    return render(request, "approvals/queue/_rows.html", context)
 
 
 def filters_of(request: DeskRequest) -> Filters:
@@ -230,10 +262,7 @@ def _elsewhere(filters: Filters) -> Mapping[str, Any]:
     orders = [(key, label, filters.query(order=key)) for key, label in ORDERS.items()]
     groups = [(key, label, filters.query(group=key)) for key, label in GROUPS.items()]
     other = "waiting" if filters.tab == "done" else "done"
-    # The search form's hidden fields. They include the dates, because only the history
-    # has visible fields for those.
-    sent_along = ("tab", "order", "group", *_GROUPS_OWN, "since", "until")
-    carried = parse_qsl(filters.query(after=None))
+    kept = ("tab", "order", "group", "mailbox", *_GROUPS_OWN)
     return {
         "orders": orders,
         "groups": groups,
@@ -241,11 +270,21 @@ def _elsewhere(filters: Filters) -> Mapping[str, Any]:
         if filters.newest_first
         else ORDERS[filters.order],
         "choices": _CHOICES,
-        "carried": [(name, value) for name, value in carried if name in sent_along],
+        "carried": _hidden(filters, kept),
+        # Only the history has visible fields for dates.
+        "carried_by_filters": _hidden(
+            filters, ("q", "tab", "order", "group", *_GROUPS_OWN, "since", "until")
+        ),
         "first_query": filters.query(after=None),
         "cleared_query": filters.cleared(),
         "elsewhere_query": filters.query(tab=other) if filters.searches else "",
     }
+
+
+def _hidden(filters: Filters, names: Collection[str]) -> list[tuple[str, str]]:
+    """Return the hidden fields of a form that keeps these filters."""
+    pairs = parse_qsl(filters.query(after=None))
+    return [(name, value) for name, value in pairs if name in names]
 
 
 def _has_flood(actor: Actor, filters: Filters, messages: Sequence[Message]) -> bool:
@@ -404,11 +443,8 @@ def history(request: DeskRequest) -> HttpResponse:
         "mailboxes": mailboxes,
         "dates": (("since", "Since", filters.since), ("until", "Until", filters.until)),
         "matching": counted(number),
-        "carried": [
-            (name, value)
-            for name, value in parse_qsl(link_filters.query(after=None))
-            if name in _GROUPS_OWN
-        ],
+        "carried": _hidden(link_filters, ("mailbox", *_GROUPS_OWN)),
+        "carried_by_filters": _hidden(link_filters, ("q", *_GROUPS_OWN)),
         "first_query": link_filters.query(after=None),
         "next_query": link_filters.query(after=following) if following else "",
     }

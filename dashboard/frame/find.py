@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
@@ -21,7 +20,7 @@ from approvals.queue.filters import TABS
 from approvals.queue.querysets import queue_messages
 from approvals.reports import may_read_reports
 from common.actors import Actor, Role
-from common.pages import DeskRequest
+from common.pages import DeskRequest, page_or_fragment
 from common.search_field import MAX_TYPED, as_asked
 from common.tables import table_rows
 from common.words import asked, words_of
@@ -192,4 +191,9 @@ def find(request: DeskRequest) -> HttpResponse:
         for entry in entries_for(request.actor)
         if all(word in entry.found_by for word in words)
     ]
-    return render(request, "dashboard/find.html", {"typed": typed, "entries": entries})
+    return page_or_fragment(
+        request,
+        page="dashboard/find.html",
+        fragment="dashboard/_find.html",
+        context={"typed": typed, "entries": entries},
+    )

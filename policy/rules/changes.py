@@ -6,7 +6,7 @@ change to any other state is refused, so nobody overwrites or activates what the
 not seen. Activating also checks which version was shown as active.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ from common.actors import Actor
 from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.errors import ActNotAllowed
 from people.models import Person
-from people.second_admin.registry import CanWait, ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Allowlist, GateList, Group, PolicyVersion, WorkCalendar
 from policy.rules.demand import NO_POLICY, Policy
@@ -41,6 +41,8 @@ from policy.rules.rules import (
 
 # In characters.
 MAX_NOTE = 300
+# How many entries of a list a change names.
+_NAMED = 1000
 # A version without rules and passes.
 EMPTY = Policy(rules=())
 NO_PASSES = (
@@ -63,21 +65,6 @@ class Policies:
     def parts(self) -> Parts:
         """The rules and passes of both."""
         return (*self.in_force.parts, *self.drafted.parts)
-
-    @property
-    def active_rules(self) -> Rules:
-        """The rules that are in force."""
-        return self.in_force.rules
-
-    @property
-    def draft_rules(self) -> Rules:
-        """The rules of the draft."""
-        return self.drafted.rules
-
-    @property
-    def active_number(self) -> int:
-        """The number of the active version; 0 if none is active."""
-        return self.in_force.number
 
     @property
     def unreadable(self) -> str:
@@ -131,7 +118,7 @@ def begin_draft(*, actor: Actor, rules: Iterable[Part], based_on: int) -> Policy
     draft = PolicyVersion(
         number=highest + 1, author_id=int(actor.id), based_on=based_on
     )
-    _set_parts(draft, tuple(map(with_known, rules)))
+    _set_parts(draft, map(with_known, rules))
     draft.save()
     begun_from = f"version {based_on}" if based_on else "no rules"
     details = {"version": str(draft.number), "based_on": begun_from}
@@ -183,8 +170,6 @@ def _change_draft(
     """Store these rules and passes; if nothing changes, the draft keeps its number of
     edits.
     """
-    if len(parts) > MOST_RULES:
-        raise PolicyRefused(f"A policy has at most {MOST_RULES} rules and passes.")
     after = tuple(parts.values())
     if after != current.drafted.parts:
         _set_parts(draft, after)
@@ -199,6 +184,8 @@ def _change_draft(
 
 def _set_parts(draft: PolicyVersion, parts: Iterable[Part]) -> None:
     parts = tuple(parts)
+    if len(parts) > MOST_RULES:
+        raise PolicyRefused(f"A policy has at most {MOST_RULES} rules and passes.")
     draft.rules = [one.as_json() for one in parts if isinstance(one, PolicyRule)]
     draft.passes = [one.as_json() for one in parts if isinstance(one, Pass)]
 
@@ -228,9 +215,10 @@ def _lock_as_seen(
         raise StalePolicy(
             "Somebody changed the draft meanwhile. Check it as it is now, then repeat your change."
         )
-    if active not in (None, current.active_number):
+    number = current.in_force.number
+    if active not in (None, number):
         raise StalePolicy(
-            f"Meanwhile version {current.active_number} became active. Check what the draft changes, then activate it."
+            f"Meanwhile version {number} became active. Check what the draft changes, then activate it."
         )
     return current, current.draft
 
@@ -252,6 +240,8 @@ def activate_draft(
     """
     current, draft = _lock_as_seen(actor, edits, active)
     before, after = current.in_force, current.drafted
+    if after.unreadable:
+        raise PolicyRefused(after.unreadable)
     changes = _before_after(before, after.parts)
     # What was signed by somebody who is no admin any more is signed anew.
     still_signed = [one for one, _ in signed_passes(before).values()]
@@ -260,7 +250,7 @@ def activate_draft(
     yield lambda: ChangeInWords(
         title=f"Policy: activate version {draft.number}",
         before=before.unreadable or changes[0] or "none of these rules",
-        after=after.unreadable or changes[1] or "none of these rules",
+        after=(changes[1] or "none of these rules") + _unsigned_entries(to_sign),
         # Where a rule goes, passes may send what it kept for people.
         always=bool(after.passes),
         page=reverse("policy"),
@@ -272,7 +262,7 @@ def activate_draft(
         subjects=_concerned(before.rules, after.rules),
         # Rules that cannot be read may have asked for anything.
         tightens=not (
-            current.unreadable or to_sign or rules_loosen(before.rules, after.rules)
+            before.unreadable or to_sign or rules_loosen(before.rules, after.rules)
         ),
     )
     draft.signatures = {
@@ -293,6 +283,31 @@ def activate_draft(
     GateList.objects.bring()
     _record("policy.activated", actor, draft, *changes)
     return draft
+
+
+def _unsigned_entries(passes: Iterable[Pass]) -> str:
+    """Return the lines of the entries that came to the lists of these passes while no
+    pass named them: the sentence of a pass may read as it did when it was last signed.
+    """
+    came = {}
+    lists = frozenset[int]().union(*(one.when.lists for one in passes))
+    for named in Allowlist.objects.filter(pk__in=lists).order_by("name"):
+        naming = {"passes__contains": [{"when": {"lists": [named.pk]}}]}
+        signed = PolicyVersion.objects.activated().filter(**naming).first()
+        entries = named.entries.all()
+        if signed:
+            entries = entries.filter(added_at__gt=signed.retired_at or clock())
+        came[f"allowlist {named}, not signed before"] = first_few(
+            entries.values_list("pattern", flat=True)
+        )
+    return f"\n{listed(came)}".rstrip()
+
+
+def first_few(entries: Collection[str]) -> str:
+    """Return entries of a list in words, of which so many are named."""
+    more = len(entries) - _NAMED
+    shown = ", ".join(sorted(entries)[:_NAMED])
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _lock(actor: Actor) -> Policies:

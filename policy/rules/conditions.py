@@ -41,12 +41,12 @@ from common.pages import same_error
 from common.tables import table_pairs
 from mirror.attachments import file_types
 from policy.rules.fields import (
-    AmountField,
     ChecksField,
-    CurrencyField,
     EntriesField,
-    NumberField,
-    TickField,
+    amount_field,
+    currency_field,
+    number_field,
+    tick_field,
 )
 from risk.rules import RULES
 from risk.words import read_phrase
@@ -323,7 +323,7 @@ class _OneOf(Condition):
 
 
 @dataclass(frozen=True)
-class _Of:
+class _Of(Condition):
     """What the conditions on mailboxes and keys share. Unless `only_these`, they are also
     about those that are added to the connections later: `known` are those that the
     connections had when the rule was saved, mailboxes as "connection/key", API keys as
@@ -333,23 +333,28 @@ class _Of:
     only_these: bool = False
     known: Words = frozenset()
 
-    def is_new(self, one: str, mark: str) -> bool:
-        """Whether a mailbox or API key was added to a known connection later."""
-        if self.only_these:
-            return False
-        begin = one[: one.find(mark) + 1]
-        is_of_these = any(known.startswith(begin) for known in self.known)
-        return begin != "" and is_of_these and one not in self.known
+    # What is between the keys of a connection and of the mailbox or API key.
+    mark: ClassVar[str]
 
-    def later(self, others: Iterable[str]) -> str:
-        """Return the words for those that are added later; `others` are the names of
-        those that were there and are not meant.
-        """
+    def is_new(self, one: str) -> bool:
+        """Whether a mailbox or API key was added to a known connection later."""
+        begin = one[: one.find(self.mark) + 1]
+        is_of_these = any(known.startswith(begin) for known in self.known)
+        is_known = not begin or one in self.known
+        return is_of_these and not (is_known or self.only_these)
+
+    def key_of(self, known: str) -> Any:
+        """Return the key by which a condition names one of `known`."""
+        return known
+
+    def words_in(self, names: Names) -> str:
+        words = super().words_in(names)
         if self.only_these:
-            return ""
-        shown = any_of(others)
+            return words
+        there = {self.key_of(one) for one in self.known if self.mark in one}
+        shown = names.any_of(KINDS[type(self)], there - self.value)
         but = f" (not {shown})" if shown else ""
-        return f", or one added to its connection later{but}"
+        return f"{words}, or one added to its connection later{but}"
 
 
 @dataclass(frozen=True)
@@ -363,12 +368,13 @@ class OfConnection(_OneOf):
 
 
 @dataclass(frozen=True)
-class InMailbox(_Of, Condition):
+class InMailbox(_Of):
     """It is in one of these mailboxes."""
 
     mailboxes: Keys = frozenset()
     needs = ["mailbox"]
     says = "is in {}"
+    mark = "/"
     editor = {
         "mailboxes": ChecksField(
             "Mailboxes", "mailboxes", int, "Of several, one that fits is enough."
@@ -377,27 +383,26 @@ class InMailbox(_Of, Condition):
 
     def fits(self, facts: MessageFacts) -> bool:
         place = f"{facts.connection}/{facts.mailbox}"
-        return facts.mailbox in self.mailboxes or self.is_new(place, "/")
+        return facts.mailbox in self.mailboxes or self.is_new(place)
 
-    def words_in(self, names: Names) -> str:
-        there = {int(one.rpartition("/")[2]) for one in self.known if "/" in one}
-        others = map(names.mailboxes.get, there - self.mailboxes)
-        return super().words_in(names) + self.later(filter(None, others))
+    def key_of(self, known: str) -> int:
+        return int(known.rpartition("/")[2])
 
 
 @dataclass(frozen=True)
-class FromKey(_Of, Condition):
+class FromKey(_Of):
     """It, or a version that was edited since, came with one of these API keys."""
 
     keys: Words = frozenset()
     says = "comes from the API key {}"
+    mark = ":"
     editor = {
         "keys": ChecksField(
             "API keys",
             "keys",
             help_text="Those that sent something in the last 30 days, or have an owner.",
         ),
-        "only_these": TickField(
+        "only_these": tick_field(
             "Only these mailboxes and API keys",
             "Else also those that are added to their connections later.",
         ),
@@ -405,7 +410,7 @@ class FromKey(_Of, Condition):
 
     def holds(self, facts: MessageFacts) -> bool | None:
         came_with = {*facts.earlier_keys, facts.key or ""}
-        if any(one in self.keys or self.is_new(one, ":") for one in came_with):
+        if any(one in self.keys or self.is_new(one) for one in came_with):
             return True
         if facts.key is not None:
             return False
@@ -413,11 +418,6 @@ class FromKey(_Of, Condition):
         begin = f"{facts.connection}:"
         is_of_these = any(one.startswith(begin) for one in self.keys | self.known)
         return None if is_of_these else False
-
-    def words_in(self, names: Names) -> str:
-        others = {one for one in self.known if ":" in one} - self.keys
-        named = (names.name_of("keys", one) for one in others)
-        return super().words_in(names) + self.later(named)
 
 
 @dataclass(frozen=True)
@@ -454,7 +454,7 @@ class IsTry(Condition):
     needs = ["tries"]
     says = "is at least try {}"
     editor = {
-        "tries_from": NumberField(
+        "tries_from": number_field(
             "Try number, at least", 1000, "2: changes were requested once before."
         )
     }
@@ -524,7 +524,7 @@ class ToUnlisted(Condition):
         "lists_except": ChecksField(
             "Goes to anybody who is on none of these allowlists", "lists", int
         ),
-        "contacts_count": TickField(
+        "contacts_count": tick_field(
             "Contacts of the account count as listed",
             "But those that a key with send added.",
         ),
@@ -557,7 +557,7 @@ class ToFirstContact(Condition):
     first_contact: bool = False
     needs = ["is_first_contact"]
     says = "goes to somebody for the first time"
-    editor = {"first_contact": TickField("Goes to somebody for the first time")}
+    editor = {"first_contact": tick_field("Goes to somebody for the first time")}
 
     def fits(self, facts: MessageFacts) -> bool:
         return bool(facts.is_first_contact)
@@ -570,7 +570,9 @@ class ToMany(Condition):
     recipients_from: int | None = None
     needs = ["seen_recipients"]
     says = "goes to at least {} recipients"
-    editor = {"recipients_from": NumberField("Number of recipients, at least", 100_000)}
+    editor = {
+        "recipients_from": number_field("Number of recipients, at least", 100_000)
+    }
 
     def fits(self, facts: MessageFacts) -> bool:
         return len(facts.recipients or ()) >= (self.recipients_from or 0)
@@ -583,7 +585,7 @@ class HasRisk(Condition):
     high_risk: bool = False
     needs = ["risk_level"]
     says = "is high risk"
-    editor = {"high_risk": TickField("High risk")}
+    editor = {"high_risk": tick_field("High risk")}
 
     def fits(self, facts: MessageFacts) -> bool:
         return facts.risk_level == "high"
@@ -643,8 +645,8 @@ class NamesAmount(Condition):
     currency: str = ""
     needs = ["amounts"]
     editor = {
-        "amount": AmountField("An amount of at least", "0 for any amount."),
-        "currency": CurrencyField("Such as EUR; empty for any."),
+        "amount": amount_field("An amount of at least", "0 for any amount."),
+        "currency": currency_field("Such as EUR; empty for any."),
     }
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
@@ -682,7 +684,7 @@ class HasLink(Condition):
     has_link: bool = False
     needs = ["hosts"]
     says = "has a link"
-    editor = {"has_link": TickField("Has a link")}
+    editor = {"has_link": tick_field("Has a link")}
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         return sorted(facts.hosts or ())

@@ -384,26 +384,23 @@ class Demand:
         if is_counted_as:
             why = people.identities.why_one(people.person, self.barred, _MAY_NOT)
             reasons.append(("author", why))
-        why_not = self._why_no_longer() if self.is_decided else self._why_not(in_groups)
-        if why_not:
+        if why_not := self._why_not(in_groups):
             reasons.append(("approvals", why_not))
         return reasons
 
-    def _why_no_longer(self) -> str:
-        """Return why a decided message may not be sent; empty if it may."""
-        if self.progress.is_complete:
-            return ""
-        return f"{self.progress} approvals count now, by the rules and roles of now. {self.missing_in_words()}"
-
     def _why_not(self, in_groups: Collection[int]) -> str:
-        """Return why an approval of this person would not count; empty if it would."""
-        if in_groups:
+        """Return why an approval of this person would not count, or why a decided message
+        may not be sent; empty if it would, or may.
+        """
+        if in_groups and not self.is_decided:
             groups = self.people.names.any_of("groups", in_groups)
             return f"A rule keeps members of {groups} from approving this message."
         if self.progress.is_complete:
             # The rules now ask for fewer approvals than when these people approved, so
             # no approval was the last one. Any further approval decides the message.
             return ""
+        if self.is_decided:
+            return f"{self.progress} approvals count now, by the rules and roles of now. {self.missing_in_words()}"
         if self.has_approved:
             return f"You have approved this: {self.progress} approvals are given. {self.missing_in_words()}"
         if self.same:

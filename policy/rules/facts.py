@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from itertools import chain, islice, product
 from typing import Any, Protocol
@@ -260,15 +260,17 @@ def facts_of(
     # None if the columns were never worked out; then empty columns mean "not known".
     recipients = message.written_to
     is_examined = recipients is not None
-    stored = examined.policy_facts if isinstance(examined.policy_facts, dict) else {}
-    can_tell_contacts = is_examined and not stored.get("knows_nobody")
+    stored = examined.policy_facts or {}
     findings = set(examined.rules)
     attachments = _as_set(stored.get("attachments"))
-    unknown_files = tuple(map(str, stored.get("unknown_files") or ()))
+    unknown_files = tuple(stored.get("unknown_files", ()))
     if unknown_files and not takes_claims:
         findings.add(RUNS_CODE)
         attachments = None
-    words: dict[str, dict[str, str]] = stored.get("words") or {}
+    if "program_in_text" in findings:
+        findings.add(RUNS_CODE)
+        attachments = None if attachments is None else attachments | {"program"}
+    words: dict[str, dict[str, str]] = stored.get("words", {})
     return MessageFacts(
         connection=message.connection_id,
         mailbox=message.mailbox_id,
@@ -284,15 +286,15 @@ def facts_of(
         lists_of=tuple(lookups.listing(patterns_for(one)) for one in recipients or ()),
         contacts=lookups.contacts_of(message),
         is_first_contact="first_contact" in examined.rules
-        if can_tell_contacts
+        if is_examined and not stored.get("knows_nobody")
         else None,
         risk_level=examined.risk_level if is_examined else None,
         findings=frozenset(findings) if is_examined else None,
         lacked_words=frozenset(key for key, places in words.items() if not places),
         words=dict(chain.from_iterable(places.items() for places in words.values())),
         amounts=amounts_in(stored.get("amounts")),
-        sums=stored.get("sums") or {},
-        unread_sums=tuple(map(str, stored.get("unread_sums") or ())),
+        sums=stored.get("sums", {}),
+        unread_sums=tuple(stored.get("unread_sums", ())),
         attachments=attachments,
         unknown_files=unknown_files,
         hosts=_as_set(stored.get("hosts")),
@@ -313,7 +315,7 @@ def sending_of(
     says that a message came in its thread after it was written, or that this is not
     known.
     """
-    stored = examined.policy_facts if isinstance(examined.policy_facts, dict) else {}
+    stored = examined.policy_facts or {}
     leaves_at: datetime | None = now
     if stored.get("send_at"):
         leaves_at = read_time(stored["send_at"])
@@ -329,21 +331,15 @@ def sending_of(
     )
 
 
-def _as_set(stored: object) -> frozenset[str] | None:
-    return frozenset(map(str, stored)) if isinstance(stored, list) else None
+def _as_set(stored: Iterable[str] | None) -> frozenset[str] | None:
+    return None if stored is None else frozenset(stored)
 
 
-def amounts_in(stored: object) -> tuple[Amount, ...] | None:
+def amounts_in(stored: Mapping[str, str] | None) -> tuple[Amount, ...] | None:
     """Return the sums that `stored_facts` stored; None if they are not known."""
-    if not isinstance(stored, dict):
+    if stored is None:
         return None
-    try:
-        return tuple(
-            Amount(Decimal(str(value)), str(currency))
-            for currency, value in stored.items()
-        )
-    except InvalidOperation:
-        return None
+    return tuple(Amount(Decimal(value), code) for code, value in stored.items())
 
 
 @dataclass(frozen=True)

@@ -101,74 +101,59 @@ class EntriesField(ReadField):
         super().__init__(label, read, write, help_text=help_text, max_length=MAX_LINES)
 
 
-class AmountField(forms.DecimalField):
-    """A sum of money; empty for none."""
-
-    def __init__(self, label: str, help_text: str) -> None:
-        super().__init__(
-            label=label,
-            help_text=help_text,
-            required=False,
-            min_value=0,
-            max_digits=17,
-            # "1.000" may mean a thousand.
-            decimal_places=2,
-            widget=forms.TextInput,
-            error_messages=same_error("Write an amount such as 1000 or 49.90."),
-        )
+def amount_field(label: str, help_text: str) -> forms.DecimalField:
+    """Return a field for a sum of money; empty for none."""
+    return forms.DecimalField(
+        label=label,
+        help_text=help_text,
+        required=False,
+        min_value=0,
+        max_digits=17,
+        # "1.000" may mean a thousand.
+        decimal_places=2,
+        widget=forms.TextInput,
+        error_messages=same_error("Write an amount such as 1000 or 49.90."),
+    )
 
 
-class CurrencyField(forms.RegexField):
-    """The code of a currency; empty for none."""
-
-    def __init__(self, help_text: str) -> None:
-        super().__init__(
-            r"\A[A-Za-z]{3}\Z",
-            label="Currency",
-            help_text=help_text,
-            required=False,
-            error_messages=same_error("Write three letters, such as EUR."),
-        )
-
-    def clean(self, value: Any) -> str:
-        return str(super().clean(value)).upper()
+def currency_field(help_text: str) -> ReadField:
+    """Return a field for the code of a currency; empty for none."""
+    return ReadField("Currency", _read_currency, help_text=help_text)
 
 
-class NumberField(forms.IntegerField):
-    """A whole number within bounds."""
-
-    def __init__(
-        self, label: str, most: int, help_text: str = "", *, least: int = 1, **more: Any
-    ) -> None:
-        super().__init__(
-            label=label,
-            help_text=help_text,
-            min_value=least,
-            max_value=most,
-            error_messages=same_error(
-                f"Write a whole number from {least} to {most:,}."
-            ),
-            **{"required": False, **more},
-        )
+def _read_currency(typed: str) -> str:
+    if typed and not (len(typed) == 3 and typed.isascii() and typed.isalpha()):
+        raise ValueError("Write three letters, such as EUR.")
+    return typed.upper()
 
 
-class TickField(forms.BooleanField):
-    """A checkbox that need not be ticked."""
+def number_field(
+    label: str, most: int, help_text: str = "", *, least: int = 1, **more: Any
+) -> forms.IntegerField:
+    """Return a field for a whole number within bounds."""
+    return forms.IntegerField(
+        label=label,
+        help_text=help_text,
+        min_value=least,
+        max_value=most,
+        error_messages=same_error(f"Write a whole number from {least} to {most:,}."),
+        **{"required": False, **more},
+    )
 
-    def __init__(self, label: str, help_text: str = "") -> None:
-        super().__init__(label=label, help_text=help_text, required=False)
+
+def tick_field(label: str, help_text: str = "") -> forms.BooleanField:
+    """Return a checkbox that need not be ticked."""
+    return forms.BooleanField(label=label, help_text=help_text, required=False)
 
 
-class PickField(forms.ChoiceField):
-    """One of these choices, in a drop-down list."""
-
-    def __init__(
-        self, label: str, choices: Mapping[str, str], help_text: str = ""
-    ) -> None:
-        super().__init__(
-            label=label,
-            help_text=help_text,
-            required=False,
-            choices=list(choices.items()),
-            error_messages=CHOOSE,
-        )
+def pick_field(
+    label: str, choices: Mapping[str, str], help_text: str = ""
+) -> forms.ChoiceField:
+    """Return a drop-down list of these choices."""
+    return forms.ChoiceField(
+        label=label,
+        help_text=help_text,
+        required=False,
+        choices=list(choices.items()),
+        error_messages=CHOOSE,
+    )

@@ -23,12 +23,10 @@ from people.second_admin.registry import CanWait, ChangeInWords, listed, second_
 from policy.calendars import DAYS, write_day
 from policy.errors import PolicyRefused, StalePolicy, check_name, check_seen
 from policy.models import AllowEntry, Allowlist, GateList, Group, Named, WorkCalendar
-from policy.rules.changes import has_two_admins, policies
+from policy.rules.changes import first_few, has_two_admins, policies
 from policy.rules.rules import One
 
 Row = TypeVar("Row", bound=Named)
-# How many entries of a list the ledger names.
-_RECORDED = 1000
 # What the ledger calls it: that one was added, changed, and deleted.
 _ACTIONS = {
     Allowlist: ("allowlist.added", "allowlist.changed", "allowlist.deleted"),
@@ -168,13 +166,6 @@ def delete_named(*, row: Named, actor: Actor) -> None:
             f"“{row}” cannot be deleted: a review plan or somebody's duty names it."
         ) from None
     record_change(locked, actor, before, "", removed=first_few(entries))
-
-
-def first_few(entries: Sequence[str]) -> str:
-    """Return entries of a list for the ledger, which names so many of them."""
-    more = len(entries) - _RECORDED
-    shown = ", ".join(sorted(entries)[:_RECORDED])
-    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def lock(row: Row, actor: Actor) -> tuple[Row, str]:
@@ -323,7 +314,35 @@ def apply_change(
     acts: dict[str, list[str]] = {}
     for one in steps.values():
         acts.setdefault(one.did, []).append(str(one))
-    yield lambda: _in_change(locked, before, steps, listed(acts))
+
+    def change() -> ChangeInWords:
+        policy = policies().in_force
+        rules = naming(locked, policy.rules)
+        is_named = bool(rules or naming(locked, policy.passes))
+        # A rule on recipients who are on the list may apply to fewer messages.
+        is_asked = any(locked.pk in one.when.lists for one in rules)
+        loosens = any(one.is_longer or is_asked for one in steps.values())
+        tightens = not (policy.unreadable or loosens)
+        # Two admins signed to whom a pass sends without a person; and where a rule does
+        # not apply any more, passes may send what it kept for people.
+        always = bool(policy.passes) and is_named and not tightens
+        if always and not has_two_admins():
+            raise PolicyRefused(
+                "A policy with passes names this list: two admins sign this change, and there is only one."
+            )
+        return ChangeInWords(
+            title=f"Allowlist {locked}: change",
+            before=before,
+            # All of them, with their ends: a second admin reads nothing else of it.
+            after=listed(acts) or "no change",
+            page=locked.url,
+            connection=locked.owning_connection,
+            mailbox=locked.mailbox_id,
+            tightens=tightens,
+            always=always,
+        )
+
+    yield change
     if not steps:
         return locked
     locked.version += 1
@@ -348,34 +367,3 @@ def apply_change(
     named = {did: first_few(entries) for did, entries in acts.items()}
     record_change(locked, actor, before, in_words(locked), **named)
     return locked
-
-
-def _in_change(
-    locked: Allowlist, before: str, steps: Mapping[str, Step], after: str
-) -> ChangeInWords:
-    policy = policies().in_force
-    rules = naming(locked, policy.rules)
-    is_named = bool(rules or naming(locked, policy.passes))
-    # A rule on recipients who are on the list may apply to fewer messages.
-    is_asked = any(locked.pk in one.when.lists for one in rules)
-    tightens = not (
-        policy.unreadable or any(one.is_longer or is_asked for one in steps.values())
-    )
-    # Two admins signed to whom a pass sends without a person; and where a rule does not
-    # apply any more, passes may send what it kept for people.
-    always = bool(policy.passes) and is_named and not tightens
-    if always and not has_two_admins():
-        raise PolicyRefused(
-            "A policy with passes names this list: two admins sign this change, and there is only one."
-        )
-    return ChangeInWords(
-        title=f"Allowlist {locked}: change",
-        before=before,
-        # All of them, with their ends: a second admin reads nothing else of the change.
-        after=after or "no change",
-        page=locked.url,
-        connection=locked.owning_connection,
-        mailbox=locked.mailbox_id,
-        tightens=tightens,
-        always=always,
-    )

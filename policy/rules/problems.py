@@ -114,34 +114,25 @@ def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
             if not _fits(others, mailbox, staff):
                 clashing = others
         unmet[tuple(one.id for one in clashing)].append(mailbox)
-    return [
-        Problem(ids[-1], _unmet([by_id[one] for one in ids], mailboxes, staff))
-        for ids, mailboxes in unmet.items()
-    ]
-
-
-def _unmet(rules: Sequence[PolicyRule], mailboxes: Sequence[int], staff: Staff) -> str:
-    """Return that nobody can meet these rules in these mailboxes."""
-    named = get_text_list([f"“{one.name}”" for one in rules], "and")
-    shown = [staff.names.name_of("mailboxes", one) for one in mailboxes[:3]]
-    if len(mailboxes) > 3:
-        shown.append(f"{len(mailboxes) - 3} more")
-    asked = merged(one.then for one in rules).in_words(staff.names)
-    return f"Nobody can meet {named} in {get_text_list(shown, 'and')}: {asked}."
+    found = []
+    for ids, mailboxes in unmet.items():
+        together = [by_id[one] for one in ids]
+        named = get_text_list([f"“{one.name}”" for one in together], "and")
+        shown = [staff.names.name_of("mailboxes", one) for one in mailboxes[:3]]
+        if len(mailboxes) > 3:
+            shown.append(f"{len(mailboxes) - 3} more")
+        where = get_text_list(shown, "and")
+        asked = merged(one.then for one in together).in_words(staff.names)
+        found.append(Problem(ids[-1], f"Nobody can meet {named} in {where}: {asked}."))
+    return found
 
 
 def _fits(rules: Sequence[PolicyRule], mailbox: int, staff: Staff) -> bool:
     """Whether people can give what these rules ask together, within hours in which all
-    of them are open.
+    of them are open, if there were no holidays.
     """
     together = merged(rule.then for rule in rules)
-    return _ever_open(together, staff) and staff.can_give(together, mailbox)
-
-
-def _ever_open(effects: Effects, staff: Staff) -> bool:
-    """Whether all calendars of the office hours are ever open at the same time, if
-    there were no holidays.
-    """
-    calendars = [staff.calendars.get(one) for one in sorted(effects.office_hours)]
+    calendars = map(staff.calendars.get, sorted(together.office_hours))
     weeks = tuple(one and replace(one, holidays={}) for one in calendars)
-    return next_common_opening(weeks, _MONDAY) is not None
+    is_ever_open = next_common_opening(weeks, _MONDAY) is not None
+    return is_ever_open and staff.can_give(together, mailbox)

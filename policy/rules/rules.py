@@ -42,9 +42,9 @@ from policy.rules.conditions import (
 from policy.rules.fields import (
     ChecksField,
     EntriesField,
-    PickField,
     ReadField,
-    TickField,
+    pick_field,
+    tick_field,
 )
 
 # In place of a group: any reviewer of the mailbox.
@@ -95,8 +95,8 @@ class Effects:
     # Its fields in the editor, but for those of approvals.
     editor: ClassVar[Fields] = {
         "barred_groups": ChecksField("Nobody of these groups", "groups", int),
-        "bar_editor": TickField("Not whoever edited it or wrote words of it"),
-        "care": TickField("With care"),
+        "bar_editor": tick_field("Not whoever edited it or wrote words of it"),
+        "care": tick_field("With care"),
         "office_hours": ChecksField("Only within the hours of", "calendars", int),
         "expire_minutes": ReadField(
             "Expires after",
@@ -112,7 +112,7 @@ class Effects:
             max_length=300,
             error_messages={"max_length": "Keep the reason under 300 characters."},
         ),
-        "least_mode": PickField(
+        "least_mode": pick_field(
             "Its mailbox has at least the oversight",
             {"": "Any", **{one.name: one.words for one in MODES[:-1]}},
             "With no other conditions than connections and mailboxes.",

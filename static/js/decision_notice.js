@@ -52,8 +52,8 @@
     }
     if (hadFocus && !isSame) (notice() ?? document.getElementById("subject"))?.focus({ preventScroll: true });
     start();
-    const { message, code, word, tone, detail } = notice()?.dataset ?? {};
-    if (message) emit("desk:status", { id: message, code, word, tone, detail });
+    const { message } = notice()?.dataset ?? {};
+    if (message) emit("desk:row", { id: message });
   }
 
   document.addEventListener("desk:just", ({ detail }) => {

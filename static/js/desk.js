@@ -12,6 +12,18 @@ window.desk = (() => {
   const HELD = { code: "held", word: "Held", tone: "amber" };
   const parse = (text) => new DOMParser().parseFromString(text, "text/html");
 
+  /* A notice from the page's templates, with these texts; what has no text is left out. */
+  function noticeOf(template, texts, tone = "") {
+    const box = document.getElementById(template).content.firstElementChild.cloneNode(true);
+    if (tone) box.classList.add(tone);
+    for (const [name, text] of Object.entries(texts)) {
+      const place = box.querySelector(`[data-${name}]`);
+      if (text) place.textContent = text;
+      else place.remove();
+    }
+    return box;
+  }
+
   /* Ask for a part of a page, as htmx does. */
   function get(url, headers = {}) {
     return fetch(url, { headers: { "HX-Request": "true", ...headers }, credentials: "same-origin" });
@@ -57,5 +69,5 @@ window.desk = (() => {
     if (isElsewhere && event.target.closest?.("a")) event.stopImmediatePropagation();
   }, true);
 
-  return Object.freeze({ HELD, all, emit, say, refuse, row, parse, get, getPage, post, countDown });
+  return Object.freeze({ HELD, all, emit, say, refuse, row, parse, noticeOf, get, getPage, post, countDown });
 })();

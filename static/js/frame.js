@@ -2,21 +2,21 @@
    notices. Also paints again the lists that follow the desk (data-refresh), but never under somebody's hands. */
 (() => {
   "use strict";
-  const { all, emit, getPage, say } = window.desk;
+  const { all, emit, getPage, parse, say } = window.desk;
   const { banner } = document.body.dataset;
 
   async function fragment(url) {
     return (await getPage(url))?.body.firstElementChild;
   }
 
-  function setStuck(number) {
-    const place = document.querySelector("[data-stuck]");
-    if (place) place.textContent = number > 1000 ? "1000+" : number || "";
-  }
-
-  function setUnread(number) {
-    const place = document.querySelector("[data-notices]");
-    if (place) place.textContent = number || "";
+  /* The numbers and lines that the desk drew again stand in the place of those with their ids. */
+  function paint({ html, waiting }) {
+    for (const fresh of parse(html).querySelectorAll("body > [id]")) {
+      const old = document.getElementById(fresh.id);
+      if (old && !old.isEqualNode(fresh) && !old.contains(document.activeElement)) old.replaceWith(fresh);
+    }
+    const title = document.title.replace(/^\([\d,]+\+?\) /, "");
+    document.title = waiting === "0" ? title : `(${waiting}) ${title}`;
   }
 
   async function setStopped(pulled) {
@@ -60,9 +60,13 @@
     say("The desk is back.");
   });
 
+  document.addEventListener("htmx:afterSwap", ({ detail: { target, requestConfig } }) => {
+    if (target?.id === "find" && !target.open) target.showModal();
+    const isAsked = requestConfig?.triggeringEvent?.type === "submit" || document.activeElement === document.body;
+    if (target?.id === "found" && isAsked) document.querySelector("#found a")?.focus();
+  });
   document.addEventListener("desk:pulse", ({ detail: pulse }) => {
-    setStuck(pulse.stuck);
-    setUnread(pulse.notices);
+    paint(pulse);
     setStopped(pulse.stopped);
     all("[data-refresh]").forEach(refresh);
   });

@@ -56,6 +56,9 @@
     const button = find(`:is(#message, #together, #bulk-done, #careful) [data-key=${act}]`);
     const cursor = find("#list .item[aria-current]")?.dataset.message;
     if (cursor && cursor !== find("#message")?.dataset.message) return refuse("The message is still opening.");
+    // Where there is little room it stands in a menu.
+    const menu = button?.closest(".more");
+    if (isVisible(menu?.querySelector("summary"))) menu.open = true;
     if (!isVisible(button)) return act === "z" ? emit("desk:undo") : refuse("This key does nothing here.");
     if (button.disabled) return refuse("This is under way.");
     if (button.matches("#decide .why > summary")) emit("desk:why", button.parentElement);

@@ -5,22 +5,19 @@
   "use strict";
   const { HELD, all, emit, getPage, row, say } = window.desk;
   const PLACE = "countersign-place";
+  // Of one decision several hints come.
+  const GATHER_MS = 120;
   const known = new Set();
   const news = new Set();
-  let heard = performance.now();
   let cursor = "";
   // The row that was pressed, until its message has come.
   let pressed = "";
   let lost = "";
   let isUnfolded = false;
   const stale = new Set();
-  const asked = new Set();
+  let isAsking = false;
   const list = () => document.getElementById("list");
   const openId = () => document.getElementById("message")?.dataset.message ?? "";
-  // What each act does to the number that waits, until the next pulse tells it exactly.
-  // What changes more of a row than its status.
-  const REPAINTED = ["message.changed", "approval.recorded", "verdict.taken_back"];
-  const STEPS = { "message.held": 1, "decision.recorded": -1, "decision.undone": 1, "decision.refused": 1 };
 
   // The newest that the desk named last.
   let newest = [];
@@ -46,30 +43,6 @@
     news.add(id);
     showNews();
     if (list()) say(`${news.size} more waiting`);
-  }
-
-  /* A tone is a colour and a shape; the word is always there. */
-  function mark(item, { code, word, tone, detail = "", action = "" }) {
-    const chip = item.querySelector("[data-chip]");
-    const isHeld = code === HELD.code;
-    const isBack = isHeld && (action === "decision.refused" || "again" in chip.dataset);
-    const said = item.querySelector("[data-detail]");
-    const words = isHeld ? "" : detail;
-    const when = item.querySelector("[data-when]");
-    if (isHeld) when.replaceChildren();
-    else if (chip.textContent.trim() !== word || said.textContent !== words) when.replaceChildren(justNow());
-    chip.textContent = isBack ? "Held again" : word;
-    chip.className = `chip shape ${tone}`;
-    chip.dataset.chip = code;
-    chip.toggleAttribute("data-again", isBack);
-    chip.hidden = isHeld && !isBack;
-    // "1 of 2 approved" is of what waits.
-    item.querySelector("[data-approvals]")?.toggleAttribute("hidden", !isHeld);
-    said.textContent = words;
-    // What was withdrawn and may still take effect waits for somebody as well.
-    const waits = isHeld || ["may_be_sent", "may_be_rejected"].includes(code);
-    item.classList.toggle("done", !waits && ["waiting", "mine"].includes(list().dataset.tab));
-    fold();
   }
 
   /* Who goes on needs no row that is decided. One that is held again stands in its place again. */
@@ -102,47 +75,63 @@
     return item;
   }
 
-  /* The content of a row has come: it is painted again where it stands. One question at a time, for all that wait for
-     one; what is heard of a row while it is asked for may not be in the answer, and is asked for again. */
-  async function repaint(id) {
-    stale.add(id);
-    if (asked.size) return;
-    while (stale.size) {
-      stale.forEach((one) => asked.add(one));
-      stale.clear();
-      const { url } = list().dataset;
-      const page = await getPage(url).catch(() => null);
-      if (page && list()?.dataset.url === url) paintRows(page);
-      asked.clear();
-    }
+  /* What was pressed is seen before the desk has answered. */
+  function press(item, word) {
+    item.before = item.cloneNode(true);
+    item.dataset.pressed = "";
+    item.classList.toggle("done", ["waiting", "mine"].includes(list().dataset.tab));
+    const chip = item.querySelector("[data-chip]");
+    Object.assign(chip, { textContent: word, className: "chip shape blue", hidden: false });
+    // Of no status: whatever becomes of it, the row is drawn again.
+    chip.dataset.chip = "";
+    fold();
   }
 
-  function paintRows(page) {
-    const isHere = (id) => page.querySelector(`.item[data-message="${CSS.escape(id)}"]`);
-    const open = openId();
-    // The open message stands on what was the next page: the list goes on with it.
-    if (open && !row(open) && isHere(open)) {
-      if (stale.size) stale.add(open);
-      else replace(document.getElementById("rows"), page.getElementById("rows"));
-      return;
+  /* The desk draws the rows. Those that something was said of are asked for together; what is heard meanwhile may not
+     be in the answer, and is asked for after it. */
+  async function repaint(id, code = HELD.code) {
+    // What is folded is asked for when it is unfolded, or waits again.
+    if (row(id) && (code === HELD.code || !row(id).closest("li").hidden)) stale.add(id);
+    if (isAsking) return;
+    isAsking = true;
+    while (stale.size) {
+      await new Promise((done) => setTimeout(done, GATHER_MS));
+      const ids = [...stale];
+      stale.clear();
+      const { rows, url } = list().dataset;
+      const query = new URLSearchParams(url.split("?")[1]);
+      ids.forEach((one) => query.append("id", one));
+      const page = await getPage(`${rows}?${query}`).catch(() => null);
+      for (const one of ids) {
+        const fresh = page?.querySelector(`.item[data-message="${CSS.escape(one)}"]`);
+        if (fresh && row(one) && !stale.has(one) && !("pressed" in row(one).dataset)) replace(row(one), fresh);
+      }
     }
-    for (const id of asked) {
-      const [fresh, old] = [isHere(id)?.closest("li"), row(id)?.closest("li")];
-      if (fresh && old && !stale.has(id)) replace(old, fresh);
-    }
+    isAsking = false;
   }
 
   function replace(old, fresh) {
-    const focused = old.contains(document.activeElement) ? document.activeElement.dataset.message : "";
-    const picked = all(".pick:checked", old).map((pick) => pick.value);
+    const hasFocus = old === document.activeElement;
     old.replaceWith(fresh);
-    all(".pick", fresh).forEach((pick) => {
-      pick.checked = picked.includes(pick.value);
-    });
+    window.htmx.process(fresh);
+    if (fresh.dataset.message === cursor) fresh.setAttribute("aria-current", "true");
+    else fresh.removeAttribute("aria-current");
+    if (hasFocus) fresh.focus();
+    fold();
+  }
+
+  /* The open message stands on what was the next page, or waits again: the list goes on with it. */
+  async function find(id) {
+    if (!list() || !id || row(id)) return;
+    const { url } = list().dataset;
+    const page = await getPage(url).catch(() => null);
+    if (list()?.dataset.url !== url || !page?.querySelector(`.item[data-message="${CSS.escape(id)}"]`)) return;
+    const fresh = page.getElementById("rows");
+    document.getElementById("rows").replaceWith(fresh);
     window.htmx.process(fresh);
     learn();
     setCurrent(cursor);
-    if (focused) row(focused)?.focus();
+    emit("desk:folded");
   }
 
   /* The oldest come first, so what is new may stand on a later page. */
@@ -155,18 +144,6 @@
       link: { href: `/queue/${id}/`, words: "Open the first of them", here: true },
     };
     emit("desk:note", detail);
-  }
-
-  function setTabs(counts) {
-    for (const [tab, count] of Object.entries(counts ?? {})) {
-      const place = document.querySelector(`.tabs [data-tab-of="${CSS.escape(tab)}"] [data-count]`);
-      if (place) place.textContent = count === "0" ? "" : count;
-    }
-  }
-
-  /* What is open may stand on the next page of the list by now, or wait again. */
-  function find(id) {
-    if (list() && id && !row(id)) repaint(id);
   }
 
   /* Where somebody was in this very list, for when they come back to it: the row, and how far it was scrolled. */
@@ -197,77 +174,6 @@
     return getComputedStyle(rows).overflowY === "visible" ? document.scrollingElement : rows;
   }
 
-  function setWaiting(number) {
-    const text = number.toLocaleString("en");
-    all("[data-waiting]").forEach((place) => {
-      place.textContent = place.closest(".rail") && !number ? "" : text;
-    });
-    document.querySelector("[data-oldest]")?.toggleAttribute("hidden", !number);
-    const title = document.title.replace(/^\([\d,]+\+?\) /, "");
-    document.title = number ? `(${text}) ${title}` : title;
-  }
-
-  function step(by) {
-    const shown = document.querySelector("[data-waiting]")?.textContent ?? "";
-    if (!shown.includes("+")) setWaiting(Math.max(0, Number(shown.replaceAll(",", "") || 0) + by));
-  }
-
-  function setFresh({ level, as_of: asOf, reason }) {
-    const fresh = document.getElementById("fresh");
-    if (!fresh) return;
-    fresh.dataset.level = level;
-    fresh.title = reason || "Everything that MultiMail held at this time is in the queue.";
-    fresh.querySelector(".dot").className = `dot ${level}`;
-    fresh.querySelector(".why").textContent = reason;
-    const stale = document.getElementById("stale");
-    if (stale) {
-      stale.hidden = level !== "red";
-      stale.querySelector("[data-reason]").textContent = reason;
-    }
-    const behind = document.getElementById("behind");
-    behind.dataset.level = level;
-    behind.querySelector(".dot").className = `dot ${level}`;
-    behind.querySelector("[data-reason]").textContent = reason;
-    for (const line of all(".as-of")) {
-      const lead = document.createElement("span");
-      Object.assign(lead, { className: asOf ? "lead" : "", textContent: asOf ? "Up to date " : "Not read yet" });
-      line.replaceChildren(lead, ...(asOf ? [timeOf(asOf)] : []));
-    }
-  }
-
-  /* A page that hears nothing must not stay green by that. */
-  function doubt() {
-    const minutes = Math.floor((performance.now() - heard) / 60000);
-    if (document.hidden || minutes < 2) return;
-    const reason = `This page has had no contact with the desk for ${minutes} minutes.`;
-    setFresh({
-      level: minutes < 10 ? "amber" : "red",
-      as_of: document.querySelector(".as-of time")?.dateTime ?? null,
-      reason,
-    });
-  }
-
-  function timeOf(at) {
-    const time = document.createElement("time");
-    // How far the person's clock is from UTC, in minutes, and what it is called.
-    const [minutes, zone] = (document.body.dataset.zone ?? "0 UTC").split(" ");
-    const local = new Date(+new Date(at) + minutes * 60000).toISOString();
-    const said = `${local.slice(11, 19)} ${zone}`;
-    Object.assign(time, {
-      dateTime: new Date(at).toISOString(),
-      title: `${local.slice(0, 10)} ${said}`,
-      textContent: said,
-    });
-    return time;
-  }
-
-  function justNow() {
-    const time = timeOf(Date.now());
-    time.dataset.live = "ago";
-    time.textContent = "just now";
-    return time;
-  }
-
   function ages() {
     const now = Date.now();
     for (const time of all("time[data-live]")) {
@@ -286,24 +192,15 @@
       return;
     }
     if (hint.action === "message.opened" || hint.action === "message.served") return;
-    const item = row(hint.message);
-    const isNew = hint.kind === "new" && !known.has(hint.message) && !news.has(hint.message);
     if (hint.kind === "new") arrive(hint.message);
     else if (hint.code !== HELD.code && news.delete(hint.message)) showNews();
     // What becomes of the open message is shown with all that is said of it there.
-    // An approval that waits for others leaves the status as it is.
-    const isMarked = hint.message !== openId() || hint.kind === "new";
-    if (item && isMarked && hint.action !== "approval.recorded") mark(item, hint);
-    const isStale = asked.size || REPAINTED.includes(hint.action) || item?.hasAttribute("data-fetching");
-    if (item && isStale) repaint(hint.message);
-    if (hint.kind !== "new" || isNew) step(STEPS[hint.action] ?? 0);
+    if (hint.message !== openId() || hint.kind === "new" || hint.action === "message.changed") {
+      repaint(hint.message, hint.code);
+    }
     emit("desk:ask-pulse");
   });
-  document.addEventListener("visibilitychange", () => {
-    heard = performance.now();
-  });
   document.addEventListener("desk:pulse", ({ detail: pulse }) => {
-    heard = performance.now();
     if (list()) {
       // What follows those named before moved up because others left: it is not new.
       const end = pulse.newest.findLastIndex((id) => newest.includes(id));
@@ -313,23 +210,26 @@
       pulse.newest.forEach(arrive);
       newest = pulse.newest;
     }
-    setWaiting(pulse.waiting);
-    setTabs(pulse.tabs);
-    setFresh(pulse.freshness);
   });
-  document.addEventListener("desk:painted", ({ detail: { id, ...status } }) => {
+  document.addEventListener("desk:painted", ({ detail: { id, code } }) => {
     // An earlier message may be painted after the next row was pressed: the cursor stays on that row.
     if (pressed === id) pressed = "";
     const item = pressed ? row(id) : setCurrent(id);
-    if (item) mark(item, status);
+    if (item && item.querySelector("[data-chip]").dataset.chip !== code) repaint(id);
     // While a verdict is on its way the desk would still list what it is about.
-    else if (id !== lost && !document.querySelector("[data-deciding]")) find(id);
+    else if (!item && id !== lost && !document.querySelector("[data-deciding]")) find(id);
     lost = item ? "" : id;
   });
   document.addEventListener("desk:recorded", () => find(openId()));
-  // What was decided a moment ago is not the message on screen any more.
-  document.addEventListener("desk:status", ({ detail: { id, ...status } }) => {
-    if (row(id)) mark(row(id), status);
+  /* Something is said of a row: a word for what was pressed, or that it came to nothing; else the desk knows. */
+  document.addEventListener("desk:row", ({ detail: { id, code, word, isBack } }) => {
+    const item = row(id);
+    if (!item) return;
+    if (word) return press(item, word);
+    delete item.dataset.pressed;
+    if (isBack && item.before) replace(item, item.before);
+    item.before = null;
+    repaint(id, code);
   });
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     if (elt.id !== "list") return;
@@ -345,27 +245,27 @@
     showNews();
   });
   // A menu is over once something else is looked at.
-  const menus = () => all("#list .menu[open]");
+  const menus = () => all(".menu[open]");
   document.addEventListener("click", ({ target }) =>
     menus().forEach((menu) => {
       if (!menu.contains(target)) menu.open = false;
     }));
   document.addEventListener("keydown", (event) => {
-    const menu = event.key === "Escape" && event.target.closest?.("#list .menu[open]");
+    const menu = event.key === "Escape" && event.target.closest?.(".menu[open]");
     if (!menu) return;
     menu.open = false;
     menu.querySelector("summary").focus();
   });
   // An address says what was asked for, and nothing of what was not.
   document.addEventListener("submit", ({ target }) => {
-    if (target.id === "search") {
+    if (["search", "filter"].includes(target.id)) {
       [...target.elements].forEach((field) => {
         field.disabled ||= Boolean(field.name) && !field.value;
       });
     }
   });
   window.addEventListener("pageshow", () =>
-    all("#search :disabled, [form=search]:disabled").forEach((field) => {
+    all("#search :disabled, [form=filter]:disabled").forEach((field) => {
       field.disabled = false;
     }));
   document.addEventListener("click", ({ target }) => {
@@ -380,31 +280,7 @@
     if (!target.closest?.("#folded button")) return;
     isUnfolded = !isUnfolded;
     fold();
-  });
-  /* The styles and scripts of an open message come with the first one that is opened here. Where they cannot be had,
-     its page is opened whole. */
-  let opening = null;
-  function fetchParts(places) {
-    const files = places.flatMap(({ content }) => [...content.children]).map((file) => file.cloneNode());
-    const loaded = files.map((file) =>
-      new Promise((resolve, reject) => {
-        file.addEventListener("load", resolve);
-        file.addEventListener("error", reject);
-      })
-    );
-    // In the order in which they stand here.
-    files.forEach((file) => Object.assign(file, { async: false }));
-    document.head.append(...files);
-    return Promise.all(loaded).then(() => places.forEach((place) => place.remove()));
-  }
-
-  document.addEventListener("htmx:confirm", (event) => {
-    const { target, path, issueRequest } = event.detail;
-    const places = all("template[data-with-message]");
-    if (target?.id !== "message" || !places.length) return;
-    event.preventDefault();
-    opening ??= fetchParts(places);
-    opening.then(() => issueRequest(true), () => location.assign(path));
+    all("#rows [data-folded] .item").forEach(({ dataset }) => repaint(dataset.message));
   });
   // Where it did not open, the cursor goes back. A request that a later press replaced says nothing about that press.
   document.addEventListener("htmx:afterRequest", ({ detail: { elt, successful } }) => {
@@ -414,9 +290,24 @@
   });
   window.addEventListener("pagehide", keepPlace);
 
+  /* Where there is room beside the list, its first message opens itself; the way back does not lead over this page. */
+  function openFirst() {
+    const first = row(document.activeElement?.dataset.message ?? "") ?? document.querySelector("#list .item");
+    // For whoever decides, and where nothing else is to be seen.
+    const isFree = document.getElementById("bulk") && !document.querySelector("#message[data-message], #decided");
+    if (!first || !isFree || location.hash || !matchMedia("(min-width: 901px)").matches) return;
+    document.body.dataset.unasked = first.dataset.message;
+    first.click();
+  }
+  document.addEventListener("htmx:beforeHistoryUpdate", ({ detail: { history } }) => {
+    if ("unasked" in document.body.dataset) history.type = "replace";
+  });
+
   learn();
   returnToPlace();
-  if (list()) setCurrent(openId());
+  if (list()) {
+    setCurrent(openId());
+    document.addEventListener("htmx:load", openFirst, { once: true });
+  }
   setInterval(ages, 20000);
-  setInterval(doubt, 20000);
 })();

@@ -142,7 +142,7 @@
   }
 
   async function beat() {
-    const [askedAt, planned] = [performance.now(), due];
+    const planned = due;
     try {
       const response = await fetch(address(), {
         headers: etag ? { "If-None-Match": etag } : {},
@@ -168,8 +168,7 @@
         // Who signed in again, in another tab, has another token for forms.
         document.body.setAttribute("hx-headers", JSON.stringify({ "X-CSRFToken": told.token }));
         for (const field of document.querySelectorAll("[name=csrfmiddlewaretoken]")) field.value = told.token;
-        // What was heard since is newer than this answer.
-        emit("desk:pulse", { ...told, askedAt });
+        emit("desk:pulse", told);
       }
     } catch {
       // The desk is away for a moment; the next beat finds out.

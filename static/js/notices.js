@@ -1,7 +1,7 @@
 /* What went wrong, said on the page: answers of the server that are not the fragment that was asked for. */
 (() => {
   "use strict";
-  const { parse } = window.desk;
+  const { get, noticeOf, parse } = window.desk;
   const body = document.body;
   const toasts = document.getElementById("toasts");
   const announce = document.getElementById("announce");
@@ -22,38 +22,19 @@
       announce.classList.add("sr-only");
     }, milliseconds);
   }
+  toasts.addEventListener("click", ({ target }) => target.closest("[data-close]")?.parentElement.remove());
   document.addEventListener("desk:note", (event) => note(event.detail));
   document.addEventListener("desk:signed-out", signedOut);
   document.addEventListener("desk:unreachable", unreachable);
   document.addEventListener("desk:page", ({ detail }) => tellPage(detail));
 
-  function note({ tone = "rose", title, text = "", link = null, id = "" }) {
+  function note({ tone = "rose", title, text = "", link = null, id = "", passes = false }) {
     if (id) document.getElementById(id)?.remove();
-    const box = document.createElement("div");
-    box.className = `notice ${tone}`;
+    const box = noticeOf("a-note", { title, text, words: link?.words }, tone);
     box.id = id;
-    const words = document.createElement("div");
-    words.append(paragraph(title, "strong"), paragraph(text, "span"));
-    if (link) {
-      const anchor = document.createElement("a");
-      Object.assign(anchor, { href: link.href, textContent: link.words, className: "text-link" });
-      if (!link.here) Object.assign(anchor, { target: "_blank", rel: "noopener" });
-      words.append(anchor);
-    }
-    const close = document.createElement("button");
-    Object.assign(close, { type: "button", textContent: "✕", className: "push" });
-    close.setAttribute("aria-label", "Close this notice");
-    close.addEventListener("click", () => box.remove());
-    box.append(words, close);
+    if (link) Object.assign(box.querySelector("a"), { href: link.href, target: link.here ? "" : "_blank" });
     toasts.append(box);
-  }
-
-  function paragraph(text, tag) {
-    const line = document.createElement("p");
-    const inner = document.createElement(tag);
-    inner.textContent = text;
-    line.append(inner);
-    return line;
+    if (passes) setTimeout(() => box.remove(), 10000);
   }
 
   function signedOut() {
@@ -98,6 +79,24 @@
     // Not htmx:afterRequest: the element that asked may be gone by then.
     xhr.addEventListener("loadend", () => busy.classList.remove("on"));
   });
+
+  /* A long form is sent once the desk answers: a sign-in that has ended, or a network that is away, takes nothing of
+     what was typed. */
+  document.addEventListener("submit", async (event) => {
+    const { target: form, submitter } = event;
+    if (!form.matches("[data-asks]") || submitter?.matches("[formtarget], [data-nothing]")) return;
+    if (form.dataset.asks === "answered") return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    if (form.dataset.asks) return;
+    form.dataset.asks = "asked";
+    const response = await get(body.dataset.pulse).catch(() => null);
+    form.dataset.asks = response && !isSignIn(response.url) ? "answered" : "";
+    if (form.dataset.asks) form.requestSubmit(submitter);
+    else if (response) signedOut();
+    else unreachable();
+    form.dataset.asks = "";
+  }, true);
 
   function isSignIn(url) {
     return Boolean(url) && new URL(url, location.href).pathname === body.dataset.signIn;

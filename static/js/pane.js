@@ -1,7 +1,7 @@
 /* The open message: says that it is on screen, follows what becomes of it, and never disturbs what is being typed. */
 (() => {
   "use strict";
-  const { HELD, countDown, emit, get, parse, post, say } = window.desk;
+  const { HELD, countDown, emit, get, noticeOf, parse, post, say } = window.desk;
   // Parts that say where the message is. The letter itself is only painted again when its fingerprint is another.
   const PARTS = ["message-bar", "message-notes", "findings", "origin", "ruling", "decide"];
   const pane = () => document.getElementById("message");
@@ -24,14 +24,33 @@
 
   /* Words in a field, and what was opened to choose from: a reason, a time to put it off to, whom to take it from. */
   function isInHand() {
-    return Boolean(document.querySelector("#decide details[open], #ask-title")) || reasons().some(isTyped);
+    return Boolean(document.querySelector("#decide details[open]:not(.more), #ask-title")) || reasons().some(isTyped);
   }
 
   /* Once for each version that is shown: the note in the ledger that it was on this person's screen. */
   function reportOpened() {
     const { opened, fingerprint } = pane()?.dataset ?? {};
     if (!opened || !fingerprint) return;
-    post(opened, { fingerprint });
+    // A verdict waits for it.
+    pane().reported = post(opened, { fingerprint }).catch(() => {});
+  }
+
+  /* What opened itself counts as opened once somebody presses or scrolls. */
+  function reportOnceUsed() {
+    const used = new AbortController();
+    pane().dataset.unasked = "";
+    emit("desk:unasked");
+    for (const name of ["keydown", "pointerdown", "wheel", "scroll"]) {
+      document.addEventListener(name, ({ type, target, isTrusted }) => {
+        // A list scrolls by itself, to its row.
+        if (!isTrusted || (type === "scroll" && !pane().contains(target))) return;
+        used.abort();
+        if (!("unasked" in pane().dataset)) return;
+        delete pane().dataset.unasked;
+        reportOpened();
+        emit("desk:opened");
+      }, { capture: true, signal: used.signal });
+    }
   }
 
   /* The page, and its first heading, are called by the message that is open. */
@@ -45,15 +64,16 @@
   }
 
   function painted() {
-    const { message, code, word, tone, detail } = pane().dataset;
+    const { message, code } = pane().dataset;
     callPage();
     if (!message) {
       clearTimeout(following);
       emit("desk:painted", { id: "" });
       return;
     }
+    if (told) emit("desk:row", { id: message });
     told = null;
-    emit("desk:painted", { id: message, code, word, tone, detail });
+    emit("desk:painted", { id: message, code });
     begin();
   }
 
@@ -223,30 +243,15 @@
     if (!notes || !news) return;
     if (!news.isSaid) say(news.text);
     news.isSaid = true;
-    const box = document.createElement("div");
-    box.className = `notice ${news.tone}`;
-    box.dataset.news = "";
-    const words = document.createElement("p");
-    const strong = document.createElement("strong");
-    strong.textContent = news.text;
-    words.append(strong);
-    if (news.more) words.append(`. ${news.more}`);
-    box.append(words);
-    if (news.since) box.append(offer("Show what changed", () => loadChanges(news.since)));
-    else if (news.waits) {
-      box.append(offer("Show it", () => {
-        news.waits = false;
-        refresh({ isWished: true });
-      }));
-    }
+    const { text, more, tone, since, waits } = news;
+    const words = since ? "Show what changed" : waits && "Show it";
+    const box = noticeOf("a-change", { title: text, text: more && `. ${more}`, words }, tone);
+    box.querySelector("button")?.addEventListener("click", () => {
+      if (since) return loadChanges(since);
+      news.waits = false;
+      refresh({ isWished: true });
+    });
     notes.prepend(box);
-  }
-
-  function offer(label, act) {
-    const button = document.createElement("button");
-    Object.assign(button, { type: "button", className: "btn push", textContent: label });
-    button.addEventListener("click", act);
-    return button;
   }
 
   document.addEventListener("desk:hint", ({ detail: hint }) => {
@@ -273,7 +278,7 @@
     if (!told) return;
     const chip = document.querySelector("#message-bar .chip.shape");
     if (chip) Object.assign(chip, { textContent: told.word, className: `chip shape ${told.tone}` });
-    emit("desk:status", told);
+    emit("desk:row", { id: told.id });
     told = null;
     showNews();
   }
@@ -331,8 +336,12 @@
     );
     putBack();
     if (getComputedStyle(document.body).display === "block") window.scrollTo(0, 0);
-    reportOpened();
+    const isUnasked = document.body.dataset.unasked === pane().dataset.message;
+    delete document.body.dataset.unasked;
+    if (isUnasked) reportOnceUsed();
+    else reportOpened();
     painted();
+    if (isUnasked) return;
     // Who was quicker than this already writes: the next letters typed must not become commands.
     if (document.activeElement.matches("#message :is(input, textarea, select)")) return;
     const decided = document.getElementById("decided");

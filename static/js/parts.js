@@ -19,7 +19,7 @@
   }, { threshold: 0.5 });
 
   function prepare() {
-    document.querySelectorAll("[data-part]").forEach((part) => onScreen.observe(part));
+    document.querySelectorAll("#message:not([data-unasked]) [data-part]").forEach((part) => onScreen.observe(part));
     document.querySelectorAll("[data-copy]:not([data-copies])").forEach(offerCopy);
     const tick = document.querySelector("#decide [name=thread_read][type=checkbox]");
     if (tick && tick.value === ticked) tick.checked = true;
@@ -72,6 +72,7 @@
     if (target instanceof HTMLIFrameElement && target.matches(".part-frame[src]")) changed();
   }, true);
   document.addEventListener("desk:painted", prepare);
+  document.addEventListener("desk:opened", prepare);
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     if (elt.id === "thread" || elt.matches(".pdf-pages")) changed();
     // Files have come since the page was made: what their bytes gave away stands among the findings too.

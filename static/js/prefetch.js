@@ -4,12 +4,13 @@
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
 (() => {
   "use strict";
-  const { HELD, emit, getPage, parse, refuse, say } = window.desk;
+  const { emit, getPage, noticeOf, parse, refuse, say } = window.desk;
   const GUARD = 400;
   const IDS = "data-id-ahead";
   const pane = () => document.getElementById("message");
   let ahead = null;
   let asked = 0;
+  let fetching = "";
   let guarded = 0;
   // The last press: when it happened, which is earlier than when a busy page handles it, and whether it is the rest of
   // a double click, however late it comes.
@@ -23,9 +24,9 @@
   const undoable = [];
   // What each outcome shows from the press until the answer: in the row, and in the notice.
   const PRESSED = {
-    approve: ["sending", "Approving", "Approved"],
-    reject: ["rejecting", "Rejecting", "Rejected"],
-    send_back: ["requesting", "Requesting changes", "Changes requested"],
+    approve: ["Approving", "Approved"],
+    reject: ["Rejecting", "Rejected"],
+    send_back: ["Requesting changes", "Changes requested"],
   };
 
   /* Two messages are in the page at once, and only one of them may own the names. */
@@ -49,14 +50,17 @@
   function forget() {
     ahead?.article.remove();
     ahead = null;
+    fetching = "";
+    asked += 1;
   }
 
   /* Its frame loads as well, so that the letter itself is there at once. */
   async function fetchAhead() {
     const url = pane()?.dataset.next;
     if (ahead && ahead.url !== url) forget();
-    if (!url || ahead) return;
+    if (!url || ahead || fetching === url) return;
     const mine = ++asked;
+    fetching = url;
     try {
       const article = (await getPage(url, { "X-Purpose": "prefetch" }))?.getElementById("message");
       if (mine !== asked || !article?.dataset.fingerprint || pane()?.dataset.next !== url) return;
@@ -70,6 +74,8 @@
       ahead = { url, article, id: article.dataset.message };
     } catch {
       // Without it the answer itself brings the next one.
+    } finally {
+      if (mine === asked) fetching = "";
     }
   }
 
@@ -117,7 +123,11 @@
     if (isSaid(body)) show(press, body.get("outcome"));
     underWay += 1;
     sending = sending
-      .then(async () => (before === returns ? settle(await post(body, action), press) : drop(press)))
+      .then(async () => {
+        // That it was opened comes first in the ledger; a desk that is slow about it holds no verdict up.
+        await Promise.race([from.reported, new Promise((done) => setTimeout(done, 2000))]);
+        return before === returns ? settle(await post(body, action), press) : drop(press);
+      })
       .finally(() => {
         underWay -= 1;
         document.getElementById("busy").classList.toggle("on", underWay > 0);
@@ -130,9 +140,9 @@
   /* The result is seen before it is recorded: in the row, in the notice, and in the next message where it is here. */
   function show(press, outcome) {
     const { from, id } = press;
-    const [code, word, done] = PRESSED[outcome];
+    const [word, done] = PRESSED[outcome];
     press.box = recording(`${done}.`, subjectOf(from));
-    emit("desk:status", { id, code, word, tone: "blue" });
+    emit("desk:row", { id, word });
     from.classList.add("leaves");
     if (ahead && ahead.url === from.dataset.next) {
       press.shown = paintAhead(from, press.box);
@@ -159,29 +169,14 @@
   const subjectOf = (article) => article.querySelector(".subject-line")?.textContent.trim() ?? "";
 
   /* What is certain so far: that it was pressed. */
-  function recording(done, subject) {
-    const box = document.createElement("div");
-    Object.assign(box, { className: "notice", id: "decided", tabIndex: -1 });
-    box.setAttribute("role", "alert");
-    box.dataset.recording = "";
-    const words = Object.assign(document.createElement("p"), { className: "whole" });
-    words.append(
-      Object.assign(document.createElement("strong"), { textContent: done }),
-      " Recording … ",
-      Object.assign(document.createElement("span"), { className: "quiet", textContent: subject }),
-    );
-    const undo = Object.assign(document.createElement("button"), {
-      type: "button",
-      className: "btn",
-      textContent: "Undo",
-    });
-    undo.dataset.key = "z";
+  function recording(title, subject) {
+    const box = noticeOf("a-recording", { title, text: subject });
+    const undo = box.querySelector("button");
     undo.addEventListener("click", () => {
       box.dataset.undo = "";
       undo.disabled = true;
       say("It will be undone as soon as it is recorded.");
     });
-    box.append(words, undo);
     return box;
   }
 
@@ -205,8 +200,7 @@
   function goOn(next, text, press) {
     const { from, id, shown, box } = press;
     const isUndone = box && "undo" in box.dataset;
-    // Where others have to agree, there is no decision yet.
-    const { code, word, tone, detail } = next.querySelector("#decided")?.dataset ?? HELD;
+    const code = next.querySelector("#decided")?.dataset.code;
     undoable.push(...[...next.querySelectorAll("#decided form")].map((form) => form.getAttribute("action")));
     if (pane() === from) {
       guarded = performance.now() + GUARD;
@@ -219,7 +213,7 @@
       if (isUndone || !box || box.isConnected) emit("desk:just", next.querySelector("#just"));
       graft(next, text, shown);
     }
-    emit("desk:status", { id, code, word, tone, detail });
+    emit("desk:row", { id, code });
     emit("desk:recorded");
     if (!isUndone) return;
     const undo = document.querySelector("#just [data-key=z]");
@@ -238,7 +232,7 @@
   function comeBack({ from, id, shown, box }) {
     from.classList.remove("leaves");
     box?.remove();
-    emit("desk:status", { id, ...HELD });
+    emit("desk:row", { id, isBack: true });
     if (shown && from.isConnected) {
       const current = pane();
       emit("desk:leave");
@@ -254,7 +248,7 @@
   /* An earlier one came back, so this one was not sent: it waits again, and what was typed is kept. */
   function drop({ from, id }) {
     from.remove();
-    emit("desk:status", { id, ...HELD });
+    emit("desk:row", { id, isBack: true });
     const text = `It is waiting again: ${subjectOf(from)}`;
     emit("desk:note", { id: "dropped", tone: "amber", title: "Another decision was not recorded.", text });
   }
@@ -285,7 +279,8 @@
   });
   // What is fetched ahead must not be older than what is known of it.
   document.addEventListener("desk:hint", ({ detail: hint }) => {
-    if (!ahead || hint.message !== ahead.id || ["message.opened", "message.served"].includes(hint.action)) return;
+    const isAhead = (ahead?.url ?? fetching).includes(hint.message);
+    if (!isAhead || ["message.opened", "message.served"].includes(hint.action)) return;
     forget();
     emit("desk:recheck");
   });
@@ -305,6 +300,9 @@
     window.htmx.ajax("POST", path, { target: "#message", swap: "outerHTML" });
   });
   document.addEventListener("desk:painted", plan);
+  document.addEventListener("desk:unasked", () => {
+    guarded = performance.now() + GUARD;
+  });
   document.addEventListener("htmx:beforeSwap", ({ detail: { target, shouldSwap } }) => {
     if (target.id === "message" && shouldSwap) forget();
   });

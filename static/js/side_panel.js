@@ -77,10 +77,5 @@
   });
   document.addEventListener("desk:beside-painted", putBack);
   document.addEventListener("desk:painted", putBack);
-  // What was put off stands in Mine as well: the word about it need not stay.
-  document.addEventListener(
-    "desk:put-off",
-    () => setTimeout(() => document.getElementById("put-off")?.remove(), 10000),
-  );
   putBack();
 })();

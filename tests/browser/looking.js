@@ -28,7 +28,7 @@
   function tooWide() {
     const width = document.documentElement.clientWidth;
     const found = document.scrollingElement.scrollWidth > width ? ["the page"] : [];
-    const mayScroll = ".tabs, .rail .sections, pre, svg, .sr-only, .skip";
+    const mayScroll = ".tabs, .ways, .rail .sections, pre, svg, .sr-only, .skip";
     for (const one of document.body.querySelectorAll("*")) {
       const { left, right, width: wide, height } = one.getBoundingClientRect();
       const { overflowX } = getComputedStyle(one);

@@ -7,6 +7,7 @@ PAGES = {
     "sign-in": "/accounts/login/",
     "home": "/",
     "find": "/find/",
+    "patterns": "/patterns/",
     "queue": "/queue/",
     "message": "{crowded}",
     "high-risk": "{crowded}approve/",
@@ -64,10 +65,12 @@ ADMIN_PAGES = {
 # after the other, and the element that is there then.
 OPENED = {
     "keys open": ("{held}", ("?",), "#keys[open]"),
+    "find over it": ("{held}", (".to-find",), "#find[open]"),
+    "more": ("{held}", ("#message-bar .menu summary",), "#message-bar .panel-box"),
     "rejecting": ("{held}", ("#reject > summary",), "#reject .reason"),
     "requesting changes": ("{held}", ("#send-back > summary",), "#send-back .reason"),
     "later": ("{held}", ("#later > summary",), "#later .reason"),
-    "snoozing": ("{held}", ("#snooze-button",), "#snooze-button ~ *"),
+    "snoozing": ("{held}", (".more > summary", "#snooze-button"), "#snooze-button ~ *"),
     "high-risk rejecting": (
         "{crowded}approve/",
         ("#reject > summary",),

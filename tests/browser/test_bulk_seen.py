@@ -72,8 +72,8 @@ def test_batch_is_chosen_read_and_rejected_by_keys_alone(desk, batch, product):
     # Faster than messages open: htmx reports what a newer request replaces.
     desk.watch.expected += ["htmx:afterRequest", "htmx:sendAbort"]
     desk.goto(address)
-    for key in ("j", "x"):
-        desk.keyboard.press(key)
+    expect(desk.locator("#list .item").first).to_have_attribute("aria-current", "true")
+    desk.keyboard.press("x")
     expect(desk.locator("#bulk")).to_contain_text("1 selected")
     for key in ("j", "j", "Shift+X"):
         desk.keyboard.press(key)

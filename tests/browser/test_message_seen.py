@@ -176,7 +176,13 @@ def test_corrected_message_is_previewed_and_sent_for_review(
             page.once("dialog", lambda dialog: dialog.dismiss())
             page.locator(".rail").get_by_role("link", name="History").click()
         assert asked.value.type == "beforeunload"
+        # Nor by a sign-in that has ended.
+        cookies = page.context.cookies()
+        page.context.clear_cookies()
+        page.get_by_role("button", name="Send edited version for review").click()
+        expect(page.get_by_text("You are signed out.")).to_be_visible()
         expect(text).to_have_value(re.compile("45 EUR"))
+        page.context.add_cookies(cookies)
     page.get_by_role("button", name="Send edited version for review").click()
     # The desk goes on with another message, or with this one if it is the only one.
     said = page.get_by_text("Edited: your version is being sent for review.")

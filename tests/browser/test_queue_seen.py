@@ -27,12 +27,12 @@ def word():
     return "w" + "".join(chr(97 + int(digit, 16)) for digit in uuid.uuid4().hex[:12])
 
 
-def test_back_returns_to_the_row_with_its_focus_and_its_scroll(queue, hold):
+def test_back_returns_to_the_row_with_its_focus_and_its_scroll(queue, desk, hold):
     name = word()
     rows = [hold(f"{name} {letter}") for letter in "abcde"]
+    # No room beside the list, which has to be scrolled.
+    desk.set_viewport_size({"width": 880, "height": 400})
     page = queue(f"?q={name}&group=none")
-    # So low that the list has to be scrolled.
-    page.set_viewport_size({"width": 1440, "height": 400})
     page.locator("#list .item").last.click()
     expect(page.locator("#subject")).to_be_visible()
     page.go_back()
@@ -42,6 +42,23 @@ def test_back_returns_to_the_row_with_its_focus_and_its_scroll(queue, hold):
     expect(back).to_be_in_viewport()
 
 
+def test_first_message_opens_itself_and_counts_as_opened_by_a_press(
+    queue, product, hold
+):
+    name = word()
+    row = hold(name)
+    page = queue(f"?q={name}&group=none")
+    expect(page.locator(f"#message[data-message='{row['id']}']")).to_be_visible()
+    # What it loads is noted by then; that it was opened is not.
+    question = "SELECT action FROM audit_entry WHERE message = %s"
+    acts = [action for (action,) in product.sql(question, row["id"])]
+    assert "message.served" in acts
+    assert "message.opened" not in acts
+    with page.expect_response("**/opened/"):
+        page.keyboard.press("Shift")
+    assert ("message.opened",) in product.sql(question, row["id"])
+
+
 def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, hold):
     name = word()
     row = hold(name)
@@ -49,7 +66,7 @@ def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, hold):
     expect(page.locator("#list .item")).to_have_count(1)
     product.send(body=word())
     expect(page.get_by_role("link", name="1 new, not all may match")).to_be_visible()
-    mine = page.locator("[data-tab-of=mine] [data-count]")
+    mine = page.locator("#count-mine")
     # Other tests may have claimed messages on this desk.
     before = int(mine.inner_text() or 0)
     sql = "INSERT INTO approvals_claim (message_id, person_id) SELECT m.id, p.id FROM mirror_message m,"

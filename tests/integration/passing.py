@@ -41,5 +41,5 @@ def activate(first, second, *parts):
     return activate_draft(
         actor=replace(actor_of(first), second=str(second.pk) if second else ""),
         edits=draft.edits,
-        active=policies().active_number,
+        active=policies().in_force.number,
     )

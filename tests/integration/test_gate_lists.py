@@ -4,6 +4,7 @@ from datetime import timedelta
 from itertools import product
 
 import pytest
+from django.db.models.functions import Now
 
 from approvals import tasks
 from common.mail_addresses import patterns_for
@@ -94,6 +95,12 @@ def test_activation_and_a_changed_list_leave_the_gates_behind(
         tasks.sweep()
         assert ("policy.tasks.push_list", gate.pk) in sent_tasks
         change_row(gate, pushed=gate.wanted)
+    # A connection that is paused gets what it missed when it resumes.
+    change_row(mailbox.connection, paused_at=Now())
+    change_list(admin, "y.example")
+    assert not GateList.objects.to_push()
+    change_row(mailbox.connection, paused_at=None)
+    assert GateList.objects.to_push()
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_the_page_lists_what_waits_opens_it_and_marks_it_as_read(
     client = signed_in(second_reviewer)
     shown = client.get("/notices/").text
     assert "You were asked in a comment · Ana Ferreira" in shown
-    assert client.get("/queue/pulse/").json()["notices"] == 1
+    assert "data-notices>1<" in client.get("/queue/pulse/").json()["html"]
     assert client.get(f"/notices/{notice.pk}/").headers["Location"] == page
     assert unread_count(actor_of(second_reviewer)) == 0
     assert "Mark as read" not in client.get("/notices/").text

@@ -127,13 +127,15 @@ class NoRow(SentenceError):
 
 
 def begin(by, n):
-    based_on = policies().active_number
-    begin_draft(actor=by, rules=policies().active_rules, based_on=based_on)
+    based_on = policies().in_force.number
+    begin_draft(actor=by, rules=policies().in_force.rules, based_on=based_on)
 
 
 def change_draft(by, n):
     draft = policies().draft
-    rule = (policies().draft_rules or [None])[n % max(1, len(policies().draft_rules))]
+    rule = (policies().drafted.rules or [None])[
+        n % max(1, len(policies().drafted.rules))
+    ]
     if draft is None or rule is None:
         raise NoRow
     then = (
@@ -154,12 +156,12 @@ def change_draft(by, n):
         delete_rule(actor=by, edits=draft.edits, rule_id=rule.id)
 
 
-def with_draft(command, **more):
+def with_draft(command, *more):
     def act(by, n):
         now = policies()
         if now.draft is None:
             raise NoRow
-        values = {name: getattr(now, one) for name, one in more.items()}
+        values = dict.fromkeys(more, now.in_force.number)
         command(actor=by, edits=now.draft.edits, **values)
 
     return act
@@ -284,9 +286,7 @@ ACTS = {
     "begin a draft": begin,
     "change the draft": change_draft,
     "activate a changed draft": activate_changed,
-    "activate the draft": with_draft(
-        activate_draft, active="active_number"
-    ),
+    "activate the draft": with_draft(activate_draft, "active"),
     "discard the draft": with_draft(discard_draft),
     "add a group": new_group,
     "change a group": regroup,

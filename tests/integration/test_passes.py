@@ -26,7 +26,7 @@ from people.models import Grant
 from people.second_admin.registry import SecondAdminNeeded
 from policy.errors import PolicyRefused
 from policy.kill_switch import pull
-from policy.models import AllowEntry, PolicyVersion
+from policy.models import AllowEntry, Allowlist, PolicyVersion
 from policy.rules.changes import policies
 from policy.rules.facts import active_policy, signed_passes
 from policy.rules.rules import PolicyRule
@@ -107,10 +107,11 @@ def test_two_people_sign_and_one_alone_cannot_whatever_is_set(mailbox, admin, se
     fewer = replace(one, a_day=5)
 
     def needs_two(*parts):
-        with pytest.raises(SecondAdminNeeded):
+        with pytest.raises(SecondAdminNeeded) as waits:
             activate(admin, None, *parts)
+        return waits.value.asked.after
 
-    needs_two(one)
+    assert "signed before: dana@northwind.example" in needs_two(one)
     activate(admin, second, one)
     signatures = PolicyVersion.objects.active().get().signatures
     assert set(signatures["refunds"]) == {admin.pk, second.pk}
@@ -119,7 +120,9 @@ def test_two_people_sign_and_one_alone_cannot_whatever_is_set(mailbox, admin, se
     # Without the rule it might send what two people had to approve.
     needs_two(fewer)
     activate(admin, None)
-    needs_two(fewer)
+    # The second admin reads who came to its list while no pass named it.
+    change_list(admin, "eve@evil.example", at=Allowlist.objects.get())
+    assert needs_two(fewer).endswith("signed before: eve@evil.example")
     # When one of the two is no admin of everything any more, it sends nothing.
     activate(admin, second, one)
     assert signed_passes(active_policy())
@@ -169,7 +172,7 @@ def test_pass_sends_end_to_end_and_names_who_signed_it(
     assert page.context["passes"] == [(one, ())]
     decision = sent_by_pass(message)
     assert (decision.outcome, decision.given_by) == ("approve", None)
-    assert decision.rule == f"pass refunds version {policies().active_number}"
+    assert decision.rule == f"pass refunds version {policies().in_force.number}"
     assert decision.due_at - decision.recorded_at == timedelta(seconds=5)
     assert latest_details("decision.recorded")["signed_by"] == f"{admin} and {second}"
     assert message not in desk_messages().in_queue()

@@ -12,6 +12,7 @@ from approvals.errors import VerdictNotAllowed
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Mailbox, Message
+from policy.errors import PolicyRefused
 from policy.models import Group, PolicyVersion, WorkCalendar
 from policy.rules.changes import activate_draft, begin_draft, policies
 from policy.rules.names import names_for
@@ -44,7 +45,7 @@ def begun(admin, *parts):
 
 def activated(admin, *parts):
     edits = (begun(admin, *parts) if parts else policies().draft).edits
-    active = policies().active_number
+    active = policies().in_force.number
     return activate_draft(actor=actor_of(admin), edits=edits, active=active)
 
 
@@ -114,7 +115,7 @@ def test_form_keeps_every_field_of_a_rule_or_pass_and_the_draft_becomes_active(
     now = policies()
     assert (now.active.number, now.active.activated_by, now.draft) == (1, admin, None)
     entry = Entry.objects.get(action="policy.activated").detail.fields
-    assert entry["after"] == now.active_rules[0].line(names_for())
+    assert entry["after"] == now.in_force.rules[0].line(names_for())
     assert "After the audit" in words_of(client.get("/policy/versions/1/"))
 
 
@@ -151,10 +152,10 @@ def test_second_of_two_admins_is_told_and_keeps_what_was_typed(client, admin):
     typed = {"name": "Mine", "approvals_0": "3"}
     answer = post(client, path, 409, **typed, edits=0)
     assert 'value="Mine"' in answer.text
-    assert policies().draft_rules[0].name == "Of Sam"
+    assert policies().drafted.rules[0].name == "Of Sam"
     # Saved again on top of what was shown.
     post(client, path, **typed, edits=answer.context["form"]["edits"].value())
-    assert policies().draft_rules[0].name == "Mine"
+    assert policies().drafted.rules[0].name == "Mine"
     for path, form in (
         ("discard", {"edits": 0}),
         ("activate", {"edits": 0, "active": 0}),
@@ -171,6 +172,17 @@ def test_policy_takes_500_rules_and_no_more(client, admin, message, reviewer):
     post(client, ADD, 422, **TYPED)
     activated(admin)
     assert needed(message, reviewer) == 2
+    # Nor one that was copied, or stored in some other way.
+    many = [rule(f"r{number}") for number in range(501)]
+    with pytest.raises(PolicyRefused, match="at most 500 rules"):
+        begun(admin, *many)
+    begun(admin)
+    PolicyVersion.objects.draft().update(rules=[one.as_json() for one in many])
+    for path in ("draft/activate", "try"):
+        page = words_of(client.get(f"/policy/{path}/", {"days": "yes"}))
+        assert "at most 500 rules" in page
+    with pytest.raises(PolicyRefused, match="at most 500 rules"):
+        activated(admin)
 
 
 def test_what_nobody_can_satisfy_is_told_before_it_is_activated(
@@ -272,7 +284,7 @@ def test_rule_on_a_mailbox_or_key_takes_in_new_ones_until_it_says_only_these(
     activated(admin)
     assert [asked(one) for one in ("k1", "k2", "k3")] == [2, 1, 2]
     # What is new stays new when the rule is changed and signed again.
-    path = f"draft/rules/{policies().active_rules[0].id}"
+    path = f"draft/rules/{policies().in_force.rules[0].id}"
     for changed, wanted in (({"name": "Renamed"}, 2), ({"only_these": "1"}, 1)):
         post(client, "draft/begin", **{"from": "active"})
         save_again(client, path, **changed)
@@ -287,10 +299,10 @@ def test_version_that_cannot_be_read_holds_everything_and_can_be_replaced(
     with pytest.raises(VerdictNotAllowed):
         decide(message, reviewer)
     assert policies().unreadable in words_of(client.get("/policy/"))
-    post(client, "draft/begin", 404, **{"from": "version-99"})
+    post(client, "draft/begin", 404, **{"from": "99"})
     post(client, "draft/begin", **{"from": "active"})
     post(client, "draft/activate", edits=0, active=1)
-    assert policies().active_number == 2
+    assert policies().in_force.number == 2
 
 
 # --- rehearsing -----------------------------------------------------------------------

@@ -34,7 +34,7 @@ from tests.factories import (
     rolled_back,
 )
 from tests.integration.deciding import decide
-from tests.markup import HTMX
+from tests.markup import HTMX, words_of
 
 LIES = "[https://acme-corp.example/pay](https://acrne-corp.example/p)"
 
@@ -275,11 +275,38 @@ def test_mine_has_claimed_and_snoozed_messages_and_questions(
     page = page_of(desk)
     assert "Claimed by Ben Okafor" in page
     assert re.search(r"data-waiting>5<", page)
-    assert re.search(r'data-tab-of="mine".*?data-count>3<', page, re.DOTALL)
+    assert re.search(r'id="count-mine">3<', page)
     # A message that one person snoozes stays for others, and returns at its time.
     assert "put" in names(second_reviewer)
     Snooze.objects.update(until=Now())
     assert names(reviewer) == list(made)
+
+
+def test_rows_are_drawn_again_also_of_what_the_list_has_no_longer(
+    desk, reviewer, connection
+):
+    made = [make(connection, name) for name in ("fig", "kiwi", "plum")]
+    decide(made[0], reviewer)
+    later = Now() + timedelta(days=9)
+    Snooze.objects.create(message=made[1], person=reviewer, until=later)
+    ids = [str(one.public_id) for one in made]
+    page = words_of(desk.get("/queue/rows/", {"id": [*ids, "none"]}).text)
+    for shown in ("Subject fig Sending", "Subject kiwi Held Snoozed", "Subject plum"):
+        assert shown in page
+    assert page.count("Subject") == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "typed"),
+    [
+        ("q=to:zoe+pear&risk=high", "to:zoe risk:high pear"),
+        ("to=zoe+contoso&since=last+7+days", 'to:"zoe contoso" since:"last 7 days"'),
+    ],
+)
+def test_search_field_has_what_is_asked_for_as_one_types_it(reviewer, query, typed):
+    filters = filters_of(reviewer, query)
+    assert filters.typed == typed
+    assert filters_of(reviewer, f"q={typed}") == filters
 
 
 @pytest.mark.slow

@@ -2,6 +2,9 @@
 of it, and words that were not looked for yet.
 """
 
+import binascii
+from base64 import b64encode
+
 import pytest
 
 from approvals import examination
@@ -20,6 +23,9 @@ EUR = {"amount": "1000", "currency": "EUR"}
 NEW = {"first_contact": True}
 TULIP = {"markdown": "The strictly secret Project Tu1ip begins."}
 FILE = {"size": 1, "content_type": "application/pdf"}
+PROGRAM = {"attachments": ["program"]}
+UUENCODED = binascii.b2a_uu(b"MZ" + b"a" * 40).decode()
+ENCODED = {"markdown": f"Save this:\n\nbegin 644 bill.txt\n{UUENCODED}`\nend"}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +44,12 @@ FILE = {"size": 1, "content_type": "application/pdf"}
         (EUR, {"subject": "In EUR", "markdown": "Please transfer 5000 today."}, True),
         (EUR, {"subject": "Pay 5000", "markdown": "Please pay in EUR today."}, True),
         (EUR, {"attachments": [{"name": "5000 EUR.pdf", **FILE}]}, True),
+        # Files that are written out in the text.
+        (PROGRAM, ENCODED, True),
+        ({"findings": ["attachment_runs_code"]}, ENCODED, True),
+        (PROGRAM, {"html_body": "<p>begin 755 run.sh<br>M(R$O8FEN"}, True),
+        (PROGRAM, {"markdown": b64encode(b"MZ" * 40).decode()}, True),
+        (PROGRAM, {"markdown": b64encode(b"%PDF-1.7 " * 9).decode()}, False),
         (NEW, {"to_addresses": ["dana@northwind.example"]}, False),
         # The provider of a mailbox is nobody's own domain.
         (NEW, {"to_addresses": ["eve.evil@gmail.com"]}, True),

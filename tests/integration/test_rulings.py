@@ -1,7 +1,5 @@
 """The ruling: who may decide what, in doubt nobody, and of many messages as of each."""
 
-from itertools import product
-
 from django.db.models.functions import Now
 
 from approvals.decisions.ruling import rulings
@@ -9,35 +7,15 @@ from approvals.models import CommandedMail
 from common.postgres import clock
 from mirror.models import AttachedFile, Message
 from policy.models import KeyOwner
-from policy.rules.demand import Demand, People, Ruling
 from tests.factories import (
     actor_of,
     change_row,
     make_connection,
     make_list,
     make_message,
-    nobody_else,
     reject_others,
 )
 from tests.integration.deciding import ruling_of
-
-STATES = ("is_held", "is_fetched", "is_reviewer")
-
-
-def may(*authors, **facts):
-    """Whether the first person may approve and reject."""
-    people = People(1, authors=frozenset(authors), identities=nobody_else())
-    values = {**dict.fromkeys(STATES, True), "demand": Demand(people=people), **facts}
-    ruled = Ruling(**values)
-    return ruled.may_approve, ruled.may_reject
-
-
-def test_one_missing_condition_refuses_both_and_one_of_time_or_author_approving():
-    for facts in product([True, False], repeat=3):
-        assert may(**dict(zip(STATES, facts, strict=True))) == (all(facts),) * 2
-    stopped = {"stopped_by": "Ida (wrong price)"}
-    assert may(**stopped) == (True, True)
-    assert may(1) == may(is_expired=True, **stopped) == (False, True)
 
 
 def test_author_of_a_message_by_interaction_may_not_approve_it_but_others_may(

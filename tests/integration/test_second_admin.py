@@ -139,9 +139,9 @@ class World:
         return Mailbox.objects.select_related("connection").get(pk=self.mailbox.pk)
 
     def activate(self, *rules):
-        begin_draft(actor=self.by, rules=rules, based_on=policies().active_number)
+        begin_draft(actor=self.by, rules=rules, based_on=policies().in_force.number)
         now = policies()
-        seen = {"edits": now.draft.edits, "active": now.active_number}
+        seen = {"edits": now.draft.edits, "active": now.in_force.number}
         activate_draft(actor=self.by, **seen)
 
     def desk(self, pictures=False, seconds=5):
@@ -241,7 +241,7 @@ LOOSENING = {
         lambda w: RoleRule.objects.get(role="reviewer").needs_second_factor,
     ),
     "rules": (
-        World.activate, lambda w: w.activate(rule(approvals={0: 2})), lambda w: policies().active_rules
+        World.activate, lambda w: w.activate(rule(approvals={0: 2})), lambda w: policies().in_force.rules
     ),
     "members of a group": (
         lambda w: w.regroup(w.admin, w.otto),
@@ -728,7 +728,7 @@ def test_second_admin_reads_the_whole_change_each_part_in_one_line(
         {"name": "ok\nMoney: none", "then": {"approvals": {"0": 4}}},
         {"name": "Money", "then": {"care": True}},
     )
-    money = policies().active_rules[1]
+    money = policies().in_force.rules[1]
     change = ask(partial(world.activate, money), world.admin)
     assert "\n" not in change.before
 

@@ -26,7 +26,6 @@ from policy.rules.rules import (
     PolicyRule,
     RuleError,
     Sending,
-    merged,
     parts_from_json,
     passes_loosen,
     rules_loosen,
@@ -94,12 +93,6 @@ def test_rule_applies_for_certain_in_doubt_or_not(when, facts, holds):
     facts = replace(FACTS, **facts)
     assert conditions.apply_to(facts) is (holds is not False)
     assert conditions.certainly_apply_to(facts) is (holds is True)
-
-
-def test_what_the_strictest_asks_is_asked_whatever_the_others_do():
-    strict = Effects({1: 2}, frozenset({1}), True, True, "No.", 5, frozenset({7}))
-    lax = Effects({1: 1}, expire_minutes=9)
-    assert merged([lax, strict, Effects()]) == merged([strict, lax]) == strict
 
 
 BOO = Conditions(high_risk=True, words=frozenset({"boo"}))

@@ -23,7 +23,7 @@ ATTRIBUTES = {
     ),
     "src": "data:image/(png|jpeg|gif);base64,[A-Za-z0-9+/=]+",
     "id": "(hidden|link|part|ink)-[1-9][0-9]*",
-    "class": "ghost|blocked",
+    "class": "ghost(?: on)?|blocked",
 }
 
 

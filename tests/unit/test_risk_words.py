@@ -22,6 +22,8 @@ from tests.linear import is_linear
     [
         ("Project Tulip", "the PROJECT-tulip plan", True),
         ("project tulip", "project tulips", False),
+        ("project tulip", "pro|ject tu-l🌷ip", True),
+        ("tulip", "the t.u.l.i.p or t u l i p", True),
         ("resume", "my Résumé", True),
         ("Confidential", "con\u200bfi\u00addential", True),
         ("confiden*", "in confidence", True),
@@ -108,6 +110,7 @@ CONTENT = Content(
         ("tulip.example", "person"),
         # Not from the end of one text to the beginning of the next.
         ("desk support", None),
+        ("rose desk supportyourteamexample", None),
         ("aster", None),
     ],
 )

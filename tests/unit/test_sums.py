@@ -37,6 +37,7 @@ SPELLINGS = (
     "5000 (EUR)",
     "5000EURplus",
 )
+MANY = "all that was bought for the new office"
 READ = {
     "Please pay 1.200,00 EUR": {"EUR": "1200.00"},
     "1.200 EUR or 900 EUR": {"EUR": "1200"},
@@ -82,6 +83,16 @@ READ = {
     "5000 Mäuse, and 3 mice": {"": "5000"},
     # Of the numbers on both sides the largest counts.
     "Order 7 EUR 5000": {"EUR": "5000"},
+    # Its currency is named further away: above, below, with another number.
+    f"EUR {MANY}\nChair 5000\nTable 40": {"EUR": "5000"},
+    f"Chair 5000\n\n{MANY}. All amounts are in euros.": {"EUR": "5000"},
+    f"The lunch was EUR 20. {MANY} machine is 5.000": {"EUR": "5000"},
+    f"EUR 20 or USD 20. {MANY} machine is 300.00": {
+        "": "300.00",
+        "EUR": "20",
+        "USD": "20",
+    },
+    f"EUR 20. {MANY} +49 555 013 or 0555 013, for all 5000 of you": {"EUR": "20"},
 }
 UNKNOWN = [
     "5000 of your EUR", "EUR, as we said, 5000", "EUR 1 now, 5000 later", "EUR 20 plus 5000",
