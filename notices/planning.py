@@ -67,27 +67,29 @@ def plan(entry: Entry, person: int | None) -> None:
 
 
 def _plan_message(entry: Entry) -> None:
-    message = (
-        desk_messages()
-        .filter(public_id=entry.message)
-        .with_content()
-        .select_related("connection", "review")
-        .first()
-    )
-    if message is None:
-        return
-    about = Notice.objects.filter(message=message)
+    about = Notice.objects.filter(message__public_id=entry.message)
     if entry.action in _DECIDED:
         is_ours = entry.action == "decision.recorded"
         (about if is_ours else about.filter(cause__in=WAITING)).end()
+    waits_again = entry.action in _WAITS_AGAIN
+    begun = [
+        (cause, wanted)
+        for cause, (actions, wanted) in _BEGINS.items()
+        if waits_again or entry.action in actions
+    ]
+    if not begun and entry.action not in RETURNS:
+        return
+    messages = desk_messages().filter(public_id=entry.message).with_content()
+    message = messages.select_related("connection", "review").first()
+    if message is None:
+        return
     if entry.action in RETURNS:
         decision = latest_decision(message)
         if decision is not None and decision.given_by_id is not None:
             about.filter(cause=Cause.RETURNED).end()
             _make(entry, Cause.RETURNED, [decision.given_by_id], message=message)
-    waits_again = entry.action in _WAITS_AGAIN
-    for cause, (actions, wanted) in _BEGINS.items():
-        if (waits_again or entry.action in actions) and awaits_review(message.pk):
+    if begun and awaits_review(message.pk):
+        for cause, wanted in begun:
             _tell(entry, message, cause, wanted(message))
 
 

@@ -6,14 +6,18 @@ must not know cards.
 import smtplib
 from collections.abc import Sequence
 from contextlib import suppress
+<<<<<<< HEAD
 from typing import Any
+=======
+from email.utils import parseaddr
+>>>>>>> main
 
 from django.conf import settings
 
 from alerts.channels.base import Channel, DestinationGone, Posted, Refused, RetryLater
 from alerts.models import Destination
 from common.smtp import Server, connect
-from notices.mails import mail_of
+from notices.mails import mail_of, sender
 from notices.wording import ShownNotice
 
 # Seconds: for each step of a session, and between two mails to one person, so that what
@@ -49,7 +53,7 @@ class EmailChannel(Channel):
         try:
             server = Server.from_url(settings.EMAIL_URL)
             smtp = connect(server, connect_timeout=STEP_SECONDS, timeout=STEP_SECONDS)
-            smtp.send_message(mail)
+            smtp.sendmail(parseaddr(sender())[1], [person.email], mail)
         except smtplib.SMTPRecipientsRefused as error:
             code, reply = error.recipients[person.email]
             said = f"The mail server refuses {person.email}: {code} {_text(reply)}"

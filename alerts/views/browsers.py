@@ -73,7 +73,11 @@ def add_browser(request: DeskRequest) -> HttpResponse:
         url=typed["endpoint"],
         secret=f"{typed['p256dh']} {typed['auth']}",
     )
-    record("person.browser_added", actor=request.actor, details={"browser": name})
+    record(
+        "person.browser_added",
+        actor=request.actor,
+        details={"before": "", "after": name},
+    )
     notice = f"Notifications are on: {name}."
     return redirect_with_notice(request, notice, "notice-preferences")
 
@@ -83,7 +87,11 @@ def remove_browser(request: DeskRequest, browser_id: int) -> HttpResponse:
     """Switch notifications of a browser off."""
     one = _find(request, browser_id)
     _switch_off(one)
-    record("person.browser_removed", actor=request.actor, details={"browser": one.name})
+    record(
+        "person.browser_removed",
+        actor=request.actor,
+        details={"before": one.name, "after": ""},
+    )
     notice = f"Notifications are off: {one.name}."
     return redirect_with_notice(request, notice, "notice-preferences")
 
