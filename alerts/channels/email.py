@@ -6,11 +6,8 @@ must not know cards.
 import smtplib
 from collections.abc import Sequence
 from contextlib import suppress
-<<<<<<< HEAD
-from typing import Any
-=======
 from email.utils import parseaddr
->>>>>>> main
+from typing import Any
 
 from django.conf import settings
 
