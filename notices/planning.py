@@ -8,6 +8,7 @@ The worker that plans alerts calls `plan` after the act is committed.
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -63,11 +64,11 @@ def plan(entry: Entry, person: int | None) -> None:
     elif entry.action.startswith("change."):
         _tell_admins(entry)
     elif entry.message is not None:
-        _plan_message(entry)
+        _plan_message(entry, entry.message)
 
 
-def _plan_message(entry: Entry) -> None:
-    about = Notice.objects.filter(message__public_id=entry.message)
+def _plan_message(entry: Entry, public_id: UUID) -> None:
+    about = Notice.objects.filter(message__public_id=public_id)
     if entry.action in _DECIDED:
         is_ours = entry.action == "decision.recorded"
         (about if is_ours else about.filter(cause__in=WAITING)).end()
@@ -79,7 +80,7 @@ def _plan_message(entry: Entry) -> None:
     ]
     if not begun and entry.action not in RETURNS:
         return
-    messages = desk_messages().filter(public_id=entry.message).with_content()
+    messages = desk_messages().filter(public_id=public_id).with_content()
     message = messages.select_related("connection", "review").first()
     if message is None:
         return

@@ -80,12 +80,19 @@ class PreferencesForm(DrawnForm):
 
     layout = """
 | * Mail | mail mail_after |
+| * Push | push | Right away, to the browsers that you switched on below.
 | * Quiet hours | quiet_from quiet_until | By your own clock. What comes then is mailed when they are over.
 | * Out of office | stand_in | While you are out of office, somebody else is told what waits for you.
 """
 
     mail = forms.MultipleChoiceField(
         label="Mail me when",
+        required=False,
+        choices=[one for one in Cause.choices if one[0] != Cause.ACCOUNT],
+        widget=forms.CheckboxSelectMultiple,
+    )
+    push = forms.MultipleChoiceField(
+        label="Notify my browsers when",
         required=False,
         choices=[one for one in Cause.choices if one[0] != Cause.ACCOUNT],
         widget=forms.CheckboxSelectMultiple,

@@ -7,6 +7,7 @@ import smtplib
 from collections.abc import Sequence
 from contextlib import suppress
 from email.utils import parseaddr
+from typing import Any
 
 from django.conf import settings
 
@@ -15,7 +16,6 @@ from alerts.models import Destination
 from common.smtp import Server, connect
 from notices.mails import mail_of, sender
 from notices.wording import ShownNotice
-from people.models import Person
 
 # Seconds: for each step of a session, and between two mails to one person, so that what
 # comes in between makes one mail.
@@ -39,11 +39,12 @@ class EmailChannel(Channel):
         raise Refused("Notices are not tested here.")
 
     def post_notices(
-        self, person: Person, notices: Sequence[ShownNotice], *, key: int
+        self, destination: Destination, notices: Sequence[ShownNotice], *, key: int
     ) -> Posted:
         """Send notices of one cause as one mail. A second attempt with the same key is
         the same mail. Raises DestinationGone if the server refuses the address.
         """
+        person: Any = destination.owner
         mail = mail_of(person, notices, key)
         smtp = None
         try:

@@ -219,7 +219,7 @@ def test_account_mail_cannot_be_ended_and_comes_at_once(server, second_reviewer)
     )
     assert preferences.mail_at(notice) <= clock()
     email.EmailChannel().post_notices(
-        second_reviewer,
+        Destination(owner=second_reviewer),
         [email.ShownNotice(notice, "A factor was removed", "", "/x/")],
         key=1,
     )
