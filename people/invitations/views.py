@@ -89,6 +89,11 @@ class JoinForm(NewPasswordForm):
 
     field_order = ("name", "password", "password_again")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # There is none yet, from which it would differ.
+        self.fields["password"].label = "Password"
+
 
 @require_get_or_post
 def invite_person(request: DeskRequest) -> HttpResponse:
