@@ -103,7 +103,10 @@ class PreferencesForm(DrawnForm):
     quiet_from = forms.TimeField(label="From", required=False, widget=_Time)
     quiet_until = forms.TimeField(label="Until", required=False, widget=_Time)
     stand_in = forms.ModelChoiceField(
-        Person.objects.none(), label="Tell in my place", required=False
+        Person.objects.none(),
+        label="Tell in my place",
+        required=False,
+        empty_label="Nobody",
     )
 
     def __init__(self, data: Any, actor: Actor) -> None:
