@@ -5,6 +5,7 @@ which Discord sends interactions.
 from django.urls import include, path
 
 from alerts.channels import all_channels
+from alerts.views import browsers as own_browsers
 from alerts.views import destinations as views
 from alerts.views import log
 
@@ -24,6 +25,24 @@ urlpatterns = [
         views.remove_route,
         name="remove-route",
     ),
+    path("account/notifications/browsers/", own_browsers.browsers, name="browsers"),
+    path(
+        "account/notifications/browsers/add/",
+        own_browsers.add_browser,
+        name="add-browser",
+    ),
+    path(
+        "account/notifications/browsers/<int:browser_id>/remove/",
+        own_browsers.remove_browser,
+        name="remove-browser",
+    ),
+    path(
+        "account/notifications/browsers/<int:browser_id>/test/",
+        own_browsers.test_browser,
+        name="test-browser",
+    ),
+    path("service-worker.js", own_browsers.service_worker, name="service-worker"),
+    path("manifest.webmanifest", own_browsers.manifest, name="manifest"),
     path("account/notifications/on/", views.mail_me_again, name="mail-me-again"),
     path("alerts/log/", log.log, name="alert-log"),
     path("alerts/log/again/", log.again, name="send-alerts-again"),

@@ -221,6 +221,8 @@ person.signed_in | signed in
 person.sign_in_failed | failed to sign in
 person.signed_out | signed out
 person.notices_set | set what they are mailed
+person.browser_added | switched notifications of a browser on
+person.browser_removed | switched notifications of a browser off
 person.away_set | set when they are out of office
 person.reads_text_first | chose that messages open as text
 person.reads_laid_out | chose that messages open rendered
@@ -256,7 +258,8 @@ SETTINGS = frozenset(
     """
     kill_switch.pulled kill_switch.released caps.changed
     calendar.set calendar.removed review_plan.set review_plan.removed duty.set
-    person.away_set person.notices_set
+    person.away_set person.notices_set person.browser_added
+    person.browser_removed
     usual_texts.changed
     policy.draft_changed policy.draft_discarded policy.activated
     policy.group_changed policy.group_deleted

@@ -5,6 +5,7 @@ from django.urls import include, path
 from dashboard import first_run
 from dashboard.frame.csp_reports import csp_report
 from dashboard.frame.find import find
+from dashboard.frame.patterns import patterns
 from dashboard.health import views as health
 from dashboard.home import home, home_waiting
 from dashboard.live import views as live
@@ -14,6 +15,7 @@ urlpatterns = [
     # URLs are tried in this order: webhooks and messages are requested most often.
     path("", include("approvals.urls")),
     path("find/", find, name="find"),
+    path("patterns/", patterns, name="patterns"),
     path("waiting/", home_waiting, name="home-waiting"),
     path("setup/", first_run.setup, name="setup"),
     path("setup/away/", first_run.put_away, name="setup-away"),

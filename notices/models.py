@@ -114,12 +114,19 @@ def _mailed() -> list[str]:
     return [Cause.ASSIGNED, Cause.REMINDED, Cause.MENTIONED, Cause.SUMMARY]
 
 
+def _pushed() -> list[str]:
+    # What waits, and what came back; only to browsers that the person switched on.
+    return [*WAITING, Cause.RETURNED]
+
+
 class Preferences(models.Model):
     """What a person wants to be told outside the desk. Without a row, the defaults."""
 
     person = models.OneToOneField(Person, on_delete=models.CASCADE, primary_key=True)
     # The causes that are mailed. What happens to the account always is.
     mail = models.JSONField(default=_mailed)
+    # The causes that are pushed to the browsers of the person.
+    push = models.JSONField(default=_pushed)
     # After how many minutes, if the notice still waits then.
     mail_after = models.PositiveSmallIntegerField(default=5)
     # By the person's own clock: until the end nothing is mailed.

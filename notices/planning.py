@@ -8,6 +8,7 @@ The worker that plans alerts calls `plan` after the act is committed.
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -63,31 +64,33 @@ def plan(entry: Entry, person: int | None) -> None:
     elif entry.action.startswith("change."):
         _tell_admins(entry)
     elif entry.message is not None:
-        _plan_message(entry)
+        _plan_message(entry, entry.message)
 
 
-def _plan_message(entry: Entry) -> None:
-    message = (
-        desk_messages()
-        .filter(public_id=entry.message)
-        .with_content()
-        .select_related("connection", "review")
-        .first()
-    )
-    if message is None:
-        return
-    about = Notice.objects.filter(message=message)
+def _plan_message(entry: Entry, public_id: UUID) -> None:
+    about = Notice.objects.filter(message__public_id=public_id)
     if entry.action in _DECIDED:
         is_ours = entry.action == "decision.recorded"
         (about if is_ours else about.filter(cause__in=WAITING)).end()
+    waits_again = entry.action in _WAITS_AGAIN
+    begun = [
+        (cause, wanted)
+        for cause, (actions, wanted) in _BEGINS.items()
+        if waits_again or entry.action in actions
+    ]
+    if not begun and entry.action not in RETURNS:
+        return
+    messages = desk_messages().filter(public_id=public_id).with_content()
+    message = messages.select_related("connection", "review").first()
+    if message is None:
+        return
     if entry.action in RETURNS:
         decision = latest_decision(message)
         if decision is not None and decision.given_by_id is not None:
             about.filter(cause=Cause.RETURNED).end()
             _make(entry, Cause.RETURNED, [decision.given_by_id], message=message)
-    waits_again = entry.action in _WAITS_AGAIN
-    for cause, (actions, wanted) in _BEGINS.items():
-        if (waits_again or entry.action in actions) and awaits_review(message.pk):
+    if begun and awaits_review(message.pk):
+        for cause, wanted in begun:
             _tell(entry, message, cause, wanted(message))
 
 

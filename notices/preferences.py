@@ -37,6 +37,14 @@ def mail_at(notice: Notice) -> datetime | None:
     return after_quiet_time(at, wanted)
 
 
+def push_at(notice: Notice) -> datetime | None:
+    """Return when a notice is pushed to the person's browsers; None if it is not."""
+    wanted = preferences_of(notice.person)
+    if notice.cause not in [*wanted.push, Cause.ACCOUNT]:
+        return None
+    return after_quiet_time(clock(), wanted)
+
+
 def after_quiet_time(at: datetime, wanted: Preferences) -> datetime:
     """Return the first time from `at` on at which the person is not away, and their
     quiet hours are over.
@@ -91,8 +99,8 @@ def change_preferences(actor: Actor, **wanted: Any) -> None:
 
 def in_words(wanted: Preferences) -> str:
     """Return what a person wants, in the words of the ledger."""
-    mail = ", ".join(wanted.mail) or "nothing"
+    mail, push = (", ".join(one) or "nothing" for one in (wanted.mail, wanted.push))
     return (
-        f"mail: {mail}, after {wanted.mail_after} min; quiet: {wanted.quiet_from} to "
+        f"mail: {mail}, after {wanted.mail_after} min; push: {push}; quiet: {wanted.quiet_from} to "
         f"{wanted.quiet_until}; stand-in: {wanted.stand_in or 'nobody'}"
     )

@@ -6,6 +6,7 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.core.signing import BadSignature
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.forms.models import model_to_dict
 from django.http import Http404, HttpResponse
@@ -13,6 +14,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
+from common.actors import Actor
 from common.drawn_forms import DrawnForm
 from common.pages import (
     DeskRequest,
@@ -22,6 +24,7 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
+from mirror.models import Connection, Mailbox
 from notices.models import Cause, Notice
 from notices.preferences import (
     cause_to_stop,
@@ -30,7 +33,7 @@ from notices.preferences import (
     stop_mail,
 )
 from notices.wording import shown
-from people.models import Person
+from people.models import Grant, Person
 
 # How many notices the page lists.
 LISTED = 100
@@ -68,11 +71,16 @@ def read_notices(request: DeskRequest, notice_id: int | None = None) -> HttpResp
     return redirect_with_notice(request, notice, "notices")
 
 
+class _Time(forms.TimeInput):
+    input_type = "time"
+
+
 class PreferencesForm(DrawnForm):
     """What a person is mailed, and when."""
 
     layout = """
 | * Mail | mail mail_after |
+| * Push | push | Right away, to the browsers that you switched on below.
 | * Quiet hours | quiet_from quiet_until | By your own clock. What comes then is mailed when they are over.
 | * Out of office | stand_in | While you are out of office, somebody else is told what waits for you.
 """
@@ -83,19 +91,36 @@ class PreferencesForm(DrawnForm):
         choices=[one for one in Cause.choices if one[0] != Cause.ACCOUNT],
         widget=forms.CheckboxSelectMultiple,
     )
+    push = forms.MultipleChoiceField(
+        label="Notify my browsers when",
+        required=False,
+        choices=[one for one in Cause.choices if one[0] != Cause.ACCOUNT],
+        widget=forms.CheckboxSelectMultiple,
+    )
     mail_after = forms.IntegerField(
         label="If it still waits after this many minutes", min_value=0, max_value=1440
     )
-    quiet_from = forms.TimeField(label="From", required=False)
-    quiet_until = forms.TimeField(label="Until", required=False)
+    quiet_from = forms.TimeField(label="From", required=False, widget=_Time)
+    quiet_until = forms.TimeField(label="Until", required=False, widget=_Time)
     stand_in = forms.ModelChoiceField(
-        Person.objects.none(), label="Tell in my place", required=False
+        Person.objects.none(),
+        label="Tell in my place",
+        required=False,
+        empty_label="Nobody",
     )
 
-    def __init__(self, data: Any, person: Person) -> None:
+    def __init__(self, data: Any, actor: Actor) -> None:
+        person = Person.objects.get(pk=int(actor.id))
         super().__init__(data, initial=model_to_dict(preferences_of(person)))
-        others: Any = self.fields["stand_in"]
-        others.queryset = Person.objects.filter(is_active=True).exclude(pk=person.pk)
+        # Those who have a role for something that the person sees.
+        roles = Grant.objects.filter(
+            Q(connection=None, mailbox=None)
+            | Q(mailbox__in=Mailbox.objects.visible_to(actor))
+            | Q(connection__in=Connection.objects.visible_to(actor))
+        )
+        others = Person.objects.filter(is_active=True, pk__in=roles.values("person"))
+        field: Any = self.fields["stand_in"]
+        field.queryset = others.exclude(pk=person.pk) if actor.scopes else others.none()
 
     def clean(self) -> None:
         """Refuse quiet hours without both ends."""
@@ -107,8 +132,7 @@ class PreferencesForm(DrawnForm):
 @require_get_or_post
 def edit_preferences(request: DeskRequest) -> HttpResponse:
     """Show what the person is mailed, and store what they choose."""
-    person = Person.objects.get(pk=int(request.actor.id))
-    form = PreferencesForm(request.POST or None, person)
+    form = PreferencesForm(request.POST or None, request.actor)
     if form.is_valid():
         change_preferences(request.actor, **form.cleaned_data)
         return redirect_with_notice(request, "Saved.", "notice-preferences")

@@ -5,8 +5,10 @@ from datetime import datetime
 
 from django.urls import reverse
 
+from approvals.desk_messages import desk_messages
 from approvals.escalation.handling import deadline_of
 from approvals.examination import started_by
+from common.counts import count_of, counted
 from common.tables import table_pairs
 from notices.models import Cause, Notice
 from rendering import named
@@ -17,7 +19,7 @@ reminded | Late by its review plan, or nearly so
 mentioned | You were asked in a comment
 approval | Needs an approval of your group
 change | A change waits for a second admin
-summary | Messages wait for review
+summary | Waiting for review this morning
 decision.refused | Your decision was not carried out; the message waits again
 decision.superseded | Somebody else decided before you
 decision.found_again | The message that you decided is held again
@@ -57,8 +59,9 @@ class ShownNotice:
 
     @property
     def risk(self) -> str:
-        """The risk of the message; empty if it has none."""
-        return self.notice.message.review.risk_level if self.notice.message else ""
+        """ "high" if the message has a high risk; else empty."""
+        level = self.notice.message.review.risk_level if self.notice.message else ""
+        return level if level == "high" else ""
 
     @property
     def deadline(self) -> datetime | None:
@@ -84,5 +87,8 @@ def shown(notice: Notice) -> ShownNotice:
         subject = notice.change.title
         path = reverse("pending-changes")
     elif cause == Cause.SUMMARY:
+        actor = notice.person.actor(surface="worker")
+        number = count_of(desk_messages().waiting_for(actor))
+        subject = f"{counted(number)} message{'' if number == 1 else 's'}"
         path = reverse("queue")
     return ShownNotice(notice, sentence, subject, path)

@@ -23,6 +23,7 @@ from tests.admin_doors import (
 )
 from tests.audit_doors import AUDIT_DOORS
 from tests.doors_of import EVERYBODY, A, Button, Door, R, pages, writing_button
+from tests.push import SUBSCRIPTION
 
 __all__ = ["DOORS", "EVERYBODY", "TASKS"]
 
@@ -82,6 +83,7 @@ _DESK_DOORS = {
         {
             "home": "shows the home page, for what one may see",
             "find": "lists the pages and acts that one may use",
+            "patterns": "shows the layouts and components of the pages",
             "home-waiting": "shows what waits on an open home page, for what one may see",
             "queue": "lists what waits, for what one may see",
             "rows": "shows rows of an open list again, for what one may see",
@@ -284,6 +286,18 @@ _DESK_DOORS = {
         fields=lambda w: {"mail_after": 7},
     ),
     "stop-mail": Door("ends the mails of one kind, by the link in one", "public"),
+    "browsers": Door("lists the browsers that get one's notifications", "own"),
+    "add-browser": Button(
+        "switches notifications of a browser on",
+        "own",
+        fields=lambda walk: SUBSCRIPTION,
+    ),
+    "remove-browser": Button(
+        "switches notifications of a browser off", "own", needs="browser"
+    ),
+    "test-browser": Button("pushes a test to a browser", "own", needs="browser"),
+    "service-worker": Door("is the script that shows notifications", "public"),
+    "manifest": Door("says how the desk is installed as an app", "public"),
     "mail-me-again": Button("is mailed again after mail came back", "own"),
     "notice": Door("opens what a notice of one's own is about", "own", needs="notice"),
     "read-notice": Button("marks a notice of one's own as read", "own", needs="notice"),

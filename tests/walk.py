@@ -83,6 +83,7 @@ from tests.integration.deciding import decide
 from tests.ledger import seal_here
 from tests.office_files import INVOICE_PDF
 from tests.permission_table import addresses
+from tests.push import make_browser
 from tests.signing import give_app
 
 PUBLIC = {
@@ -485,6 +486,9 @@ class Walk:
             switched_off_because="Gone",
         )
         self.route = self.destination.routes.create(actions=["message.failed"])
+
+    def _need_browser(self):
+        self.browser = make_browser(self.person)
 
     def _need_signed_place(self):
         self.destination = Destination.objects.create(

@@ -6,15 +6,16 @@ must not know cards.
 import smtplib
 from collections.abc import Sequence
 from contextlib import suppress
+from email.utils import parseaddr
+from typing import Any
 
 from django.conf import settings
 
 from alerts.channels.base import Channel, DestinationGone, Posted, Refused, RetryLater
 from alerts.models import Destination
 from common.smtp import Server, connect
-from notices.mails import mail_of
+from notices.mails import mail_of, sender
 from notices.wording import ShownNotice
-from people.models import Person
 
 # Seconds: for each step of a session, and between two mails to one person, so that what
 # comes in between makes one mail.
@@ -38,17 +39,18 @@ class EmailChannel(Channel):
         raise Refused("Notices are not tested here.")
 
     def post_notices(
-        self, person: Person, notices: Sequence[ShownNotice], *, key: int
+        self, destination: Destination, notices: Sequence[ShownNotice], *, key: int
     ) -> Posted:
         """Send notices of one cause as one mail. A second attempt with the same key is
         the same mail. Raises DestinationGone if the server refuses the address.
         """
+        person: Any = destination.owner
         mail = mail_of(person, notices, key)
         smtp = None
         try:
             server = Server.from_url(settings.EMAIL_URL)
             smtp = connect(server, connect_timeout=STEP_SECONDS, timeout=STEP_SECONDS)
-            smtp.send_message(mail)
+            smtp.sendmail(parseaddr(sender())[1], [person.email], mail)
         except smtplib.SMTPRecipientsRefused as error:
             code, reply = error.recipients[person.email]
             said = f"The mail server refuses {person.email}: {code} {_text(reply)}"

@@ -3,6 +3,7 @@ that the person wants, and drops those whose notice was read or is over.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -12,35 +13,43 @@ from django.db.models.functions import Now
 from alerts.channels import channel_of
 from alerts.channels.base import Posted
 from alerts.channels.email import EmailChannel
+from alerts.channels.web_push import WebPush
 from alerts.models import Delivery, Destination
 from approvals.models import Snooze
 from notices.models import Notice
-from notices.preferences import mail_at
+from notices.preferences import mail_at, push_at
 from notices.wording import shown
 
 
 def on_notices_made(notices: Iterable[Notice], **_more: Any) -> None:
-    """Plan the mails of new notices, in their transaction. The sweep finds them."""
-    if not settings.EMAIL_URL:
-        return
+    """Plan the ways of new notices, in their transaction. The sweep finds them."""
     for one in notices:
-        at = mail_at(one)
-        if at is None:
-            continue
-        destination, _ = Destination.objects.get_or_create(
-            owner=one.person,
-            kind=EmailChannel.kind,
-            defaults={"name": f"Email to {one.person}"[:80]},
-        )
-        if destination.switched_off_at is None:
-            Delivery.objects.create(
-                kind=Delivery.Kind.NOTICE,
-                destination=destination,
-                notice=one,
-                message_id=one.message_id,
-                action=one.action or one.cause,
-                next_attempt_at=at,
+        own = Destination.objects.filter(owner=one.person, switched_off_at=None)
+        _plan(one, push_at(one), own.filter(kind=WebPush.kind))
+        at = mail_at(one) if settings.EMAIL_URL else None
+        if at is not None:
+            Destination.objects.get_or_create(
+                owner=one.person,
+                kind=EmailChannel.kind,
+                defaults={"name": f"Email to {one.person}"[:80]},
             )
+        _plan(one, at, own.filter(kind=EmailChannel.kind))
+
+
+def _plan(
+    notice: Notice, at: datetime | None, destinations: Iterable[Destination]
+) -> None:
+    if at is None:
+        return
+    for one in destinations:
+        Delivery.objects.create(
+            kind=Delivery.Kind.NOTICE,
+            destination=one,
+            notice=notice,
+            message_id=notice.message_id,
+            action=notice.action or notice.cause,
+            next_attempt_at=at,
+        )
 
 
 def drop_ended(destination: Destination) -> None:
@@ -70,6 +79,6 @@ def send_notices(delivery: Delivery) -> Posted:
         return Posted("", 0, answer="It was over before it was sent.")
     channel: Any = channel_of(destination.kind)
     posted: Posted = channel.post_notices(
-        owner, [shown(one) for one in notices], key=delivery.pk
+        destination, [shown(one) for one in notices], key=delivery.pk
     )
     return posted

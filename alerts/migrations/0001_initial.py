@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
                 ('told_since', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('owner', 'kind'), name='one_way_a_person'), models.UniqueConstraint(alerts.models.destinations.OneSpelling('answers_channel'), condition=models.Q(models.Q(('answers_channel', ''), _negated=True), ('removed_at', None)), name='one_place_answers_a_channel')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('kind', 'email')), fields=('owner',), name='one_mail_a_person'), models.UniqueConstraint(alerts.models.destinations.OneSpelling('answers_channel'), condition=models.Q(models.Q(('answers_channel', ''), _negated=True), ('removed_at', None)), name='one_place_answers_a_channel')],
             },
         ),
         migrations.CreateModel(

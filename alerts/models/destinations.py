@@ -160,7 +160,10 @@ class Destination(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["owner", "kind"], name="one_way_a_person"),
+            # A person has one address, and any number of browsers.
+            models.UniqueConstraint(
+                fields=["owner"], condition=Q(kind="email"), name="one_mail_a_person"
+            ),
             models.UniqueConstraint(
                 OneSpelling("answers_channel"),
                 condition=~Q(answers_channel="") & Q(removed_at=None),

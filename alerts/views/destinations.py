@@ -369,6 +369,6 @@ def _to_list(
 @require_POST
 def mail_me_again(request: DeskRequest) -> HttpResponse:
     """Switch the person's own ways on again, for instance once their mailbox is mended."""
-    own = Destination.objects.filter(owner=int(request.actor.id))
+    own = Destination.objects.filter(owner=int(request.actor.id), kind="email")
     own.update(switched_off_at=None, switched_off_because="", failures=0)
     return redirect_with_notice(request, "You are mailed again.", "notice-preferences")

@@ -21,10 +21,10 @@ from approvals.models.reviews import Kind
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
 from common.actors import Role
+from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
-    SentenceForm,
     answer,
     changes,
     first_or_404,
@@ -49,7 +49,7 @@ _LABELS = {
 }
 
 
-class CapsForm(SentenceForm):
+class CapsForm(DrawnForm):
     """Eight numbers: for each kind of cap, messages an hour and messages a day. Empty
     or 0 is no cap.
     """
@@ -64,6 +64,7 @@ class CapsForm(SentenceForm):
                     required=False,
                     min_value=0,
                     max_value=MOST_CAP,
+                    widget=forms.NumberInput({"placeholder": "no limit"}),
                     error_messages=same_error(_WRONG),
                 )
 

@@ -156,7 +156,7 @@ class SecurityHeadersMiddleware(Middleware):
         return (
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
             f"connect-src 'self'{f' {live}' if live else ''}; frame-src 'self'; form-action 'self'; "
-            "base-uri 'none'; object-src 'none'; frame-ancestors 'none'; report-uri /csp-report/"
+            "manifest-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; report-uri /csp-report/"
         )
 
 

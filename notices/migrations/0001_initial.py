@@ -42,6 +42,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('person', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to=settings.AUTH_USER_MODEL)),
                 ('mail', models.JSONField(default=notices.models._mailed)),
+                ('push', models.JSONField(default=notices.models._pushed)),
                 ('mail_after', models.PositiveSmallIntegerField(default=5)),
                 ('quiet_from', models.TimeField(null=True)),
                 ('quiet_until', models.TimeField(null=True)),

@@ -8,7 +8,6 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
-from django.contrib.auth.password_validation import password_validators_help_texts
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -104,7 +103,9 @@ class AwayForm(SentenceForm):
 class PasswordForm(NewPasswordForm):
     """The old password once and the new one twice."""
 
-    old = PasswordField(missing="Enter your current password.")
+    old = PasswordField(
+        missing="Enter your current password.", label="Current password"
+    )
 
     field_order = ("old",)
 
@@ -151,29 +152,20 @@ def own_password(request: DeskRequest) -> HttpResponse:
     """
     person = _person(request)
     has_password = person.has_usable_password()
-    wrong = ""
-    error = ""
-    if request.method == "POST" and has_password:
-        form = PasswordForm(request.POST, person=person)
-        if form.is_valid():
-            changed = profile.change_password(
-                actor=request.actor,
-                password=form.cleaned_data["password"],
-                this_key=str(request.session.session_key),
-            )
-            renew_session(request, with_password_of=changed)
-            notice = "Your password is changed. You are signed out everywhere else."
-            return redirect_with_notice(request, notice, "account")
-        wrong, error = first_error(form)
-    context = {
-        "has_password": has_password,
-        "wrong": wrong,
-        "error": error,
-        "advice": password_validators_help_texts()[-1],
-    }
-    return render(
-        request, "people/account_password.html", context, status=422 if error else 200
-    )
+    is_posted = request.method == "POST" and has_password
+    form = PasswordForm(request.POST if is_posted else None, person=person)
+    if form.is_valid():
+        changed = profile.change_password(
+            actor=request.actor,
+            password=form.cleaned_data["password"],
+            this_key=str(request.session.session_key),
+        )
+        renew_session(request, with_password_of=changed)
+        notice = "Your password is changed. You are signed out everywhere else."
+        return redirect_with_notice(request, notice, "account")
+    context = {"has_password": has_password, "form": form}
+    status = 422 if form.errors else 200
+    return render(request, "people/account_password.html", context, status=status)
 
 
 def _person(request: DeskRequest) -> Person:

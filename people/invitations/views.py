@@ -81,9 +81,18 @@ class InviteForm(GrantTargetForm):
 class JoinForm(NewPasswordForm):
     """The name and password of a person who joins."""
 
-    name = NameField(max_length=80)
+    name = NameField(
+        label="Your name",
+        max_length=80,
+        widget=forms.TextInput({"autocomplete": "name"}),
+    )
 
     field_order = ("name", "password", "password_again")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # There is none yet, from which it would differ.
+        self.fields["password"].label = "Password"
 
 
 @require_get_or_post
@@ -195,13 +204,13 @@ def _page(
     error: str = "",
     status: int = 200,
 ) -> HttpResponse:
+    shown = NewPasswordForm if link.is_for_password else JoinForm
     context = {
         "link": link,
         "invitation": link.invitation,
         "roles": [role_words(role.value, target.name) for role, target in link.roles],
         "is_somebody_else": _is_somebody_else(request, link),
-        "name": request.POST.get("name", link.invitation.name)[:80],
-        "errors": form.errors if form else {},
+        "form": form or shown(person=None, initial={"name": link.invitation.name}),
         "error": error,
         "here": request.path,
     }

@@ -38,7 +38,7 @@ _POLLING = {"pulse", "stop-banner", "live-reach"}
 PUBLIC = set(
     """
     healthz readyz metrics live csp-report account_login account_logout multimail-webhook
-    discord-interactions slack-interactions
+    discord-interactions slack-interactions service-worker manifest
 """.split()
 )
 # Views for people who need a second factor and have none. They show and change nothing

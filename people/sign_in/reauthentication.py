@@ -43,6 +43,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_safe
 
 from audit.recording import record
+from common.drawn_forms import DrawnForm
 from common.encryption import decrypt, encrypt
 from common.pages import DeskRequest, View, require_get_or_post
 from rendering.invisibles import stripped
@@ -105,12 +106,20 @@ MAX_PASSWORD = 256
 class PasswordField(forms.CharField):
     """A password exactly as it was typed, with leading and trailing spaces."""
 
-    def __init__(self, *, missing: str) -> None:
+    def __init__(
+        self, *, missing: str, autocomplete: str = "current-password", **kwargs: Any
+    ) -> None:
         messages = {
             "required": missing,
             "max_length": f"Use a password of at most {MAX_PASSWORD} characters.",
         }
-        super().__init__(strip=False, max_length=MAX_PASSWORD, error_messages=messages)
+        super().__init__(
+            strip=False,
+            max_length=MAX_PASSWORD,
+            error_messages=messages,
+            widget=forms.PasswordInput({"autocomplete": autocomplete}),
+            **kwargs,
+        )
 
 
 class NameField(forms.CharField):
@@ -126,7 +135,7 @@ class NameField(forms.CharField):
         return name if stripped(name).strip() else ""
 
 
-class PersonForm(forms.Form):
+class PersonForm(DrawnForm):
     """A form that is checked against one person's account."""
 
     def __init__(self, *args: Any, person: Any, **kwargs: Any) -> None:
@@ -149,8 +158,17 @@ class ConfirmForm(PersonForm):
 class NewPasswordForm(PersonForm):
     """A new password, typed twice to catch a typing error."""
 
-    password = PasswordField(missing="Choose a password.")
-    password_again = PasswordField(missing="Repeat the password.")
+    password = PasswordField(
+        missing="Choose a password.",
+        label="New password",
+        help_text="At least 12 characters. Several unrelated words work best.",
+        autocomplete="new-password",
+    )
+    password_again = PasswordField(
+        missing="Repeat the password.",
+        label="Repeat the password",
+        autocomplete="new-password",
+    )
 
     def clean_password(self) -> str:
         password = str(self.cleaned_data["password"])

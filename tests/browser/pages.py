@@ -7,6 +7,7 @@ PAGES = {
     "sign-in": "/accounts/login/",
     "home": "/",
     "find": "/find/",
+    "patterns": "/patterns/",
     "queue": "/queue/",
     "message": "{crowded}",
     "high-risk": "{crowded}approve/",

@@ -167,7 +167,7 @@ def test_error_is_shown_at_its_field_and_nothing_is_changed_or_shown(reviewer):
     ):
         answer = change(client, **{"password_again": value, field: value})
         says(answer, 422, sentence)
-        assert re.search(rf'id="{field}"[^>]*aria-invalid="true"', answer.text)
+        assert re.search(rf'name="{field}"[^>]*aria-invalid="true"', answer.text)
         assert NEW not in answer.text
     reviewer.refresh_from_db()
     assert reviewer.check_password(OLD)

@@ -53,6 +53,8 @@ OPEN = {
     "multimail-webhook",
     "discord-interactions",
     "slack-interactions",
+    "service-worker",
+    "manifest",
     "factors",
     "factor-app",
     "factor-passkey",

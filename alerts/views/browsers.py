@@ -1,0 +1,150 @@
+"""The browsers that get a person's notifications: each is a destination of theirs."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.staticfiles import finders
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.http import FileResponse, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.templatetags.static import static
+from django.views.decorators.http import require_POST, require_safe
+
+from alerts.channels.base import NotPosted
+from alerts.channels.web_push import WebPush, public_key, subscription_error
+from alerts.models import Destination
+from audit.recording import record
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from people.sign_in.sessions import device_name
+
+# How many browsers one person switches on.
+MAX_BROWSERS = 10
+# Seconds for a test.
+WITHIN = 4.0
+
+
+class SubscriptionForm(forms.Form):
+    """What a browser gives: the address at its push service, and its two keys."""
+
+    endpoint = forms.CharField(max_length=2000)
+    p256dh = forms.CharField(max_length=200)
+    auth = forms.CharField(max_length=50)
+
+    def clean(self) -> None:
+        """Refuse what is no subscription."""
+        if not self.errors and (
+            error := subscription_error(*self.cleaned_data.values())
+        ):
+            raise forms.ValidationError(error)
+
+
+def _own(request: DeskRequest) -> QuerySet[Destination]:
+    own = Destination.objects.filter(owner=int(request.actor.id), kind=WebPush.kind)
+    return own.filter(switched_off_at=None).order_by("pk")
+
+
+@require_safe
+def browsers(request: DeskRequest) -> HttpResponse:
+    """List the browsers of the person, with a button to add this one: a fragment."""
+    context = {"browsers": _own(request), "key": public_key()}
+    return render(request, "alerts/_browsers.html", context)
+
+
+@require_POST
+def add_browser(request: DeskRequest) -> HttpResponse:
+    """Switch notifications of a browser on."""
+    form = SubscriptionForm(request.POST)
+    if not form.is_valid():
+        error = "This browser could not be switched on. Try again."
+        return redirect_with_notice(request, error, "notice-preferences")
+    typed = form.cleaned_data
+    own = list(_own(request))
+    # The same browser again, and the oldest of too many.
+    replaced = [one for one in own if one.url == typed["endpoint"]]
+    for one in [*replaced, *own[: len(own) + 1 - MAX_BROWSERS]]:
+        _switch_off(one)
+    name = device_name(request.headers.get("User-Agent", ""))
+    Destination.objects.create(
+        owner_id=int(request.actor.id),
+        kind=WebPush.kind,
+        name=name[:80],
+        url=typed["endpoint"],
+        secret=f"{typed['p256dh']} {typed['auth']}",
+    )
+    record(
+        "person.browser_added",
+        actor=request.actor,
+        details={"before": "", "after": name},
+    )
+    notice = f"Notifications are on: {name}."
+    return redirect_with_notice(request, notice, "notice-preferences")
+
+
+@require_POST
+def remove_browser(request: DeskRequest, browser_id: int) -> HttpResponse:
+    """Switch notifications of a browser off."""
+    one = _find(request, browser_id)
+    _switch_off(one)
+    record(
+        "person.browser_removed",
+        actor=request.actor,
+        details={"before": one.name, "after": ""},
+    )
+    notice = f"Notifications are off: {one.name}."
+    return redirect_with_notice(request, notice, "notice-preferences")
+
+
+@require_POST
+def test_browser(request: DeskRequest, browser_id: int) -> HttpResponse:
+    """Push a test to a browser."""
+    one = _find(request, browser_id)
+    try:
+        WebPush().post_test(one, limit=WITHIN)
+        notice = f"The push service took the test for {one.name}."
+    except NotPosted as error:
+        notice = str(error)
+    return redirect_with_notice(request, notice, "notice-preferences")
+
+
+def _switch_off(browser: Destination) -> None:
+    """Forget the address and the keys of a browser; what was sent to it stays known."""
+    fields: Any = {"switched_off_at": Now(), "url": "", "secret": ""}
+    Destination.objects.filter(pk=browser.pk).update(**fields)
+
+
+def _find(request: DeskRequest, browser_id: int) -> Destination:
+    return first_or_404(
+        _own(request).filter(pk=browser_id), "This browser is not switched on."
+    )
+
+
+@login_not_required
+@require_safe
+def service_worker(request: DeskRequest) -> FileResponse:
+    """Return the script that shows what is pushed. It stands at the root, because a
+    browser lets it act only for pages below its own address.
+    """
+    path = finders.find("js/service_worker.js")
+    assert isinstance(path, str)
+    return FileResponse(open(path, "rb"), content_type="text/javascript")
+
+
+@login_not_required
+@require_safe
+def manifest(request: DeskRequest) -> JsonResponse:
+    """Return what a browser needs to install the desk as an app."""
+    icons = [
+        {"src": static(f"icons/seal-{size}.png"), "sizes": f"{size}x{size}"}
+        for size in (192, 512)
+    ]
+    content = {
+        "name": "Countersign",
+        "start_url": "/queue/",
+        "display": "standalone",
+        "background_color": "#fbfaf8",
+        "theme_color": "#fbfaf8",
+        "icons": [{**one, "type": "image/png", "purpose": "any"} for one in icons],
+    }
+    return JsonResponse(content, content_type="application/manifest+json")
