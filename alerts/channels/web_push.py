@@ -124,6 +124,7 @@ class WebPush(Channel):
     """
 
     kind = "web_push"
+    service = "The push service"
     fields = ()
     posts_cards = False
     is_personal = True

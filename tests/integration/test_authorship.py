@@ -132,7 +132,7 @@ def test_words_are_theirs_however_they_are_written_again(message, reviewer, fiel
 
 def test_words_of_a_command_count_too(message, reviewer, monkeypatch):
     class Interaction:
-        discord_id = "77"
+        external_id = "77"
 
     command = Command(Interaction(), reviewer, actor_of(reviewer), {"body": WORDS})
     monkeypatch.setattr(Command, "trigger", {})

@@ -161,6 +161,7 @@ def what_is_wrong(name, client, second, called, work):
         "people_pendingchange",
         "audit_entry",
         "audit_entrydetail",
+        "notices_notice",
     }:
         return f"changed {changed} while it waits"
     change = PendingChange.objects.latest("pk")
