@@ -159,8 +159,8 @@ alert.delivered | showed the message in an alert
 alert.failed | could not deliver an alert
 alert.sent_again | sent an alert again
 destination.switched_off | switched an alert destination off
-# what people do on Discord
-interaction.refused | pressed a button on Discord and was refused
+# what people do in a chat
+interaction.refused | pressed a button in a chat and was refused
 command.given | gave a command on Discord
 command.failed | gave a command that could not be carried out
 message.commanded | created the message with a signed command on Discord

@@ -43,8 +43,8 @@ class Scope:
 
 @dataclass(frozen=True)
 class Actor:
-    """Somebody or something that acts. `surface` is one of web, discord, webhook,
-    worker, command.
+    """Somebody or something that acts. `surface` is one of web, discord, slack,
+    webhook, worker, command.
     """
 
     kind: str

@@ -128,6 +128,7 @@ SURFACES = table_pairs(
     """
 web | the web
 discord | Discord
+slack | Slack
 webhook | a webhook
 worker | a worker
 command | a command

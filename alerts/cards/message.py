@@ -60,6 +60,8 @@ MAX_RECIPIENTS = 5
 MAX_FILES = 5
 # The fields that a card has to know to show all of a message.
 _WHOLE = {"markdown", "html", "attachments", "cc", "bcc"}
+# The fields that no card shows, or not what is in them.
+_NOT_ON_CARDS = ("html", "attachments", "reply_to", "send_at")
 # Oversight modes in which mail is sent without review.
 _UNREVIEWED_MODES = ("monitored", "autonomous")
 _SENT = (
@@ -120,8 +122,9 @@ def card_of_message(message: Message, destination: Destination, markup: Markup) 
 
 
 def shows_all(message: Message, destination: Destination, markup: Markup) -> bool:
-    """Whether a card at this destination shows all that the recipients get: each address
-    and the whole text, where there are no attachments and no HTML part of its own.
+    """Whether a card at this destination shows all that the sender wrote for the
+    recipients: subject, each address and the whole text, where there is nothing else,
+    such as an attachment, an HTML part of its own or another address for replies.
     """
     if destination.privacy != Destination.Privacy.FULL or message.revision is None:
         return False
@@ -129,13 +132,14 @@ def shows_all(message: Message, destination: Destination, markup: Markup) -> boo
     content = revision.content
     text = str(content.get("markdown") or "").strip()
     groups = (message.recipients, copied_to(revision, "cc"), copied_to(revision, "bcc"))
+    shown = [(text, MAX_TEXT), (message.subject, MAX_TITLE)]
+    shown += [(", ".join(group), MAX_FINDINGS) for group in groups]
     return (
         set(revision.coverage) >= _WHOLE
         and bool(text)
-        and not content.get("html")
-        and not content.get("attachments")
+        and not any(content.get(name) for name in _NOT_ON_CARDS)
         and all(len(group) <= MAX_RECIPIENTS for group in groups)
-        and units(markup.plain(text, 2 * MAX_TEXT)) <= MAX_TEXT
+        and all(units(markup.plain(one, 2 * most)) <= most for one, most in shown)
     )
 
 

@@ -49,6 +49,7 @@ def signing_key() -> ec.EllipticCurvePrivateKey:
     """Return the key by which push services know this desk. It is made from SECRET_KEY:
     with another one, people have to switch notifications on again.
     """
+    # Halved, so that it is below the order of the curve.
     return ec.derive_private_key(
         int.from_bytes(_derived(settings.SECRET_KEY.encode(), b"", b"web push", 32))
         >> 1,

@@ -136,7 +136,7 @@ until | Until
 # The filters that can be typed into the search field, such as `to:dana`; `on:` means
 # both `since:` and `until:`.
 TOKENS = (*list(NARROWING)[1:], "on")
-SURFACES = ("web", "discord", "webhook", "worker", "command")
+SURFACES = ("web", "discord", "slack", "webhook", "worker", "command")
 _GRAMMAR = Grammar(
     tokens=TOKENS,
     gathered=("to", "by"),
@@ -412,7 +412,7 @@ _FIELDS: dict[str, tuple[Callable[[str], Any], str]] = {
     "actor": (_read_actor, "An actor is written as person/5."),
     "surface": (
         lambda text: _read_form("|".join(SURFACES), text.lower()),
-        "Sources are web, discord, webhook, worker and command.",
+        "Sources are web, discord, slack, webhook, worker and command.",
     ),
     "connection": (_read_number, "A connection is given by its number."),
     "message": (

@@ -212,6 +212,7 @@ _DID = {"approve": "approved", "reject": "rejected", "send_back": "requested cha
 _SURFACES = {
     "web": "the desk's pages",
     "discord": "Discord",
+    "slack": "Slack",
     "api": "the API",
     "webhook": "a webhook",
 }
@@ -267,8 +268,11 @@ def _who_decided(entries: Sequence[Entry]) -> Iterator[Sentence]:
             )
         is_press = entry.action in ("verdict.given", "interaction.refused")
         if is_press and entry.details.get("interaction"):
-            who = "[: {discord}][, user {discord_id:code}]"
-            form = f"Discord signed who pressed{who}, interaction {{interaction:code}}."
+            who = f"[: {{{entry.surface}}}][, user {{{entry.surface}_id:code}}]"
+            signer = _SURFACES.get(entry.surface, entry.surface)
+            form = (
+                f"{signer} signed who pressed{who}, interaction {{interaction:code}}."
+            )
             yield sentence(form, entry)
     if is_decided:
         return

@@ -54,7 +54,7 @@ verdict.given | decided | decided
 verdict.refused | decided | verdict refused
 verdict.taken_back | decided | approval taken back
 approval.recorded | decided |
-interaction.refused | decided | refused on Discord
+interaction.refused | decided | refused in a chat
 decision.recorded | decided |
 decision.undone | decided | undone
 decision.calling | left |

@@ -16,6 +16,8 @@ from django.utils import timezone
 from alerts.channels.slack.interactions import answer_interaction
 from alerts.models import Card, Delivery, Destination, Interaction, Route
 from approvals.models import Claim, Decision, Verdict
+from audit.models import Entry
+from audit.trail.answers import answers_of
 from people.models import ChatAccount
 from tests.alerting import deliver
 from tests.factories import change_row, make_message, show_row
@@ -66,8 +68,8 @@ def ana(reviewer):
 
 def posted(message):
     """Post what is due, as if the pause between two posts were over."""
-    Destination.objects.update(waits_until=None)
     for one in Delivery.objects.filter(state="due"):
+        Destination.objects.update(waits_until=None)
         change_row(one, next_attempt_at=timezone.now())
         deliver(delivery_id=one.pk)
     return message
@@ -153,6 +155,10 @@ def test_approve_decides_for_the_linked_person_and_once(standin, ana, message):
     details = latest_details("verdict.given")
     assert details["slack_id"] == f"{TEAM}:{ANA}"
     assert details["interaction"] == pressed["trigger_id"]
+    entries = list(Entry.objects.with_details().filter(message=message.public_id))
+    told = str(answers_of(entries))
+    assert "Slack signed who pressed" in told
+    assert f"{TEAM}:{ANA}" in told
     # Sent again, as by somebody who recorded it, it does nothing.
     assert sent(pressed).status_code == 200
     assert Interaction.objects.count() == Decision.objects.count() == 1
@@ -231,6 +237,15 @@ def test_card_approves_only_where_it_shows_all_and_as_it_was(
     approve = press(standin, "Approve")
     show_row(full, markdown="Another text.")
     assert "out of date" in text_of(answered(standin, approve))
+    for more in (
+        {"reply_to": "eve@elsewhere.example"},
+        {"html_body": "<p>Other words</p>"},
+        {"markdown": "x" * 1001},
+        {"subject": "x" * 300},
+        {"to_addresses": [f"{n}@northwind.example" for n in range(6)]},
+    ):
+        posted(make_message(connection, **more))
+        assert "Approve" not in buttons_of(standin), more
     # The destination shows less meanwhile, and the next card has no such button.
     change_row(channel, privacy="headers")
     assert "does not show all" in text_of(

@@ -196,10 +196,8 @@ _KINDS: dict[str, type[Press] | type[FilledForm]] = {
 def _answer_url(url: str) -> str:
     """Return the address for the answer; raises ValueError if it is not Slack's."""
     parts = urlsplit(url)
-    if not is_allowed(url) and (parts.scheme, parts.hostname in HOSTS) != (
-        "https",
-        True,
-    ):
+    is_slack = parts.scheme == "https" and parts.hostname in HOSTS
+    if not is_slack and not is_allowed(url):
         raise ValueError("the address for the answer is not Slack's")
     return url
 
