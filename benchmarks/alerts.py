@@ -130,5 +130,5 @@ def lost() -> int:
     from alerts.models import Card
     from mirror.models import Message
 
-    placed = Card.objects.exclude(discord_message_id="", digest__isnull=True)
+    placed = Card.objects.exclude(post_id="", digest__isnull=True)
     return Message.objects.exclude(pk__in=placed.values("message")).count()

@@ -41,7 +41,7 @@ UNFINISHED = "SELECT count(*) FROM alerts_delivery WHERE state IN ('due', 'sendi
 DELIVERED = "SELECT count(*) FROM mirror_message WHERE upstream_id = ANY(%s) AND state = 'delivered'"
 CARDS = """
 SELECT count(*) FROM alerts_card c JOIN mirror_message m ON m.id = c.message_id
-WHERE m.upstream_id = ANY(%s) AND c.discord_message_id <> ''
+WHERE m.upstream_id = ANY(%s) AND c.post_id <> ''
 """
 
 

@@ -124,7 +124,7 @@ def _stand_ins(wanted: Wanted) -> Wanted:
 
 def _make(entry: Entry, cause: Cause, people: Collection[int], **subject: Any) -> None:
     """Make notices for those of the people who are active and see the message. Nobody
-    is told what they did themselves, but what came back.
+    is told what they did themselves, but what came back or waits for them again.
     """
     told = Person.objects.filter(is_active=True)
     if message := subject.get("message"):
@@ -132,7 +132,8 @@ def _make(entry: Entry, cause: Cause, people: Collection[int], **subject: Any) -
             connection=message.connection_id, mailbox=message.mailbox_id
         )
     by = int(entry.actor_id) if entry.actor_kind == "person" else None
-    if by is not None and cause not in (Cause.RETURNED, Cause.ACCOUNT):
+    is_again = cause in (Cause.RETURNED, Cause.ACCOUNT) or entry.action in _WAITS_AGAIN
+    if by is not None and not is_again:
         told = told.exclude(pk=by)
     notices = Notice.objects.bulk_create(
         Notice(person=one, cause=cause, action=entry.action, by_id=by, **subject)

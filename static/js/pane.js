@@ -43,8 +43,9 @@
     pane().dataset.unasked = "";
     for (const name of ["keydown", "pointerdown", "wheel", "scroll"]) {
       document.addEventListener(name, ({ type, target, isTrusted }) => {
-        // A list scrolls by itself, to its row.
-        if (!isTrusted || (type === "scroll" && !pane().contains(target))) return;
+        // A tick in the list, what is typed into a field, and a list that scrolls to its row are not about it.
+        const isElsewhere = type === "keydown" ? target.matches("input, textarea, select") : !pane().contains(target);
+        if (!isTrusted || isElsewhere) return;
         used.abort();
         if (!("unasked" in pane().dataset)) return;
         delete pane().dataset.unasked;

@@ -85,6 +85,7 @@ def test_one_key_rejects_with_the_reason_of_the_last_rejection(
     first, second = hold(f"Same {word} 1"), hold(f"Same {word} 2")
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?q={word}&group=none")
     wait_for_ahead(desk)
+    pause(desk)
     desk.keyboard.press("r")
     desk.keyboard.press("2")
     expect(desk.locator(f"#message[data-message='{second['id']}']")).to_be_visible()

@@ -70,5 +70,5 @@ def _have_it_checked(desk, address, file):
     desk.goto(f"{address}/audit/verify/")
     desk.get_by_label("Or a file").set_input_files(file)
     desk.get_by_role("button", name="Compare").click()
-    shown = desk.locator("#compare .compared")
+    shown = desk.locator("#compare [role=status]")
     expect(shown).to_contain_text("This proof holds.")

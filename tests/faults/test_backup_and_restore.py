@@ -356,7 +356,7 @@ def test_small_disk_is_refused_before_and_in_the_midst_of_a_backup(
     )
     with small_disk(tmp_path / "small", "2m") as small:
         assert_no_backup("2 MB free, and about .* are needed", small, capsys)
-    with small_disk(tmp_path / "larger", "12m") as larger:
+    with small_disk(tmp_path / "larger", "14m") as larger:
         assert_no_backup("cannot be written: No space left", larger, capsys)
     # On a disk with less room than the tables take, as text shrinks.
     owner.execute("TRUNCATE public.extra")

@@ -194,6 +194,7 @@ _ACTS = {
 @given(st.lists(st.tuples(st.sampled_from(sorted(_ACTS)), st.booleans()), max_size=12))
 @example([("ask", True), ("plan", True), ("decide", False), ("undo", False)])
 @example([("ask", True), ("plan", True), ("lose roles", False)])
+@example([("ask", False), ("decide", False), ("undo", True)])
 def test_what_people_are_told_follows_from_what_is_so_and_never_twice(
     db, reviewer, second_reviewer, message, acts
 ):
