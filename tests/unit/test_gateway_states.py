@@ -114,6 +114,13 @@ def test_mail_server_from_its_address():
     assert (server.host, server.port) == ("mail.example", 465)
     assert (server.user, server.password) == ("user@x", "p:w")
     assert Server.from_url("smtp://127.0.0.1:8025?tls=off").starttls == "off"
+    # Encrypted from the first byte.
+    at_once = (
+        "smtps://mail.example",
+        "smtp://mail.example:465",
+        "smtp://x.example:587",
+    )
+    assert [Server.from_url(url).implicit_tls for url in at_once] == [True, True, False]
 
 
 # --- addresses, and the grammar of allowlists ---
