@@ -89,12 +89,15 @@ def event_body(entry: Entry, message: Message | None, destination: Destination) 
     event = event_of(entry.action)
     name = event.name if event else entry.action
     privacy = destination.privacy
-    connections = Connection.objects.filter(pk=entry.connection or 0)
+    if message and message.connection_id is not None:
+        connection: Connection | None = message.connection
+    else:
+        connection = Connection.objects.filter(pk=entry.connection or 0).first()
     data = {
         "event_id": _event_id(entry),
         "event": name,
         "at": entry.at.isoformat(),
-        "connection": connections.values_list("slug", flat=True).first(),
+        "connection": connection.slug if connection else None,
         "privacy": privacy,
     }
     if message:
