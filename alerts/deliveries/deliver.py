@@ -311,10 +311,14 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
         # A post at an earlier address cannot be edited.
         if _is_at(destination, now):
             channel = posted.channel
-            Card.objects.filter(pk=delivery.card_id).update(
-                post_id=posted.message_id, revision_shown=card.revision
-            )
-        Digest.objects.filter(pk=delivery.digest_id).update(post_id=posted.message_id)
+            if delivery.digest_id is not None:
+                Digest.objects.filter(pk=delivery.digest_id).update(
+                    post_id=posted.message_id
+                )
+            elif delivery.card_id is not None:
+                Card.objects.filter(pk=delivery.card_id).update(
+                    post_id=posted.message_id, revision_shown=card.revision
+                )
     channel = channel or destination.posts_in
     if destination.failures or channel != destination.posts_in:
         Destination.objects.filter(pk=destination.pk).update(

@@ -17,7 +17,9 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from alerts import tasks
+from alerts.cards.message import read_message
 from alerts.channels import channel_of
+from alerts.deliveries.event_bodies import event_body, event_id
 from alerts.ledger_events import BRAKE, ENDS, EVENTS, HELD, about_key
 from alerts.models import Card, Delivery, Destination, Route, UnplannedAct
 from alerts.models.destinations import one_spelling
@@ -29,15 +31,10 @@ from people.models import Person
 
 log = logging.getLogger(__name__)
 
-# How long the card of a newly held message waits for the message's content, so that the
-# first post shows the fingerprint and the findings too.
-CONTENT_PAUSE = timedelta(seconds=1)
-# In seconds, until a worker plans an act. What MultiMail reports after a decision
-# arrives within moments, and one worker plans all of it at once.
-PLAN_PAUSE = 0.5
-# In seconds, until a worker looks for the cards of an act. A decision that is carried
-# out makes three acts within a second, and one edit of the card shows all of them.
-CARD_PAUSE = CONTENT_PAUSE.total_seconds() + 0.05
+# In seconds, until a worker plans an act. What MultiMail reports after a decision, and
+# the content of a held message, arrive within moments: all of it is planned at once,
+# and one post of a card shows it.
+PLAN_PAUSE = 1.0
 # Content that arrives later than that edits the card, which so far shows no content and
 # has no buttons.
 FETCHED = "message.fetched"
@@ -195,9 +192,7 @@ def plan(entries: Collection[Entry], destinations: Collection[Destination]) -> N
             )
         ]
         deliveries += _of_cards(act, told, interested, cards)
-        deliveries += [
-            _delivery(act, "event", one) for one in interested if not _has_cards(one)
-        ]
+        deliveries += _events(act, [one for one in interested if not _has_cards(one)])
         for one in _answering(act, told):
             # One post that changes.
             card, _ = Card.objects.get_or_create(
@@ -206,7 +201,12 @@ def plan(entries: Collection[Entry], destinations: Collection[Destination]) -> N
             deliveries.append(_delivery(act, "answer", one, card=card))
     Card.objects.bulk_create(card for card in cards.values() if card.pk is None)
     Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
-    _wake(deliveries, destinations)
+    # Those with the most failures in a row come last.
+    in_turn = sorted(destinations, key=lambda one: one.failures)
+    waiting = {one.destination_id for one in deliveries}
+    if keys := [str(one.pk) for one in in_turn if one.pk in waiting]:
+        # One task for all destinations costs less than a task for each.
+        tasks.drain.delay_on_commit(",".join(keys))
 
 
 # By the keys of a destination and of a message, and what they are about.
@@ -239,7 +239,7 @@ def _of_cards(
     may_be_new = act.message is None or act.message.review.brake_id is None
     deliveries = []
     for one in told:
-        key = (one.pk, act.message and act.message.pk, act.about)
+        key = (one.pk, act.message.pk if act.message else None, act.about)
         if key not in cards and may_be_new and one in interested and _has_cards(one):
             cards[key] = Card(destination=one, message=act.message, about=act.about)
         card = cards.get(key)
@@ -251,8 +251,22 @@ def _of_cards(
     return deliveries
 
 
+def _events(act: Act, programs: Collection[Destination]) -> list[Delivery]:
+    """Return the deliveries of the act's event, with its body for each program."""
+    message = read_message(act.message.pk) if act.message and programs else None
+    return [
+        _delivery(
+            act,
+            "event",
+            one,
+            event_id=event_id(act.entry),
+            request=event_body(act.entry, message, one),
+        )
+        for one in programs
+    ]
+
+
 def _delivery(act: Act, kind: str, destination: Destination, **more: Any) -> Delivery:
-    pause = CONTENT_PAUSE if act.entry.action == HELD else timedelta(0)
     return Delivery(
         kind=kind,
         destination=destination,
@@ -260,28 +274,8 @@ def _delivery(act: Act, kind: str, destination: Destination, **more: Any) -> Del
         entry=act.entry.pk,
         action=act.entry.action,
         trace=act.entry.trace,
-        next_attempt_at=Now() + pause,
         **more,
     )
-
-
-def _wake(
-    deliveries: Collection[Delivery], destinations: Collection[Destination]
-) -> None:
-    """Wake workers for these deliveries: for cards a little later, so that one post
-    shows what happens in between too.
-    """
-    # Those with the most failures in a row come last.
-    in_turn = [one.pk for one in sorted(destinations, key=lambda one: one.failures)]
-    for is_paused, pause in ((False, None), (True, CARD_PAUSE)):
-        waiting = {
-            one.destination_id
-            for one in deliveries
-            if (one.action == HELD or one.kind == "card") == is_paused
-        }
-        if keys := [str(key) for key in in_turn if key in waiting]:
-            # One task for all destinations costs less than a task for each.
-            tasks.drain.apply_async_on_commit((",".join(keys),), countdown=pause)
 
 
 def read_acts(entries: Collection[Entry]) -> list[Act]:

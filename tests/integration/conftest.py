@@ -173,10 +173,7 @@ def mail_server(settings, monkeypatch):
 
 
 @pytest.fixture
-def discord(monkeypatch):
-    """A stand-in for Discord's webhooks. Message content is available at once, so cards
-    do not wait for it.
-    """
-    monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
+def discord():
+    """A stand-in for Discord's webhooks."""
     with alerting.discord() as standin:
         yield standin
