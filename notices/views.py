@@ -96,7 +96,7 @@ class PreferencesForm(DrawnForm):
 | * Mail | mail mail_after |
 | * Push | push | Right away, to the browsers that you switched on below.
 | * Chat | chat | The message's card in Discord or Slack mentions you, if your account there is linked.
-| * Quiet hours | quiet_from quiet_until | By your own clock. What comes then is mailed when they are over.
+| * Quiet hours, your clock | quiet_from quiet_until | Mail and push wait for their end, except of a plan's last step.
 | * Out of office | stand_in | While you are out of office, somebody else is told what waits for you.
 """
 
