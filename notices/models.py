@@ -27,6 +27,8 @@ class Cause(models.TextChoices):
 
 # Causes that last while their message waits for a decision.
 WAITING = (Cause.ASSIGNED, Cause.REMINDED, Cause.MENTIONED, Cause.APPROVAL)
+# Causes for which a message's card in a chat can mention the person.
+NAMED_IN_CHAT = (Cause.ASSIGNED, Cause.REMINDED, Cause.MENTIONED)
 
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
@@ -75,6 +77,8 @@ class Notice(models.Model):
     by = models.ForeignKey(
         Person, null=True, on_delete=models.SET_NULL, related_name="+"
     )
+    # Whether the list and the bell show it: the person chose this for its cause.
+    on_desk = models.BooleanField(default=True, db_default=True)
     made_at = models.DateTimeField(db_default=Now())
     read_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
@@ -105,8 +109,12 @@ class Notice(models.Model):
 
 
 def unread_count(actor: Actor) -> int:
-    """Return how many notices the actor has not read."""
-    return Notice.objects.unread(actor).count()
+    """Return how many notices of the list the actor has not read."""
+    return Notice.objects.unread(actor).filter(on_desk=True).count()
+
+
+def _on_desk() -> list[str]:
+    return list(Cause)
 
 
 def _mailed() -> list[str]:
@@ -119,14 +127,23 @@ def _pushed() -> list[str]:
     return [*WAITING, Cause.RETURNED]
 
 
+def _in_chat() -> list[str]:
+    return list(NAMED_IN_CHAT)
+
+
 class Preferences(models.Model):
-    """What a person wants to be told outside the desk. Without a row, the defaults."""
+    """What a person wants to be told, and how. Without a row, the defaults."""
 
     person = models.OneToOneField(Person, on_delete=models.CASCADE, primary_key=True)
+    # The causes that the desk's list shows and its bell counts. What happens to the
+    # account always is.
+    desk = models.JSONField(default=_on_desk)
     # The causes that are mailed. What happens to the account always is.
     mail = models.JSONField(default=_mailed)
     # The causes that are pushed to the browsers of the person.
     push = models.JSONField(default=_pushed)
+    # The causes for which cards in chats mention the person's linked account.
+    chat = models.JSONField(default=_in_chat)
     # After how many minutes, if the notice still waits then.
     mail_after = models.PositiveSmallIntegerField(default=5)
     # By the person's own clock: until the end nothing is mailed.

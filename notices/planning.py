@@ -21,6 +21,7 @@ from audit.models import Entry
 from common.actors import worker
 from mirror.models import Message
 from notices.models import WAITING, Cause, Notice, Preferences
+from notices.preferences import is_on_desk
 from notices.signals import made
 from people.models import PendingChange, Person
 from people.second_admin.changes import other_admins
@@ -135,9 +136,17 @@ def _make(entry: Entry, cause: Cause, people: Collection[int], **subject: Any) -
     is_again = cause in (Cause.RETURNED, Cause.ACCOUNT) or entry.action in _WAITS_AGAIN
     if by is not None and not is_again:
         told = told.exclude(pk=by)
+    told = told.filter(pk__in=people).select_related("preferences")
     notices = Notice.objects.bulk_create(
-        Notice(person=one, cause=cause, action=entry.action, by_id=by, **subject)
-        for one in told.filter(pk__in=people)
+        Notice(
+            person=one,
+            cause=cause,
+            action=entry.action,
+            by_id=by,
+            on_desk=is_on_desk(one, cause),
+            **subject,
+        )
+        for one in told
     )
     if notices:
         made.send(sender=Notice, notices=notices)

@@ -7,12 +7,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.core import signing
+from django.db.models import Q
 from django.urls import reverse
 
+from approvals.escalation.handling import is_last_step_done
 from audit.recording import record
 from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
-from notices.models import Cause, Notice, Preferences
+from notices.models import NAMED_IN_CHAT, Cause, Notice, Preferences
 from people.models import Person
 
 _SALT = "notices.stop"
@@ -20,21 +22,28 @@ _SALT = "notices.stop"
 
 def preferences_of(person: Person) -> Preferences:
     """Return what a person set; what applies to everybody if they set nothing."""
-    stored = Preferences.objects.filter(person=person).first()
-    return stored or Preferences(person=person)
+    return getattr(person, "preferences", None) or Preferences(person=person)
+
+
+def is_on_desk(person: Person, cause: Cause) -> bool:
+    """Whether the list and the bell of a person show notices of this cause."""
+    return cause in [*preferences_of(person).desk, Cause.ACCOUNT]
 
 
 def mail_at(notice: Notice) -> datetime | None:
     """Return when a notice is mailed if it still waits then; None if it is not."""
-    now = clock()
     if notice.cause == Cause.ACCOUNT:
-        return now
+        return clock()
     wanted = preferences_of(notice.person)
-    if notice.cause not in wanted.mail:
+    pause = mail_pause(wanted, Cause(notice.cause))
+    return None if pause is None else _told_at(notice, clock() + pause, wanted)
+
+
+def mail_pause(wanted: Preferences, cause: Cause) -> timedelta | None:
+    """Return how long after a notice it is mailed; None if it is not."""
+    if cause not in wanted.mail:
         return None
-    is_summary = notice.cause == Cause.SUMMARY
-    at = now + timedelta(minutes=0 if is_summary else wanted.mail_after)
-    return after_quiet_time(at, wanted)
+    return timedelta(minutes=0 if cause == Cause.SUMMARY else wanted.mail_after)
 
 
 def push_at(notice: Notice) -> datetime | None:
@@ -42,7 +51,29 @@ def push_at(notice: Notice) -> datetime | None:
     wanted = preferences_of(notice.person)
     if notice.cause not in [*wanted.push, Cause.ACCOUNT]:
         return None
-    return after_quiet_time(clock(), wanted)
+    return _told_at(notice, clock(), wanted)
+
+
+def _told_at(notice: Notice, at: datetime, wanted: Preferences) -> datetime:
+    later = after_quiet_time(at, wanted)
+    return at if later != at and _is_from_last_step(notice) else later
+
+
+def _is_from_last_step(notice: Notice) -> bool:
+    """Whether the last step of a review plan told this. It comes in quiet hours too,
+    because after it nobody else is told.
+    """
+    return (
+        notice.message is not None
+        and notice.by_id is None
+        and notice.cause in (Cause.ASSIGNED, Cause.REMINDED)
+        and is_last_step_done(notice.message)
+    )
+
+
+def wants_chat(person: Person, cause: Cause) -> bool:
+    """Whether a message's card in a chat mentions the person because of this cause."""
+    return cause in NAMED_IN_CHAT and cause in preferences_of(person).chat
 
 
 def after_quiet_time(at: datetime, wanted: Preferences) -> datetime:
@@ -93,14 +124,19 @@ def change_preferences(actor: Actor, **wanted: Any) -> None:
     after = in_words(preferences)
     if after != before:
         preferences.save()
+        shown = [*preferences.desk, Cause.ACCOUNT]
+        notices = Notice.objects.open().filter(person=preferences.person)
+        notices.update(on_desk=Q(cause__in=shown))
         details = {"before": before, "after": after}
         record("person.notices_set", actor=actor, details=details)
 
 
 def in_words(wanted: Preferences) -> str:
     """Return what a person wants, in the words of the ledger."""
-    mail, push = (", ".join(one) or "nothing" for one in (wanted.mail, wanted.push))
+    ways = (wanted.desk, wanted.push, wanted.mail, wanted.chat)
+    desk, push, mail, chat = (", ".join(one) or "nothing" for one in ways)
     return (
-        f"mail: {mail}, after {wanted.mail_after} min; push: {push}; quiet: {wanted.quiet_from} to "
+        f"desk: {desk}; mail: {mail}, after {wanted.mail_after} min; push: {push}; chat: {chat}; "
+        f"quiet: {wanted.quiet_from} to "
         f"{wanted.quiet_until}; stand-in: {wanted.stand_in or 'nobody'}"
     )

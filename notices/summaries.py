@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from approvals.desk_messages import desk_messages
 from common.postgres import clock
 from notices.models import Cause, Notice
+from notices.preferences import is_on_desk
 from notices.signals import made
 from people.models import Person
 
@@ -39,7 +40,11 @@ def _summarise(person: Person) -> bool:
     if summaries.filter(made_at__gte=morning).exists() or not waiting.exists():
         return False
     summaries.end()
-    notice = Notice.objects.create(person=person, cause=Cause.SUMMARY)
+    notice = Notice.objects.create(
+        person=person,
+        cause=Cause.SUMMARY,
+        on_desk=is_on_desk(person, Cause.SUMMARY),
+    )
     made.send(sender=Notice, notices=[notice])
     return True
 

@@ -1,5 +1,6 @@
 """The page of a person's notices, and the ways to read them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -25,7 +26,7 @@ from common.pages import (
     require_get_or_post,
 )
 from mirror.models import Connection, Mailbox
-from notices.models import Cause, Notice
+from notices.models import NAMED_IN_CHAT, Cause, Notice
 from notices.preferences import (
     cause_to_stop,
     change_preferences,
@@ -42,7 +43,7 @@ LISTED = 100
 @require_safe
 def notices(request: DeskRequest) -> HttpResponse:
     """List the person's notices, newest first."""
-    rows = Notice.objects.for_list(request.actor)[:LISTED]
+    rows = Notice.objects.for_list(request.actor).filter(on_desk=True)[:LISTED]
     return page_or_fragment(
         request,
         page="notices/notices.html",
@@ -64,9 +65,8 @@ def open_notice(request: DeskRequest, notice_id: int) -> HttpResponse:
 def read_notices(request: DeskRequest, notice_id: int | None = None) -> HttpResponse:
     """Mark a notice as read, or all."""
     unread = Notice.objects.unread(request.actor)
-    if notice_id is not None:
-        unread = unread.filter(pk=notice_id)
-    number = unread.update(read_at=Now())
+    chosen = {"on_desk": True} if notice_id is None else {"pk": notice_id}
+    number = unread.filter(**chosen).update(read_at=Now())
     notice = f"{number} notice{'' if number == 1 else 's'} marked as read."
     return redirect_with_notice(request, notice, "notices")
 
@@ -75,28 +75,35 @@ class _Time(forms.TimeInput):
     input_type = "time"
 
 
+# What happens to the account is always told.
+_CHOICES = [one for one in Cause if one != Cause.ACCOUNT]
+
+
+def _causes_field(label: str, causes: Sequence[Cause]) -> forms.MultipleChoiceField:
+    return forms.MultipleChoiceField(
+        label=label,
+        required=False,
+        choices=[(one.value, one.label) for one in causes],
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+
 class PreferencesForm(DrawnForm):
-    """What a person is mailed, and when."""
+    """What a person is told, and how."""
 
     layout = """
+| * Notices | desk | The list on the desk, and the number beside its bell.
 | * Mail | mail mail_after |
 | * Push | push | Right away, to the browsers that you switched on below.
-| * Quiet hours | quiet_from quiet_until | By your own clock. What comes then is mailed when they are over.
+| * Chat | chat | The message's card in Discord or Slack mentions you, if your account there is linked.
+| * Quiet hours, your clock | quiet_from quiet_until | Mail and push wait for their end, except of a plan's last step.
 | * Out of office | stand_in | While you are out of office, somebody else is told what waits for you.
 """
 
-    mail = forms.MultipleChoiceField(
-        label="Mail me when",
-        required=False,
-        choices=[one for one in Cause.choices if one[0] != Cause.ACCOUNT],
-        widget=forms.CheckboxSelectMultiple,
-    )
-    push = forms.MultipleChoiceField(
-        label="Notify my browsers when",
-        required=False,
-        choices=[one for one in Cause.choices if one[0] != Cause.ACCOUNT],
-        widget=forms.CheckboxSelectMultiple,
-    )
+    desk = _causes_field("List when", _CHOICES)
+    mail = _causes_field("Mail me when", _CHOICES)
+    push = _causes_field("Notify my browsers when", _CHOICES)
+    chat = _causes_field("Mention me when", NAMED_IN_CHAT)
     mail_after = forms.IntegerField(
         label="If it still waits after this many minutes", min_value=0, max_value=1440
     )

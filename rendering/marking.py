@@ -52,6 +52,8 @@ class Drawing:
         self.out: list[str] = []
         self.text: list[str] = []
         self.plain: list[str] = []
+        # Which pieces of that have a line through them.
+        self.struck: set[int] = set()
         self.tally = Tally()
         self.marks: Counter[str] = Counter()
         self.differences = [Difference(**vars(one)) for one in form.changes]
@@ -199,6 +201,8 @@ class Drawing:
                 # A number: 10 with a raised 6 is not 106.
                 folded = folded.translate(RAISED)
             self.text.append(f"[struck out: {folded.strip()}] " if has_line else folded)
+            if has_line:
+                self.struck.add(len(self.plain))
             self.plain.append(folded)
 
     def _write_box(self, kind: str, label: str, mark: str = "") -> None:

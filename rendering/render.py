@@ -60,6 +60,13 @@ def render_message(content: Content, *, plainly: bool = False) -> RenderedMessag
             invisibles=dict(drawing.tally.counts),
             inked="ink-1" if drawing.marks["ink"] else "",
             read=read,
+            unstruck="".join(
+                one
+                for index, one in enumerate(drawing.plain)
+                if index not in drawing.struck
+            )
+            if drawing.struck
+            else "",
         )
     except TooComplex as reason:
         return render_source(content, str(reason), source)

@@ -82,6 +82,8 @@ class RenderedMessage:
     # the text of the drawn document; `text` is the same, except for a message written
     # as Markdown, of which it is the Markdown
     read: str = ""
+    # its words without those that have a line through them; empty if there are none
+    unstruck: str = ""
 
     @property
     def tracking_pixels(self) -> int:

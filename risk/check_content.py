@@ -477,10 +477,11 @@ def name_says_address(
 
 
 # A file as uuencode writes it, and base64 that begins like a program, an archive or an
-# old Office file.
+# old Office file; and hexadecimal digits that do, longer than any checksum.
 _WRITTEN_OUT = re.compile(
     r"(?m)^[ >]*+begin(?:-base64)? [0-7]{3,4} \S.*+\s++[!-z]{9,}+ *+$"
     r"|(?<![\w+/])(?:TV[opqr]|f0VM|IyEv|yv66|TAAAAAEU|UEsD|H4sI|N3q8|UmFy|0M8R)[A-Za-z0-9+/]{40}"
+    r"|(?i:(?<![\da-f])(?:4d ?5a|7f ?45 ?4c ?46|50 ?4b ?03 ?04)(?:\s?[\da-f]{2}){70})"
 )
 
 
@@ -488,7 +489,7 @@ def program_in_text(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
     """Programs, or files that may hold some, that are written out in the text."""
-    if file := _WRITTEN_OUT.search(f"{content.markdown}\n{rendered.plain}"):
+    if file := _WRITTEN_OUT.search(f"{content.markdown}\n\n{rendered.plain}"):
         yield finding(
             "program_in_text",
             "The text has a program written out in it.",

@@ -48,8 +48,8 @@ attachment_runs_code | 3 | high | runs code | An attachment can run code when it
     programs, scripts, macros, disk images, reversed names and double extensions. Milder: pages that open in a
     browser.
 program_in_text | 1 | high | program in the text | The text has a program written out in it. |
-    Looks for files as uuencode writes them, and for base64 that begins like a program, an archive or an old
-    Office file.
+    Looks for files as uuencode writes them, and for base64 or hexadecimal digits that begin like a program or an
+    archive.
 risky_attachment | 1 | high | risky file | An attachment is not what it says, or cannot be checked. |
     Checks the bytes of each file once it was fetched: a name or declared type of another kind, scripts and
     forms in a PDF, templates from elsewhere, private keys, what is encrypted, broken or too large to be opened,

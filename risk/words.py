@@ -34,6 +34,8 @@ MIN_FIXED = 2
 _WORD = re.compile(r"[\w*?#]+")
 # Signs that may stand between words; texts are compared without them.
 _BETWEEN = frozenset(" \t.,:;!-–—/\\'’‘\"“”()[]@&_…")
+# Where a word goes on in the next line.
+_HYPHENATED = re.compile(r"[-‐‑]\s+")
 # From this code point on, a single character may be a whole word, as in Chinese.
 _IDEOGRAPHS = 0x2E80
 
@@ -104,7 +106,8 @@ class SearchedText:
         visible = stripped(text.translate(_BLANKS))
         words = pieces_of(visible)
         # Once more with signs within words left out, and letters joined that stand
-        # alone: "tu-lip", "t u l i p".
+        # alone: "tu-lip", "tu-\nlip", "t u l i p".
+        visible = _HYPHENATED.sub("", visible)
         kept = (one for one in visible if one.isalnum() or one.isspace() or one == "_")
         plain = _APART + "".join(kept)
         for is_letter, group in groupby(pieces_of(plain), lambda one: len(one) == 1):
@@ -233,6 +236,7 @@ def searched_texts(
         ([content.subject], "subject"),
         ([rendered.plain], "text"),
         ([content.markdown or ""], "text"),
+        ([rendered.unstruck], "text"),
         (passages, "text"),
         ((one.name for one in content.attachments), "file"),
         ((*people, *content.recipients), "person"),

@@ -5,9 +5,10 @@ A file may be hostile, so this code runs only in the confined processes of the p
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from html import unescape
+from itertools import islice
 
 from common.fingerprint import Attachment
 from common.tables import table_rows
@@ -33,6 +34,7 @@ from mirror.attachments.zip_archives import (
     MAX_ENTRIES,
     Member,
     UnreadableDirectory,
+    beginning,
     end_of_directory,
     is_certain,
     unpacked,
@@ -140,6 +142,11 @@ _UNCERTAIN = Flag(
 _NESTED = Flag(
     "notice", "The content of an archive or message in it cannot be listed.", "hides"
 )
+_UNREAD = Flag(
+    "notice",
+    "A file in it is packed in a way that is not read here, so it may be anything.",
+    "hides",
+)
 _HOLDS = Flag("notice", "It can contain other files.", "hides")
 # Where a line of a calendar goes on.
 _FOLD = re.compile(r"\r?\n[ \t]")
@@ -159,6 +166,7 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     """
     kind, encoding = kind_of(content, name=name)
     members: list[Member] = []
+    others: list[tuple[Member, Kind | None]] = []
     flags: list[Flag] = []
     events: list[Event] = []
     words: list[str] = []
@@ -182,6 +190,9 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
         try:
             members = zip_members(content)
             flags += _about_members(members, len(content))
+            if _BOMB not in flags:
+                others = list(_kinds_by_bytes(content, members))
+                flags += _about_kinds(others)
             if not is_certain(content, members):
                 flags.append(_UNCERTAIN)
         except UnreadableDirectory:
@@ -209,6 +220,8 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     kinds = set()
     for ending in {ending_of(one.name) for one in members if one.name[-1:] != "/"}:
         kinds |= claimed_kinds(f".{ending}")
+    for _, other in others:
+        kinds |= {other.name, other.family} if other else set()
     if kinds & _HOLDERS:
         flags.append(_NESTED)
     if kind not in ("zip", "jar", "apk") and by_name is not KINDS["zip"]:
@@ -360,6 +373,41 @@ def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
         flagged += 1
         if flagged == MAX_LISTED:
             break
+
+
+def _kinds_by_bytes(
+    content: bytes, members: list[Member]
+) -> Iterator[tuple[Member, Kind | None]]:
+    """Yield the files in an archive whose bytes tell another kind than their names, with
+    that kind; None if they cannot be read.
+    """
+    for member in members:
+        if not member.size or member.is_locked:
+            continue
+        begins = beginning(content, member)
+        if begins is None:
+            yield member, None
+            continue
+        is_script = begins.startswith(b"#!")
+        kind = KINDS["script" if is_script else by_magic(begins) or "text"]
+        claimed = claimed_by_ending(ending_of(member.name))
+        # An Office file is a zip archive, too.
+        allowed = {kind.family, "document" if kind.name == "zip" else kind.family}
+        if kind.name != "text" and not (claimed and claimed.family in allowed):
+            yield member, kind
+
+
+def _about_kinds(
+    others: Iterable[tuple[Member, Kind | None]],
+) -> Iterator[Flag]:
+    # Flags for files in an archive that are not what their names say.
+    for member, kind in islice(others, MAX_LISTED):
+        if kind is None:
+            yield _UNREAD
+        elif kind.family == "program":
+            quoted_name = quoted(named(member.name), 120)
+            sentence = f"It contains {quoted_name}, which is {_content(kind)}."
+            yield Flag("high", sentence, "runs")
 
 
 def _about_parts(content: bytes, members: list[Member]) -> Iterator[Flag]:

@@ -47,6 +47,9 @@ _UNICODE = b"up"
 _IS_LARGE = 0xFFFFFFFF
 # How many bytes are unpacked at once.
 _STEP = 1024 * 1024
+# How many bytes of a file's beginning are read, and from how many packed ones.
+_BEGINNING = 33_000
+_PACKED_BEGINNING = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -139,11 +142,9 @@ def unpacked(content: bytes, member: Member, *, most: int) -> bytes | None:
     """Return the bytes of one file in an archive; None if these are more than `most`, or
     cannot be read.
     """
-    start = member.offset + _HEADER_NUMBERS.size
-    if start > len(content) or member.is_locked or member.size > most:
+    start = _start_of(content, member)
+    if not start or member.is_locked or member.size > most:
         return None
-    *_, name_size, extra_size = _HEADER_NUMBERS.unpack_from(content, member.offset)
-    start += name_size + extra_size
     data = content[start : start + member.packed]
     if member.method == _IS_STORED:
         return data if len(data) <= most else None
@@ -152,6 +153,31 @@ def unpacked(content: bytes, member: Member, *, most: int) -> bytes | None:
         unpacked = inflater.decompress(data, most)
         return unpacked if inflater.eof else None
     return None
+
+
+def beginning(content: bytes, member: Member) -> bytes | None:
+    """Return enough of one file in an archive to tell its kind; None if it cannot be
+    read.
+    """
+    start = _start_of(content, member)
+    if not start or member.is_locked:
+        return None
+    data = content[start : start + min(member.packed, _PACKED_BEGINNING)]
+    if member.method == _IS_STORED:
+        return data[:_BEGINNING]
+    if member.method == _IS_DEFLATED:
+        with suppress(zlib.error):
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, _BEGINNING)
+    return None
+
+
+def _start_of(content: bytes, member: Member) -> int:
+    # Where the bytes of a file begin, after its header; 0 if that is cut off.
+    start = member.offset + _HEADER_NUMBERS.size
+    if start > len(content):
+        return 0
+    *_, name_size, extra_size = _HEADER_NUMBERS.unpack_from(content, member.offset)
+    return int(start + name_size + extra_size)
 
 
 def is_certain(content: bytes, members: list[Member]) -> bool:

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('mirror', '0004_names_and_doors'),
+        ('mirror', '0001_initial'),
         ('people', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('cause', models.CharField(choices=[('assigned', 'A message is assigned to you'), ('reminded', 'A review plan reminds you of a message'), ('mentioned', 'Somebody mentions you in a comment'), ('approval', 'A message needs an approval of your group'), ('returned', 'What you decided came back'), ('change', 'A change waits for a second admin'), ('account', 'Something about your account changed'), ('summary', 'A summary each morning of what waits')], max_length=10)),
                 ('action', models.CharField(max_length=40)),
+                ('on_desk', models.BooleanField(db_default=True, default=True)),
                 ('made_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('read_at', models.DateTimeField(null=True)),
                 ('ended_at', models.DateTimeField(null=True)),
@@ -41,8 +42,10 @@ class Migration(migrations.Migration):
             name='Preferences',
             fields=[
                 ('person', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to=settings.AUTH_USER_MODEL)),
+                ('desk', models.JSONField(default=notices.models._on_desk)),
                 ('mail', models.JSONField(default=notices.models._mailed)),
                 ('push', models.JSONField(default=notices.models._pushed)),
+                ('chat', models.JSONField(default=notices.models._in_chat)),
                 ('mail_after', models.PositiveSmallIntegerField(default=5)),
                 ('quiet_from', models.TimeField(null=True)),
                 ('quiet_until', models.TimeField(null=True)),

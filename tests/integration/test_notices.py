@@ -20,8 +20,8 @@ from common.actors import worker
 from common.postgres import clock
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.recording import record_about
-from notices import planning, summaries, wording
-from notices.models import Notice, unread_count
+from notices import planning, preferences, summaries, wording
+from notices.models import Cause, Notice, unread_count
 from people.models import Grant, Person
 from people.second_admin.changes import ask_second_admin, decline
 from people.second_admin.registry import ChangeInWords
@@ -179,6 +179,25 @@ def test_the_page_lists_what_waits_opens_it_and_marks_it_as_read(
     client = signed_in(second_reviewer)
     assert client.get(f"/notices/{notice.pk}/").status_code == 404
     assert "Nothing for you" in client.get("/notices/").text
+
+
+def test_a_cause_that_is_off_on_the_desk_has_no_line_there_and_is_pushed(
+    signed_in, message, reviewer, second_reviewer
+):
+    client = signed_in(second_reviewer)
+    page = "/account/notifications/"
+    wanted = {"desk": ["assigned"], "push": ["mentioned"], "mail_after": 5}
+    assert client.post(page, wanted).status_code == 302
+    comment(message, reviewer, "@Ben please look")
+    assert told(second_reviewer) == ["mentioned"]
+    assert preferences.push_at(Notice.objects.get()) is not None
+    assert not preferences.wants_chat(second_reviewer, Cause.MENTIONED)
+    assert preferences.wants_chat(reviewer, Cause.MENTIONED)
+    assert unread_count(actor_of(second_reviewer)) == 0
+    assert "Nothing for you" in client.get("/notices/").text
+    # What is chosen holds for what was told before.
+    client.post(page, wanted | {"desk": ["mentioned"]})
+    assert unread_count(actor_of(second_reviewer)) == 1
 
 
 _ACTS = {

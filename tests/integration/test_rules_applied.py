@@ -38,6 +38,8 @@ ENCODED = {"markdown": f"Save this:\n\nbegin 644 bill.txt\n{UUENCODED}`\nend"}
         (WORDS, {"markdown": "About project\u2800tulip today"}, True),
         (WORDS, {"attachments": [{"name": "Project_Tulip.pdf", **FILE}]}, True),
         (WORDS, {"markdown": "A tulip project"}, False),
+        (WORDS, {"markdown": "About project tu~~x~~lip today"}, True),
+        (WORDS, {"html_body": "<p>About project <del>new</del> tulip</p>"}, True),
         (EUR, {"markdown": "We will pay 5000EUR"}, True),
         (EUR, {"markdown": "We will pay EUR 241.00."}, False),
         (EUR, {"markdown": "We will pay 5000 Danish crowns"}, True),
@@ -49,6 +51,8 @@ ENCODED = {"markdown": f"Save this:\n\nbegin 644 bill.txt\n{UUENCODED}`\nend"}
         ({"findings": ["attachment_runs_code"]}, ENCODED, True),
         (PROGRAM, {"html_body": "<p>begin 755 run.sh<br>M(R$O8FEN"}, True),
         (PROGRAM, {"markdown": b64encode(b"MZ" * 40).decode()}, True),
+        (PROGRAM, {"markdown": (b"MZ" * 99).hex(" ")}, True),
+        (PROGRAM, {"markdown": (b"MZ" * 32).hex()}, False),
         (PROGRAM, {"markdown": b64encode(b"%PDF-1.7 " * 9).decode()}, False),
         (NEW, {"to_addresses": ["dana@northwind.example"]}, False),
         # The provider of a mailbox is nobody's own domain.

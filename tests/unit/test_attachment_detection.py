@@ -154,6 +154,18 @@ EXPECTED = [
     (OLE + MSI_CLASS, "invoice.doc", "", "high: It installs a program."),
     (b"{\\rtf1 \\objdata 0105", "a.rtf", "", "high: It contains an embedded object"),
     (named("run me.js"), "a.zip", "", "high: It contains “run me.js”: .js files run."),
+    (
+        zipped(**{"invoice.txt": b"MZ" + b"x" * 60}),
+        "a.zip",
+        "",
+        "high: It contains “invoice.txt”, which is a Windows program.",
+    ),
+    (
+        zipped(**{"invoice.txt": b"PK\x03\x04"}),
+        "a.zip",
+        "",
+        "notice: The content of an archive or message in it cannot be listed.",
+    ),
     (named("../../etc/passwd"), "a.zip", "", "high: It would write outside its folder"),
     (b"PK\x03\x04 cut off", "a.zip", "", "high: Its list of files is broken"),
     (b"7z\xbc\xaf\x27\x1c", "a.7z", "", "notice: Its content cannot be listed here."),

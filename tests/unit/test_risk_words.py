@@ -24,6 +24,7 @@ from tests.linear import is_linear
         ("project tulip", "project tulips", False),
         ("project tulip", "pro|ject tu-l🌷ip", True),
         ("tulip", "the t.u.l.i.p or t u l i p", True),
+        ("tulip", "the tu-\nlip", True),
         ("resume", "my Résumé", True),
         ("Confidential", "con\u200bfi\u00addential", True),
         ("confiden*", "in confidence", True),
