@@ -62,13 +62,15 @@ class DrawnForm(SentenceForm):
     """A form in sections. `layout` has a row for each (`common.tables`): part, title,
     the names of its fields or patterns of names, and a note. A section is open if its
     title begins with "*", or if a field in it is filled in or wrong. `adds` names the
-    parts whose other sections stay away until they are added, with the label for that.
+    parts whose other sections stay away until they are added, with the label for that;
+    `above` is a template for fields that stand above the sections.
     """
 
     default_renderer = DeskRenderer
     bound_field_class = DrawnField
     layout: ClassVar[str] = ""
     adds: ClassVar[Mapping[str, str]] = {}
+    above: ClassVar[str] = ""
 
     def show(self, name: str, value: object) -> None:
         """Show this value of a field in place of the one that was sent."""

@@ -331,7 +331,7 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
         hold_back(destination, posted.pause)
     status = card.word if card else delivery.action
     details = {
-        "destination": destination.name,
+        **_receiver(destination, posted.status),
         "card": posted.message_id,
         "shows": status,
     }
@@ -405,6 +405,21 @@ def _give_up(delivery: Delivery, sentence: str, *, status: int | None = None) ->
         record(
             "alert.failed",
             actor=ACTOR,
-            details={"explanation": sentence},
+            details={
+                **_receiver(delivery.destination, status),
+                # What is said of a person's way may name their address.
+                "explanation": "" if delivery.destination.owner else sentence,
+            },
             **one.ledger_subject,
         )
+
+
+def _receiver(destination: Destination, status: int | None) -> dict[str, str]:
+    """Return to whom or what something was sent, by which way, and the answer's code:
+    the details of an entry, which have no addresses.
+    """
+    return {
+        "destination": str(destination.owner or destination.name),
+        "way": channel_of(destination.kind).label,
+        "answer": str(status or ""),
+    }

@@ -135,7 +135,7 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         """
         # Requests and answers are long, and only the page of one delivery shows them.
         deliveries = (
-            self.select_related("destination", "message")
+            self.select_related("destination__owner", "message")
             .defer("request", "answer")
             .order_by("-pk")
         )
