@@ -123,7 +123,7 @@ class TestResult:
 class FormField:
     """A field of the form. A secret is stored encrypted, and never shown again."""
 
-    # The column of Destination that stores it: url, channel or secret.
+    # The column of Destination that stores it: url, channel, secret or mentions.
     name: str
     label: str
     note: str
@@ -148,8 +148,8 @@ class Channel(ABC):
     posts_cards: bool
     # Whether it is a way to one person, which no admin sets.
     is_personal = False
-    # How many deliveries one destination may have under way at the same time.
-    parallel: int = 1
+    # The service in ChatAccount whose people it can mention; empty if it mentions nobody.
+    chat: str = ""
     # Whether it can post answers in the channel where a command began.
     answers_commands: bool = False
     # Whether it can post checkpoints of the ledger.
@@ -302,6 +302,14 @@ class CardChannel(Channel):
         """
         raise NotImplementedError
 
+    def mention_body(
+        self, account: str, text: str, *, is_group: bool
+    ) -> dict[str, Any]:
+        """Return the request's body that shows this text, and notifies exactly this
+        account or group. Only kinds with `chat` have it.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def post(
         self,
@@ -328,7 +336,6 @@ class EventChannel(Channel):
     """
 
     posts_cards = False
-    parallel = 3
 
     def envelope(
         self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]
