@@ -7,7 +7,7 @@ from django.urls import include, path
 from alerts.channels import all_channels
 from alerts.views import browsers as own_browsers
 from alerts.views import destinations as views
-from alerts.views import log, ways
+from alerts.views import forecast, log, ways
 
 urlpatterns = [
     path("alerts/", views.alerts, name="alerts"),
@@ -41,6 +41,14 @@ urlpatterns = [
     path("service-worker.js", own_browsers.service_worker, name="service-worker"),
     path("manifest.webmanifest", own_browsers.manifest, name="manifest"),
     path("account/notifications/on/", views.mail_me_again, name="mail-me-again"),
+    path(
+        "queue/<uuid:public_id>/if-nobody-acts/", forecast.of_message, name="forecast"
+    ),
+    path(
+        "review-plans/<int:mailbox_id>/if-nobody-acts/",
+        forecast.of_plan,
+        name="plan-forecast",
+    ),
     path("alerts/log/", log.log, name="alert-log"),
     path("alerts/log/again/", log.again, name="send-alerts-again"),
     path("alerts/log/<int:alert_id>/", log.one, name="alert"),

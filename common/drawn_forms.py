@@ -2,6 +2,7 @@
 draws a form, and `templates/_field.html` each field with its label, note and error.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import filter as matching
 from typing import Any, ClassVar, Self
@@ -45,24 +46,31 @@ class DrawnField(forms.BoundField):
 
 @dataclass(frozen=True)
 class Section:
-    """Fields of a form under a heading; `part` is the heading above several sections."""
+    """Fields of a form under a heading; `part` is the heading above several sections.
+    `add` labels the box that adds sections to the part, if it has one.
+    """
 
     part: str
     title: str
     fields: list[forms.BoundField]
     note: str
     is_open: bool
+    add: str
 
 
 class DrawnForm(SentenceForm):
     """A form in sections. `layout` has a row for each (`common.tables`): part, title,
     the names of its fields or patterns of names, and a note. A section is open if its
-    title begins with "*", or if a field in it is filled in or wrong.
+    title begins with "*", or if a field in it is filled in or wrong. `adds` names the
+    parts whose other sections stay away until they are added, with the label for that;
+    `above` is a template for fields that stand above the sections.
     """
 
     default_renderer = DeskRenderer
     bound_field_class = DrawnField
     layout: ClassVar[str] = ""
+    adds: ClassVar[Mapping[str, str]] = {}
+    above: ClassVar[str] = ""
 
     def show(self, name: str, value: object) -> None:
         """Show this value of a field in place of the one that was sent."""
@@ -82,5 +90,7 @@ class DrawnForm(SentenceForm):
             is_open = title.startswith("*") or any(
                 one.errors or one.value() for one in fields
             )
-            sections.append(Section(part, title.strip("* "), fields, note, is_open))
+            add = self.adds.get(part, "")
+            title = title.strip("* ")
+            sections.append(Section(part, title, fields, note, is_open, add))
         return sections

@@ -39,7 +39,7 @@ class AfterCommitTask(DjangoTask):
 
     def apply_async_on_commit(self, *args: Any, **options: Any) -> Any:
         """Send the task once the current transaction has committed, with options such
-        as `countdown`.
+        as `countdown`. With `once`, one that waits for its countdown is enough.
         """
         # A lambda, not a `partial`: Django logs the name of a function that fails here,
         # and would raise an error for a `partial`, which has none.
@@ -77,13 +77,18 @@ class AfterCommitTask(DjangoTask):
         return "done"
 
     # Runs after the commit. An error is not raised: a sweep finds the row.
-    def _send(self, *args: Any, **options: Any) -> None:
+    def _send(self, *args: Any, once: bool = False, **options: Any) -> None:
         if is_resting():
             return
         # Without what nobody reads (texts of the arguments, for events) or needs (Redis
         # makes a queue when something is put into it): a fifth of Celery's time here.
         options |= {"argsrepr": "", "kwargsrepr": "", "declare": ()}
         try:
+            # The mark ends before the task begins, which so finds what is committed now.
+            if once and not quick_redis().set(
+                f"task:{self.name}", "", px=int(options["countdown"] * 1000), nx=True
+            ):
+                return
             self.apply_async(*args, **options)
         except (OperationalError, redis.RedisError, OSError) as error:
             rest(error)

@@ -10,6 +10,7 @@ from django.core import signing
 from django.db.models import Q
 from django.urls import reverse
 
+from approvals.escalation.handling import is_last_step_done
 from audit.recording import record
 from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
@@ -31,15 +32,18 @@ def is_on_desk(person: Person, cause: Cause) -> bool:
 
 def mail_at(notice: Notice) -> datetime | None:
     """Return when a notice is mailed if it still waits then; None if it is not."""
-    now = clock()
     if notice.cause == Cause.ACCOUNT:
-        return now
+        return clock()
     wanted = preferences_of(notice.person)
-    if notice.cause not in wanted.mail:
+    pause = mail_pause(wanted, Cause(notice.cause))
+    return None if pause is None else _told_at(notice, clock() + pause, wanted)
+
+
+def mail_pause(wanted: Preferences, cause: Cause) -> timedelta | None:
+    """Return how long after a notice it is mailed; None if it is not."""
+    if cause not in wanted.mail:
         return None
-    is_summary = notice.cause == Cause.SUMMARY
-    at = now + timedelta(minutes=0 if is_summary else wanted.mail_after)
-    return after_quiet_time(at, wanted)
+    return timedelta(minutes=0 if cause == Cause.SUMMARY else wanted.mail_after)
 
 
 def push_at(notice: Notice) -> datetime | None:
@@ -47,7 +51,24 @@ def push_at(notice: Notice) -> datetime | None:
     wanted = preferences_of(notice.person)
     if notice.cause not in [*wanted.push, Cause.ACCOUNT]:
         return None
-    return after_quiet_time(clock(), wanted)
+    return _told_at(notice, clock(), wanted)
+
+
+def _told_at(notice: Notice, at: datetime, wanted: Preferences) -> datetime:
+    later = after_quiet_time(at, wanted)
+    return at if later != at and _is_from_last_step(notice) else later
+
+
+def _is_from_last_step(notice: Notice) -> bool:
+    """Whether the last step of a review plan told this. It comes in quiet hours too,
+    because after it nobody else is told.
+    """
+    return (
+        notice.message is not None
+        and notice.by_id is None
+        and notice.cause in (Cause.ASSIGNED, Cause.REMINDED)
+        and is_last_step_done(notice.message)
+    )
 
 
 def wants_chat(person: Person, cause: Cause) -> bool:

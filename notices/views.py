@@ -91,21 +91,21 @@ def _causes_field(label: str, causes: Sequence[Cause]) -> forms.MultipleChoiceFi
 class PreferencesForm(DrawnForm):
     """What a person is told, and how."""
 
+    above = "notices/_causes.html"
     layout = """
-| * Notices | desk | The list on the desk, and the number beside its bell.
-| * Mail | mail mail_after |
-| * Push | push | Right away, to the browsers that you switched on below.
-| * Chat | chat | The message's card in Discord or Slack mentions you, if your account there is linked.
-| * Quiet hours | quiet_from quiet_until | By your own clock. What comes then is mailed when they are over.
+| * Mail | mail_after |
+| * Quiet hours, your clock | quiet_from quiet_until | Mail and push wait for their end, except of a plan's last step.
 | * Out of office | stand_in | While you are out of office, somebody else is told what waits for you.
 """
 
-    desk = _causes_field("List when", _CHOICES)
-    mail = _causes_field("Mail me when", _CHOICES)
-    push = _causes_field("Notify my browsers when", _CHOICES)
-    chat = _causes_field("Mention me when", NAMED_IN_CHAT)
+    desk = _causes_field("List", _CHOICES)
+    mail = _causes_field("Mail", _CHOICES)
+    push = _causes_field("Push", _CHOICES)
+    chat = _causes_field("Chat", NAMED_IN_CHAT)
     mail_after = forms.IntegerField(
-        label="If it still waits after this many minutes", min_value=0, max_value=1440
+        label="Minutes until it is mailed, if it still waits then",
+        min_value=0,
+        max_value=1440,
     )
     quiet_from = forms.TimeField(label="From", required=False, widget=_Time)
     quiet_until = forms.TimeField(label="Until", required=False, widget=_Time)
@@ -115,6 +115,19 @@ class PreferencesForm(DrawnForm):
         required=False,
         empty_label="Nobody",
     )
+
+    def ways(self) -> list[forms.BoundField]:
+        """Return the fields of the ways, each with its causes."""
+        return [self[name] for name in ("desk", "mail", "push", "chat")]
+
+    def causes(self) -> list[tuple[Cause, list[forms.boundfield.BoundWidget | None]]]:
+        """Return each cause with the tick box of each way; None for a way that never
+        tells of it.
+        """
+        boxes = [
+            {one.data["value"]: one for one in way.subwidgets} for way in self.ways()
+        ]
+        return [(one, [by.get(one.value) for by in boxes]) for one in _CHOICES]
 
     def __init__(self, data: Any, actor: Actor) -> None:
         person = Person.objects.get(pk=int(actor.id))

@@ -92,13 +92,16 @@ def hosts(content: Content, parsed: ParsedContent) -> list[str] | None:
     text names: mail programs make links of those too. None if there are very many, or
     if a part is only shown as its source.
     """
-    for one in (parsed.shown, parsed.text_part):
-        written_out = sum(link.written_out for link in one.links) if one else 0
-        if one and (one.doubt or written_out >= MAX_WRITTEN_OUT):
+    renderings = [one for one in (parsed.shown, parsed.text_part) if one]
+    for one in renderings:
+        written_out = sum(link.written_out for link in one.links)
+        if one.doubt or written_out >= MAX_WRITTEN_OUT:
             return None
     found = {link.host or origin_of(link.target) for link in links_of(content, parsed)}
     bodies = [one.text for one in parsed.outlines]
-    for text in (content.subject, content.markdown or "", *bodies):
+    # These quote links that were left out, such as one to //evil.example.
+    notes = [each.how for one in renderings for each in one.differences]
+    for text in (content.subject, content.markdown or "", *bodies, *notes):
         # A tag may stand within a host, and between a host and the next word.
         for plain in {text.replace(TAG, ""), text.replace(TAG, " ")}:
             found |= hosts_in(plain)

@@ -44,7 +44,7 @@ from common.mail_addresses import masked_address, without_addresses
 from common.references import without_references
 from mirror.models import Message
 from mirror.recipients import copied_to
-from mirror.states import DecisionState, MessageState, Outcome
+from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import TOLD_BEFORE
 from risk.lookalikes import alike_pairs, compare_names
 from risk.rules import rules_in_words
@@ -156,14 +156,15 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
     )
     if message.state != MessageState.HELD:
         return facts
+    newest = latest_decision(message)
+    if newest is not None and newest.state in LIVE_DECISIONS:
+        return replace(facts, is_stoppable=newest.is_stoppable)
     claims = Claim.objects.filter(message=message).live().select_related("person")
     claim = claims.first()
-    newest = latest_decision(message)
     return replace(
         facts,
         claimed_by=str(claim.person) if claim else "",
         approvals=approvals_of(message),
-        is_stoppable=newest is not None and newest.is_stoppable,
     )
 
 
@@ -340,7 +341,7 @@ def read_message(key: int | None) -> Message:
     )
     message: Message = (
         desk_messages()
-        .select_related("mailbox", "revision")
+        .select_related("connection", "mailbox", "revision", "review")
         .prefetch_related(decisions)
         .get(pk=key)
     )

@@ -148,8 +148,6 @@ class Channel(ABC):
     posts_cards: bool
     # Whether it is a way to one person, which no admin sets.
     is_personal = False
-    # How many deliveries one destination may have under way at the same time.
-    parallel: int = 1
     # Whether it can post answers in the channel where a command began.
     answers_commands: bool = False
     # Whether it can post checkpoints of the ledger.
@@ -328,7 +326,6 @@ class EventChannel(Channel):
     """
 
     posts_cards = False
-    parallel = 3
 
     def envelope(
         self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]

@@ -125,7 +125,7 @@ class WebPush(Channel):
     """
 
     kind = "web_push"
-    label = "Browser"
+    label = "push"
     service = "The push service"
     fields = ()
     posts_cards = False

@@ -81,12 +81,19 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
         return None, "not due"
     if destination.owner is not None:
         drop_ended(destination)
-    channel = channel_of(destination.kind)
-    if channel.posts_cards:
+    if channel_of(destination.kind).posts_cards:
         _put_on_digests(destination)
+    # Expired leases do not count: otherwise the rows of dead workers would block the
+    # destination. The cards on a digest are sent with it.
+    sending = Delivery.objects.filter(
+        destination=destination,
+        state="sending",
+        lease_until__gte=Now(),
+        card__digest=None,
+    )
     delivery: Any = (
         Delivery.objects.due()
-        .filter(destination=destination)
+        .filter(~Exists(sending), destination=destination)
         .in_turn()
         .annotate(now=Now())
         .select_related("card", "digest", "notice")
@@ -96,15 +103,6 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
     )
     if delivery is None:
         return None, ""
-    # Expired leases do not count: otherwise the rows of dead workers would block the
-    # destination.
-    sending = Delivery.objects.filter(
-        destination=destination, state="sending", lease_until__gte=Now()
-    )
-    # The cards on a digest are sent with it, not as requests of their own.
-    requests = sending.filter(card__digest=None).values("pk")[: channel.parallel]
-    if len(requests) == channel.parallel:
-        return None, "another one is under way"
     delivery.state = Delivery.State.SENDING
     delivery.attempts += 1
     delivery.lease_until = delivery.now + LEASE
@@ -274,10 +272,7 @@ def _send(delivery: Delivery) -> tuple[CardContent | None, Posted]:
 def _post_or_edit(
     channel: CardChannel, delivery: Delivery, body: dict[str, Any]
 ) -> Posted:
-    request = json.dumps(body, ensure_ascii=False)[:MAX_STORED]
-    # Stored before it is sent: if the message is erased meanwhile, this must not bring
-    # its text back.
-    Delivery.objects.filter(pk=delivery.pk, erased_at=None).update(request=request)
+    delivery.request = json.dumps(body, ensure_ascii=False)[:MAX_STORED]
     destination = delivery.destination
     post = delivery.card or delivery.digest
     if post is None or not post.post_id:
@@ -307,42 +302,62 @@ def _is_at(sent_to: Destination, now: Destination) -> bool:
 
 @transaction.atomic
 def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> str:
-    # Stores that the delivery was accepted, with the post's id, and records it.
-    destination = Destination.objects.locked().get(pk=delivery.destination_id)
-    sent_to = delivery.destination
-    # A post at an earlier address cannot be edited.
-    is_there = _is_at(sent_to, destination)
-    status = card.word if card else delivery.action
-    if card and delivery.card_id and is_there:
-        Card.objects.filter(pk=delivery.card_id).update(
-            post_id=posted.message_id, revision_shown=card.revision
+    # Stores that the delivery was accepted, with the post's id, and records what the
+    # destination has not shown before.
+    destination = delivery.destination
+    channel = ""
+    if card is not None:
+        now = Destination.objects.locked().get(pk=destination.pk)
+        # A post at an earlier address cannot be edited.
+        if _is_at(destination, now):
+            channel = posted.channel
+            if delivery.digest_id is not None:
+                Digest.objects.filter(pk=delivery.digest_id).update(
+                    post_id=posted.message_id
+                )
+            elif delivery.card_id is not None:
+                Card.objects.filter(pk=delivery.card_id).update(
+                    post_id=posted.message_id, revision_shown=card.revision
+                )
+    channel = channel or destination.posts_in
+    if destination.failures or channel != destination.posts_in:
+        Destination.objects.filter(pk=destination.pk).update(
+            failures=0, posts_in=channel
         )
-    elif delivery.digest_id:
-        Digest.objects.filter(pk=delivery.digest_id).update(post_id=posted.message_id)
-    delivery.answer = posted.answer
-    sent = [delivery]
-    if delivery.notice_id:
-        sent += delivery.claimed_with_it().select_related("message")
-    delivery.delivered(status=posted.status)
     if posted.pause:
         hold_back(destination, posted.pause)
-    posts_in = (is_there and posted.channel) or destination.posts_in
-    if destination.failures or posts_in != destination.posts_in:
-        Destination.objects.filter(pk=destination.pk).update(
-            failures=0, posts_in=posts_in
-        )
+    status = card.word if card else delivery.action
     details = {
-        "destination": destination.name,
+        **_receiver(destination, posted.status),
         "card": posted.message_id,
         "shows": status,
     }
-    for one in sent:
+    for one in _news(delivery):
         record("alert.delivered", actor=ACTOR, details=details, **one.ledger_subject)
+    delivery.answer = posted.answer
+    delivery.delivered(status=posted.status)
     log.info(
         "alert delivered",
         extra={"delivery": delivery.pk, "card": posted.message_id, "shows": status},
     )
     return "delivered"
+
+
+def _news(delivery: Delivery) -> list[Delivery]:
+    """Return of this delivery, and of those that were claimed with it, which the ledger
+    gets: each new post and notice, and the first event about a message.
+    """
+    if delivery.notice_id:
+        return [delivery, *delivery.claimed_with_it().select_related("message")]
+    if post := delivery.card or delivery.digest:
+        return [] if post.post_id else [delivery]
+    earlier = Delivery.objects.filter(
+        destination=delivery.destination,
+        message=delivery.message_id,
+        message__isnull=False,
+        state=Delivery.State.DELIVERED,
+    )
+    return [] if earlier.exists() else [delivery]
 
 
 @transaction.atomic
@@ -387,6 +402,21 @@ def _give_up(delivery: Delivery, sentence: str, *, status: int | None = None) ->
         record(
             "alert.failed",
             actor=ACTOR,
-            details={"explanation": sentence},
+            details={
+                **_receiver(delivery.destination, status),
+                # What is said of a person's way may name their address.
+                "explanation": "" if delivery.destination.owner else sentence,
+            },
             **one.ledger_subject,
         )
+
+
+def _receiver(destination: Destination, status: int | None) -> dict[str, str]:
+    """Return to whom or what something was sent, by which way, and the answer's code:
+    the details of an entry, which have no addresses.
+    """
+    return {
+        "destination": str(destination.owner or destination.name),
+        "way": channel_of(destination.kind).label,
+        "answer": str(status or ""),
+    }

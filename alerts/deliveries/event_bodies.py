@@ -68,10 +68,8 @@ def send_event(delivery: Delivery, destination: Destination) -> Posted:
         entry = Entry.objects.with_details().get(pk=delivery.entry or 0)
         if delivery.message_id is not None:
             delivery.message = read_message(delivery.message_id)
-        delivery.event_id = _event_id(entry)
+        delivery.event_id = event_id(entry)
         delivery.request = event_body(entry, delivery.message, destination)
-        stored = Delivery.objects.filter(pk=delivery.pk, erased_at=None)
-        stored.update(event_id=delivery.event_id, request=delivery.request)
     channel: Any = channel_of(destination.kind)
     posted: Posted = channel.post_event(
         destination,
@@ -89,12 +87,15 @@ def event_body(entry: Entry, message: Message | None, destination: Destination) 
     event = event_of(entry.action)
     name = event.name if event else entry.action
     privacy = destination.privacy
-    connections = Connection.objects.filter(pk=entry.connection or 0)
+    if message and message.connection_id is not None:
+        connection: Connection | None = message.connection
+    else:
+        connection = Connection.objects.filter(pk=entry.connection or 0).first()
     data = {
-        "event_id": _event_id(entry),
+        "event_id": event_id(entry),
         "event": name,
         "at": entry.at.isoformat(),
-        "connection": connections.values_list("slug", flat=True).first(),
+        "connection": connection.slug if connection else None,
         "privacy": privacy,
     }
     if message:
@@ -107,11 +108,11 @@ def event_body(entry: Entry, message: Message | None, destination: Destination) 
         data["explanation"] = _words(explanation, privacy)
     channel: Any = channel_of(destination.kind)
     return json.dumps(
-        channel.envelope(name, entry.at, _event_id(entry), data), ensure_ascii=False
+        channel.envelope(name, entry.at, event_id(entry), data), ensure_ascii=False
     )
 
 
-def _event_id(entry: Entry) -> str:
+def event_id(entry: Entry) -> str:
     """Return the id of an event: the same at every destination, and unique among all
     desks, because the entry's hash is salted.
     """

@@ -7,7 +7,7 @@ the act a moment later.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,9 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from alerts import tasks
+from alerts.cards.message import read_message
 from alerts.channels import channel_of
+from alerts.deliveries.event_bodies import event_body, event_id
 from alerts.ledger_events import BRAKE, ENDS, EVENTS, HELD, about_key
 from alerts.models import Card, Delivery, Destination, Route, UnplannedAct
 from alerts.models.destinations import one_spelling
@@ -29,15 +31,10 @@ from people.models import Person
 
 log = logging.getLogger(__name__)
 
-# How long the card of a newly held message waits for the message's content, so that the
-# first post shows the fingerprint and the findings too.
-CONTENT_PAUSE = timedelta(seconds=1)
-# In seconds, until a worker plans an act. What MultiMail reports after a decision
-# arrives within moments, and one worker plans all of it at once.
-PLAN_PAUSE = 0.5
-# In seconds, until a worker looks for the cards of an act. A decision that is carried
-# out makes three acts within a second, and one edit of the card shows all of them.
-CARD_PAUSE = CONTENT_PAUSE.total_seconds() + 0.05
+# In seconds, until a worker plans an act. What MultiMail reports after a decision, and
+# the content of a held message, arrive within moments: all of it is planned at once,
+# and one post of a card shows it.
+PLAN_PAUSE = 1.0
 # Content that arrives later than that edits the card, which so far shows no content and
 # has no buttons.
 FETCHED = "message.fetched"
@@ -107,10 +104,8 @@ def on_recorded(entry: Entry, about: Any = None, **_: Any) -> None:
     if entry.action in PLANNED_ACTIONS:
         person = about.pk if isinstance(about, Person) else None
         UnplannedAct.objects.create(entry=entry.pk, person=person)
-        # The content of a held message is read at once, and the act that records this
-        # sends the task. If the content cannot be read, the sweep plans the act.
-        if entry.action != HELD:
-            tasks.plan.apply_async_on_commit((), countdown=PLAN_PAUSE)
+        # One task plans all acts of this time.
+        tasks.plan.apply_async_on_commit((), countdown=PLAN_PAUSE, once=True)
 
 
 def plan_waiting() -> int:
@@ -140,108 +135,147 @@ def _plan_some(keys: Collection[int]) -> int:
     if not entries:
         # Another worker has planned them meanwhile.
         return 0
-    destinations = list(Destination.objects.for_planning())
-    planned = []
-    for entry in entries:
-        try:
-            with transaction.atomic():
-                if entry.action == SET_APART:
-                    _drop_cards(entry)
-                elif entry.action in _FOR_DESTINATIONS:
-                    plan(entry, destinations)
-                notices.plan(entry, people[entry.pk])
-            planned.append(entry.pk)
-        except Exception:
-            log.exception(
-                "alert not planned", extra={"entry": entry.pk, "action": entry.action}
-            )
+    planned = _plan_entries(entries, people, list(Destination.objects.for_planning()))
     waiting.filter(Q(pk__in=planned) | Q(recorded_at__lt=Now() - TRIED_FOR)).delete()
     return len(planned)
 
 
-def plan(entry: Entry, all_destinations: Collection[Destination]) -> None:
-    """Make the rows of what each destination receives about a committed act, and wake
+def _plan_entries(
+    entries: Sequence[Entry],
+    people: Mapping[int, int | None],
+    destinations: Collection[Destination],
+) -> list[int]:
+    """Plan these entries and return the keys of those that were planned. If one fails,
+    each is planned by itself.
+    """
+    try:
+        with transaction.atomic():
+            plan(entries, destinations)
+            for entry in entries:
+                notices.plan(entry, people[entry.pk])
+    except Exception:
+        if len(entries) > 1:
+            return [
+                key
+                for entry in entries
+                for key in _plan_entries([entry], people, destinations)
+            ]
+        [entry] = entries
+        log.exception(
+            "alert not planned", extra={"entry": entry.pk, "action": entry.action}
+        )
+        return []
+    return [entry.pk for entry in entries]
+
+
+def plan(entries: Collection[Entry], destinations: Collection[Destination]) -> None:
+    """Make the rows of what each destination receives about committed acts, and wake
     workers to deliver them.
 
-    Destinations and routes that are newer than the act receive nothing about it.
+    Destinations and routes that are newer than an act receive nothing about it.
     """
-    destinations = [one for one in all_destinations if one.told_since <= entry.at]
-    if not destinations:
+    _drop_cards([one for one in entries if one.action == SET_APART])
+    acts = read_acts([one for one in entries if one.action in _FOR_DESTINATIONS])
+    acts = [act for act in acts if act.message or act.about]
+    if not acts or not destinations:
         return
-    [act] = read_acts([entry])
-    if act.message is None and not act.about:
-        return
-    interested = [
-        one
-        for one in destinations
-        if any(
-            route.since <= entry.at and asks(route, act) for route in one.routes.all()
-        )
-    ]
-    # A card with a due delivery needs no other: the card is built when it is sent, and
-    # shows this act too.
-    unsent = Delivery.objects.filter(card=OuterRef("pk"), state="due")
-    existing = (
-        Card.objects.filter(
-            destination__in=destinations,
-            message=act.message,
-            about=act.about,
-            is_answer=False,
-        )
-        .annotate(is_due=Exists(unsent))
-        .order_by("pk")
-    )
-    cards = list(existing)
-    having = {card.destination_id for card in cards}
-    new_cards = [
-        Card(destination=one, message=act.message, about=act.about)
-        for one in interested
-        if _has_cards(one) and one.pk not in having
-    ]
-    # The messages of a flood have no cards of their own; the flood has one.
-    if new_cards and (act.message is None or act.message.review.brake_id is None):
-        Card.objects.bulk_create(new_cards, ignore_conflicts=True)
-        cards = list(existing.all())
-    if entry.action == FETCHED:
-        cards = [card for card in cards if card.revision_shown is None]
-    is_held = entry.action == HELD
-    columns: dict[str, Any] = {
-        "message": act.message,
-        "entry": entry.pk,
-        "action": entry.action,
-        "trace": entry.trace,
-        "next_attempt_at": Now() + (CONTENT_PAUSE if is_held else timedelta(0)),
-    }
-    deliveries = [
-        Delivery(kind="card", destination_id=card.destination_id, card=card, **columns)
-        for card in cards
-        if not card.is_due
-    ]
-    for one in _answering(act, destinations):
-        # One post that changes.
-        card, _ = Card.objects.get_or_create(
-            destination=one, message=act.message, is_answer=True
-        )
-        deliveries.append(
-            Delivery(kind="answer", destination=one, card=card, **columns)
-        )
-    deliveries += [
-        Delivery(kind="event", destination=one, **columns)
-        for one in interested
-        if not _has_cards(one)
-    ]
+    cards = _existing_cards(acts, destinations)
+    deliveries: list[Delivery] = []
+    for act in acts:
+        told = [one for one in destinations if one.told_since <= act.entry.at]
+        interested = [
+            one
+            for one in told
+            if any(
+                route.since <= act.entry.at and asks(route, act)
+                for route in one.routes.all()
+            )
+        ]
+        deliveries += _of_cards(act, told, interested, cards)
+        deliveries += _events(act, [one for one in interested if not _has_cards(one)])
+        for one in _answering(act, told):
+            # One post that changes.
+            card, _ = Card.objects.get_or_create(
+                destination=one, message=act.message, is_answer=True
+            )
+            deliveries.append(_delivery(act, "answer", one, card=card))
+    Card.objects.bulk_create(card for card in cards.values() if card.pk is None)
     Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
     # Those with the most failures in a row come last.
-    in_turn = [one.pk for one in sorted(destinations, key=lambda one: one.failures)]
-    for is_paused, pause in ((False, None), (True, CARD_PAUSE)):
-        destination_keys = {
-            one.destination_id
-            for one in deliveries
-            if (is_held or one.kind == "card") == is_paused
-        }
-        if keys := [str(key) for key in in_turn if key in destination_keys]:
-            # One task for all destinations costs less than a task for each.
-            tasks.drain.apply_async_on_commit((",".join(keys),), countdown=pause)
+    in_turn = sorted(destinations, key=lambda one: one.failures)
+    waiting = {one.destination_id for one in deliveries}
+    if keys := [str(one.pk) for one in in_turn if one.pk in waiting]:
+        # One task for all destinations costs less than a task for each.
+        tasks.drain.delay_on_commit(",".join(keys))
+
+
+# By the keys of a destination and of a message, and what they are about.
+_Cards = dict[tuple[int, int | None, str], Card]
+
+
+def _existing_cards(
+    acts: Collection[Act], destinations: Collection[Destination]
+) -> _Cards:
+    unsent = Delivery.objects.filter(card=OuterRef("pk"), state="due")
+    of_acts = Q(message__in=[one.message for one in acts if one.message])
+    of_acts |= Q(message=None, about__in=[one.about for one in acts if one.about])
+    cards = Card.objects.filter(
+        of_acts, destination__in=destinations, is_answer=False
+    ).annotate(is_due=Exists(unsent))
+    return {(one.destination_id, one.message_id, one.about): one for one in cards}
+
+
+def _of_cards(
+    act: Act,
+    told: Collection[Destination],
+    interested: Collection[Destination],
+    cards: _Cards,
+) -> list[Delivery]:
+    """Return the deliveries of the act's cards, and add the cards that are missing. A
+    card with a due delivery needs no other: it is built when it is sent, and shows this
+    act too.
+    """
+    # The messages of a flood have no cards of their own; the flood has one.
+    may_be_new = act.message is None or act.message.review.brake_id is None
+    deliveries = []
+    for one in told:
+        key = (one.pk, act.message.pk if act.message else None, act.about)
+        if key not in cards and may_be_new and one in interested and _has_cards(one):
+            cards[key] = Card(destination=one, message=act.message, about=act.about)
+        card = cards.get(key)
+        if card is None or getattr(card, "is_due", False):
+            continue
+        if act.entry.action != FETCHED or card.revision_shown is None:
+            vars(card)["is_due"] = True
+            deliveries.append(_delivery(act, "card", one, card=card))
+    return deliveries
+
+
+def _events(act: Act, programs: Collection[Destination]) -> list[Delivery]:
+    """Return the deliveries of the act's event, with its body for each program."""
+    message = read_message(act.message.pk) if act.message and programs else None
+    return [
+        _delivery(
+            act,
+            "event",
+            one,
+            event_id=event_id(act.entry),
+            request=event_body(act.entry, message, one),
+        )
+        for one in programs
+    ]
+
+
+def _delivery(act: Act, kind: str, destination: Destination, **more: Any) -> Delivery:
+    return Delivery(
+        kind=kind,
+        destination=destination,
+        message=act.message,
+        entry=act.entry.pk,
+        action=act.entry.action,
+        trace=act.entry.trace,
+        **more,
+    )
 
 
 def read_acts(entries: Collection[Entry]) -> list[Act]:
@@ -249,10 +283,10 @@ def read_acts(entries: Collection[Entry]) -> list[Act]:
     messages = Message.objects.filter(
         public_id__in=[entry.message for entry in entries if entry.message]
     )
-    by_id = {
-        one.public_id: one
-        for one in messages.only("public_id", "trigger", "mailbox", "subject")
-    }
+    messages = messages.select_related("review").only(
+        "public_id", "trigger", "mailbox", "subject", "review__brake"
+    )
+    by_id = {one.public_id: one for one in messages}
     # What is about no message names its mailbox in its details, if it has one.
     named = [
         one.details["mailbox"]
@@ -315,12 +349,16 @@ def _answering(act: Act, destinations: Collection[Destination]) -> list[Destinat
     return answering or posting[:1]
 
 
-def _drop_cards(entry: Entry) -> None:
-    """Delete the cards of a message that turned out to be part of a flood, except those
+def _drop_cards(set_apart: Collection[Entry]) -> None:
+    """Delete the cards of messages that turned out to be part of a flood, except those
     that may have been posted.
     """
+    if not set_apart:
+        return
     unposted = Card.objects.filter(
-        message__public_id__in=[entry.message], is_answer=False, post_id=""
+        message__public_id__in=[one.message for one in set_apart],
+        is_answer=False,
+        post_id="",
     )
     deliveries = (
         Delivery.objects.filter(card__in=list(unposted))

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('alerts', '0001_initial'),
-        ('mirror', '0004_names_and_doors'),
+        ('mirror', '0001_initial'),
     ]
 
     operations = [

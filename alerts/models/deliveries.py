@@ -135,7 +135,7 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         """
         # Requests and answers are long, and only the page of one delivery shows them.
         deliveries = (
-            self.select_related("destination", "message")
+            self.select_related("destination__owner", "message")
             .defer("request", "answer")
             .order_by("-pk")
         )
@@ -278,7 +278,11 @@ class Delivery(CourierDelivery):
 
     def _finish(self, **fields: Any) -> bool:
         self.claimed_with_it().update(lease_until=None, last_attempt_at=Now(), **fields)
-        return super()._finish(answer=self.answer, **fields)
+        # Not stored before: if the message was erased meanwhile, this attempt has lost
+        # its claim, and does not bring the text back.
+        return super()._finish(
+            request=self.request, answer=self.answer, event_id=self.event_id, **fields
+        )
 
     @property
     def ledger_subject(self) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
                 "answers_channel",
                 "channel",
                 "posts_in",
+                "privacy",
                 "failures",
                 "told_since",
             )

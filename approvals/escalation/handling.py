@@ -39,7 +39,7 @@ from mirror.recording import record_about
 from people.models import Person
 from policy.calendars import is_working_time
 from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
-from policy.review_plans import DueStep, deadlines_of, plan_for, steps_of
+from policy.review_plans import Deadlines, DueStep, deadlines_of, plan_for, steps_of
 
 ACTOR = rule("review plan")
 # Characters of the reason for an extension.
@@ -48,27 +48,24 @@ MAX_REASON = 500
 LONGEST = timedelta(days=90)
 
 
-def on_duty(message: Message, now: datetime) -> QuerySet[Person]:
-    """Return the people who are on duty for a message's mailbox now and not out of
+def on_duty(message: Message, at: datetime) -> QuerySet[Person]:
+    """Return the people who are on duty for a message's mailbox then and not out of
     office.
     """
     turns = DutyTurn.objects.filter(
         Q(mailbox=message.mailbox_id) | Q(mailbox=None)
     ).select_related("calendar")
-    working = {turn.person_id for turn in turns if is_working_time(turn.calendar, now)}
-    return Person.objects.present().filter(pk__in=working)
+    working = {turn.person_id for turn in turns if is_working_time(turn.calendar, at)}
+    return Person.objects.present(at).filter(pk__in=working)
 
 
 def able_to_review(people: QuerySet[Person], message: Message) -> list[Person]:
-    """Return those of the people who can review the message, and lock their rows.
+    """Return those of the people who can review the message.
 
     First come people who may approve it, then those who may not, such as its author; in
     both groups, whoever was assigned a message longest ago comes first.
     """
-    # Locked, so that two workers do not choose the same person at the same time.
-    ordered = people.order_by(
-        F("assigned_at").asc(nulls_first=True), "pk"
-    ).select_for_update(no_key=True)
+    ordered = people.order_by(F("assigned_at").asc(nulls_first=True), "pk")
     actors = [(one, one.actor(surface="worker")) for one in ordered]
     reviewers = [(one, actor) for one, actor in actors if is_reviewer(actor, message)]
     may_approve = {
@@ -84,7 +81,9 @@ def assign_first(message: Message, people: QuerySet[Person], why: str) -> Person
     """Assign a locked message to the first of these people in the order of
     `able_to_review`, and return that person; None if nobody can review it.
     """
-    chosen = next(iter(able_to_review(people, message)), None)
+    # Locked, so that two workers do not choose the same person at the same time.
+    locked = people.select_for_update(no_key=True)
+    chosen = next(iter(able_to_review(locked, message)), None)
     if chosen is not None:
         collaboration.assign_claim(message, to=chosen, actor=ACTOR, why=why)
     return chosen
@@ -262,6 +261,30 @@ def on_plan_changed(
         reviews.update(late_since=None, look_by=None, decide_by=None)
 
 
+def ladder_of(
+    plan: ReviewPlan, message: Message
+) -> tuple[Deadlines, Sequence[DueStep]]:
+    """Return the deadlines of a held message by its plan, and the plan's steps."""
+    risk, held_at = message.review.risk_level, message.held_at
+    extended_to = message.review.extended_to
+    deadlines = deadlines_of(plan, risk=risk, held_at=held_at, extended_to=extended_to)
+    return deadlines, steps_of(plan, deadlines, risk=risk, held_at=held_at)
+
+
+def is_last_step_done(message: Message) -> bool:
+    """Whether the last step of the message's review plan was done."""
+    plan = plan_for(message.mailbox_id)
+    steps = ladder_of(plan, message)[1] if plan else ()
+    done = StepDone.objects.filter(message=message)
+    return bool(steps) and done.filter(step=steps[-1].key).exists()
+
+
+def is_looked_at(message: Message) -> bool:
+    """Whether somebody opened the message, which is its first look."""
+    entries = Entry.objects.of_message(message.public_id)
+    return entries.of_action("message.opened").exists()
+
+
 @transaction.atomic
 def watch(message_id: int) -> None:
     """Do what the review plan says is due for one message, and store its deadlines and
@@ -285,14 +308,8 @@ def watch(message_id: int) -> None:
         # It is decided, but the decision may be undone, or the message held again.
         review.update(watch_at=now + SOON)
         return
-    risk = message.review.risk_level
-    held_at = message.held_at
-    deadlines = deadlines_of(
-        plan, risk=risk, held_at=held_at, extended_to=message.review.extended_to
-    )
-    is_looked_at = (
-        Entry.objects.of_message(message.public_id).of_action("message.opened").exists()
-    )
+    deadlines, ladder = ladder_of(plan, message)
+    has_look = is_looked_at(message)
     done = set(StepDone.objects.filter(message=message).values_list("step", flat=True))
     is_unassigned = False
     if plan.assigns_in_turn and IN_TURN not in done:
@@ -308,13 +325,13 @@ def watch(message_id: int) -> None:
             StepDone.objects.bulk_create(
                 [StepDone(message=message, step=IN_TURN)], ignore_conflicts=True
             )
-    targets = [deadlines.decide_by, None if is_looked_at else deadlines.look_by]
+    targets = [deadlines.decide_by, None if has_look else deadlines.look_by]
     late_since = min((at for at in targets if at and at <= now), default=None)
     steps = [
         due
-        for due in steps_of(plan, deadlines, risk=risk, held_at=held_at)
+        for due in ladder
         if due.key not in done
-        and not (is_looked_at and due.step.basis == LadderStep.Basis.LOOK)
+        and not (has_look and due.step.basis == LadderStep.Basis.LOOK)
     ]
     _do_last([due for due in steps if due.at <= now], message, now)
     times = [at for at in (*targets, *(due.at for due in steps)) if at and at > now]
@@ -346,6 +363,23 @@ def _do_last(due: Sequence[DueStep], message: Message, now: datetime) -> None:
         _do(step, message, now)
 
 
+def addressees(
+    step: LadderStep, message: Message, at: datetime, *, holder: int | None
+) -> list[tuple[str, QuerySet[Person]]]:
+    """Return in words, and as people who are not out of office then, whom a step names;
+    then those on duty, for whom it is if nobody of the first can review the message.
+    `holder` is the key of whoever has it.
+    """
+    choices = [(str(LadderStep.Whom.DUTY.label), on_duty(message, at))]
+    present = Person.objects.present(at)
+    if step.whom == LadderStep.Whom.HOLDER:
+        choices.insert(0, (str(step.whom), present.filter(pk=holder or 0)))
+    elif step.group is not None:
+        members = present.filter(policy_groups=step.group)
+        choices.insert(0, (f"the group {step.group}", members))
+    return choices
+
+
 def _do(step: LadderStep, message: Message, now: datetime) -> None:
     kind = "its first look" if step.basis == LadderStep.Basis.LOOK else "its decision"
     when_in_words = f"The target for {kind} has passed"
@@ -356,21 +390,9 @@ def _do(step: LadderStep, message: Message, now: datetime) -> None:
         )
     details = {"subject": message.subject, "explanation": f"{when_in_words}."}
     if step.whom != LadderStep.Whom.DESTINATIONS:
-        duty = on_duty(message, now)
-        # The people whom the step names and who are not out of office; if none of them
-        # can review the message, those on duty.
-        present = Person.objects.present()
-        addressees = duty
-        if step.whom == LadderStep.Whom.HOLDER:
-            holder = Claim.objects.on(message).live().values("person")
-            addressees = present.filter(pk__in=holder)
-        elif step.group is not None:
-            addressees = present.filter(policy_groups=step.group)
-        for people in (addressees, duty):
+        holder = Claim.objects.on(message).live().values_list("person", flat=True)
+        for assignees, people in addressees(step, message, now, holder=holder.first()):
             if step.act == LadderStep.Act.ASSIGN:
-                assignees = str(LadderStep.Whom.DUTY.label)
-                if people is not duty:
-                    assignees = f"the group {step.group}"
                 why = f"{when_in_words}: assigned to {assignees}."
                 if assign_first(message, people, why):
                     return

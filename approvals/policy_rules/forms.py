@@ -112,14 +112,22 @@ class RuleForm(PartForm):
     makes = PolicyRule
     title = "New rule"
     intro = "All conditions must match. Without any, the rule is for every message."
+    adds = {"When a message …": "Add a condition", "… then": "Add an effect"}
     layout = """
 | * The rule | name |
-When a message … | Where it comes from |
-    connections mailboxes keys only_these metadata tries_from |
-When a message … | Who gets it |
-    recipients recipients_except lists lists_except contacts_count first_contact recipients_from |
-When a message … | What is in it |
-    high_risk findings words amount currency attachments has_link links_except |
+When a message … | Connection | connections |
+When a message … | Mailbox or API key | mailboxes keys only_these |
+When a message … | Metadata | metadata |
+When a message … | Number of tries | tries_from |
+When a message … | Recipients | recipients recipients_except |
+When a message … | Allowlist | lists lists_except contacts_count |
+When a message … | First message to somebody | first_contact |
+When a message … | Number of recipients | recipients_from |
+When a message … | Risk and findings | high_risk findings |
+When a message … | Words | words |
+When a message … | Amount of money | amount currency |
+When a message … | Attachments | attachments |
+When a message … | Links | has_link links_except |
 … then | * Approvals | approvals_* | One person counts for one group only.
 … then | Who may not approve | barred_groups bar_editor |
 … then | How it is approved | care | After signing in again, on a page of its own, never in bulk.

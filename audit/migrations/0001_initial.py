@@ -44,39 +44,45 @@ CREATE TRIGGER audit_anchor_whole BEFORE TRUNCATE ON audit_anchor FOR EACH STATE
 # somebody's entries, and sort all of them where the newest are asked for.
 STATISTICS = "CREATE STATISTICS audit_entry_actor (dependencies, mcv) ON actor_kind, actor_id FROM audit_entry"
 
-# Details are removed by this function alone, for an entry of the same transaction that
-# names whose they were. Entries that tell of removals keep their details, which hold
-# nothing personal but who removed them.
+# What no page and no check could read.
+READABLE = """
+ALTER TABLE audit_entry ADD CONSTRAINT audit_entry_readable
+  CHECK (at BETWEEN '1970-01-01' AND '9000-01-01' AND jsonb_typeof(detail_hashes) = 'object');
+ALTER TABLE audit_entrydetail ADD CONSTRAINT audit_entrydetail_readable CHECK (jsonb_typeof(fields) = 'object');
+ALTER TABLE audit_sealedentry ADD CONSTRAINT audit_sealedentry_readable CHECK (position >= 0);
+ALTER TABLE audit_seal ADD CONSTRAINT audit_seal_readable CHECK (at BETWEEN '1970-01-01' AND '9000-01-01');
+ALTER TABLE audit_anchor ADD CONSTRAINT audit_anchor_readable CHECK (at BETWEEN '1970-01-01' AND '9000-01-01');
+"""
+
+# Removes the details of sealed entries that a sealed entry lists, and returns of how
+# many; of none if the entry is not sealed, or lists none. Entries that list such
+# details keep their own, which hold nothing personal but who removed them.
 REMOVE_DETAILS = """
-CREATE FUNCTION audit_remove_details(removal bigint, numbers bigint[])
-  RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+CREATE FUNCTION audit_remove_details(removal bigint)
+  RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-  told record;
-  named text;
+  ends bigint[];
+  removed bigint;
+  total bigint := 0;
 BEGIN
-  SELECT detail.salt, detail.fields->>'numbers' AS numbers, entry.detail_hashes->>'numbers' AS hash INTO told
-    FROM audit_entry entry JOIN audit_entrydetail detail ON detail.entry_id = entry.id
-   WHERE entry.id = removal AND entry.xid = pg_current_xact_id()
-     AND entry.action IN ('ledger.details_removed', 'ledger.details_erased');
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'the ledger is append-only: entry % removes no details', removal;
-  END IF;
-  WITH removed AS (
+  FOR ends IN
+    SELECT regexp_split_to_array(part, '-')::bigint[]
+      FROM audit_entry entry
+      JOIN audit_sealedentry sealed ON sealed.entry = entry.id
+      JOIN audit_entrydetail detail ON detail.entry_id = entry.id,
+           regexp_split_to_table(detail.fields->>'numbers', ' ') AS part
+     WHERE entry.id = removal AND entry.action IN ('ledger.details_removed', 'ledger.details_erased')
+       AND entry.detail_hashes->>'numbers' = encode(sha256(detail.salt || '\\x00'::bytea || 'numbers'::bytea
+           || '\\x00'::bytea || convert_to(detail.fields->>'numbers', 'UTF8')), 'hex')
+  LOOP
     DELETE FROM audit_entrydetail detail USING audit_entry entry, audit_sealedentry sealed
-     WHERE detail.entry_id = ANY(numbers) AND entry.id = detail.entry_id AND sealed.entry = detail.entry_id
-       AND entry.action NOT IN ('ledger.details_removed', 'ledger.details_erased')
-    RETURNING detail.entry_id AS number
-  ), placed AS (
-    SELECT number, number - row_number() OVER (ORDER BY number) AS run FROM removed
-  ), runs AS (
-    SELECT min(number) AS first, max(number) AS last FROM placed GROUP BY run
-  )
-  SELECT string_agg(CASE WHEN first = last THEN first::text ELSE first || '-' || last END, ' ' ORDER BY first)
-    INTO named FROM runs;
-  IF named IS DISTINCT FROM told.numbers OR told.hash IS DISTINCT FROM encode(
-    sha256(told.salt || '\\x00'::bytea || 'numbers'::bytea || '\\x00'::bytea || convert_to(named, 'UTF8')), 'hex') THEN
-    RAISE EXCEPTION 'the entry does not name the details that it removes';
-  END IF;
+     WHERE detail.entry_id BETWEEN ends[1] AND ends[cardinality(ends)] AND detail.entry_id < removal
+       AND entry.id = detail.entry_id AND sealed.entry = detail.entry_id
+       AND entry.action NOT IN ('ledger.details_removed', 'ledger.details_erased');
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    total := total + removed;
+  END LOOP;
+  RETURN total;
 END
 $$;
 """
@@ -153,17 +159,17 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Anchor',
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('pk', models.CompositePrimaryKey('kind', 'place', 'seal', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('seal', models.BigIntegerField(db_index=True)),
+                ('seal_signature', models.CharField(max_length=128)),
                 ('kind', models.CharField(choices=[('file', 'File'), ('discord', 'Discord')], max_length=8)),
-                ('place', models.CharField(max_length=200)),
+                ('place', models.TextField()),
                 ('reference', models.CharField(max_length=64)),
                 ('previous', models.BigIntegerField(default=0)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('at', models.DateTimeField()),
+                ('key', models.CharField(max_length=64)),
+                ('signature', models.CharField(max_length=128)),
             ],
-            options={
-                'indexes': [models.Index(fields=['kind', 'place', 'seal'], name='anchor_place')],
-            },
         ),
         migrations.CreateModel(
             name='Check',
@@ -257,6 +263,7 @@ class Migration(migrations.Migration):
             index=django.contrib.postgres.indexes.GinIndex(fields=['words'], gin_pending_list_limit=1024, name='entrydetail_words'),
         ),
         migrations.RunSQL(APPEND_ONLY, migrations.RunSQL.noop),
+        migrations.RunSQL(READABLE, migrations.RunSQL.noop),
         migrations.RunSQL(STATISTICS, migrations.RunSQL.noop),
         migrations.RunSQL(REMOVE_DETAILS, migrations.RunSQL.noop),
     ]

@@ -162,6 +162,10 @@ class Migration(migrations.Migration):
                 ('expires_at', models.DateTimeField(null=True)),
                 ('decided_by_key', models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='gateway.apikey')),
                 ('sent_by_key', models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='gateway.apikey')),
+                ('readable_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('relay_id', models.CharField(db_default='', default='', max_length=100)),
+                ('trace', models.CharField(db_default='', default='', max_length=64)),
+                ('cause', models.CharField(db_default='', default='', max_length=12)),
             ],
         ),
         migrations.CreateModel(
@@ -538,5 +542,13 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='notice_due')],
                 'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('approval__isnull', True), ('received__isnull', False)), models.Q(('approval__isnull', False), ('received__isnull', True)), _connector='OR'), name='notice_of_one_thing')],
             },
+        ),
+        migrations.AddIndex(
+            model_name='email',
+            index=models.Index(fields=['mailbox', 'readable_at', 'id'], name='email_readable_since'),
+        ),
+        migrations.AddIndex(
+            model_name='email',
+            index=models.Index(condition=models.Q(('relay_id', ''), _negated=True), fields=['relay_id'], name='email_by_relay_id'),
         ),
     ]

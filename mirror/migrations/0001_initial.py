@@ -64,6 +64,7 @@ class Migration(migrations.Migration):
                 ('removed_at', models.DateTimeField(null=True)),
                 ('contacts_read_at', models.DateTimeField(null=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('doors', models.JSONField(db_default=models.Value({}, models.JSONField()), default=dict)),
             ],
         ),
         migrations.CreateModel(
@@ -134,6 +135,10 @@ class Migration(migrations.Migration):
                 ('answers', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='next_versions', to='mirror.message')),
                 ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='mirror.connection')),
                 ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='messages', to='mirror.mailbox')),
+                ('read_after', models.DateTimeField(null=True)),
+                ('mail_error', models.TextField(db_default='', default='')),
+                ('aliases', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), db_default=models.Value([], django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), size=None)), default=list, size=None)),
+                ('decided_elsewhere_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
@@ -413,5 +418,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='webhookevent',
             constraint=models.UniqueConstraint(condition=models.Q(('event_id', ''), _negated=True), fields=('connection', 'event_id'), name='event_id_once'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('decided_elsewhere_at__isnull', False)), fields=['decided_elsewhere_at'], name='message_elsewhere'),
         ),
     ]

@@ -74,10 +74,13 @@ class PersonManager(BaseUserManager["Person"]):
         grants = Grant.objects.filter(role=Role.ADMIN, connection=None, mailbox=None)
         return self.filter(is_active=True, pk__in=grants.values("person"))
 
-    def present(self) -> "QuerySet[Person]":
-        """Return active people who are not out of office, by the database's clock."""
+    def present(self, at: datetime | None = None) -> "QuerySet[Person]":
+        """Return active people who are not out of office then; without a time now, by
+        the database's clock.
+        """
+        then = at or Now()
         return self.filter(is_active=True).exclude(
-            away_from__lte=Now(), away_until__gt=Now()
+            away_from__lte=then, away_until__gt=then
         )
 
     def get_by_natural_key(self, username: str | None) -> "Person":

@@ -74,11 +74,10 @@ def shared_desk(request):
 
 
 @pytest.fixture
-def desk(shared_desk, tmp_path):
-    """The product with a new history file. At the end, the messages that the test made
-    must satisfy all invariants.
+def desk(shared_desk):
+    """The product. At the end, the messages that the test made must satisfy all
+    invariants.
     """
     shared_desk.mine = []
-    shared_desk.history = tmp_path / "history.jsonl"
     yield shared_desk
     check_invariants(shared_desk)

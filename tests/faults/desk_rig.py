@@ -8,7 +8,6 @@ and gateway, and to hold locks.
 
 import contextlib
 import json
-import os
 import time
 from typing import TypeVar
 
@@ -29,8 +28,8 @@ SWEEP_PAUSE = 1.5
 
 
 class DeskRig(Records):
-    """The product, its proxies `upstream` and `hooks`, and a history of actions. `mine`
-    are the messages of the present test.
+    """The product, and its proxies `upstream` and `hooks`. `mine` are the messages of
+    the present test.
     """
 
     def __init__(self, stack, upstream, hooks):
@@ -41,7 +40,6 @@ class DeskRig(Records):
         self.decided_elsewhere = set()
         # The id of the last checked entry of the ledger.
         self.verified = 0
-        self.history = None
         broker = (
             stack.env["REDIS_URL"]
             .replace("unix://", "redis+socket://", 1)
@@ -85,7 +83,7 @@ class DeskRig(Records):
         self._people.clear()
 
     def person(self, prefix):
-        """Return REVIEWER, REVIEWER2, ADMIN or AUDITOR, signed in once."""
+        """Return REVIEWER, ADMIN or AUDITOR, signed in once."""
         if prefix not in self._people:
             self._people[prefix] = self.product.reviewer(prefix)
         return self._people[prefix]
@@ -94,22 +92,11 @@ class DeskRig(Records):
     def ana(self):
         return self.person("REVIEWER")
 
-    @property
-    def ben(self):
-        return self.person("REVIEWER2")
-
-    def hold(self, **fields):
+    def hold(self):
         """Send a message that waits for a decision, and return it once the desk shows
         its content.
         """
-        upstream_id, subject = self.send(**fields)
-        return self.shown(upstream_id, subject)
-
-    def send(self, **fields):
-        """Send a message by `send_email`; return its id there and its subject."""
-        upstream_id, subject = self.product.send(**fields)
-        self.note("agent", "send", upstream_id=upstream_id, subject=subject)
-        return upstream_id, subject
+        return self.shown(*self.product.send())
 
     def shown(self, upstream_id, subject):
         """Wait for a message's content, add it to `mine`, and return it."""
@@ -121,11 +108,10 @@ class DeskRig(Records):
         self.mine.append(held)
         return held
 
-    def decide(self, held, outcome="approve", who="REVIEWER", reason=""):
+    def decide(self, held, outcome="approve", reason=""):
         """Give a verdict on a message as a person does. Return the HTTP status."""
         reason = reason or ("" if outcome == "approve" else "Not like this.")
-        answer = self.person(who).decide(held.id, outcome, held.fingerprint, reason)
-        self.note(who, outcome, upstream_id=held.upstream_id, status=answer.status_code)
+        answer = self.ana.decide(held.id, outcome, held.fingerprint, reason)
         return answer.status_code
 
     def confirm(self, held):
@@ -136,25 +122,16 @@ class DeskRig(Records):
         if f"/queue/{held.id}/send-again/" not in page.text:
             return False
         answer = self.ana.post(f"/queue/{held.id}/send-again/", page)
-        self.note(
-            "REVIEWER",
-            "send again",
-            upstream_id=held.upstream_id,
-            status=answer.status_code,
-        )
         return answer.status_code == 302
 
-    def decide_elsewhere(self, held, action, reason="decided elsewhere"):
+    def decide_elsewhere(self, held, action):
         """Decide directly at the gateway, as MultiMail's own page would."""
         self.decided_elsewhere.add(held.upstream_id)
-        body = {"email_id": held.upstream_id, "action": action, "reason": reason}
-        answer = self.product.call(
+        body = {"email_id": held.upstream_id, "action": action}
+        body["reason"] = "decided elsewhere"
+        return self.product.call(
             "POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body
         )
-        self.note(
-            "elsewhere", action, upstream_id=held.upstream_id, status=answer.status_code
-        )
-        return answer
 
     def python(self, code):
         """Run code in `./run manage shell`, as an operator would, and return the value
@@ -244,15 +221,6 @@ class DeskRig(Records):
 
     def let_fall_due(self, held):
         self._set(held, "due_at = now()", "state = 'recorded'")
-
-    @contextlib.contextmanager
-    def undo_window(self):
-        """Set an undo window of an hour for decisions in the block."""
-        self.product.set_undo_window("1 hour")
-        try:
-            yield
-        finally:
-            self.product.set_undo_window("0")
 
     def bring_to_end(self, *messages, states=("applied",)):
         """Let leases, waiting times and back-offs end, and sweep and confirm until the
@@ -360,7 +328,6 @@ class DeskRig(Records):
         """
         killed = self.stack.kill(name)
         self.give_up_unacked()
-        self.note("test", "SIGKILL", process=name)
         self.wait(
             lambda: self.stack.pids().get(name, killed) != killed, f"another {name}"
         )
@@ -370,15 +337,6 @@ class DeskRig(Records):
         dead, and the broker waits minutes before it hands them out again.
         """
         self._lost |= set(self.redis.hkeys("unacked"))
-
-    def note(self, who, action, **facts):
-        """Write one line of the history."""
-        if self.history:
-            line = json.dumps(
-                {"at": time.time(), "who": who, "action": action, **facts}, default=str
-            )
-            with self.history.open("a") as history:
-                history.write(line + os.linesep)
 
     def close(self):
         self.shell.close()

@@ -10,11 +10,9 @@ import json
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.stack import wait_for
@@ -83,18 +81,13 @@ class Answer:
 
 @dataclass
 class Seen:
-    """One request in the record: when it came, when it went on to the server (None if
-    it did not), and the answer.
+    """One request in the record, whether it went on to the server, and the status of
+    the server's answer.
     """
 
     request: Request
-    at: float
-    # The number of the connection, and of the request on it.
-    connection: int
-    request_number: int
-    reached_at: float | None = None
+    has_reached: bool = False
     status: int | None = None
-    answer: dict[str, Any] = field(default_factory=dict)
 
 
 Fault = Callable[["Exchange"], None]
@@ -112,11 +105,9 @@ class Exchange:
 
     def forward(self):
         """Send the request on to the server, and return its answer."""
-        self.seen.reached_at = time.monotonic()
+        self.seen.has_reached = True
         answer = self._proxy.ask_gateway(self.request)
         self.seen.status = answer.status
-        with contextlib.suppress(ValueError):
-            self.seen.answer = json.loads(answer.body)
         return answer
 
     def reply(self, answer):
@@ -175,18 +166,14 @@ class Rule:
 
 
 class Proxy:
-    """A proxy on one loopback port. `seen` is its record, oldest first. With
-    `resets_idle` it cuts connections at their second request.
-    """
+    """A proxy on one loopback port. `seen` is its record, oldest first."""
 
     def __init__(self, port=0):
         self.seen = []
-        self.resets_idle = False
         self.gateway = ""
         self._rules = []
         self._lock = threading.Lock()
         self._open = set()
-        self._connections = 0
         self._bound = self._bind(port)
         self.port = self._bound.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -201,9 +188,9 @@ class Proxy:
         self._unlisten()
 
     @contextlib.contextmanager
-    def refusing(self, *, keep_open=False):
-        """Refuse new connections in the block; cut open ones, unless `keep_open`."""
-        self._unlisten(keep_open=keep_open)
+    def refusing(self):
+        """Refuse new connections in the block, and cut open ones."""
+        self._unlisten()
         # Bind the port, so that no other process gets it meanwhile.
         self._bound = self._bind(self.port)
         try:
@@ -232,11 +219,7 @@ class Proxy:
 
     def reached(self, kind, email_id=""):
         """Those of `requests` that went on to the server."""
-        return [
-            seen
-            for seen in self.requests(kind, email_id)
-            if seen.reached_at is not None
-        ]
+        return [seen for seen in self.requests(kind, email_id) if seen.has_reached]
 
     def ask_gateway(self, request):
         address = urlsplit(self.gateway)
@@ -269,41 +252,37 @@ class Proxy:
         bound.bind(("127.0.0.1", port))
         return bound
 
-    def _unlisten(self, *, keep_open=False):
+    def _unlisten(self):
         with contextlib.suppress(OSError):
             self._bound.shutdown(socket.SHUT_RDWR)
         self._bound.close()
-        for connection in [] if keep_open else list(self._open):
+        for connection in list(self._open):
             reset(connection)
 
     def _accept(self, listener):
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = listener.accept()
-                self._connections += 1
-                arguments = [connection, self._connections]
                 threading.Thread(
-                    target=self._serve_one, args=arguments, daemon=True
+                    target=self._serve_one, args=[connection], daemon=True
                 ).start()
 
-    def _serve_one(self, connection, number):
+    def _serve_one(self, connection):
         self._open.add(connection)
         try:
             with contextlib.suppress(OSError), connection.makefile("rb") as stream:
-                request_number = 0
                 while request := _read_request(stream):
-                    request_number += 1
-                    if not self._meet(connection, request, number, request_number):
+                    if not self._meet(connection, request):
                         return
         finally:
             self._open.discard(connection)
             connection.close()
 
-    def _meet(self, connection, request, number, request_number):
+    def _meet(self, connection, request):
         """Record one request, and pass it on or apply a fault. Return whether the
         connection can be used again.
         """
-        seen = Seen(request, time.monotonic(), number, request_number)
+        seen = Seen(request)
         exchange = Exchange(self, connection, seen)
         with self._lock:
             self.seen.append(seen)
@@ -311,10 +290,7 @@ class Proxy:
             if rule:
                 rule.left -= 1
                 rule.met.append(seen)
-        if rule is None and self.resets_idle and request_number > 1:
-            exchange.reset()
-        else:
-            (rule.fault if rule else pass_on)(exchange)
+        (rule.fault if rule else pass_on)(exchange)
         return (
             exchange.is_open
             and request.headers.get("connection", "").lower() != "close"

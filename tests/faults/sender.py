@@ -1,11 +1,10 @@
-"""Posts signed webhooks to the desk in place of the gateway: one by one, or as steady
-traffic from several threads, with a record of the answers.
+"""Posts signed webhooks to the desk in place of the gateway, with a record of the
+answers.
 """
 
 import contextlib
 import hashlib
 import json
-import threading
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -69,46 +68,14 @@ class Sender:
         return answer
 
     def post_until_accepted(self, body):
-        """Post the same bytes again, as MultiMail does, until they are accepted. Return
-        how many attempts failed before.
-        """
+        """Post the same bytes again, as MultiMail does, until they are accepted."""
         deadline = time.monotonic() + PATIENCE
-        failures = 0
         while time.monotonic() < deadline:
             with contextlib.suppress(requests.RequestException):
                 if self.post(body).status_code == 200:
-                    return failures
-            failures += 1
+                    return
             time.sleep(0.05)
         raise AssertionError(f"not taken within {PATIENCE} s: {body[:80]!r}")
-
-    @contextlib.contextmanager
-    def traffic(self):
-        """Post from two threads in the block. Yield the accepted bodies."""
-        accepted = []
-        problems = []
-        is_over = threading.Event()
-
-        def go_on():
-            try:
-                # Ten posts a second and thread: more would slow the product down.
-                while not is_over.wait(0.1):
-                    body = event()
-                    self.post_until_accepted(body)
-                    accepted.append(body)
-            except BaseException as error:  # noqa: BLE001 - the test's own thread raises it
-                problems.append(error)
-
-        workers = [threading.Thread(target=go_on, daemon=True) for _ in range(2)]
-        for worker in workers:
-            worker.start()
-        try:
-            yield accepted
-        finally:
-            is_over.set()
-            for worker in workers:
-                worker.join(PATIENCE * 2)
-        assert not problems, problems[0]
 
 
 def assert_stored_once(desk, bodies):

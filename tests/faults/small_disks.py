@@ -9,8 +9,16 @@ import pytest
 @contextlib.contextmanager
 def small_disk(folder, size):
     """Mount a separate file system of this size at a new folder."""
-    folder.mkdir(mode=0o755)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "none", str(folder)]
+    folder.mkdir()
+    mount = [
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        f"size={size},mode=755",
+        "none",
+        str(folder),
+    ]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("This machine lets nobody mount a small file system.")
     try:

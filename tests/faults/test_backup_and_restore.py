@@ -26,6 +26,7 @@ from audit.sealing.sealer import seal_all
 from dashboard.backup import whole
 from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
 from dashboard.backup.database import MARKER, load
+from dashboard.models import BACKUP, Tick
 from launcher import environment
 from launcher.paths import ROOT
 from launcher.postgres import APPLICATION, OWNER, postgres_programs
@@ -86,6 +87,7 @@ def seal_and_anchor(number):
 def make_backup(folder):
     path = folder / "desk.backup"
     call_command("backup", str(path))
+    assert Tick.objects.filter(job=BACKUP).exists()
     return path
 
 
@@ -277,6 +279,7 @@ def assert_no_backup(words, folder, capsys):
         make_backup(folder)
     assert "\n" not in str(refused.value)
     assert "holds the desk" not in capsys.readouterr().out
+    assert not Tick.objects.filter(job=BACKUP).exists()
     assert list(folder.iterdir()) == []
 
 

@@ -1,6 +1,5 @@
-"""A decision whose answer is lost, late or wrong, whose message changes, whose connection
-breaks, whose worker stalls, or that many make at once: doubt is shown and settled by
-reads, and nothing is sent twice.
+"""A decision whose answer is lost, late or wrong, whose message changes, or whose worker
+stalls: doubt is shown and settled by reads, and nothing is sent twice.
 """
 
 import contextlib
@@ -111,26 +110,6 @@ def test_late_answer_is_doubt_that_a_webhook_ends(desk):
         limit_ends.release()
         for held in messages:
             desk.wait_for_decision(held, "applied")
-    assert_called_once(desk, doubted)
-
-
-def test_dripping_answer_is_doubt_that_a_reading_ends(desk):
-    # By itself: a reading for another decision in doubt would end this call early.
-    held = desk.hold()
-    drips = wire.dripping(0.5)
-    with (
-        desk.upstream.fault(drips, DECIDE, held.upstream_id),
-        desk.without_webhooks(held),
-    ):
-        assert desk.decide(held) == 302
-        doubted = in_doubt(desk, held)
-        desk.let_settle(held)
-        desk.sweep_to(held, "applied")
-    assert_called_once(desk, {held: doubted})
-
-
-def assert_called_once(desk, doubted):
-    """Assert that these decisions, once in doubt, ended without a second call."""
     for held, before in doubted.items():
         settled = desk.decision(held)
         assert settled["id"] == before["id"]
@@ -138,22 +117,16 @@ def assert_called_once(desk, doubted):
         assert desk.calls(held) == 1
 
 
-def edit(desk, held, text="Hello Dana, please pay to another account."):
+def edit(desk, held):
     """Change the content at MultiMail, as its own editor would."""
-    desk.sql(
-        "UPDATE gateway_email SET markdown = %s, html = NULL WHERE id = %s",
-        text,
-        held.upstream_id,
-    )
-    desk.note("elsewhere", "edit", upstream_id=held.upstream_id)
+    text = "Hello Dana, please pay to another account."
+    change = "UPDATE gateway_email SET markdown = %s, html = NULL WHERE id = %s"
+    desk.sql(change, text, held.upstream_id)
 
 
 def cancel(desk, held):
     answer = desk.product.call(
         "POST", "/v1/cancel_message", json={"message_id": held.upstream_id}
-    )
-    desk.note(
-        "agent", "cancel", upstream_id=held.upstream_id, status=answer.status_code
     )
     assert answer.status_code == 200, answer.text
 
@@ -198,53 +171,11 @@ def test_edit_or_cancel_before_the_call_ends_the_decision(desk):
         desk.wait_for_decision(held, "applied")
 
 
-def test_port_that_closes_between_read_and_call_is_known_as_not_sent(desk):
-    held = desk.hold()
-
-    def close_behind(exchange):
-        answer = exchange.forward()
-        closing.enter_context(desk.upstream.refusing(keep_open=True))
-        exchange.reply(answer)
-
-    with (
-        contextlib.ExitStack() as closing,
-        desk.upstream.fault(close_behind, READ, held.upstream_id, times=1),
-    ):
-        assert desk.decide(held) == 302
-        desk.wait(lambda: desk.decision(held)["explanation"], "the attempt to fail")
-        assert desk.wait_for_decision(held, "recorded")["may_have_left"] is False
-    desk.let_fall_due(held)
-    desk.sweep_to(held, "applied")
-    assert desk.calls(held) == 1
-
-
-def test_idle_connections_that_are_reset_cost_no_decision(desk):
-    desk.upstream.resets_idle = True
-    try:
-        messages = [desk.hold() for _ in range(2)]
-        for held in messages:
-            assert desk.decide(held) == 302
-        for held in messages:
-            assert desk.wait_for_decision(held, "applied")["attempt"] == 1
-    finally:
-        desk.upstream.resets_idle = False
-    calls = [
-        call
-        for held in messages
-        for call in desk.upstream.requests(DECIDE, held.upstream_id)
-    ]
-    assert [call.request_number for call in calls] == [1, 1]
-    assert not {call.connection for call in calls} & {
-        seen.connection for seen in desk.upstream.seen if seen not in calls
-    }
-
-
 @contextlib.contextmanager
 def stopped(desk):
     """SIGSTOP to the product's worker, and SIGCONT in the end."""
     desk.other_worker("approvals.tasks.sweep")
     pid = desk.stack.kill("worker-desk", signal.SIGSTOP)
-    desk.note("test", "SIGSTOP", process="worker-desk")
     try:
         yield
     finally:
@@ -293,25 +224,3 @@ def test_zombie_neither_calls_nor_overwrites_what_another_worker_found_out(desk)
     assert settled[1]["attempt"] == 2
     assert desk.calls(calling) == 1
     assert desk.calls(reading) == 1
-
-
-def test_wake_up_published_many_times_is_one_call(desk):
-    held = desk.hold()
-    with desk.undo_window():
-        assert desk.decide(held) == 302
-    call = wire.Hold()
-    with desk.upstream.fault(call, DECIDE, held.upstream_id):
-        desk.let_fall_due(held)
-        decision = desk.decision(held)["id"]
-        for _ in range(40):
-            desk.celery.send_task(
-                "approvals.tasks.execute_decision", args=[decision], queue="decisions"
-            )
-        call.wait()
-        # During the call all others find nothing to claim.
-        desk.sweep()
-        desk.wait_for_idle(but=1)
-        call.release()
-    assert desk.wait_for_decision(held, "applied")["attempt"] == 1
-    assert desk.calls(held) == 1
-    assert len(desk.entries(held, "decision.calling")) == 1

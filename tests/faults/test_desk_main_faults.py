@@ -1,20 +1,16 @@
-"""One fault of each main family. The ordinary run has a lost answer, a dead worker and
-lost webhooks; with --all also a dead database and an empty Redis.
+"""One fault of each main family: a lost answer, a dead worker and lost webhooks.
 
-The other files test_desk_*.py tell each family whole, with --all.
+The other files test_desk_*.py tell each family whole, with --all; a dead database, an
+empty Redis and repeated webhooks are in test_soak.py.
 """
 
 import contextlib
-import signal
 
-import psycopg
 import pytest
-import requests
 
 from tests.faults import wire
 from tests.faults.proxy import DECIDE, LIST, READ, WEBHOOK
 from tests.faults.records import Held
-from tests.faults.sender import Sender, assert_stored_once
 
 pytestmark = pytest.mark.xdist_group("stack")
 
@@ -140,73 +136,6 @@ def test_worker_killed_between_claim_and_answer_leaves_doubt_that_reading_ends(d
         assert len(desk.effects(held)) == 1, point
 
 
-def insist(desk, held, outcome="approve"):
-    """Decide as a person does who sees error pages: retry until a decision exists."""
-
-    def decided():
-        with contextlib.suppress(requests.RequestException, psycopg.Error):
-            if decision := desk.decision(held):
-                return decision
-            with contextlib.suppress(AssertionError, KeyError):
-                desk.decide(held, outcome)
-        return None
-
-    return desk.wait(decided, f"a decision on {held.subject}")
-
-
-@pytest.mark.slow
-def test_postgresql_killed_under_load_loses_nothing_that_was_acknowledged(desk):
-    sender = Sender.of(desk)
-    before, between, after = (desk.hold() for _ in range(3))
-    with sender.traffic() as accepted:
-        desk.wait(lambda: len(accepted) > 4, "traffic")
-        assert desk.decide(before) == 302
-        desk.restart("postgres")
-        insist(desk, between, "reject")
-        seen = len(accepted)
-        desk.wait(lambda: len(accepted) > seen + 4, "traffic after the crash")
-        desk.stack.kill("postgres", signal.SIGQUIT)
-        insist(desk, after)
-        seen = len(accepted)
-        desk.wait(
-            lambda: len(accepted) > seen + 4, "traffic after the immediate shutdown"
-        )
-    assert_stored_once(desk, accepted)
-    assert {status for _, status in sender.answers} <= {200, 503}
-
-    desk.bring_to_end(before, between, after)
-    assert [desk.decision(held)["outcome"] for held in (before, between, after)] == [
-        "approve",
-        "reject",
-        "approve",
-    ]
-
-
-@pytest.mark.slow
-def test_redis_emptied_of_all_wake_ups_loses_and_doubles_nothing(desk):
-    messages = [desk.hold() for _ in range(2)]
-    desk.stack.kill("worker-desk", signal.SIGSTOP)
-    try:
-        sent = desk.send()
-        assert [desk.decide(held) for held in messages] == [302] * 2
-        desk.wait(
-            lambda: desk.sql(
-                "SELECT 1 FROM mirror_message WHERE upstream_id = %s", sent[0]
-            ),
-            "the webhook",
-        )
-        desk.redis.flushall()
-        assert desk.ana.get("/queue/").status_code == 200
-    finally:
-        desk.stack.kill("worker-desk", signal.SIGCONT)
-    for held in messages:
-        desk.wait_for_decision(held, "applied")
-    desk.shown(*sent)
-    assert [desk.calls(held) for held in messages] == [1] * 2
-    # Redis forgot the worker's tasks, which are never acknowledged.
-    desk.give_up_unacked()
-
-
 def webhooks_of(desk, upstream_id):
     return {seen.request.body for seen in desk.hooks.requests(WEBHOOK, upstream_id)}
 
@@ -214,7 +143,7 @@ def webhooks_of(desk, upstream_id):
 def test_reading_makes_up_for_webhooks_that_never_came(desk):
     still, approved, rejected = (desk.hold() for _ in range(3))
     with desk.hooks.fault(wire.answering(200), WEBHOOK):
-        upstream_id, subject = desk.send()
+        upstream_id, subject = desk.product.send()
         desk.wait(lambda: webhooks_of(desk, upstream_id), "the webhook, which is lost")
         desk.wait(
             lambda: (
@@ -255,57 +184,3 @@ def test_reading_makes_up_for_webhooks_that_never_came(desk):
     )
     assert desk.decide(new) == 302
     desk.wait_for_decision(new, "applied")
-
-
-@pytest.mark.slow
-def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
-    decided, twice, theirs, gone, refused = messages = [desk.hold() for _ in range(5)]
-    call = wire.Hold()
-    faults = {
-        twice: wire.deliver_twice,
-        theirs: call,
-        gone: wire.answering(404),
-        refused: wire.answering(422),
-    }
-    with contextlib.ExitStack() as stack:
-        for held in messages:
-            stack.enter_context(desk.without_webhooks(held))
-        for held, fault in faults.items():
-            stack.enter_context(
-                desk.upstream.fault(fault, DECIDE, held.upstream_id, times=1)
-            )
-        for held in messages:
-            assert desk.decide(held, "reject", reason="No such order") == 302
-        call.wait()
-        assert desk.decide_elsewhere(theirs, "approve").status_code == 200
-        call.release()
-        for held, state in zip(
-            messages,
-            ("applied", "applied", "superseded", "refused", "refused"),
-            strict=True,
-        ):
-            desk.wait_for_decision(held, state)
-        # It does not wait for the lost webhook, nor for the next whole read.
-        assert desk.ana.find(decided.upstream_id) is None
-        assert desk.ana.find(decided.upstream_id, "leaving") is not None
-        assert desk.entries(gone, "message.gone")
-        desk.reconcile()
-        for held, states in (
-            (decided, ["rejected"]),
-            (theirs, ["scheduled_approved", "approved", "sent", "delivered"]),
-        ):
-            desk.wait_for_message(held, *states)
-        for held in (gone, refused):
-            desk.wait_for_message(held, "held")
-            assert desk.decide(held, "reject") == 302
-            desk.wait_for_decision(held, "applied")
-    [doubled] = desk.upstream.reached(DECIDE, twice.upstream_id)
-    assert doubled.status == 409
-    assert desk.decision(twice)["attempt"] == 1
-    first, _ = desk.decisions(refused)
-    assert "422: Said by the proxy." in first["explanation"]
-    assert desk.email(decided)["decision_reason"].startswith(
-        "No such order (Ana Ferreira via Countersign, reference "
-    )
-    assert "approved" in desk.decision(theirs)["explanation"]
-    assert "outside this desk" in desk.ana.get(f"/queue/{theirs.id}/").text

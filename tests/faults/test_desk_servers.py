@@ -1,18 +1,14 @@
-"""PostgreSQL, Redis, workers or another MultiMail account are away, full, outdated or die
-again and again: what was acknowledged stays, the rest is redone, others are served.
+"""PostgreSQL, Redis or another MultiMail account are away or full: what was acknowledged
+stays, the rest is redone, others are served.
 """
 
 import contextlib
-import os
-import shutil
 import signal
-import threading
 import uuid
 from pathlib import Path
 
 import psycopg
 import pytest
-from redis import RedisError
 
 from tests.faults import wire
 from tests.faults.proxy import DECIDE, READ, WEBHOOK
@@ -216,119 +212,12 @@ def test_redis_away_costs_neither_webhook_nor_decision(desk):
                 == 302
             ), way.__name__
             assert desk.decision(held)["outcome"] == "approve"
-            upstream_id, subject = desk.send()
+            upstream_id, subject = desk.product.send()
         assert_stored_once(desk, bodies)
         # Only the worker itself sweeps here.
         desk.wait_for_decision(held, "applied")
         assert desk.shown(upstream_id, subject).fingerprint
         desk.give_up_unacked()
-
-
-def test_redis_restored_from_an_older_copy_doubles_nothing(desk):
-    messages = [desk.hold() for _ in range(3)]
-    desk.redis.config_set("appendfsync", "always")
-    data = desk.stack.data / "redis"
-    launcher = desk.stack.launcher.pid
-    desk.stack.kill("worker-desk", signal.SIGSTOP)
-    try:
-        # One message of each is delivered to the worker that cannot run it; the others
-        # stay in the queue.
-        desk.sweep(), desk.sweep()
-        assert [desk.decide(held) for held in messages] == [302] * 3
-        desk.wait(
-            lambda: desk.redis.llen("decisions") >= 3, "the wake-ups to wait in Redis"
-        )
-        copy = shutil.copytree(data, data.with_name("redis.copy"))
-    finally:
-        desk.stack.kill("worker-desk", signal.SIGCONT)
-    for held in messages:
-        desk.wait_for_decision(held, "applied")
-    # The launcher must not restart it before the old data is back.
-    os.kill(launcher, signal.SIGSTOP)
-    try:
-        desk.stack.kill("redis")
-        desk.wait(lambda: not _lives(desk.stack.pids()["redis"]), "Redis to end")
-        shutil.rmtree(data)
-        copy.rename(data)
-    finally:
-        os.kill(launcher, signal.SIGCONT)
-    ended = [desk.decision(held)["changed_at"] for held in messages]
-    desk.wait(lambda: wake_ups(desk) == 0, "the old wake-ups to be taken")
-    desk.give_up_unacked()
-    desk.wait_for_idle()
-    assert [desk.calls(held) for held in messages] == [1] * 3
-    assert [desk.decision(held)["changed_at"] for held in messages] == ended
-
-
-def wake_ups(desk):
-    """Return the number of queued wake-ups for decisions; None while Redis is
-    unavailable.
-    """
-    try:
-        return desk.redis.llen("decisions")
-    except RedisError:
-        return None
-
-
-def _lives(pid):
-    try:
-        return (
-            "Z"
-            not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        )
-    except OSError:
-        return False
-
-
-@contextlib.contextmanager
-def killing(desk, seconds):
-    """Kill each worker this long after it was ready, during the block; the list has the
-    killed ones.
-    """
-    killed = []
-    is_over = threading.Event()
-
-    def lives():
-        return desk.stack.log("worker-desk").count("ready.")
-
-    def go_on():
-        seen = 0
-        while not is_over.wait(0.05):
-            if lives() > seen and not is_over.wait(seconds):
-                seen = lives()
-                with contextlib.suppress(KeyError, ProcessLookupError):
-                    killed.append(desk.stack.kill("worker-desk"))
-
-    thread = threading.Thread(target=go_on, daemon=True)
-    thread.start()
-    try:
-        yield killed
-    finally:
-        is_over.set()
-        thread.join(60)
-        desk.give_up_unacked()
-
-
-def test_worker_killed_every_two_seconds_still_makes_progress(desk):
-    messages = [desk.hold() for _ in range(2)]
-    with killing(desk, 2) as killed:
-        desk.wait(lambda: killed, "the first death")
-        for held in messages:
-            assert desk.decide(held) == 302
-        sent = desk.send()
-
-        def progress():
-            for held in messages:
-                desk.let_lease_end(held)
-                desk.let_fall_due(held)
-            return any(desk.decision(held)["state"] == "applied" for held in messages)
-
-        desk.wait(progress, "one of the decisions to be carried out")
-        desk.wait(lambda: desk.fetched(sent[0]), "the content of what came meanwhile")
-        messages.append(desk.shown(*sent))
-        desk.wait(lambda: len(set(killed)) >= 3, "three workers to be killed")
-        assert desk.decide(messages[-1]) == 302
-    desk.bring_to_end(*messages)
 
 
 # The worker that executes decisions.

@@ -5,7 +5,6 @@ there is space again.
 import contextlib
 import os
 import signal
-import subprocess
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
@@ -16,6 +15,7 @@ from tests.faults.desk_rig import desk_rig
 from tests.faults.invariants import check_invariants
 from tests.faults.proxy import DECIDE
 from tests.faults.sender import Sender, assert_stored_once, event
+from tests.faults.small_disks import small_disk
 from tests.prepared import preparing
 from tests.stack import Stack
 
@@ -26,24 +26,9 @@ KILLED = ("worker-desk", "redis", "web", "postgres")
 
 
 @contextlib.contextmanager
-def small_disk(folder):
-    """A separate file system in memory, for DATA_DIR."""
-    folder.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "none", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip(
-            "A full disk needs a small file system, and this machine lets nobody mount one."
-        )
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@contextlib.contextmanager
 def running_on_small_disk(tmp_path_factory, **variables):
     stack = Stack(tmp_path_factory.mktemp("small"), **variables)
-    with small_disk(stack.data):
+    with small_disk(stack.data, SIZE):
         preparing.copy_to(stack.data / "postgres")
         # As an earlier run would have left it.
         (stack.data / "run.lock").touch(mode=0o600)

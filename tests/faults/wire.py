@@ -4,7 +4,6 @@ Tests need not sleep: `Hold` and `Gate` keep a request until the test lets it go
 """
 
 import threading
-import time
 
 from tests.faults.proxy import PATIENCE, Answer, pass_on
 
@@ -55,22 +54,6 @@ def answering_after(status, body=b'{"error": "Said by the proxy."}'):
     return fault
 
 
-def dripping(pause):
-    """Return a fault that lets the gateway commit, and sends its answer byte by byte,
-    with `pause` seconds after each. No single wait is too long, but all together are.
-    """
-
-    def fault(exchange):
-        answer = exchange.forward()
-        exchange.write(answer.head(len(answer.body)))
-        for byte in answer.body:
-            if not exchange.write(bytes([byte])):
-                return
-            time.sleep(pause)
-
-    return fault
-
-
 class Hold:
     """A fault that holds an exchange until `release`: before the gateway has the
     request, or with `after_answer` when it has answered.
@@ -105,12 +88,6 @@ class Hold:
         """Let the request go on, and wait until it is done."""
         self.released.set()
         assert self.done.wait(PATIENCE), "what was held did not go on"
-
-
-def deliver_twice(exchange):
-    """The request reaches the gateway twice, and only the second answer comes back."""
-    exchange.forward()
-    exchange.reply(exchange.forward())
 
 
 class Gate:

@@ -11,9 +11,7 @@ from django.db.models.functions import Now
 
 from alerts import tasks
 from alerts.deliveries.planning import CARD_ACTIONS, plan_waiting
-from alerts.ledger_events import HELD
 from alerts.models import Destination, Route
-from audit.recording import recorded
 from common import redis
 from dashboard.celery import app
 from dashboard.models import Tick
@@ -66,14 +64,7 @@ def _plans_at_once(request, monkeypatch):
         else plan_waiting
     )
 
-    def plan_held(entry, **_):
-        if entry.action == HELD:
-            plan()
-
     monkeypatch.setattr(tasks.plan, "apply_async_on_commit", lambda *_, **__: plan())
-    recorded.connect(plan_held, weak=False, dispatch_uid="tests")
-    yield
-    recorded.disconnect(dispatch_uid="tests")
 
 
 @pytest.fixture(autouse=True)
@@ -182,10 +173,7 @@ def mail_server(settings, monkeypatch):
 
 
 @pytest.fixture
-def discord(monkeypatch):
-    """A stand-in for Discord's webhooks. Message content is available at once, so cards
-    do not wait for it.
-    """
-    monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
+def discord():
+    """A stand-in for Discord's webhooks."""
     with alerting.discord() as standin:
         yield standin

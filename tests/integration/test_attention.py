@@ -14,7 +14,6 @@ from approvals.intake.ingest import dismiss_event, replay_event
 from approvals.operations.attention import attention_count, attention_for
 from approvals.operations.items import grouped
 from approvals.reconcile import closing
-from approvals.reconcile.reads import ask_about
 from audit.models import Entry
 from dashboard.models import Tick
 from mirror.errors import ActNotAllowed
@@ -148,31 +147,6 @@ def receive_event(connection, message, name, **fields):
     return ingest.receive_webhook(
         connection=connection, body=body, secret_used="current"
     )
-
-
-@pytest.mark.slow
-def test_contradicting_webhook_is_checked_and_listed_only_if_the_check_does_not_settle_it(
-    admin, upstream
-):
-    connection = make_connection("asked", api_url=upstream.url, complete_as_of=NOW)
-    Connection.objects.update(complete_as_of=Now())
-    message = make_message(connection)
-    upstream.holds(status="rejected", decision="rejected")
-    assert receive_event(connection, message, "oversight.rejected").result == "checking"
-    assert ask_about(message_id=message.pk, now=NOW) == "closed"
-    # It says that the rejected message was sent: a read tells whether that is so.
-    for there, needs in ((None, ["late"]), ("sent", []), ("rejected", ["refuted"])):
-        with rolled_back():
-            assert (
-                receive_event(connection, message, "message.sent").result == "checking"
-            )
-            WebhookEvent.objects.update(received_at=LATE)
-            upstream.unknown = set() if there else {message.upstream_id}
-            upstream.holds(
-                status=there, decision="rejected" if there == "rejected" else "approved"
-            )
-            ask_about(message_id=message.pk, now=NOW)
-            assert kinds(admin) == needs, there
 
 
 @pytest.mark.slow

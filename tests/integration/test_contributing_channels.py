@@ -4,7 +4,6 @@ destination.
 
 import re
 import sys
-from datetime import timedelta
 
 import pytest
 
@@ -35,7 +34,6 @@ def relay(tmp_path, monkeypatch):
     monkeypatch.setattr(
         alerts.channels, "__path__", [*alerts.channels.__path__, str(tmp_path)]
     )
-    monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
     all_channels.cache_clear()
     yield
     all_channels.cache_clear()

@@ -23,7 +23,7 @@ from audit.models import Entry
 from audit.recording import record
 from common.actors import worker
 from common.postgres import clock
-from mirror.models import Mailbox, Message
+from mirror.models import Message
 from tests.factories import (
     actor_of,
     event_body,
@@ -74,17 +74,6 @@ def test_verdict_creates_one_decision_about_the_shown_version_and_both_are_in_th
     )
     assert recorded["reason"] == "Not to them"
     assert recorded["reference"] == decision.reference
-
-
-def test_undo_window_is_that_of_the_mailbox_and_longer_for_each_of_a_sheet(
-    message, reviewer
-):
-    for window in (timedelta(minutes=1), timedelta(0)):
-        with rolled_back():
-            Mailbox.objects.update(undo_window=window)
-            decision = decide(message, reviewer, longer=timedelta(seconds=2)).decision
-            longer = window and window + timedelta(seconds=2)
-            assert decision.due_at - decision.recorded_at == longer
 
 
 def test_second_person_learns_who_what_and_when_in_the_same_answer(

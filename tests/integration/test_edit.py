@@ -169,21 +169,16 @@ def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(
     assert Entry.objects.get(action="message.edited").message == new.public_id
 
 
-def test_html_is_kept_where_only_the_recipient_was_corrected(
-    connection, upstream, reviewer, desk
+def test_html_is_kept_where_only_the_subject_was_corrected(
+    connection, upstream, reviewer
 ):
     message = make_message(
         connection, markdown="Hello\r\nDana", html_body="<p>Hello Dana</p>"
     )
     upstream.holds(pending_row(message.upstream_id))
-    # A no-break space is no control character.
-    subject = "Facture\u00a0: 300\u202f€"
-    fields = {"subject": subject, "markdown": "Hello\nDana"}
-    assert run(edit(message, reviewer, **fields)) == "done"
+    row = edit(message, reviewer, subject="Hi", markdown="Hello\nDana")
+    assert run(row) == "done"
     assert sends(upstream)[0]["html"] == "<p>Hello Dana</p>"
-    address = reverse("edit-message", args=[message.public_id])
-    form = {"do": "send", "to": "dana@northwind.example", **fields}
-    assert "control characters" not in desk.post(address, form).text
 
 
 def test_editor_may_not_approve(
@@ -244,19 +239,6 @@ def test_crash_between_the_calls_leaves_both_held_and_says_so(
     # However often it was called, it is one message to MultiMail.
     assert len({one["idempotency_key"] for one in sends(upstream)}) == 1
     assert attention_for(actor, clock()) == []
-
-
-@pytest.mark.slow
-def test_refusal_of_multimail_leaves_the_message_held_as_it_was(
-    message, reviewer, upstream, desk
-):
-    upstream.answers["/v1/send_email"] = (403, {"error": "recipient not allowed"})
-    row = edit(message, reviewer)
-    assert run(row) == "refused"
-    assert "recipient not allowed" in page_of(desk, message)
-    assert not Decision.objects.exists()
-    upstream.answers["/v1/send_email"] = (202, {"id": NEW})
-    assert run(edit(message, reviewer, reference="ABCDEFGHJK")) == "done"
 
 
 def test_answer_that_is_lost_is_asked_for_again_by_the_same_key(
@@ -440,9 +422,8 @@ def test_edit_gives_a_message_no_more_time(connection, message, reviewer):
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("round_", range(4))
 def test_of_many_edits_and_approvals_at_once_one_counts(
-    message, reviewer, second_reviewer, round_
+    message, reviewer, second_reviewer
 ):
     works = []
     for number in range(12):
@@ -454,9 +435,8 @@ def test_of_many_edits_and_approvals_at_once_one_counts(
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("round_", range(4))
 def test_of_many_approvals_of_all_versions_at_once_one_counts(
-    connection, message, copy, second_reviewer, third, round_
+    connection, message, copy, second_reviewer, third
 ):
     row = edit(copy, second_reviewer, reference="ABCDEFGHJK", markdown="A third text.")
     change_row(row, state="done", upstream_id="01THIRD", problem="Held too.")

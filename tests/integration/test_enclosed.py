@@ -23,7 +23,7 @@ from approvals.tasks import sweep
 from audit.models import Entry
 from common.time_zones import somebodys_time
 from mirror.attachments import fetch, parsed
-from mirror.attachments.file_types import SENTENCES, Refused
+from mirror.attachments.file_types import SENTENCES
 from mirror.attachments.parsed import detect_file
 from mirror.attachments.preview import FilePreview, document_of, pdf_pages
 from mirror.models import AttachedFile, Connection, Message
@@ -878,42 +878,6 @@ def test_hostile_or_broken_file_is_refused_with_a_sentence(make, reason):
     file = of_bytes(make())
     said = pdf_pages(file).refusal if file.kind == "pdf" else document_of(file).html
     assert SENTENCES[reason] in unescape(said)
-
-
-def endless_pdf():
-    """Return a PDF whose second page draws forms that each draw the next one ten times."""
-    levels = 9
-    draws = b"".join(
-        b"%d 0 obj\n<< /Type /XObject /Subtype /Form /BBox [0 0 595 842] /Resources << /XObject << /X %d 0 R >> >>"
-        b" /Length 60 >>\nstream\n%s\nendstream\nendobj\n"
-        % (10 + at, 11 + at, b"/X Do " * 10)
-        for at in range(levels)
-    )
-    last = b"<< /Type /XObject /Subtype /Form /BBox [0 0 595 842] /Length 14 >>\nstream\n0 0 595 842 re\nendstream"
-    draws += b"%d 0 obj\n%s\nendobj\n" % (10 + levels, last)
-    page = b"4 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>\nendobj\n"
-    page += (
-        b"5 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 6 0 R"
-        b" /Resources << /XObject << /X 10 0 R >> >> >>\nendobj\n"
-        b"6 0 obj\n<< /Length 6 >>\nstream\n/X Do \nendstream\nendobj\n"
-    )
-    head = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n"
-    head += b"2 0 obj\n<< /Type /Pages /Kids [4 0 R 5 0 R] /Count 2 >>\nendobj\n"
-    return head + page + draws + b"trailer\n<< /Root 1 0 R >>\n%%EOF\n"
-
-
-@pytest.mark.slow
-def test_page_that_takes_too_long_ends_its_process_and_the_page_before_it_stays(
-    monkeypatch,
-):
-    file = of_bytes(endless_pdf())
-    assert parsed.page_picture(file, 1).startswith(PNG)
-    with pytest.raises(Refused, match="too_much"):
-        parsed.page_picture(file, 2)
-    # It costs its time once.
-    monkeypatch.setattr(parsed, "render_file", None)
-    with pytest.raises(Refused, match="too_much"):
-        parsed.page_picture(file, 2)
 
 
 def test_files_wait_for_a_parser_that_is_busy_or_away(monkeypatch):

@@ -15,7 +15,6 @@ from approvals.decisions import execute
 from approvals.decisions.execute import abandon, run_decision, upstream_reason
 from approvals.decisions.forms import MAX_REASON, VerdictForm
 from approvals.decisions.outcomes import end_with_error, end_with_success, event_for
-from approvals.decisions.settle import settle_by_report
 from approvals.models import Decision, Verdict
 from approvals.models.decisions import DecisionQuerySet
 from approvals.reconcile.closing import resolve
@@ -321,20 +320,6 @@ def test_response_with_a_decision_ends_this_one_as_applied_or_superseded(
     assert wrong == []
 
 
-@pytest.mark.slow
-def test_earlier_call_that_may_have_left_counts_in_the_whole_run(decision, upstream):
-    upstream.decides(404, error="because")
-    for left, state, mirrored in (
-        (False, "refused", "gone"),
-        (True, "unknown", "held"),
-    ):
-        with rolled_back():
-            assert run(decision, attempt=int(left), may_have_left=left) == state
-            assert Decision.objects.get().may_have_left
-            assert Verdict.objects.get().live == left
-            assert Message.objects.get().state == mirrored
-
-
 def test_message_missing_from_a_read_was_decided_elsewhere_unless_our_call_may_have_done_it(
     decision, upstream
 ):
@@ -388,18 +373,6 @@ def test_message_that_we_decided_ends_so_although_no_webhook_comes(
             Decision.objects.update(outcome=outcome, state=ended)
             read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=1))
             assert Message.objects.get().state == state, (outcome, ended)
-
-
-@pytest.mark.slow
-def test_late_report_settles_a_decision_that_waits_again(message, decision, upstream):
-    upstream.decides(429, error="slow down")
-    assert run(decision, attempt=1, may_have_left=True) == "recorded"
-    assert Decision.objects.get().may_have_left is True
-    assert Verdict.objects.get().live is True
-    settle_by_report(
-        message, reported="approved", reason=OURS, decided_by="", actor=worker("sync")
-    )
-    assert Decision.objects.get().state == "applied"
 
 
 def test_longest_reason_that_the_form_takes_fits_with_our_reference():
@@ -559,20 +532,6 @@ def test_version_that_a_refusal_found_is_read_at_once(
                 if is_ours
                 else ("read_connection", message.connection_id)
             )
-
-
-@pytest.mark.slow
-def test_whole_connection_waits_after_429(message, decision, reviewer, upstream):
-    other = make_message(message.connection)
-    upstream.headers["Retry-After"] = "600"
-    upstream.decides(429, error="slow down")
-    assert run(decision) == "recorded"
-    assert Decision.objects.filter(
-        due_at__gt=Now() + timedelta(minutes=9), may_have_left=False
-    ).exists()
-    assert Verdict.objects.get().live
-    assert carry_out(other, reviewer) == "not due"
-    assert len(upstream.decisions) == 1
 
 
 def test_only_the_attempt_with_the_lease_calls_and_expired_leases_are_claimed_again(

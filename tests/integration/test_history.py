@@ -5,7 +5,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from approvals.queue import views as listing
 from tests.factories import change_row, make_connection, make_message, make_person
 
 LISBON = ZoneInfo("Europe/Lisbon")
@@ -58,17 +57,6 @@ def test_history_has_the_search_the_filters_and_the_dates(desk, past, mailbox):
         ("tab=waiting&order=riskiest&group=thread", ["fig", "kiwi", "plum"]),
     ):
         assert names(desk, query) == found, query
-
-
-@pytest.mark.slow
-def test_pages_of_the_history_keep_what_was_asked_for(desk, past, monkeypatch):
-    monkeypatch.setattr(listing, "PAGE", 1)
-    page = desk.get("/history/?since=2026-11-20")
-    assert page.context["matching"] == "2"
-    following = page.context["next_query"]
-    assert following.startswith("since=2026-11-20&after=")
-    assert names(desk, following) == ["kiwi"]
-    assert not desk.get(f"/history/?{following}").context["next_query"]
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """The home page: waiting times, decisions and findings within the visible scope."""
 
-import re
 from datetime import timedelta
 
 import pytest
@@ -59,7 +58,7 @@ def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(
 ):
     decided(second_reviewer, seconds_shown=8, rules=["first_contact"])
     found = ["lookalike_recipient", "first_contact"]
-    first = decided(reviewer, "reject", seconds_shown=30, rules=found)
+    decided(reviewer, "reject", seconds_shown=30, rules=found)
     decided(reviewer, "send_back", seconds_shown=40, rules=["first_contact"])
     decided(reviewer, "reject")
     found = rows(auditor)
@@ -72,15 +71,9 @@ def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(
     assert found["caught"] == [
         ("First contact", "1", "1"), ("Look-alike", "1", "0"), ("No finding", "1", "0"),
     ]  # fmt: skip
-    # The rest is counted in one row.
-    change_row(first.review, rules=[f"rule_{character}" for character in "abcdefghi"])
-    caught = rows(auditor)["caught"]
-    assert len(caught) == 9
-    assert caught[-2] == ("Other findings", "3", "0")
     Verdict.objects.update(live=False)
     Decision.objects.update(state="undone")
-    found = rows(auditor)
-    assert found["people"] == []
+    assert rows(auditor)["people"] == []
 
 
 @pytest.mark.slow
@@ -104,19 +97,3 @@ def test_only_the_last_week_and_visible_messages_are_counted(
     Verdict.objects.update(given_at=Now() - timedelta(days=8))
     assert rows(auditor) | {"waits": []} == {name: [] for name in seen}
     assert "No decisions" in panels(auditor)["times"].empty
-
-
-@pytest.mark.slow
-def test_each_chart_has_a_table_and_names_are_text(
-    signed_in, reviewer, auditor, decided
-):
-    decided(make_person("n@yourteam.example", "<script>alert(1)</script>", "reviewer"))
-    decided(reviewer, "reject")
-    decided(reviewer, "reject", rule="expiry", given_by=None)
-    page = signed_in(auditor).get("/").text
-    assert "<script>alert(1)" not in page
-    assert re.search(r"<b>2</b><span>not approved in 24 h", page)
-    assert re.search(r"median \d s, 95th percentile", page)
-    for name in ("waits", "people", "caught"):
-        card = page.partition(f'id="panel-{name}"')[2].partition("</section>")[0]
-        assert card.count("<tr>") > 1, name

@@ -14,7 +14,6 @@ from django.db.models.functions import Now
 
 from approvals.editing.commands import replace_message
 from approvals.editing.send import run_replacement
-from approvals.intake.unsigned import store_day_counts
 from approvals.models import Decision
 from approvals.reconcile import reads
 from approvals.reconcile.closing import SETTLE_TIME
@@ -33,7 +32,7 @@ from tests.factories import actor_of
 from tests.hosted.host import ADMIN, OVERSIGHT, READ
 from tests.hosted.running import hosted
 from tests.integration.deciding import decide
-from tests.integration.hosted_desk import hosted_desk, text_of
+from tests.integration.hosted_desk import hosted_desk
 from upstream.capabilities import WORDS
 
 LENIENT = pytest.param("lenient", marks=pytest.mark.slow)
@@ -166,24 +165,6 @@ def test_outcome_that_was_not_told_is_found_by_reading_and_nothing_leaves_twice(
 
 
 @pytest.mark.slow
-@tempers
-def test_key_that_loses_its_scope_pauses_the_connection_and_the_decision_goes_on_when_it_is_back(
-    desk, reviewer, signed_in, admin
-):
-    message = desk.held()
-    desk.host.keys[OVERSIGHT].scopes = ["read"]
-    decision = desk.decided(message, reviewer)
-    assert decision.state == "recorded"
-    page = desk.connection_page(signed_in(admin))
-    assert "MultiMail answered 403: This key lacks the scope oversight." in page
-    desk.host.keys[OVERSIGHT].scopes = ["oversight"]
-    desk.read()
-    assert desk.connection.paused_at is None
-    assert desk.carried_out(decision).state == "applied"
-    assert desk.host.effects(message.upstream_id) == ["left"]
-
-
-@pytest.mark.slow
 @hosts({"ids": "odd"})
 def test_ids_of_other_shapes_are_held_decided_and_followed(desk, client, reviewer):
     upstream_id = desk.host.hold()
@@ -233,25 +214,6 @@ def test_answer_of_success_that_did_nothing_is_found_by_reading_and_told(
     assert "Held again, although it was approved by Ana Ferreira" in page
 
 
-@pytest.mark.slow
-def test_secret_that_was_rotated_at_the_host_is_told_and_what_was_refused_is_found_by_reading(
-    desk, client, signed_in, admin
-):
-    browser = signed_in(admin)
-    [hook] = desk.host.webhooks.values()
-    hook.secret = "whsec_of_somebody_else_1234567890"
-    upstream_id = desk.host.hold()
-    assert desk.take_in(client) == [401]
-    store_day_counts()
-    assert "1 with a wrong signature in the last day" in desk.connection_page(browser)
-    desk.read()
-    assert Message.objects.get(upstream_id=upstream_id).state == "held"
-    registered = browser.post(f"/connections/{desk.connection.pk}/webhook/register/")
-    assert registered.status_code == 302, text_of(registered)
-    desk.host.hold(subject="Signed by the new secret")
-    assert desk.take_in(client) == [200]
-
-
 # --- what the desk learns of a host ---
 
 
@@ -298,20 +260,6 @@ def test_our_own_gateway_can_do_everything(account):
     connection = Connection.objects.get()
     assert connection.lacks == []
     assert set(connection.capabilities) == set(WORDS)
-
-
-@pytest.mark.slow
-def test_fields_that_calls_refuse_are_left_out_from_then_on(desk, reviewer):
-    first = desk.decided(desk.held(), reviewer)
-    assert desk.host.effects(first.message.upstream_id) == ["left"]
-    assert desk.connection.refused_fields == ["only", "decided_by", "reason"]
-    before = len(desk.host.bodies("/v1/oversight/decide"))
-    second = desk.decided(desk.held(subject="Another"), reviewer)
-    assert second.state == "applied"
-    assert [
-        set(body) for body in desk.host.bodies("/v1/oversight/decide")[before:]
-    ] == [{"email_id", "action"}]
-    assert len(told("connection.fields_refused")) == 3
 
 
 @tempers
@@ -404,29 +352,6 @@ def test_setting_that_a_host_does_not_take_is_named_and_the_rest_saved(desk, adm
     mailbox.refresh_from_db()
     assert mailbox.display_name == "Help"
     assert mailbox.scheduling_enabled is True
-
-
-@pytest.mark.parametrize(
-    "who",
-    [
-        "kim@elsewhere.example",
-        pytest.param("API key key_9", marks=pytest.mark.slow),
-    ],
-)
-@pytest.mark.slow
-def test_burst_that_was_decided_elsewhere_is_named_once(desk, who):
-    if who.startswith("API key"):
-        # Then only the audit log can say who it was.
-        Connection.objects.update(read_key="")
-    for number in range(6):
-        desk.host.hold(subject=f"Number {number}")
-    desk.read()
-    desk.host.decide_elsewhere(by=who.removeprefix("API key "))
-    for _ in range(3):
-        desk.read()
-    assert told("connection.decided_elsewhere") == [
-        f"6 messages were decided at MultiMail by {who} within 10 minutes, not at this desk."
-    ]
 
 
 def test_mailbox_that_is_made_looser_elsewhere_is_told_once(desk):

@@ -13,14 +13,12 @@ from approvals.decisions.execute import run_decision
 from approvals.decisions.later import LaterChoice, delay_in_words, timing_of
 from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision, Verdict
-from approvals.operations.attention import attention_for
 from approvals.sweeping import DUTIES
 from common.postgres import clock
 from gateway.models import Email
 from mirror.models import Message, Revision
 from policy.models import WorkCalendar
 from tests.factories import (
-    actor_of,
     change_row,
     event_body,
     make_connection,
@@ -190,24 +188,6 @@ def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(
     later.in_working_hours = True
     late = delay_in_words(later, at=later.later_at + timedelta(hours=2))
     assert late == "2 h later than chosen, outside working hours"
-
-
-@pytest.mark.slow
-def test_answer_in_the_thread_before_the_time_refuses_it_then_and_needs_attention(
-    message, later, reviewer, upstream
-):
-    change_row(message, thread_id="T1")
-    come = make_message(message.connection)
-    change_row(
-        come, thread_id="T1", direction="inbound", state="received", held_at=Now()
-    )
-    time_comes(later)
-    assert run(later) == "refused"
-    assert not Verdict.objects.filter(live=True).exists()
-    found = attention_for(actor_of(reviewer), clock())
-    [item] = [one for one in found if one.kind == "refused"]
-    assert "A new message has just arrived in this thread." in item.why
-    assert upstream.decisions == []
 
 
 @pytest.mark.slow

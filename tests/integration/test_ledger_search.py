@@ -16,13 +16,12 @@ from audit.models import Entry, EntryDetail, SavedSearch
 from audit.recording import are_found_by, found_by, record
 from audit.search import results
 from audit.search.filters import Filters
-from audit.trail import lines
 from common.actors import Actor, Role, Scope
 from common.fingerprint import short_fingerprint
 from common.logs import trace_id
 from common.words import CONTENT
 from tests.factories import make_connection, make_message, make_person
-from tests.integration.deciding import carry_out, decide
+from tests.integration.deciding import decide
 from tests.ledger import latest_details
 from tests.markup import leads_to, says
 
@@ -132,33 +131,6 @@ def test_words_find_every_act_on_a_message_by_its_subject_and_recipients(
     assert found("by=outreach") == [one.pk for one in about]
 
 
-INTERACTION = "1180000000000000427"
-CLAIMED = {
-    "discord_interaction_id": INTERACTION,
-    "discord_user": "ana",
-    "discord_channel": "outreach",
-}
-
-
-@pytest.mark.slow
-def test_interaction_finds_every_entry_of_its_message_with_the_decision_first(
-    desk, connection, reviewer
-):
-    message = make_message(connection, metadata=CLAIMED)
-    make_message(connection, metadata={"discord_interaction_id": "1180000000000000999"})
-    carry_out(message, reviewer, "reject")
-    write(message=message.public_id, words=message.ledger_words())
-    about = lines(Entry.objects.of_message(message.public_id).newest_first())
-    for query in (f"q={INTERACTION}", f"by={INTERACTION}", "q=outreach", "by=outreach"):
-        assert found(query) == [one.pk for one in about], query
-    context = desk.get(f"/audit/?q={INTERACTION}").context
-    assert context["decisions"][0].action == "verdict.given"
-    assert context["decisions"][0].trigger == CLAIMED
-    # A filter that hides entries does not look as if there were none.
-    hidden = desk.get(f"/audit/?q={INTERACTION}&until=2001").text
-    assert "The other filters hide" in hidden
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("either_way")
 def test_entry_out_of_time_order_is_found_by_its_time():
@@ -229,24 +201,6 @@ def test_reviewer_of_one_mailbox_finds_nothing_of_others(signed_in, connection):
     page = signed_in(person).get("/audit/?q=secret").text
     # Not even a count reveals them.
     assert re.search(r"No entries\s+that you may see", page)
-
-
-@pytest.mark.slow
-def test_facets_count_what_matches_and_each_narrows(desk):
-    for number in range(5):
-        write("verdict.given", by=BEN if number else ANA, details={"reason": "refund"})
-    write("comment.added", by=SEALER, details={"text": "refund"})
-    page = desk.get("/audit/?q=refund")
-    (_, acts, _), (_, people, _), *_ = page.context["facet_groups"]
-    assert [(one.label, one.number) for one in acts] == [
-        ("Verdict given", 5),
-        ("Comment added", 1),
-    ]
-    assert (people[0].label, people[0].number) == ("Ben Okafor", 4)
-    # On the narrowed page the chip has the name, and links back.
-    again = desk.get(f"/audit/?{people[0].query}")
-    assert len(again.context["lines"]) == 4
-    assert ("Who", "Ben Okafor", "q=refund") in again.context["chips"]
 
 
 @pytest.mark.slow

@@ -294,28 +294,6 @@ def test_next_version_is_known_by_its_thread_or_its_trigger(connection, reviewer
             assert (later.answers is not None, later.try_number) == expected, fields
 
 
-@pytest.mark.slow
-def test_second_try_opens_with_its_differences_above_the_message(
-    desk, connection, second_reviewer
-):
-    first = make_message(connection, hydrated=False)
-    send_back(show_row(first, **THREAD, markdown="It takes 10 days."), second_reviewer)
-    later = next_one(connection, **THREAD, markdown="It takes 14 days.")
-    page = read(desk, later)
-    expected_words = (
-        "Try 2",
-        "Changes requested by Ben Okafor at 10:01:00 UTC",
-        "“Please name the order, and say 14 days.”",
-        "removed: 10 </del>",
-        'id="sheet"',
-    )
-    at = [page.index(words) for words in expected_words]
-    assert at == sorted(at)
-    # A message after an approved one is not a second try.
-    Message.objects.exclude(answers=None).update(state="delivered")
-    assert next_one(connection, 9, **THREAD).answers is None
-
-
 # each state of doubt
 
 
@@ -389,22 +367,6 @@ def test_each_state_says_what_is_true_and_offers_what_is_safe(
             assert buttons(page) == wanted, name
             if name in ("confirm", "unattributed"):
                 assert buttons(pane(message, auditor)) == [], name
-
-
-@pytest.mark.slow
-def test_person_says_what_became_of_it(desk, message, reviewer):
-    decided(message, reviewer, state="unattributed", may_have_left=True)
-    Message.objects.update(state="gone")
-    path = f"/queue/{message.public_id}/settle/"
-    for answer, status, state in (
-        ("perhaps", 422, "unattributed"),
-        ("yes", 302, "applied"),
-        ("no", 302, "superseded"),
-    ):
-        with rolled_back():
-            posted = desk.post(path, {"took_effect": answer})
-            assert posted.status_code == status
-            assert Decision.objects.get().state == state
 
 
 @pytest.mark.slow

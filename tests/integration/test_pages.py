@@ -7,7 +7,6 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals.decisions.forms import VerdictForm
-from approvals.queue import views as listing
 from mirror.models import Connection
 from tests.factories import make_message, make_person
 from tests.markup import HTMX
@@ -31,24 +30,6 @@ def test_queue_shows_what_waits_to_people_to_htmx_and_to_scripts(desk, message):
     assert row["fingerprint"] == message.revision.fingerprint
     assert row["upstream_id"] == message.upstream_id
     assert row["state"] == "held"
-
-
-@pytest.mark.slow
-def test_fifty_first_message_is_reached_by_links_alone(desk, connection, monkeypatch):
-    # The same with pages of two, so that the third stands where the fifty-first would.
-    monkeypatch.setattr(listing, "PAGE", 2)
-    for name in ("plums", "kiwis", "figs"):
-        # No similar messages, which would share one row.
-        last = make_message(connection, markdown=f"About {name}")
-    first = desk.get("/queue/").text
-    link = f'href="/queue/{last.public_id}/'
-    assert link not in first
-    assert link in desk.get(re.search(r'rel="next" href="([^"]+)"', first)[1]).text
-    twin = desk.get("/queue/?format=json").json()
-    assert len(twin["messages"]) == 2
-    rest = desk.get(f"/queue/?format=json&after={twin['next_after']}").json()
-    assert [row["id"] for row in rest["messages"]] == [str(last.public_id)]
-    assert rest["next_after"] == ""
 
 
 def test_form_without_a_proper_fingerprint_or_a_reason_is_refused():

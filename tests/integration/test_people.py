@@ -9,8 +9,6 @@ from functools import partial
 import pytest
 from django.test import Client
 
-from approvals.collaboration import take_claim
-from approvals.models import Claim
 from audit.models import Entry
 from common.actors import Role, operator
 from people.errors import LastAdmin, NotYours, PeopleError
@@ -28,7 +26,6 @@ from tests.factories import (
     actor_of,
     change_row,
     make_connection,
-    make_message,
     make_person,
 )
 from tests.integration.deciding import at_once
@@ -172,18 +169,6 @@ def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let
         act(actor=actor_of(admin), person_id=reviewer.pk)
     for action in ("person.deactivated", "person.reactivated"):
         assert Entry.objects.filter(action=action).count() == 2
-
-
-@pytest.mark.slow
-def test_claims_are_released_at_once_and_roles_and_history_remain(
-    admin, reviewer, second_reviewer, connection
-):
-    for person in (reviewer, second_reviewer):
-        take_claim(message=make_message(connection).public_id, actor=actor_of(person))
-    deactivate(actor=actor_of(admin), person_id=reviewer.pk)
-    assert [claim.person for claim in Claim.objects.all()] == [second_reviewer]
-    assert reviewer.grants.count() == 1
-    assert Person.objects.get(pk=reviewer.pk).actor(surface="discord").scopes == ()
 
 
 def test_links_made_by_and_for_a_deactivated_person_are_void(admin, second):

@@ -5,11 +5,9 @@ import re
 import pytest
 from django.db.models.functions import Now
 from django.template.loader import render_to_string
-from django.urls import reverse
 
 from approvals import examination
 from approvals.message_page.content.addresses import address_lines
-from audit.models import Entry
 from mirror.models import Mailbox, Message, ThreadMessage
 from mirror.store import stored_content
 from tests.factories import (
@@ -143,20 +141,6 @@ def test_page_says_of_a_message_all_that_a_reviewer_is_promised(desk, connection
 
 
 # the tabs
-
-
-@pytest.mark.slow
-def test_text_comes_first_by_a_persons_choice(desk, connection, reviewer):
-    message = make_message(connection)
-    address = reverse("text-first", kwargs={"public_id": message.public_id})
-    for wanted, face, action in (
-        ("on", "text", "person.reads_text_first"),
-        ("off", "rendered", "person.reads_laid_out"),
-    ):
-        assert desk.post(address, {"wanted": wanted}).status_code == 302
-        assert f'class="face {face}"' in sheet(desk, message)
-        entry = Entry.objects.get(action=action)
-        assert entry.actor_id == str(reviewer.pk)
 
 
 # the people
@@ -324,12 +308,8 @@ def test_original_look_is_offered_where_it_may_differ_and_else_said_to_be_the_sa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "length", [70_000, pytest.param(10_000_000, marks=pytest.mark.slow)]
-)
-def test_huge_subject_is_cut_with_a_count_and_stands_under_headers(
-    desk, connection, length
-):
+def test_huge_subject_is_cut_with_a_count_and_stands_under_headers(desk, connection):
+    length = 10_000_000
     message = make_message(connection, subject="Short", hydrated=False)
     show_row(message, subject="S" * (length - 7) + "the-end")
     page = read(desk, message)
@@ -338,8 +318,7 @@ def test_huge_subject_is_cut_with_a_count_and_stands_under_headers(
     headers = sheet(desk, message, "headers")
     assert len(headers) < 1_500_000
     # A page that no browser could lay out says what it leaves out.
-    whole = "the-end" if length < 1_000_000 else f"shortened: {length} characters"
-    assert whole in words_of(headers)
+    assert f"shortened: {length} characters" in words_of(headers)
 
 
 @pytest.mark.parametrize("number", [500, pytest.param(100_000, marks=pytest.mark.slow)])

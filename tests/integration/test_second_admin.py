@@ -64,7 +64,7 @@ from people.second_admin.setting import (
 )
 from people.sign_in.factors import remove_factors_of, set_role_rule
 from policy.errors import seen_state
-from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
+from policy.models import Allowlist, Group, KeyOwner
 from policy.review_plans import add_duty
 from policy.rules.changes import (
     activate_draft,
@@ -73,7 +73,7 @@ from policy.rules.changes import (
     policies,
 )
 from policy.rules.conditions import Conditions
-from policy.rules.groups import in_words, save_calendar, save_group
+from policy.rules.groups import in_words, save_group
 from policy.rules.rules import Effects, PolicyRule
 from tests.factories import (
     actor_of,
@@ -85,11 +85,9 @@ from tests.factories import (
     put_in_force,
 )
 from tests.integration.deciding import at_once
-from tests.markup import says
 from tests.signing import give_app
 
 EVERYTHING = GrantTarget()
-WEEK = [[[540, 1020]]] * 7
 
 
 def switch_on():
@@ -161,12 +159,6 @@ class World:
         members = [one.pk for one in people]
         return save_group(actor=self.by, name=name, members=members, **seen)
 
-    def open_until(self, hour):
-        calendar = WorkCalendar.objects.get()
-        seen = {"calendar": calendar, "seen": seen_state(in_words(calendar))}
-        hours = {"zone": "UTC", "weekly": [[[540, hour * 60]]] * 7, "holidays": {}}
-        save_calendar(name=calendar.name, actor=self.by, **hours, **seen)
-
     def own(self, person):
         key = {"key_id": "k1", "name": "k1", "person": person, "actor": self.by}
         set_owner(connection=self.box().connection, **key)
@@ -228,11 +220,6 @@ def groups_are_asked(world):
 
 def scopes_of_watcher(world):
     return [one.scopes for one in world.watchers()]
-
-
-def hours_are_asked(world):
-    calendar = WorkCalendar.objects.create(name="Office", zone="UTC", weekly=WEEK)
-    put_in_force({"office_hours": [calendar.pk]})
 
 
 # What loosens, its tightening twin, the state that tells them apart, and what has to be
@@ -770,23 +757,6 @@ def test_admin_asks_with_a_reason_and_another_accepts_on_the_page(
     assert ask_with("x").status_code == 403
     assert [client.post(path).status_code for _ in range(2)] == [302, 409]
     assert otto.grants.filter(role="auditor").exists()
-
-
-@pytest.mark.slow
-def test_link_of_an_accepted_invitation_is_shown_by_halves_to_both_admins(
-    signed_in, admin, second
-):
-    switch_on()
-    fields = {"email": "new@x.example", "roles": "reviewer", "place": "all", "days": 7}
-    client = signed_in(admin)
-    packed = form_of(client.post("/people/invite/", fields))
-    client.post("/changes/ask/", {"change": packed, "reason": "New colleague"})
-    assert not Invitation.objects.exists()
-    change = f"/changes/{PendingChange.objects.get().pk}"
-    assert "/join/" not in signed_in(second).post(f"{change}/accept/").text
-    says(signed_in(admin).post(f"{change}/secret/"), 200, "/join/", "first half")
-    says(signed_in(second).post(f"{change}/secret/"), 200, "second half")
-    assert Invitation.objects.get().invited_by_id == admin.pk
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection as database
 from django.db.models.functions import Now
 
-from alerts.channels.discord import interactions, replies
+from alerts.channels.discord import interactions
 from alerts.channels.discord import run_command as running
 from alerts.channels.discord.commands import (
     CommandRefused,
@@ -286,14 +286,6 @@ def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, di
     assert len(lines_of("command.failed")) == 1
     assert len(desk.gateway.calls) == asked
     assert row.answer == row.options == row.token == ""
-
-    discord.status = 404
-    row = make_command("pending")
-    assert run(row) == "postponed"
-    change_row(row, attempts=replies.MAX_UNKNOWN, next_attempt_at=Now())
-    assert run(row) == "not answered"
-    assert row.state == "failed"
-    assert row.token == ""
     # A command that Discord accepts no answer for any more is not executed.
     row = make_command("sendemail", **MESSAGE)
     answered = len(discord.calls)

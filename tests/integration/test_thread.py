@@ -132,27 +132,6 @@ def test_thread_of_an_answer_is_read_and_shown_newest_first(desk, gateway, upstr
     assert "RIGHT-TO-LEFT OVERRIDE" in page
 
 
-UNREADABLE = [
-    ((403, {"error": "This key lacks the scope read."}), "refused"),
-    ((404, {"error": "none"}), "gone"),
-    ((200, b"not json"), "failing"),
-]
-
-
-@pytest.mark.slow
-def test_thread_that_cannot_be_read_says_why_and_is_tried_again(desk, draft, upstream):
-    for answer, problem in UNREADABLE:
-        upstream.answers[PATH] = answer
-        assert read(draft) == problem, answer
-        thread = Thread.objects.get()
-        assert thread.wanted is True
-        assert read_thread(thread_id=thread.pk) == "not due"
-    assert "The thread could not be read" in fragment(desk, draft)
-    set_thread(upstream, thread_row(1, -5))
-    assert read(draft) == "read"
-    assert conversation_of(draft).words == ""
-
-
 def test_account_without_a_read_key_says_so_and_shows_what_went_through_the_desk(
     desk, gateway, upstream, draft
 ):

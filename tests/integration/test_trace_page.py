@@ -175,19 +175,6 @@ def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, a
 
 
 @pytest.mark.slow
-def test_removed_details_are_gone_and_named_as_removed(
-    signed_in, connection, reviewer, auditor
-):
-    message = make_message(connection, subject="A secret subject")
-    decide(message, reviewer, reason="A secret reason")
-    seal_here(message=message.public_id)
-    erase_here(message.public_id)
-    page = read(signed_in(auditor), message)
-    assert "A secret" not in page
-    assert "Personal details were removed." in page
-
-
-@pytest.mark.slow
 def test_more_entries_than_a_page_are_paged_and_none_is_lost(
     signed_in, connection, auditor, monkeypatch
 ):

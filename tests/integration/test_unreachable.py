@@ -2,11 +2,10 @@
 
 from datetime import timedelta
 
-import pytest
 from django.db.models.functions import Now
 
 from approvals.decisions.execute import run_decision
-from approvals.reconcile.reads import hydrate, read_everything
+from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from mirror.models import Connection, Message
 from mirror.sync.health import freshness_for, freshness_of
@@ -31,13 +30,6 @@ def test_reading_fails_in_words_once_in_the_ledger_and_closes_nothing(
     assert freshness.level == "amber"
     assert "could not be reached" in freshness.reason
     assert Entry.objects.filter(action="connection.failing").count() == 1
-
-
-@pytest.mark.slow
-def test_content_that_could_not_be_fetched_is_fetched_later(connection):
-    message = make_message(connection, hydrated=False)
-    assert hydrate(message_id=message.pk, now=NOW) == "unreachable"
-    assert Message.objects.not_hydrated().count() == 1
 
 
 def test_stale_mirror_turns_amber_then_red_and_a_paused_connection_carries_nothing_out(

@@ -7,10 +7,7 @@ import pytest
 from approvals.decisions.forms import CHANGED_MEANWHILE
 from approvals.models import Comment, Decision, UsualTexts
 from approvals.usual_texts import REJECT, presets_of
-from tests.factories import change_row, make_message
 from tests.integration.deciding import post_verdict
-from tests.integration.test_bulk import approve as decide_sheet
-from tests.integration.test_bulk import open_sheet
 from tests.ledger import latest_details
 from tests.markup import says, words_of
 
@@ -64,26 +61,6 @@ def test_own_reasons_are_offered_in_their_order_sent_and_restored(
     details = latest_details("usual_texts.changed")
     assert "Ask sales: Sales decides this.;" in details["before"]
     assert "Wrong recipient: This must" in details["after"]
-
-
-@pytest.mark.slow
-def test_bulk_sheet_offers_own_reasons_where_all_its_mailboxes_share_them(
-    message, connection, desk
-):
-    own = [{"label": "Own", "words": "Ours."}]
-    UsualTexts.objects.create(mailbox=message.mailbox, kind="reject", texts=own)
-    other = make_message(connection)
-    change_row(other, mailbox=connection.mailboxes.create(upstream_id="01OTHER"))
-    assert REJECT[0].label in words_of(open_sheet(desk, message, other))
-    page = open_sheet(desk, message)
-    assert "Own" in words_of(page)
-    refused = decide_sheet(
-        desk, page, [message], outcome="reject", reject_preset="made-up"
-    )
-    assert CHANGED_MEANWHILE in words_of(refused)
-    preset = named(message.mailbox, "reject", "Own")
-    decide_sheet(desk, page, [message], outcome="reject", reject_preset=preset)
-    assert Decision.objects.get().reason == "Ours."
 
 
 @pytest.mark.slow

@@ -11,19 +11,18 @@ from django.db.models.functions import Now
 from approvals.decisions.execute import run_decision
 from approvals.decisions.outcomes import end_with_success
 from approvals.decisions.settle import settle_by_report
-from approvals.decisions.status import shown_status, status_of
+from approvals.decisions.status import shown_status
 from approvals.decisions.withdraw import (
     confirm_approval,
     settle_by_hand,
 )
-from approvals.desk_messages import desk_messages, latest_decision
+from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from approvals.reconcile.closing import resolve
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from common.actors import worker
-from common.postgres import clock
 from mirror.models import Connection, Message
 from mirror.sync import reads
 from tests.factories import (
@@ -42,7 +41,6 @@ from tests.factories import show_row as show
 from tests.integration.deciding import (
     carry_out,
     decide,
-    make_decision,
     read_all,
     undo,
     withdraw,
@@ -165,23 +163,6 @@ def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, withd
 
 
 @pytest.mark.slow
-def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(
-    client, message, reviewer, withdrawn
-):
-    decide(message, reviewer, "reject")
-    Decision.objects.filter(state="recorded").update(
-        state="calling", attempt=1, may_have_left=True
-    )
-    for event, ends in (
-        ("oversight.approved", ["applied", "superseded"]),
-        ("oversight.rejected", ["superseded", "applied"]),
-    ):
-        with rolled_back():
-            report(client, message, event)
-            assert states() == ends, event
-
-
-@pytest.mark.slow
 def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
     client, message, reviewer, second_reviewer, withdrawn
 ):
@@ -229,16 +210,6 @@ def test_report_of_an_undone_approve_is_of_nobody_outside(
     assert newer.ending == "lost_to_ours"
     undone.refresh_from_db()
     assert undone.state == "undone"
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("withdrawn")
-def test_answer_to_the_reject_ends_the_withdrawn_approve_too(
-    message, reviewer, upstream
-):
-    upstream.decides(200, status="rejected", decision="rejected")
-    assert carry_out(message, reviewer, "reject") == "applied"
-    assert states() == ["superseded", "applied"]
 
 
 ANSWERS = [
@@ -394,19 +365,6 @@ def test_message_whose_withdrawn_approval_took_effect_takes_no_verdict_while_its
         decide(message, reviewer, "reject")
 
 
-@pytest.mark.slow
-def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approval_may_be_sent(
-    connection, reviewer
-):
-    message = make_message(connection)
-    for outcome, state in (("approve", "withdrawn"), ("reject", "undone")):
-        make_decision(
-            message, reviewer, state, outcome, may_have_left=outcome == "approve"
-        )
-    shown = desk_messages().for_page().get()
-    assert status_of(shown, latest_decision(shown)).word == "May still be sent"
-
-
 @pytest.fixture
 def decision(connection, reviewer):
     """Return an approval whose call may have been sent."""
@@ -459,24 +417,6 @@ def test_report_ends_a_decision_with_the_reason_that_people_read(decision):
                 assert (found if lost else end) == (
                     expected if lost else ("applied", "")
                 ), (is_our_gateway, reported, reason, who)
-
-
-@pytest.mark.slow
-def test_end_of_a_decision_voids_the_verdicts_on_its_message_alone_and_ends_its_lease(
-    decision, reviewer
-):
-    other = decide(make_message(decision.message.connection), reviewer).verdict
-    Decision.objects.update(lease_until=clock())
-    with rolled_back():
-        assert meet(decision, "rejected")[0] == "superseded"
-        assert [one.live for one in Verdict.objects.order_by("pk")] == [False, True]
-    assert (
-        meet(decision, "approved", reason=f"[countersign:{decision.reference}]")[0]
-        == "applied"
-    )
-    assert decision.lease_until is None
-    other.refresh_from_db()
-    assert other.live
 
 
 # How a decision in doubt is settled by reads alone: two complete reads, a settle time
@@ -661,13 +601,6 @@ def test_read_that_fails_proves_nothing_and_none_is_made_while_the_connection_wa
 
 
 @pytest.mark.slow
-@hosted
-def test_list_with_rows_that_name_nothing_shows_no_absence(message, reviewer, upstream):
-    upstream.holds({"subject": "which one is this?"})
-    assert look(doubt(message, reviewer)) == "not known"
-
-
-@pytest.mark.slow
 def test_message_that_a_read_lists_again_is_not_lost(
     message, reviewer, upstream, connection
 ):
@@ -729,11 +662,3 @@ def test_later_webhooks_end_what_the_lost_one_would_have_ended(
     upstream.answers["/v1/oversight/pending"] = (500, {"error": "no"})
     assert run("unknown", "sent", "approve", "") == "not known"
     assert seen() == ("unknown", 0, 0)
-
-
-@pytest.mark.slow
-def test_doubt_that_only_a_person_can_resolve_is_not_read_repeatedly(message, reviewer):
-    for state in ("withdrawn", "unattributed"):
-        doubt(message, reviewer, state=state)
-        Message.objects.update(state="gone")
-        assert not Decision.objects.to_resolve().exists(), state

@@ -206,6 +206,8 @@ NAMED = {
     "See ftp:////ana@evil.com/f": ["evil.com"],
     "sftp://ana:secret@203.0.113.5:22/x": ["203.0.113.5"],
     "ftp://evil.sh": ["evil.sh"],
+    "a [link](//evil.com/p) without a scheme": ["evil.com"],
+    "a <a href='/\\\\evil.com'>link</a> without a scheme": ["evil.com"],
     # The text part is not read as Markdown, and there this is a link to evil.com.
     r"https://evil.com\@acme.example/": ["acme.example", "evil.com"],
     f"https://acme.example:{'1' * 3000}@evil.com/": ["acme.example", "evil.com"],

@@ -1,0 +1,136 @@
+"""What will be sent to whom about a message if nobody acts: the steps ahead of its review
+plan, by the ways that each person wants, and what is due already. Nothing is sent here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from django.conf import settings
+
+from alerts.channels.email import EmailChannel
+from alerts.channels.web_push import WebPush
+from alerts.deliveries.planning import Act, asks
+from alerts.models import Delivery, Destination
+from approvals.escalation.ahead import StepAhead, steps_ahead
+from audit.models import Entry
+from mirror.models import Message
+from notices.models import Cause, Preferences
+from notices.preferences import after_quiet_time, mail_pause, preferences_of, wants_chat
+from people.models import Person
+from policy.models import LadderStep
+
+
+class Kind(StrEnum):
+    """What happens: somebody gets the message, is told of it by some way, or it ends."""
+
+    ASSIGN = "assign"
+    NOTICE = "notice"
+    PUSH = "push"
+    MAIL = "mail"
+    CHAT = "chat"
+    ALERT = "alert"
+    EXPIRE = "expire"
+
+
+_SENTENCES = {
+    Kind.ASSIGN: "Assigned to {}",
+    Kind.NOTICE: "Notice on the desk to {}",
+    Kind.PUSH: "Push to {}",
+    Kind.MAIL: "Mail to {}",
+    Kind.CHAT: "Mention in the chat: {}",
+    Kind.ALERT: "Alert to {}",
+    Kind.EXPIRE: "It expires, and is rejected",
+}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What happens at a time, to these people or destinations, by name."""
+
+    at: datetime
+    kind: Kind
+    names: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What happens, for pages."""
+        return _SENTENCES[self.kind].format(", ".join(self.names))
+
+
+def forecast(message: Message, now: datetime) -> list[Expected]:
+    """Return what happens if nobody acts, the earliest first. A message without a key is
+    a sample of what a review plan does.
+    """
+    told = list(_due(message)) if message.pk is not None else []
+    for step in steps_ahead(message, now):
+        if not step.people:
+            told += [(step.at, Kind.ALERT, one) for one in _alerted(message)]
+        for person in step.people:
+            told += _told(person, step)
+    if message.expires_at is not None:
+        told.append((max(message.expires_at, now), Kind.EXPIRE, ""))
+    names: dict[tuple[datetime, Kind], dict[str, None]] = {}
+    for at, kind, name in told:
+        names.setdefault((at, kind), {})[name] = None
+    order = list(Kind)
+    return [
+        Expected(at, kind, tuple(filter(None, names[at, kind])))
+        for at, kind in sorted(names, key=lambda one: (one[0], order.index(one[1])))
+    ]
+
+
+# When, what, and the name of whom it is for.
+_Told = tuple[datetime, Kind, str]
+
+
+def _due(message: Message) -> Iterator[_Told]:
+    """Yield what people are told for what happened already."""
+    kinds = {EmailChannel.kind: Kind.MAIL, WebPush.kind: Kind.PUSH}
+    due = Delivery.objects.filter(
+        message=message, kind=Delivery.Kind.NOTICE, state=Delivery.State.DUE
+    )
+    for one in due.select_related("destination__owner"):
+        kind = kinds[one.destination.kind]
+        yield one.next_attempt_at, kind, str(one.destination.owner)
+
+
+def _told(person: Person, step: StepAhead) -> Iterator[_Told]:
+    """Yield by which ways a step tells a person, and when."""
+    name = str(person)
+    wanted = preferences_of(person)
+    is_assigned = step.act == LadderStep.Act.ASSIGN
+    cause = Cause.ASSIGNED if is_assigned else Cause.REMINDED
+    if is_assigned:
+        yield step.at, Kind.ASSIGN, name
+    elif cause in wanted.desk:
+        yield step.at, Kind.NOTICE, name
+    own = Destination.objects.filter(owner=person)
+    off = set(own.exclude(switched_off_at=None).values_list("kind", flat=True))
+    on = set(own.filter(switched_off_at=None).values_list("kind", flat=True))
+    if WebPush.kind in on and cause in wanted.push:
+        yield _time(step, step.at, wanted), Kind.PUSH, name
+    if wants_chat(person, cause):
+        for account in person.chat_accounts.all():
+            yield step.at, Kind.CHAT, f"{name} ({account.get_service_display()})"
+    pause = mail_pause(wanted, cause)
+    # The first mail makes the destination.
+    is_mailed = settings.EMAIL_URL and EmailChannel.kind not in off
+    if pause is not None and is_mailed:
+        yield _time(step, step.at + pause, wanted), Kind.MAIL, name
+
+
+def _time(step: StepAhead, at: datetime, wanted: Preferences) -> datetime:
+    return at if step.is_last else after_quiet_time(at, wanted)
+
+
+def _alerted(message: Message) -> list[str]:
+    """Return the names of the destinations that are told that a message is late."""
+    entry = Entry(action="message.late", connection=message.connection_id)
+    act = Act(entry, message, "", message.mailbox_id)
+    return [
+        one.name
+        for one in Destination.objects.for_planning().defer(None)
+        if any(asks(route, act) for route in one.routes.all())
+    ]
