@@ -36,6 +36,7 @@ from alerts.channels.base import (
     RetryLater,
 )
 from alerts.deliveries.event_bodies import send_event
+from alerts.deliveries.mentions import send_mention
 from alerts.deliveries.personal import drop_ended, send_notices
 from alerts.deliveries.waits import ACTOR, hold_back, switch_off
 from alerts.models import Card, Delivery, Destination, Digest
@@ -259,6 +260,8 @@ def _send(delivery: Delivery) -> tuple[CardContent | None, Posted]:
         return None, send_event(delivery, delivery.destination)
     if delivery.kind == Delivery.Kind.NOTICE:
         return None, send_notices(delivery)
+    if delivery.kind == Delivery.Kind.MENTION:
+        return None, send_mention(delivery)
     card = card_content(delivery)
     channel: Any = channel_of(delivery.destination.kind)
     body = channel.body(card, delivery.destination)
@@ -347,7 +350,7 @@ def _news(delivery: Delivery) -> list[Delivery]:
     """Return of this delivery, and of those that were claimed with it, which the ledger
     gets: each new post and notice, and the first event about a message.
     """
-    if delivery.notice_id:
+    if delivery.kind in (Delivery.Kind.NOTICE, Delivery.Kind.MENTION):
         return [delivery, *delivery.claimed_with_it().select_related("message")]
     if post := delivery.card or delivery.digest:
         return [] if post.post_id else [delivery]
