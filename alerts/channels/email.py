@@ -27,6 +27,7 @@ class EmailChannel(Channel):
     """Sends a person's notices to the address of their account."""
 
     kind = "email"
+    label = "mail"
     service = "The mail server"
     fields = ()
     posts_cards = False

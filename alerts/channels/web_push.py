@@ -125,6 +125,7 @@ class WebPush(Channel):
     """
 
     kind = "web_push"
+    label = "push"
     service = "The push service"
     fields = ()
     posts_cards = False

@@ -14,6 +14,7 @@ from alerts.channels import channel_of
 from alerts.channels.base import Posted
 from alerts.channels.email import EmailChannel
 from alerts.channels.web_push import WebPush
+from alerts.deliveries.mentions import plan_mention
 from alerts.models import Delivery, Destination
 from approvals.models import Snooze
 from notices.models import Notice
@@ -34,6 +35,7 @@ def on_notices_made(notices: Iterable[Notice], **_more: Any) -> None:
                 defaults={"name": f"Email to {one.person}"[:80]},
             )
         _plan(one, at, own.filter(kind=EmailChannel.kind))
+        plan_mention(one)
 
 
 def _plan(

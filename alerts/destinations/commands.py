@@ -63,6 +63,8 @@ class Settings:
     # answered at this destination.
     channel: str = ""
     answers_channel: str = ""
+    # The role or group that is mentioned when a message is late.
+    mentions: str = ""
     # Both are secrets: the address of a webhook, and a bot's token.
     url: str = ""
     secret: str = ""
@@ -132,6 +134,7 @@ def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]
             channel=settings.channel,
             secret=settings.secret or channel_of(settings.kind).new_secret(),
             answers_channel=settings.answers_channel,
+            mentions=settings.mentions,
             privacy=settings.privacy,
             witnesses=settings.witnesses,
         )
@@ -181,6 +184,7 @@ def change_destination(
     was_witness = destination.witnesses
     destination.name = settings.name
     destination.privacy = settings.privacy
+    destination.mentions = settings.mentions
     destination.witnesses = settings.witnesses
     if destination.answers_channel != settings.answers_channel:
         destination.answers_channel = settings.answers_channel

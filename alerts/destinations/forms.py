@@ -28,7 +28,7 @@ _DEFAULT_EVENTS = (
     "decision.unknown",
 )
 # The columns of Destination with which the form of an existing one is filled.
-_SHOWN = "kind name privacy witnesses channel answers_channel".split()
+_SHOWN = "kind name privacy witnesses channel mentions answers_channel".split()
 
 
 class DestinationForm(SentenceForm):

@@ -1,5 +1,5 @@
 """The answers at the top of a message's audit trail, as sentences: who started it, what
-was sent to whom, who decided it, who saw what, and what became of it.
+was sent to whom, who was notified, who decided it, who saw what, and what became of it.
 
 They are computed from the entries of the message alone, the oldest first.
 """
@@ -52,6 +52,7 @@ def answers_of(entries: Sequence[Entry]) -> tuple[tuple[str, list[Sentence]], ..
     return (
         ("Who started it?", list(_who_started(entries))),
         ("What was sent, and to whom?", list(_what_was_sent(entries))),
+        ("Who was notified, and what was answered?", list(_who_was_notified(entries))),
         ("Who decided it, and when?", list(_who_decided(entries))),
         ("Who saw what?", list(_what_they_saw(entries))),
         ("What became of it?", list(_what_became(entries))),
@@ -204,6 +205,33 @@ def _content(entry: Entry, what: str) -> Sentence:
     }
     texts["to"] = texts["to"] or entry.details.get("recipients", "")
     return sentence(_CONTENT, entry, what=what, **texts)
+
+
+# --- Who was notified -----------------------------------------------------------------
+
+
+def _who_was_notified(entries: Sequence[Entry]) -> Iterator[Sentence]:
+    """Yield a sentence for each person or destination, way and outcome, with the last
+    answer.
+    """
+    told: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in _of_action(entries, "alert.delivered", "alert.failed"):
+        of = entry.details
+        key = (entry.action, of.get("destination", ""), of.get("way", ""))
+        told.setdefault(key, []).append(entry)
+    for (action, to, way), group in told.items():
+        times = len(group)
+        outcome = "not delivered" if action == "alert.failed" else "delivered"
+        yield sentence(
+            "{to}[ ({way:words})]: {outcome:words}[ {times:words} times, last] {at}[, answer {answer:code}].",
+            group[-1],
+            to=to or "A destination",
+            way=way,
+            outcome=outcome,
+            times=times if times > 1 else "",
+        )
+    if not told:
+        yield sentence("Nobody was notified outside the desk.")
 
 
 # --- Who decided ----------------------------------------------------------------------

@@ -15,6 +15,8 @@ from alerts.deliveries.deliver import deliver
 from alerts.deliveries.planning import plan_waiting
 from alerts.models import Delivery, Destination
 from approvals.collaboration import snooze_message
+from audit.trail.answers import summary_of
+from audit.trail.sentences import plain
 from common.postgres import clock
 from notices import preferences
 from notices.models import Cause, Notice, Preferences
@@ -92,6 +94,13 @@ def test_one_notice_is_a_thread_and_without_subjects_if_the_desk_wants_that(
     assert asked.subject not in server.taken[0].content.decode()
 
 
+def notified(message):
+    """What the audit trail of a message says of who was notified."""
+    answers = dict(summary_of(message.public_id)["answers"])
+    told = answers["Who was notified, and what was answered?"]
+    return " ".join(map(plain, told))
+
+
 def end_by_deciding(message, person, asked_person):
     decide(message, person)
     plan_waiting()
@@ -153,7 +162,16 @@ def test_what_is_snoozed_is_mailed_when_the_snooze_ends(server, asked, second_re
     ],
 )
 def test_an_answer_of_the_server_means_later_never_or_no_such_address(
-    server, asked, second_reviewer, admin, signed_in, mood, refuse, outcome, state
+    server,
+    asked,
+    reviewer,
+    second_reviewer,
+    admin,
+    signed_in,
+    mood,
+    refuse,
+    outcome,
+    state,
 ):
     server.mood = mood
     if refuse:
@@ -164,6 +182,13 @@ def test_an_answer_of_the_server_means_later_never_or_no_such_address(
     assert ("Mail to you comes back" in shown) == (outcome == "switched off")
     shown = signed_in(admin).get(f"/people/{second_reviewer.pk}/").text
     assert ("Mail to them comes back" in shown) == (outcome == "switched off")
+    page = signed_in(reviewer).get(f"/audit/trace/{asked.public_id}/").text
+    assert second_reviewer.email not in page
+    log = signed_in(reviewer).get("/alerts/log/").text
+    assert second_reviewer.email not in log
+    if state == "failed":
+        assert "Ben Okafor (mail): not delivered" in notified(asked)
+        assert f"answer {refuse[:3]}" in notified(asked)
     if outcome == "postponed":
         # The second attempt is the same mail.
         server.mood = "ok"
@@ -178,6 +203,7 @@ def test_an_answer_of_the_server_means_later_never_or_no_such_address(
             )
             == 1
         )
+        assert "Ben Okafor (mail): delivered" in notified(asked)
 
 
 def test_an_address_that_bounced_gets_nothing_until_its_person_asks_again(
