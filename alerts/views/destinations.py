@@ -249,7 +249,6 @@ def _route_page(
     context = {
         "destination": destination,
         "channel": channel_of(destination.kind),
-        "events": EVENTS,
         "form": form,
         **more,
     }
@@ -299,7 +298,6 @@ def _page(
         "kinds": shared_channels().values(),
         "error": error,
         "levels": privacy_samples(form.channel.kind),
-        "events": EVENTS,
         "next": _next(request),
     }
     if destination:
