@@ -137,7 +137,6 @@ def test_remote_content_unread_source_and_unseen_fields_are_named():
 
 SECRETS = """
 AKIAIOSFODNN7EXAMPLE
------BEGIN RSA PRIVATE KEY-----
 sk_live_4eC39HqLyjWDarjtT1zdp7dc
 mm_live_9f8e7d6c5b4a
 ghp_a1B2a1B2a1B2a1B2a1B2a1B2a1B2a1B2a1B2
@@ -146,6 +145,7 @@ Your API key is `9fJ2kQ7xLm3Z`
 pass\u200bword: hunter2!Xk9
 https://ana:tOp5ecret@db.example/x
 <span style='font-size:0'>mm_live_9f8e7d6c5b4a</span>
+-----BEGIN RSA PRIVATE KEY-----
 """
 NO_SECRETS = """
 password: please choose one yourself
