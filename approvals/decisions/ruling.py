@@ -166,7 +166,11 @@ def demands_for(
     policy = in_force.policy
     contributors = contributors or contributors_of(messages)
     identities = Identities()
-    lookups = lookups_for(policy.rules, now, messages)
+    roots = {one.root for one in contributors.values()} - {0}
+    first_versions = {}
+    if roots:
+        first_versions = desk_messages().for_policy().in_bulk(roots)
+    lookups = lookups_for(policy.rules, now, [*messages, *first_versions.values()])
     # The live approvals of each message's current version, the oldest first.
     approvals_given = Verdict.objects.given_on(messages).filter(
         live=True, outcome=Outcome.APPROVE, revision=F("message__revision")
@@ -187,13 +191,18 @@ def demands_for(
     demands = {}
     for message in messages:
         behind = contributors[message.pk]
-        facts = facts_of(
-            message,
-            message.review,
-            lookups,
-            earlier_keys=behind.earlier_keys,
-            is_edited=bool(behind.editors),
-            takes_claims=is_automatic,
+        facts, first = (
+            facts_of(
+                one,
+                one.review,
+                lookups,
+                earlier_keys=behind.earlier_keys,
+                is_edited=bool(behind.editors),
+                takes_claims=is_automatic,
+            )
+            if one
+            else None
+            for one in (message, first_versions.get(behind.root))
         )
         people = People(
             person=key_of(actor),
@@ -217,6 +226,7 @@ def demands_for(
             now,
             people,
             calendars=in_force.calendars,
+            first=first,
             is_decided=is_decided,
         )
     return demands
