@@ -92,11 +92,16 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
         lease_until__gte=Now(),
         card__digest=None,
     )
+    told_before = Delivery.objects.filter(
+        destination=destination,
+        message=OuterRef("message"),
+        state=Delivery.State.DELIVERED,
+    )
     delivery: Any = (
         Delivery.objects.due()
         .filter(~Exists(sending), destination=destination)
         .in_turn()
-        .annotate(now=Now())
+        .annotate(now=Now(), is_told_before=Exists(told_before))
         .select_related("card", "digest", "notice")
         .select_for_update(of=("self",), skip_locked=True)
         .order_by("pk")
@@ -346,7 +351,7 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
     return "delivered"
 
 
-def _news(delivery: Delivery) -> list[Delivery]:
+def _news(delivery: Any) -> list[Delivery]:
     """Return of this delivery, and of those that were claimed with it, which the ledger
     gets: each new post and notice, and the first event about a message.
     """
@@ -354,13 +359,7 @@ def _news(delivery: Delivery) -> list[Delivery]:
         return [delivery, *delivery.claimed_with_it().select_related("message")]
     if post := delivery.card or delivery.digest:
         return [] if post.post_id else [delivery]
-    earlier = Delivery.objects.filter(
-        destination=delivery.destination,
-        message=delivery.message_id,
-        message__isnull=False,
-        state=Delivery.State.DELIVERED,
-    )
-    return [] if earlier.exists() else [delivery]
+    return [] if delivery.is_told_before else [delivery]
 
 
 @transaction.atomic

@@ -248,7 +248,6 @@ def _route_page(
     context = {
         "destination": destination,
         "channel": channel_of(destination.kind),
-        "events": EVENTS,
         "form": form,
         **more,
     }
@@ -298,7 +297,6 @@ def _page(
         "kinds": shared_channels().values(),
         "error": error,
         "levels": privacy_samples(form.channel.kind),
-        "events": EVENTS,
         "next": _next(request),
     }
     if destination:

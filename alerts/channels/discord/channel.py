@@ -93,7 +93,7 @@ _ROLE = re.compile(r"[0-9]{1,20}", re.ASCII)
 MENTIONS = FormField(
     "mentions",
     "Role to mention when a message is late",
-    "In Discord, with Developer Mode on: Server Settings, Roles, Copy Role ID. Mentioned only by a step of a plan.",
+    "In Discord, with Developer Mode on: Server Settings, Roles, Copy Role ID. Only a step of a review plan uses it.",
     max_length=32,
     too_long="This is too long for the id of a role.",
 )

@@ -116,7 +116,7 @@ class Slack(CardChannel):
         FormField(
             "mentions",
             "User group to mention when a message is late",
-            "In Slack: the id of the group, such as S0123456789. Only a step of a review plan mentions it.",
+            "In Slack: the id of the group, such as S0123456789. Only a step of a review plan uses it.",
             max_length=32,
             too_long="This is too long for the id of a group.",
         ),
