@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.db.models import F, Q
@@ -191,19 +192,14 @@ def demands_for(
     demands = {}
     for message in messages:
         behind = contributors[message.pk]
-        facts, first = (
-            facts_of(
-                one,
-                one.review,
-                lookups,
-                earlier_keys=behind.earlier_keys,
-                is_edited=bool(behind.editors),
-                takes_claims=is_automatic,
-            )
-            if one
-            else None
-            for one in (message, first_versions.get(behind.root))
+        look_up_facts = partial(
+            facts_of,
+            lookups=lookups,
+            earlier_keys=behind.earlier_keys,
+            is_edited=bool(behind.editors),
+            takes_claims=is_automatic,
         )
+        first = first_versions.get(behind.root)
         people = People(
             person=key_of(actor),
             approvals=tuple(approvals[message.pk]),
@@ -222,11 +218,11 @@ def demands_for(
         )
         demands[message.pk] = evaluate(
             policy,
-            facts,
+            look_up_facts(message, message.review),
             now,
             people,
             calendars=in_force.calendars,
-            first=first,
+            first=look_up_facts(first, first.review) if first else None,
             is_decided=is_decided,
         )
     return demands
