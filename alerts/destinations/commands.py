@@ -34,6 +34,7 @@ from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
 from mirror.models import Connection
 from mirror.states import MessageState
+from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 
 # The constraint of Destination that `_answering_alone` turns into a sentence.
@@ -421,6 +422,25 @@ def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
         }
         record("destination.tested", actor=actor, details=details)
     return result
+
+
+def ways_of(actor: Actor) -> list[Destination]:
+    """Return the ways to the actor, mail first, and if they may manage destinations,
+    each of these.
+    """
+    person = Person.objects.get(pk=int(actor.id))
+    own = Destination.objects.filter(owner=person)
+    mail = own.filter(kind="email").first() or Destination(owner=person, kind="email")
+    browsers = own.filter(kind="web_push", switched_off_at=None).order_by("pk")
+    shared = Destination.objects.for_list() if may_manage(actor) else ()
+    return [mail, *browsers, *shared]
+
+
+def test_way(*, way: Destination, actor: Actor) -> TestResult:
+    """Send a test to a way of `ways_of`, and return what happened."""
+    if way.owner:
+        return channel_of(way.kind).test(way, within=TEST_SECONDS)
+    return test_destination(destination_id=way.pk, actor=actor)
 
 
 def _reset_failures(destination: Destination) -> None:

@@ -38,6 +38,7 @@ from common.pages import (
     require_get_or_post,
 )
 from mirror.models import Connection, Mailbox
+from people.second_admin.setting import mails_name_subjects
 from people.sign_in.reauthentication import reauthenticated
 
 MAX_ACTS = 100
@@ -336,6 +337,7 @@ def _list(
         "deliveries": Delivery.objects.for_list(request.actor)[:10],
         "may_manage": commands.may_manage(request.actor),
         "next": _next(request),
+        "names_subjects": mails_name_subjects(),
     }
     return render(request, "alerts/alerts.html", context, status=status)
 

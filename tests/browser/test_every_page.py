@@ -104,6 +104,7 @@ UNSEEN = {
     "bulk-seen",
     "rotate-own-webhook",
     "extend",
+    "prove-address",
     "policy-rule",
     "policy-pass",
     "unlink-chat-account",
