@@ -104,7 +104,6 @@ UNSEEN = {
     "bulk-seen",
     "rotate-own-webhook",
     "extend",
-    "prove-address",
     "policy-rule",
     "policy-pass",
     "unlink-chat-account",
