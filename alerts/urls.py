@@ -7,7 +7,7 @@ from django.urls import include, path
 from alerts.channels import all_channels
 from alerts.views import browsers as own_browsers
 from alerts.views import destinations as views
-from alerts.views import forecast, log
+from alerts.views import forecast, log, ways
 
 urlpatterns = [
     path("alerts/", views.alerts, name="alerts"),
@@ -36,11 +36,8 @@ urlpatterns = [
         own_browsers.remove_browser,
         name="remove-browser",
     ),
-    path(
-        "account/notifications/browsers/<int:browser_id>/test/",
-        own_browsers.test_browser,
-        name="test-browser",
-    ),
+    path("account/notifications/test/", ways.ways, name="ways"),
+    path("alerts/subjects/", ways.set_subjects, name="set-mail-subjects"),
     path("service-worker.js", own_browsers.service_worker, name="service-worker"),
     path("manifest.webmanifest", own_browsers.manifest, name="manifest"),
     path("account/notifications/on/", views.mail_me_again, name="mail-me-again"),

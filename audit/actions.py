@@ -96,6 +96,7 @@ brake.put_back | put messages that were over limit back into the queue
 caps.changed | changed the limits of messages
 # figures of the report
 person_figures.set | set whether individual figures are shown
+mail_subjects.set | set whether mails to people name subjects
 # the kill switch
 kill_switch.pulled | pulled the kill switch
 kill_switch.released | released the kill switch
@@ -196,6 +197,8 @@ person.grants_changed | changed what somebody may do
 person.deactivated | deactivated somebody
 person.reactivated | reactivated somebody
 person.password_link_made | made a link for a new password
+person.link_mailed | mailed a link to join or for a new password
+person.email_proved | proved that mail reaches them
 person.password_changed | set a new password
 person.factor_added | added a second factor
 person.factor_removed | removed a second factor
@@ -279,6 +282,7 @@ SETTINGS = frozenset(
     person.renamed person.grants_changed person.deactivated person.reactivated
     person.factor_added person.factor_removed role.second_factor_set
     second_admin.set oversight_minimum.brought person_figures.set
+    mail_subjects.set
     person.chat_linked person.chat_unlinked person.time_zone_set
     person.reads_text_first person.reads_laid_out
     person.keys_moved person.keys_off person.keys_on

@@ -37,7 +37,10 @@ GROUPS = {
 SETTLE_SECONDS = 5
 # Seconds until a step counts as failed.
 PATIENCE = 120
-UNFINISHED = "SELECT count(*) FROM alerts_delivery WHERE state IN ('due', 'sending')"
+UNFINISHED = """
+SELECT (SELECT count(*) FROM alerts_delivery WHERE state IN ('due', 'sending'))
+     + (SELECT count(*) FROM alerts_unplannedact)
+"""
 DELIVERED = "SELECT count(*) FROM mirror_message WHERE upstream_id = ANY(%s) AND state = 'delivered'"
 CARDS = """
 SELECT count(*) FROM alerts_card c JOIN mirror_message m ON m.id = c.message_id

@@ -93,8 +93,6 @@ OTEL_EXPORTER_OTLP_ENDPOINT = env_url("OTEL_EXPORTER_OTLP_ENDPOINT", "")
 EMAIL_URL = env_mail_url("EMAIL_URL")
 # The sender of notices by email; empty: countersign@ and the host of PUBLIC_URL.
 EMAIL_FROM = env_str("EMAIL_FROM", "")
-# Whether notices by email name the subjects of messages, and who sends them.
-EMAIL_SUBJECTS = env_int("EMAIL_SUBJECTS", 1) > 0
 # An OpenID Connect provider to sign in with, besides passwords; empty means none.
 OIDC_ISSUER = env_url("OIDC_ISSUER", "")
 OIDC_CLIENT_ID = env_str("OIDC_CLIENT_ID") if OIDC_ISSUER else ""

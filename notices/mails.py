@@ -3,28 +3,19 @@ which only opens and holds no secret.
 """
 
 from collections.abc import Sequence
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime
-from urllib.parse import urlsplit
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.template.loader import render_to_string
 from django.utils import timezone
 
+from common.desk_mail import compose, desk_host
 from notices.models import Cause
 from notices.preferences import stop_path
 from notices.wording import ShownNotice
+from people.addresses import proof_path
 from people.models import Person
-
-# In characters.
-MAX_SUBJECT = 150
-
-
-def sender() -> str:
-    """Return the sender of the desk's mails to people."""
-    return settings.EMAIL_FROM or f"Countersign <countersign@{_host()}>"
+from people.second_admin.setting import mails_name_subjects
 
 
 def mail_of(person: Person, notices: Sequence[ShownNotice], key: int) -> bytes:
@@ -32,34 +23,26 @@ def mail_of(person: Person, notices: Sequence[ShownNotice], key: int) -> bytes:
     the same mail.
     """
     first = notices[0]
+    names_subjects = mails_name_subjects()
     subject = first.sentence
     if len(notices) > 1:
         subject = f"{subject} ({len(notices)})"
-    elif first.subject and settings.EMAIL_SUBJECTS:
+    elif first.subject and names_subjects:
         subject = f"{subject}: {first.subject}"
-    mail = EmailMessage(policy=SMTP)
-    mail["Subject"] = " ".join(subject.split())[:MAX_SUBJECT]
-    mail["From"] = sender()
-    mail["To"] = person.email
-    mail["Date"] = format_datetime(timezone.now())
-    mail["Message-ID"] = f"<notice-{key}@{_host()}>"
-    mail["Auto-Submitted"] = "auto-generated"
-    if len(notices) == 1 and first.notice.message:
-        # Mail programs show all mails about one message as one thread.
-        mail["References"] = f"<message-{first.notice.message.public_id}@{_host()}>"
     cause = Cause(first.notice.cause)
     stop = settings.PUBLIC_URL + stop_path(person.pk, cause)
     context = {
         "notices": notices,
         "person": person,
-        "desk": settings.PUBLIC_URL,
-        "names_subjects": settings.EMAIL_SUBJECTS,
+        "names_subjects": names_subjects,
         "stop": "" if cause == Cause.ACCOUNT else stop,
     }
     with timezone.override(ZoneInfo(person.time_zone)):
-        mail.set_content(render_to_string("notices/mail.txt", context))
-        html = render_to_string("notices/mail.html", context)
-    mail.add_alternative(html, subtype="html")
+        mail = compose(person.email, subject, f"notice-{key}", "notices/mail", context)
+    if len(notices) == 1 and first.notice.message:
+        # Mail programs show all mails about one message as one thread.
+        public_id = first.notice.message.public_id
+        mail["References"] = f"<message-{public_id}@{desk_host()}>"
     if cause == Cause.ACCOUNT:
         return mail.as_bytes()
     # By hand: the library would write so long an address as encoded words, which no
@@ -71,5 +54,13 @@ def mail_of(person: Person, notices: Sequence[ShownNotice], key: int) -> bytes:
     return headers.encode() + mail.as_bytes()
 
 
-def _host() -> str:
-    return urlsplit(settings.PUBLIC_URL).hostname or "localhost"
+def mail_for_test(person: Person) -> bytes:
+    """Return a test mail, with a link that proves that it arrived."""
+    context = {"person": person, "path": proof_path(person)}
+    return compose(
+        person.email,
+        "A test: mail of the desk reaches you",
+        f"test-{uuid4().hex}",
+        "notices/test_mail",
+        context,
+    ).as_bytes()

@@ -85,6 +85,9 @@ urlpatterns = [
     path(
         "people/me/sessions/end-others/", accounts.end_others, name="end-other-sessions"
     ),
+    path(
+        "people/me/address/<str:proof>/", accounts.prove_address, name="prove-address"
+    ),
     path("people/me/keys/", accounts.shortcuts, name="keys"),
     path("people/me/chat/", accounts.own_chat_accounts, name="own-chat-accounts"),
     path(

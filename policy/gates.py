@@ -29,7 +29,7 @@ from common.grace import STUCK_AFTER
 from common.mail_addresses import is_pattern, patterns_for
 from common.postgres import clock
 from mirror.models import Connection, Mailbox
-from mirror.models.connections import is_well
+from mirror.models.connections import takes_policy
 from mirror.oversight_modes import NAMES, is_below, is_minimum_lower
 from mirror.recording import trigger_details
 from mirror.sync import health
@@ -391,7 +391,7 @@ def to_compare() -> QuerySet[Connection]:
         | Q(gate_minimum_checked_at__lt=Now() - EVERY)
         | Q(gate_minimum_checked_at__lt=Subquery(active))
     )
-    return _gateways().filter(is_well(), due)
+    return _gateways().filter(takes_policy(), due, failing_since=None)
 
 
 def bring_minimum(*, connection_id: int) -> str:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from common.actors import Actor, Role
 from common.mail_addresses import clean_address, patterns_for
 from mirror.models import Connection, Mailbox
-from mirror.models.connections import is_rested
+from mirror.models.connections import takes_policy
 
 # Longer than the two calls of one attempt may take together, so that a row is pushed
 # by one worker at a time. Two would do no harm: the gate takes one of two lists that
@@ -236,9 +236,8 @@ class GateListQuerySet(models.QuerySet["GateList"]):
                 next_attempt_at__lte=Now(),
                 mailbox__is_active=True,
                 mailbox__connection__removed_at=None,
-                mailbox__connection__paused_at=None,
             )
-            .filter(is_rested("mailbox__connection__"))
+            .filter(takes_policy("mailbox__connection__"))
         )
         return pushable.exclude(mailbox__connection__admin_key="").order_by(
             "next_attempt_at"

@@ -17,7 +17,7 @@ NO_ACTS = {
     "viewed": "a verdict tells what was ticked as viewed",
     "stop-mail": "leaves an entry where it changes something (test_notice_mail.py)",
     "mail-me-again": "says where a server's refusal is mended, of oneself alone",
-    "test-browser": "what was pushed is told by nobody but the browser",
+    "ways": "a test to oneself changes nothing; that of a destination leaves an entry (test_alert_pages.py)",
     "read-notice": "what one has read is told by nobody",
     "read-notices": "what one has read is told by nobody",
     "setup-away": "hides a reminder for one session",

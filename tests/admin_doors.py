@@ -70,6 +70,12 @@ OWN_DOORS = {
         fields=nothing,
         needs="discord_link",
     ),
+    "prove-address": Door(
+        "proves that mail reaches one, by the link in a test mail",
+        "own",
+        writes=True,
+        fields=nothing,
+    ),
     "factors": Door("lists one's own second factors", "own"),
     "factor-app": Door("adds an authenticator app", "own", sure=True),
     "factor-passkey": Door("adds a passkey", "own", sure=True),
@@ -144,6 +150,10 @@ PEOPLE_DOORS = {
         ADMIN,
         writes=True,
         fields=lambda w: {"change": w.packed_change, "reason": "Support writes to it"},
+    ),
+    "set-mail-subjects": confirmed(
+        "sets whether mails to people name subjects",
+        fields=lambda w: {"on": "no"},
     ),
     "set-second-admin": confirmed(
         "sets whether loosening waits for a second admin",

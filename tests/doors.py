@@ -122,6 +122,7 @@ _DESK_DOORS = {
             "by-upstream-id": "redirects from MultiMail's id to the message",
             "trace": "shows the audit trail of a message",
             "handling": "shows who has a message, and its deadlines",
+            "forecast": "shows what happens with a message if nobody acts",
         },
     ),
     "metrics": Door(
@@ -295,7 +296,10 @@ _DESK_DOORS = {
     "remove-browser": Button(
         "switches notifications of a browser off", "own", needs="browser"
     ),
-    "test-browser": Button("pushes a test to a browser", "own", needs="browser"),
+    "plan-forecast": Door(
+        "shows what a review plan does if nobody acts, for what one may see", "own"
+    ),
+    "ways": Door("tests each way to oneself", "own"),
     "service-worker": Door("is the script that shows notifications", "public"),
     "manifest": Door("says how the desk is installed as an app", "public"),
     "mail-me-again": Button("is mailed again after mail came back", "own"),

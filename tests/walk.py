@@ -48,6 +48,7 @@ from mirror.recording import record_about
 from notices.models import Cause, Notice
 from notices.preferences import stop_path
 from people.accounts.chat_accounts import offer_link
+from people.addresses import proof_path
 from people.models import (
     WAITS_FOR,
     ChatAccount,
@@ -592,6 +593,7 @@ class Walk:
             "upstream_id": self.message.upstream_id,
             "webhook_id": self.connection.webhook_id,
             "place": 1,
+            "proof": proof_path(self.person).split("/")[-2],
             "signed": stop_path(self.person.pk, Cause.SUMMARY).split("/")[-2],
             "page": 1,
             "slot": "read",

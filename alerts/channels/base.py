@@ -123,7 +123,7 @@ class TestResult:
 class FormField:
     """A field of the form. A secret is stored encrypted, and never shown again."""
 
-    # The column of Destination that stores it: url, channel or secret.
+    # The column of Destination that stores it: url, channel, secret or mentions.
     name: str
     label: str
     note: str
@@ -148,6 +148,8 @@ class Channel(ABC):
     posts_cards: bool
     # Whether it is a way to one person, which no admin sets.
     is_personal = False
+    # The service in ChatAccount whose people it can mention; empty if it mentions nobody.
+    chat: str = ""
     # Whether it can post answers in the channel where a command began.
     answers_commands: bool = False
     # Whether it can post checkpoints of the ledger.
@@ -297,6 +299,14 @@ class CardChannel(Channel):
     def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
         """Return the request's body that shows these lines, the first in bold. Only
         kinds with `keeps_heads` have it.
+        """
+        raise NotImplementedError
+
+    def mention_body(
+        self, account: str, text: str, *, is_group: bool
+    ) -> dict[str, Any]:
+        """Return the request's body that shows this text, and notifies exactly this
+        account or group. Only kinds with `chat` have it.
         """
         raise NotImplementedError
 

@@ -3,24 +3,31 @@ A mail names its subject and links to it; the link only opens, and holds no secr
 must not know cards.
 """
 
-import smtplib
 from collections.abc import Sequence
-from contextlib import suppress
-from email.utils import parseaddr
 from typing import Any
 
 from django.conf import settings
 
-from alerts.channels.base import Channel, DestinationGone, Posted, Refused, RetryLater
+from alerts.channels.base import (
+    Channel,
+    DestinationGone,
+    NotPosted,
+    Posted,
+    Refused,
+    RetryLater,
+)
 from alerts.models import Destination
-from common.smtp import Server, connect
-from notices.mails import mail_of, sender
+from common.desk_mail import Failure, MailNotSent, send
+from notices.mails import mail_for_test, mail_of
 from notices.wording import ShownNotice
 
-# Seconds: for each step of a session, and between two mails to one person, so that what
-# comes in between makes one mail.
-STEP_SECONDS = 6
+# Seconds between two mails to one person, so that what comes in between makes one mail.
 PAUSE = 60.0
+_RAISED = {
+    Failure.LATER: RetryLater,
+    Failure.REFUSED: Refused,
+    Failure.NO_SUCH_ADDRESS: DestinationGone,
+}
 
 
 class EmailChannel(Channel):
@@ -32,12 +39,21 @@ class EmailChannel(Channel):
     fields = ()
     posts_cards = False
     is_personal = True
+    when_accepted = (
+        "The mail server accepted the mail. Open it, and press the link in it."
+    )
+
+    @property
+    def not_ready(self) -> str:
+        is_set = bool(settings.EMAIL_URL)
+        return "" if is_set else "No mail server is set (EMAIL_URL): nothing is mailed."
 
     def address(self, destination: Destination) -> str:
         return destination.owner.email if destination.owner else ""
 
     def post_test(self, destination: Destination, *, limit: float) -> Posted:
-        raise Refused("Notices are not tested here.")
+        person: Any = destination.owner
+        return self._send(person.email, mail_for_test(person))
 
     def post_notices(
         self, destination: Destination, notices: Sequence[ShownNotice], *, key: int
@@ -46,39 +62,18 @@ class EmailChannel(Channel):
         the same mail. Raises DestinationGone if the server refuses the address.
         """
         person: Any = destination.owner
-        mail = mail_of(person, notices, key)
-        smtp = None
+        return self._send(person.email, mail_of(person, notices, key))
+
+    def _why_not(self, error: NotPosted) -> str:
+        return f"{error} {getattr(error.__cause__, 'advice', '')}"
+
+    def _send(self, to: str, mail: bytes) -> Posted:
         try:
-            server = Server.from_url(settings.EMAIL_URL)
-            smtp = connect(server, connect_timeout=STEP_SECONDS, timeout=STEP_SECONDS)
-            smtp.sendmail(parseaddr(sender())[1], [person.email], mail)
-        except smtplib.SMTPRecipientsRefused as error:
-            code, reply = error.recipients[person.email]
-            said = f"The mail server refuses {person.email}: {code} {_text(reply)}"
-            if code < 500:
-                raise RetryLater(said, status=code) from error
-            # 5.7 is the server's policy, which may say nothing about the address.
-            is_policy = b" 5.7." in b" " + reply
-            raise (Refused if is_policy else DestinationGone)(
-                said, status=code
-            ) from error
-        except smtplib.SMTPDataError as error:
-            said = f"The mail server refuses the mail: {_text(error.smtp_error)}"
-            refused = Refused if error.smtp_code >= 500 else RetryLater
-            raise refused(said, status=error.smtp_code) from error
-        except (smtplib.SMTPException, OSError, UnicodeError) as error:
-            said = f"The mail server cannot be used ({type(error).__name__})."
-            raise RetryLater(said) from error
-        finally:
-            if smtp is not None:
-                with suppress(smtplib.SMTPException, OSError):
-                    smtp.quit()
-        return Posted("", 250, answer=f"Accepted by {server}.", pause=PAUSE)
-
-
-def _text(reply: bytes | str) -> str:
-    text = reply.decode(errors="replace") if isinstance(reply, bytes) else reply
-    return " ".join(text.split())[:200]
+            answer = send(to, mail)
+        except MailNotSent as error:
+            kind = _RAISED[error.failure]
+            raise kind(str(error), status=error.status) from error
+        return Posted("", 250, answer=answer, pause=PAUSE)
 
 
 CHANNELS = (EmailChannel(),)

@@ -36,6 +36,7 @@ from alerts.channels.base import (
     RetryLater,
 )
 from alerts.deliveries.event_bodies import send_event
+from alerts.deliveries.mentions import send_mention
 from alerts.deliveries.personal import drop_ended, send_notices
 from alerts.deliveries.waits import ACTOR, hold_back, switch_off
 from alerts.models import Card, Delivery, Destination, Digest
@@ -91,11 +92,16 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
         lease_until__gte=Now(),
         card__digest=None,
     )
+    told_before = Delivery.objects.filter(
+        destination=destination,
+        message=OuterRef("message"),
+        state=Delivery.State.DELIVERED,
+    )
     delivery: Any = (
         Delivery.objects.due()
         .filter(~Exists(sending), destination=destination)
         .in_turn()
-        .annotate(now=Now())
+        .annotate(now=Now(), is_told_before=Exists(told_before))
         .select_related("card", "digest", "notice")
         .select_for_update(of=("self",), skip_locked=True)
         .order_by("pk")
@@ -259,6 +265,8 @@ def _send(delivery: Delivery) -> tuple[CardContent | None, Posted]:
         return None, send_event(delivery, delivery.destination)
     if delivery.kind == Delivery.Kind.NOTICE:
         return None, send_notices(delivery)
+    if delivery.kind == Delivery.Kind.MENTION:
+        return None, send_mention(delivery)
     card = card_content(delivery)
     channel: Any = channel_of(delivery.destination.kind)
     body = channel.body(card, delivery.destination)
@@ -343,21 +351,15 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
     return "delivered"
 
 
-def _news(delivery: Delivery) -> list[Delivery]:
+def _news(delivery: Any) -> list[Delivery]:
     """Return of this delivery, and of those that were claimed with it, which the ledger
     gets: each new post and notice, and the first event about a message.
     """
-    if delivery.notice_id:
+    if delivery.kind in (Delivery.Kind.NOTICE, Delivery.Kind.MENTION):
         return [delivery, *delivery.claimed_with_it().select_related("message")]
     if post := delivery.card or delivery.digest:
         return [] if post.post_id else [delivery]
-    earlier = Delivery.objects.filter(
-        destination=delivery.destination,
-        message=delivery.message_id,
-        message__isnull=False,
-        state=Delivery.State.DELIVERED,
-    )
-    return [] if earlier.exists() else [delivery]
+    return [] if delivery.is_told_before else [delivery]
 
 
 @transaction.atomic

@@ -13,6 +13,7 @@ from alerts.channels import channel_of
 from alerts.channels.base import Posted
 from alerts.channels.email import EmailChannel
 from alerts.channels.web_push import WebPush
+from alerts.deliveries.mentions import plan_mention
 from alerts.models import Delivery, Destination
 from approvals.models import Snooze
 from notices.models import Notice
@@ -54,6 +55,7 @@ def on_notices_made(notices: Collection[Notice], **_more: Any) -> None:
             for destination in own.get((person.pk, kind), ())
             if destination.switched_off_at is None
         ]
+        plan_mention(notice)
     Delivery.objects.bulk_create(deliveries)
 
 

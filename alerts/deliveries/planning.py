@@ -62,6 +62,8 @@ UPDATES_ONLY = (
     "claim.released",
     *ENDS,
 )
+# A step of a review plan asks destinations for help.
+LATE = "message.late"
 # A held message turned out to be part of a flood.
 SET_APART = "message.set_apart"
 # Actions that are planned for destinations. Those of alerts themselves are not among
@@ -193,6 +195,10 @@ def plan(entries: Collection[Entry], destinations: Collection[Destination]) -> N
         ]
         deliveries += _of_cards(act, told, interested, cards)
         deliveries += _events(act, [one for one in interested if not _has_cards(one)])
+        if act.entry.action == LATE:
+            deliveries += [
+                _delivery(act, "mention", one) for one in interested if one.mentions
+            ]
         for one in _answering(act, told):
             # One post that changes.
             card, _ = Card.objects.get_or_create(

@@ -34,6 +34,7 @@ from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
 from mirror.models import Connection
 from mirror.states import MessageState
+from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 
 # The constraint of Destination that `_answering_alone` turns into a sentence.
@@ -63,6 +64,8 @@ class Settings:
     # answered at this destination.
     channel: str = ""
     answers_channel: str = ""
+    # The role or group that is mentioned when a message is late.
+    mentions: str = ""
     # Both are secrets: the address of a webhook, and a bot's token.
     url: str = ""
     secret: str = ""
@@ -132,6 +135,7 @@ def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]
             channel=settings.channel,
             secret=settings.secret or channel_of(settings.kind).new_secret(),
             answers_channel=settings.answers_channel,
+            mentions=settings.mentions,
             privacy=settings.privacy,
             witnesses=settings.witnesses,
         )
@@ -181,6 +185,7 @@ def change_destination(
     was_witness = destination.witnesses
     destination.name = settings.name
     destination.privacy = settings.privacy
+    destination.mentions = settings.mentions
     destination.witnesses = settings.witnesses
     if destination.answers_channel != settings.answers_channel:
         destination.answers_channel = settings.answers_channel
@@ -417,6 +422,25 @@ def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
         }
         record("destination.tested", actor=actor, details=details)
     return result
+
+
+def ways_of(actor: Actor) -> list[Destination]:
+    """Return the ways to the actor, mail first, and if they may manage destinations,
+    each of these.
+    """
+    person = Person.objects.get(pk=int(actor.id))
+    own = Destination.objects.filter(owner=person)
+    mail = own.filter(kind="email").first() or Destination(owner=person, kind="email")
+    browsers = own.filter(kind="web_push", switched_off_at=None).order_by("pk")
+    shared = Destination.objects.for_list() if may_manage(actor) else ()
+    return [mail, *browsers, *shared]
+
+
+def test_way(*, way: Destination, actor: Actor) -> TestResult:
+    """Send a test to a way of `ways_of`, and return what happened."""
+    if way.owner:
+        return channel_of(way.kind).test(way, within=TEST_SECONDS)
+    return test_destination(destination_id=way.pk, actor=actor)
 
 
 def _reset_failures(destination: Destination) -> None:

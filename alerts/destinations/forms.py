@@ -7,15 +7,17 @@ from typing import Any
 
 from django import forms
 from django.forms.models import model_to_dict
+from django.utils.text import capfirst
 
 from alerts.channels import DEFAULT_KIND, channel_of, shared_channels
 from alerts.channels.base import FormField
 from alerts.destinations.commands import Settings
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
-from common.pages import SentenceForm, same_error
+from common.drawn_forms import VERBATIM, DrawnForm
+from common.pages import same_error
 
-_EVENTS = [(event.name, event.words) for event in EVENTS]
+_EVENTS = [(event.name, capfirst(event.words)) for event in EVENTS]
 _NO_SUCH_EVENT = "Choose from these events."
 # What most people want to be notified about: a message waits, as a review plan announces
 # too, or something went wrong.
@@ -28,10 +30,10 @@ _DEFAULT_EVENTS = (
     "decision.unknown",
 )
 # The columns of Destination with which the form of an existing one is filled.
-_SHOWN = "kind name privacy witnesses channel answers_channel".split()
+_SHOWN = "kind name privacy witnesses channel mentions answers_channel".split()
 
 
-class DestinationForm(SentenceForm):
+class DestinationForm(DrawnForm):
     """The form that adds or changes a destination. A secret that is left empty stays as
     it is.
 
@@ -44,14 +46,20 @@ class DestinationForm(SentenceForm):
         error_messages=same_error("Choose one of these kinds."),
     )
     name = forms.CharField(
+        help_text="Its name at this desk.",
         max_length=80,
+        widget=forms.TextInput({"autocomplete": "off", "placeholder": "#approvals"}),
         error_messages={
             "required": "Enter a name, such as #approvals.",
             "max_length": "Keep the name under 80 characters.",
         },
     )
     answers_channel = forms.CharField(
+        label="Answers commands in the channel",
+        help_text="Its id or name. What becomes of mail that a command there started is posted here: approval, "
+        "rejection, delivery, bounce. Empty: nothing.",
         required=False,
+        widget=forms.TextInput({"autocomplete": "off", "placeholder": "support"}),
         max_length=100,
         error_messages=same_error("Keep the channel under 100 characters."),
     )
@@ -64,17 +72,27 @@ class DestinationForm(SentenceForm):
         },
     )
     events = forms.MultipleChoiceField(
+        label="Notifies about",
         required=False,
         initial=_DEFAULT_EVENTS,
         choices=_EVENTS,
+        widget=forms.CheckboxSelectMultiple,
         error_messages=same_error(_NO_SUCH_EVENT),
     )
     connections = forms.TypedMultipleChoiceField(
+        help_text="None selected: all, including new ones.",
         coerce=int,
         required=False,
         error_messages=same_error("One of these connections is gone. Choose again."),
+        widget=forms.CheckboxSelectMultiple,
     )
-    witnesses = forms.BooleanField(required=False)
+    witnesses = forms.BooleanField(
+        label="Post checkpoints of the ledger here",
+        help_text="At most once an hour: the newest seal, signed. Nothing about messages or people. The service "
+        "records when each was posted, so later changes to the ledger can be detected. Anybody who has this webhook's "
+        "address can delete its posts: use a second place too, such as a file on another host.",
+        required=False,
+    )
 
     def __init__(
         self,
@@ -86,7 +104,8 @@ class DestinationForm(SentenceForm):
         if destination:
             kwargs["initial"] = model_to_dict(destination, fields=_SHOWN)
         super().__init__(*args, **kwargs)
-        self.choices = [(str(key), name) for key, name in connections]
+        offered: Any = self.fields["connections"]
+        offered.choices = [(str(key), name) for key, name in connections]
         self.is_new = destination is None
         kind = self.initial.get("kind", "")
         if self.is_new:
@@ -95,13 +114,8 @@ class DestinationForm(SentenceForm):
             if kind not in shared_channels():
                 kind = DEFAULT_KIND
         self.channel = channel_of(kind)
-        self.fields["connections"].choices = self.choices  # type: ignore[attr-defined]
         for one in self.channel.fields:
-            self.fields[one.name] = forms.CharField(
-                required=False,
-                max_length=one.max_length,
-                error_messages=same_error(one.too_long),
-            )
+            self.fields[one.name] = _channel_field(one, is_new=self.is_new)
 
     def clean_answers_channel(self) -> str:
         """Return the channel as it is stored: its id if its address was typed, else its
@@ -147,24 +161,47 @@ class DestinationForm(SentenceForm):
         """Return the valid values, for a command."""
         return Settings(**self.cleaned_data)
 
-    def channel_fields(self) -> list[tuple[FormField, forms.BoundField]]:
-        """Return the fields of the kind, each with its field of the form."""
-        return [(one, self[one.name]) for one in self.channel.fields]
+    def channel_fields(self) -> list[forms.BoundField]:
+        """Return the fields of the kind."""
+        return [self[one.name] for one in self.channel.fields]
 
 
-class RouteForm(SentenceForm):
+def _channel_field(one: FormField, *, is_new: bool) -> forms.CharField:
+    """Return a field that only one kind of destination has."""
+    note = one.note
+    attrs = {**VERBATIM, "autocomplete": "new-password"}
+    widget: forms.Widget = forms.TextInput(attrs)
+    if one.is_secret:
+        note += " Anybody who has it can post there. It is stored encrypted and never shown again."
+        if not is_new:
+            note += " Leave it empty to keep it."
+            attrs["placeholder"] = "unchanged"
+        widget = forms.PasswordInput(attrs)
+    return forms.CharField(
+        label=one.label,
+        help_text=note,
+        required=False,
+        max_length=one.max_length,
+        error_messages=same_error(one.too_long),
+        widget=widget,
+    )
+
+
+class RouteForm(DrawnForm):
     """The form that adds a route: events, and the connection or mailbox where they
     happen.
     """
 
     events = forms.MultipleChoiceField(
         choices=_EVENTS,
+        widget=forms.CheckboxSelectMultiple,
         error_messages={
             "required": "Choose at least one event.",
             "invalid_choice": _NO_SUCH_EVENT,
         },
     )
     place = forms.ChoiceField(
+        label="For",
         required=False,
         error_messages=same_error("This connection or mailbox is gone. Choose again."),
     )
@@ -173,8 +210,8 @@ class RouteForm(SentenceForm):
         self, *args: Any, scopes: Iterable[tuple[str, str]], **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.scopes = [("", "all connections, also those added later"), *scopes]
-        self.fields["place"].choices = self.scopes  # type: ignore[attr-defined]
+        field: Any = self.fields["place"]
+        field.choices = [("", "all connections, also those added later"), *scopes]
 
     def chosen_place(self) -> dict[str, int]:
         """Return what was chosen as an argument of `add_route`, such as {"mailbox": 4};

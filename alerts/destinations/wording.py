@@ -45,7 +45,8 @@ def describe(destination: Destination) -> str:
         f"kind: {destination.kind}; name: {destination.name}; privacy: {destination.privacy}; "
         f"notified when: {notified_about}; "
         f"posts checkpoints of the ledger: {'yes' if destination.witnesses else 'no'}; address: {address}; "
-        f"answers commands in: {destination.answers_channel or 'no channel'}"
+        f"answers commands in: {destination.answers_channel or 'no channel'}; "
+        f"mentions when a message is late: {destination.mentions or 'nobody'}"
     )
 
 

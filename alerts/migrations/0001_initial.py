@@ -33,6 +33,7 @@ class Migration(migrations.Migration):
                 ('secret_before_until', models.DateTimeField(null=True)),
                 ('answers_channel', models.CharField(max_length=100)),
                 ('posts_in', models.CharField(db_default='', max_length=32)),
+                ('mentions', models.CharField(max_length=32)),
                 ('privacy', models.CharField(choices=[('full', 'Full'), ('headers', 'Headers'), ('minimal', 'Minimal')], default='headers', max_length=10)),
                 ('switched_off_at', models.DateTimeField(null=True)),
                 ('switched_off_because', models.TextField()),
@@ -73,6 +74,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('about', models.CharField(max_length=80)),
+                ('is_answer', models.BooleanField(db_default=False, default=False)),
                 ('post_id', models.CharField(max_length=32)),
                 ('removed', models.BooleanField(default=False)),
                 ('revision_shown', models.BigIntegerField(null=True)),
@@ -134,7 +136,7 @@ class Migration(migrations.Migration):
                 ('trace', models.CharField(max_length=64)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('last_attempt_at', models.DateTimeField(null=True)),
-                ('kind', models.CharField(choices=[('card', 'Card'), ('digest', 'Digest'), ('answer', 'Answer where it began'), ('event', 'Event'), ('notice', 'Notice')], default='card', max_length=8)),
+                ('kind', models.CharField(choices=[('card', 'Card'), ('digest', 'Digest'), ('answer', 'Answer where it began'), ('event', 'Event'), ('notice', 'Notice'), ('mention', 'Mention')], default='card', max_length=8)),
                 ('entry', models.BigIntegerField(null=True)),
                 ('action', models.CharField(max_length=40)),
                 ('event_id', models.CharField(max_length=64)),
@@ -149,12 +151,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('state', 'failed')), fields=['id'], name='delivery_dead'), models.Index(condition=models.Q(('state__in', ('due', 'sending'))), fields=['next_attempt_at'], name='delivery_to_do'), models.Index(condition=models.Q(('state__in', ('due', 'sending'))), fields=['destination', 'id'], name='delivery_to_do_there')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('kind__in', ('event', 'answer'))), fields=('destination', 'entry'), name='told_once'), models.UniqueConstraint(fields=('destination', 'notice'), name='notice_once_a_way'), models.CheckConstraint(condition=models.Q(models.Q(('card__isnull', False), ('digest', None), ('kind', 'card')), models.Q(('card', None), ('digest__isnull', False), ('kind', 'digest')), models.Q(('card', None), ('digest', None), ('kind__in', ('answer', 'event'))), _connector='OR'), name='delivery_is_of_its_kind')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('kind__in', ('event', 'answer', 'mention'))), fields=('destination', 'entry'), name='told_once'), models.UniqueConstraint(fields=('destination', 'notice'), name='notice_once_a_way'), models.CheckConstraint(condition=models.Q(models.Q(('card__isnull', False), ('digest', None), ('kind', 'card')), models.Q(('card', None), ('digest__isnull', False), ('kind', 'digest')), models.Q(('digest', None), ('kind', 'answer')), models.Q(('card', None), ('digest', None), ('kind', 'event')), models.Q(('card', None), ('digest', None), ('kind', 'notice'), ('notice__isnull', False)), models.Q(('card', None), ('digest', None), ('kind', 'mention'), ('message__isnull', False)), _connector='OR'), name='delivery_is_of_its_kind')],
             },
         ),
         migrations.AddConstraint(
             model_name='card',
-            constraint=models.UniqueConstraint(fields=('destination', 'message'), name='one_card'),
+            constraint=models.UniqueConstraint(fields=('destination', 'message', 'is_answer'), name='one_card'),
         ),
         migrations.AddConstraint(
             model_name='card',

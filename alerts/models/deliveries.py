@@ -169,8 +169,8 @@ class UnplannedAct(models.Model):
 
 
 class Delivery(CourierDelivery):
-    """One thing to deliver to a destination: a card, a digest, an answer, an event, or
-    a notice to its owner. What a card, a digest or a mail shows is built when it is
+    """One thing to deliver to a destination: a card, a digest, an answer, an event, a
+    notice to its owner, or a mention. What a card, a digest or a mail shows is built when it is
     sent.
     """
 
@@ -180,6 +180,7 @@ class Delivery(CourierDelivery):
         ANSWER = "answer", "Answer where it began"
         EVENT = "event", "Event"
         NOTICE = "notice", "Notice"
+        MENTION = "mention", "Mention"
 
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.CARD)
     destination = models.ForeignKey(
@@ -239,7 +240,7 @@ class Delivery(CourierDelivery):
             # An act is delivered to a destination once, however often it is planned.
             models.UniqueConstraint(
                 fields=["destination", "entry"],
-                condition=Q(kind__in=("event", "answer")),
+                condition=Q(kind__in=("event", "answer", "mention")),
                 name="told_once",
             ),
             models.UniqueConstraint(
@@ -251,7 +252,8 @@ class Delivery(CourierDelivery):
                 # An answer of an earlier version has no card.
                 | Q(kind="answer", digest=None)
                 | Q(kind="event", card=None, digest=None)
-                | Q(kind="notice", notice__isnull=False, card=None, digest=None),
+                | Q(kind="notice", notice__isnull=False, card=None, digest=None)
+                | Q(kind="mention", message__isnull=False, card=None, digest=None),
                 name="delivery_is_of_its_kind",
             ),
         ]
@@ -261,10 +263,12 @@ class Delivery(CourierDelivery):
 
     def joined(self) -> DeliveryQuerySet:
         """The other deliveries that this one makes too: of a digest, those of the cards
-        on it; of a notice, those of all notices of its cause.
+        on it; of a notice or a mention, those of the same person and cause.
         """
         if self.notice is not None:
-            same = Delivery.objects.filter(notice__cause=self.notice.cause)
+            same = Delivery.objects.filter(
+                notice__cause=self.notice.cause, notice__person=self.notice.person_id
+            )
             return same.filter(destination=self.destination_id).exclude(pk=self.pk)
         if self.digest_id is not None:
             return Delivery.objects.filter(kind="card", card__digest=self.digest_id)

@@ -57,6 +57,7 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
                 "answers_channel",
                 "channel",
                 "posts_in",
+                "mentions",
                 "privacy",
                 "failures",
                 "told_since",
@@ -135,6 +136,9 @@ class Destination(models.Model):
     # destination that answers commands answers those of this channel too, because some
     # programs send a channel's id, and others its name.
     posts_in = models.CharField(max_length=32, db_default="")
+    # The role in Discord, or the user group in Slack, that is mentioned if a step of a
+    # review plan asks this destination; empty for none.
+    mentions = models.CharField(max_length=32)
     privacy = models.CharField(max_length=10, choices=Privacy, default=Privacy.HEADERS)
     switched_off_at = models.DateTimeField(null=True)
     switched_off_because = models.TextField()

@@ -12,7 +12,6 @@ from django.shortcuts import render
 from django.templatetags.static import static
 from django.views.decorators.http import require_POST, require_safe
 
-from alerts.channels.base import NotPosted
 from alerts.channels.web_push import WebPush, public_key, subscription_error
 from alerts.models import Destination
 from audit.recording import record
@@ -21,8 +20,6 @@ from people.sign_in.sessions import device_name
 
 # How many browsers one person switches on.
 MAX_BROWSERS = 10
-# Seconds for a test.
-WITHIN = 4.0
 
 
 class SubscriptionForm(forms.Form):
@@ -85,7 +82,8 @@ def add_browser(request: DeskRequest) -> HttpResponse:
 @require_POST
 def remove_browser(request: DeskRequest, browser_id: int) -> HttpResponse:
     """Switch notifications of a browser off."""
-    one = _find(request, browser_id)
+    own = _own(request).filter(pk=browser_id)
+    one = first_or_404(own, "This browser is not switched on.")
     _switch_off(one)
     record(
         "person.browser_removed",
@@ -96,28 +94,10 @@ def remove_browser(request: DeskRequest, browser_id: int) -> HttpResponse:
     return redirect_with_notice(request, notice, "notice-preferences")
 
 
-@require_POST
-def test_browser(request: DeskRequest, browser_id: int) -> HttpResponse:
-    """Push a test to a browser."""
-    one = _find(request, browser_id)
-    try:
-        WebPush().post_test(one, limit=WITHIN)
-        notice = f"The push service took the test for {one.name}."
-    except NotPosted as error:
-        notice = str(error)
-    return redirect_with_notice(request, notice, "notice-preferences")
-
-
 def _switch_off(browser: Destination) -> None:
     """Forget the address and the keys of a browser; what was sent to it stays known."""
     fields: Any = {"switched_off_at": Now(), "url": "", "secret": ""}
     Destination.objects.filter(pk=browser.pk).update(**fields)
-
-
-def _find(request: DeskRequest, browser_id: int) -> Destination:
-    return first_or_404(
-        _own(request).filter(pk=browser_id), "This browser is not switched on."
-    )
 
 
 @login_not_required

@@ -38,6 +38,7 @@ from common.pages import (
     require_get_or_post,
 )
 from mirror.models import Connection, Mailbox
+from people.second_admin.setting import mails_name_subjects
 from people.sign_in.reauthentication import reauthenticated
 
 MAX_ACTS = 100
@@ -248,7 +249,6 @@ def _route_page(
     context = {
         "destination": destination,
         "channel": channel_of(destination.kind),
-        "events": EVENTS,
         "form": form,
         **more,
     }
@@ -298,7 +298,6 @@ def _page(
         "kinds": shared_channels().values(),
         "error": error,
         "levels": privacy_samples(form.channel.kind),
-        "events": EVENTS,
         "next": _next(request),
     }
     if destination:
@@ -338,6 +337,7 @@ def _list(
         "deliveries": Delivery.objects.for_list(request.actor)[:10],
         "may_manage": commands.may_manage(request.actor),
         "next": _next(request),
+        "names_subjects": mails_name_subjects(),
     }
     return render(request, "alerts/alerts.html", context, status=status)
 

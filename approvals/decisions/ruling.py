@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.db.models import F, Q
@@ -166,7 +167,11 @@ def demands_for(
     policy = in_force.policy
     contributors = contributors or contributors_of(messages)
     identities = Identities()
-    lookups = lookups_for(policy.rules, now, messages)
+    roots = {one.root for one in contributors.values()} - {0}
+    first_versions = {}
+    if roots:
+        first_versions = desk_messages().for_policy().in_bulk(roots)
+    lookups = lookups_for(policy.rules, now, [*messages, *first_versions.values()])
     # The live approvals of each message's current version, the oldest first.
     approvals_given = Verdict.objects.given_on(messages).filter(
         live=True, outcome=Outcome.APPROVE, revision=F("message__revision")
@@ -187,14 +192,14 @@ def demands_for(
     demands = {}
     for message in messages:
         behind = contributors[message.pk]
-        facts = facts_of(
-            message,
-            message.review,
-            lookups,
+        look_up_facts = partial(
+            facts_of,
+            lookups=lookups,
             earlier_keys=behind.earlier_keys,
             is_edited=bool(behind.editors),
             takes_claims=is_automatic,
         )
+        first = first_versions.get(behind.root)
         people = People(
             person=key_of(actor),
             approvals=tuple(approvals[message.pk]),
@@ -213,10 +218,11 @@ def demands_for(
         )
         demands[message.pk] = evaluate(
             policy,
-            facts,
+            look_up_facts(message, message.review),
             now,
             people,
             calendars=in_force.calendars,
+            first=look_up_facts(first, first.review) if first else None,
             is_decided=is_decided,
         )
     return demands

@@ -41,6 +41,14 @@ def is_well(path: str = "") -> Q:
     )
 
 
+def takes_policy(path: str = "") -> Q:
+    """Return a condition: the connection at the end of this path can be told what the
+    policy asks, also while a person paused it: a pause makes no gate looser.
+    """
+    paused = Q((f"{path}paused_at", None)) | Q((f"{path}paused_by_hand", True))
+    return is_rested(path) & paused
+
+
 def _webhook_id() -> str:
     return secrets.token_urlsafe(24)
 

@@ -25,6 +25,7 @@ from common.pages import (
     require_get_or_post,
 )
 from common.time_zones import zone_named
+from people import addresses
 from people.accounts import profile
 from people.accounts.chat_accounts import (
     accounts_of,
@@ -32,7 +33,7 @@ from people.accounts.chat_accounts import (
     read_offer,
     unlink_own,
 )
-from people.errors import LinkedElsewhere, LinkNotGood, NameTaken
+from people.errors import LinkedElsewhere, LinkNotGood, NameTaken, WrongPerson
 from people.identities import Identities
 from people.models import Person
 from people.roles import grants_of, target_of
@@ -206,6 +207,23 @@ account = require_safe(_account_page)
 
 
 _changes = changes(_account_page, to="account")
+
+
+@require_get_or_post
+def prove_address(request: DeskRequest, proof: str) -> HttpResponse:
+    """Ask the person whether a test mail reached them, and note it when they say so."""
+    error = ""
+    try:
+        if request.method == "POST":
+            addresses.prove_address(proof=proof, actor=request.actor)
+            notice = "Noted: mail of the desk reaches you."
+            return redirect_with_notice(request, notice, "account")
+        addresses.check_proof(proof, request.actor)
+    except (LinkNotGood, WrongPerson) as refused:
+        error = refused.sentence
+    context = {"error": error}
+    status = 409 if error else 200
+    return render(request, "people/prove_address.html", context, status=status)
 
 
 @require_POST

@@ -27,6 +27,7 @@ from common.pages import (
     same_error,
 )
 from people.errors import NotYours
+from people.invitations.mails import mail_link_of
 from people.models import PendingChange, RoleRule
 from people.second_admin.changes import (
     MAX_REASON,
@@ -299,8 +300,11 @@ def accept_change(request: DeskRequest, change_id: int) -> str:
     change = accept(change_id=change_id, actor=request.actor, code=typed["code"])
     if change.state != PendingChange.State.ACCEPTED:
         raise ChangeNotWaiting(change.outcome)
-    half = " Show your half of the link below." if command_of(change).is_link else ""
-    return f"Accepted and carried out: {change.title}.{half}"
+    told = ""
+    if command_of(change).is_link:
+        told = mail_link_of(change, request.actor)
+        told = told or "Show your half of the link below."
+    return f"Accepted and carried out: {change.title}. {told}"
 
 
 @require_POST

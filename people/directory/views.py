@@ -15,6 +15,7 @@ from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Greatest, Now
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import ROLE_CHOICES, Actor, Role, Scope
@@ -32,7 +33,8 @@ from people.accounts.views import ChatAccountForm
 from people.errors import LastAdmin, PeopleError
 from people.identities import Identities
 from people.invitations.links import make_password_link, may_handle, roles_of, withdraw
-from people.invitations.views import show_link
+from people.invitations.mails import may_mail_password
+from people.invitations.views import is_by_mail, mail_or_show
 from people.models import Grant, Invitation, Person
 from people.roles import (
     ROLES_TO_GIVE,
@@ -230,6 +232,7 @@ def _person_page(
         "roles": ROLES_TO_GIVE,
         "may_remove_factors": actor.is_admin_of_all and not is_self,
         "password_link": open_password_link(actor, row.person),
+        "may_mail": may_mail_password(row.person),
         "chat_accounts": accounts_of(row.person),
         "error": error,
         "at": at,
@@ -334,9 +337,11 @@ def reactivate_person(request: DeskRequest, person: Person) -> str:
 @reauthenticated
 @_changes("password")
 def password_link(request: DeskRequest, person: Person) -> HttpResponse:
-    """Make a link for a new password and show it once."""
-    link = make_password_link(actor=request.actor, person_id=person.pk)
-    return show_link(request, link, person=person)
+    """Make a link for a new password, and mail it or show it once."""
+    by_mail = is_by_mail(request) and may_mail_password(person)
+    link = make_password_link(actor=request.actor, person_id=person.pk, by_mail=by_mail)
+    back = reverse("person", args=[person.pk])
+    return mail_or_show(request, link, by_mail=by_mail, back=back, person=person)
 
 
 @require_POST

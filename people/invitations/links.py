@@ -17,6 +17,7 @@ from django.urls import reverse
 from audit.recording import record
 from common.actors import Actor, Role
 from common.postgres import atomic_with_retry
+from people.addresses import note_proof
 from people.errors import LinkNotGood, NotYours, WrongPerson
 from people.identities import Identities
 from people.models import Invitation, Person
@@ -151,9 +152,12 @@ def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
 
 @atomic_with_retry
 @second_admin("Password", made=lambda link: link.url, is_link=True)
-def make_password_link(*, actor: Actor, person_id: int) -> CanWait[NewLink]:
+def make_password_link(
+    *, actor: Actor, person_id: int, by_mail: bool = False
+) -> CanWait[NewLink]:
     """Make a link with which a person sets a new password; their earlier one becomes
-    void. Their second factor stays. Raises NotYours.
+    void. Their second factor stays. `by_mail` says that the caller mails it, and shows
+    it to nobody: only if the person proved their address. Raises NotYours.
     """
     current, person = lock_for(actor, person_id)
     if is_self(current, person):
@@ -161,11 +165,14 @@ def make_password_link(*, actor: Actor, person_id: int) -> CanWait[NewLink]:
     check_covers(current, person)
     if not person.is_active:
         raise NotYours(f"{person} is deactivated. Reactivate them first.")
+    if by_mail and person.email_proved_at is None:
+        raise NotYours(f"It is not proved that mail reaches {person.email}.")
     target = common_target(target_of(grant) for grant in grants_of(person))
+    reader = "who reads their mail" if by_mail else "whoever has the link"
     yield lambda: ChangeInWords(
         title=f"{person} ({person.email}): link for a new password",
         before="the current password",
-        after="whoever has the link chooses a new one; the second factor stays",
+        after=f"{reader} chooses a new one; the second factor stays",
         page=reverse("person", args=[person_id]),
         connection=target.connection,
         mailbox=target.mailbox,
@@ -246,12 +253,13 @@ def join(*, token: str, name: str, password: str, actor: Actor) -> Person:
             "An account with this address was created a moment ago. Sign in with it to accept."
         ) from None
     _grant(person, link)
+    joined = person.actor(surface=actor.surface, address=actor.address)
+    _note_mail(person, link, joined)
     details = {
         "email": person.email,
         "roles": in_words(grants_of(person)),
         "invited_by": _maker(link),
     }
-    joined = person.actor(surface=actor.surface, address=actor.address)
     record("person.joined", actor=joined, details=details, about=person)
     return person
 
@@ -269,6 +277,7 @@ def accept_roles(*, token: str, actor: Actor) -> None:
         )
     before = in_words(grants_of(person))
     _grant(person, link)
+    _note_mail(person, link, actor)
     record_about(
         "person.grants_changed",
         actor,
@@ -293,6 +302,7 @@ def set_password(*, token: str, password: str, actor: Actor) -> None:
     end_sessions(person)
     Invitation.objects.passwords_of(person).withdraw()
     themselves = person.actor(surface=actor.surface, address=actor.address)
+    _note_mail(person, link, themselves)
     details = {"email": person.email, "link_by": _maker(link)}
     record("person.password_changed", actor=themselves, details=details, about=person)
 
@@ -311,6 +321,11 @@ def _use(token: str) -> Link:
     if not Invitation.objects.good().filter(pk=invitation.pk).update(accepted_at=Now()):
         raise LinkNotGood(NOT_GOOD)
     return link
+
+
+def _note_mail(person: Person, link: Link, actor: Actor) -> None:
+    if link.invitation.mailed_at is not None:
+        note_proof(person, actor)
 
 
 def _maker_still_may(link: Link) -> bool:

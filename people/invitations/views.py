@@ -10,6 +10,7 @@ from typing import Any
 
 from allauth.account.internal.flows.login import record_authentication
 from django import forms
+from django.conf import settings
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpResponse
@@ -17,6 +18,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 
 from common.actors import ROLE_CHOICES, Role
+from common.desk_mail import MailNotSent
 from common.mail_addresses import clean_address
 from common.pages import (
     DeskRequest,
@@ -38,6 +40,7 @@ from people.invitations.links import (
     roles_of,
     set_password,
 )
+from people.invitations.mails import mail_link, may_mail_invitation
 from people.models import Person
 from people.roles import ROLES_TO_GIVE, GrantTargetForm, role_words, targets_to_give
 from people.sign_in.reauthentication import (
@@ -108,18 +111,34 @@ def _make(request: DeskRequest) -> HttpResponse:
     if not form.is_valid():
         wrong, sentence = first_error(form)
         return _form(request, status=422, wrong=wrong, error=sentence)
+    by_mail = is_by_mail(request) and may_mail_invitation(request.actor)
     try:
         link = invite(actor=request.actor, **form.wanted())
     except PeopleError as error:
         return _form(request, status=403, wrong="email", error=error.sentence)
-    return show_link(request, link, roles=roles_of(link.invitation))
+    roles = roles_of(link.invitation)
+    return mail_or_show(request, link, by_mail=by_mail, back="people", roles=roles)
 
 
-def show_link(request: DeskRequest, made: NewLink, **context: Any) -> HttpResponse:
-    """Show a new link once. The answer to the post shows it: for a redirect, its token
-    would have to be stored.
+def is_by_mail(request: DeskRequest) -> bool:
+    """Whether the button was pressed that mails a link."""
+    return request.POST.get("by") == "mail"
+
+
+def mail_or_show(
+    request: DeskRequest, made: NewLink, *, by_mail: bool, back: str, **context: Any
+) -> HttpResponse:
+    """Mail a new link and lead `back`, or show it once. The answer to the post shows
+    it: for a redirect, its token would have to be stored.
     """
-    return render(request, "people/link_made.html", {"made": made, **context})
+    error = ""
+    if by_mail:
+        try:
+            return redirect_with_notice(request, mail_link(made, request.actor), back)
+        except MailNotSent as not_sent:
+            error = f"{not_sent} {not_sent.advice}"
+    context |= {"made": made, "error": error, "has_server": bool(settings.EMAIL_URL)}
+    return render(request, "people/link_made.html", context)
 
 
 def _form(
@@ -133,6 +152,8 @@ def _form(
         "chosen": typed.getlist("roles"),
         "wrong": wrong,
         "error": error,
+        "may_mail": may_mail_invitation(request.actor),
+        "has_server": bool(settings.EMAIL_URL),
     }
     return render(request, "people/invite.html", context, status=status)
 

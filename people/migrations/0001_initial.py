@@ -142,6 +142,7 @@ class Migration(migrations.Migration):
                 ('away_until', models.DateTimeField(null=True)),
                 ('assigned_at', models.DateTimeField(null=True)),
                 ('confirmed_at', models.DateTimeField(null=True)),
+                ('email_proved_at', models.DateTimeField(null=True)),
             ],
             options={
                 'constraints': [models.UniqueConstraint(django.db.models.functions.text.Lower('email'), name='person_email_once')],
@@ -223,6 +224,7 @@ class Migration(migrations.Migration):
                 ('second_admin_since', models.DateTimeField(null=True)),
                 ('person_figures_since', models.DateTimeField(null=True)),
                 ('person_figures_because', models.CharField(db_default='', default='', max_length=1000)),
+                ('mails_name_subjects', models.BooleanField(db_default=True, default=True)),
                 ('person_figures_set_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('second_admin_set_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
@@ -270,6 +272,7 @@ class Migration(migrations.Migration):
                 ('known_to', models.JSONField(default=list)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('expires_at', models.DateTimeField()),
+                ('mailed_at', models.DateTimeField(null=True)),
                 ('accepted_at', models.DateTimeField(null=True)),
                 ('withdrawn_at', models.DateTimeField(null=True)),
                 ('invited_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),

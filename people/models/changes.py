@@ -40,6 +40,8 @@ class OrganisationSettings(models.Model):
     person_figures_because = models.CharField(
         max_length=1000, default="", db_default=""
     )
+    # Whether mails to people name the subjects of messages, and who sends them.
+    mails_name_subjects = models.BooleanField(default=True, db_default=True)
 
     class Meta:
         constraints = [

@@ -109,6 +109,8 @@ class Person(AbstractBaseUser):
     # When an operator confirmed that nobody else can sign in with this account. Links
     # that were used before make it count as nobody else (`people.identities`).
     confirmed_at = models.DateTimeField(null=True)
+    # When they last used a link that was mailed to their address and shown to nobody.
+    email_proved_at = models.DateTimeField(null=True)
 
     USERNAME_FIELD = "email"
 
@@ -354,6 +356,8 @@ class Invitation(models.Model):
     known_to = models.JSONField(default=list)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
+    # When it was mailed to its address. Then the desk showed it to nobody.
+    mailed_at = models.DateTimeField(null=True)
     accepted_at = models.DateTimeField(null=True)
     withdrawn_at = models.DateTimeField(null=True)
 

@@ -232,6 +232,27 @@ def reveal_secret(*, change_id: int, actor: Actor) -> tuple[PendingChange, str]:
 
 
 @atomic_with_retry
+def take_link(change_id: int) -> str:
+    """Return the link that an accepted change made, which is shown to nobody any more;
+    empty if a half of it was shown already.
+    """
+    change = _locked_changes().get(pk=change_id)
+    if not {"secret", "second_half"} <= change.change.keys():
+        return ""
+    halves = [change.change.pop(name) for name in ("secret", "second_half")]
+    change.save()
+    return "".join(map(decrypt, halves))
+
+
+@atomic_with_retry
+def put_link_back(change_id: int, link: str) -> None:
+    """Let the two admins see their halves of a link that could not be mailed."""
+    change = _locked_changes().get(pk=change_id)
+    change.change |= _halves(link)
+    change.save()
+
+
+@atomic_with_retry
 def _accept(change_id: int, command: WaitingCommand, actor: Actor) -> PendingChange:
     change = _lock_waiting(change_id)
     check_may_accept(change, actor)
@@ -256,10 +277,14 @@ def _carry_out(
     asker = replace(asker, second=second.id, proof=proof)
     result = command.carry_out(change.change, actor=asker, code=code)
     made = command.made(result) if command.made else ""
-    secrets = {"secret": made}
     if command.is_link:
-        secrets = {"secret": made[:-_HALF], "second_half": made[-_HALF:]}
-    return {name: encrypt(one) for name, one in secrets.items() if one}
+        return _halves(made)
+    return {"secret": encrypt(made)} if made else {}
+
+
+def _halves(link: str) -> dict[str, str]:
+    halves = {"secret": link[:-_HALF], "second_half": link[-_HALF:]}
+    return {name: encrypt(one) for name, one in halves.items()}
 
 
 @atomic_with_retry

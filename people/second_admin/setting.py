@@ -1,10 +1,11 @@
-"""Two settings of the organisation.
+"""Three settings of the organisation.
 
 The first is whether changes that loosen something wait for a second admin. Switching
 that off waits for a second admin itself. The second is whether figures of single people
 are shown. They are not, until an admin of everything says that law and agreements allow
 it: until then nobody sees such a figure on any page or in any file, and figures of
-teams of three and more are shown.
+teams of three and more are shown. The third is whether mails to people name the
+subjects of messages.
 """
 
 from django.db.models.functions import Now
@@ -147,3 +148,35 @@ def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[
     locked.save()
     details = {"before": _FIGURES[not on], "after": _FIGURES[on], "reason": because}
     record("person_figures.set", actor=actor, details=details)
+
+
+_SUBJECTS = ("Mails name no subjects and senders", "Mails name subjects and senders")
+
+
+def mails_name_subjects() -> bool:
+    """Whether mails to people name the subjects of messages, and who sends them."""
+    return not OrganisationSettings.objects.filter(mails_name_subjects=False).exists()
+
+
+@atomic_with_retry
+@second_admin("Mails to people")
+def set_mail_subjects(*, actor: Actor, on: bool) -> CanWait[None]:
+    """Set whether mails to people name the subjects of messages, and who sends them.
+    Raises NotYours if the actor is no admin of everything.
+    """
+    if not actor.is_admin_of_all:
+        raise NotYours("Only an admin of everything can set what mails to people name.")
+    locked = lock_settings()
+    is_on = locked.mails_name_subjects
+    yield lambda: ChangeInWords(
+        title="Subjects in mails to people",
+        before=_SUBJECTS[is_on],
+        after=_SUBJECTS[on],
+        page=reverse("alerts"),
+        tightens=is_on or not on,
+    )
+    if is_on != on:
+        locked.mails_name_subjects = on
+        locked.save()
+        details = {"before": _SUBJECTS[is_on], "after": _SUBJECTS[on]}
+        record("mail_subjects.set", actor=actor, details=details)

@@ -92,6 +92,22 @@ class Requirement:
     spoke: tuple[PolicyRule, ...] = ()
     version: int = 0
 
+    def with_those_of(self, first: "Requirement", facts: MessageFacts) -> "Requirement":
+        """Return these needs of an edited version together with those of its first one,
+        which has these facts; without what is in doubt there or rejects, which an edit
+        may mend.
+        """
+        others = [
+            one
+            for one in first.spoke
+            if one not in self.spoke
+            and not one.then.reject
+            and one.when.certainly_apply_to(facts)
+        ]
+        spoke = (*self.spoke, *others)
+        effects = replace(merged(one.then for one in spoke), least_mode="")
+        return replace(self, effects=effects, spoke=spoke)
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -312,6 +328,8 @@ class Demand:
         """Return why a rule applies, as the end of a sentence."""
         quoted = [self._quoted(one) for one in passages[:_SHOWN]]
         shown = get_text_list(quoted, "and")
+        if not rule.when.apply_to(self.facts):
+            return ", because of the version before its edit"
         if not rule.when.certainly_apply_to(self.facts):
             why = ", because not all that it asks about is known"
             return f"{why} ({shown})" if shown else why
@@ -476,12 +494,16 @@ def evaluate(
     people: People,
     *,
     calendars: Calendars,
+    first: MessageFacts | None = None,
     is_decided: bool = False,
 ) -> Demand:
     """Return what a policy asks for a message that would leave at this time, and how
-    much of it these people have given.
+    much of it these people have given. An edited message needs what its `first` version
+    needed, too: its editor must not choose which rules apply.
     """
     requirement = required(policy, facts)
+    if first is not None:
+        requirement = requirement.with_those_of(required(policy, first), first)
     effects = requirement.effects
     by_rule = set[int]().union(
         *(people.groups.get(one, ()) for one in effects.barred_groups)

@@ -205,8 +205,10 @@ def test_undo_returns_the_message_to_the_queue(message, reviewer):
         with rolled_back():
             Decision.objects.update(state=state)
             assert undo(message, reviewer).state == "undone", state
+    # Verdicts on other messages stay.
+    other = decide(make_message(message.connection), reviewer).verdict
     undo(message, reviewer)
-    assert not Verdict.objects.filter(live=True).exists()
+    assert Verdict.objects.get(live=True) == other
     assert decide(message, reviewer, "reject", "no").decision.state == "recorded"
 
 

@@ -579,7 +579,8 @@ def test_only_the_attempt_with_the_lease_calls_and_expired_leases_are_claimed_ag
     )
     Decision.objects.update(attempt=1)
     abandon(decision_id=zombie.pk)
-    assert end_with_success(zombie).state == "applied"
+    ended = end_with_success(zombie)
+    assert (ended.state, ended.lease_until) == ("applied", None)
 
 
 def test_call_is_not_made_if_its_last_check_fails_or_is_late(

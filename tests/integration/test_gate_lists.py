@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from approvals import tasks
 from common.mail_addresses import patterns_for
 from common.postgres import clock
-from policy.gates import content_for, ensure, rules_at
+from policy.gates import content_for, ensure, rules_at, to_compare
 from policy.models import GateList
 from policy.rules.conditions import Conditions
 from policy.rules.facts import active_policy
@@ -95,12 +95,14 @@ def test_activation_and_a_changed_list_leave_the_gates_behind(
         tasks.sweep()
         assert ("policy.tasks.push_list", gate.pk) in sent_tasks
         change_row(gate, pushed=gate.wanted)
-    # A connection that is paused gets what it missed when it resumes.
+    # A connection that the desk paused gets what it missed when it resumes; one that an
+    # admin paused gets it at once: no single admin keeps a gate from getting stricter.
     change_row(mailbox.connection, paused_at=Now())
     change_list(admin, "y.example")
     assert not GateList.objects.to_push()
-    change_row(mailbox.connection, paused_at=None)
+    change_row(mailbox.connection, paused_by_hand=True, is_our_gateway=True)
     assert GateList.objects.to_push()
+    assert to_compare()
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,13 @@ from alerts.models import Delivery, Destination
 from approvals.collaboration import snooze_message
 from audit.trail.answers import summary_of
 from audit.trail.sentences import plain
+from common import desk_mail
 from common.postgres import clock
 from notices import preferences
 from notices.models import Cause, Notice, Preferences
 from notices.preferences import after_quiet_time
 from people.models import Grant, Person
+from people.second_admin.setting import set_mail_subjects
 from policy.models import Group
 from simple_form.simplify import simplify
 from tests.factories import (
@@ -49,7 +51,7 @@ def connection(db):
 
 @pytest.fixture
 def server(settings, monkeypatch):
-    monkeypatch.setattr(email, "STEP_SECONDS", 0.5)
+    monkeypatch.setattr(desk_mail, "STEP_SECONDS", 0.5)
     with mail_server() as running:
         settings.EMAIL_URL = running.url
         yield running
@@ -98,9 +100,9 @@ def test_what_comes_together_is_one_mail_that_says_what_it_is_and_holds_no_secre
 
 
 def test_one_notice_is_a_thread_and_without_subjects_if_the_desk_wants_that(
-    server, asked, settings
+    server, asked, admin
 ):
-    settings.EMAIL_SUBJECTS = False
+    set_mail_subjects(actor=actor_of(admin), on=False)
     assert mail_all() == "delivered"
     mail = server.message()
     assert mail["Subject"] == "You were asked in a comment"

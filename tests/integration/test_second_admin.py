@@ -55,6 +55,8 @@ from people.second_admin.registry import (
     wants_second_admin,
 )
 from people.second_admin.setting import (
+    mails_name_subjects,
+    set_mail_subjects,
     set_person_figures,
     set_second_admin,
     shows_people,
@@ -198,6 +200,9 @@ class World:
         except CodeWanted:
             change(code=newest_code())
 
+    def subjects(self, on):
+        set_mail_subjects(actor=self.by, on=on)
+
     def figures(self, on):
         set_person_figures(actor=self.by, on=on, because="Works agreement" * on)
 
@@ -242,6 +247,11 @@ LOOSENING = {
     ),
     "figures of single people": (
         lambda w: w.figures(True), lambda w: w.figures(False), lambda w: shows_people()
+    ),
+    "subjects in mails": (
+        lambda w: w.subjects(True),
+        lambda w: w.subjects(False),
+        lambda w: mails_name_subjects(),
     ),
     "end of holding all": (
         lambda w: w.hold(False),

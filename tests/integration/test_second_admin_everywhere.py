@@ -129,7 +129,7 @@ def is_command(value):
 MAY_TIGHTEN = frozenset(
     """activate_draft allow_for_days apply_change change_key change_mailbox give_role hold_all reactivate
     remove_factors_of save_calendar save_group save_word set_caps set_desk_settings set_owner
-    set_person_figures set_role_rule set_second_admin weigh""".split()
+    set_mail_subjects set_person_figures set_role_rule set_second_admin weigh""".split()
 )
 
 

@@ -14,6 +14,7 @@ from approvals import tasks
 from approvals.desk_messages import desk_messages
 from approvals.intake import ingest
 from approvals.intake.ingest import receive_webhook
+from approvals.models import Decision
 from approvals.operations.attention import attention_count, attention_for
 from approvals.reconcile.reads import ask_about, check_reports
 from audit.models import Entry
@@ -35,6 +36,7 @@ from tests.integration.deciding import (
     at_once,
     carry_out,
     decide,
+    make_decision,
     read_all,
 )
 
@@ -194,6 +196,24 @@ def test_complete_read_reopens_what_webhooks_alone_had_ended(
     assert is_in_queue(message)
     assert message.hydrated_at is not None
     assert len(refuted_for(admin)) == 1
+
+
+@pytest.mark.slow
+def test_read_that_began_before_the_end_reopens_nothing(connection, upstream, reviewer):
+    ended = make_message(connection)
+    decided = make_message(connection)
+    upstream.holds(pending_row(ended.upstream_id), pending_row(decided.upstream_id))
+    # It ends while the read is under way.
+    change_row(ended, state="approved", changed_at=Now() + timedelta(minutes=1))
+    # MultiMail carried our decision out a moment ago; its list may be behind.
+    make_decision(decided, reviewer, "applied", changed_at=Now())
+    change_row(decided, state="sent")
+    read_all(connection)
+    assert set(Message.objects.values_list("state", flat=True)) == {"approved", "sent"}
+    Decision.objects.update(changed_at=Now() - timedelta(minutes=2))
+    Message.objects.update(changed_at=Now() - timedelta(minutes=2))
+    read_all(connection)
+    assert set(Message.objects.values_list("state", flat=True)) == {"held"}
 
 
 def test_webhook_that_names_our_call_needs_no_read_and_one_that_does_not_settles_nothing(

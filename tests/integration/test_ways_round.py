@@ -77,8 +77,10 @@ def test_edited_version_needs_what_its_first_version_needed(
     ids = {name: account.world.key_id(name) for name in account.world.keys}
     known = [f"{connection}:{one}" for one in ids.values()]
     when = {"keys": [f"{connection}:{ids['agent']}"], "known": known}
-    put_in_force({"when": when, "then": TWO})
-    message = sent_by_agent(account)
+    # The second rule is about a word that the edit takes away.
+    barring = {"when": {"words": ["bill"]}, "then": {"bar_editor": True}}
+    put_in_force({"when": when, "then": TWO}, barring)
+    message = sent_by_agent(account, body="Pay the bill.")
     for number in range(2):
         row = edit_of_it(message, reviewer, number)
         assert run_replacement(replacement_id=row.pk) == "done"
@@ -86,6 +88,7 @@ def test_edited_version_needs_what_its_first_version_needed(
         message = Message.objects.latest("pk")
         assert message.sent_by_key == ids["edits"]
         assert ruling_of(message, second_reviewer).demand.progress.needed == 2
+        assert "edited" in ruling_of(message, reviewer).reasons[0]
 
 
 # An agent cannot choose which rules apply to what it sends again.

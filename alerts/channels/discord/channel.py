@@ -89,6 +89,16 @@ _CHANNEL_HINT = (
 )
 
 
+_ROLE = re.compile(r"[0-9]{1,20}", re.ASCII)
+MENTIONS = FormField(
+    "mentions",
+    "Role to mention when a message is late",
+    "In Discord, with Developer Mode on: Server Settings, Roles, Copy Role ID. Only a step of a review plan uses it.",
+    max_length=32,
+    too_long="This is too long for the id of a role.",
+)
+
+
 @dataclass(frozen=True)
 class Target:
     """What a request to one destination needs."""
@@ -110,6 +120,7 @@ class _Discord(CardChannel):
     markup = MARKDOWN
     when_accepted = "Discord accepted the test. Check the channel."
     answers_with_id = True
+    chat = ChatService.DISCORD
     answers_commands = True
     when_late = when_unreachable = (
         "Check that this server can reach discord.com on port 443, then test again."
@@ -125,6 +136,22 @@ class _Discord(CardChannel):
         return payload(embed(card))
 
     shorten = staticmethod(shortened)
+
+    def mention_body(
+        self, account: str, text: str, *, is_group: bool
+    ) -> dict[str, Any]:
+        named = {"roles" if is_group else "users": [account]}
+        return {
+            "content": f"<@{'&' if is_group else ''}{account}> {text}",
+            "allowed_mentions": {"parse": [], **named},
+        }
+
+    def clean_field(self, name: str, value: str) -> str:
+        if name == MENTIONS.name and not _ROLE.fullmatch(value):
+            raise ValidationError(
+                "This is not the id of a role, which has only digits."
+            )
+        return value if name == MENTIONS.name else super().clean_field(name, value)
 
     def post(
         self,
@@ -166,6 +193,7 @@ class DiscordWebhook(_Discord):
             required="Enter the address of the webhook.",
             is_secret=True,
         ),
+        MENTIONS,
     )
     refusals = {
         400: "Discord did not accept the message. Check that the webhook belongs to a text channel; for a forum, add "
@@ -242,6 +270,7 @@ class DiscordBot(_Discord):
             max_length=200,
             too_long="This is too long for a channel id.",
         ),
+        MENTIONS,
     )
     refusals = {
         400: "Discord did not accept the message. Check that the channel is a text channel.",
@@ -271,6 +300,8 @@ class DiscordBot(_Discord):
         return payload(embed(card), buttons(card) if card.message else None)
 
     def clean_field(self, name: str, value: str) -> str:
+        if name == MENTIONS.name:
+            return super().clean_field(name, value)
         if channel_address := _CHANNEL.fullmatch(value):
             return channel_address["id"]
         raise ValidationError(

@@ -35,7 +35,7 @@ from alerts.channels.requests import (
     send,
     split_address,
 )
-from alerts.channels.slack.format import MARKUP, card_body, short_body
+from alerts.channels.slack.format import MARKUP, card_body, mention_body, short_body
 from alerts.channels.slack.web_api import HOSTS, call_api
 from alerts.models import Destination
 from common.origins import origin_of
@@ -51,6 +51,7 @@ _PATH = re.compile(
 )
 _TOKEN = re.compile(r"xox[a-z]-[A-Za-z0-9-]{1,250}")
 _CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{1,30}")
+_GROUP_ID = re.compile(r"S[A-Z0-9]{1,30}")
 _TIMESTAMP = re.compile(r"[0-9]{1,20}\.[0-9]{1,10}")
 _ERROR = re.compile(r"[a-z_]{1,60}")
 _HINT = "In Slack, open your app's page, Incoming Webhooks, and copy an address."
@@ -80,6 +81,7 @@ class Slack(CardChannel):
     kind = "slack"
     label = "Slack"
     service = "Slack"
+    chat = ChatService.SLACK
     hosts = HOSTS
     summary = "Cards. Needs an incoming webhook, or a bot token, with which cards are edited in place and have buttons."
     urls = "alerts.channels.slack.interactions"
@@ -110,6 +112,13 @@ class Slack(CardChannel):
             "In Slack: at the end of the channel's details, such as C0123456789. Invite the bot first.",
             max_length=32,
             too_long="This is too long for a channel id.",
+        ),
+        FormField(
+            "mentions",
+            "User group to mention when a message is late",
+            "In Slack: the id of the group, such as S0123456789. Only a step of a review plan uses it.",
+            max_length=32,
+            too_long="This is too long for the id of a group.",
         ),
     )
     refusals = {
@@ -146,6 +155,8 @@ class Slack(CardChannel):
             raise ValidationError(error)
         if name == "secret" and not _TOKEN.fullmatch(value):
             raise ValidationError("This is not a bot token, which starts with xoxb-.")
+        if name == "mentions" and not _GROUP_ID.fullmatch(value):
+            raise ValidationError("This is not the id of a group such as S0123456789.")
         if name == "channel" and not _CHANNEL_ID.fullmatch(value):
             raise ValidationError(
                 "This is not a channel id such as C0123456789. See the end of its details."
@@ -163,6 +174,11 @@ class Slack(CardChannel):
         return f"{parts.netloc}/services/…{path['hook'][-4:]}/{MASK}"
 
     shorten = staticmethod(short_body)
+
+    def mention_body(
+        self, account: str, text: str, *, is_group: bool
+    ) -> dict[str, Any]:
+        return mention_body(f"<{'!subteam^' if is_group else '@'}{account}> {text}")
 
     def body(self, card: Card, destination: Destination) -> dict[str, Any]:
         # A press is judged by the id of the card's post, which a webhook does not give.

@@ -90,6 +90,11 @@ def card_body(card: Card, *, has_buttons: bool) -> dict[str, Any]:
     return text_body(f"{card.title}: {card.word}" if card.word else card.title, blocks)
 
 
+def mention_body(text: str) -> dict[str, Any]:
+    """Return a body that shows a text with a mention."""
+    return text_body(text, [{"type": "section", "text": _mrkdwn(text, MAX_SECTION)}])
+
+
 def short_body(body: dict[str, Any]) -> dict[str, Any]:
     """Return a body without blocks, for one that Slack refused."""
     return text_body(

@@ -16,6 +16,7 @@ from approvals.operations.attention import attention_for
 from approvals.operations.items import OPERATOR, AttentionItem, Group, grouped
 from common.actors import Role, operator
 from common.postgres import clock
+from common.smtp import connection_error
 from dashboard.health import checks
 from dashboard.templatetags.desk import distance
 
@@ -81,7 +82,12 @@ def _items() -> list[AttentionItem]:
     elif checks.is_starting() or checks.is_warming_up():
         left_out = [*_ONLY_WHILE_RUNNING, "unknown"]
     items = attention_for(ACTOR, clock(), with_facts=True)
-    return [one for one in items if one.kind not in left_out]
+    items = [one for one in items if one.kind not in left_out]
+    # As the set-up page does; it takes too long for the checks of a monitor.
+    if settings.EMAIL_URL and (error := connection_error(settings.EMAIL_URL)):
+        advice = "Check EMAIL_URL. Until then neither people nor recipients are mailed."
+        items.append(checks.item("mail_server", error, advice))
+    return items
 
 
 def _page(group: Group) -> str:

@@ -1,0 +1,111 @@
+"""Mail that the desk writes to its own people, through the mail server in EMAIL_URL."""
+
+import smtplib
+from contextlib import suppress
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, parseaddr
+from enum import Enum
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.utils import timezone
+
+from common.smtp import Server, connect
+
+# Seconds for each step of a session.
+STEP_SECONDS = 6
+# In characters.
+MAX_SUBJECT = 150
+
+
+class Failure(Enum):
+    """What it means that a mail was not accepted: what to do."""
+
+    LATER = "Try again in a few minutes. If this stays so, whoever runs the desk checks EMAIL_URL."
+    REFUSED = "Whoever runs the desk asks whoever runs the mail server."
+    NO_SUCH_ADDRESS = "Check the address."
+
+
+class MailNotSent(Exception):
+    """The mail server did not accept a mail. The message is a sentence that may be
+    shown.
+    """
+
+    def __init__(self, failure: Failure, said: str, status: int | None = None) -> None:
+        super().__init__(said)
+        self.failure = failure
+        self.advice = failure.value
+        self.status = status
+
+
+def desk_host() -> str:
+    """Return the name of the desk's host."""
+    return urlsplit(settings.PUBLIC_URL).hostname or "localhost"
+
+
+def sender() -> str:
+    """Return the sender of the desk's mails to people."""
+    return settings.EMAIL_FROM or f"Countersign <countersign@{desk_host()}>"
+
+
+def compose(
+    to: str, subject: str, key: str, template: str, context: dict[str, Any]
+) -> EmailMessage:
+    """Return a mail with the texts that these templates make, `template` with .txt and
+    with .html. With the same key it is the same mail.
+    """
+    mail = EmailMessage(policy=SMTP)
+    mail["Subject"] = " ".join(subject.split())[:MAX_SUBJECT]
+    mail["From"] = sender()
+    mail["To"] = to
+    mail["Date"] = format_datetime(timezone.now())
+    mail["Message-ID"] = f"<{key}@{desk_host()}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    context = {"desk": settings.PUBLIC_URL, **context}
+    mail.set_content(render_to_string(f"{template}.txt", context))
+    html = render_to_string(f"{template}.html", context)
+    mail.add_alternative(html, subtype="html")
+    return mail
+
+
+def send(to: str, mail: bytes) -> str:
+    """Hand a mail to the mail server, and return who accepted it, as a sentence. Raises
+    MailNotSent.
+    """
+    smtp = None
+    try:
+        server = Server.from_url(settings.EMAIL_URL)
+        smtp = connect(server, connect_timeout=STEP_SECONDS, timeout=STEP_SECONDS)
+        smtp.sendmail(parseaddr(sender())[1], [to], mail)
+    except smtplib.SMTPRecipientsRefused as error:
+        code, reply = error.recipients[to]
+        failure = Failure.LATER
+        if code >= 500:
+            # 5.7 is the server's policy, which may say nothing about the address.
+            is_policy = b" 5.7." in b" " + reply
+            failure = Failure.REFUSED if is_policy else Failure.NO_SUCH_ADDRESS
+        said = f"The mail server refuses {to}: {code} {_text(reply)}"
+        raise MailNotSent(failure, said, code) from error
+    except smtplib.SMTPDataError as error:
+        said = f"The mail server refuses the mail: {_text(error.smtp_error)}"
+        failure = Failure.REFUSED if error.smtp_code >= 500 else Failure.LATER
+        raise MailNotSent(failure, said, error.smtp_code) from error
+    except smtplib.SMTPResponseException as error:
+        said = f"The mail server cannot be used: {error.smtp_code} {_text(error.smtp_error)}"
+        raise MailNotSent(Failure.LATER, said, error.smtp_code) from error
+    except (smtplib.SMTPException, OSError, UnicodeError) as error:
+        said = f"The mail server cannot be used ({type(error).__name__})."
+        raise MailNotSent(Failure.LATER, said) from error
+    finally:
+        if smtp is not None:
+            with suppress(smtplib.SMTPException, OSError):
+                smtp.quit()
+    return f"Accepted by {server}."
+
+
+def _text(reply: bytes | str) -> str:
+    text = reply.decode(errors="replace") if isinstance(reply, bytes) else reply
+    return " ".join(text.split())[:200]
