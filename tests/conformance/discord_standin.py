@@ -45,7 +45,8 @@ class Discord:
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     intents: int | None = None
     _loop: asyncio.AbstractEventLoop | None = None
-    _socket: "_Socket | None" = None
+    _socket: web.WebSocketResponse | None = None
+    _sequence: int = 0
     _last_id: int = field(default_factory=time.time_ns)
 
     def bodies(self, method, path):
@@ -109,63 +110,97 @@ class Discord:
     def _dispatch(self, event, data):
         assert self._loop is not None
         assert self._socket is not None, "no bot is connected"
-        asyncio.run_coroutine_threadsafe(
-            self._socket.dispatch(event, data), self._loop
-        ).result(5)
+        sending = self._tell(self._socket, event, data)
+        asyncio.run_coroutine_threadsafe(sending, self._loop).result(5)
 
-
-def message(message_id, content, author):
-    """A message object of the channel."""
-    about = {"id": message_id, "content": content, "author": author}
-    return OBJECTS["message"] | about
-
-
-class _Socket:
-    """One connection of a bot to the websocket gateway."""
-
-    def __init__(self, discord, socket):
-        self._discord = discord
-        self._socket = socket
-        self._sequence = 0
-
-    async def serve(self):
-        """Send the greeting, and answer until the bot disconnects."""
-        await self._send(
-            {"op": HELLO, "d": {"heartbeat_interval": 41_250}, "s": None, "t": None}
-        )
-        async for frame in self._socket:
-            if frame.type != WSMsgType.TEXT:
-                continue
-            payload = json.loads(frame.data)
-            if payload["op"] == HEARTBEAT:
-                await self._send({"op": ACK})
-            elif payload["op"] == IDENTIFY:
-                await self._identified(payload["d"])
-
-    async def dispatch(self, event, data):
+    async def _tell(self, socket, event, data):
         """Send one event."""
         self._sequence += 1
-        await self._send({"op": DISPATCH, "t": event, "s": self._sequence, "d": data})
+        # Not compressed: clients accept this even if they asked for compression.
+        await socket.send_json(
+            {"op": DISPATCH, "t": event, "s": self._sequence, "d": data}
+        )
 
-    async def _identified(self, fields):
+    async def connect(self, request):
+        """Serve a bot's connection to the websocket gateway until it disconnects."""
+        socket = web.WebSocketResponse(compress=False)
+        await socket.prepare(request)
+        hello = {"op": HELLO, "d": {"heartbeat_interval": 41_250}, "s": None, "t": None}
+        await socket.send_json(hello)
+        async for frame in socket:
+            payload = json.loads(frame.data) if frame.type == WSMsgType.TEXT else {}
+            if payload.get("op") == HEARTBEAT:
+                await socket.send_json({"op": ACK})
+            elif payload.get("op") == IDENTIFY:
+                await self._identified(socket, payload["d"])
+        return socket
+
+    async def _identified(self, socket, fields):
         assert fields["token"] == TOKEN
         ready = {
             "v": 10,
             "user": OBJECTS["me"],
             "guilds": [{"id": GUILD, "unavailable": True}],
             "session_id": "one",
-            "resume_gateway_url": self._discord.url.replace("http", "ws") + "/ws",
+            "resume_gateway_url": self._socket_url(),
             "application": {"id": BOT, "flags": 0},
             "shard": [0, 1],
         }
-        await self.dispatch("READY", ready)
-        await self.dispatch("GUILD_CREATE", OBJECTS["guild"])
-        self._discord._socket = self
-        self._discord.intents = fields["intents"]
+        self._sequence = 0
+        await self._tell(socket, "READY", ready)
+        await self._tell(socket, "GUILD_CREATE", OBJECTS["guild"])
+        self._socket = socket
+        self.intents = fields["intents"]
 
-    async def _send(self, payload):
-        # Not compressed: clients accept this even if they asked for compression.
-        await self._socket.send_str(json.dumps(payload))
+    def _socket_url(self):
+        return self.url.replace("http", "ws") + "/ws"
+
+    async def answer(self, request):
+        """Answer a request that a bot makes over HTTP."""
+        path = request.path.removeprefix("/api/v10")
+        body = json.loads(await request.read() or "null")
+        self.calls.append((request.method, path, body))
+        match (request.method, path.strip("/").split("/")):
+            case ("POST", ["interactions", interaction, _, "callback"]):
+                if request.query.get("with_response") in ("1", "true"):
+                    return self._callback(interaction, body)
+                return web.Response(status=204)
+            case ("GET", ["gateway", "bot"]):
+                return _json(OBJECTS["gateway"] | {"url": self._socket_url()})
+            case ("GET", ["users", "@me"]):
+                return _json(OBJECTS["bot"])
+            case ("GET", ["oauth2" | "applications", *_]):
+                return _json(OBJECTS["application"])
+            case ("PUT", ["applications", _, "commands"]):
+                known = {"application_id": BOT, "version": "1", "type": 1}
+                return _json([known | one | {"id": self.next_id()} for one in body])
+            case ("PATCH", ["webhooks", _, _, "messages", "@original"]) | (
+                "POST",
+                ["channels", _, "messages"],
+            ):
+                content = body.get("content") or ""
+                return _json(message(self.next_id(), content, OBJECTS["bot"]))
+        return _json({"message": "404: Not Found", "code": 0}, status=404)
+
+    def _callback(self, interaction, body):
+        message_id = self.next_id()
+        is_ephemeral = bool((body.get("data") or {}).get("flags", 0) & EPHEMERAL)
+        about = {
+            "id": interaction,
+            "type": COMMAND,
+            "response_message_id": message_id,
+            "response_message_loading": body["type"] == DEFERRED,
+            "response_message_ephemeral": is_ephemeral,
+        }
+        shown = message(message_id, "", OBJECTS["bot"]) | {"flags": 192}
+        resource = {"type": body["type"], "message": shown}
+        return _json({"interaction": about, "resource": resource})
+
+
+def message(message_id, content, author):
+    """A message object of the channel."""
+    about = {"id": message_id, "content": content, "author": author}
+    return OBJECTS["message"] | about
 
 
 def _json(value, status=200):
@@ -177,87 +212,15 @@ def _json(value, status=200):
     )
 
 
-class _Rest:
-    """The requests that bots make over HTTP."""
-
-    def __init__(self, discord):
-        self._discord = discord
-
-    async def answer(self, request):
-        path = request.path.removeprefix("/api/v10")
-        body = (
-            json.loads(await request.read() or "null")
-            if request.can_read_body
-            else None
-        )
-        self._discord.calls.append((request.method, path, body))
-        if path.endswith("/callback"):
-            return self._callback(
-                path.split("/")[2],
-                body,
-                wants_message=request.query.get("with_response") in ("1", "true"),
-            )
-        return self._found(request.method, path, body)
-
-    def _found(self, method, path, body):
-        me = OBJECTS["bot"]
-        socket = self._discord.url.replace("http", "ws") + "/ws"
-        match (method, path.strip("/").split("/")):
-            case ("GET", ["gateway", "bot"]):
-                return _json(OBJECTS["gateway"] | {"url": socket})
-            case ("GET", ["users", "@me"]):
-                return _json(me)
-            case ("GET", ["oauth2" | "applications", *_]):
-                return _json(OBJECTS["application"])
-            case ("PUT", ["applications", _, "commands"]):
-                command_fields = {"application_id": BOT, "version": "1", "type": 1}
-                return _json(
-                    [
-                        command_fields | one | {"id": self._discord.next_id()}
-                        for one in body
-                    ]
-                )
-            case ("PATCH", ["webhooks", _, _, "messages", "@original"]) | (
-                "POST",
-                ["channels", _, "messages"],
-            ):
-                return _json(
-                    message(self._discord.next_id(), body.get("content") or "", me)
-                )
-        return _json({"message": "404: Not Found", "code": 0}, status=404)
-
-    def _callback(self, interaction, body, *, wants_message):
-        if not wants_message:
-            return web.Response(status=204)
-        message_id = self._discord.next_id()
-        is_ephemeral = bool((body.get("data") or {}).get("flags", 0) & EPHEMERAL)
-        about = {"id": interaction, "type": COMMAND, "response_message_id": message_id}
-        about |= {
-            "response_message_loading": body["type"] == DEFERRED,
-            "response_message_ephemeral": is_ephemeral,
-        }
-        shown = message(message_id, "", OBJECTS["bot"]) | {"flags": 192}
-        return _json(
-            {"interaction": about, "resource": {"type": body["type"], "message": shown}}
-        )
-
-
 @contextlib.contextmanager
 def discord():
     """Serve a stand-in on a free port, in a thread with an event loop of its own."""
     standin = Discord()
-    rest = _Rest(standin)
-
-    async def connect(request):
-        socket = web.WebSocketResponse(compress=False)
-        await socket.prepare(request)
-        await _Socket(standin, socket).serve()
-        return socket
 
     async def serve(started, stop):
         application = web.Application()
-        application.router.add_get("/ws{slash:/?}", connect)
-        application.router.add_route("*", "/api/v10/{path:.*}", rest.answer)
+        application.router.add_get("/ws{slash:/?}", standin.connect)
+        application.router.add_route("*", "/api/v10/{path:.*}", standin.answer)
         runner = web.AppRunner(application, shutdown_timeout=0.2, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -57,7 +57,6 @@ class Run:
     event: dict[str, Any]
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     steps: dict[str, Any] = field(default_factory=dict)
-    names: list[str] = field(default_factory=list)
 
     def call(self):
         """Call the function once, with the steps that are done; return the answer."""
@@ -93,7 +92,6 @@ class Run:
                 return {"op": "Ended", "output": answer.json()}
             assert answer.status_code == 206, answer.text
             (step,) = answer.json()
-            self.names.append(step["displayName"])
             if step["op"] == "WaitForEvent":
                 return step
             assert step["op"] == "StepRun", step

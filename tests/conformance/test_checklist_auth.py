@@ -1,148 +1,101 @@
 """Keys, scopes, other people's things, limits, and bodies."""
 
+from common.tables import table_rows
 from tests.conformance.tenant import ok
 
 JSON = {"Content-Type": "application/json"}
-READ = {"read"}
-SEND = {"send"}
 ADMIN = {"admin"}
-DECIDE = {"oversight"}
-SEE = {"oversight", "oversight_read"}
-UPGRADE = {"send", "admin"}
 # docs/multimail.md, Accounts and keys: what each call needs. {m} is the mailbox, x is
 # nothing that exists.
-NEEDS = [
-    (
-        READ,
-        [
-            "GET /v1/mailboxes",
-            "GET {m}",
-            "GET {m}/emails",
-            "GET {m}/emails/x",
-            "GET {m}/emails/x/attachments/x",
-            "GET {m}/emails/x/attachments/x/url",
-            "GET {m}/emails/x/tags",
-            "GET {m}/threads/x",
-            "GET /v1/contacts",
-            "GET /v1/usage",
-            "GET /v1/check_inbox",
-            "GET /check_inbox",
-            "GET /v1/inbox",
-            "GET /v1/read_email",
-            "GET /v1/get_thread",
-            "GET /v1/emails",
-            "GET /v1/emails/inbox",
-            "GET /v1/emails/thread/x",
-            "GET /v1/emails/x",
-            "GET {m}/allowlist",
-            "GET {m}/allowlist/status",
-        ],
-    ),
-    (
-        SEND,
-        [
-            "POST {m}/send",
-            "POST {m}/reply/x",
-            "POST {m}/emails/x/cancel",
-            "PATCH {m}/emails/x/schedule",
-            "PUT {m}/emails/x/tags",
-            "DELETE {m}/emails/x/tags/x",
-            "POST /v1/send_email",
-            "POST /send_email",
-            "POST /v1/reply_email",
-            "POST /v1/cancel_message",
-            "POST /v1/tag_email",
-            "POST /v1/emails/send",
-            "POST /v1/emails/x/reply",
-            "POST /v1/emails/x/tag",
-            "POST /v1/emails/x/report-spam",
-            "POST /v1/emails/x/not-spam",
-        ],
-    ),
-    (
-        SEE,
-        [
-            "GET /v1/emails/pending",
-            "GET /v1/oversight/pending",
-            "GET /v1/list_pending",
-            "GET /list_pending",
-        ],
-    ),
-    (
-        DECIDE,
-        [
-            "POST /v1/emails/x/decide",
-            "PATCH /v1/emails/x/decide",
-            "POST /v1/oversight/decide",
-            "POST /v1/oversight/expiry",
-            "POST /v1/decide_email",
-            "POST /decide_email",
-        ],
-    ),
-    (
-        UPGRADE,
-        [
-            "POST {m}/request-upgrade",
-            "POST {m}/upgrade",
-        ],
-    ),
-    (
-        ADMIN,
-        [
-            "POST /v1/mailboxes",
-            "POST /v1/create_mailbox",
-            "PATCH /v1/mailboxes/x",
-            "PATCH /v1/mailboxes/x/configure",
-            "DELETE /v1/mailboxes/x",
-            "GET {m}/allowlist?kind=bypass",
-            "PUT {m}/allowlist",
-            "POST {m}/allowlist",
-            "DELETE {m}/allowlist/x",
-            "PUT {m}/allowlist/mode",
-            "GET /v1/api-keys",
-            "POST /v1/api-keys",
-            "PATCH /v1/api-keys/x",
-            "DELETE /v1/api-keys/x",
-            "GET /v1/webhooks",
-            "POST /v1/webhooks",
-            "GET /v1/webhooks/x",
-            "DELETE /v1/webhooks/x",
-            "POST /v1/webhooks/x/rotate",
-            "POST /v1/webhooks/x/test",
-            "GET /v1/webhook-deliveries",
-            "POST /v1/webhook-deliveries/1/replay",
-            "GET /v1/upgrade-requests",
-            "GET /v1/domains",
-            "POST /v1/domains",
-            "GET /v1/domains/x",
-            "POST /v1/domains/x/verify",
-            "DELETE /v1/domains/x",
-            "DELETE /v1/suppression/x@y.example",
-            "GET /v1/audit-log",
-            "PATCH /v1/account",
-        ],
-    ),
-    (
-        SEE | ADMIN,
-        [
-            "GET /v1/refusals",
-        ],
-    ),
-    (
-        SEND | ADMIN,
-        [
-            "POST /v1/contacts",
-            "DELETE /v1/contacts/x",
-        ],
-    ),
-    (
-        READ | SEND | ADMIN,
-        [
-            "GET /v1/suppression",
-        ],
-    ),
-]
-SCOPES = {call: scopes for scopes, calls in NEEDS for call in calls}
+SCOPES = {
+    call: set(scopes.split())
+    for scopes, call in table_rows("""
+read                    | GET /v1/mailboxes
+read                    | GET {m}
+read                    | GET {m}/emails
+read                    | GET {m}/emails/x
+read                    | GET {m}/emails/x/attachments/x
+read                    | GET {m}/emails/x/attachments/x/url
+read                    | GET {m}/emails/x/tags
+read                    | GET {m}/threads/x
+read                    | GET /v1/contacts
+read                    | GET /v1/usage
+read                    | GET /v1/check_inbox
+read                    | GET /check_inbox
+read                    | GET /v1/inbox
+read                    | GET /v1/read_email
+read                    | GET /v1/get_thread
+read                    | GET /v1/emails
+read                    | GET /v1/emails/inbox
+read                    | GET /v1/emails/thread/x
+read                    | GET /v1/emails/x
+read                    | GET {m}/allowlist
+read                    | GET {m}/allowlist/status
+send                    | POST {m}/send
+send                    | POST {m}/reply/x
+send                    | POST {m}/emails/x/cancel
+send                    | PATCH {m}/emails/x/schedule
+send                    | PUT {m}/emails/x/tags
+send                    | DELETE {m}/emails/x/tags/x
+send                    | POST /v1/send_email
+send                    | POST /send_email
+send                    | POST /v1/reply_email
+send                    | POST /v1/cancel_message
+send                    | POST /v1/tag_email
+send                    | POST /v1/emails/send
+send                    | POST /v1/emails/x/reply
+send                    | POST /v1/emails/x/tag
+send                    | POST /v1/emails/x/report-spam
+send                    | POST /v1/emails/x/not-spam
+oversight oversight_read| GET /v1/emails/pending
+oversight oversight_read| GET /v1/oversight/pending
+oversight oversight_read| GET /v1/list_pending
+oversight oversight_read| GET /list_pending
+oversight               | POST /v1/emails/x/decide
+oversight               | PATCH /v1/emails/x/decide
+oversight               | POST /v1/oversight/decide
+oversight               | POST /v1/oversight/expiry
+oversight               | POST /v1/decide_email
+oversight               | POST /decide_email
+send admin              | POST {m}/request-upgrade
+send admin              | POST {m}/upgrade
+admin                   | POST /v1/mailboxes
+admin                   | POST /v1/create_mailbox
+admin                   | PATCH /v1/mailboxes/x
+admin                   | PATCH /v1/mailboxes/x/configure
+admin                   | DELETE /v1/mailboxes/x
+admin                   | GET {m}/allowlist?kind=bypass
+admin                   | PUT {m}/allowlist
+admin                   | POST {m}/allowlist
+admin                   | DELETE {m}/allowlist/x
+admin                   | PUT {m}/allowlist/mode
+admin                   | GET /v1/api-keys
+admin                   | POST /v1/api-keys
+admin                   | PATCH /v1/api-keys/x
+admin                   | DELETE /v1/api-keys/x
+admin                   | GET /v1/webhooks
+admin                   | POST /v1/webhooks
+admin                   | GET /v1/webhooks/x
+admin                   | DELETE /v1/webhooks/x
+admin                   | POST /v1/webhooks/x/rotate
+admin                   | POST /v1/webhooks/x/test
+admin                   | GET /v1/webhook-deliveries
+admin                   | POST /v1/webhook-deliveries/1/replay
+admin                   | GET /v1/upgrade-requests
+admin                   | GET /v1/domains
+admin                   | POST /v1/domains
+admin                   | GET /v1/domains/x
+admin                   | POST /v1/domains/x/verify
+admin                   | DELETE /v1/domains/x
+admin                   | DELETE /v1/suppression/x@y.example
+admin                   | GET /v1/audit-log
+admin                   | PATCH /v1/account
+oversight oversight_read admin| GET /v1/refusals
+send admin              | POST /v1/contacts
+send admin              | DELETE /v1/contacts/x
+read send admin         | GET /v1/suppression
+""")
+}
 ALL = ("read", "send", "oversight", "oversight_read", "admin")
 # As WSGI hands headers on: bytes that are no ASCII come as Latin-1.
 BAD_KEYS = (

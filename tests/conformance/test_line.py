@@ -6,7 +6,6 @@ import time
 import uuid
 from types import SimpleNamespace
 
-import psycopg
 import pytest
 from multimail import MultiMail
 
@@ -88,16 +87,6 @@ def test_trace_lists_every_step_with_who_when_and_surface_under_one_id(
     assert trace in product.stack.log("worker-desk")
 
 
-def test_application_role_cannot_rewrite_the_ledger(product):
-    with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
-        for statement in (
-            "UPDATE audit_entry SET actor_id = 'x'",
-            "ALTER TABLE audit_entry DISABLE TRIGGER ALL",
-        ):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                database.execute(statement)
-
-
 def test_no_secret_and_no_body_reaches_a_log(product, ana):
     marker = f"confidential-{time.time_ns()}"
     product.held(ana, product.send(body=f"The word is {marker}")[0])
@@ -116,25 +105,6 @@ def test_no_secret_and_no_body_reaches_a_log(product, ana):
         for log, lines in logs.items()
         if text in lines
     ] == []
-
-
-@pytest.mark.slow
-def test_reject_sends_nothing_and_the_agent_reads_the_reason(product, ana):
-    upstream_id, subject = product.send()
-    row = product.held(ana, upstream_id)
-    assert ana.decide(row["id"], "reject", row["fingerprint"]).status_code == 422
-    reason = "Wrong amount: it is 49, not 94."
-    ana.decide(row["id"], "reject", row["fingerprint"], reason=reason)
-    product.wait_for(
-        lambda: ana.find(upstream_id, "done"), timeout=60, what="the message under Done"
-    )
-    with sdk(product) as client:
-        email = client.get_email(product.known["MAILBOX_ID"], upstream_id)
-    assert email["status"] == "rejected"
-    assert email["decision_reason"].startswith(reason)
-    assert product.mails(subject) == []
-    page = ana.get(f"/audit/trace/{row['id']}/").text
-    assert all(word in page for word in ("Ana Ferreira", "ana#1", "outreach", "Acme"))
 
 
 def unread(product, address):

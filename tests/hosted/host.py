@@ -567,16 +567,6 @@ class Host:
         ]  # fmt: skip
         return 200, {"api_keys": shown}
 
-    @call("GET", "/v1/domains", "admin")
-    def list_domains(self, asked):
-        """List the one domain."""
-        verified = dict.fromkeys(
-            ("dkim_verified", "spf_verified", "mx_verified", "return_path_verified"),
-            True,
-        )
-        return 200, {"domains": [{"id": "dom_1", "domain": "yourteam.example", "status": "active", **verified,
-                                  "dns_records": {}, "created_at": self.now()}]}  # fmt: skip
-
     # --- webhooks ---
 
     def _subscription(self, hook):

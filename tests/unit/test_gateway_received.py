@@ -16,6 +16,7 @@ from gateway.inbound.headers import MAX_HEADER
 from gateway.inbound.mail import MAX_BODY, MAX_HOPS, MAX_PARTS, file_name, read_mail
 from gateway.inbound.received_mail import NotAccepted
 from rendering.texts import words_of
+from simple_form.declarations import rows
 
 TOP = b"From: Dana <dana@northwind.example>\r\nTo: support@acme.example\r\nSubject: Hello\r\n"
 # Seconds of processor time, however busy the machine: what is quadratic takes minutes
@@ -128,16 +129,22 @@ def test_character_sets_are_those_that_browsers_read():
         assert read_mail(head.encode() + body).text == text, kind
 
 
+# A header with an address, its name, and the address.
+SENDERS = list(
+    rows("""
+dana@northwind.example <mallory@evil.example>       dana@northwind.example    mallory@evil.example
+<dana@northwind.example> <mallory@evil.example>     <dana@northwind.example>  mallory@evil.example
+Dana [Sales] <dana@northwind.example>               Dana [Sales]              dana@northwind.example
+Dana: =?utf-8?q?S=C3=A4les?= <dana@northwind.example>  Dana: Säles            dana@northwind.example
+Dana Q. Public <dana@northwind.example>             Dana Q. Public            dana@northwind.example
+Dana Reyes (=?utf-8?q?K=C3=B6ln?=) <dana@northwind.example>  Dana Reyes (Köln)  dana@northwind.example
+"Dana (Sales)" <dana@northwind.example>             Dana (Sales)              dana@northwind.example
+""")
+)
+
+
 def test_sender_is_the_address_that_mail_servers_answer_to():
-    for header, name, address in (
-        ("dana@northwind.example <mallory@evil.example>", "dana@northwind.example", "mallory@evil.example"),
-        ("<dana@northwind.example> <mallory@evil.example>", "<dana@northwind.example>", "mallory@evil.example"),
-        ("Dana [Sales] <dana@northwind.example>", "Dana [Sales]", "dana@northwind.example"),
-        ("Dana: =?utf-8?q?S=C3=A4les?= <dana@northwind.example>", "Dana: Säles", "dana@northwind.example"),
-        ("Dana Q. Public <dana@northwind.example>", "Dana Q. Public", "dana@northwind.example"),
-        ("Dana Reyes (=?utf-8?q?K=C3=B6ln?=) <dana@northwind.example>", "Dana Reyes (Köln)", "dana@northwind.example"),
-        ('"Dana (Sales)" <dana@northwind.example>', "Dana (Sales)", "dana@northwind.example"),
-    ):  # fmt: skip
+    for header, name, address in SENDERS:
         got = read_mail(f"From: {header}\r\nReply-To: {header}\r\n\r\nx".encode())
         assert (got.sender_name, got.sender, got.reply_to) == (name, address, [address])
 
@@ -191,21 +198,26 @@ def test_bodies_are_decoded_as_mail_programs_decode_them():
         assert (got.text.strip("\n"), got.files) == (text, []), (headers, body)
 
 
+# The name of a file, and how it is written.
+FILE_NAMES = list(
+    rows("""
+Invoice May.pdf.exe    filename=Invoice May.pdf.exe
+Grüße.pdf              filename==?utf-8?B?R3LDvMOfZS5wZGY=?=
+a.pdf                  filename='a.pdf'
+a b.pdf                filename="a b.pdf"
+Grüße.pdf              filename*0="=?utf-8?B?R3LDvMOf"; filename*1="ZS5wZGY=?="
+Grüße.pdf              filename*=utf-8''%3D%3Futf-8%3FB%3FR3LDvMOfZS5wZGY%3D%3F%3D
+Offer 'final'.pdf.exe  filename="Offer "final".pdf.exe" ; size=3
+a; b.pdf               filename="a; b.pdf"
+""")
+)
+FILE_NAMES.append(["offer for you.pdf", "filename=offer for\r\n you.pdf; size=3"])
+
+
 def test_names_of_files_need_no_quotation_marks():
-    for header, name in (
-        ("filename=Invoice May.pdf.exe", "Invoice May.pdf.exe"),
-        ("filename=offer for\r\n you.pdf; size=3", "offer for you.pdf"),
-        ("filename==?utf-8?B?R3LDvMOfZS5wZGY=?=", "Grüße.pdf"),
-        ("filename='a.pdf'", "a.pdf"),
-        ('filename="a b.pdf"', "a b.pdf"),
-        ('filename*0="=?utf-8?B?R3LDvMOf"; filename*1="ZS5wZGY=?="', "Grüße.pdf"),
-        ("filename*=utf-8''%3D%3Futf-8%3FB%3FR3LDvMOfZS5wZGY%3D%3F%3D", "Grüße.pdf"),
-        ('filename="Offer "final".pdf.exe" ; size=3', "Offer 'final'.pdf.exe"),
-        ('filename="a; b.pdf"', "a; b.pdf"),
-    ):
-        [file] = part(
-            b"Content-Disposition: attachment; " + header.encode(), b"%PDF"
-        ).files
+    for name, written in FILE_NAMES:
+        header = f"Content-Disposition: attachment; {written}"
+        [file] = part(header.encode(), b"%PDF").files
         assert file.name == name, header
 
 

@@ -114,29 +114,92 @@ def test_mail_server_from_its_address():
     assert (server.host, server.port) == ("mail.example", 465)
     assert (server.user, server.password) == ("user@x", "p:w")
     assert Server.from_url("smtp://127.0.0.1:8025?tls=off").starttls == "off"
+    # Encrypted from the first byte.
+    at_once = (
+        "smtps://mail.example",
+        "smtp://mail.example:465",
+        "smtp://x.example:587",
+    )
+    assert [Server.from_url(url).implicit_tls for url in at_once] == [True, True, False]
 
 
 # --- addresses, and the grammar of allowlists ---
 
 
-NO_ADDRESSES = (
-    "", "a", "@x.example", "a@x", "a@acme.com@evil.io", "a b@x.example", "a@x.example>",
-    "a@x.example\r\nBcc: b@x.example", "a@x.example\x00", "<a@x.example> <b@x.example>", '"a b"@x.example',
-    "a@evil.example <b@x.example> c",
-    "é@x.example", "..@x.example", '".a b"@x.example', "a@-x.example", "a@[127.0.0.1]", "a@10.0.0.1", "a@127.1",
-    "a@2130706433", "a@0x7f.0.0.0x1", "a@x.0x", "a@localhost", "-oQ@x.example", "<-bs@x.example>", "|cmd@x.example",
-    "`id`@x.example", "${run{id}}@x.example", "/etc/passwd@x.example", ":include:/etc/passwd@x.example",
-    '"|cmd"@x.example', "\\|cmd@x.example", "｜cmd@x.example", "－oQ@x.example", "a\r\n\x1b[31m",
+NO_ADDRESSES = """
+a
+@x.example
+a@x
+a@acme.com@evil.io
+a b@x.example
+a@x.example>
+a@x.example\x00
+<a@x.example> <b@x.example>
+"a b"@x.example
+a@evil.example <b@x.example> c
+é@x.example
+..@x.example
+".a b"@x.example
+a@-x.example
+a@[127.0.0.1]
+a@10.0.0.1
+a@127.1
+a@2130706433
+a@0x7f.0.0.0x1
+a@x.0x
+a@localhost
+-oQ@x.example
+<-bs@x.example>
+|cmd@x.example
+`id`@x.example
+${run{id}}@x.example
+/etc/passwd@x.example
+:include:/etc/passwd@x.example
+"|cmd"@x.example
+\\|cmd@x.example
+｜cmd@x.example
+－oQ@x.example
+""".splitlines()
+NO_ADDRESSES += [
+    "a@x.example\r\nBcc: b@x.example", "a\r\n\x1b[31m",
     f"{'a' * 65}@x.example", f"a@{'x' * 64}.example", f"a@{'x.' * 130}example",
-)  # fmt: skip
-NO_ENTRIES = (
-    "", "*", "*.", "*@", "**.x.example", "*.com", "com", "*@com", ".x.example", "@x.example", "*@*.x.example",
-    "a.*.example", "x.*", "*x.example", "sales*@x.example", "*@a@x.example", "a b@x.example",
-    "x .example", "a@x.example,b@x.example",
-    "<jane@x.example>", "jane@*.x.example", "x.example\nevil.example", "x.example/../y", "a%b@x.example",
-    "x.example!a@y.example", "-oQ@x.example", "|cmd@x.example", "10.0.0.1", "*.0.0.1", "x.0x1", "localhost",
-    "http://x.example", "-x.example", "x_y.example", "\ud800.example", "a" * 64 + ".example", "x." * 200 + "example",
-)  # fmt: skip
+]  # fmt: skip
+NO_ENTRIES = """
+*
+*.
+*@
+**.x.example
+*.com
+com
+*@com
+.x.example
+@x.example
+*@*.x.example
+a.*.example
+x.*
+*x.example
+sales*@x.example
+*@a@x.example
+a b@x.example
+x .example
+a@x.example,b@x.example
+<jane@x.example>
+jane@*.x.example
+x.example/../y
+a%b@x.example
+x.example!a@y.example
+-oQ@x.example
+|cmd@x.example
+10.0.0.1
+*.0.0.1
+x.0x1
+localhost
+http://x.example
+-x.example
+x_y.example
+\ud800.example
+""".splitlines()
+NO_ENTRIES += ["x.example\nevil.example", "a" * 64 + ".example", "x." * 200 + "example"]
 
 
 def test_clean_address_returns_the_bare_form():

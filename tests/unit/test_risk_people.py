@@ -8,6 +8,7 @@ from risk import CHECKS, jobs
 from risk.check_greeting import greeting_of
 from risk.findings import RiskContext, address_anchor, run_checks
 from risk.lookalikes import KnownDomains, lookalike_of
+from simple_form.declarations import rows
 
 ALL = (*jobs.CHECKS, *CHECKS)
 KNOWN = RiskContext(
@@ -40,81 +41,80 @@ def test_address_with_a_letter_that_only_looks_known_is_new():
 
 # greetings
 
-# The names in a greeting, and the lines that greet so.
-GREETINGS = {
-    "Anna": [
-        "Dear Anna,", "Hello **Anna**,", "hi Anna!", "Dear Anna - a quick question", "Dear Anna, Bob and everybody,",
-    ],
-    "Anna Smith": ["Dear Dr Anna Smith:"],
-    "Müller": ["Sehr geehrte Frau Dr. Müller,"],
-    "Amélie": ["Chère Amélie,"],
-    "Анна": ["Уважаемая Анна,"],
-    "": [
-        "Dear all,", "Dear Sir or Madam,", "Sehr geehrte Damen und Herren,", "Dear", "Hello Anna is not here today",
-        "My dearest wish is peace",
-    ],
-}  # fmt: skip
+# The names in a greeting, - for none, and a line that greets so.
+GREETINGS = list(
+    rows("""
+Anna        Dear Anna,
+Anna        Hello **Anna**,
+Anna        hi Anna!
+Anna        Dear Anna - a quick question
+Anna        Dear Anna, Bob and everybody,
+Anna Smith  Dear Dr Anna Smith:
+Müller      Sehr geehrte Frau Dr. Müller,
+Amélie      Chère Amélie,
+Анна        Уважаемая Анна,
+-           Dear all,
+-           Dear Sir or Madam,
+-           Sehr geehrte Damen und Herren,
+-           Dear
+-           Hello Anna is not here today
+-           My dearest wish is peace
+""")
+)
 
 
 def test_greeting_is_read_in_many_languages_at_the_beginning_only():
-    for names, lines in GREETINGS.items():
-        read = {
-            one: greeting_of(
-                f"\n\n{one}\n\nThe letter goes on, Dear Zoe, much later."
-            ).words
-            for one in lines
-        }
-        assert read == dict.fromkeys(lines, tuple(names.split()))
+    for names, line in GREETINGS:
+        letter = f"\n\n{line}\n\nThe letter goes on, Dear Zoe, much later."
+        assert " ".join(greeting_of(letter).words) == names.strip("-"), line
     assert greeting_of("line\n" * 20 + "Dear Anna,").words == ()
 
 
-# Greetings, and the addresses to which such a message goes by mistake, and to which it
-# goes rightly or may.
-WRONG = {
-    "Dear Anna,": [
-        "bob@northwind.example",
-        "Bob Jones <x91@northwind.example>",
-        "bob.jones@northwind.example",
-    ],
-    "Dear Anna Smith,": ["bob.jones@northwind.example"],
-    "Sehr geehrte Frau Müller,": ["anna.schmidt@northwind.example"],
-    "Dear Mark,": ["maria@northwind.example"],
-}
-RIGHT = {
-    "Dear Anna,": [
-        "anna@northwind.example", "anne@northwind.example", "a.smith@northwind.example", "asmith@northwind.example",
-        "schmidt.anna@northwind.example", "Anna Smith <bob@northwind.example>", "info@northwind.example",
-        "bob.sales@northwind.example", "northwind@contoso.example", "xq77@northwind.example",
-    ],
-    "Dear Bob,": ["robert@northwind.example"],
-    "Dear Jürgen,": ["juergen@northwind.example"],
-    "Dear Ms Smith,": ["bob@northwind.example", "Northwind Traders <nt@northwind.example>"],
-    "Dear Northwind,": ["bob@northwind.example"],
-    "Dear Acme Support,": ["bob@northwind.example"],
-    "Dear customer,": ["bob@northwind.example"],
-    "Dear Xyzzy,": ["bob@northwind.example"],
-}  # fmt: skip
+# Greetings, and an address to which such a message goes by mistake, or to which it goes
+# rightly or may.
+WRONG = list(
+    rows("""
+Dear Anna,                 bob@northwind.example
+Dear Anna,                 Bob Jones <x91@northwind.example>
+Dear Anna,                 bob.jones@northwind.example
+Dear Anna Smith,           bob.jones@northwind.example
+Sehr geehrte Frau Müller,  anna.schmidt@northwind.example
+Dear Mark,                 maria@northwind.example
+""")
+)
+RIGHT = list(
+    rows("""
+Dear Anna,          anna@northwind.example
+Dear Anna,          anne@northwind.example
+Dear Anna,          a.smith@northwind.example
+Dear Anna,          asmith@northwind.example
+Dear Anna,          schmidt.anna@northwind.example
+Dear Anna,          Anna Smith <bob@northwind.example>
+Dear Anna,          info@northwind.example
+Dear Anna,          bob.sales@northwind.example
+Dear Anna,          northwind@contoso.example
+Dear Anna,          xq77@northwind.example
+Dear Bob,           robert@northwind.example
+Dear Jürgen,        juergen@northwind.example
+Dear Ms Smith,      bob@northwind.example
+Dear Ms Smith,      Northwind Traders <nt@northwind.example>
+Dear Northwind,     bob@northwind.example
+Dear Acme Support,  bob@northwind.example
+Dear customer,      bob@northwind.example
+Dear Xyzzy,         bob@northwind.example
+""")
+)
 
 
 def greets_another(line, *to, **fields):
     return found("greeting_differs", markdown=f"{line}\n\nhere it is.", to=to, **fields)
 
 
-def test_message_that_greets_another_is_found():
-    for line, to in (
-        (line, to) for line, addresses in WRONG.items() for to in addresses
-    ):
+def test_message_that_greets_another_is_found_and_one_that_may_be_right_is_not():
+    for line, to in WRONG:
         [one] = greets_another(line, to)
         assert line in one.detail
-
-
-def test_greeting_that_may_be_right_is_left_in_peace():
-    assert [
-        (line, to)
-        for line, addresses in RIGHT.items()
-        for to in addresses
-        if greets_another(line, to)
-    ] == []
+    assert [pair for pair in RIGHT if greets_another(*pair)] == []
 
 
 def test_greeting_is_compared_as_it_shows_with_everybody_who_gets_the_message():
@@ -179,19 +179,20 @@ def test_address_in_letters_that_mislead_is_found():
         assert levels("odd_address", to=(address,)) == [level], address
 
 
+ODD = """-oQ@northwind.example
+|cmd@x.example
+Ana <a`id`@x.example>
+/a@x.example
+a%b@northwind.example
+northwind.example!a@yourteam.example
+a@[127.0.0.1]
+a@10.0.0.1
+a@2130706433
+Ana <a@localhost>"""
+
+
 def test_address_that_leads_elsewhere_by_its_form_is_found_also_where_it_is_known():
-    for address in (
-        "-oQ@northwind.example",
-        "|cmd@x.example",
-        "Ana <a`id`@x.example>",
-        "/a@x.example",
-        "a%b@northwind.example",
-        "northwind.example!a@yourteam.example",
-        "a@[127.0.0.1]",
-        "a@10.0.0.1",
-        "a@2130706433",
-        "Ana <a@localhost>",
-    ):
+    for address in ODD.splitlines():
         bare = address.rpartition("<")[2].rstrip(">")
         known = RiskContext(known_addresses={bare: 3})
         [one] = found("odd_address", known, to=(address,))
@@ -199,13 +200,9 @@ def test_address_that_leads_elsewhere_by_its_form_is_found_also_where_it_is_know
 
 
 def test_known_and_plain_addresses_are_not_odd():
-    plain = [
-        "ivo@münchen.example",
-        "a@northwind.example",
-        "a+b@3com.example",
-        "a@x_y.example",
-        "a@1und1.example.",
-    ]
+    plain = (
+        "ivo@münchen.example a@northwind.example a+b@3com.example a@x_y.example a@1und1.example."
+    ).split()
     assert [address for address in plain if found("odd_address", to=(address,))] == []
     # Another script as a whole deceives nobody who reads it.
     foreign = ["jörg@northwind.example", "田中@例え.example"]
@@ -246,27 +243,32 @@ CUSTOMERS = RiskContext(
         "sales@gmail.com": 2,
     },
 )
-# Known domains, and what is almost one of them.
-LOOKALIKES = {
-    "acme-corp.example": [
-        "acrne-corp.example", "acme-c0rp.example", "acme-corp.exarnple", "acmecorp.example", "acme-corps.example",
-        "amce-corp.example",
-    ],
-    "northwind.com": [
-        "northwlnd.com", "nothwind.com", "n0rthwimd.com", "northwind.com.evil.io",
-        "northwind.com.my-northwind.com", "xn--nrthwind-66g.com",
-    ],
-    "yourteam.example": ["yourtean.example"],
-}  # fmt: skip
+# A known domain, and what is almost it.
+LOOKALIKES = list(
+    rows("""
+acme-corp.example  acrne-corp.example
+acme-corp.example  acme-c0rp.example
+acme-corp.example  acme-corp.exarnple
+acme-corp.example  acmecorp.example
+acme-corp.example  acme-corps.example
+acme-corp.example  amce-corp.example
+northwind.com      northwlnd.com
+northwind.com      nothwind.com
+northwind.com      n0rthwimd.com
+northwind.com      northwind.com.evil.io
+northwind.com      northwind.com.my-northwind.com
+northwind.com      xn--nrthwind-66g.com
+yourteam.example   yourtean.example
+""")
+)
 
 
 def test_domain_that_is_almost_a_known_one_is_found():
-    for kin, domains in LOOKALIKES.items():
-        for domain in domains:
-            [one] = found("lookalike_recipient", CUSTOMERS, to=(f"billing@{domain}",))
-            assert one.level == "high"
-            assert one.evidence == (f"billing@{domain}", kin)
-            assert kin in one.detail
+    for kin, domain in LOOKALIKES:
+        [one] = found("lookalike_recipient", CUSTOMERS, to=(f"billing@{domain}",))
+        assert one.level == "high"
+        assert one.evidence == (f"billing@{domain}", kin)
+        assert kin in one.detail
 
 
 def test_known_and_unlike_recipients_are_left_in_peace():

@@ -14,47 +14,52 @@ from risk.words import (
     fits,
     read_phrase,
 )
+from simple_form.declarations import rows
 from tests.linear import is_linear
 
-
-@pytest.mark.parametrize(
-    ("phrase", "text", "is_found"),
-    [
-        ("Project Tulip", "the PROJECT-tulip plan", True),
-        ("project tulip", "project tulips", False),
-        ("project tulip", "pro|ject tu-l🌷ip", True),
-        ("tulip", "the t.u.l.i.p or t u l i p", True),
-        ("tulip", "the tu-\nlip", True),
-        ("resume", "my Résumé", True),
-        ("Confidential", "con\u200bfi\u00addential", True),
-        ("confiden*", "in confidence", True),
-        ("*secret*", "topsecrets", True),
-        ("s*cr*t", "secrets", False),
-        ("inv-####", "see INV-2207.", True),
-        ("gr?y", "a gray day", True),
-        ("*解約*", "本日解約します", True),
-        ("发票", "请查收附件中的发票", True),
-        ("发票", "发 票", True),
-        ("发票 inv-####", "发票INV-2207", True),
-        ("发票", "发了票", False),
-        ("ใบแจ้งหนี้", "กรุณาชำระใบแจ้งหนี้ภายใน", True),
-        ("发?号", "发票号", True),
-        ("解*約", "解除約", True),
-        ("发票", "请" * 100 + "发票", True),
-        ("aa bb", "aa aa bb", True),
-        # By what it looks like: digits, Cyrillic letters, small capitals.
-        ("project tulip", "pr0ject tu1ip", True),
-        ("tulip", "tuli\u0440", True),
-        ("secret*", "ѕеcrеts", True),
-        ("invoice", "ɪɴᴠᴏɪᴄᴇ", True),
-        # Words that are written in Latin letters only are what they are.
-        ("mall", "by mail", False),
-    ],
+# A phrase, and texts in which it is found, or not.
+FOUND = list(
+    rows("""
+Project Tulip  the PROJECT-tulip plan
+project tulip  pro|ject tu-l🌷ip
+tulip          the t.u.l.i.p or t u l i p
+resume         my Résumé
+Confidential   con\u200bfi\u00addential
+confiden*      in confidence
+*secret*       topsecrets
+inv-####       see INV-2207.
+gr?y           a gray day
+*解約*          本日解約します
+发票            请查收附件中的发票
+发票            发 票
+发票 inv-####   发票INV-2207
+ใบแจ้งหนี้         กรุณาชำระใบแจ้งหนี้ภายใน
+发?号           发票号
+解*約           解除約
+aa bb          aa aa bb
+project tulip  pr0ject tu1ip
+tulip          tuli\u0440
+secret*        ѕеcrеts
+invoice        ɪɴᴠᴏɪᴄᴇ
+""")
 )
-def test_phrase_is_compared_by_whole_words_without_case_accents_and_look_alikes(
-    phrase, text, is_found
-):
-    assert SearchedText(text).has(read_phrase(phrase)) is is_found
+# Words that are written in Latin letters only are what they are.
+NOT_FOUND = list(
+    rows("""
+project tulip  project tulips
+s*cr*t         secrets
+发票            发了票
+mall           by mail
+""")
+)
+
+
+def test_phrase_is_compared_by_whole_words_without_case_accents_and_look_alikes():
+    found = [*FOUND, ("tulip", "the tu-\nlip"), ("发票", "请" * 100 + "发票")]
+    for phrase, text in found:
+        assert SearchedText(text).has(read_phrase(phrase)), (phrase, text)
+    for phrase, text in NOT_FOUND:
+        assert not SearchedText(text).has(read_phrase(phrase)), (phrase, text)
 
 
 @pytest.mark.parametrize(
@@ -98,26 +103,29 @@ CONTENT = Content(
 )
 
 
-@pytest.mark.parametrize(
-    ("word", "place"),
-    [
-        ("lily", "subject"),
-        ("daisy", "text"),
-        ("iris", "text"),
-        ("poppy", "text"),
-        ("violet plan", "file"),
-        ("rose", "person"),
-        ("dana", "person"),
-        ("tulip.example", "person"),
-        # Not from the end of one text to the beginning of the next.
-        ("desk support", None),
-        ("rose desk supportyourteamexample", None),
-        ("aster", None),
-    ],
+# Words, and where in the message they are; - for none, as from the end of one text to
+# the beginning of the next.
+PLACES = list(
+    rows("""
+lily           subject
+daisy          text
+iris           text
+poppy          text
+violet plan    file
+rose           person
+dana           person
+tulip.example  person
+desk support   -
+rose desk supportyourteamexample  -
+aster          -
+""")
 )
-def test_words_are_looked_for_in_all_that_a_person_reads(word, place):
-    places = {word: place} if place else {}
-    found = words_in(CONTENT, render_message(CONTENT), {"a": {word}, "b": {"none"}})
+
+
+def test_words_are_looked_for_in_all_that_a_person_reads():
+    wanted = dict(PLACES)
+    found = words_in(CONTENT, render_message(CONTENT), {"a": {*wanted}, "b": {"none"}})
+    places = {word: place for word, place in wanted.items() if place != "-"}
     assert found == {"a": places, "b": {}}
 
 

@@ -566,15 +566,6 @@ def test_server_may_greet_late():
     assert said == [b"ehlo"]
 
 
-def test_port_465_is_encrypted_from_the_first_byte():
-    for url, is_encrypted in {
-        "smtp://mail.example.com:465": True,
-        "smtps://mail.example.com": True,
-        "smtp://mail.example.com:587": False,
-    }.items():
-        assert Server.from_url(url).implicit_tls is is_encrypted, url
-
-
 def test_recipient_who_cannot_be_verified_is_accepted(free, mail_server):
     email = Email.objects.get(pk=free.held(to=[DANA, "eve@northwind.example"]))
     mail_server.refuse = {

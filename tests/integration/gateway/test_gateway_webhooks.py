@@ -14,11 +14,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from gateway import sweeping, tasks
-from gateway.models import Email, Webhook, WebhookDelivery
+from gateway.models import Webhook, WebhookDelivery
 from gateway.models import webhooks as queries
 from gateway.sweeping import sweep
 from gateway.webhooks import deliveries as webhook_deliveries
-from gateway.webhooks.events import listening
 from tests.factories import change_row
 from tests.integration.gateway.world import (
     add_key,
@@ -86,16 +85,6 @@ def test_webhook_with_an_invalid_field_is_not_created(world):
         answer = admin(world, "POST", "webhooks", **HOOK | fields)
         assert answer.status_code == 422, fields
     assert not Webhook.objects.exists()
-
-
-def test_event_is_for_who_listens_to_its_mailbox_and_its_kind_of_mail(world):
-    second = add_mailbox(world, "second")
-    hooks = [world.listen("oversight.pending").pk for _ in range(3)]
-    Webhook.objects.filter(pk=hooks[1]).update(mailbox=second)
-    Webhook.objects.filter(pk=hooks[2]).update(include_sandbox=False)
-    email = Email.objects.get(pk=world.held())
-    for email.sandbox, wanted in ((False, [hooks[0], hooks[2]]), (True, [hooks[0]])):
-        assert [pk for pk, _ in listening(email)] == wanted
 
 
 def test_webhook_has_an_encrypted_secret_and_gets_nothing_after_its_deletion(
