@@ -23,6 +23,7 @@ NAMES = (
     "gateway_send",
     "growth",
     "ingest",
+    "notices",
     "pages",
 )
 

@@ -106,7 +106,8 @@ def _tell(entry: Entry, message: Message, cause: Cause, wanted: Wanted) -> None:
         for one in notices
         if one.person_id in wanted and one.made_at >= wanted[one.person_id]
     ]
-    notices.exclude(pk__in=[one.pk for one in told]).end()
+    if len(told) < len(notices):
+        notices.exclude(pk__in=[one.pk for one in told]).end()
     missing = set(wanted) - {one.person_id for one in told}
     _make(entry, cause, missing, message=message)
 

@@ -11,6 +11,7 @@ from django.conf import settings
 
 from alerts.channels.email import EmailChannel
 from alerts.channels.web_push import WebPush
+from alerts.deliveries.mentions import chat_of
 from alerts.deliveries.planning import Act, asks
 from alerts.models import Delivery, Destination
 from approvals.escalation.ahead import StepAhead, steps_ahead
@@ -68,7 +69,7 @@ def forecast(message: Message, now: datetime) -> list[Expected]:
         if not step.people:
             told += [(step.at, Kind.ALERT, one) for one in _alerted(message)]
         for person in step.people:
-            told += _told(person, step)
+            told += _told(person, step, message)
     if message.expires_at is not None:
         told.append((max(message.expires_at, now), Kind.EXPIRE, ""))
     names: dict[tuple[datetime, Kind], dict[str, None]] = {}
@@ -96,7 +97,7 @@ def _due(message: Message) -> Iterator[_Told]:
         yield one.next_attempt_at, kind, str(one.destination.owner)
 
 
-def _told(person: Person, step: StepAhead) -> Iterator[_Told]:
+def _told(person: Person, step: StepAhead, message: Message) -> Iterator[_Told]:
     """Yield by which ways a step tells a person, and when."""
     name = str(person)
     wanted = preferences_of(person)
@@ -111,9 +112,10 @@ def _told(person: Person, step: StepAhead) -> Iterator[_Told]:
     on = set(own.filter(switched_off_at=None).values_list("kind", flat=True))
     if WebPush.kind in on and cause in wanted.push:
         yield _time(step, step.at, wanted), Kind.PUSH, name
-    if wants_chat(person, cause):
-        for account in person.chat_accounts.all():
-            yield step.at, Kind.CHAT, f"{name} ({account.get_service_display()})"
+    if message.pk is not None and wants_chat(person, cause):
+        chat = chat_of(person, message.pk)
+        if chat is not None:
+            yield step.at, Kind.CHAT, f"{name} ({chat})"
     pause = mail_pause(wanted, cause)
     # The first mail makes the destination.
     is_mailed = settings.EMAIL_URL and EmailChannel.kind not in off

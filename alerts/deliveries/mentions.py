@@ -28,28 +28,35 @@ _MAX_SUBJECT = 150
 
 
 def plan_mention(notice: Notice) -> None:
-    """Plan that a chat mentions the person of a notice, if they want that: in the first
-    channel that has the message's card, of a service where their account is linked.
-    """
+    """Plan that a chat mentions the person of a notice, if they want that."""
     if notice.message_id is None or not _wants(notice):
         return
-    services = set(notice.person.chat_accounts.values_list("service", flat=True))
+    destination = chat_of(notice.person, notice.message_id)
+    if destination is not None:
+        Delivery.objects.create(
+            kind=Delivery.Kind.MENTION,
+            destination=destination,
+            notice=notice,
+            message_id=notice.message_id,
+            action=notice.action or notice.cause,
+        )
+
+
+def chat_of(person: Person, message: int) -> Destination | None:
+    """Return where a person is mentioned: the first channel that has the card of the
+    message with this key, of a service where their account is linked.
+    """
+    services = set(person.chat_accounts.values_list("service", flat=True))
     cards = Card.objects.filter(
-        message=notice.message_id,
+        message=message,
         is_answer=False,
         removed=False,
         destination__switched_off_at=None,
     )
     for card in cards.select_related("destination").order_by("pk"):
         if channel_of(card.destination.kind).chat in services:
-            Delivery.objects.create(
-                kind=Delivery.Kind.MENTION,
-                destination=card.destination,
-                notice=notice,
-                message_id=notice.message_id,
-                action=notice.action or notice.cause,
-            )
-            return
+            return card.destination
+    return None
 
 
 def send_mention(delivery: Delivery) -> Posted:

@@ -2,8 +2,7 @@
 that the person wants, and drops those whose notice was read or is over.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Collection
 from typing import Any
 
 from django.conf import settings
@@ -22,36 +21,42 @@ from notices.preferences import mail_at, push_at
 from notices.wording import shown
 
 
-def on_notices_made(notices: Iterable[Notice], **_more: Any) -> None:
+def on_notices_made(notices: Collection[Notice], **_more: Any) -> None:
     """Plan the ways of new notices, in their transaction. The sweep finds them."""
-    for one in notices:
-        own = Destination.objects.filter(owner=one.person, switched_off_at=None)
-        _plan(one, push_at(one), own.filter(kind=WebPush.kind))
-        at = mail_at(one) if settings.EMAIL_URL else None
-        if at is not None:
-            Destination.objects.get_or_create(
-                owner=one.person,
+    own: dict[tuple[int, str], list[Destination]] = {}
+    people = [one.person for one in notices]
+    for destination in Destination.objects.filter(owner__in=people):
+        key = (destination.owner_id or 0, destination.kind)
+        own.setdefault(key, []).append(destination)
+    deliveries = []
+    for notice in notices:
+        person = notice.person
+        times = {WebPush.kind: push_at(notice)}
+        if settings.EMAIL_URL:
+            times[EmailChannel.kind] = mail_at(notice)
+        if times.get(EmailChannel.kind) and (person.pk, EmailChannel.kind) not in own:
+            destination, _ = Destination.objects.get_or_create(
+                owner=person,
                 kind=EmailChannel.kind,
-                defaults={"name": f"Email to {one.person}"[:80]},
+                defaults={"name": f"Email to {person}"[:80]},
             )
-        _plan(one, at, own.filter(kind=EmailChannel.kind))
-        plan_mention(one)
-
-
-def _plan(
-    notice: Notice, at: datetime | None, destinations: Iterable[Destination]
-) -> None:
-    if at is None:
-        return
-    for one in destinations:
-        Delivery.objects.create(
-            kind=Delivery.Kind.NOTICE,
-            destination=one,
-            notice=notice,
-            message_id=notice.message_id,
-            action=notice.action or notice.cause,
-            next_attempt_at=at,
-        )
+            own[person.pk, EmailChannel.kind] = [destination]
+        deliveries += [
+            Delivery(
+                kind=Delivery.Kind.NOTICE,
+                destination=destination,
+                notice=notice,
+                message_id=notice.message_id,
+                action=notice.action or notice.cause,
+                next_attempt_at=at,
+            )
+            for kind, at in times.items()
+            if at is not None
+            for destination in own.get((person.pk, kind), ())
+            if destination.switched_off_at is None
+        ]
+        plan_mention(notice)
+    Delivery.objects.bulk_create(deliveries)
 
 
 def drop_ended(destination: Destination) -> None:

@@ -2,8 +2,11 @@
 the mail server's answers mean. With a real mail server.
 """
 
+import contextlib
+import itertools
 import re
 from datetime import datetime, time, timedelta
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,6 +14,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from alerts.channels import email
+from alerts.deliveries import drain
 from alerts.deliveries.deliver import deliver
 from alerts.deliveries.planning import plan_waiting
 from alerts.models import Delivery, Destination
@@ -22,12 +26,22 @@ from common.postgres import clock
 from notices import preferences
 from notices.models import Cause, Notice, Preferences
 from notices.preferences import after_quiet_time
+from people.models import Grant, Person
 from people.second_admin.setting import set_mail_subjects
+from policy.models import Group
 from simple_form.simplify import simplify
-from tests.factories import actor_of, change_row, make_connection, make_message
-from tests.integration.deciding import decide
+from tests.factories import (
+    actor_of,
+    change_row,
+    make_connection,
+    make_message,
+    put_in_force,
+)
+from tests.integration.deciding import Killed, decide
 from tests.integration.gateway.servers import mail_server
 from tests.integration.test_notices import comment
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -284,3 +298,45 @@ def test_a_stand_in_is_told_what_waits_for_whoever_is_away(
     # Their own mail comes when they are back.
     newest = Notice.objects.get(person=second_reviewer, ended_at=None)
     assert preferences.mail_at(newest) > clock() + hour / 2
+
+
+@pytest.mark.slow
+def test_100_people_are_each_mailed_once_though_workers_die_and_no_task_arrives(
+    connection, settings, monkeypatch
+):
+    settings.EMAIL_URL = "smtp://mail.example"
+    people = Person.objects.bulk_create(
+        Person(email=f"p{n}@yourteam.example", name=f"Person {n}") for n in range(100)
+    )
+    Grant.objects.bulk_create(Grant(person=one, role="reviewer") for one in people)
+    wanted = [Preferences(person=one, mail=["approval"]) for one in people]
+    Preferences.objects.bulk_create(wanted)
+    group = Group.objects.create(name="All")
+    group.members.set(people)
+    put_in_force({"approvals": {str(group.pk): 1}})
+    make_message(connection)
+    # No task is sent while Redis is away, and the sweep finds the act.
+    for _ in range(2):
+        drain.sweep()
+    Delivery.objects.update(next_attempt_at=Now())
+    mails = []
+    session = SimpleNamespace(
+        sendmail=lambda _, to, __: mails.append(to[0]), quit=lambda: None
+    )
+    tries = itertools.count()
+
+    def connect(*_, **__):
+        if next(tries) < 20:
+            raise Killed
+        return session
+
+    monkeypatch.setattr(email, "connect", connect)
+    # Nobody claims what a dead worker holds before its lease is over.
+    for lease, reached in ((HOUR, 80), (HOUR, 80), (-HOUR, 100)):
+        sending = Delivery.objects.filter(state="sending")
+        sending.update(lease_until=Now() + lease)
+        for key in drain.with_something_due():
+            with contextlib.suppress(Killed):
+                drain.drain(destination_id=key)
+        assert len(mails) == len(set(mails)) == reached
+    assert not Delivery.objects.exclude(state="delivered").exists()
