@@ -124,6 +124,14 @@ def instant(value: datetime | None) -> SafeString | str:
 
 
 @register.filter
+def planned(value: datetime | None) -> SafeString | str:
+    """Return a time to come, as `20 Nov, 10:42 UTC`: seconds would promise too much."""
+    if not value:
+        return ""
+    return _time(value, f"{local_time(value):%-d %b, %H:%M} {zone_word(value)}", "")
+
+
+@register.filter
 def dated(value: datetime | None) -> SafeString | str:
     """Return date and time with the year, as `20 Nov 2026, 10:42:07`, for pages that
     say in which zone their times are.
