@@ -48,9 +48,7 @@ def measure() -> Result:
 
         settings.EMAIL_URL = "smtp://mail.example"
         mails = Mails()
-        stack.enter_context(
-            patch("alerts.channels.email.connect", lambda *_, **__: mails)
-        )
+        stack.enter_context(patch("common.desk_mail.connect", lambda *_, **__: mails))
         connection, client = make_desk()
         lift_caps()
         add_messages(connection, first=1, last=MESSAGES)

@@ -188,6 +188,7 @@ register-own-webhook | register the desk's webhook
 replay-delivery | send a webhook's delivery again
 release-switch | release the kill switch
 set-caps | change the limits
+set-mail-subjects | change what mails to people name
 set-person-figures | set whether individual figures are shown
 set-second-admin | set whether changes wait for a second admin
 remove-connection | remove a connection

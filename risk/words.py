@@ -34,8 +34,8 @@ MIN_FIXED = 2
 _WORD = re.compile(r"[\w*?#]+")
 # Signs that may stand between words; texts are compared without them.
 _BETWEEN = frozenset(" \t.,:;!-–—/\\'’‘\"“”()[]@&_…")
-# Where a word goes on in the next line.
-_HYPHENATED = re.compile(r"[-‐‑]\s+")
+# At the end of a line, they say that its last word goes on in the next one.
+_HYPHENS = "-‐‑"
 # From this code point on, a single character may be a whole word, as in Chinese.
 _IDEOGRAPHS = 0x2E80
 
@@ -107,7 +107,9 @@ class SearchedText:
         words = pieces_of(visible)
         # Once more with signs within words left out, and letters joined that stand
         # alone: "tu-lip", "tu-\nlip", "t u l i p".
-        visible = _HYPHENATED.sub("", visible)
+        visible = visible.replace("\r", "")
+        for hyphen in _HYPHENS:
+            visible = visible.replace(f"{hyphen}\n", "")
         kept = (one for one in visible if one.isalnum() or one.isspace() or one == "_")
         plain = _APART + "".join(kept)
         for is_letter, group in groupby(pieces_of(plain), lambda one: len(one) == 1):

@@ -330,7 +330,7 @@ def test_100_people_are_each_mailed_once_though_workers_die_and_no_task_arrives(
             raise Killed
         return session
 
-    monkeypatch.setattr(email, "connect", connect)
+    monkeypatch.setattr(desk_mail, "connect", connect)
     # Nobody claims what a dead worker holds before its lease is over.
     for lease, reached in ((HOUR, 80), (HOUR, 80), (-HOUR, 100)):
         sending = Delivery.objects.filter(state="sending")

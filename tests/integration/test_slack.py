@@ -289,4 +289,4 @@ def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(
     ):  # fmt: skip
         answer = client.post("/alerts/add/", form(**fields))
         assert answer.status_code == 422, fields
-        assert f'id="{field}-problem"' in answer.text, fields
+        assert f'id="id_{field}_error"' in answer.text, fields
