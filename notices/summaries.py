@@ -33,7 +33,8 @@ def _summarise(person: Person) -> bool:
     now = clock()
     here = now.astimezone(ZoneInfo(person.time_zone))
     morning = datetime.combine(here, HOUR, here.tzinfo)
-    if not morning <= now < morning + LATEST:
+    # Whoever joined since then saw what waits.
+    if person.joined_at >= morning or not morning <= now < morning + LATEST:
         return False
     summaries = Notice.objects.filter(person=person, cause=Cause.SUMMARY)
     waiting = desk_messages().waiting_for(person.actor(surface="worker"))

@@ -29,7 +29,10 @@ class _Inbox:
         self.subjects = []
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802
-        self.subjects.append(message_from_bytes(envelope.content)["Subject"])
+        mail = message_from_bytes(envelope.content)
+        # But what the desk writes to its people, such as the summary at eight.
+        if mail["Auto-Submitted"] is None:
+            self.subjects.append(mail["Subject"])
         return "250 OK"
 
 

@@ -144,8 +144,12 @@ def test_the_summary_comes_once_a_morning_and_only_if_something_waits(
 ):
     at_eight = datetime.combine(clock(), time(8), UTC)
     monkeypatch.setattr(summaries, "clock", lambda: at_eight)
+    change_row(reviewer, joined_at=at_eight - timedelta(days=1))
     assert summaries.summarise() == 0
     make_message(make_connection())
+    change_row(reviewer, joined_at=at_eight)
+    assert summaries.summarise() == 0
+    change_row(reviewer, joined_at=at_eight - timedelta(days=1))
     monkeypatch.setattr(summaries, "clock", lambda: at_eight - timedelta(seconds=1))
     assert summaries.summarise() == 0
     monkeypatch.setattr(summaries, "clock", lambda: at_eight)
