@@ -75,12 +75,9 @@ _BY_ACTION = {action: event for event in EVENTS for action in event.actions}
 
 def actions_of(names: Collection[str]) -> list[str]:
     """Return the actions of the ledger that the events of these names stand for."""
-    return [action for event in events_named(names) for action in event.actions]
-
-
-def events_named(names: Collection[str]) -> list[Event]:
-    """Return the events of these names, in the order in which the desk names them."""
-    return [event for event in EVENTS if event.name in names]
+    return [
+        action for event in EVENTS if event.name in names for action in event.actions
+    ]
 
 
 def event_of(action: str) -> Event | None:

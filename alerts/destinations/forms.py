@@ -12,9 +12,10 @@ from django.utils.text import capfirst
 from alerts.channels import DEFAULT_KIND, channel_of, shared_channels
 from alerts.channels.base import FormField
 from alerts.destinations.commands import Settings
+from alerts.destinations.wording import privacy_notes
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
-from common.drawn_forms import VERBATIM, DrawnForm
+from common.drawn_forms import VERBATIM, DrawnForm, NotedChoice
 from common.pages import same_error
 
 _EVENTS = [(event.name, capfirst(event.words)) for event in EVENTS]
@@ -65,7 +66,7 @@ class DestinationForm(DrawnForm):
     )
     privacy = forms.ChoiceField(
         initial=Destination.Privacy.HEADERS,
-        choices=Destination.Privacy.choices,
+        widget=forms.RadioSelect,
         error_messages={
             "required": "Choose what a card shows.",
             "invalid_choice": "Choose one of the three levels.",
@@ -116,6 +117,11 @@ class DestinationForm(DrawnForm):
         self.channel = channel_of(kind)
         for one in self.channel.fields:
             self.fields[one.name] = _channel_field(one, is_new=self.is_new)
+        levels: Any = self.fields["privacy"]
+        levels.choices = [
+            (level, NotedChoice(Destination.Privacy(level).label, note))
+            for level, note in privacy_notes(self.channel).items()
+        ]
 
     def clean_answers_channel(self) -> str:
         """Return the channel as it is stored: its id if its address was typed, else its

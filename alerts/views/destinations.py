@@ -19,16 +19,15 @@ from alerts.channels import channel_of, shared_channels
 from alerts.deliveries.planning import asks, read_acts
 from alerts.destinations import commands
 from alerts.destinations.forms import DestinationForm, RouteForm
-from alerts.destinations.samples import event_samples, privacy_samples
 from alerts.destinations.wording import (
     destination_status,
     event_words,
     hidden_routes,
-    privacy_summary,
+    privacy_notes,
     sentence,
 )
 from alerts.errors import DestinationMissing, DestinationNotAllowed, NotChanged
-from alerts.ledger_events import EVENTS, actions_of, events_named
+from alerts.ledger_events import EVENTS, actions_of
 from alerts.models import Delivery, Destination, Route
 from audit.models import Entry
 from common.pages import (
@@ -175,9 +174,7 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 @reauthenticated
 def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Add a route, after a preview of its cards and of the newest acts that it would
-    have delivered.
-    """
+    """Add a route, after a preview of the newest acts that it would have delivered."""
     destination = find_destination(destination_id)
     connections = Connection.objects.filter(removed_at=None).order_by("name")
     mailboxes = Mailbox.objects.filter(connection__removed_at=None)
@@ -212,7 +209,6 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
             request,
             destination,
             form,
-            samples=event_samples(events_named(events), destination),
             looked_at=len(acts),
             acts=[act for act in acts if asks(route, act)],
             is_previewed=True,
@@ -248,7 +244,6 @@ def _route_page(
 ) -> HttpResponse:
     context = {
         "destination": destination,
-        "channel": channel_of(destination.kind),
         "form": form,
         **more,
     }
@@ -297,7 +292,6 @@ def _page(
         "may_manage": True,
         "kinds": shared_channels().values(),
         "error": error,
-        "levels": privacy_samples(form.channel.kind),
         "next": _next(request),
     }
     if destination:
@@ -327,7 +321,7 @@ def _list(
                 "channel": channel,
                 "address": channel.address(destination),
                 "status": destination_status(destination),
-                "shows": privacy_summary(destination),
+                "shows": privacy_notes(channel)[destination.privacy],
                 "routes": [event_words(route, hidden=hidden) for route in routes],
                 "error": failed[1] if failed[0] == destination.pk else "",
             }
