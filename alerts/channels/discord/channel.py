@@ -9,7 +9,6 @@ address or the bot's token.
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -18,20 +17,20 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card
-from alerts.channels.answers import duties_of
 from alerts.channels.base import (
-    CardChannel,
     CardFixed,
     CardGone,
     CardRefused,
+    ChatChannel,
     DestinationGone,
     FormField,
     Posted,
+    Reply,
     RetryLater,
 )
 from alerts.channels.discord import rates
 from alerts.channels.discord.embeds import MARKDOWN, buttons, embed, payload, shortened
-from alerts.channels.discord.run_command import arrived_mail, note_proofs
+from alerts.channels.discord.replies import edit_answer, private, reason_form
 from alerts.channels.requests import (
     MASK,
     address_error,
@@ -42,10 +41,9 @@ from alerts.channels.requests import (
     send,
     split_address,
 )
-from alerts.models import Destination
+from alerts.models import Destination, Interaction
 from common.exchange import seconds_asked
 from common.origins import origin_of
-from common.sweeps import Duty, duty
 from outgoing.guarded import TOTAL_TIMEOUT, Answer
 from people.models import ChatService
 
@@ -114,7 +112,7 @@ class Target:
     is_bot: bool = False
 
 
-class _Discord(CardChannel):
+class _Discord(ChatChannel):
     service = "Discord"
     hosts = HOSTS
     markup = MARKDOWN
@@ -136,6 +134,10 @@ class _Discord(CardChannel):
         return payload(embed(card))
 
     shorten = staticmethod(shortened)
+    send_answer = staticmethod(edit_answer)
+
+    def answer_body(self, interaction: Interaction, reply: Reply) -> dict[str, Any]:
+        return reason_form(reply.form) if reply.form else private(reply.content)
 
     def mention_body(
         self, account: str, text: str, *, is_group: bool
@@ -323,12 +325,6 @@ class DiscordBot(_Discord):
             "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
         }
         return Target(url, headers, destination.channel, token, is_bot=True)
-
-    def duties(self) -> Mapping[str, Duty]:
-        return {
-            "proofs": duty(arrived_mail, lambda _: note_proofs()),
-            **duties_of(ChatService.DISCORD),
-        }
 
 
 def _call_discord(
