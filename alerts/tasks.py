@@ -50,11 +50,3 @@ def sweep() -> str:
     from alerts.deliveries.drain import sweep
 
     return sweep()
-
-
-@shared_task(base=AfterCommitTask)
-def witness() -> str:
-    """Post the newest checkpoint of the ledger to the destinations where it is due."""
-    from alerts.deliveries.witness import post_heads
-
-    return f"{post_heads()} posted"

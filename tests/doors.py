@@ -553,7 +553,6 @@ TASKS = {
     "alerts.tasks.drain": "sends what is due at a destination",
     "alerts.tasks.answer_interaction": "carries out a Discord command or a press that had to wait, and answers it",
     "alerts.tasks.sweep": "finds destinations whose wake-up was lost",
-    "alerts.tasks.witness": "posts heads of the ledger to witnesses",
     "notices.tasks.summarise": "tells people each morning what waits",
     "notices.tasks.forget": "deletes old notices",
     "audit.tasks.seal": "seals new entries",

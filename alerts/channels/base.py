@@ -162,8 +162,6 @@ class Channel(ABC):
     chat: str = ""
     # Whether it can post answers in the channel where a command began.
     answers_commands: bool = False
-    # Whether it can post checkpoints of the ledger.
-    keeps_heads: bool = False
     # Whether the desk makes its secret, which nobody types.
     makes_secret: bool = False
     # The service's hosts. The form refuses them as addresses of a signed webhook.
@@ -300,12 +298,6 @@ class CardChannel(Channel):
         accepted.
         """
 
-    def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
-        """Return the request's body that shows these lines, the first in bold. Only
-        kinds with `keeps_heads` have it.
-        """
-        raise NotImplementedError
-
     @abstractmethod
     def post(
         self,
@@ -400,6 +392,4 @@ class NotInstalled(CardChannel, EventChannel):
     def _refuse(self, *_args: Any, **_options: Any) -> Any:
         raise DestinationGone(self.not_ready)
 
-    clean_field = body = shorten = lines_body = post = edit = post_event = post_test = (
-        _refuse
-    )
+    clean_field = body = shorten = post = edit = post_event = post_test = _refuse

@@ -57,8 +57,6 @@ class Settings:
     # connections means all, also those added later.
     events: Sequence[str] = ()
     connections: Collection[int] = ()
-    # Whether checkpoints of the ledger are posted there.
-    witnesses: bool = False
     kind: str = DEFAULT_KIND
     # The id of the channel that a bot posts to; and the channel whose commands are
     # answered at this destination.
@@ -137,7 +135,6 @@ def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]
             answers_channel=settings.answers_channel,
             mentions=settings.mentions,
             privacy=settings.privacy,
-            witnesses=settings.witnesses,
         )
     if settings.events:
         connection_ids: list[int | None] = [*dict.fromkeys(settings.connections)] or [
@@ -148,7 +145,6 @@ def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]
             Route(destination=destination, connection_id=key, actions=actions)
             for key in connection_ids
         )
-    _enqueue_head(destination, was_witness=False)
     waits.record_change(
         "destination.added", destination, actor, before="", after=describe(destination)
     )
@@ -182,11 +178,9 @@ def change_destination(
     hidden = {"url": "", "secret": "", "address": address}
     yield lambda: _in_words(destination, "change it", **vars(settings) | hidden)
     before = describe(destination)
-    was_witness = destination.witnesses
     destination.name = settings.name
     destination.privacy = settings.privacy
     destination.mentions = settings.mentions
-    destination.witnesses = settings.witnesses
     if destination.answers_channel != settings.answers_channel:
         destination.answers_channel = settings.answers_channel
         destination.told_since = clock()
@@ -198,10 +192,6 @@ def change_destination(
         destination.tested_at = None
         destination.posts_in = ""
         _reset_failures(destination)
-        # No checkpoint was posted at the new address yet.
-        destination.witnessed_seal = None
-        destination.witnessed_at = None
-        was_witness = False
         # Posts at the old address cannot be edited from the new one. Held messages and
         # connections get a new card at the new address when something happens to them
         # next, and what waits to be posted is posted there; the other cards are not
@@ -221,7 +211,6 @@ def change_destination(
         Digest.objects.filter(destination=destination).update(removed=True)
     with _answering_alone(settings.answers_channel):
         destination.save()
-    _enqueue_head(destination, was_witness=was_witness)
     address_note = {"webhook": "another one"} if settings.url else {}
     waits.record_change(
         "destination.changed",
@@ -249,7 +238,6 @@ def switch_on(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
         destination.told_since = clock()
         _reset_failures(destination)
         destination.save()
-        _enqueue_head(destination, was_witness=False)
         waits.record_change(
             "destination.switched_on",
             destination,
@@ -475,10 +463,3 @@ def _answering_alone(channel: str) -> Iterator[None]:
             f"{other or 'Another destination'} already answers requests from {channel}, and only one destination can. "
             f"Remove it there first."
         ) from error
-
-
-def _enqueue_head(destination: Destination, *, was_witness: bool) -> None:
-    """Have a checkpoint posted at once to a destination that became a witness."""
-    if destination.witnesses and not was_witness:
-        Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now())
-        tasks.witness.delay_on_commit()

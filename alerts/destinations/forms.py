@@ -31,7 +31,7 @@ _DEFAULT_EVENTS = (
     "decision.unknown",
 )
 # The columns of Destination with which the form of an existing one is filled.
-_SHOWN = "kind name privacy witnesses channel mentions answers_channel".split()
+_SHOWN = "kind name privacy channel mentions answers_channel".split()
 
 
 class DestinationForm(DrawnForm):
@@ -86,13 +86,6 @@ class DestinationForm(DrawnForm):
         required=False,
         error_messages=same_error("One of these connections is gone. Choose again."),
         widget=forms.CheckboxSelectMultiple,
-    )
-    witnesses = forms.BooleanField(
-        label="Post checkpoints of the ledger here",
-        help_text="At most once an hour: the newest seal, signed. Nothing about messages or people. The service "
-        "records when each was posted, so later changes to the ledger can be detected. Anybody who has this webhook's "
-        "address can delete its posts: use a second place too, such as a file on another host.",
-        required=False,
     )
 
     def __init__(
@@ -149,17 +142,11 @@ class DestinationForm(DrawnForm):
                     self.add_error(name, messages)
         values["kind"] = self.channel.kind
         answers = values.get("answers_channel")
-        witnesses = values.get("witnesses")
         if answers and not self.channel.answers_commands:
             self.add_error(
                 "answers_channel", "Only a destination in Discord can answer commands."
             )
-        if witnesses and not self.channel.keeps_heads:
-            self.add_error(
-                "witnesses",
-                "Only a Discord webhook can post checkpoints of the ledger.",
-            )
-        is_used = values.get("events") or witnesses or answers
+        is_used = values.get("events") or answers
         if self.is_new and "events" not in self.errors and not is_used:
             self.add_error("events", "Choose at least one event.")
 

@@ -44,7 +44,7 @@ def describe(destination: Destination) -> str:
     return (
         f"kind: {destination.kind}; name: {destination.name}; privacy: {destination.privacy}; "
         f"notified when: {notified_about}; "
-        f"posts checkpoints of the ledger: {'yes' if destination.witnesses else 'no'}; address: {address}; "
+        f"address: {address}; "
         f"answers commands in: {destination.answers_channel or 'no channel'}; "
         f"mentions when a message is late: {destination.mentions or 'nobody'}"
     )

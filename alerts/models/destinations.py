@@ -81,13 +81,6 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
         )
         return with_spelling.filter(spelling=OneSpelling(Value(channel)))
 
-    def due_witnesses(self) -> Self:
-        """Witnesses to which the newest checkpoint may be posted now."""
-        due = self.filter(
-            witnesses=True, switched_off_at=None, witness_due_at__lte=Now()
-        )
-        return due.filter(Q(waits_until=None) | Q(waits_until__lte=Now()))
-
     def for_list(self) -> Self:
         """All destinations that are not removed, by name, with their routes."""
         return (
@@ -144,12 +137,6 @@ class Destination(models.Model):
     switched_off_because = models.TextField()
     # When it last accepted a test at its present address.
     tested_at = models.DateTimeField(null=True)
-    # Whether checkpoints of the ledger are posted here; the seal that was posted last,
-    # and when; and when the next may be posted.
-    witnesses = models.BooleanField(default=False)
-    witnessed_seal = models.BigIntegerField(null=True)
-    witnessed_at = models.DateTimeField(null=True)
-    witness_due_at = models.DateTimeField(db_default=Now())
     # Nothing is sent before this time: the destination asked to wait, its limit is used
     # up, or attempts failed.
     waits_until = models.DateTimeField(null=True)

@@ -14,7 +14,7 @@ from approvals.models.collaboration import (
     StepDone,
 )
 from approvals.models.decisions import Decision
-from approvals.models.replacements import CommandedMail, Replacement
+from approvals.models.replacements import Replacement
 from approvals.models.reviews import Arrival, Brake, Cap, Review
 from approvals.models.usual_texts import UsualTexts
 from approvals.models.verdicts import Verdict
@@ -24,7 +24,6 @@ __all__ = [
     "Brake",
     "Cap",
     "Claim",
-    "CommandedMail",
     "Comment",
     "Decision",
     "OpenedPart",

@@ -186,7 +186,6 @@ class DiscordWebhook(_Discord):
     kind = "discord_webhook"
     label = "Discord webhook"
     summary = "Cards with links. Needs a webhook address."
-    keeps_heads = True
     fields = (
         FormField(
             "url",
@@ -206,12 +205,6 @@ class DiscordWebhook(_Discord):
         404: "Discord does not know this webhook: it was deleted, or the address is incomplete. Copy it again, or "
         "create a new one in the channel's settings, Integrations, Webhooks.",
     }
-
-    def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
-        return {
-            "content": "\n".join([MARKDOWN.bold(lines[0]), *lines[1:]]),
-            "allowed_mentions": {"parse": []},
-        }
 
     def url_error(self, url: str) -> str:
         if error := address_error(url, example=EXAMPLE, hint=HINT):
