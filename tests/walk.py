@@ -80,7 +80,6 @@ from tests.factories import (
     make_message,
     make_person,
     post_event,
-    reject_others,
     rolled_back,
 )
 from tests.integration.deciding import decide
@@ -258,11 +257,6 @@ class Walk:
 
     def _need_list(self):
         self.list = self.row = make_list("x.example", mailbox=self.mailbox)
-
-    def _need_rejecting(self):
-        """Make an active rule that rejects recipients who are on no list."""
-        self._need_list()
-        reject_others(self.list)
 
     def _need_brake(self):
         """Make a flood that has the message."""
