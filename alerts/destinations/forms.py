@@ -2,7 +2,6 @@
 Addresses and tokens can be typed in, and are never shown again.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -11,12 +10,13 @@ from django.utils.text import capfirst
 
 from alerts.channels import DEFAULT_KIND, channel_of, shared_channels
 from alerts.channels.base import FormField
-from alerts.destinations.commands import Settings
 from alerts.destinations.wording import privacy_notes
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
+from alerts.models.destinations import one_spelling
 from common.drawn_forms import VERBATIM, DrawnForm, NotedChoice
 from common.pages import same_error
+from mirror.models import Connection, Mailbox
 
 _EVENTS = [(event.name, capfirst(event.words)) for event in EVENTS]
 _NO_SUCH_EVENT = "Choose from these events."
@@ -32,6 +32,23 @@ _DEFAULT_EVENTS = (
 )
 # The columns of Destination with which the form of an existing one is filled.
 _SHOWN = "kind name privacy channel mentions answers_channel".split()
+
+
+def _connections() -> list[tuple[int, str]]:
+    connections = Connection.objects.filter(removed_at=None).order_by("name")
+    return list(connections.values_list("pk", "name"))
+
+
+def _places() -> list[tuple[str, str]]:
+    mailboxes = Mailbox.objects.filter(connection__removed_at=None)
+    return [
+        ("", "all connections, also those added later"),
+        *((f"connection-{key}", name) for key, name in _connections()),
+        *(
+            (f"mailbox-{one.pk}", f"the mailbox {one}")
+            for one in mailboxes.order_by("address", "pk")
+        ),
+    ]
 
 
 class DestinationForm(DrawnForm):
@@ -81,6 +98,7 @@ class DestinationForm(DrawnForm):
         error_messages=same_error(_NO_SUCH_EVENT),
     )
     connections = forms.TypedMultipleChoiceField(
+        choices=_connections,
         help_text="None selected: all, including new ones.",
         coerce=int,
         required=False,
@@ -91,15 +109,12 @@ class DestinationForm(DrawnForm):
     def __init__(
         self,
         *args: Any,
-        connections: Iterable[tuple[int, str]],
         destination: Destination | None,
         **kwargs: Any,
     ) -> None:
         if destination:
             kwargs["initial"] = model_to_dict(destination, fields=_SHOWN)
         super().__init__(*args, **kwargs)
-        offered: Any = self.fields["connections"]
-        offered.choices = [(str(key), name) for key, name in connections]
         self.is_new = destination is None
         kind = self.initial.get("kind", "")
         if self.is_new:
@@ -118,9 +133,10 @@ class DestinationForm(DrawnForm):
 
     def clean_answers_channel(self) -> str:
         """Return the channel as it is stored: its id if its address was typed, else its
-        name without the #.
+        name in one spelling.
         """
-        return self.channel.command_channel(self.cleaned_data["answers_channel"])
+        typed = self.cleaned_data["answers_channel"]
+        return one_spelling(self.channel.command_channel(typed))
 
     def clean(self) -> None:
         """Check the fields of the kind. Refuse settings that the kind cannot have, and
@@ -149,10 +165,6 @@ class DestinationForm(DrawnForm):
         is_used = values.get("events") or answers
         if self.is_new and "events" not in self.errors and not is_used:
             self.add_error("events", "Choose at least one event.")
-
-    def settings(self) -> Settings:
-        """Return the valid values, for a command."""
-        return Settings(**self.cleaned_data)
 
     def channel_fields(self) -> list[forms.BoundField]:
         """Return the fields of the kind."""
@@ -196,15 +208,9 @@ class RouteForm(DrawnForm):
     place = forms.ChoiceField(
         label="For",
         required=False,
+        choices=_places,
         error_messages=same_error("This connection or mailbox is gone. Choose again."),
     )
-
-    def __init__(
-        self, *args: Any, scopes: Iterable[tuple[str, str]], **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        field: Any = self.fields["place"]
-        field.choices = [("", "all connections, also those added later"), *scopes]
 
     def chosen_place(self) -> dict[str, int]:
         """Return what was chosen as an argument of `add_route`, such as {"mailbox": 4};

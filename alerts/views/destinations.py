@@ -36,7 +36,6 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
-from mirror.models import Connection, Mailbox
 from people.second_admin.setting import mails_name_subjects
 from people.sign_in.reauthentication import reauthenticated
 
@@ -83,7 +82,7 @@ def edit(request: DeskRequest, destination_id: int | None = None) -> HttpRespons
     form = _form(request, destination)
     if not form.is_valid():
         return _page(request, form, destination)
-    settings = form.settings()
+    settings = form.cleaned_data
     try:
         if destination is None:
             saved = commands.add_destination(settings=settings, actor=request.actor)
@@ -124,20 +123,11 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
 
 @require_POST
 @managing
-def on(request: DeskRequest, destination_id: int) -> HttpResponse:
-    destination = commands.switch_on(destination_id=destination_id, actor=request.actor)
-    return _to_list(
-        request, destination, f"{destination} is on. Send a test to check it."
-    )
-
-
-@require_POST
-@managing
-def off(request: DeskRequest, destination_id: int) -> HttpResponse:
-    destination = commands.switch_off(
-        destination_id=destination_id, actor=request.actor
-    )
-    return _to_list(request, destination, f"{destination} is switched off.")
+def switch(request: DeskRequest, destination_id: int, *, on: bool) -> HttpResponse:
+    command = commands.switch_on if on else commands.switch_off
+    destination = command(destination_id=destination_id, actor=request.actor)
+    notice = "on. Send a test to check it." if on else "switched off."
+    return _to_list(request, destination, f"{destination} is {notice}")
 
 
 @require_POST
@@ -176,19 +166,8 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
 def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Add a route, after a preview of the newest acts that it would have delivered."""
     destination = find_destination(destination_id)
-    connections = Connection.objects.filter(removed_at=None).order_by("name")
-    mailboxes = Mailbox.objects.filter(connection__removed_at=None)
-    scopes = [
-        (f"connection-{key}", name)
-        for key, name in connections.values_list("pk", "name")
-    ]
-    scopes += [
-        (f"mailbox-{mailbox.pk}", f"the mailbox {mailbox}")
-        for mailbox in mailboxes.order_by("address", "pk")
-    ]
     form = RouteForm(
         request.POST if request.method == "POST" else None,
-        scopes=scopes,
         initial={"events": ["email.held"], "place": ""},
     )
     if not form.is_valid():
@@ -268,10 +247,8 @@ def _secret(
 def _form(
     request: DeskRequest, destination: Destination | None, *, is_sent: bool = True
 ) -> DestinationForm:
-    connections = Connection.objects.filter(removed_at=None).order_by("name")
     return DestinationForm(
         request.POST if request.method == "POST" and is_sent else None,
-        connections=connections.values_list("pk", "name"),
         destination=destination,
         initial={"kind": request.GET.get("kind", "")},
     )
