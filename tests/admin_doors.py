@@ -33,21 +33,11 @@ OWN_DOORS = {
     ),
     "mfa_reauthenticate": Door("reauthenticates with a code", "public"),
     "mfa_reauthenticate_webauthn": Door("reauthenticates with a passkey", "public"),
-    "account": Door("shows one's own account", "own"),
-    "own-name": Button(
-        "changes one's name", "own", writes=True, fields=lambda w: {"name": "Wanda W."}
-    ),
-    "own-away": Button(
-        "sets when one is out of office",
+    "account": Door(
+        "shows one's own account, and changes name, time zone and days out of office",
         "own",
         writes=True,
-        fields=lambda w: {"away_first": "2030-01-01", "away_last": "2030-01-05"},
-    ),
-    "own-time-zone": Button(
-        "sets one's time zone",
-        "own",
-        writes=True,
-        fields=lambda w: {"zone": "Europe/Lisbon"},
+        fields=lambda w: {"name": "Wanda W.", "zone": "Europe/Lisbon"},
     ),
     "own-password": Door(
         "changes one's password", "own", writes=True, fields=lambda w: PASSWORDS
