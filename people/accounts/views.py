@@ -13,14 +13,12 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from common.drawn_forms import VERBATIM, DeskRenderer, DrawnField
+from common.drawn_forms import VERBATIM, DrawnForm
 from common.pages import (
     DeskRequest,
-    SentenceForm,
     answer,
     redirect_with_notice,
     require_get_or_post,
-    same_error,
 )
 from common.time_zones import zone_named
 from people import addresses
@@ -53,18 +51,17 @@ from people.sign_in.sessions import (
 from people.sign_in.sessions import end_session as end
 
 
-class ProfileForm(SentenceForm):
+class DayField(forms.DateField):
+    """A day, chosen in the browser's calendar."""
+
+    widget = forms.DateInput({"type": "date"}, "%Y-%m-%d")
+    default_error_messages = {"invalid": "Enter a date such as 2026-12-24."}
+
+
+class ProfileForm(DrawnForm):
     """What a person says of themselves: display name, time zone by name, and the first
     and the last day out of office. If both are empty, the person is not away.
     """
-
-    default_renderer = DeskRenderer
-    bound_field_class = DrawnField
-    _DAY = {
-        "required": False,
-        "error_messages": same_error("Enter a date such as 2026-12-24."),
-    }
-    _DATE = {"widget": forms.DateInput({"type": "date"}, "%Y-%m-%d")}
 
     name = NameField(max_length=80, label="Name")
     zone = forms.CharField(
@@ -74,13 +71,12 @@ class ProfileForm(SentenceForm):
         widget=forms.TextInput({**VERBATIM, "list": "zones"}),
         error_messages={"required": "Choose a time zone from the list."},
     )
-    away_first = forms.DateField(label="Out of office from", **_DATE, **_DAY)
-    away_last = forms.DateField(
+    away_first = DayField(required=False, label="Out of office from")
+    away_last = DayField(
+        required=False,
         label="Until the end of",
         help_text="Nothing is assigned to you meanwhile, and what was assigned to you goes to those on duty. "
         "Empty both days when you are back earlier.",
-        **_DATE,
-        **_DAY,
     )
 
     def clean_zone(self) -> str:
