@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from approvals.decisions.shown import finding_name
 from policy.errors import seen_state
-from policy.rules.groups import in_words
-from policy.rules.groups import in_words as list_in_words
+from policy.rules.changes import in_words
+from policy.rules.changes import in_words as list_in_words
 from risk.findings import restored
 from tests.admin_doors import (
     ACCOUNT_DOORS,

@@ -22,13 +22,17 @@ from mirror.models import Connection, Message, Revision
 from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import (
+    IN_DOUBT,
+    LATELY,
+    LET_GO,
     LIVE_DECISIONS,
+    READS_THAT_PROVE,
+    VOID,
     DecisionState,
     Ending,
     MessageState,
     Outcome,
 )
-from mirror.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, VOID
 from people.models import Grant, Person
 from policy.models import KillSwitch, PolicyVersion
 

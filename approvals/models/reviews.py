@@ -28,8 +28,7 @@ from django.db.models.functions import Coalesce, Now
 from common.actors import Actor
 from mirror.models import Connection, Mailbox, Message
 from mirror.models.messages import visible_condition
-from mirror.states import MessageState
-from mirror.terms import or_never
+from mirror.states import MessageState, or_never
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

@@ -16,6 +16,7 @@ from common.time_zones import local_time, zone_name
 from policy.pages import SavedForm
 from policy.rules.changes import policies, save_rule
 from policy.rules.conditions import KINDS, Conditions, read_domain
+from policy.rules.facts import names_for
 from policy.rules.fields import (
     ChecksField,
     EntriesField,
@@ -23,7 +24,6 @@ from policy.rules.fields import (
     currency_field,
     number_field,
 )
-from policy.rules.names import names_for
 from policy.rules.problems import problems, read_staff
 from policy.rules.rules import (
     ANY_REVIEWER,

@@ -47,8 +47,7 @@ from policy.rules.changes import (
 )
 from policy.rules.conditions import Names
 from policy.rules.demand import Policy
-from policy.rules.facts import signed_passes
-from policy.rules.names import names_for
+from policy.rules.facts import names_for, signed_passes
 from policy.rules.problems import Problem, problems, read_staff
 from policy.rules.rules import Part, Pass, differences
 

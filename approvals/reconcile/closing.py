@@ -20,6 +20,8 @@ from mirror import store
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.recording import details_of, outcome_of, record_about
 from mirror.states import (
+    LET_GO,
+    READS_THAT_PROVE,
     DecisionEvent,
     DecisionState,
     MessageEvent,
@@ -31,7 +33,6 @@ from mirror.sync import reads
 from mirror.sync.health import ACTOR
 from mirror.sync.reads import UpstreamStatus
 from mirror.sync.rows import FOUND_BY_READING
-from mirror.terms import LET_GO, READS_THAT_PROVE
 from upstream.events import mail_ids
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does

@@ -42,7 +42,7 @@ from mirror.sync.account import (
 )
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from policy.gates import minimum_of, minimum_rules
-from policy.rules.names import needs_of_new_mailbox
+from policy.rules.facts import needs_of_new_mailbox
 from policy.rules.rules import RuleError
 from upstream import errors
 from upstream.events import read_time

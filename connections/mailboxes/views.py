@@ -50,7 +50,7 @@ from mirror.oversight_modes import MODES, consequences, is_looser, mode_named
 from mirror.sync.account import read_mailboxes
 from people.second_admin.registry import wants_second_admin
 from people.sign_in.reauthentication import reauthenticated
-from policy.rules.names import needs_of_new_mailbox
+from policy.rules.facts import needs_of_new_mailbox
 
 
 @require_safe
