@@ -423,7 +423,7 @@ def _group_in_words(name: str, people: Iterable[Person]) -> str:
 def save_group(
     *,
     name: str,
-    members: Collection[int],
+    members: Sequence[int],
     actor: Actor,
     group: Group | None = None,
     seen: str = "",
