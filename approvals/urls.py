@@ -13,7 +13,7 @@ from approvals.message_page import action_views, content_views
 from approvals.message_page import views as message
 from approvals.operations import views as attention
 from approvals.policy_rules import views as policy
-from approvals.policy_rules.forms import PassForm, RuleForm
+from approvals.policy_rules.views import PassForm, RuleForm
 from approvals.queue import views as listing
 
 _RULE = {"form_class": RuleForm}

@@ -12,11 +12,11 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor, Role
-from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.mail_addresses import read_pattern
 from common.pages import (
     DeskRequest,
+    DrawnForm,
     LenientForm,
     MultilineField,
     admin_or_403,

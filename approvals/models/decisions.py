@@ -15,7 +15,7 @@ from django.db.models import Count, Exists, F, FloatField, OuterRef, Q, QuerySet
 from django.db.models.functions import Cast, Extract, Now
 from django.utils import timezone
 
-from approvals.models.verdicts import MOST, WEEK, Percentile
+from approvals.models.reviews import MOST, WEEK, Percentile
 from common.actors import Role
 from common.grace import STUCK_AFTER, WORD_AFTER
 from mirror.models import Connection, Message, Revision

@@ -23,12 +23,13 @@ from approvals import tasks
 from approvals.reconcile.check_again import connections_to_read, request_read
 from approvals.tasks import read_connection
 from common.actors import Actor, Role
-from common.drawn_forms import DrawnForm, NotedChoice
 from common.errors import SentenceError
 from common.pages import (
     ChangeView,
     DeskRequest,
+    DrawnForm,
     FormInvalid,
+    NotedChoice,
     View,
     cleaned,
     page_or_fragment,
@@ -48,8 +49,7 @@ from connections.accounts.keys import (
     shown_start,
 )
 from connections.accounts.own_webhook import OVERLAPS
-from connections.changes import is_admin
-from connections.errors import AccountConnected, ConnectionNotChanged
+from connections.changes import AccountConnected, ConnectionNotChanged, is_admin
 from connections.pages import (
     ApprovalCodeForm,
     answer,

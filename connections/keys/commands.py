@@ -20,6 +20,10 @@ from common.tables import table_pairs
 from connections.changes import (
     KEY_SLOTS,
     READ_SECONDS,
+    ChangeNotOffered,
+    ChangeRefused,
+    ChangeUnknown,
+    SecretLost,
     admin_client,
     check_admin,
     read_account,
@@ -27,12 +31,6 @@ from connections.changes import (
     record_entry,
     request_change,
     text_in,
-)
-from connections.errors import (
-    ChangeNotOffered,
-    ChangeRefused,
-    ChangeUnknown,
-    SecretLost,
 )
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection

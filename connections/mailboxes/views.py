@@ -18,8 +18,13 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
-from connections.changes import READ_SECONDS, is_admin
-from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
+from connections.changes import (
+    READ_SECONDS,
+    ChangeNotOffered,
+    ChangeRefused,
+    ChangeUnknown,
+    is_admin,
+)
 from connections.mailboxes.commands import (
     change_mailbox,
     create_mailbox,
