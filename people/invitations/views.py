@@ -19,9 +19,9 @@ from django.views.decorators.cache import never_cache
 
 from common.actors import Role
 from common.desk_mail import MailNotSent
-from common.drawn_forms import VERBATIM
 from common.mail_addresses import clean_address
 from common.pages import (
+    VERBATIM,
     DeskRequest,
     only_for,
     redirect_with_notice,
