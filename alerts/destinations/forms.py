@@ -14,8 +14,7 @@ from alerts.destinations.wording import privacy_notes
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
 from alerts.models.destinations import one_spelling
-from common.drawn_forms import VERBATIM, DrawnForm, NotedChoice
-from common.pages import same_error
+from common.pages import VERBATIM, DrawnForm, NotedChoice, same_error
 from mirror.models import Connection, Mailbox
 
 _EVENTS = [(event.name, capfirst(event.words)) for event in EVENTS]
