@@ -16,8 +16,7 @@ from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor, Role
-from common.drawn_forms import DrawnForm, NotedChoice
-from common.pages import same_error
+from common.pages import DrawnForm, NotedChoice, same_error
 from common.postgres import atomic_with_retry
 from mirror.models import Connection, Mailbox
 from people.errors import LastAdmin, NotYours

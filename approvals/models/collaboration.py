@@ -13,8 +13,7 @@ from django.db.models.functions import Lower, Now
 from audit.models import Saved
 from mirror.models import Message
 from mirror.models.messages import OfMessagesQuerySet
-from mirror.states import MessageState
-from mirror.terms import BACK_BEFORE, CLAIM_LASTS
+from mirror.states import BACK_BEFORE, CLAIM_LASTS, MessageState
 from people.models import Person
 
 _Model = TypeVar("_Model", bound=models.Model)

@@ -18,8 +18,7 @@ from common.grace import STUCK_AFTER
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
-from mirror.states import LIVE_DECISIONS, MessageState
-from mirror.terms import LATELY, LET_GO, VOID
+from mirror.states import LATELY, LET_GO, LIVE_DECISIONS, VOID, MessageState
 from people.models import Person
 
 # The key in a message's metadata with the reference of the edit that made it.

@@ -13,9 +13,10 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from common.drawn_forms import VERBATIM, DrawnForm
 from common.pages import (
+    VERBATIM,
     DeskRequest,
+    DrawnForm,
     answer,
     redirect_with_notice,
     require_get_or_post,

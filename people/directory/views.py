@@ -31,8 +31,13 @@ from people.accounts.chat_accounts import accounts_of, unlink_of
 from people.accounts.views import ChatAccountForm
 from people.errors import LastAdmin, PeopleError
 from people.identities import Identities
-from people.invitations.links import make_password_link, may_handle, roles_of, withdraw
-from people.invitations.mails import may_mail_password
+from people.invitations.links import (
+    make_password_link,
+    may_handle,
+    may_mail_password,
+    roles_of,
+    withdraw,
+)
 from people.invitations.views import is_by_mail, mail_or_show
 from people.models import Grant, Invitation, Person
 from people.roles import (

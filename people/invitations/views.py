@@ -19,9 +19,9 @@ from django.views.decorators.cache import never_cache
 
 from common.actors import Role
 from common.desk_mail import MailNotSent
-from common.drawn_forms import VERBATIM
 from common.mail_addresses import clean_address
 from common.pages import (
+    VERBATIM,
     DeskRequest,
     only_for,
     redirect_with_notice,
@@ -36,11 +36,12 @@ from people.invitations.links import (
     accept_roles,
     invite,
     join,
+    mail_link,
+    may_mail_invitation,
     read_link,
     roles_of,
     set_password,
 )
-from people.invitations.mails import mail_link, may_mail_invitation
 from people.models import Person
 from people.roles import ROLES_TO_GIVE, GrantTargetForm, role_words, targets_to_give
 from people.sign_in.reauthentication import (

@@ -16,7 +16,7 @@ from mirror.models import Message, Thread, ThreadMessage
 from people.second_admin.registry import SecondAdminNeeded
 from policy.errors import seen_state
 from policy.models import Group
-from policy.rules.groups import in_words, save_group
+from policy.rules.changes import in_words, save_group
 from tests.factories import actor_of, change_row, make_message, put_in_force
 from tests.integration.deciding import (
     decide,
