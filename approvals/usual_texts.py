@@ -22,9 +22,9 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.models import UsualTexts
 from audit.recording import record
 from common.actors import Actor
-from common.drawn_forms import DrawnForm
 from common.pages import (
     DeskRequest,
+    DrawnForm,
     MultilineField,
     first_or_404,
     only_for,

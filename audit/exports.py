@@ -33,10 +33,9 @@ from audit.search.results import SearchTooLongError, readable, within_time
 from audit.trail import lines, with_subjects
 from common.actors import Actor
 from common.csv_rows import MARK, csv_row
-from common.drawn_forms import DrawnForm, NotedChoice
 from common.fingerprint import FINGERPRINT, short_fingerprint
 from common.logs import trace_id, traced
-from common.pages import same_error
+from common.pages import DrawnForm, NotedChoice, same_error
 from common.postgres import atomic_with_retry, current_snapshot, statements_within
 
 # --- How a file is written ------------------------------------------------------------

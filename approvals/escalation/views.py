@@ -21,10 +21,10 @@ from approvals.escalation.handling import (
 )
 from approvals.message_page.views import get_visible_message_or_404
 from approvals.models import Claim
-from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
+    DrawnForm,
     MultilineField,
     answer,
     changes,

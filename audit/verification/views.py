@@ -20,9 +20,10 @@ from audit.sealing.status import COUNTED, SealingState, sealing_state
 from audit.verification.checks import CheckRefused, ask_for_check, may_ask
 from audit.verification.comparison import EvidenceUnreadable, check_evidence
 from audit.verifier import countersign_verify
-from common.drawn_forms import VERBATIM, DrawnForm
 from common.pages import (
+    VERBATIM,
     DeskRequest,
+    DrawnForm,
     LenientForm,
     page_or_fragment,
     redirect_with_notice,
