@@ -83,9 +83,6 @@ class Claim(models.Model):
 
     objects = ClaimQuerySet.as_manager()
 
-    def __str__(self) -> str:
-        return f"{self.person} has it"
-
     @property
     def words(self) -> str:
         """The words before the holder's name."""
@@ -135,9 +132,6 @@ class Snooze(models.Model):
         ]
         indexes = [models.Index(fields=["person", "until"], name="snooze_of_person")]
 
-    def __str__(self) -> str:
-        return f"until {self.until:%H:%M}"
-
 
 class CommentQuerySet(models.QuerySet["Comment"]):
     """Reads of comments."""
@@ -169,9 +163,6 @@ class Comment(models.Model):
             models.Index(fields=["message", "created_at"], name="comment_of_message")
         ]
 
-    def __str__(self) -> str:
-        return f"{self.person}: {self.text[:40]}"
-
 
 class Passage(models.Model):
     """A hash of words that a person wrote at the desk, or of a recipient or link that
@@ -189,9 +180,6 @@ class Passage(models.Model):
             )
         ]
         indexes = [models.Index(fields=["written_at"], name="passage_written")]
-
-    def __str__(self) -> str:
-        return f"words of {self.person}"
 
 
 class QuestionQuerySet(PersonalQuerySet["Question"]):
@@ -228,9 +216,6 @@ class Question(models.Model):
             models.UniqueConstraint(fields=["person", "message"], name="question_once")
         ]
 
-    def __str__(self) -> str:
-        return f"{self.person} is asked"
-
 
 class OpenedPart(models.Model):
     """A part of a message that a person opened: a file, the links, or the thread as it
@@ -249,9 +234,6 @@ class OpenedPart(models.Model):
                 fields=["message", "person", "part"], name="part_once"
             )
         ]
-
-    def __str__(self) -> str:
-        return self.part
 
 
 class SavedView(Saved):
@@ -295,9 +277,6 @@ class StepDone(models.Model):
             models.UniqueConstraint(fields=["message", "step"], name="step_done_once")
         ]
 
-    def __str__(self) -> str:
-        return self.step
-
 
 class Reminder(models.Model):
     """A reminder to a person about a message that is late or nearly so. The message is
@@ -317,6 +296,3 @@ class Reminder(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["person", "message"], name="reminder_once")
         ]
-
-    def __str__(self) -> str:
-        return f"{self.person} is reminded"

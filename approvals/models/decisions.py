@@ -513,9 +513,6 @@ class Decision(models.Model):
             BrinIndex(fields=["recorded_at"], name="decision_recorded_brin"),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.outcome} {self.state}"
-
     @property
     def is_approval(self) -> bool:
         return self.outcome == Outcome.APPROVE

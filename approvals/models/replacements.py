@@ -247,9 +247,6 @@ class Replacement(models.Model):
             models.Index(fields=["created_at"], name="replacement_recent"),
         ]
 
-    def __str__(self) -> str:
-        return f"edited by {self.person}"
-
     def made(self, message: Message) -> bool:
         """Whether this replacement made the message, as in `that_made`."""
         if self.upstream_id:
@@ -294,6 +291,3 @@ class CommandedMail(models.Model):
                 name="commanded_to_note",
             ),
         ]
-
-    def __str__(self) -> str:
-        return f"commanded by {self.person}"

@@ -73,9 +73,6 @@ class Cap(models.Model):
             ),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.an_hour} an hour, {self.a_day} a day"
-
 
 class ArrivalQuerySet(models.QuerySet["Arrival"]):
     """Reads of arrivals."""
@@ -166,9 +163,6 @@ class Arrival(models.Model):
             models.Index(fields=["connection", "what", "at"], name="arrival_counted"),
             models.Index(fields=["at"], name="arrival_old"),
         ]
-
-    def __str__(self) -> str:
-        return self.what
 
 
 class BrakeQuerySet(models.QuerySet["Brake"]):
@@ -382,9 +376,6 @@ class Review(models.Model):
             GinIndex(fields=["rules"], name="review_rules"),
         ]
 
-    def __str__(self) -> str:
-        return f"review of {self.message_id}"
-
     @property
     def calm(self) -> int:
         """How little risk the message has, as in the queue's order."""
@@ -547,6 +538,3 @@ class Verdict(models.Model):
                 name="verdict_awaiting",
             ),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.outcome} by {self.person}"
