@@ -102,8 +102,6 @@ class Posted:
     answer: str = ""
     # For how many seconds the destination gets no other request.
     pause: float = 0.0
-    # The id of the channel in which the post is, if the service says so.
-    channel: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,6 @@ class TestResult:
 
     accepted: bool
     sentence: str
-    channel: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,8 +161,6 @@ class Channel(ABC):
     answers_commands: bool = False
     # Whether the desk makes its secret, which nobody types.
     makes_secret: bool = False
-    # The service's hosts. The form refuses them as addresses of a signed webhook.
-    hosts: tuple[str, ...] = ()
     # A module with URL patterns of its own.
     urls: str = ""
     # By HTTP status: why a test was refused, and what to do about it.
@@ -252,7 +247,7 @@ class Channel(ABC):
                 False,
                 f"The answer did not come from {self.service}. Check the address.",
             )
-        return TestResult(True, self.when_accepted, posted.channel)
+        return TestResult(True, self.when_accepted)
 
     def _why_not(self, error: NotPosted) -> str:
         # Why a test was not accepted, and what to do, as a sentence.
@@ -291,12 +286,6 @@ class CardChannel(Channel):
     @abstractmethod
     def body(self, card: Card, destination: Destination) -> dict[str, Any]:
         """Return the request's body that shows this card there."""
-
-    @abstractmethod
-    def shorten(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return a minimal body in place of one that was refused; this one must be
-        accepted.
-        """
 
     @abstractmethod
     def post(
@@ -392,4 +381,4 @@ class NotInstalled(CardChannel, EventChannel):
     def _refuse(self, *_args: Any, **_options: Any) -> Any:
         raise DestinationGone(self.not_ready)
 
-    clean_field = body = shorten = post = edit = post_event = post_test = _refuse
+    clean_field = body = post = edit = post_event = post_test = _refuse

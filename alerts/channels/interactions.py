@@ -45,7 +45,7 @@ _PATTERN = r"^[^\x00]*$"
 Name = Annotated[str, StringConstraints(max_length=100, pattern=_PATTERN)]
 Text = Annotated[str, StringConstraints(max_length=4096, pattern=_PATTERN)]
 _COLUMNS = """
-service kind name external_id user_id user_name channel_id channel_name server_id token
+service kind name external_id user_id user_name channel_id token
 """.split()
 
 

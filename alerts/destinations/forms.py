@@ -124,6 +124,8 @@ class DestinationForm(DrawnForm):
         self.channel = channel_of(kind)
         for one in self.channel.fields:
             self.fields[one.name] = _channel_field(one, is_new=self.is_new)
+        if not self.channel.answers_commands:
+            del self.fields["answers_channel"]
         levels: Any = self.fields["privacy"]
         levels.choices = [
             (level, NotedChoice(Destination.Privacy(level).label, note))
@@ -157,10 +159,6 @@ class DestinationForm(DrawnForm):
                     self.add_error(name, messages)
         values["kind"] = self.channel.kind
         answers = values.get("answers_channel")
-        if answers and not self.channel.answers_commands:
-            self.add_error(
-                "answers_channel", "Only a destination in Discord can answer commands."
-            )
         is_used = values.get("events") or answers
         if self.is_new and "events" not in self.errors and not is_used:
             self.add_error("events", "Choose at least one event.")

@@ -5,6 +5,7 @@ trusted; sent by the bot, in order; and erased with their message.
 from datetime import timedelta
 
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
@@ -17,8 +18,7 @@ from alerts.deliveries.drain import drain
 from alerts.deliveries.erasing import erase_bodies
 from alerts.deliveries.planning import CARD_ACTIONS, plan_waiting
 from alerts.deliveries.resending import resend
-from alerts.errors import DestinationNotAllowed
-from alerts.models import Card, Delivery, Destination, Digest, Route
+from alerts.models import Card, Delivery, Destination, Route
 from audit.models import Entry, Seal
 from audit.recording import record
 from audit.sealing.sealer import seal_all
@@ -155,15 +155,17 @@ def test_what_was_given_up_is_sent_again_and_a_deleted_card_is_posted_again(
     everything = Delivery.objects.for_log(actor, {})
     assert resend(everything, actor) == 0
     Delivery.objects.update(state="failed")
-    with pytest.raises(DestinationNotAllowed):
+    with pytest.raises(PermissionDenied):
         resend(everything, reviewer.actor(surface="web"))
     assert resend(everything, actor) == 1
     drain(destination_id=destination.pk)
     assert Delivery.objects.get().state == "delivered"
     assert len(discord.posts_in(1)) == 1
     # So is the card of a digest whose post was deleted.
-    digest = Digest.objects.create(destination=destination, removed=True)
-    Card.objects.update(digest=digest, post_id="")
+    digest = Card.objects.create(
+        destination=destination, about="digest/1", removed=True
+    )
+    Card.objects.exclude(pk=digest.pk).update(digest=digest, post_id="")
     Delivery.objects.update(state="failed")
     assert resend(everything, actor) == 1
     drain(destination_id=destination.pk)
@@ -238,9 +240,9 @@ def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(
     message = factories.make_message(connection)
     other = factories.make_message(connection)
     drain(destination_id=destination.pk)
-    digest = Digest.objects.create(destination=destination, post_id="7")
+    digest = Card.objects.create(destination=destination, about="digest/1", post_id="7")
     Card.objects.filter(message=message).update(digest=digest, post_id="")
-    of_digest = {"kind": "digest", "digest": digest, "request": "Your refund"}
+    of_digest = {"card": digest, "request": "Your refund"}
     Delivery.objects.create(destination=destination, state="delivered", **of_digest)
     program = Destination.objects.create(
         kind="inngest", name="Functions", url="https://inn.gs/e/key"
@@ -313,7 +315,7 @@ def test_worker_that_is_sending_during_an_erasure_restores_nothing(
     assert delivery.state == "failed"
 
 
-def test_channel_gets_one_answer_that_changes_and_quotes_the_reason_alone(
+def test_channel_where_it_began_gets_one_card_that_changes_and_has_the_reason(
     client, connection, discord
 ):
     discord.destination(1, answers_channel="outreach")
@@ -329,12 +331,12 @@ def test_channel_gets_one_answer_that_changes_and_quotes_the_reason_alone(
         post_confirmed(client, connection, body)
         work_to_the_end()
     [post] = discord.posts_in(1)
-    shown = post["embeds"][0]["description"]
-    assert shown.startswith("**Bounced**")
-    assert "Fine" not in shown, "the reason of the approval is not that of the bounce"
+    assert post["embeds"][0]["description"].startswith("**Bounced.**")
+    # The reason of the approval is not that of the bounce.
+    assert "Fine" not in str(post)
     assert [call.method for call in discord.of(1)] == ["POST", "PATCH", "PATCH"]
-    first = discord.of(1)[0].body["embeds"][0]["description"]
-    assert "> Fine." in first
+    first = str(discord.of(1)[0].body["embeds"][0]["fields"])
+    assert "Fine." in first
     assert "7K2M" not in first
 
 

@@ -1,4 +1,4 @@
-"""The content of cards, notices, digests and answers, at each level of privacy."""
+"""The content of cards, notices and digests, at each level of privacy."""
 
 import json
 from datetime import timedelta
@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from alerts.cards.notice import newest_entry
-from alerts.models import Card, Destination, Digest
+from alerts.models import Card, Destination
 from approvals.desk_messages import desk_messages
 from approvals.models import Claim
 from audit.models import Entry
@@ -16,7 +16,7 @@ from common.actors import webhook, worker
 from mirror.models import Message, Revision
 from mirror.sync.health import note_failure, note_recovery
 from tests import cards
-from tests.cards import answer_body, embed_of, notice_body, notice_word
+from tests.cards import embed_of, notice_body, notice_word
 from tests.discord_limits import find_errors
 from tests.factories import change_row, make_message
 
@@ -104,7 +104,7 @@ def test_digest_of_a_burst_names_few_and_counts_all(
     connection, destination, monkeypatch
 ):
     monkeypatch.setattr("alerts.cards.digest.MAX_LISTED", 2)
-    digest = Digest.objects.create(destination=destination)
+    digest = Card.objects.create(destination=destination, about="digest/1")
     messages = [
         make_message(connection, hydrated=False, subject=f"Letter {n}")
         for n in range(5)
@@ -112,12 +112,12 @@ def test_digest_of_a_burst_names_few_and_counts_all(
     for message in messages:
         Card.objects.create(destination=destination, message=message, digest=digest)
     change_row(messages[4], state="rejected")
-    body, word = cards.posted(destination, digest=digest, pk=7)
+    body, word = cards.posted(destination, card=digest, pk=7)
     fields = card_fields(body["embeds"][0])
     assert word == "5 messages, 4 waiting"
     assert fields["Newest waiting"].splitlines() == ["Letter 3", "Letter 2"]
     destination.privacy = "minimal"
-    assert "Letter" not in json.dumps(cards.posted(destination, digest=digest, pk=7)[0])
+    assert "Letter" not in json.dumps(cards.posted(destination, card=digest, pk=7)[0])
 
 
 def test_card_of_a_connection_follows_its_newest_state(connection, destination):
@@ -156,23 +156,16 @@ def test_refusal_at_the_gate_has_its_own_notice(connection, destination):
     )
 
 
-def test_answer_names_the_outcome_and_the_message_id_and_mentions_nobody(
+def test_card_says_why_a_message_came_back_but_not_at_the_minimal_level(
     connection, destination
 ):
     message = make_message(connection, subject="Refund", metadata=METADATA)
     why = "mailbox full at dana@northwind.example"
-    entry = act(message, "message.bounced", explanation=why)
-    body = answer_body(reload_message(message), entry, destination)
-    card = body["embeds"][0]
-    assert card["description"].startswith("**Bounced**")
-    assert message.upstream_id in card_fields(card)["Message ID"].replace("\\", "")
-    assert card_fields(card)["Requested by"].startswith("\\@everyone")
-    assert body["allowed_mentions"] == {"parse": []}
-    assert find_errors(body) == {}
+    change_row(message, state="bounced", mail_error=why)
+    fields = card_fields(card_of(message, destination))
+    assert fields["Reason"] == "mailbox full at dana\\@northwind.example"
     destination.privacy = "minimal"
-    assert "dana" not in json.dumps(
-        answer_body(reload_message(message), entry, destination)
-    )
+    assert "Reason" not in card_fields(card_of(message, destination))
 
 
 def test_held_card_names_everybody_who_gets_it_and_every_file(connection, destination):

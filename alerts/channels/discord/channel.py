@@ -20,7 +20,6 @@ from alerts.cards.markup import Card
 from alerts.channels.base import (
     CardFixed,
     CardGone,
-    CardRefused,
     ChatChannel,
     DestinationGone,
     FormField,
@@ -29,21 +28,18 @@ from alerts.channels.base import (
     RetryLater,
 )
 from alerts.channels.discord import rates
-from alerts.channels.discord.embeds import MARKDOWN, buttons, embed, payload, shortened
+from alerts.channels.discord.embeds import MARKDOWN, buttons, embed, payload
 from alerts.channels.discord.replies import edit_answer, private, reason_form
 from alerts.channels.requests import (
-    MASK,
-    address_error,
-    is_allowed,
+    failure,
     json_object,
     masked_host,
     redacted,
     send,
-    split_address,
+    service_error,
 )
 from alerts.models import Destination, Interaction
 from common.exchange import seconds_asked
-from common.origins import origin_of
 from outgoing.guarded import TOTAL_TIMEOUT, Answer
 from people.models import ChatService
 
@@ -72,9 +68,6 @@ _ID = re.compile(r"[0-9]{1,32}")
 _PATH = re.compile(
     r"/api(/v[0-9]{1,2})?/webhooks/(?P<id>[0-9]{1,20})/(?P<token>[A-Za-z0-9_-]{1,200})/?"
 )
-# What people may copy after the token from examples in the documentation of Discord and
-# others.
-_AFTER_TOKEN = re.compile(r"github|slack|messages/.*")
 _THREAD = re.compile(r"[0-9]{1,20}")
 # A channel's id, or its address, which ends with it.
 _CHANNEL = re.compile(
@@ -114,7 +107,6 @@ class Target:
 
 class _Discord(ChatChannel):
     service = "Discord"
-    hosts = HOSTS
     markup = MARKDOWN
     when_accepted = "Discord accepted the test. Check the channel."
     answers_with_id = True
@@ -133,7 +125,6 @@ class _Discord(ChatChannel):
     def body(self, card: Card, destination: Destination) -> dict[str, Any]:
         return payload(embed(card))
 
-    shorten = staticmethod(shortened)
     send_answer = staticmethod(edit_answer)
 
     def answer_body(self, interaction: Interaction, reply: Reply) -> dict[str, Any]:
@@ -207,36 +198,24 @@ class DiscordWebhook(_Discord):
     }
 
     def url_error(self, url: str) -> str:
-        if error := address_error(url, example=EXAMPLE, hint=HINT):
+        error = service_error(
+            url,
+            self.service,
+            HOSTS,
+            _PATH,
+            EXAMPLE,
+            HINT,
+        )
+        if error:
             return error
         parts = urlsplit(url)
-        if not is_allowed(url):
-            if parts.hostname not in HOSTS:
-                begins = "https://discord.com/api/webhooks/"
-                return f"This is not a Discord webhook address: it starts with {begins}. {HINT}"
-            if origin_of(url) != f"https://{parts.hostname}:443":
-                return "Discord's addresses start with https:// and have no port. Enter it without one."
-        if not _PATH.fullmatch(parts.path):
-            if parts.path.startswith("/channels/"):
-                return f"This is the address of a channel. The desk needs its webhook. {HINT}"
-            if re.fullmatch(r"/api(/v[0-9]+)?/webhooks/[0-9]+/?", parts.path):
-                return f"The address is incomplete: after the number comes a slash and a long token. {HINT}"
-            begun = _PATH.match(parts.path)
-            if begun and _AFTER_TOKEN.fullmatch(parts.path, begun.end()):
-                return "Remove everything after the token."
-            return f"This is not the address of a webhook. One looks like {EXAMPLE}. {HINT}"
         for name, value in parse_qsl(parts.query, keep_blank_values=True):
             if name != "thread_id" or not _THREAD.fullmatch(value):
                 return "Remove everything after the question mark, except thread_id and its number."
         return ""
 
     def address(self, destination: Destination) -> str:
-        """Return the address's host and the end of the webhook's id, without its token."""
-        parts = split_address(destination.url)
-        path = _PATH.fullmatch(parts.path) if parts else None
-        if parts is None or path is None:
-            return masked_host(destination.url)
-        return f"{parts.netloc}/api/webhooks/…{path['id'][-4:]}/{MASK}"
+        return masked_host(destination.url)
 
     def target(self, destination: Destination) -> Target:
         if error := self.url_error(destination.url):
@@ -364,9 +343,7 @@ def _call_discord(
         new_id = str(result.get("id") or "")
         # The id becomes part of an address later, so it must be one.
         new_id = new_id if _ID.fullmatch(new_id) else message_id
-        return Posted(
-            new_id, status, answer=logged_answer, pause=pause, channel=channel
-        )
+        return Posted(new_id, status, answer=logged_answer, pause=pause)
     answer_fields: dict[str, Any] = {"status": status, "answer": logged_answer}
     if status == 429:
         raise RetryLater(
@@ -385,25 +362,11 @@ def _call_discord(
         raise CardFixed(
             f"Discord lets nobody edit the card (code {code}).", **answer_fields
         )
-    if code in CLOSED:
-        raise RetryLater(
-            f"The thread in Discord is closed (code {code}).", **answer_fields
-        )
-    if status in (401, 403, 404) and code in NOT_DISCORD:
-        raise RetryLater(
-            f"This server was refused before Discord read the request ({status}).",
-            **answer_fields,
-        )
-    if status in (401, 403, 404) or code in NOT_HERE:
-        why = (
-            "the bot may not post there"
-            if target.is_bot
-            else "the webhook was deleted or may not post"
-        )
-        raise DestinationGone(f"Discord answered {status}: {why}.", **answer_fields)
-    if status == 400:
-        raise CardRefused(f"Discord refused the card (code {code}).", **answer_fields)
-    raise RetryLater(f"Discord answered {status}.", **answer_fields)
+    is_refusal = status in (401, 403, 404)
+    if code in CLOSED or (is_refusal and code in NOT_DISCORD):
+        raise RetryLater(f"Discord answered {status} (code {code}).", **answer_fields)
+    gone = (status,) if is_refusal or code in NOT_HERE else ()
+    raise failure("Discord", answer, logged_answer, gone=gone, refused=(400,))
 
 
 def _wait_seconds(answer: Answer, result: dict[str, Any]) -> float:

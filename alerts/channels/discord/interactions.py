@@ -95,8 +95,6 @@ class _Received(Received):
     user_id: _Id = at("member.user.id", "user.id")
     user_name: Name | None = at("member.user.username", "user.username", default=None)
     channel_id: _Id | None = None
-    channel_name: Name | None = at("channel.name", default=None)
-    server_id: _Id | None = at("guild_id", default=None)
 
     service: ClassVar[str] = ChatService.DISCORD
 
