@@ -17,9 +17,6 @@ from django.db.models.functions import Now
 from alerts.channels.discord import interactions
 from alerts.channels.discord import run_command as running
 from alerts.channels.discord.commands import (
-    CommandRefused,
-    mailbox_for,
-    read_command,
     with_typed_text,
 )
 from alerts.channels.discord.interactions import answer_interaction
@@ -34,7 +31,7 @@ from audit.models import Entry
 from audit.trail import lines
 from audit.trail.answers import message_origin
 from gateway.models import Email
-from mirror.models import Connection, Message
+from mirror.models import Message
 from people.models import ChatAccount, Grant, RoleRule
 from tests.answering import discord as standin
 from tests.factories import change_row, make_connection, make_message, make_person
@@ -271,31 +268,6 @@ def test_worker_that_dies_before_the_answer_sends_no_second_message(
         assert "waits for review" in discord.said, how
 
 
-@pytest.mark.slow
-def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, discord):
-    row = make_command("sendemail", to="nobody", subject="x", body="My words.")
-    discord.status = 503
-    for _ in range(3):
-        assert run(row) == "postponed"
-        make_due(row)
-    # The command's earlier fault no longer matters: it was answered.
-    asked = len(desk.gateway.calls)
-    discord.status = 200
-    assert run(row) == "refused"
-    assert "My words." in discord.said
-    assert len(lines_of("command.failed")) == 1
-    assert len(desk.gateway.calls) == asked
-    assert row.answer == row.options == row.token == ""
-    # A command that Discord accepts no answer for any more is not executed.
-    row = make_command("sendemail", **MESSAGE)
-    answered = len(discord.calls)
-    Interaction.objects.update(created_at=Now() - timedelta(minutes=15))
-    assert run(row) == "too late"
-    assert row.token == row.options == ""
-    assert len(discord.calls) == answered
-    assert Email.objects.count() == 0
-
-
 def test_fault_of_the_desk_is_answered_at_once_and_nothing_is_sent(desk, discord):
     with database.cursor() as cursor:
         # An unexpected exception in the desk.
@@ -312,7 +284,7 @@ def test_fault_of_the_desk_is_answered_at_once_and_nothing_is_sent(desk, discord
     assert [one.details["why"] for one in lines_of("command.failed")] == ["fault"]
 
 
-def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
+def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord):
     lost = ("POST", "/send_email")
     desk.gateway.lost.add(lost)
     row = make_command("sendemail", **MESSAGE)
@@ -327,46 +299,9 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     run_to_the_end(row)
     assert "It is not known whether MultiMail accepted the message" in discord.said
     assert Email.objects.count() == 2
-    # A refusal after a lost answer does not say that nothing was sent.
-    row = make_command("sendemail", **{**MESSAGE, "subject": "Left before"})
-    assert run(row) == "postponed"
-    grants = list(ana.grants.all())
-    ana.grants.all().delete()
-    make_due(row)
-    assert run(row) == "refused"
-    assert running.NOT_KNOWN in discord.said
-    Grant.objects.bulk_create(grants)
-    # Nothing was sent where the host was not reached.
-    desk.gateway.lost.clear()
-    type(desk.connection).objects.update(api_url="http://127.0.0.1:1")
-    row = make_command("sendemail", **MESSAGE)
-    run_to_the_end(row)
-    assert "Nothing was sent" in discord.said
 
 
 # --- in words
-
-
-def test_refusal_of_multimail_is_explained_and_its_own_words_are_plain_text(
-    desk, discord
-):
-    text = json.dumps(
-        {"error": "no, @everyone **must** [see](https://evil.example)"}
-    ).encode()
-    for status, words in ((401, "agent key"), (422, "in this form")):
-        desk.gateway.spoiled[("POST", "/send_email")] = (status, text)
-        assert run(make_command("sendemail", **MESSAGE)) == "refused", status
-        assert words in discord.said
-        assert_is_text(discord.said, "@everyone", "**must**", "[see](")
-
-    # Hosted MultiMail only says that it is queued; it is not called held.
-    desk.gateway.spoiled[("POST", "/send_email")] = (
-        202,
-        b'{"message_id": "01HOSTED", "status": "queued"}',
-    )
-    run(make_command("sendemail", **MESSAGE))
-    assert discord.said.startswith("MultiMail accepted it")
-    assert CommandedMail.objects.exclude(upstream_id="").get().upstream_id == "01HOSTED"
 
 
 def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
@@ -408,33 +343,6 @@ def test_auditor_writes_nothing_and_nobody_acts_without_a_needed_factor_or_throu
     assert run(make_command("checkinbox")) == "refused"
     assert "second factor" in discord.said
     assert len(desk.gateway.calls) == asked
-
-
-@pytest.mark.slow
-def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(
-    connection, ana, discord
-):
-    run(make_command("checkinbox"))
-    assert "has a connection with one" in discord.said
-    make_connection("other")
-    Connection.objects.update(agent_key="mm_live_agent")
-    run(make_command("checkinbox"))
-    assert (
-        "`main/support@yourteam.example`, `other/support@yourteam.example`"
-        in discord.said
-    )
-    run(make_command("checkinbox", mailbox="nobody@x.example"))
-    assert "There is no mailbox" in discord.said
-    named = make_command("checkinbox", mailbox="other/support@yourteam.example")
-    assert run(named) == "postponed"
-    # A reply is sent from the mailbox that received the message.
-    came = make_message(connection)
-    reply = read_command(
-        make_command("reply", message_id=came.upstream_id, body="Soon.")
-    )
-    assert mailbox_for(reply, to_write=True, email_id=came.upstream_id) == came.mailbox
-    with pytest.raises(CommandRefused, match="Choose a mailbox"):
-        mailbox_for(reply, to_write=True, email_id="unknown")
 
 
 def test_message_that_was_not_sent_is_returned_to_its_author(ana, discord, monkeypatch):

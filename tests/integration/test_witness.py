@@ -19,7 +19,6 @@ from tests.standin import multimail
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PATH = "/api/webhooks/1180000000000000427/token"
-FORM = {"name": "#proofs", "url": "", "privacy": "headers", "events": ["email.held"]}
 
 
 @pytest.fixture
@@ -103,30 +102,3 @@ def test_failure_is_tried_again_later_and_a_dead_destination_is_switched_off_as_
     witness.refresh_from_db()
     assert "Discord answered 404" in witness.switched_off_because
     assert latest_details("destination.switched_off")["after"] == "off"
-
-
-@pytest.mark.slow
-def test_limit_of_the_whole_service_holds_back_its_other_destinations(discord):
-    seal()
-    make_witness(discord)
-    other = make_witness(discord, "#other", witnesses=False)
-    discord.answers[PATH] = (429, {"retry_after": 60, "global": True})
-    assert post_heads() == 0
-    other.refresh_from_db()
-    assert other.waits_until > timezone.now()
-
-
-def test_admin_makes_a_witness_and_the_ledger_records_before_and_after(
-    signed_in, admin, discord
-):
-    destination = make_witness(discord, witnesses=False)
-    client = signed_in(admin)
-    path = f"/alerts/{destination.pk}/"
-    client.post(path, {**FORM, "witnesses": "yes"})
-    assert "of the ledger: yes" in latest_details("destination.changed")["after"]
-    seal()
-    assert post_heads() == 1
-    client.post(path, FORM)
-    seal()
-    an_hour_passes()
-    assert post_heads() == 0
