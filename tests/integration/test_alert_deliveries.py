@@ -15,6 +15,7 @@ from alerts.deliveries.drain import drain
 from alerts.deliveries.erasing import erase_bodies
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Digest
+from audit.models import Entry
 from mirror.models import Message
 from tests import factories
 from tests.alerting import deliver, make_message, work_to_the_end
@@ -98,6 +99,7 @@ def test_bot_posts_and_edits_with_its_token_which_is_never_logged(
     assert last.state == "due"
     assert last.response_status == 500
     assert "token" not in last.answer + last.request + last.last_error + caplog.text
+    assert Entry.objects.of_action("alert.delivered").count() == 1
 
 
 def claimed_at(destination):

@@ -175,6 +175,7 @@ def test_decision_elsewhere_is_an_entry_with_its_name(elsewhere, signed_in, audi
     assert "Approved. Decided outside this desk by Priya Shah" in found
 
 
+@pytest.mark.slow
 def test_burst_of_eleven_counts_as_eleven(elsewhere, auditor):
     def learn_in_parts(connection):
         # Of some a webhook tells first, and they are asked about one by one.
