@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from alerts.models import Delivery, Destination
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
+from approvals.decisions.shown import finding_name
 from approvals.models import (
     Brake,
     Claim,
@@ -58,6 +59,7 @@ from people.models import (
 )
 from people.second_admin.changes import pack
 from people.second_admin.registry import COMMANDS
+from policy.errors import seen_state
 from policy.models import (
     DutyTurn,
     Group,
@@ -66,7 +68,8 @@ from policy.models import (
     ReviewPlan,
     WorkCalendar,
 )
-from risk.findings import Finding
+from policy.rules.groups import in_words
+from risk.findings import Finding, restored
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY
 from tests.factories import (
@@ -77,14 +80,13 @@ from tests.factories import (
     make_message,
     make_person,
     post_event,
-    reject_others,
     rolled_back,
 )
 from tests.integration.deciding import decide
 from tests.ledger import seal_here
 from tests.office_files import INVOICE_PDF
 from tests.permission_table import addresses
-from tests.push import make_browser
+from tests.push import SUBSCRIPTION, make_browser
 from tests.signing import give_app
 
 PUBLIC = {
@@ -178,6 +180,8 @@ class Walk:
     from just now and one from 11 minutes ago.
     """
 
+    subscription = SUBSCRIPTION
+
     def __init__(self, client, signed_in):
         self.client = client
         self.connection = make_connection(
@@ -225,22 +229,34 @@ class Walk:
     def decider(self):
         return make_person("decider@yourteam.example", "Dora", "reviewer")
 
-    def sheet(self):
-        item = OnSheet(self.message.public_id, self.message.revision.fingerprint)
-        return {
-            "sheet": sign_sheet(Sheet([item]), person=str(self.person.pk)),
-            "item": [f"{item.message}.{item.fingerprint}"],
-            "outcome": "approve_unread",
-            "unread": 1,
-        }
+    @property
+    def on_sheet(self):
+        return OnSheet(self.message.public_id, self.message.revision.fingerprint)
+
+    @property
+    def item(self):
+        return f"{self.on_sheet.message}.{self.on_sheet.fingerprint}"
+
+    @property
+    def signed_sheet(self):
+        return sign_sheet(Sheet([self.on_sheet]), person=str(self.person.pk))
+
+    @property
+    def finding(self):
+        """The name of the first finding's tick."""
+        return finding_name(restored(self.message.revision.findings[0]))
+
+    @property
+    def seen(self):
+        """The state of the row as its form was shown."""
+        return seen_state(in_words(self.row))
+
+    @property
+    def in_a_month(self):
+        return f"{timezone.now() + timedelta(days=30):%Y-%m-%d}"
 
     def _need_list(self):
-        self.list = make_list("x.example", mailbox=self.mailbox)
-
-    def _need_rejecting(self):
-        """Make an active rule that rejects recipients who are on no list."""
-        self._need_list()
-        reject_others(self.list)
+        self.list = self.row = make_list("x.example", mailbox=self.mailbox)
 
     def _need_brake(self):
         """Make a flood that has the message."""

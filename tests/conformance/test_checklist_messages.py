@@ -72,16 +72,6 @@ def test_flat_send_is_queued_and_keeps_metadata(tenant):
     assert read["to"] == ["dana@northwind.example", "bo@x.example"]
 
 
-def test_flat_send_without_from_uses_the_only_mailbox(tenant):
-    body = {"to": "dana@northwind.example", "subject": "No from", "body": "Hello"}
-    sent = ok(tenant.post("/send_email", **body), 202)
-    assert tenant.read(sent["id"])["from"] == tenant.address
-    two = {"address": "two", "display_name": "Two"}
-    ok(tenant.post("/create_mailbox", key="admin", **two), 201)
-    again = body | {"subject": "Again"}
-    assert tenant.post("/send_email", **again).status_code == 422
-
-
 def test_only_a_single_read_marks_as_read(tenant):
     received = tenant.receive()
     other = tenant.receive()

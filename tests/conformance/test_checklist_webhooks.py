@@ -91,19 +91,6 @@ def test_subscriber_gets_its_own_word_once(tenant):
             assert body["to"] == body["data"]["to"] == ", ".join(body["to_addresses"])
 
 
-def test_events_of_other_mailboxes_and_other_names_do_not_come(tenant):
-    made = ok(
-        tenant.post("/v1/mailboxes", key="admin", address="two", display_name="2"),
-        201,
-    )
-    elsewhere = tenant.subscribe("oversight.pending", mailbox_id=made["id"])
-    decided = tenant.subscribe("email.decided")
-    everywhere = tenant.subscribe("oversight.pending")
-    bring_about(tenant, "oversight.pending")
-    tenant.wait_for_events(everywhere)
-    assert tenant.events(elsewhere) == tenant.events(decided) == []
-
-
 def let_the_pause_pass(tenant, hook):
     tenant.gateway.sql(
         "UPDATE gateway_webhookdelivery SET next_attempt_at = now() WHERE webhook_id = %s AND state = 'due'",

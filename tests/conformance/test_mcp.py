@@ -3,14 +3,17 @@ process, and others in environments of their own.
 """
 
 import asyncio
+import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from string import Template
 
 import httpx2
 import mcp
@@ -319,101 +322,112 @@ def test_key_that_sends_decides_through_none_of_the_tools(product, agent):
         assert (read["status"], read["decision"]) == ("pending_send_approval", None)
 
 
+# Each of the 50 tools, with whose key it is called, its arguments ($ stands before what
+# is known from earlier answers), and what the answer has: `is` a value, or `as` the name
+# by which it is known from then on; or `refused`, with words of the sentence.
+BEFORE_THE_MAIL = """
+send_email              agent      {$new, "attachments": [$file]}    id as sent
+send_email              agent      {$new, "send_at": "2099-01-01T09:00:00Z", "gate_timing": "schedule_first"}
+  id as later
+edit_scheduled_email    agent      {"email_id": "$later", "send_at": "2099-01-02T09:00:00Z"}    email_id is $later
+download_attachment     agent      {"email_id": "$sent", "filename": "a b.txt"}    url as url
+"""
+AFTER_THE_MAIL = """
+check_inbox             agent      {"subject_contains": "$words"}    emails.0.id as got    emails.0.thread_id as thread
+wait_for_email          agent      {"timeout_seconds": 5}            found is False
+read_email              agent      {"email_id": "$got"}              status is read
+reply_email             agent      {"email_id": "$got", "markdown": "Yes"}      id as reply
+get_thread              agent      {"thread_id": "$thread"}          message_count is 2
+set_tags                agent      {"email_id": "$got", "tags": {"a/b": "c"}}
+get_tags                agent      {"email_id": "$got"}
+delete_tag              agent      {"email_id": "$got", "key": "a/b"}           deleted is True
+manage_spam_status      agent      {"email_id": "$got", "action": "report"}     status is spam_quarantined
+list_spam               agent      {}                                emails.0.id is $got
+manage_spam_status      agent      {"email_id": "$got", "action": "clear"}      status is unread
+cancel_message          agent      {"email_id": "$sent"}             status is cancelled
+list_pending            oversight  {}                                pending.0.id is $reply
+decide_email            oversight  {"email_id": "$reply", "action": "reject"}   status is rejected
+list_mailboxes          agent      {}                                mailboxes.0.oversight_mode is gated_send
+configure_mailbox       admin      {"signature_block": "-- Us", "scheduling_enabled": true}
+update_mailbox          admin      {"display_name": "Desk", "auto_cc": null}
+manage_upgrade          admin      {"action": "request", "target_mode": "monitored"}    status is upgrade_requested
+manage_upgrade          admin      {"action": "apply", "code": "AAA-111"}       refused code
+add_allowlist_entry     admin      {"pattern": "*@northwind.example"}    code is pending_approval
+list_allowlist          agent      {}                                entries is []
+remove_allowlist_entry  admin      {"entry_id": "x"}                 refused no entry
+create_mailbox          admin      {"address_local_part": "desk"}    id as box
+delete_mailbox          admin      {"mailbox_id": "$box"}            status is deleted
+add_contact             agent      {"email": "dana@northwind.example"}    id as contact
+search_contacts         agent      {"query": "dana"}                 contacts.0.id is $contact
+delete_contact          agent      {"contact_id": "$contact"}
+list_suppression        agent      {}                                suppressions is []
+remove_suppression      admin      {"email_address": "no+one@northwind.example"}    refused
+create_api_key          admin      {"name": "K", "scopes": ["read"]}    id as key
+list_api_keys           admin      {}                                api_keys.0.id as some_key
+revoke_api_key          admin      {"key_id": "$key"}                status is revoked
+create_webhook          admin      {"url": "$hooks/mcp", "events": ["message.received"]}    id as hook
+list_webhooks           admin      {}                                webhooks.0.id is $hook
+delete_webhook          admin      {"webhook_id": "$hook"}
+update_account          admin      {"physical_address": "1 Main Street"}
+get_account             agent      {}                                scopes is ['read', 'send', 'oversight_read']
+setup_multimail         agent      {}
+get_usage               agent      {"period": "daily"}
+get_audit_log           admin      {"limit": 5}                      entries.0.id as entry
+report_issue            agent      {"category": "bug", "description": "slow"}
+get_billing_portal      agent      {}                                refused there is no billing
+upgrade_plan            agent      {}                                refused there is no billing
+cancel_subscription     agent      {}                                refused there is no billing
+request_challenge       agent      {}                                refused operator
+create_account          agent      {}                                refused operator
+activate_account        agent      {}                                refused operator
+resend_confirmation     agent      {}                                refused operator
+delete_account          admin      {}                                status as end
+"""
+
+
 @pytest.mark.slow
 def test_every_tool_does_what_it_says(product, account):
-    """Each of the 50, with the key that it needs, in an account of its own."""
-    admin, agent, reviewer = account["admin"], account["agent"], account["oversight"]
+    words = subject()
+    known = {
+        "words": words,
+        "new": json.dumps({**SENT, "subject": words}).strip("{}"),
+        "file": '{"name": "a b.txt", "content_base64": "aGVsbG8="}',
+        "hooks": f"http://127.0.0.1:{product.stack.hook_port}",
+    }
     used = set()
 
-    def use(tool, by=agent, **arguments):
-        used.add(tool)
-        return by.found(tool, **arguments)
+    def use(table):
+        for tool, by, arguments, *wanted in rows(table):
+            used.add(tool)
+            given = json.loads(Template(arguments).substitute(known))
+            called = account[by].call(tool, **given)
+            said = json.loads(called.content[0].text)
+            refusals = [one for one in wanted if one.startswith("refused")]
+            assert called.is_error is bool(refusals), (tool, said)
+            for one in refusals:
+                assert one.removeprefix("refused").strip() in said["error"], tool
+            for one in [one for one in wanted if one not in refusals]:
+                path, word, value = re.split(" (is|as) ", one)
+                steps = [
+                    int(step) if step.isdigit() else step for step in path.split(".")
+                ]
+                found = functools.reduce(lambda part, step: part[step], steps, said)
+                if word == "as":
+                    known[value] = found
+                else:
+                    assert str(found) == Template(value).substitute(known), (tool, one)
 
-    def refuse(tool, sentence, by=agent, **arguments):
-        used.add(tool)
-        assert sentence in by.refused(tool, **arguments)
-
-    # Mail.
-    file = {
-        "name": "a b.txt",
-        "content_type": "text/plain",
-        "content_base64": "aGVsbG8=",
-    }
-    sent = use("send_email", subject=subject(), attachments=[file], **SENT)["id"]
-    later = use("send_email", subject=subject(), send_at="2099-01-01T09:00:00Z",
-                gate_timing="schedule_first", **SENT)["id"]  # fmt: skip
-    edited = use("edit_scheduled_email", email_id=later, send_at="2099-01-02T09:00:00Z")
-    assert edited["send_at"].startswith("2099-01-02")
-    words = subject()
+    use(BEFORE_THE_MAIL)
+    assert requests.get(known["url"], timeout=60).text == "hello"
+    agent = account["agent"]
     recipes.write(product, account["address"], words)
-
-    def arrived():
-        return use("check_inbox", subject_contains=words)["emails"]
-
-    [received] = product.wait_for(arrived, 60, "the mail")
-    ids = {"email_id": received["id"]}
-    assert use("wait_for_email", timeout_seconds=5)["found"] is False
-    assert use("read_email", **ids)["status"] == "read"
-    reply = use("reply_email", markdown="Yes", **ids)["id"]
-    assert use("get_thread", thread_id=received["thread_id"])["message_count"] == 2
-    got = agent.call("download_attachment", email_id=sent, filename="a b.txt").content
-    assert json.loads(got[1].text)["content_base64"] == file["content_base64"]
-    used.add("download_attachment")
-    assert requests.get(json.loads(got[0].text)["url"], timeout=60).text == "hello"
-    use("set_tags", tags={"a/b": "c"}, **ids)
-    use("get_tags", **ids)
-    assert use("delete_tag", key="a/b", **ids)["deleted"] is True
-    for action, status in (("report", "spam_quarantined"), ("clear", "unread")):
-        assert use("manage_spam_status", action=action, **ids)["status"] == status
-        assert len(use("list_spam")["emails"]) == (action == "report")
-    assert use("cancel_message", email_id=sent)["status"] == "cancelled"
-    assert [row["id"] for row in use("list_pending", reviewer)["pending"]] == [reply]
-    verdict = {"email_id": reply, "action": "reject", "reason": "Too short."}
-    assert use("decide_email", reviewer, **verdict)["status"] == "rejected"
-
-    # The account.
-    [box] = use("list_mailboxes")["mailboxes"]
-    use("configure_mailbox", admin, signature_block="-- Us", scheduling_enabled=True)
-    use("update_mailbox", admin, display_name="Desk", auto_cc=None)
-    asked = use("manage_upgrade", admin, action="request", target_mode="monitored")
-    assert asked["status"] == "upgrade_requested"
-    refuse("manage_upgrade", "code", admin, action="apply", code="AAA-111")
-    entry = {"pattern": "*@northwind.example", "note": "Customer"}
-    assert use("add_allowlist_entry", admin, **entry)["code"] == "pending_approval"
-    use("list_allowlist")
-    refuse("remove_allowlist_entry", "no entry", admin, entry_id="x")
-    made = use("create_mailbox", admin, address_local_part="desk")
-    assert use("delete_mailbox", admin, mailbox_id=made["id"])["status"] == "deleted"
-    contact = use("add_contact", email="dana@northwind.example", tags=["a"])["id"]
-    [row] = use("search_contacts", query="dana")["contacts"]
-    assert row["id"] == contact
-    use("delete_contact", contact_id=contact)
-    use("list_suppression")
-    refuse("remove_suppression", "", admin, email_address="no+one@northwind.example")
-    key = use("create_api_key", admin, name="K", scopes=["read"])["id"]
-    assert key in [row["id"] for row in use("list_api_keys", admin)["api_keys"]]
-    assert use("revoke_api_key", admin, key_id=key)["status"] == "revoked"
-    url = f"http://127.0.0.1:{product.stack.hook_port}/mcp"
-    hook = use("create_webhook", admin, url=url, events=["message.received"])["id"]
-    assert [row["id"] for row in use("list_webhooks", admin)["webhooks"]] == [hook]
-    use("delete_webhook", admin, webhook_id=hook)
-    use("update_account", admin, physical_address="1 Main Street")
-    assert use("get_account")["scopes"] == ["read", "send", "oversight_read"]
-    use("setup_multimail")
-    use("get_usage", period="daily")
-    assert use("get_audit_log", admin, limit=5)["entries"]
-    use("report_issue", category="bug", description="slow")
-    for tool in ("get_billing_portal", "upgrade_plan", "cancel_subscription"):
-        refuse(tool, "there is no billing")
-    signing_up = (
-        "request_challenge", "create_account", "activate_account", "resend_confirmation",
-    )  # fmt: skip
-    for tool in signing_up:
-        refuse(tool, "operator")
-    assert box["oversight_mode"] == "gated_send"
-    # This client lists the tools once more, with a key that has ended by then.
+    arrived = {"subject_contains": words}
+    product.wait_for(
+        lambda: agent.found("check_inbox", **arrived)["emails"], 60, "the mail"
+    )
+    # The client lists the tools once more, with a key that has ended by then.
     with pytest.raises(mcp.MCPError):
-        use("delete_account", admin)
+        use(AFTER_THE_MAIL)
     with pytest.raises((mcp.MCPError, ExceptionGroup)):
         agent.tools()
     assert len(used) == 50
@@ -454,6 +468,45 @@ create_account      {"operator_name": "x"}                         This gateway 
 )
 
 
+# What another request has, and the status of the answer.
+WRONG_REQUESTS = list(
+    rows("""
+{"key": null}                                            401
+{"key": "mm_live_unknown"}                               401
+{"Origin": "https://evil.example"}                       403
+{"Origin": "null"}                                       403
+{"Origin": "http://["}                                   403
+{"Host": "evil.example"}                                 400
+{"Accept": "text/html"}                                  400
+{"Content_Type": "text/plain"}                           400
+{"version": "2024-01-01"}                                400
+{"version": "2027-01-01"}                                400
+{"version": "NEWEST"}                                    400
+{"version": "NEWEST", "Mcp_Method": "tools/call"}        400
+{"body": "none"}                                         400
+{"body": "text"}                                         400
+{"body": "broken"}                                       400
+{"body": "deep"}                                         400
+{"body": "wide"}                                         400
+{"body": "large"}                                        413
+{"body": "two"}                                          400
+{"body": "surrogate"}                                    400
+{"body": "of 1.0"}                                       400
+""")
+)
+BODIES = {
+    "none": b" ",
+    "text": b"not JSON",
+    "broken": b'{"jsonrpc": "2.0"',
+    "deep": b'{"a":' * 50_000,
+    "wide": b"{" + b"," * 3_000_000,
+    "large": b" " * (64 << 20),
+    "two": [envelope()] * 2,
+    "surrogate": call("read_email", email_id="\ud800"),
+    "of 1.0": envelope() | {"jsonrpc": "1.0"},
+}
+
+
 class TestBadInput:
     """Each is refused with one sentence, and nothing is sent."""
 
@@ -472,51 +525,26 @@ class TestBadInput:
 
         return post
 
-    @pytest.mark.parametrize(
-        ("changed", "status"),
-        [
-            ({"key": None}, 401),
-            ({"key": "mm_live_unknown"}, 401),
-            ({"Origin": "https://evil.example"}, 403),
-            ({"Origin": "null"}, 403),
-            ({"Origin": "http://["}, 403),
-            ({"Host": "evil.example"}, 400),
-            ({"Accept": "text/html"}, 400),
-            ({"Content_Type": "text/plain"}, 400),
-            ({"version": "2024-01-01"}, 400),
-            ({"version": "2027-01-01"}, 400),
-            ({"version": NEWEST}, 400),
-            ({"version": NEWEST, "Mcp_Method": "tools/call"}, 400),
-            ({"version": "x" * 10_000}, 400),
-            ({"body": [envelope()] * 2}, 400),
-            ({"body": b""}, 400),
-            ({"body": b"not JSON"}, 400),
-            ({"body": b'{"jsonrpc": "2.0"'}, 400),
-            ({"body": b'{"a":' * 50_000}, 400),
-            ({"body": b"{" + b"," * 3_000_000}, 400),
-            ({"body": {"jsonrpc": "1.0", "id": 1, "method": "tools/list"}}, 400),
-            ({"body": call("read_email", email_id="\ud800")}, 400),
-            ({"body": b" " * (64 << 20)}, 413),
-        ],
-    )
-    def test_request_is_refused(self, post, changed, status):
-        answer = post(changed.pop("body", envelope()), **changed)
-        assert answer.status_code == status, answer.text
-        said = answer.json()
-        error = said["error"]
-        assert (error if isinstance(error, str) else error["message"]).strip()
-        if status == 401:
-            assert answer.headers["WWW-Authenticate"].endswith(
-                '/.well-known/oauth-protected-resource"'
+    def test_request_is_refused(self, post):
+        for wrong, status in WRONG_REQUESTS:
+            changed = json.loads(wrong.replace("NEWEST", NEWEST))
+            if bytes_of_body := BODIES.get(changed.get("body")):
+                changed["body"] = bytes_of_body
+            answer = post(changed.pop("body", envelope()), **changed)
+            assert str(answer.status_code) == status, (wrong, answer.text)
+            error = answer.json()["error"]
+            assert (error if isinstance(error, str) else error["message"]).strip()
+            challenge = answer.headers.get("WWW-Authenticate", "")
+            assert challenge.endswith('/.well-known/oauth-protected-resource"') is (
+                status == "401"
             )
 
-    @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
-    def test_other_methods_are_refused(self, agent, method):
+    def test_other_methods_are_refused(self, agent):
         headers = {"Authorization": f"Bearer {agent.key}"}
-        answer = requests.request(method, agent.url, headers=headers, timeout=60)
-        assert answer.status_code == 405
-        assert answer.headers["Allow"] == "POST"
-        assert answer.json()["error"]
+        for method in ("GET", "DELETE", "PUT"):
+            answer = requests.request(method, agent.url, headers=headers, timeout=60)
+            assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+            assert answer.json()["error"]
 
     def test_arguments_are_refused(self, post):
         for tool, written, sentence in WRONG_ARGUMENTS:
@@ -527,11 +555,12 @@ class TestBadInput:
             said = json.loads(block["text"])["error"]
             assert said.startswith(sentence), (tool, written, said)
 
-    @pytest.mark.parametrize("version", [OLDEST, OLDER])
-    @pytest.mark.parametrize("tool", ["decide_email", "no_such", "x" * 10_000])
-    def test_tool_of_another_key_is_refused_by_name(self, post, tool, version):
-        answer = post(call(tool, email_id="x", action="approve"), version=version)
-        assert "no tool of this name" in answer.json()["error"]["message"]
+    def test_tool_of_another_key_is_refused_by_name(self, post):
+        for tool in ("decide_email", "no_such", "x" * 10_000):
+            asked = call(tool, email_id="x", action="approve")
+            for version in (OLDEST, OLDER):
+                said = post(asked, version=version).json()["error"]["message"]
+                assert "no tool of this name" in said, (tool, version)
 
     def test_revoked_key_is_refused_at_once(self, product, make_key):
         made = make_key("read")

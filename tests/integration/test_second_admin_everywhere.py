@@ -20,8 +20,7 @@ from people.second_admin.changes import accept
 from people.second_admin.registry import COMMANDS
 from people.second_admin.tightening import NEVER_WAITS
 from tests.acts import AT_MULTIMAIL
-from tests.doors import DOORS
-from tests.doors_of import A, R
+from tests.doors import DOORS, A, R
 from tests.factories import rolled_back
 from tests.integration.multimail_forms import forms_at_multimail, post
 from tests.integration.test_second_admin import switch_on

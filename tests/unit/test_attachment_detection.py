@@ -183,30 +183,11 @@ def test_second_directory_that_a_zip64_record_names_hides_no_file():
         Package(both)
 
 
-def test_number_of_files_that_an_archive_states_hides_none():
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("readme.txt", "x")
-        archive.writestr("invoice.exe", "x")
-    content = bytearray(packed.getvalue())
-    end = content.index(b"PK\x05\x06")
-    content[end + 8 : end + 12] = struct.pack("<HH", 1, 1)
-    assert "high: It contains “invoice.exe”" in sentences(bytes(content), "a.zip")
-
-
 def test_sum_in_the_name_of_any_file_of_an_archive_counts():
     names = [f"{number}.txt" for number in range(300)]
     for name in ("5000 EUR.txt", f"{'x' * 300} 5000 EUR.txt"):
         detected = detect_file(named(*names, name), name="a.zip", content_type="")
         assert detected.sums["largest"] == {"EUR": "5000"}
-
-
-def test_archive_is_listed_behind_other_bytes_and_with_names_that_can_be_stored():
-    packed = named("a?b.txt").replace(b"a?b.txt", b"a\0b.txt")
-    seen = detect_file(packed, name="a.zip", content_type="")
-    assert seen.members == ("a\ufffdb.txt",)
-    (member,) = zip_members(b"x" * 1000 + named("a.txt"))
-    assert member.name == "a.txt"
 
 
 def hides(content, name="a.zip", content_type=""):
@@ -404,13 +385,6 @@ def test_file_that_may_hold_others_or_is_of_no_known_kind_hides_them():
         assert hides(content, name, *content_type), name
     for name, content, *content_type in PLAIN:
         assert not hides(content, name, *content_type), name
-
-
-def test_office_file_that_is_named_as_an_archive_has_the_kinds_of_its_files():
-    content = named(*OFFICE, "invoice.pdf")
-    for name, has_files in (("a.zip", True), ("a.docx", False)):
-        seen = detect_file(content, name=name, content_type="")
-        assert ("pdf" in seen.kinds, bool(seen.members)) == (has_files, has_files)
 
 
 def test_files_of_an_archive_have_the_names_that_programs_show():

@@ -168,25 +168,3 @@ def test_passphrase_comes_from_a_variable_or_a_file_and_is_not_short(
     (tmp_path / "passphrase").write_text(f"{PASSPHRASE}\n")
     monkeypatch.setenv("BACKUP_PASSPHRASE_FILE", str(tmp_path / "passphrase"))
     assert read_passphrase(is_new=True) == PASSPHRASE
-
-
-@pytest.mark.parametrize(
-    ("manifest", "secrets"),
-    [
-        ("[]", "{}"),
-        ('{"format": "x"}', "{}"),
-        ('{"format": 1}', "{}"),
-        ('{"format": 1, "files": ["x"]}', "{}"),
-        ('{"format": 1, "files": {"x": 1}}', "{}"),
-        ('{"format": 1, "files": {}}', "[]"),
-        ('{"format": 1, "files": {}}', '{"salt": 1, "nonce": 2, "data": 3}'),
-        ('{"format": 1, "files": {}}', '{"salt": "", "nonce": "", "data": ""}'),
-    ],
-)
-def test_zip_of_another_program_is_no_backup(manifest, secrets, tmp_path):
-    path = tmp_path / "other.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(MANIFEST, manifest)
-        archive.writestr(SECRETS, secrets)
-        archive.writestr("x", "")
-    assert str(path) in refusal(path)

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from alerts.cards.buttons import Button, read_custom_id
+from alerts.cards.buttons import read_custom_id
 from alerts.cards.digest import DigestFacts
 from alerts.cards.markup import Card, units
-from alerts.cards.message import desk_link, message_card, triggered_by
+from alerts.cards.message import desk_link, message_card
 from alerts.channels.discord.channel import DiscordBot
 from alerts.channels.discord.embeds import (
     MARKDOWN,
@@ -108,18 +108,6 @@ def strings_of(value):
         yield value
 
 
-def test_trigger_is_described():
-    expected = {
-        "ana#1 in #outreach": {"discord_user": "ana#1", "discord_channel": "#outreach"},
-        "ana#1 (Acme)": {"discord_user": "ana#1", "discord_guild": "Acme"},
-        "ana#1": {"discord_user": "ana#1", "discord_guild": "118000000000000777"},
-        "run 01RUN": {"run_id": "01RUN"},
-        "run 02RUN": {"runId": "02RUN"},
-        "an agent, through the API": {},
-    }
-    assert {triggered_by(trigger): trigger for trigger in expected.values()} == expected
-
-
 def test_every_card_of_hostile_mail_is_accepted_by_discord_and_by_discord_py():
     for number, text in enumerate(HOSTILE):
         # Each text with an open and an ended tone; all tones come up.
@@ -147,18 +135,6 @@ def test_no_text_of_others_becomes_a_link_or_a_time(text):
     # Held and Expires are ours; no other moment can be written by mail.
     stamps = re.findall(r"(?<!\\)<t:[0-9]+:R>", json.dumps(body))
     assert stamps == [f"<t:{int(one.timestamp())}:R>" for one in (HELD_AT, EXPIRES_AT)]
-
-
-def test_held_card_of_the_bot_has_four_buttons_in_the_styles_that_people_know():
-    _, buttons = read_by_discord_py(bot_body("Refund"))
-    style = discord.ButtonStyle
-    assert [(one.label, one.style) for one in buttons] == [
-        ("Approve", style.success), ("Reject", style.danger), ("Claim", style.secondary), ("Open", style.link),
-    ]  # fmt: skip
-    assert buttons[-1].url == desk_link(facts("Refund").message)
-    assert [read_custom_id(one.custom_id) for one in buttons[:3]] == [
-        Button(act, MESSAGE, 7) for act in ("approve", "reject", "claim")
-    ]
 
 
 def test_what_cannot_be_decided_can_only_be_opened_by_a_link_that_fits():

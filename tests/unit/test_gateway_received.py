@@ -441,38 +441,6 @@ def test_what_is_built_to_cost_is_refused_at_once():
         assert time.thread_time() - began < SOON, name
 
 
-@pytest.mark.slow
-def test_hostile_headers_end_in_bounded_time():
-    mime = (
-        b"Content-Type: text/plain;",
-        b"Content-Disposition: ",
-        b"Content-Transfer-Encoding: ",
-    )
-    for piece in (b"(", b"=?utf-8?q?=41?=", b"a:b@c.de;", b'"', b"<\xff"):
-        top = b"".join(
-            name + b": " + piece * (20_000 // len(piece)) + b"\r\n"
-            for name in (b"From", b"Subject", b"Message-ID", b"References")
-        )
-        inner = b"\r\n".join(name + piece * (4_000 // len(piece)) for name in mime)
-        began = time.thread_time()
-        got = read_mail(
-            top
-            + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
-            + b"--b\r\n%b\r\n\r\nx\r\n" % inner
-        )
-        assert "headers" in got.cut, piece
-        assert time.thread_time() - began < SOON, piece
-
-
-@pytest.mark.slow
-def test_padding_in_base64_ends_in_bounded_time():
-    for piece in (b"=", b"A=", b"QQ==", b"AAAA\r\n a b\r\n"):
-        lines = (piece * (15_000 // len(piece)) + b"\r\n") * 150
-        began = time.thread_time()
-        part(b"Content-Transfer-Encoding: base64", lines)
-        assert time.thread_time() - began < SOON, piece
-
-
 _WORDS = st.sampled_from([
     b"From: ", b"To: ", b"Subject: ", b"Content-Type: ", b"Content-Disposition: ", b"Content-Transfer-Encoding: ",
     b"multipart/mixed; boundary=b", b"multipart/alternative; boundary=b", b"message/rfc822",

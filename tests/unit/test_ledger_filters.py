@@ -62,18 +62,6 @@ def test_every_token_is_read_as_the_field_of_its_name():
     assert read(typed).text == "refund 7F3A-19C2-K0QD"
 
 
-def test_impossible_filters_are_explained():
-    for query, remark in {
-        "action=dancing": "There is no “action:dancing”",
-        "q=since:soon": "There is no “since:soon”",
-        "message=12": "There is no “message:12”",
-        "q=colour:red": "“colour:” is not a filter",
-        "q=!!!": "has no letter or number in it",
-        "since=2026-11-21&until=2026-11-20": "is before its start",
-    }.items():
-        assert any(remark in one for one in read(query).remarks), query
-
-
 # What is asked for, the zone, and what is meant. In Auckland it is tomorrow already for
 # the other half of the day; October has summer and winter time, a day of March 23 hours
 # and one of October 25.

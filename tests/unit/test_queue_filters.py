@@ -52,22 +52,3 @@ def test_unknown_token_is_named_and_searched_as_words_and_ordinary_text_is_no_er
         assert filters.text == typed
         assert filters.remarks == ()
     assert read("q=to: dana refund") == Filters(to="dana", text="refund")
-
-
-def test_impossible_filters_are_dropped_and_named():
-    for query, words in (
-        ("risk=purple", "There is no “risk:purple”"),
-        ("rule=x", "There is no “rule:x”"),
-        ("q=mailbox:nobody", "No mailbox of yours is called “nobody”"),
-        ("q=!!!", "has no letter or digit"),
-    ):
-        filters = read(query)
-        assert any(words in remark for remark in filters.remarks), query
-        assert not filters.narrows or filters.text == "!!!", query
-
-
-def test_what_is_typed_is_bounded_and_the_page_says_so():
-    filters = read_filters({"q": "word " * 2000, "to": "x" * 10_000})
-    assert len(filters.text) <= 300
-    assert len(filters.to) <= 200
-    assert filters.remarks == ("Only the first 300 characters were searched.",)

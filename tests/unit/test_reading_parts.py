@@ -12,7 +12,6 @@ from approvals.message_page.content.source import (
     stretch_of,
 )
 from approvals.message_page.sheet import PREVIEW, approve_label, inbox_of
-from approvals.message_page.side_panel import discord_address
 from common.fingerprint import FIELDS, Content
 from mirror.models import Message
 from mirror.store import content_of
@@ -229,20 +228,3 @@ def test_each_fact_says_whether_it_stands_in_the_thread_however_it_is_written_th
     assert found["Links to"] == {"acme.example": True}
     # Without a thread nothing is said to be missing from it.
     assert facts("It costs EUR 5.")["Sums"] == {"EUR 5": None}
-
-
-def test_discord_is_linked_to_by_ids_alone():
-    ids = {
-        "discord_guild_id": "118000000000000777",
-        "discord_channel_id": "118000000000000555",
-    }
-    assert (
-        discord_address(ids)
-        == "https://discord.com/channels/118000000000000777/118000000000000555"
-    )
-    assert (
-        discord_address({**ids, "discord_guild_id": "118000000000000777/../@me"}) == ""
-    )
-    assert (
-        discord_address({"discord_guild": "Acme", "discord_channel": "outreach"}) == ""
-    )

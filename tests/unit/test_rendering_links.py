@@ -2,17 +2,11 @@
 
 from common.fingerprint import Content
 from rendering.links import (
-    find_addressed_hosts,
-    find_hosts,
-    host_flags,
     read_link,
-    short_target,
-    unicode_host,
 )
 from rendering.render import parse_content, render_message
 from risk.jobs import hosts
 from simple_form.declarations import rows
-from tests.linear import is_linear
 
 # Texts and targets. The text names another address.
 LIES = list(
@@ -182,16 +176,6 @@ def test_address_in_plain_text_ends_where_its_sentence_does():
     }
 
 
-def test_hosts_and_short_targets_read_well():
-    assert unicode_host("xn--mnchen-3ya.example") == "münchen.example"
-    for host in ("xn--\x80\x80.example", "xn--ib9b.example"):
-        assert unicode_host(host) == host
-    assert short_target("https://acme.example/p?id=1") == "acme.example/p?id=1"
-    # Scripts that one language combines are not mixed.
-    for host in ("カタカナabc.example", "ひらがな漢字.example", "한글abc.example"):
-        assert host_flags(host) == ("punycode",)
-
-
 def hosts_of(markdown):
     content = Content(subject="Hello", markdown=markdown)
     return hosts(content, parse_content(content))
@@ -219,17 +203,3 @@ NAMED = {
 def test_hosts_for_the_policy_are_those_that_a_program_may_open():
     found = {text: hosts_of(text) for text in NAMED}
     assert found == {text: sorted(named) for text, named in NAMED.items()}
-
-
-def test_hosts_of_a_hostile_text_take_no_longer_than_its_length_allows():
-    for piece in ("://", ":", "/", "a.sh.", "://a@", "a.sh/", "a://b.", "ftp://a%40"):
-        texts = (piece * 2_000, piece * 16_000)
-        assert is_linear(find_addressed_hosts, *texts), piece
-        assert is_linear(lambda text: find_hosts(text, is_strict=True), *texts), piece
-
-
-def test_hosts_are_not_known_where_links_were_left_out():
-    listed = "\n".join(f"https://acme.example/{number}" for number in range(500))
-    for markdown in (listed, f"{listed} http://203.0.113.5/pay", "[" * 30_000):
-        assert hosts_of(markdown) is None
-    assert hosts_of(listed.rpartition("\n")[0]) == ["acme.example"]

@@ -7,7 +7,6 @@ import re
 import pytest
 
 from common.fingerprint import FIELDS, Attachment, Content
-from rendering.render import render_message
 from risk import CHECKS
 from risk.check_files import why_dangerous
 from risk.findings import RiskContext, run_checks
@@ -304,26 +303,6 @@ def test_attachments_that_run_code_are_distinguished_from_those_that_do_not():
         ("", "", ""),
     ):
         assert why_dangerous(Attachment(name, kind, 10))[1] == level, name
-
-
-MARKED = (
-    '<p>Pay <b>1,000</b> EUR</p><a href="https://b.example">a.example</a><a href="http://10.0.0.1/">x</a>'
-    '<p hidden>word</p><img src="http://c.example/o.gif">in\u200bk'
-)
-# Where each finding leads, and the message that has it.
-ANCHORS = [
-    ("odd_link", "#link-2", {"html": MARKED}),
-    ("invisible_characters", "#ink-1", {"html": MARKED}),
-    ("invisible_characters", "#subject", {"markdown": "x", "subject": "in\u202evoice"}),
-]
-
-
-def test_finding_leads_to_its_evidence():
-    for rule, anchor, fields in ANCHORS:
-        assert [one.anchor for one in found(rule, **fields)] == [anchor], (rule, anchor)
-        # A mark that the message does not carry would lead nowhere.
-        if anchor[-1].isdigit():
-            assert f'id="{anchor[1:]}"' in render_message(Content(**fields)).document
 
 
 def test_plain_message_has_no_findings():

@@ -1,8 +1,6 @@
 """Messages of one shape, and messages that only look it."""
 
-import pytest
-
-from common.fingerprint import Attachment, Content
+from common.fingerprint import Content
 from rendering.render import parse_content
 from risk import similarity
 
@@ -58,34 +56,6 @@ def test_messages_that_differ_in_what_is_filled_in_have_one_shape():
         assert [one for one in filled if shape(one) != shape(whole)] == []
 
 
-@pytest.mark.slow
-def test_messages_that_say_or_carry_something_else_have_another_shape():
-    same = {"subject": "Invoice 2207", "markdown": message().markdown}
-    others = [
-        message(link="https://pay.evil.example/i/2207?token=abc"),
-        message(subject="Reminder 2207"),
-        # A token with a letter is a word, and so is a currency.
-        message(number="1we 1are 1closing"),
-        message(number="INV-2207-B"),
-        message(number="INV-²½"),
-        message(amount="USD 1,200.00"),
-        message(amount="EUR 5k"),
-        message(day="3 May 1pay"),
-        message(address="everything@closing"),
-        message(link="https://pay.acme.example/i/2207，we are closing"),
-        Content(**{**same, "markdown": message().markdown + " Thanks."}),
-        Content(**same, attachments=(Attachment("a.pdf", "", 1),)),
-        Content(**same, html="<p>Something else</p>"),
-    ]
-    assert shape(Content(**same)) == shape(message())
-    assert [other for other in others if shape(other) == shape(message())] == []
-    # What stands far back still counts.
-    long = "word " * 41_000
-    assert shape(Content(markdown=f"{long} one end")) != shape(
-        Content(markdown=f"{long} other end")
-    )
-
-
 def test_message_without_words_is_like_none_and_a_shape_fits_its_column():
     for empty in (Content(), Content(markdown=" \n "), Content(html="<p></p>")):
         assert shape(empty) == ""
@@ -138,38 +108,6 @@ def test_link_that_goes_elsewhere_makes_another_shape():
     assert shape(as_html[0][0]) == shape(
         Content(html="<a href='https://pay.acme.com:443/r/2'>See it</a>")
     )
-
-
-def test_other_markup_makes_another_shape():
-    pairs = [
-        ("<p>we do not pay", "<p>we do <s>not</s> pay"),
-        (
-            "<p>we do <b>not</b> pay",
-            "<p>we do <b style='text-decoration:line-through'>not</b> pay",
-        ),
-        (
-            "<p>we do <b>not</b> pay",
-            "<style>b{text-decoration:line-through}</style><p>we do <b>not</b> pay",
-        ),
-        (
-            "<style>b{color:red}</style><b>no</b>",
-            "<style>b{font-size:0}</style><b>no</b>",
-        ),
-        ("<p>do you not", "<h1>do</h1><h1>you</h1><blockquote>not</blockquote>"),
-        (
-            "<table><tr><td>a<td>b<tr><td>yes<td>no</table>",
-            "<table><tr><td>a<td>b<td>yes<tr><td>no</table>",
-        ),
-        # A mark that a message holds is no tag.
-        ("<p>do <s>not</s> pay", "<s></s><p>do \ue000not\ue000 pay"),
-    ]
-    for one, other in pairs:
-        assert shape(Content(html=one)) != shape(Content(html=other)), other
-    for one, other in (
-        ("do not pay", "do ~~not~~ pay"),
-        ("we do\n\nnot pay", "we\n\ndo not pay"),
-    ):
-        assert shape(Content(markdown=one)) != shape(Content(markdown=other)), other
 
 
 def test_only_the_name_greeted_and_whole_values_are_left_free():

@@ -42,9 +42,3 @@ def test_event_keeps_kinds_and_places_and_gets_the_trace_id():
         },
         "tags": {"trace": "asked-1"},
     }
-
-
-def test_event_of_a_log_message_has_no_exception():
-    kept = without_content({"logentry": {"message": "webhook not stored"}}, {})
-    assert kept["logentry"]["message"] == "webhook not stored"
-    assert kept["exception"] == {"values": []}

@@ -323,27 +323,6 @@ def test_message_that_is_too_large_is_refused_and_the_session_goes_on(
 
 
 @pytest.mark.slow
-def test_message_without_free_memory_is_deferred(world, listener, client, monkeypatch):
-    reception = listener._reception
-    free = reception.bytes
-    # An address gets half of it, so that it leaves others some.
-    assert free == 2 * smtp_server.MAX_BYTES_OF_ADDRESS == 64 * 1024**2
-    for where, name in (
-        (reception, "bytes"),
-        (smtp_server, "MAX_BYTES_OF_ADDRESS"),
-    ):
-        with monkeypatch.context() as patched:
-            patched.setattr(where, name, 100)
-            assert deliver(client, mail("x" * 200)) == 452
-    assert deliver(client, mail("x" * 200)) == 250
-    wait_for(
-        lambda: (reception.bytes, reception.bytes_of) == (free, {}),
-        60,
-        "the reserved memory is released",
-    )
-
-
-@pytest.mark.slow
 def test_address_that_takes_all_the_sessions_it_can_keeps_no_other_mail_out(
     world, listener
 ):
@@ -376,20 +355,6 @@ def test_address_that_takes_all_the_sessions_it_can_keeps_no_other_mail_out(
     wait_for(
         lambda: not listener._reception.sessions_of, 60, "the sessions are forgotten"
     )
-
-
-@pytest.mark.slow
-def test_session_without_a_message_is_ended_soon_and_told_why(
-    world, listener, monkeypatch
-):
-    for name in ("COMMAND_SECONDS", "SECONDS_BEFORE_DATA"):
-        with monkeypatch.context() as patched:
-            patched.setattr(smtp_server, name, 0.2)
-            raw = socket.create_connection(("127.0.0.1", listener.port), timeout=60)
-            with raw, raw.makefile("rb") as lines:
-                assert lines.readline().startswith(b"220")
-                assert lines.readline().startswith(b"421 4.4.2"), name
-                assert lines.readline() == b""
 
 
 def test_dots_and_bare_line_ends_are_text(world, listener):

@@ -3,12 +3,10 @@ key that created them. The account: its changes, and its deletion, after which n
 is sent.
 """
 
-import time
-
 import pytest
 from django.utils import timezone
 
-from gateway import domains, request_rules, tasks
+from gateway import request_rules, tasks
 from gateway.messages import outbox
 from gateway.models import (
     Account,
@@ -20,8 +18,7 @@ from gateway.models import (
     Suppression,
 )
 from gateway.models.accounts import hash_key
-from gateway.states import Mode, Status
-from tests.integration.deciding import at_once
+from gateway.states import Status
 from tests.integration.gateway.world import (
     add_key,
     add_mailbox,
@@ -30,7 +27,6 @@ from tests.integration.gateway.world import (
     events_of,
     leave,
     make_inbound,
-    make_world,
     refusal_of,
     status_of,
     times_noted,
@@ -126,37 +122,6 @@ def test_key_may_revoke_itself_but_not_the_last_admin(world):
     world.keys["second"] = create(world, scopes=["admin"]).json()["key"]
     assert revoke(world, world.key_id("second"), key="second").status_code == 200
     assert world.call("GET", "/v1/api-keys", key="second").status_code == 401
-
-
-@pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
-def test_two_admins_that_revoke_each_other_leave_one():
-    world = make_world()
-    add_key(world, "second", ["admin"])
-    ids = {name: world.key_id(name) for name in ("admin", "second")}
-    at_once(
-        lambda: revoke(world, ids["admin"], key="second"),
-        lambda: revoke(world, ids["second"], key="admin"),
-    )
-    assert ApiKey.objects.account_admins().count() == 1
-
-
-@pytest.mark.slow
-def test_gaining_oversight_takes_an_operators_code(world):
-    key_id = world.key_id("reader")
-    wanted = ["read", "oversight"]
-    assert refusal_of(patch(world, key_id, scopes=wanted)) == (202, "pending_approval")
-    code = ApprovalRequest.objects.get().code
-    # The code is valid only for this key and these scopes.
-    for changed, scopes, status in (
-        (world.key_id("watcher"), wanted, 404),
-        (key_id, ["admin", "oversight"], 404),
-        (key_id, wanted, 200),
-    ):
-        answer = patch(world, changed, scopes=scopes, approval_code=code)
-        assert answer.status_code == status, scopes
-    # Leaving the scope as it is needs no code.
-    assert patch(world, key_id, scopes=["oversight"]).status_code == 200
 
 
 def test_oversight_key_needs_a_code(world, settings):
@@ -349,14 +314,6 @@ def awaits_code(answer):
     return refusal_of(answer) == (202, "pending_approval")
 
 
-@pytest.mark.slow
-def test_subject_built_to_slow_down_parsing_is_parsed_quickly(world):
-    began = time.thread_time()
-    assert world.send(subject="=?a" * 300).status_code == 202
-    # Processor time: an exponential algorithm would never finish.
-    assert time.thread_time() - began < 20
-
-
 def test_sending_key_creates_no_more_powerful_key(world):
     add_key(world, "mighty", ["admin", "send"])
 
@@ -377,37 +334,6 @@ def test_sending_key_creates_no_more_powerful_key(world):
     # A paused key makes no other key that sends.
     ApiKey.objects.filter(name="Key mighty").update(paused_at=timezone.now())
     assert awaits_code(make("read", "send"))
-
-
-@pytest.mark.slow
-def test_mail_accepted_before_its_mailbox_was_tightened_is_held(free, mail_server):
-    email_id = free.held()
-    for mode in (Mode.GATED_SEND, Mode.GATED_ALL, Mode.READ_ONLY):
-        with undone():
-            assert free.patch(free.base, oversight_mode=mode).status_code == 200
-            assert leave(email_id) == "asked", mode
-            assert status_of(email_id) == Status.PENDING_SEND_APPROVAL, mode
-    assert mail_server.mails == 0
-
-
-@pytest.mark.slow
-def test_mail_in_the_mailboxs_own_mode_follows_it_whatever_calls_may_do(free):
-    Mailbox.objects.update(allow_looser_per_call=True)
-    email_id = free.held()
-    Account.objects.update(oversight_email="boss@overseer.example")
-    assert free.patch(free.base, oversight_mode="monitored").status_code == 200
-    assert Email.objects.get(pk=email_id).oversight_mode == "monitored"
-    assert free.patch(free.base, oversight_mode="gated_send").status_code == 200
-    assert leave(email_id) == "asked"
-    # Nor does it keep a looser mode from before the mailbox was read-only.
-    Mailbox.objects.update(oversight_mode="read_only")
-    Email.objects.update(
-        status="scheduled", oversight_mode="monitored", due_at=timezone.now()
-    )
-    free.post(f"{free.base}/request-upgrade", target_mode="gated_send")
-    [asked] = free.get("/v1/upgrade-requests", key="admin")["requests"]
-    free.post(f"{free.base}/upgrade", code=asked["code"])
-    assert leave(email_id) == "asked"
 
 
 def test_mail_loosened_by_a_call_is_held_once_calls_may_not_loosen(world, mail_server):
@@ -463,20 +389,6 @@ def test_sandbox_key_sees_nothing_of_live_keys(sandbox):
     assert shown["code"] is None
 
 
-@pytest.mark.slow
-def test_sandbox_key_gets_events_of_sandbox_mail_only(sandbox):
-    sandbox.listen("oversight.pending")
-    hook = {"url": "https://hooks.example.org/x", "events": ["oversight.pending"]}
-    made = sandbox.post("/v1/webhooks", key="test admin", **hook).json()
-    live = sandbox.held()
-    tried = sandbox.held(key="tester")
-    for key, heard in (("test admin", {tried}), ("admin", {live, tried})):
-        rows = sandbox.get("/v1/webhook-deliveries", key=key)["deliveries"]
-        assert {row["email_id"] for row in rows} == heard, key
-    (seen,) = sandbox.get("/v1/webhooks", key="test admin")["webhooks"]
-    assert seen["id"] == made["id"]
-
-
 def test_body_is_read_only_with_a_key_and_a_large_one_only_with_a_valid_key(
     world, monkeypatch
 ):
@@ -498,13 +410,3 @@ def test_body_is_read_only_with_a_key_and_a_large_one_only_with_a_valid_key(
     assert read("/v1/unsubscribe/x:y") == (most, 0)
     ApiKey.objects.filter(sha256=hash_key(own)).update(revoked_at=timezone.now())
     assert read(HTTP_X_API_KEY=own) == (most, 0)
-
-
-@pytest.mark.slow
-def test_slow_dns_lookups_hold_one_thread_only(world):
-    made = world.post("/v1/domains", key="admin", domain="slow.example").json()
-    # Waiting for the other look-up here would never end.
-    with domains.asking:
-        body = world.post(f"/v1/domains/{made['id']}/verify", key="admin").json()
-    assert body["status"] == "pending"
-    assert "is being looked up" in body["message"]

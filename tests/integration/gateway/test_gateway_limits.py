@@ -22,7 +22,6 @@ from gateway.models import (
 )
 from tests.factories import change_row
 from tests.integration.gateway.world import (
-    add_key,
     add_sandbox_keys,
     bad_field_of,
     make_inbound,
@@ -30,8 +29,6 @@ from tests.integration.gateway.world import (
 )
 
 MOMENT = datetime(2026, 11, 20, 8, 15, 40, tzinfo=UTC)
-DAY = datetime(2026, 10, 5, tzinfo=UTC)
-YEAR = 366 * 86_400_000
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +64,6 @@ def test_calls_over_the_limit_are_429_with_seconds_to_wait_and_are_not_counted(
     assert answer.json()["code"] == "rate_limited"
     assert "quota" not in answer.json()["error"]
     assert 1 <= int(answer["Retry-After"]) <= 60
-    # The report is a call of another key.
-    assert report(world, key="reader")["api_calls"] in range(4, 8)
 
 
 def test_calls_are_counted_by_key_and_minute(world, settings):
@@ -182,48 +177,3 @@ def test_oversized_input_is_refused_with_its_size_and_the_maximum_is_accepted(
         assert world.send(**{name: most}).status_code == 202, name
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
     assert world.send(markdown="x" * 1000).status_code == 413
-
-
-def report(world, query="", key="agent"):
-    answer = world.call("GET", f"/v1/usage{query}", key=key)
-    assert answer.status_code == 200, answer.content
-    return answer.json()
-
-
-def october(world, key="agent", more=""):
-    start, end = (
-        int((DAY + timedelta(days=days)).timestamp() * 1000) for days in (-4, 5)
-    )
-    return report(world, f"?from={start}&to={end}{more}", key)
-
-
-def make_mail_in_october(world):
-    sent = world.held()
-    decided = world.held()
-    Email.objects.filter(pk=sent).update(sent_at=DAY + timedelta(hours=23, minutes=59))
-    Email.objects.filter(pk=decided).update(decided_at=DAY + timedelta(days=1))
-    make_inbound(world, created_at=DAY)
-    make_inbound(world, created_at=DAY - timedelta(milliseconds=1))
-
-
-@pytest.mark.slow
-def test_usage_counts_visible_mail_of_the_period_by_day(world, other):
-    for one in (world, other):
-        make_mail_in_october(one)
-    counts = ("emails_sent", "emails_received", "oversight_actions")
-    usage = october(world, more="&breakdown=daily")
-    assert [usage[name] for name in counts] == [1, 2, 1]
-    days = {row["date"]: [row[name] for name in counts] for row in usage["data"]}
-    assert (len(days), min(days), max(days)) == (9, "2026-10-01", "2026-10-09")
-    assert days["2026-10-05"] == [1, 1, 0]
-    assert days["2026-10-04"] == [0, 1, 0]
-    assert days["2026-10-06"] == [0, 0, 1]
-    add_key(world, "limited", ["read"], mailbox_ids=["elsewhere"])
-    add_sandbox_keys(world)
-    for key in ("limited", "tester"):
-        assert october(world, key)["emails_received"] == 0
-    # A period is at most a year, and its answer says where it begins.
-    assert report(world, "?from=0&to=99999999999")["from"] == 99999999999 - YEAR
-    for query in ("period=weekly", "from=2&to=1", "to=1e99"):
-        answer = world.call("GET", f"/v1/usage?{query}")
-        assert refusal_of(answer) == (422, "invalid_field"), query

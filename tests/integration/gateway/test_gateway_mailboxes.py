@@ -6,12 +6,11 @@ import pytest
 from django.core.management import call_command
 
 from gateway import tasks
-from gateway.messages import decisions, outbox
+from gateway.messages import outbox
 from gateway.messages.content import AI_DISCLOSURE
-from gateway.models import Domain, Email, Mailbox
+from gateway.models import Email, Mailbox
 from gateway.states import Mode, Status
 from tests.integration.gateway.world import (
-    bad_field_of,
     events_of,
     make_inbound,
     refusal_of,
@@ -36,53 +35,6 @@ def patch(world, key="admin", **fields):
 
 def delete(world, mailbox_id):
     return world.delete(f"/v1/mailboxes/{mailbox_id}")
-
-
-@pytest.mark.slow
-def test_local_part_alone_uses_the_oldest_active_domain(world):
-    Domain.objects.create(
-        account=world.account, domain="later.example", status="active", token="t"
-    )
-    for field in ("address", "address_local"):
-        made = post(world, **{field: field}).json()
-        assert made["address"] == f"{field}@acme.example"
-    Domain.objects.all().update(status="pending")
-    answer = post(world, address_local="x")
-    assert bad_field_of(answer) == (422, "address_local")
-
-
-@pytest.mark.slow
-def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(world, other):
-    Domain.objects.create(account=world.account, domain="pending.example", token="t")
-    many = ", ".join(f"{'x' * 40}{number}@{'y' * 60}.example" for number in range(30))
-    for name, value in (
-        ("address", "a@elsewhere.example"),
-        ("address", "a@pending.example"),
-        ("address", "a@globex.example"),
-        ("address", '"q."@acme.example'),
-        ("display_name", "a\r\nBcc: x@y.example"),
-        ("display_name", "=?utf-8?q?boss?="),
-        ("oversight_mode", "loose"),
-        ("auto_cc", "nobody"),
-        ("auto_bcc", many),
-    ):
-        answer = create(world, **{name: value})
-        assert bad_field_of(answer) == (422, name), value
-    assert Mailbox.objects.filter(account=world.account).count() == 1
-
-
-@pytest.mark.slow
-def test_mode_at_creation_is_taken_if_it_is_strict(world):
-    for asked, mode in (
-        ("read_only", "read_only"),
-        ("gated_all", "gated_all"),
-        ("monitored", "gated_send"),
-        ("Autonomous", "gated_send"),
-        (None, "gated_send"),
-    ):
-        made = create(world, f"{asked}@acme.example", oversight_mode=asked).json()
-        stored = Mailbox.objects.get(pk=made["id"]).oversight_mode
-        assert made["oversight_mode"] == stored == mode, asked
 
 
 def test_patch_tightens_and_never_loosens(world):
@@ -166,18 +118,6 @@ def test_claimed_mail_is_not_sent_after_its_mailbox_is_deleted(world, mail_serve
     tasks.sweep()
     assert status_of(email) == Status.CANCELLED
     assert mail_server.seen == 0
-
-
-@pytest.mark.slow
-def test_mail_not_yet_cancelled_cannot_be_decided(world, monkeypatch):
-    email_id = world.held()
-    with monkeypatch.context() as patched:
-        patched.setattr(decisions, "BATCH", 0)
-        delete(world, world.mailbox.pk)
-    answer = world.decide(email_id)
-    assert refusal_of(answer) == (409, "mailbox_deleted")
-    assert decisions.cancel_in_closed_mailboxes() == 1
-    assert status_of(email_id) == Status.CANCELLED
 
 
 def test_minimum_of_the_account_refuses_looser_modes_whatever_asks_for_them(world):

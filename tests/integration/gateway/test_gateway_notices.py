@@ -14,16 +14,12 @@ from gateway.models import (
     ApprovalRequest,
     Domain,
     Email,
-    Mailbox,
     Notice,
 )
-from gateway.states import Mode, Status
 from tests.factories import change_row
 from tests.integration.gateway.servers import SENDER, deliver, mail
 from tests.integration.gateway.world import (
-    bad_field_of,
     refusal_of,
-    sweep_and_catch_wake_ups,
     times_noted,
 )
 
@@ -170,49 +166,6 @@ def test_mail_that_could_go_round_is_not_forwarded(overseen, client, mail_server
     assert [notice.received.subject for notice in Notice.objects.all()] == ["First"]
 
 
-@pytest.mark.slow
-def test_held_mail_is_forwarded_when_it_is_let_in(overseen, client):
-    forwarding(overseen)
-    Mailbox.objects.update(oversight_mode=Mode.GATED_ALL)
-    for subject, action in (("Good", "approve"), ("Bad", "reject")):
-        deliver(client, mail(Subject=subject))
-        email = Email.objects.get(subject=subject)
-        assert email.status == Status.PENDING_INBOUND_APPROVAL
-        assert not Notice.objects.filter(received=email).exists()
-        overseen.decide(email.pk, action)
-    assert [notice.received.subject for notice in Notice.objects.all()] == ["Good"]
-
-
-@pytest.mark.slow
-def test_forwarding_needs_an_oversight_address_that_is_no_mailbox(world):
-    for address in ("", world.mailbox.address):
-        Account.objects.update(oversight_email=address)
-        made = {"address_local": "new", "forward_inbound": True}
-        for refused in (
-            forwarding(world),
-            world.post("/v1/mailboxes", key="admin", **made),
-        ):
-            assert bad_field_of(refused) == (422, "forward_inbound")
-
-
-@pytest.mark.slow
-def test_notice_is_tried_again_until_the_server_may_have_it(
-    overseen, mail_server, monkeypatch
-):
-    create_key(overseen)
-    notice = Notice.objects.get()
-    assert ("gateway.tasks.send_notice", notice.pk) in sweep_and_catch_wake_ups(
-        monkeypatch
-    )
-    mail_server.refuse[BOSS] = "450 later"
-    assert [send_all(), send_all()] == [["put off"], ["not due"]]
-    Notice.objects.update(due_at=notice.created_at)
-    mail_server.refuse.clear()
-    mail_server.mood = "drop"
-    assert [send_all(), send_all()] == [["unknown"], ["not due"]]
-    assert mail_server.seen == 1
-
-
 def test_notice_is_not_sent_again_by_a_late_worker_or_after_a_restore(
     overseen, mail_server, monkeypatch
 ):
@@ -232,14 +185,3 @@ def test_notice_is_not_sent_again_by_a_late_worker_or_after_a_restore(
     hold_back(notice.created_at)
     assert send_all() == ["not due", "not due"]
     assert len(mails_to_boss(mail_server)) == 1
-
-
-@pytest.mark.slow
-def test_hold_all_holds_copies_and_no_codes(overseen, client, mail_server):
-    forwarding(overseen)
-    deliver(client, mail(Subject="Held back"))
-    overseen.patch("/v1/account", hold_all=True)
-    create_key(overseen)
-    assert sorted(send_all()) == ["not due", "sent"]
-    overseen.patch("/v1/account", hold_all=False)
-    assert sorted(send_all()) == ["not due", "sent"]

@@ -38,7 +38,6 @@ from gateway.models import (
 )
 from gateway.models.emails import OUTBOX_LEASE
 from gateway.states import Direction, Mode, Status
-from parsing.client import ParserUnavailable
 from tests.factories import change_row
 from tests.integration.gateway.servers import mail_server, scripted
 from tests.integration.gateway.world import (
@@ -594,28 +593,6 @@ def test_mail_fails_after_two_days_of_an_unreachable_server(listening, settings)
     assert audited(email)[1]["permanent"] is False
 
 
-@pytest.mark.slow
-def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(
-    listening, mail_server
-):
-    mail_server.refuse = {"grey@x.example": "451 greylisted"}
-    email = listening.approved(to=[DANA, "grey@x.example"])
-    for attempts, outcome, seen in (
-        (0, "put off", 0),
-        (outbox.ATTEMPTS_FOR_ALL - 1, "put off", 0),
-        (8, "sent", 1),
-    ):
-        make_due(email, attempts=attempts)
-        assert leave(email) == outcome, attempts
-        assert mail_server.seen == seen, attempts
-    assert [envelope.rcpt_tos for envelope in mail_server.taken] == [[DANA]]
-    # A copy alone is no reason to give up on the recipients.
-    Mailbox.objects.update(auto_bcc="archive@acme.example")
-    email = listening.approved(to=["grey@x.example"])
-    make_due(email, attempts=8)
-    assert leave(email) == "put off"
-
-
 @pytest.mark.parametrize(
     "mood", ["drop", "garble", pytest.param("stall", marks=pytest.mark.slow)]
 )
@@ -637,19 +614,6 @@ def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
     make_due(email)
     assert leave(email) == "not due"
     wait_for(lambda: mail_server.seen == 1, 60, "the message at the mail server")
-
-
-@pytest.mark.slow
-def test_time_without_the_parser_costs_no_attempt(listening, monkeypatch):
-    def is_away(email):
-        raise ParserUnavailable("away")
-
-    email = listening.approved()
-    monkeypatch.setattr("gateway.messages.content.build", is_away)
-    for _ in range(smtp.MAX_ATTEMPTS + 1):
-        make_due(email)
-        assert leave(email) == "put off"
-    assert status_of(email) == Status.SCHEDULED
 
 
 def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening, mail_server):
@@ -697,17 +661,6 @@ def test_late_worker_loses_its_claim_and_sends_no_events(listening, mail_server)
     assert len(mail_server.taken) == 1
 
 
-@pytest.mark.slow
-def test_email_that_kills_its_workers_fails(listening, mail_server):
-    email = listening.approved()
-    with undone():
-        make_due(email, attempts=smtp.MAX_ATTEMPTS - 1)
-        assert leave(email) == "sent"
-    make_due(email, attempts=smtp.MAX_ATTEMPTS)
-    assert leave(email) == "failed"
-    assert mail_server.seen == 1
-
-
 def test_sandbox_mail_is_announced_and_never_leaves(listening, mail_server, settings):
     add_sandbox_keys(listening)
     Webhook.objects.update(include_sandbox=True)
@@ -735,30 +688,6 @@ def test_sandbox_mail_is_announced_and_never_leaves(listening, mail_server, sett
     assert mail_server.seen == 0
 
 
-@pytest.mark.slow
-def test_second_mail_to_a_slow_server_is_deferred_without_an_attempt(
-    world, mail_server, monkeypatch
-):
-    first = world.approved()
-    second = world.approved()
-    mail_server.mood = "busy"
-    with undone():
-        # A server that fails at once is tried for each mail.
-        assert [leave(first), leave(second)] == ["put off", "put off"]
-    # From here on even short attempts count as slow.
-    monkeypatch.setattr(smtp, "SLOW", -1)
-    assert [leave(first), leave(second)] == ["put off", "mail server rests"]
-    assert mail_server.mails == 3
-    second.refresh_from_db()
-    assert second.attempts == 0
-    assert 0 < (second.due_at - timezone.now()).total_seconds() <= smtp.REST
-    # It is tried again, and answers.
-    mail_server.mood = "ok"
-    smtp.State.asked_again_at = 0.0
-    make_due(second)
-    assert leave(second) == "sent"
-
-
 def hold(world, on=True):
     answer = world.patch("/v1/account", hold_all=on)
     assert answer.status_code == 200, answer.content
@@ -777,23 +706,6 @@ def hold_before_the_next_attempt(world, monkeypatch):
         return connect(*arguments, **options)
 
     monkeypatch.setattr(smtp, "hand_over", hold_first)
-
-
-@pytest.mark.slow
-def test_hold_all_holds_due_mail_that_nobody_decided(free, mail_server):
-    free.listen("oversight.pending")
-    email_id = free.held(send_at="2099-01-01T00:00:00Z")
-    hold(free)
-    Email.objects.update(due_at=Now())
-    assert leave(email_id) == "asked"
-    assert status_of(email_id) == Status.PENDING_SEND_APPROVAL
-    assert events_of(email_id) == ["oversight.pending"]
-    # It stays held when `hold_all` ends, and is sent once somebody has approved it.
-    hold(free, False)
-    assert leave(email_id) == "not due"
-    free.decide(email_id)
-    Email.objects.update(due_at=Now())
-    assert leave(email_id) == "sent"
 
 
 def test_hold_all_holds_back_earlier_approvals_until_it_is_lifted(
@@ -819,22 +731,6 @@ def test_hold_all_holds_back_earlier_approvals_until_it_is_lifted(
     )
     assert [leave(email), leave(tried)] == ["sent", "pretended"]
     assert noted("account.hold_all_on").pk < noted("account.hold_all_off").pk
-
-
-@pytest.mark.slow
-def test_hold_all_sends_later_approvals_until_it_is_set_again(world, mail_server):
-    hold(world)
-    email = world.approved()
-    later = world.approved()
-    assert leave(email) == "sent"
-    assert mail_server.seen == 1
-    hold(world)
-    assert leave(later) == "not due"
-    assert mail_server.seen == 1
-    assert (
-        world.post(f"{world.base}/emails/{later.pk}/cancel").json()["status"]
-        == "cancelled"
-    )
 
 
 def test_approved_mail_of_a_mailbox_that_became_read_only_waits(world, mail_server):

@@ -2,24 +2,18 @@
 changes, and what can still be cancelled.
 """
 
-import json
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
 from common.fingerprint import FIELDS, fingerprint
-from common.references import via, with_reference
 from gateway.messages.content import AI_DISCLOSURE
-from gateway.models import ApiKey, Email, WebhookDelivery
+from gateway.models import ApiKey, Email
 from gateway.states import Status
-from mirror.models import Message
 from mirror.store import content_of
-from mirror.sync.reads import status_in
 from tests.factories import change_row
 from tests.integration.gateway.world import make_world, refusal_of, status_of
-from upstream.errors import Conflict
-from upstream.events import parse
 
 
 def test_pending_row_contains_everything_its_fingerprint_covers(db):
@@ -46,27 +40,6 @@ def test_pending_row_contains_everything_its_fingerprint_covers(db):
     }
     assert row["additions"] == additions
     assert ApiKey.objects.get(pk=row["sent_by_key"]).name == row["sent_by_key_name"]
-
-
-@pytest.mark.slow
-def test_reason_is_told_without_the_reference_behind_it_and_that_in_a_field(world):
-    world.listen("email.decided")
-    for words in ("Wrong amount.", ""):
-        email_id = world.held(subject=f"Refund {words}")
-        told = with_reference(words, "KVB8AF7JS5", "Ana Ferreira")
-        who = via("Ana Ferreira")
-        answer = world.decide(email_id, "reject", reason=told, decided_by=who).json()
-        again = world.decide(email_id, "reject", reason="Mine").json()
-        read = world.get(f"{world.base}/emails/{email_id}")
-        closed = world.pending(email_id=email_id)
-        event = json.loads(bytes(WebhookDelivery.objects.latest("pk").body))
-        for one in (answer, again, read, closed, event, event["data"]):
-            assert one["reason"] == (words or None)
-            assert one["decision_reference"] == "KVB8AF7JS5"
-        # The desk reads both, and has what it sent.
-        assert parse(json.dumps(event).encode()).reason == told
-        assert Conflict("No.", body=again).reason == told
-        assert status_in(closed, Message(direction="outbound")).reason == told
 
 
 def test_approved_mail_can_be_cancelled_only_once_it_is_stuck(world):

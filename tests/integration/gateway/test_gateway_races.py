@@ -13,11 +13,8 @@ from django.utils import timezone
 
 from gateway.messages import outbox
 from gateway.models import (
-    Account,
     AuditLogEntry,
     Email,
-    Mailbox,
-    UpgradeRequest,
     Webhook,
     WebhookDelivery,
 )
@@ -31,7 +28,6 @@ from tests.integration.gateway.world import (
     make_inbound,
     make_world,
     status_of,
-    times_noted,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -100,20 +96,6 @@ def test_one_key_from_twenty_threads_makes_one_message(world):
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
-@pytest.mark.slow
-def test_same_content_at_once_makes_one_message_and_the_last_of_a_quota_is_used_once(
-    world,
-):
-    assert statuses(at_once(*[lambda: world.send(subject="Same")] * 3)) == [
-        202,
-        409,
-        409,
-    ]
-    Account.objects.update(monthly_email_quota=3)
-    assert statuses(at_once(*[world.send] * 4)) == [202] * 2 + [429] * 2
-    assert Email.objects.count() == 3
-
-
 def test_workers_claim_an_email_a_delivery_and_a_probe_once(world):
     email = world.approved()
     claimed = at_once(*[lambda: Email.objects.claim(email.pk)] * 3)
@@ -130,45 +112,6 @@ def test_workers_claim_an_email_a_delivery_and_a_probe_once(world):
         paused_at=timezone.now(), probe_at=timezone.now() - timedelta(seconds=1)
     )
     assert at_once(*[lambda: deliveries.begin_probe(webhook.pk)] * 2).count(True) == 1
-
-
-@pytest.mark.slow
-def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world):
-    answers = at_once(
-        *(
-            partial(world.allow, pattern, version=0)
-            for pattern in ("a.example", "b.example")
-        )
-    )
-    assert statuses(answers) == [200, 409]
-    won = min(answers, key=lambda answer: answer.status_code).json()
-    allowlist = world.get(f"{world.base}/allowlist?kind=restriction", key="admin")
-    assert allowlist["version"] == won["version"] == 1
-    assert allowlist["entries"] == won["entries"]
-
-
-@pytest.mark.slow
-def test_two_mailboxes_created_at_once_respect_the_limit_and_unique_addresses(world):
-    def create(name):
-        return world.post("/v1/mailboxes", key="admin", address=f"{name}@acme.example")
-
-    assert statuses(at_once(partial(create, "a"), partial(create, "a"))) == [201, 409]
-    Account.objects.update(max_mailboxes=3)
-    assert statuses(at_once(partial(create, "b"), partial(create, "c"))) == [201, 403]
-    assert Mailbox.objects.count() == 3
-
-
-@pytest.mark.slow
-def test_upgrade_is_requested_three_times_at_most_and_its_code_used_once(world):
-    wish = {"target_mode": "autonomous"}
-    asks = [partial(world.call, "POST", f"{world.base}/request-upgrade", json=wish)] * 4
-    assert statuses(at_once(*asks)) == [200, 200, 200, 429]
-    code = UpgradeRequest.objects.waiting().get().code
-    uses = [
-        partial(world.call, "POST", f"{world.base}/upgrade", json={"code": code})
-    ] * 2
-    assert statuses(at_once(*uses)) == [200, 404]
-    assert times_noted("mailbox.upgraded") == 1
 
 
 @contextmanager

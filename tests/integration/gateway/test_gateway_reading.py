@@ -22,7 +22,6 @@ from tests.integration.gateway.world import (
     make_inbound,
     refusal_of,
     status_of,
-    times_noted,
     undone,
 )
 
@@ -121,24 +120,6 @@ def test_number_out_of_range_is_clamped_and_garbage_is_422_on_every_route(world)
     assert len(walked) == 20
 
 
-@pytest.mark.slow
-def test_parameter_that_no_list_can_take_is_refused_by_name_on_every_list(world):
-    for key, path, parameters in (
-        ("agent", "/v1/emails", "cursor=zzz since_id=12"),
-        ("agent", "/check_inbox", "limit=x unread=perhaps has_attachments=2"),
-        ("agent", "/v1/contacts", "cursor=-1"),
-        ("agent", "/v1/suppression", "cursor=-1"),
-        ("desk", "/v1/oversight/pending", "cursor=-1"),
-        ("admin", "/v1/refusals", f"cursor={'x' * 41}"),
-        ("admin", "/v1/audit-log", "cursor=-1"),
-        ("admin", "/v1/webhook-deliveries", "cursor=-1"),
-    ):
-        for parameter in parameters.split():
-            answer = world.call("GET", f"{path}?{parameter}", key=key)
-            name = parameter.partition("=")[0]
-            assert bad_field_of(answer) == (422, name), (path, parameter)
-
-
 def test_key_that_sends_lists_held_outgoing_mail_and_nothing_that_waits_to_be_let_in(
     world,
 ):
@@ -223,39 +204,6 @@ def test_thread_hides_unapproved_inbound_mail_and_returns_bodies_on_request(
         assert refusal_of(answer) == (404, "unknown_thread")
 
 
-@pytest.mark.slow
-def test_reviewers_key_marks_nothing_as_read(world):
-    unread = make_inbound(world)
-    add_key(world, "reviewer", ["read", "oversight"])
-    add_key(world, "watching bot", ["read", "send", "oversight_read"])
-    path = f"{world.base}/emails/{unread.pk}"
-    for read_path in (
-        path,
-        f"/read_email?id={unread.pk}",
-        f"/v1/emails/{unread.pk}",
-    ):
-        assert world.call("GET", read_path, key="reviewer").status_code == 200
-        assert status_of(unread) == Status.UNREAD, read_path
-    assert world.call("GET", path, key="watching bot").status_code == 200
-    assert status_of(unread) == Status.READ
-
-
-@pytest.mark.slow
-def test_thread_awaits_a_reply_unless_one_is_being_sent(world):
-    parent = make_inbound(world)
-    assert read(world)["has_unanswered_inbound"] is True
-    world.post(f"{world.base}/reply/{parent.pk}", markdown="x")
-    for status, awaits in (
-        (Status.PENDING_SEND_APPROVAL, False),
-        (Status.SENT, False),
-        (Status.REJECTED, True),
-        (Status.CANCELLED, True),
-        (Status.SEND_FAILED, True),
-    ):
-        Email.objects.exclude(pk=parent.pk).update(status=status, gated=False)
-        assert read(world)["has_unanswered_inbound"] is awaits, status
-
-
 def test_long_thread_shows_the_newest_messages_and_counts_all(
     world, monkeypatch, django_assert_num_queries
 ):
@@ -269,30 +217,6 @@ def test_long_thread_shows_the_newest_messages_and_counts_all(
         assert thread["truncated"] is True
     with django_assert_num_queries(4):
         read(world)
-
-
-@pytest.mark.slow
-def test_tags_bad_or_too_many_are_422_and_change_nothing(world):
-    email = make_inbound(world, tags={"kept": "1"})
-
-    def put(tags):
-        path = f"{world.base}/emails/{email.pk}/tags"
-        return world.put(path, key="agent", tags=tags)
-
-    for tags in (
-        None, 3, {"": "x"}, {"a": {"b": "c"}}, ["a\nb"], {"x" * 101: "y"}, {"x": "y" * 1001},
-        [f"t{number}" for number in range(65)],
-    ):  # fmt: skip
-        assert bad_field_of(put(tags)) == (422, "tags"), tags
-    for tags, status in (
-        ([f"t{number}" for number in range(63)], 200),
-        (["one more"], 422),
-        ("t1, t2", 200),
-    ):
-        assert put(tags).status_code == status
-    assert put({"t1": 1.5}).json()["tags"]["t1"] == "1.5"
-    # What changes nothing is not recorded.
-    assert times_noted("email.tagged") == 2
 
 
 # Links to files: the same bytes without a key for an hour, and nothing for a forged one.

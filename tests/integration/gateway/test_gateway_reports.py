@@ -2,19 +2,11 @@
 (point 2).
 """
 
-from datetime import timedelta
-from email import message_from_bytes
-from email.message import EmailMessage
-
 import pytest
-from django.utils import timezone
 
-from gateway.inbound.headers import read_report
 from gateway.messages.content import envelope_id, return_address
-from gateway.models import Email, Mailbox, Suppression, WebhookDelivery
+from gateway.models import Email, Suppression, WebhookDelivery
 from gateway.states import Status
-from gateway.webhooks.events import KNOWN, OPENED, SPELLINGS
-from tests.factories import change_row
 from tests.integration.gateway.servers import deliver
 from tests.integration.gateway.world import (
     event_of,
@@ -22,7 +14,6 @@ from tests.integration.gateway.world import (
     leave,
     undone,
 )
-from tests.linear import is_linear
 
 DANA = "dana@northwind.example"
 EVE = "eve@northwind.example"
@@ -156,84 +147,6 @@ def test_report_that_a_recipient_could_forge_suppresses_none_of_the_others(
     assert "message.delivered" in events_of(email.pk)
 
 
-@pytest.mark.slow
-def test_report_of_many_recipients_is_read_in_little_time(listening, dsn_server):
-    email = sent(listening)
-
-    def naming(count):
-        many = b"".join(b"Original-Rcpt-To: %d@x.example\r\n" % n for n in range(count))
-        made = complaint(email, DANA, "").replace(b"Version: 1\r\n", many)
-        return message_from_bytes(made)
-
-    assert is_linear(lambda one: read_report(one, bytes), naming(2_500), naming(20_000))
-
-
-@pytest.mark.slow
-def test_report_of_forwarded_mail_and_anonymous_complaint_count_for_the_only_recipient(
-    listening, dsn_server, client
-):
-    for is_complaint in (False, True):
-        with undone():
-            email = sent(listening)
-            content = (
-                complaint(email, "", return_address(email))
-                if is_complaint
-                else report(email, ("dana@elsewhere.example", *GONE))
-            )
-            assert deliver_back(client, email, content) == 250
-            event = "message.complained" if is_complaint else "message.bounced"
-            assert event in events_of(email.pk)
-            row = Suppression.objects.get()
-            assert row.email_address == DANA
-            assert (row.reason == "complaint") is is_complaint
-            assert listening.send().status_code == 422
-
-
-@pytest.mark.slow
-def test_other_feedback_changes_nothing_and_an_automatic_reply_reaches_the_mailbox(
-    listening, dsn_server, client
-):
-    email = sent(listening)
-    arf = complaint(email, DANA, return_address(email))
-    good = arf.replace(b"Feedback-Type: abuse", b"Feedback-Type: not-spam")
-    assert deliver_back(client, email, good) == 250
-    assert events_of(email.pk) == ["message.sent"]
-    away = EmailMessage()
-    away["From"] = DANA
-    away["Auto-Submitted"] = "auto-replied"
-    away.set_content("I am away until Monday.")
-    assert deliver_back(client, email, away.as_bytes()) == 250
-    assert Email.objects.received().get().mailbox == email.mailbox
-
-
-@pytest.mark.slow
-def test_delivered_copy_does_not_count_as_delivery_to_the_recipients(
-    listening, mail_server
-):
-    Mailbox.objects.update(auto_bcc="archive@acme.example", oversight_mode="monitored")
-    mail_server.refuse = {DANA: "550 5.1.1 No such mailbox"}
-    email_id = listening.held()
-    assert leave(email_id) == "sent"
-    assert events_of(email_id) == ["message.sent", "message.bounced"]
-
-
-@pytest.mark.slow
-def test_report_without_return_address_is_matched_by_message_id_only_from_the_mail_server(
-    listening, mail_server, client
-):
-    email = sent(listening)
-    assert (
-        deliver(client, report(email, (DANA, *GONE)), sender="mallory@evil.example")
-        == 550
-    )
-    assert deliver(client, report(email, (DANA, *GONE)), sender="") == 250
-    assert events_of(email.pk)[-1] == "message.bounced"
-    # A report about other mail is ordinary mail.
-    foreign = report(email, (DANA, *GONE), message_id="<other@elsewhere.example>")
-    assert deliver(client, foreign, sender="") == 250
-    assert Email.objects.received().count() == 1
-
-
 def test_plain_report_is_a_bounce_of_a_recipient_of_the_mail_that_it_names(
     listening, mail_server, client
 ):
@@ -274,45 +187,3 @@ def test_forged_report_is_refused_and_changes_nothing(listening, dsn_server, cli
         assert deliver(client, content, recipient, sender="") == 550, content
     assert not Suppression.objects.exists()
     assert [one.event for one in WebhookDelivery.objects.all()] == ["message.sent"]
-
-
-@pytest.mark.slow
-def test_report_about_mail_being_sent_is_deferred(listening, dsn_server, client):
-    email = listening.approved()
-    change_row(
-        email,
-        data_attempted_at=timezone.now(),
-        lease_until=timezone.now() + timedelta(minutes=2),
-    )
-    assert deliver_back(client, email, report(email, (DANA, *DELIVERED))) == 451
-    change_row(email, status=Status.SENT, fate_unknown=True, lease_until=None)
-    assert deliver_back(client, email, report(email, (DANA, *DELIVERED))) == 250
-    email.refresh_from_db()
-    # It was delivered, so it was sent.
-    assert email.fate_unknown is False
-    assert events_of(email.pk) == ["message.sent", "message.delivered"]
-
-
-@pytest.mark.slow
-def test_every_name_that_a_webhook_can_choose_is_sent_but_that_of_opened_mail(
-    world, mail_server, client
-):
-    for name in KNOWN:
-        world.listen(name)
-    left = world.held(to=[DANA, EVE])
-    failing = world.held()
-    for one in (left, failing):
-        world.decide(one)
-    world.decide(world.held(), "reject")
-    world.post(f"{world.base}/emails/{world.held()}/cancel")
-    mail_server.refuse = {EVE: "550 5.1.1 No such mailbox"}
-    leave(left)
-    arf = complaint(Email.objects.get(pk=left), DANA, "")
-    deliver(client, arf, sender="fbl@mx.example")
-    mail_server.mood = "refuse message"
-    leave(failing)
-    deliver(client, b"Subject: Where is it?\r\n\r\nWhere?\r\n")
-    world.allow("*@northwind.example")
-    world.send(to=["mallory@evil.example"])
-    names = set(WebhookDelivery.objects.values_list("event", flat=True))
-    assert names == KNOWN - SPELLINGS[OPENED]

@@ -2,26 +2,25 @@
 and refused, the effect of each mode, and what becomes of HTML and of an agent's `ucan`.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 from django.db.models.functions import Now
 from django.test import Client
-from django.utils import timezone
 
 from common.additions import html_part
 from common.fingerprint import fingerprint
 from common.text_from_html import text_from_html
 from gateway.messages import submission
 from gateway.messages.content import all_recipients
-from gateway.models import Account, AuditLogEntry, Email, Mailbox
+from gateway.models import AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
 from mirror.store import content_of
 from parsing.client import ParserBusy
 from simple_form import simplify
-from tests.factories import change_row, rolled_back
+from tests.factories import change_row
 from tests.integration.gateway.world import (
     add_key,
     add_sandbox_keys,
@@ -243,16 +242,6 @@ def made(answer):
 
 
 @pytest.mark.slow
-def test_reply_subject_has_one_re_and_is_safe(world):
-    for subject, answered in {
-        "re[2]: Hello": "re[2]: Hello", "Regarding it": "Re: Regarding it", "x" * 998: "Re: " + "x" * 994,
-        "a\r\nBcc: evil@x.example": "Re: a Bcc: evil@x.example", "=?utf-8?q?other?=": "Re: = ?utf-8?q?other?=",
-    }.items():  # fmt: skip
-        parent = make_inbound(world, subject=subject)
-        assert made(reply(world, parent, markdown=subject)).subject == answered
-
-
-@pytest.mark.slow
 def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(world):
     parent = make_inbound(world, reply_to="desk@northwind.example")
     email = made(reply(world, parent, cc=["c@x.example"], bcc="b@x.example"))
@@ -273,22 +262,6 @@ def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(wor
         assert refusal_of(answer) == (422, "no_reply_address"), address
 
 
-@pytest.mark.slow
-def test_reply_references_stay_bounded_and_leave_out_an_unusable_id(world):
-    for header in ("no id", "<=?utf-8?q?a?=@x.example>"):
-        parent = make_inbound(world, message_id_header=header)
-        email = made(reply(world, parent, markdown=header[:9]))
-        assert (email.in_reply_to, email.references) == ("", ""), header
-        assert email.thread_id == parent.thread_id, header
-    line = " ".join(f"<{number}@x.example>" for number in range(200))
-    last = "<last@x.example>"
-    parent = make_inbound(world, references=line, message_id_header=last)
-    ids = made(reply(world, parent)).references.split()
-    assert len(ids) == 20
-    assert ids[0] == "<0@x.example>"
-    assert ids[-2:] == ["<199@x.example>", last]
-
-
 def test_reply_is_sent_with_its_headers_and_files(world, mail_server):
     root = "<root@x.example>"
     parent = make_inbound(
@@ -303,21 +276,6 @@ def test_reply_is_sent_with_its_headers_and_files(world, mail_server):
     assert message["References"].split() == [root, parent.message_id_header]
     assert message["Subject"] == f"Re: {parent.subject}"
     assert [part.get_filename() for part in message.iter_attachments()] == ["a b.txt"]
-
-
-@pytest.mark.slow
-def test_flat_reply_without_a_known_parent_is_refused(world):
-    parent = make_inbound(world)
-    for body, status in (
-        ({}, 422),
-        ({"thread_id": "none"}, 404),
-        ({"thread_id": "t", "body": ""}, 422),
-        ({"thread_id": "t", "mailbox": "else@acme.example"}, 404),
-        ({"email_id": parent.pk, "thread_id": "another"}, 422),
-        ({"thread_id": "t", "cc": ["a@x.example\nBcc: b@x.example"]}, 422),
-        ({"thread_id": "t", "send_at": "2001-01-01T00:00:00Z"}, 422),
-    ):
-        assert reply_flat(world, **{"body": "x", **body}).status_code == status, body
 
 
 def test_received_mail_is_not_replaced_and_tells_nothing_of_itself(world):
@@ -412,47 +370,6 @@ def test_approved_mail_keeps_its_content_and_is_held_again_when_its_time_changes
     assert world.decide(email.pk).json()["decision"] == "approved"
 
 
-@pytest.mark.slow
-def test_mail_on_its_way_is_409(free):
-    at_once = free.held()
-    late, leased, offered = (scheduled(free).pk for _ in range(3))
-    for email_id, fields in (
-        (late, {"send_at": timezone.now() - timedelta(seconds=1)}),
-        (leased, {"lease_until": Now() + timedelta(minutes=1)}),
-        (offered, {"data_attempted_at": Now()}),
-    ):
-        Email.objects.filter(pk=email_id).update(**fields)
-    for email_id in (at_once, late, leased, offered):
-        for fields in ({"send_at": LATER}, {"subject": "Other"}):
-            assert edit(free, email_id, **fields).status_code == 409
-
-
-@pytest.mark.slow
-def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world):
-    world.listen("oversight.pending")
-    email = scheduled(world, gate_timing="schedule_first")
-    # Gated mail stays gated when its mailbox is loosened.
-    Mailbox.objects.update(oversight_mode=Mode.AUTONOMOUS)
-    assert edit(world, email, markdown="new words").json()["status"] == "scheduled"
-    change_row(email, due_at=Now())
-    assert leave(email) == "asked"
-    assert events_of(email.pk) == ["oversight.pending"]
-    with rolled_back():
-        # Once it is approved, the agent cannot cancel it.
-        change_row(email, send_at=Now())
-        world.decide(email.pk)
-        answer = world.post(f"{world.base}/emails/{email.pk}/cancel")
-        assert refusal_of(answer) == (409, "not_cancellable")
-    # Mail held back by `hold_all` stays gated, too, when the hold ends.
-    Account.objects.update(hold_all_at=timezone.now())
-    held = scheduled(world, gate_timing="schedule_first")
-    Account.objects.update(hold_all_at=None)
-    edit(world, held, markdown="new words")
-    held.refresh_from_db()
-    assert held.markdown == "new words"
-    assert held.gated is True
-
-
 def test_changed_content_is_subject_to_the_current_mode(free):
     email = scheduled(free)
     unchanged = scheduled(free)
@@ -467,20 +384,6 @@ def test_changed_content_is_subject_to_the_current_mode(free):
     unchanged.refresh_from_db()
     assert unchanged.status == Status.SCHEDULED
     assert unchanged.markdown == "Hello"
-
-
-@pytest.mark.slow
-def test_mail_that_skipped_the_gate_skips_it_again_only_to_listed_recipients(world):
-    world.allow("northwind.example", kind="bypass")
-    email = scheduled(world)
-    assert (
-        edit(world, email, to=["carl@northwind.example"]).json()["status"]
-        == "scheduled"
-    )
-    assert (
-        edit(world, email, cc=["eve@x.example"]).json()["status"]
-        == "pending_send_approval"
-    )
 
 
 def test_only_the_key_that_wrote_a_message_changes_its_words(free):

@@ -2,7 +2,7 @@
 Contacts: who may add and remove them, and how they are found.
 """
 
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from django.test import Client
@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from common.fingerprint import fingerprint
 from gateway.messages.content import AI_DISCLOSURE
-from gateway.messages.outbox import hold_back
 from gateway.models import (
     Account,
     ApiKey,
@@ -26,7 +25,6 @@ from mirror.store import content_of
 from rendering.render import render_message
 from risk.jobs import examine
 from tests.integration.gateway.world import (
-    add_key,
     add_sandbox_keys,
     bad_field_of,
     event_of,
@@ -75,10 +73,6 @@ def suppress(world, address=GONE, **fields):
     return Suppression.objects.create(email_address=address, **values)
 
 
-def lift(world, path, key="admin"):
-    return world.delete(f"/v1/suppression/{path}", key=key)
-
-
 def suppressed():
     return set(Suppression.objects.values_list("email_address", flat=True))
 
@@ -87,22 +81,6 @@ def test_only_refusals_of_an_address_that_is_gone_say_so():
     for replies, expected in ((SUPPRESSES, True), (SUPPRESSES_NOT, False)):
         for reply in replies:
             assert says_gone(int(reply[:3]), reply[4:]) is expected, reply
-
-
-@pytest.mark.slow
-def test_bounce_of_an_address_that_is_gone_suppresses_it_and_another_does_not(
-    world, mail_server
-):
-    mail_server.refuse = {
-        "Gone+1@x.example": SUPPRESSES[0],
-        "policy@x.example": "552 5.2.2 mailbox full",
-    }
-    assert leave(world.approved(to=[DANA, *mail_server.refuse])) == "sent"
-    row = Suppression.objects.get()
-    assert (row.email_address, row.reason) == (GONE, "bounce")
-    assert row.mailbox_id == world.mailbox.pk
-    assert noted("suppression.added").metadata["email_address"] == GONE
-    assert world.send(to=["policy@x.example"]).status_code == 202
 
 
 def test_message_to_a_suppressed_address_is_422_and_names_it(world, other):
@@ -138,67 +116,10 @@ def test_suppressed_after_acceptance_is_left_out_and_recorded(listening, mail_se
     assert event["bounced_recipients"] == [GONE, "also@x.example"]
 
 
-@pytest.mark.slow
-def test_all_suppressed_after_acceptance_fails_and_asks_no_server(
-    listening, mail_server
-):
-    add_sandbox_keys(listening)
-    tried = listening.held(key="tester", to=[GONE])
-    listening.decide(tried, key="test desk")
-    email = listening.approved(to=[GONE])
-    mixed = listening.approved(to=[GONE, DANA])
-    suppress(listening)
-    assert leave(email) == "failed"
-    email.refresh_from_db()
-    assert email.status == Status.SEND_FAILED
-    assert email.bounce_type == "suppressed"
-    assert events_of(email.pk) == ["message.bounced", "message.failed"]
-    # Sandbox mail obeys no suppression.
-    assert leave(tried) == "pretended"
-    assert mail_server.mails == 0
-    # If the others are refused, both are recorded.
-    mail_server.refuse = {DANA: "550 5.1.1 unknown"}
-    assert leave(mixed) == "failed"
-    mixed.refresh_from_db()
-    assert mixed.bounce_type == "recipient_refused"
-    assert mixed.refused_recipients.keys() == {GONE, DANA}
-
-
-@pytest.mark.slow
-def test_suppression_is_lifted_however_its_address_is_written(world):
-    for path in (GONE, quote(GONE, safe=""), "GONE%2B1@X.example."):
-        suppress(world)
-        assert lift(world, path).json()["status"] == "removed", path
-        assert lift(world, path).status_code == 404
-    assert times_noted("suppression.removed") == 3
-    assert world.send(to=[GONE]).status_code == 202
-    for address in ("a/b@x.example", "a%b@x.example"):
-        suppress(world, address)
-        assert lift(world, quote(address)).status_code == 200, address
-    for path in ("nonsense", "%00"):
-        assert lift(world, path).status_code == 404, path
-
-
 def test_paused_key_still_reads_the_list(world):
     ApiKey.objects.update(paused_at=timezone.now())
     assert world.call("GET", "/v1/suppression").status_code == 200
     assert refusal_of(world.send()) == (403, "key_paused")
-
-
-@pytest.mark.slow
-def test_list_is_newest_first_with_pages(world, other):
-    addresses = [f"gone{number}@x.example" for number in range(3)]
-    for address in addresses:
-        suppress(world, address)
-    add_key(world, "limited", ["admin"], mailbox_ids=["elsewhere"])
-    # Suppression applies to the whole account, whichever mailbox bounced.
-    for whose, key, found in (
-        (world, "limited", addresses[::-1]),
-        (other, "admin", []),
-    ):
-        rows = whose.walk("/v1/suppression", "suppressions", key=key)
-        assert [row["email_address"] for row in rows] == found
-        assert lift(whose, addresses[0], key).status_code == 404
 
 
 def add(world, email=DANA, key="agent", **fields):
@@ -252,23 +173,6 @@ def test_contact_bad_field_is_422_and_names_it(world):
     ):
         answer = world.call("POST", "/v1/contacts", json={"email": DANA, field: value})
         assert bad_field_of(answer) == (422, field), value
-
-
-@pytest.mark.slow
-def test_list_by_mailbox_has_its_own_and_shared_contacts_and_limited_keys_see_no_others(
-    world, other
-):
-    add_sandbox_keys(world)
-    add(world)
-    add(world, "ben@x.example", key="tester", mailbox=world.mailbox.address)
-    for key in ("agent", "tester"):
-        query = f"mailbox={world.mailbox.pk}"
-        assert found(world, query, key) == ["ben@x.example", DANA]
-    theirs = world.call("GET", f"/v1/contacts?mailbox={other.mailbox.pk}")
-    assert theirs.status_code == 404
-    assert add(world, "c@x.example", mailbox_id=other.mailbox.pk).status_code == 404
-    add_key(world, "limited", ["read"], mailbox_ids=["elsewhere"])
-    assert found(world, key="limited") == [DANA]
 
 
 # --- commercial mailboxes: postal address, and the link to unsubscribe ---
@@ -403,22 +307,6 @@ def test_link_that_nobody_got_is_refused_and_a_forged_one_without_asking_the_dat
                 assert refusal_of(call(token)) == (403, "invalid_link")
         assert call(path).status_code == 404
     assert not Suppression.objects.exists()
-
-
-@pytest.mark.slow
-def test_link_works_after_a_restore_in_mail_that_may_have_left_since_the_backup(shop):
-    approved = shop.approved().pk
-    held = shop.held()
-    path = link_in(approved)
-    other = urlsplit(shop.pending()["pending"][0]["additions"]["unsubscribe"]).path
-    hold_back(timezone.now())
-    assert status_of(approved) == Status.SENT
-    assert status_of(held) == Status.PENDING_SEND_APPROVAL
-    assert [Client().post(one, **ONE_CLICK).status_code for one in (path, other)] == [
-        200,
-        200,
-    ]
-    assert Suppression.objects.get().reason == "unsubscribed"
 
 
 def test_commercial_mail_has_one_recipient(shop, mail_server):

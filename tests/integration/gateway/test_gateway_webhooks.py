@@ -5,7 +5,7 @@ keys; endpoints that are dead or slow; and the sweep, a backlog and its turns.
 import hashlib
 import hmac
 import itertools
-from collections import Counter, deque
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from gateway import sweeping, tasks
+from gateway import sweeping
 from gateway.models import Webhook, WebhookDelivery
 from gateway.models import webhooks as queries
 from gateway.sweeping import sweep
@@ -23,7 +23,6 @@ from tests.integration.gateway.world import (
     add_key,
     add_mailbox,
     add_sandbox_keys,
-    catch_tasks,
     noted,
     sweep_and_catch_wake_ups,
     times_noted,
@@ -190,41 +189,6 @@ def test_replay_sends_the_same_bytes_and_preserves_the_first_outcome(
     assert replay(world, delivery).json()["code"] == "webhook_deleted"
 
 
-@pytest.mark.slow
-def test_replay_does_not_overlap_a_later_event_of_its_message(world, hook_server):
-    world.listen("oversight.pending", "oversight.approved", url=hook_server.url)
-    world.decide(world.held())
-    first, second = WebhookDelivery.objects.order_by("pk")
-    claim = WebhookDelivery.objects.claim
-    webhook_deliveries.deliver(first.pk)
-    assert claim(second.pk)
-    replay(world, first)
-    assert claim(first.pk) is None
-    change_row(second, state="due", lease_until=None)
-    assert claim(second.pk) is None
-    assert claim(first.pk)
-
-
-@pytest.mark.slow
-def test_deliveries_are_listed_by_filters_with_every_attempt(world, hook_server):
-    for url in (hook_server.url + "/unasked", hook_server.url):
-        world.listen("oversight.pending", url=url)
-    delivery = finished(world, hook_server, status=503)
-    for query, number in (
-        (f"email_id={delivery.email_id}", 2),
-        ("email_id=nobody", 0),
-        (f"webhook_id={delivery.webhook_id}", 1),
-        ("status=failed", 1),
-    ):
-        found = world.get(f"/v1/webhook-deliveries?{query}", key="admin")["deliveries"]
-        assert len(found) == number, query
-    (attempt,) = found[0]["attempt_log"]
-    assert attempt["response_status"] == 503
-    assert attempt["milliseconds"] >= 0
-    wrong = admin(world, "GET", "webhook-deliveries?status=lost")
-    assert wrong.status_code == 422
-
-
 def test_limited_key_sees_and_creates_only_webhooks_of_its_mailboxes(
     world, webhook, hook_server
 ):
@@ -333,28 +297,6 @@ def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_p
 
 
 @pytest.mark.slow
-def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
-    webhook, paused, hook_server
-):
-    hook_server.status = 500
-    waits = []
-    for number in range(6):
-        webhook.refresh_from_db()
-        waits.append(round((webhook.probe_at - timezone.now()).total_seconds() / 60))
-        make_probe_due()
-        # Only the last attempt is made; the earlier ones are skipped.
-        if number < 4:
-            assert webhook_deliveries.begin_probe(webhook.pk)
-        elif number == 4:
-            assert not webhook_deliveries.probe(webhook.pk)
-    assert waits == [5, 10, 20, 40, 60, 60]
-    after = newest()
-    assert (after.state, after.attempts) == ("due", 1)
-    assert after.next_attempt_at == paused.next_attempt_at
-    assert len(after.history) == 2
-
-
-@pytest.mark.slow
 def test_event_that_waited_three_days_for_its_endpoint_fails_with_a_sentence(
     world, webhook, paused, sweep_rows
 ):
@@ -385,9 +327,6 @@ def test_unresponsive_endpoint_is_paused_and_does_not_block_others(
         record_attempt(webhook, 10, "No answer within 10 seconds.")
     assert webhook.paused_at is not None
     assert sweep_rows() == [delivery.pk for delivery in deliveries(other)]
-
-
-DELIVER = "gateway.tasks.deliver_webhook"
 
 
 TURNS = 2
@@ -432,19 +371,6 @@ def states():
     return dict(Counter(WebhookDelivery.objects.values_list("state", flat=True)))
 
 
-def sweep_and_run_queue(monkeypatch):
-    """Sweep once, then run the queue in order, as a worker would, until it is empty."""
-    queue = deque(sweep_and_catch_wake_ups(monkeypatch))
-    catch_tasks(monkeypatch, queue.append)
-    monkeypatch.setattr(
-        "common.tasks.transaction.on_commit", lambda then, robust: then()
-    )
-    while queue:
-        task, row_id = queue.popleft()
-        assert task == DELIVER
-        tasks.deliver_webhook.run(row_id)
-
-
 def test_backlog_stops_at_an_endpoint_that_fails(backlogged, hook_server):
     hook_server.posts = FailsAfterTwo(hook_server)
     make_backlog(backlogged, 4)
@@ -453,26 +379,6 @@ def test_backlog_stops_at_an_endpoint_that_fails(backlogged, hook_server):
         delivery_id = webhook_deliveries.deliver(delivery_id)
     assert states() == {"delivered": 2, "due": 2}
     assert len(hook_server.posts) == 3
-
-
-@pytest.mark.slow
-def test_two_backlogs_are_delivered_in_turns_after_one_sweep(
-    world, backlogged, monkeypatch
-):
-    other = world.listen("oversight.pending", url=f"{backlogged.url}/other")
-    for one in (backlogged, other):
-        make_backlog(one, TURNS + 2)
-    sweep_and_run_queue(monkeypatch)
-    served = list(
-        WebhookDelivery.objects.order_by("last_attempt_at").values_list(
-            "webhook", flat=True
-        )
-    )
-    assert states() == {"delivered": 2 * TURNS + 4}
-    assert served[2 * TURNS :] in (
-        [backlogged.pk, other.pk] * 2,
-        [other.pk, backlogged.pk] * 2,
-    )
 
 
 def test_mail_without_a_mail_server_blocks_nothing(world, settings, monkeypatch):
