@@ -6,7 +6,7 @@ checks the change, yields a description of it, and then makes the change. If it 
 wait it ends at the `yield`, and is called again when the second admin has accepted.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -56,7 +56,7 @@ class Settings:
     # The first routes of a new destination: events, and keys of connections. No
     # connections means all, also those added later.
     events: Sequence[str] = ()
-    connections: Collection[int] = ()
+    connections: Sequence[int] = ()
     # Whether checkpoints of the ledger are posted there.
     witnesses: bool = False
     kind: str = DEFAULT_KIND

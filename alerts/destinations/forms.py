@@ -14,8 +14,7 @@ from alerts.channels.base import FormField
 from alerts.destinations.commands import Settings
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
-from common.drawn_forms import VERBATIM, DrawnForm
-from common.pages import same_error
+from common.pages import VERBATIM, DrawnForm, same_error
 
 _EVENTS = [(event.name, capfirst(event.words)) for event in EVENTS]
 _NO_SUCH_EVENT = "Choose from these events."

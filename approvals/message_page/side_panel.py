@@ -30,9 +30,8 @@ from common.pages import DeskRequest
 from common.time_zones import zone_name
 from mirror.attachments.preview import FilePreview
 from mirror.models import AttachedFile, Message
-from mirror.states import LIVE_DECISIONS, DecisionState
+from mirror.states import BACK_BEFORE, LIVE_DECISIONS, DecisionState
 from mirror.store import stored_content
-from mirror.terms import BACK_BEFORE
 from risk.findings import IN_FRAME, PARTS, Finding, restored, worst_first
 from risk.rules import RULES
 

@@ -15,9 +15,8 @@ from approvals.models.collaboration import (
 )
 from approvals.models.decisions import Decision
 from approvals.models.replacements import CommandedMail, Replacement
-from approvals.models.reviews import Arrival, Brake, Cap, Review
+from approvals.models.reviews import Arrival, Brake, Cap, Review, Verdict
 from approvals.models.usual_texts import UsualTexts
-from approvals.models.verdicts import Verdict
 
 __all__ = [
     "Arrival",

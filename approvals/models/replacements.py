@@ -18,8 +18,7 @@ from common.grace import STUCK_AFTER
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
-from mirror.states import LIVE_DECISIONS, MessageState
-from mirror.terms import LATELY, LET_GO, VOID
+from mirror.states import LATELY, LET_GO, LIVE_DECISIONS, VOID, MessageState
 from people.models import Person
 
 # The key in a message's metadata with the reference of the edit that made it.
@@ -248,9 +247,6 @@ class Replacement(models.Model):
             models.Index(fields=["created_at"], name="replacement_recent"),
         ]
 
-    def __str__(self) -> str:
-        return f"edited by {self.person}"
-
     def made(self, message: Message) -> bool:
         """Whether this replacement made the message, as in `that_made`."""
         if self.upstream_id:
@@ -295,6 +291,3 @@ class CommandedMail(models.Model):
                 name="commanded_to_note",
             ),
         ]
-
-    def __str__(self) -> str:
-        return f"commanded by {self.person}"

@@ -20,7 +20,7 @@ from approvals.reconcile.closing import SETTLE_TIME
 from audit.models import Entry
 from common.postgres import clock
 from connections.accounts.commands import set_key
-from connections.errors import ConnectionNotChanged
+from connections.changes import ConnectionNotChanged
 from mirror.attachments.fetch import fetch_file
 from mirror.models import AttachedFile, Connection, Mailbox, Message
 from mirror.sync.account import learn, read_mailboxes, store_mailboxes

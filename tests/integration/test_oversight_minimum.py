@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from audit.models import Entry
-from connections.errors import ChangeRefused
+from connections.changes import ChangeRefused
 from connections.mailboxes.commands import change_mailbox, create_mailbox, loosen
 from mirror.models import Connection
 from mirror.oversight_modes import NAMES, is_below, is_minimum_lower

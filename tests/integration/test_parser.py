@@ -19,7 +19,7 @@ from approvals import examination
 from approvals.bulk.sheet import gather
 from approvals.operations.attention import attention_for
 from common.postgres import clock
-from launcher.servers import JOBS, Parser
+from launcher.postgres import JOBS, Parser
 from mirror.models import Message
 from mirror.sync.rows import mirror_row
 from parsing import client, program

@@ -59,10 +59,11 @@ from policy.rules.changes import (
     activate_draft,
     begin_draft,
     discard_draft,
+    in_words,
     policies,
+    save_group,
 )
 from policy.rules.conditions import Conditions
-from policy.rules.groups import in_words, save_group
 from policy.rules.rules import Effects, PolicyRule
 from tests.factories import (
     actor_of,
