@@ -14,7 +14,6 @@ from alerts.deliveries.planning import (
     plan_waiting,
 )
 from alerts.destinations.commands import (
-    Settings,
     add_route,
     change_destination,
     switch_off,
@@ -201,7 +200,7 @@ def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later
         add_route(destination_id=one.pk, events=["email.decided"], actor=actor)
     for one in (off, bot):
         switch_on(destination_id=one.pk, actor=actor)
-    mapped = Settings(name=answers.name, privacy="headers", answers_channel="#outreach")
+    mapped = {"name": answers.name, "privacy": "headers", "answers_channel": "outreach"}
     change_destination(destination_id=answers.pk, settings=mapped, actor=actor)
     assert plan_waiting() == 1
     assert planned() == []
