@@ -102,7 +102,6 @@ QUIET_TASKS = {
     "policy.tasks.tell_stops": "repeats to a gateway what pulling the switch recorded",
     "alerts.tasks.plan": "plans what an act asks for; the act is in the ledger",
     "alerts.tasks.sweep": "wakes drain",
-    "alerts.tasks.witness": "notes each post beside its seal, and its failure in the ledger (test_sealing.py)",
     "notices.tasks.summarise": "counts for each person what waits",
     "notices.tasks.forget": "deletes what people were told long ago; the acts are in the ledger",
     "audit.tasks.seal": "a seal is its own record, signed; an entry of it would ask for the next",

@@ -18,7 +18,7 @@ from django.utils import timezone
 from approvals.collaboration import MAX_COMMENT
 from approvals.decisions.shown import file_name, finding_name, key_of, viewed_names
 from approvals.desk_messages import our_decisions
-from approvals.models import CommandedMail, Question, Snooze
+from approvals.models import Question, Snooze
 from approvals.queue.filters import Filters, with_query
 from approvals.queue.querysets import queue_messages
 from approvals.queue.rows import live_claim
@@ -256,21 +256,7 @@ def origin_of(message: Message, *, actor: Actor) -> dict[str, Any]:
         "reason": stated_reason(message.trigger),
         "others": f"{COUNTED}+" if others > COUNTED else others,
         "query": query,
-        "is_verified": is_verified(message),
     }
-
-
-def is_verified(message: Message) -> bool:
-    """Whether the Discord interaction that the sender names is one that the desk
-    received signed, and that made this message.
-    """
-    interaction_id = str(message.trigger.get("discord_interaction_id") or "")
-    if not interaction_id:
-        return False
-    commands = CommandedMail.objects.filter(
-        connection=message.connection_id, upstream_id=message.upstream_id
-    )
-    return commands.filter(interaction_id=interaction_id).exists()
 
 
 def discord_address(trigger: Mapping[str, Any]) -> str:
