@@ -59,24 +59,6 @@ def test_first_message_opens_itself_and_counts_as_opened_by_a_press(
     assert ("message.opened",) in product.sql(question, row["id"])
 
 
-def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, hold):
-    name = word()
-    row = hold(name)
-    page = queue(f"?q={name}")
-    expect(page.locator("#list .item")).to_have_count(1)
-    product.send(body=word())
-    expect(page.get_by_role("link", name="1 new, not all may match")).to_be_visible()
-    mine = page.locator("#count-mine")
-    # Other tests may have claimed messages on this desk.
-    before = int(mine.inner_text() or 0)
-    sql = "INSERT INTO approvals_claim (message_id, person_id) SELECT m.id, p.id FROM mirror_message m,"
-    sql += " people_person p WHERE m.public_id = %s AND p.email = %s"
-    product.sql(sql, row["id"], product.known["REVIEWER_EMAIL"])
-    # As when the tab becomes visible again, which requests the pulse.
-    page.evaluate("document.dispatchEvent(new CustomEvent('desk:ask-pulse'))")
-    expect(mine).to_have_text(str(before + 1))
-
-
 def test_long_words_of_a_sender_push_neither_the_queue_nor_a_tab_sideways_without_scripts(
     open_page, signed_in, product, hold
 ):

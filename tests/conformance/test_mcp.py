@@ -189,45 +189,6 @@ async def more_requests(product, number, *words):
     )
 
 
-@pytest.mark.slow
-def test_watching_ends_with_the_client_or_the_key(product, agent, make_key):
-    sent = agent.found("send_email", subject=subject(), **SENT)["id"]
-    revoked, left, other = (make_key("read", "send") for _ in range(3))
-
-    def looks_of(key):
-        return requests_in_log(product, '"mcp/states"', key["id"])
-
-    def watching(key, then):
-        async def watch(client):
-            async with client.listen(
-                resource_subscriptions=[f"countersign://emails/{sent}"]
-            ) as changes:
-                return await then(changes)
-
-        return Agent(product, key["api_key"]).within(watch)
-
-    async def revoke(changes):
-        await more_requests(product, 2, '"mcp/states"', revoked["id"])
-        path = f"/v1/api-keys/{revoked['id']}"
-        await asyncio.to_thread(product.call, "DELETE", path, key="ADMIN_KEY")
-        return [change async for change in changes]
-
-    async def leave(changes):
-        await more_requests(product, 1, '"mcp/states"', left["id"])
-
-    async def look_on(changes):
-        # Whoever watches longer tells how long the others did not look any more.
-        await more_requests(product, 2, '"mcp/states"', other["id"])
-        before = looks_of(left)
-        await more_requests(product, 4, '"mcp/states"', other["id"])
-        return before, looks_of(left)
-
-    assert watching(revoked, revoke) == []
-    watching(left, leave)
-    before, after = watching(other, look_on)
-    assert before == after > 0
-
-
 def test_person_is_pointed_at_the_desk_and_decides_nothing_by_it(product, agent):
     asked = []
 

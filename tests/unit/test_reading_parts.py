@@ -11,7 +11,7 @@ from approvals.message_page.content.source import (
     page_count,
     stretch_of,
 )
-from approvals.message_page.sheet import PREVIEW, approve_label, inbox_of
+from approvals.message_page.sheet import approve_label
 from common.fingerprint import FIELDS, Content
 from mirror.models import Message
 from mirror.store import content_of
@@ -54,24 +54,11 @@ def test_amount_link_or_hidden_text_that_only_one_part_has_is_marked_and_counted
     assert texts_of(hidden, "new") == ["and wire it today"]
 
 
-def test_parts_that_only_break_their_lines_elsewhere_say_the_same():
-    text = TEXT.replace(" by ", "\nby ").replace("\n\n", "\n\n\n")
-    assert compared(html=HTML, markdown=text).kind == "same"
-
-
 def test_message_with_one_part_says_so_and_unknown_is_not_empty():
     found = compared(html=HTML)
     assert (found.kind, found.only) == ("one", "html")
     found = compared(markdown=TEXT, coverage=tuple(x for x in FIELDS if x != "html"))
     assert (found.kind, found.only) == ("unseen", "markdown")
-
-
-def test_comparison_leaves_no_differing_word_out_unsaid():
-    tail = " ".join(f"word{n}" for n in range(9000))
-    found = compared(html=f"<p>Hello {tail}</p>", markdown="Hello")
-    shown = sum(len(piece.text) for piece in found.pieces if piece.kind == "new")
-    # But for the blank at which it is cut.
-    assert 0 < found.left_out <= len(tail) - shown <= found.left_out + 1
 
 
 # the source, page by page
@@ -93,17 +80,6 @@ def test_pages_of_a_text_together_are_all_of_it():
 
 
 # as it arrives
-
-
-def test_inbox_preview_shows_the_first_words_including_hidden_ones():
-    html = "<div style='display:none'>Your account is closed</div><p>Hello Lee</p>"
-    content = Content(html=html + "word " * 60)
-    found = inbox_of(content, render_message(content))
-    assert found["preview"].startswith("Your account is closed Hello Lee")
-    assert len(found["preview"]) == PREVIEW + 1
-    assert found["is_hidden"]
-    plain = Content(html="<p>Hello Lee</p>")
-    assert not inbox_of(plain, render_message(plain))["is_hidden"]
 
 
 ANA = "ana@house.example"

@@ -16,7 +16,6 @@ from gateway.models import (
     Email,
     Notice,
 )
-from tests.factories import change_row
 from tests.integration.gateway.servers import SENDER, deliver, mail
 from tests.integration.gateway.world import (
     refusal_of,
@@ -74,22 +73,6 @@ def test_account_with_an_oversight_address_gets_the_code_by_mail(overseen, mail_
     assert create_key(overseen, approval_code=code).status_code == 201
     # No key can read it: it is no message of a mailbox.
     assert not Email.objects.exists()
-
-
-def test_setting_says_who_is_asked_for_a_code(world, other, settings):
-    change_row(other.account, oversight_email=BOSS)
-    for codes, statuses in (
-        ("0", [201, 201]),
-        ("1", [202, 202]),
-        ("address", [201, 202]),
-    ):
-        settings.GATEWAY_APPROVAL_CODES = codes
-        assert [
-            create_key(one, name=codes).status_code for one in (world, other)
-        ] == statuses, codes
-    assert other.allow("northwind.example").status_code == 200
-    # Without an address there is nowhere to mail the code.
-    assert {notice.account_id for notice in Notice.objects.all()} == {other.account.pk}
 
 
 def test_code_asks_a_server_for_no_report_because_nobody_reads_it(
