@@ -17,16 +17,6 @@ def row(hold):
     return hold()
 
 
-@pytest.fixture
-def keys_on_again(product):
-    """Switch Ana's keys on after the test."""
-    yield
-    product.sql(
-        "UPDATE people_person SET keys_off = false WHERE email = %s",
-        product.known["REVIEWER_EMAIL"],
-    )
-
-
 def is_undecided(ana, row):
     found = ana.find(row["upstream_id"])
     return found is not None and found["decision"] is None
@@ -172,15 +162,3 @@ def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
         expect(desk.locator("#decided")).to_contain_text("Approved.")
     finally:
         product.set_undo_window("300 milliseconds")
-
-
-def test_keys_are_switched_off_for_a_person(desk, product, ana, row, keys_on_again):
-    desk.goto(product.page(row))
-    desk.keyboard.press("?")
-    desk.get_by_label("Turn shortcuts off").check()
-    expect(desk.locator("body[data-keys-off]")).to_be_attached()
-    desk.keyboard.press("Escape")
-    desk.reload()
-    desk.keyboard.press("a")
-    assert is_undecided(ana, row)
-    assert desk.locator("#decide button.go kbd").count() == 0

@@ -19,6 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.verifier import countersign_verify as verifier
+from simple_form.declarations import rows
 from tests.bundles import (
     AT,
     FILES,
@@ -109,30 +110,23 @@ def test_what_was_not_altered_holds(findings_of):
 
 
 # What whoever has the signing key could sign, and the rules forbid all the same.
-SIGNED_LIES = [
-    ({"epoch": 2}, "Seal 3 says epoch 2, and seal 2 before it epoch 1"),
-    ({"size": 15}, "Seal 3 says that 15 entries are sealed, not 13 and 3 more"),
-    ({"count": 2, "size": 15}, "Seal 3 covers 2 entries, and 3 are here"),
-    ({"count": 2**62}, "Seal 3 covers 4611686018427387904 entries, more than any desk"),
-    ({"end_xid": "3"}, "Seal 3 ends elsewhere than may follow seal 2"),
-    ({"end_xid": "2000"}, "Seal 3 says that it ends at entry 16"),
-    ({"after_id": 14}, "Seal 3 begins an epoch, and reports no restore"),
-    (
-        {"cluster": "5"},
-        "Seal 3 is from a different cluster than seal 2, and reports no restore",
-    ),
-    ({"kind": "key"}, "does not fit its next key"),
-    ({"next_key": "0" * 64}, "does not fit its next key"),
-    (
-        {"kind": "key", "next_key": "0" * 64},
-        "Seal 3 covers 3 entries, more than any desk",
-    ),
-    ({"previous": "0" * 64}, "Seal 3 does not follow the seal 2 that is here"),
-    (
-        {"kind": "restored", "after_id": 16},
-        "Seal 3 says epoch 1, and seal 2 before it epoch 1",
-    ),
-]
+SIGNED_LIES = list(
+    rows("""
+{"epoch": 2}                           Seal 3 says epoch 2, and seal 2 before it epoch 1
+{"size": 15}                           Seal 3 says that 15 entries are sealed, not 13 and 3 more
+{"count": 2, "size": 15}               Seal 3 covers 2 entries, and 3 are here
+{"count": 4611686018427387904}         Seal 3 covers 4611686018427387904 entries, more than any desk
+{"end_xid": "3"}                       Seal 3 ends elsewhere than may follow seal 2
+{"end_xid": "2000"}                    Seal 3 says that it ends at entry 16
+{"after_id": 14}                       Seal 3 begins an epoch, and reports no restore
+{"cluster": "5"}                       Seal 3 is from a different cluster than seal 2, and reports no restore
+{"kind": "key"}                        does not fit its next key
+{"next_key": "ZEROS"}                  does not fit its next key
+{"kind": "key", "next_key": "ZEROS"}   Seal 3 covers 3 entries, more than any desk
+{"previous": "ZEROS"}                  Seal 3 does not follow the seal 2 that is here
+{"kind": "restored", "after_id": 16}   Seal 3 says epoch 1, and seal 2 before it epoch 1
+""")
+)
 
 
 def test_what_no_honest_desk_signs_is_named(findings_of):
@@ -140,7 +134,7 @@ def test_what_no_honest_desk_signs_is_named(findings_of):
     before.write(3)
     for says, wanted in SIGNED_LIES:
         made = again(before)
-        made.seal(**says)
+        made.seal(**json.loads(says.replace("ZEROS", "0" * 64)))
         found = findings_of(made)
         assert any(wanted in one for one in found), (says, found)
 

@@ -82,13 +82,6 @@ def test_openapi_document_lists_each_call_once_with_its_scope_and_a_known_group(
     for name, call in calls.items():
         assert call["summary"], name
         assert "key" in call["description"], name
-    scopes = calls["GET", "/v1/oversight/pending"]["description"]
-    assert "`oversight` or `oversight_read`" in scopes
-    ways = document["components"]["securitySchemes"]
-    assert ways["BearerKey"]["scheme"] == "bearer"
-    assert ways["HeaderKey"]["name"] == "X-API-Key"
-    security = calls["GET", "/v1/account"]["security"]
-    assert security == [{name: []} for name in ways]
     # Where a body is read without a key.
     assert {
         path
@@ -133,12 +126,3 @@ def test_gateway_key_refuses_what_the_api_refuses(world):
         with pytest.raises(CommandError):
             key_from(*options)
     assert not ApiKey.objects.filter(name="Spare").exists()
-
-
-def test_report_of_a_client_stands_in_the_audit_log(world, monkeypatch):
-    assert world.post("/v1/feedback", description="slow").status_code == 201
-    entry = world.get("/v1/audit-log", key="admin")["entries"][0]
-    assert entry["metadata"]["report"] == {"description": "slow"}
-    assert world.post("/v1/feedback", text="x" * 16_384).status_code == 422
-    monkeypatch.setattr("gateway.api.bodies.MAX_COMMAS", 3)
-    assert world.post("/v1/feedback", text=",,,,").status_code == 422

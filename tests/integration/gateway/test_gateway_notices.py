@@ -12,7 +12,6 @@ from gateway.messages.outbox import hold_back
 from gateway.models import (
     Account,
     ApprovalRequest,
-    Domain,
     Email,
     Notice,
 )
@@ -73,23 +72,6 @@ def test_account_with_an_oversight_address_gets_the_code_by_mail(overseen, mail_
     assert create_key(overseen, approval_code=code).status_code == 201
     # No key can read it: it is no message of a mailbox.
     assert not Email.objects.exists()
-
-
-def test_code_asks_a_server_for_no_report_because_nobody_reads_it(
-    overseen, mail_server, settings
-):
-    mail_server.dsn = True
-    settings.EMAIL_URL = f"{mail_server.url}?dsn=1"
-    create_key(overseen)
-    assert send_all() == ["sent"]
-    assert mail_server.options == []
-
-
-def test_code_is_not_mailed_from_a_domain_that_is_gone(overseen, mail_server):
-    create_key(overseen)
-    Domain.objects.update(status="pending")
-    assert send_all() == ["failed"]
-    assert mail_server.taken == []
 
 
 def test_secret_path_of_a_webhook_is_not_mailed(overseen, mail_server):

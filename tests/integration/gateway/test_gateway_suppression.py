@@ -6,13 +6,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from common.fingerprint import fingerprint
 from gateway.messages.content import AI_DISCLOSURE
 from gateway.models import (
     Account,
-    ApiKey,
     Email,
     Mailbox,
     Refusal,
@@ -114,12 +112,6 @@ def test_suppressed_after_acceptance_is_left_out_and_recorded(listening, mail_se
     event = event_of("message.bounced")
     assert event["bounce_type"] == email.bounce_type == "suppressed"
     assert event["bounced_recipients"] == [GONE, "also@x.example"]
-
-
-def test_paused_key_still_reads_the_list(world):
-    ApiKey.objects.update(paused_at=timezone.now())
-    assert world.call("GET", "/v1/suppression").status_code == 200
-    assert refusal_of(world.send()) == (403, "key_paused")
 
 
 def add(world, email=DANA, key="agent", **fields):

@@ -282,19 +282,6 @@ def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_p
     assert sweep_rows() == [newest().pk]
 
 
-@pytest.mark.slow
-def test_unresponsive_endpoint_is_paused_and_does_not_block_others(
-    world, webhook, sweep_rows
-):
-    other = world.listen("oversight.pending")
-    world.held()
-    for _ in range(webhook_deliveries.ENOUGH):
-        assert webhook.paused_at is None
-        record_attempt(webhook, 10, "No answer within 10 seconds.")
-    assert webhook.paused_at is not None
-    assert sweep_rows() == [delivery.pk for delivery in deliveries(other)]
-
-
 TURNS = 2
 
 
