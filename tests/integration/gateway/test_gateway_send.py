@@ -1,9 +1,8 @@
-import json
-
 """Sending, replying and changing what is scheduled, in both dialects: what is accepted
 and refused, the effect of each mode, and what becomes of HTML and of an agent's `ucan`.
 """
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
