@@ -12,11 +12,8 @@ class AlertsConfig(AppConfig):
         import alerts.destinations.commands  # noqa: F401
         from alerts.deliveries.personal import on_notices_made
         from alerts.deliveries.planning import on_recorded
-        from alerts.deliveries.witness import check_witnesses
         from audit.recording import recorded
-        from audit.verification.checks import checked
         from notices.signals import made
 
         recorded.connect(on_recorded, dispatch_uid="alerts.deliveries.planning")
         made.connect(on_notices_made, dispatch_uid="alerts.deliveries.personal")
-        checked.connect(check_witnesses, dispatch_uid="alerts.deliveries.witness")

@@ -19,7 +19,7 @@ class Event:
     words: str
     # The actions of the ledger that it stands for.
     actions: tuple[str, ...]
-    # What it is about: "message", "connection" or "change".
+    # What it is about: "message", "connection", "ledger" or "change".
     about: str
 
 
@@ -55,14 +55,16 @@ connection.capabilities | MultiMail gains or loses a feature, or refuses a field
 mailbox.looser | a mailbox is made looser at MultiMail | mailbox.seen_looser | connection
 desk.bypassed | several messages are decided elsewhere at once |
     connection.decided_elsewhere | connection
+ledger.checked | the whole ledger was checked, with its newest checkpoint | ledger.checked | ledger
 change.waiting | a change waits for a second admin | change.asked | change
 """)
 ]
 # Its entry is about no message of the desk: an allowlist refused the mail before it was
 # held. Each refusal has its own card.
 REFUSED = "message.refused_at_gate"
-# Its entry is about no message and no connection. Each change has its own card.
+# Their entries are about no message and no connection. Each has its own card.
 CHANGE_ASKED = "change.asked"
+LEDGER_CHECKED = "ledger.checked"
 # A brake is one flood of messages that are set apart, because a cap was passed. It has
 # its own card, which destinations with cards about held messages get too.
 BRAKE = "brake.opened"
@@ -75,12 +77,9 @@ _BY_ACTION = {action: event for event in EVENTS for action in event.actions}
 
 def actions_of(names: Collection[str]) -> list[str]:
     """Return the actions of the ledger that the events of these names stand for."""
-    return [action for event in events_named(names) for action in event.actions]
-
-
-def events_named(names: Collection[str]) -> list[Event]:
-    """Return the events of these names, in the order in which the desk names them."""
-    return [event for event in EVENTS if event.name in names]
+    return [
+        action for event in EVENTS if event.name in names for action in event.actions
+    ]
 
 
 def event_of(action: str) -> Event | None:
@@ -97,7 +96,7 @@ def about_key(entry: Entry) -> str:
         return f"brake/{entry.details.get('brake', '')}"
     if entry.action == REFUSED:
         return f"refusal/{entry.pk}"
-    if entry.action == CHANGE_ASKED:
+    if entry.action in (CHANGE_ASKED, LEDGER_CHECKED):
         return f"change/{entry.pk}"
     event = event_of(entry.action)
     is_of_connection = event is not None and event.about == "connection"

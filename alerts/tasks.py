@@ -34,17 +34,12 @@ def drain(destinations: int | str) -> str:
 
 @shared_task(base=AfterCommitTask)
 def answer_interaction(interaction_id: int) -> str:
-    """Run a command that somebody typed in a chat, or decide by a button whose answer
-    was deferred, and send the answer.
+    """Carry out what somebody pressed or typed in a chat, if its answer was deferred,
+    and send the answer.
     """
-    from alerts.channels.discord import interactions as discord
-    from alerts.channels.slack import interactions as slack
-    from alerts.models import Interaction
+    from alerts.channels.interactions import answer_interaction
 
-    interaction = Interaction.objects.get(pk=interaction_id)
-    if interaction.service == "slack":
-        return slack.answer_interaction(interaction_id=interaction_id)
-    return discord.answer_interaction(interaction_id=interaction_id)
+    return answer_interaction(interaction_id=interaction_id)
 
 
 @shared_task(base=AfterCommitTask)
@@ -55,11 +50,3 @@ def sweep() -> str:
     from alerts.deliveries.drain import sweep
 
     return sweep()
-
-
-@shared_task(base=AfterCommitTask)
-def witness() -> str:
-    """Post the newest checkpoint of the ledger to the destinations where it is due."""
-    from alerts.deliveries.witness import post_heads
-
-    return f"{post_heads()} posted"

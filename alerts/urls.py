@@ -14,8 +14,18 @@ urlpatterns = [
     path("alerts/add/", views.edit, name="add-destination"),
     path("alerts/<int:destination_id>/", views.edit, name="destination"),
     path("alerts/<int:destination_id>/test/", views.test, name="test-destination"),
-    path("alerts/<int:destination_id>/on/", views.on, name="switch-on-destination"),
-    path("alerts/<int:destination_id>/off/", views.off, name="switch-off-destination"),
+    path(
+        "alerts/<int:destination_id>/on/",
+        views.switch,
+        {"on": True},
+        name="switch-on-destination",
+    ),
+    path(
+        "alerts/<int:destination_id>/off/",
+        views.switch,
+        {"on": False},
+        name="switch-off-destination",
+    ),
     path(
         "alerts/<int:destination_id>/secret/", views.rotate, name="rotate-destination"
     ),

@@ -31,7 +31,7 @@ from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.recording import record_about
-from mirror.terms import BACK_BEFORE
+from mirror.states import BACK_BEFORE
 from people.models import Person
 
 # Why a claim or snooze ended, for the ledger.

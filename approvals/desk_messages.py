@@ -44,8 +44,17 @@ from common.counts import COUNTED, count_of
 from common.postgres import clock
 from mirror.models import Message
 from mirror.models.messages import MessageQuerySet
-from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
-from mirror.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, TOLD_BEFORE, VOID
+from mirror.states import (
+    BACK_BEFORE,
+    CAN_EXPIRE,
+    EXPIRY_REST,
+    LIVE_DECISIONS,
+    TOLD_BEFORE,
+    VOID,
+    DecisionState,
+    MessageState,
+    Outcome,
+)
 from policy.rules.facts import COLUMNS
 
 # How long a message has waited, from the first time to the second. If MultiMail's clock

@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.models import Decision, Verdict
-from approvals.models.verdicts import Percentile
+from approvals.models.reviews import Percentile
 from audit.models import Entry
 from common.actors import Actor, Role
 from common.charts import spoken

@@ -9,11 +9,11 @@ from approvals.brake import views as brake
 from approvals.bulk import views as bulk
 from approvals.escalation import views as escalation
 from approvals.intake import webhooks
-from approvals.message_page import action_views, content_views, decision_views
+from approvals.message_page import action_views, content_views
 from approvals.message_page import views as message
 from approvals.operations import views as attention
 from approvals.policy_rules import views as policy
-from approvals.policy_rules.forms import PassForm, RuleForm
+from approvals.policy_rules.views import PassForm, RuleForm
 from approvals.queue import views as listing
 
 _RULE = {"form_class": RuleForm}
@@ -56,7 +56,7 @@ urlpatterns = [
         name="text-first",
     ),
     path("queue/<uuid:public_id>/opened/", message.opened, name="message-opened"),
-    path("queue/<uuid:public_id>/verdict/", decision_views.verdict, name="verdict"),
+    path("queue/<uuid:public_id>/verdict/", message.verdict, name="verdict"),
     path("queue/<uuid:public_id>/files/", content_views.files, name="message-files"),
     path(
         "queue/<uuid:public_id>/files/<int:place>/",
@@ -97,12 +97,10 @@ urlpatterns = [
     path("queue/<uuid:public_id>/part/", content_views.part_opened, name="part-opened"),
     path("queue/<uuid:public_id>/viewed/", content_views.viewed, name="viewed"),
     path("queue/<uuid:public_id>/thread/", content_views.thread, name="message-thread"),
-    path("queue/<uuid:public_id>/undo/", decision_views.undo, name="undo"),
-    path(
-        "queue/<uuid:public_id>/take-back/", decision_views.take_back, name="take-back"
-    ),
-    path("queue/<uuid:public_id>/decided/", decision_views.decided, name="decided"),
-    path("queue/<uuid:public_id>/approve/", decision_views.approve, name="approve"),
+    path("queue/<uuid:public_id>/undo/", message.undo, name="undo"),
+    path("queue/<uuid:public_id>/take-back/", message.take_back, name="take-back"),
+    path("queue/<uuid:public_id>/decided/", message.decided, name="decided"),
+    path("queue/<uuid:public_id>/approve/", message.approve, name="approve"),
     path("queue/<uuid:public_id>/edit/", action_views.edit, name="edit-message"),
     path(
         "queue/<uuid:public_id>/edit/preview/",
@@ -112,14 +110,14 @@ urlpatterns = [
     path(
         "queue/<uuid:public_id>/edit/finish/", action_views.finish, name="finish-edit"
     ),
-    path("queue/<uuid:public_id>/withdraw/", decision_views.withdraw, name="withdraw"),
+    path("queue/<uuid:public_id>/withdraw/", message.withdraw, name="withdraw"),
     path(
         "queue/<uuid:public_id>/send-again/",
-        decision_views.send_again,
+        message.send_again,
         name="send-again",
     ),
-    path("queue/<uuid:public_id>/settle/", decision_views.settle, name="settle"),
-    path("queue/<uuid:public_id>/look/", decision_views.look, name="look"),
+    path("queue/<uuid:public_id>/settle/", message.settle, name="settle"),
+    path("queue/<uuid:public_id>/look/", message.look, name="look"),
     path("queue/<uuid:public_id>/claim/", action_views.claim, name="claim"),
     path(
         "queue/<uuid:public_id>/claim/release/",

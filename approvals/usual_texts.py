@@ -12,18 +12,24 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django import forms
 from django.db import transaction
 from django.http import HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
-from django.utils.datastructures import MultiValueDict
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.errors import InvalidInput
 from approvals.models import UsualTexts
 from audit.recording import record
 from common.actors import Actor
-from common.errors import SentenceError
-from common.pages import DeskRequest, answer, changes, first_or_404
+from common.pages import (
+    DeskRequest,
+    DrawnForm,
+    MultilineField,
+    first_or_404,
+    only_for,
+    redirect_with_notice,
+)
 from common.tables import table_rows
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
@@ -197,73 +203,65 @@ def _in_words(presets: Iterable[Preset]) -> str:
     return "; ".join(f"{one.label}: {one.words}" for one in presets)
 
 
-@dataclass
-class TextRow:
-    """One row of the page, as it is stored or was typed, with what is wrong with it."""
+class TextForm(DrawnForm):
+    """One text: its label and its words. An empty one is not saved."""
 
-    order: str
-    label: str
-    words: str
-    wrong: str = ""
+    label = forms.CharField(required=False, max_length=MAX_LABEL, label="Label")
+    words = MultilineField(
+        required=False,
+        max_length=MAX_WORDS,
+        label="Text",
+        widget=forms.Textarea({"rows": 2}),
+    )
 
+    def clean_label(self) -> str:
+        return " ".join(self.cleaned_data["label"].split())
 
-def rows_of(presets: Sequence[Preset]) -> list[TextRow]:
-    """Return the rows of stored texts, and empty ones after them."""
-    texts = [*presets, *[Preset("", "", "")] * MOST][:MOST]
-    return [
-        TextRow(str(number), one.label, one.words)
-        for number, one in enumerate(texts, start=1)
-    ]
-
-
-def typed_rows(data: MultiValueDict[str, str]) -> list[TextRow]:
-    """Return the posted rows, each with what is wrong with it; empty ones are fine."""
-    rows = [
-        TextRow(
-            data.get(f"order-{number}", "").strip()[:4],
-            " ".join(data.get(f"label-{number}", "").split()),
-            data.get(f"words-{number}", "").replace("\r\n", "\n").strip(),
-        )
-        for number in range(1, MOST + 1)
-    ]
-    seen: set[str] = set()
-    for row in rows:
-        if row.label or row.words:
-            row.wrong = _what_is_wrong(row, seen)
-            seen.add(row.label.casefold())
-    return rows
+    def clean(self) -> None:
+        label, words = (self.cleaned_data.get(one) for one in ("label", "words"))
+        if words and not label and not self.errors:
+            self.add_error("label", "Give it a short label: the list shows it.")
+        if label and not words and not self.errors:
+            self.add_error("words", f"Write the text of “{label}”.")
 
 
-def texts_in(rows: Iterable[TextRow], *, may_be_empty: bool) -> list[tuple[str, str]]:
-    """Return label and words of the filled rows, in the order typed. Raises
-    InvalidInput for the first thing that is wrong.
+class BaseTexts(forms.BaseFormSet):  # type: ignore[type-arg]
+    """The texts of one kind, each with its position. `may_be_empty` is whether all can
+    be removed.
     """
-    filled = [row for row in rows if row.label or row.words]
-    if not filled and not may_be_empty:
-        raise InvalidInput("Write at least one reason, or restore the defaults.")
-    for row in filled:
-        if row.wrong:
-            raise InvalidInput(row.wrong)
-    filled.sort(key=lambda row: int(row.order))
-    return [(row.label, row.words) for row in filled]
+
+    may_be_empty = True
+    ordering_widget: Any = forms.NumberInput({"class": "input", "max": MOST})
+
+    def add_fields(self, form: TextForm, index: int | None) -> None:
+        super().add_fields(form, index)
+        order: Any = form.fields["ORDER"]
+        order.label = "Position"
+        order.error_messages["invalid"] = f"Give it a position from 1 to {MOST}."
+
+    def clean(self) -> None:
+        forms_by_label: dict[str, list[forms.BaseForm]] = {}
+        for form in self.forms:
+            if label := form.cleaned_data.get("label"):
+                forms_by_label.setdefault(label.casefold(), []).append(form)
+        for first, *others in forms_by_label.values():
+            for form in others:
+                label = first.cleaned_data["label"]
+                form.add_error("label", f"There are two with the label “{label}”.")
+        if not forms_by_label and not any(self.errors) and not self.may_be_empty:
+            raise forms.ValidationError(
+                "Write at least one reason, or restore the defaults."
+            )
+
+    def texts(self) -> list[tuple[str, str]]:
+        """Return label and words of the texts, in the order of their positions."""
+        cleaned = [one.cleaned_data for one in self.ordered_forms]
+        return [(one["label"], one["words"]) for one in cleaned if one["label"]]
 
 
-def _what_is_wrong(row: TextRow, seen: set[str]) -> str:
-    if not row.label:
-        return "Give it a short label: the list shows it."
-    if not row.words:
-        return f"Write the text of “{row.label[:MAX_LABEL]}”."
-    if "\0" in row.label + row.words:
-        return "Remove the invisible character."
-    if len(row.label) > MAX_LABEL:
-        return f"Keep the label under {MAX_LABEL} characters."
-    if len(row.words) > MAX_WORDS:
-        return f"Keep the text under {MAX_WORDS} characters."
-    if row.label.casefold() in seen:
-        return f"There are two with the label “{row.label}”."
-    if row.order not in {str(number) for number in range(1, MOST + 1)}:
-        return f"Give it a position from 1 to {MOST}."
-    return ""
+Texts: Any = forms.formset_factory(
+    TextForm, formset=BaseTexts, extra=MOST, max_num=MOST, can_order=True
+)
 
 
 _ABOUT = {
@@ -285,12 +283,21 @@ def _get_visible_mailbox_or_404(
     )
 
 
+def _form_of(mailbox: Mailbox, kind: Kind, typed: Any = None) -> BaseTexts:
+    stored = [
+        {"label": one.label, "words": one.words} for one in presets_of(mailbox.pk)[kind]
+    ]
+    form: BaseTexts = Texts(typed, initial=stored)
+    form.may_be_empty = kind == Kind.COMMENT
+    return form
+
+
 def _page(
     request: DeskRequest,
     mailbox_id: int,
     text_kind: str,
     *,
-    error: SentenceError | None = None,
+    form: BaseTexts | None = None,
 ) -> HttpResponse:
     """Show the texts of one kind to whoever sees the mailbox, with the form for its
     admins.
@@ -304,31 +311,33 @@ def _page(
         "kinds": list(Kind),
         "about": _ABOUT[kind],
         "presets": presets,
-        "rows": typed_rows(request.POST) if error else rows_of(presets),
+        "form": form or _form_of(mailbox, kind),
         "may_change": mailbox.is_administered_by(request.actor),
-        "has_own": tuple(presets) != tuple(BUILT_IN[kind]),
-        "is_comment": kind == Kind.COMMENT,
-        "most": MOST,
-        "max_label": MAX_LABEL,
-        "max_words": MAX_WORDS,
+        "may_restore": tuple(presets) != tuple(BUILT_IN[kind]) and kind != Kind.COMMENT,
     }
-    return answer(request, "approvals/usual_texts.html", context, error)
+    status = 422 if form else 200
+    return render(request, "approvals/usual_texts.html", context, status=status)
 
 
 usual_texts = require_safe(_page)
 
 
 @require_POST
-@changes(_page, to="usual-texts", is_same=True)
-def save_usual_texts(request: DeskRequest, mailbox_id: int, text_kind: str) -> str:
+def save_usual_texts(
+    request: DeskRequest, mailbox_id: int, text_kind: str
+) -> HttpResponse:
     """Store what an admin wrote, or restore the usual ones."""
     mailbox = _get_visible_mailbox_or_404(request, mailbox_id, text_kind)
-    check_may_set(request.actor, mailbox)
+    only_for(f"an admin of {mailbox}", mailbox.is_administered_by(request.actor))
     texts = None
+    notice = "The default reasons are restored."
     if not request.POST.get("restore"):
-        may_be_empty = text_kind == Kind.COMMENT
-        texts = texts_in(typed_rows(request.POST), may_be_empty=may_be_empty)
+        form = _form_of(mailbox, Kind(text_kind), request.POST)
+        if not form.is_valid():
+            return _page(request, mailbox_id, text_kind, form=form)
+        texts = form.texts()
+        notice = "Saved. They are offered from now on."
     set_texts(mailbox=mailbox, kind=text_kind, texts=texts, actor=request.actor)
-    if texts is None:
-        return "The default reasons are restored."
-    return "Saved. They are offered from now on."
+    return redirect_with_notice(
+        request, notice, "usual-texts", mailbox_id=mailbox.pk, text_kind=text_kind
+    )

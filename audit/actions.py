@@ -162,9 +162,6 @@ alert.sent_again | sent an alert again
 destination.switched_off | switched an alert destination off
 # what people do in a chat
 interaction.refused | pressed a button in a chat and was refused
-command.given | gave a command on Discord
-command.failed | gave a command that could not be carried out
-message.commanded | created the message with a signed command on Discord
 # connections and people
 connection.paused | paused the connection
 connection.failing | could not reach MultiMail

@@ -35,6 +35,7 @@ from common.actors import Actor
 from common.csv_rows import MARK, csv_row
 from common.fingerprint import FINGERPRINT, short_fingerprint
 from common.logs import trace_id, traced
+from common.pages import DrawnForm, NotedChoice, same_error
 from common.postgres import atomic_with_retry, current_snapshot, statements_within
 
 # --- How a file is written ------------------------------------------------------------
@@ -141,11 +142,37 @@ def _in_cell(text: str) -> str:
     return text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}… {CUT}"
 
 
-class ExportForm(forms.Form):
+class ExportForm(DrawnForm):
     """The format, and whether names, addresses, subjects and reasons are in it."""
 
-    format = forms.ChoiceField(choices=[("csv", "CSV"), ("jsonl", "JSON Lines")])
-    details = forms.BooleanField(required=False)
+    format = forms.ChoiceField(
+        label="Format",
+        choices=[
+            (
+                "csv",
+                NotedChoice(
+                    "CSV",
+                    "For spreadsheets. One column per field; an apostrophe is put before anything that a spreadsheet "
+                    "would run as a formula.",
+                ),
+            ),
+            (
+                "jsonl",
+                NotedChoice(
+                    "JSON Lines",
+                    "For programs. One line per entry, exactly as recorded.",
+                ),
+            ),
+        ],
+        widget=forms.RadioSelect,
+        error_messages=same_error("Choose CSV or JSON Lines."),
+    )
+    details = forms.BooleanField(
+        required=False,
+        label="With names, addresses, subjects and reasons",
+        help_text="Without them the file says what happened and when, and identifies people by number only. It can "
+        "still be compared with the ledger.",
+    )
 
     def wanted(self) -> Format:
         """Return the chosen format."""

@@ -434,15 +434,13 @@ class Anchor(models.Model):
 
     class Kind(models.TextChoices):
         FILE = "file", "File"
-        DISCORD = "discord", "Discord"
 
     pk = models.CompositePrimaryKey("kind", "place", "seal")
     seal = models.BigIntegerField(db_index=True)
     # The signature of that seal: after a restore, another one may have its number.
     seal_signature = models.CharField(max_length=128)
     kind = models.CharField(max_length=8, choices=Kind)
-    # The name of the file or destination; and the host of the file, or the id of the
-    # post.
+    # The name of the file, and its host.
     place = models.TextField()
     reference = models.CharField(max_length=64)
     # The number of the seal that was written there before, so that a removed anchor is

@@ -3,6 +3,8 @@ in the ledger before the call, and again if it fails; the command records its su
 
 A failed call may have had its effect. It is never repeated here: the caller must read
 MultiMail's state first.
+
+Each of its errors has a sentence for the admin.
 """
 
 import logging
@@ -14,17 +16,62 @@ from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor, Role
-from connections.errors import (
-    ChangeNotOffered,
-    ChangeRefused,
-    ChangeUnknown,
-    CodeWanted,
-)
-from mirror.errors import ActNotAllowed
+from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection
 from people.second_admin.registry import ChangeInWords, listed
 from upstream import errors
 from upstream.admin import AdminClient
+
+
+class ChangeRefused(DeskError):
+    """MultiMail refused a change of the account, or was not called. Nothing was
+    changed.
+    """
+
+    status = 422
+
+
+class ChangeNotOffered(ChangeRefused):
+    """MultiMail does not know the object to change, or does not offer the call."""
+
+
+class CodeWanted(ChangeRefused):
+    """MultiMail's operator has to confirm the change. The admin sends the same form
+    again with the operator's code.
+    """
+
+    is_final = False
+    status = 202
+
+
+class ChangeUnknown(DeskError):
+    """The call for a change may have had its effect. Only reading MultiMail's state
+    shows whether it had.
+    """
+
+    is_final = False
+    status = 502
+
+
+class SecretLost(ChangeUnknown):
+    """The call may have made a key or webhook, and its secret is lost. Repeating the
+    call would make a second one.
+    """
+
+    is_final = True
+
+
+class ConnectionNotChanged(DeskError):
+    """The connection's current state does not allow the change; nothing was changed."""
+
+    status = 422
+
+
+class AccountConnected(ConnectionNotChanged):
+    """The account has a connection already. With a second connection, each of its
+    messages would appear twice.
+    """
+
 
 log = logging.getLogger(__name__)
 

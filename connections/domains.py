@@ -13,10 +13,17 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
-from common.drawn_forms import VERBATIM, DrawnForm
 from common.errors import SentenceError
-from common.pages import DeskRequest, View, cleaned, redirect_with_notice
+from common.pages import (
+    VERBATIM,
+    DeskRequest,
+    DrawnForm,
+    View,
+    cleaned,
+    redirect_with_notice,
+)
 from connections.changes import (
+    ChangeRefused,
     check_admin,
     in_words,
     read_account,
@@ -24,7 +31,6 @@ from connections.changes import (
     request_change,
     text_in,
 )
-from connections.errors import ChangeRefused
 from connections.pages import accounts_page, for_admins
 from mirror.models import Connection
 from people.second_admin.registry import CanWait, second_admin

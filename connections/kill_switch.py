@@ -17,19 +17,25 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor, Role
-from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     ChoicesForm,
     DeskRequest,
+    DrawnForm,
     MultilineField,
     answer,
     changes,
     cleaned,
     first_or_404,
 )
-from connections.changes import CHANGE_SECONDS, READ_SECONDS, is_admin, record_change
-from connections.errors import ChangeRefused, ChangeUnknown
+from connections.changes import (
+    CHANGE_SECONDS,
+    READ_SECONDS,
+    ChangeRefused,
+    ChangeUnknown,
+    is_admin,
+    record_change,
+)
 from connections.pages import get_visible_connection_or_404
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox

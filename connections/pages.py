@@ -13,18 +13,17 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from common.actors import Actor
-from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     ChangeView,
     DeskRequest,
+    DrawnForm,
     FormInvalid,
     View,
     first_or_404,
     redirect_with_notice,
 )
-from connections.changes import is_admin
-from connections.errors import ChangeNotOffered, CodeWanted
+from connections.changes import ChangeNotOffered, CodeWanted, is_admin
 from mirror.errors import DeskError
 from mirror.models import Connection, Mailbox
 

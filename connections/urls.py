@@ -5,7 +5,6 @@ API keys, webhooks.
 from django.urls import path
 
 from connections import domains, kill_switch
-from connections.accounts import connection_views
 from connections.accounts import views as connections
 from connections.keys import views as api_keys
 from connections.mailboxes import views as mailboxes
@@ -21,57 +20,57 @@ urlpatterns = [
     path("connections/add/", connections.add, name="add-connection"),
     path(
         "connections/<int:connection_id>/",
-        connection_views.connection,
+        connections.connection,
         name="connection",
     ),
     path(
         "connections/<int:connection_id>/name/",
-        connection_views.rename_connection,
+        connections.rename_connection,
         name="rename-connection",
     ),
     path(
         "connections/<int:connection_id>/address/",
-        connection_views.change_address,
+        connections.change_address,
         name="connection-address",
     ),
     path(
         "connections/<int:connection_id>/pause/",
-        connection_views.pause,
+        connections.pause,
         name="pause-connection",
     ),
     path(
         "connections/<int:connection_id>/resume/",
-        connection_views.resume,
+        connections.resume,
         name="resume-connection",
     ),
     path(
         "connections/<int:connection_id>/remove/",
-        connection_views.remove,
+        connections.remove,
         name="remove-connection",
     ),
     path(
         "connections/<int:connection_id>/keys/<slug:slot>/",
-        connection_views.set_key,
+        connections.set_key,
         name="connection-key",
     ),
     path(
         "connections/<int:connection_id>/webhook/register/",
-        connection_views.register,
+        connections.register,
         name="register-own-webhook",
     ),
     path(
         "connections/<int:connection_id>/webhook/rotate/",
-        connection_views.rotate,
+        connections.rotate,
         name="rotate-own-webhook",
     ),
     path(
         "connections/<int:connection_id>/webhook/secret/",
-        connection_views.take_secret,
+        connections.take_secret,
         name="take-secret",
     ),
     path(
         "connections/<int:connection_id>/webhook/end-old/",
-        connection_views.end_old_secret,
+        connections.end_old_secret,
         name="end-old-secret",
     ),
     path("stop/", kill_switch.stop, name="stop"),

@@ -117,7 +117,6 @@ audit.tasks.seal | 5 | sync | dashboard
 audit.tasks.check_daily | 600 | sync | dashboard
 audit.tasks.forget_details | 3600 | sync | dashboard
 alerts.tasks.sweep | 5 | alerts | dashboard
-alerts.tasks.witness | 60 | alerts | dashboard
 notices.tasks.summarise | 300 | alerts | dashboard
 notices.tasks.forget | 3600 | alerts | dashboard
 gateway.tasks.sweep | 5 | gateway | gateway

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from approvals.desk_messages import desk_messages
-from approvals.models import Decision, Verdict, verdicts
+from approvals.models import Decision, Verdict, reviews
 from audit.models import Entry
 from audit.trail import lines, with_subjects
 from common.actors import Actor, Role
@@ -136,9 +136,9 @@ def panels_for(actor: Actor) -> list[Panel]:
     if reader.scopes and shows_people():
         panels.append(_people(Verdict.objects.visible_to(reader).of_the_week().paces()))
     panels.append(_caught(of_the_week.caught_by_rule()))
-    if week["number"] >= verdicts.MOST:
+    if week["number"] >= reviews.MOST:
         panels = [
-            replace(one, lead=f"{one.lead} Of the newest {verdicts.MOST:,} only.")
+            replace(one, lead=f"{one.lead} Of the newest {reviews.MOST:,} only.")
             for one in panels
         ]
     late = visible.awaiting_review().late_by_mailbox()

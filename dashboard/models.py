@@ -24,9 +24,6 @@ class Tick(models.Model):
             models.UniqueConstraint(fields=["job", "period"], name="tick_once")
         ]
 
-    def __str__(self) -> str:
-        return f"{self.job} {self.period}"
-
 
 class Host(models.Model):
     """A host that runs the desk or the gateway. `settings` has the values that all

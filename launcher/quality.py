@@ -14,7 +14,7 @@ from launcher import environment, keys
 from launcher.bootstrap import install_debian_packages
 from launcher.console import LaunchError, say
 from launcher.paths import MANAGE, PYTHON, ROOT, VENV
-from launcher.servers import temporary_servers
+from launcher.postgres import temporary_servers
 
 # The tests that run without --all, as a pytest marker expression.
 _FAST = "not slow and not soak"

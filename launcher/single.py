@@ -14,8 +14,8 @@ from launcher.child import log_folder
 from launcher.console import LaunchError, say
 from launcher.environment import Environment
 from launcher.paths import ROOT
+from launcher.postgres import Parser
 from launcher.processes import PREPARE, Process, refuse_used_ports, table
-from launcher.servers import Parser
 from launcher.supervisor import process_variables
 
 # A process that gave no sign of life for so many seconds is not healthy.

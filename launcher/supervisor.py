@@ -25,8 +25,8 @@ from launcher.child import (
 )
 from launcher.console import LaunchError, say
 from launcher.environment import PROCESS_VARIABLES, Environment
+from launcher.postgres import Servers
 from launcher.processes import PREPARE, Process, refuse_used_ports, table
-from launcher.servers import Servers
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _READY_SECONDS = 60

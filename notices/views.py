@@ -16,9 +16,9 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
-from common.drawn_forms import DrawnForm
 from common.pages import (
     DeskRequest,
+    DrawnForm,
     answer,
     first_or_404,
     page_or_fragment,

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 from django.db import OperationalError
 from django.http import HttpResponseBase, StreamingHttpResponse
-from django.shortcuts import render
 from django.utils import timezone
 
 from audit.exports import (
@@ -21,7 +20,7 @@ from audit.exports import (
 )
 from audit.search.filters import Filters
 from common.actors import Actor
-from common.pages import DeskRequest, only_for, require_get_or_post
+from common.pages import DeskRequest, answer, only_for, require_get_or_post
 from common.postgres import statements_within
 from common.time_zones import local_time, zone_name
 from people.models import Person
@@ -39,29 +38,25 @@ def export(request: DeskRequest) -> HttpResponseBase:
     if not is_recently_authenticated(request):
         return ask_first(request)
     filters = Filters.from_query(request.GET, zone_name())
-    form = ExportForm(request.POST or {"format": "csv", "details": "on"})
-    error = ""
-    if request.method == "POST" and form.is_valid():
+    form = ExportForm(request.POST or None, initial={"format": "csv", "details": True})
+    if form.is_valid():
         try:
             return _download(request, filters, form.wanted())
         except NotExported as refused:
-            error = str(refused)
-    elif request.method == "POST":
-        error = "Choose CSV or JSON Lines."
+            form.add_error(None, str(refused))
     number = None
     # If counting takes too long, the page shows no number.
     with suppress(OperationalError), statements_within(COUNTED_WITHIN):
         number = entries_of(filters, take_cut(), request.actor).count()
     context = {
         "form": form,
-        "error": error,
         "filters": filters,
         "query": filters.query(before=None, after=None),
         "number": number,
         "is_all": request.actor.sees_all(),
         "now": timezone.now(),
     }
-    return render(request, "audit/export.html", context, status=422 if error else 200)
+    return answer(request, "audit/export.html", context, form=form)
 
 
 def _download(

@@ -16,6 +16,7 @@ from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor, Role
+from common.pages import DrawnForm, NotedChoice, same_error
 from common.postgres import atomic_with_retry
 from mirror.models import Connection, Mailbox
 from people.errors import LastAdmin, NotYours
@@ -23,11 +24,14 @@ from people.models import Grant, Invitation, Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.sign_in.sessions import access_changed, end_sessions
 
-# The roles with what they are for, for the form that grants one.
+# The roles with what they are for, to choose from in a form.
 ROLES_TO_GIVE = [
-    (Role.REVIEWER, "Reviewer", "reads and decides waiting messages"),
-    (Role.ADMIN, "Admin", "sets up connections, mailboxes, allowlists and people"),
-    (Role.AUDITOR, "Auditor", "reads everything and decides nothing"),
+    (Role.REVIEWER, NotedChoice("Reviewer", "Reads and decides waiting messages")),
+    (
+        Role.ADMIN,
+        NotedChoice("Admin", "Sets up connections, mailboxes, allowlists and people"),
+    ),
+    (Role.AUDITOR, NotedChoice("Auditor", "Reads everything and decides nothing")),
 ]
 
 
@@ -159,22 +163,22 @@ def in_words(grants: Iterable[Grant]) -> str:
     return ", ".join(words) or "no role"
 
 
-class GrantTargetForm(forms.Form):
+class GrantTargetForm(DrawnForm):
     """A form whose field `place` is one of the targets for which the actor may grant
     roles.
     """
+
+    place = forms.TypedChoiceField(
+        label="For", error_messages=same_error("Choose a scope that you manage.")
+    )
 
     def __init__(
         self, *args: Any, targets: Mapping[str, GrantTarget], **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._targets = targets
-
-    def clean_place(self) -> GrantTarget:
-        value = self.cleaned_data["place"]
-        if value not in self._targets:
-            raise forms.ValidationError("Choose a scope that you manage.")
-        return self._targets[value]
+        place: Any = self.fields["place"]
+        place.choices = [(value, target.label) for value, target in targets.items()]
+        place.coerce = targets.get
 
 
 @atomic_with_retry

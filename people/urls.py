@@ -72,9 +72,6 @@ urlpatterns = [
         name="mfa_reauthenticate_webauthn",
     ),
     path("people/me/", accounts.account, name="account"),
-    path("people/me/name/", accounts.own_name, name="own-name"),
-    path("people/me/time-zone/", accounts.own_time_zone, name="own-time-zone"),
-    path("people/me/away/", accounts.own_away, name="own-away"),
     path("people/me/password/", accounts.own_password, name="own-password"),
     path("people/me/sessions/", accounts.sessions, name="sessions"),
     path(

@@ -12,11 +12,11 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor, Role
-from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.mail_addresses import read_pattern
 from common.pages import (
     DeskRequest,
+    DrawnForm,
     LenientForm,
     MultilineField,
     admin_or_403,
@@ -34,18 +34,18 @@ from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.calendars import DAYS, MAX_LINE, NOTE, read_day, write_day
 from policy.errors import StalePolicy, seen_state
 from policy.models import Allowlist, GateList, Group, WorkCalendar
-from policy.rules.changes import policies
-from policy.rules.fields import EntriesField, ReadField
-from policy.rules.groups import (
+from policy.rules.changes import (
     WantedEntry,
     add_allowlist,
     apply_change,
     delete_named,
     in_words,
     naming,
+    policies,
     save_calendar,
     save_group,
 )
+from policy.rules.fields import EntriesField, ReadField
 
 MAX_HOLIDAYS = 400
 

@@ -12,11 +12,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor, Role
-from common.drawn_forms import DrawnForm
 from common.durations import minutes_in_words, read_minutes
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
+    DrawnForm,
     answer,
     changes,
     cleaned,

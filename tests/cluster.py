@@ -17,8 +17,7 @@ import pytest
 import redis
 
 from launcher import environment, keys
-from launcher.postgres import OWNER
-from launcher.servers import Servers
+from launcher.postgres import OWNER, Servers
 from tests.prepared import preparing
 
 pytest_plugins = ("tests.stack",)

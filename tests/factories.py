@@ -25,7 +25,7 @@ from people.identities import Identities
 from people.models import Grant, Person
 from policy.errors import seen_state
 from policy.models import AllowEntry, Allowlist, PolicyVersion
-from policy.rules.groups import WantedEntry, apply_change, in_words
+from policy.rules.changes import WantedEntry, apply_change, in_words
 from upstream.signatures import HEADER, sign
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)

@@ -19,8 +19,7 @@ import psycopg
 from launcher import environment, keys
 from launcher.bootstrap import servers_folder
 from launcher.paths import ROOT
-from launcher.postgres import OWNER
-from launcher.servers import Servers
+from launcher.postgres import OWNER, Servers
 from tests import other_postgresql
 
 other_postgresql.use()

@@ -15,8 +15,7 @@ from common.credentials import read_credentials
 from launcher import environment
 from launcher.environment import PORTS, pick_free_ports
 from launcher.paths import ROOT
-from launcher.postgres import OWNER
-from launcher.servers import Postgres, Redis
+from launcher.postgres import OWNER, Postgres, Redis
 from tests.stack import wait_for
 
 # Files of this machine, so that packages can be fetched from another root.

@@ -68,7 +68,7 @@ from policy.models import (
     ReviewPlan,
     WorkCalendar,
 )
-from policy.rules.groups import in_words
+from policy.rules.changes import in_words
 from risk.findings import Finding, restored
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY

@@ -5,7 +5,7 @@ as a bot does. Two sends with the same idempotency key have the effect of one.
 from collections.abc import Collection
 
 from common.exchange import Deadline
-from upstream.client import Client, Json, path, rows_in
+from upstream.client import Client, Json, path
 from upstream.errors import OutcomeUnknown
 from upstream.refused_fields import OF_A_MESSAGE
 
@@ -21,30 +21,6 @@ class Agent(Client):
     """MultiMail's API with a key that may send and read. Each call returns the JSON
     object of the answer, or raises an error of upstream.errors.
     """
-
-    def send_email(
-        self,
-        *,
-        mailbox: str,
-        to: list[str],
-        subject: str,
-        body: str,
-        metadata: dict[str, str],
-        idempotency_key: str,
-        without: Collection[str] = (),
-    ) -> Json:
-        """Send one message from the mailbox with this address. It uses the path whose
-        documentation mentions `metadata`.
-        """
-        message = {
-            "from": mailbox,
-            "to": to,
-            "subject": subject,
-            "body": body,
-            "metadata": metadata,
-            "idempotency_key": idempotency_key,
-        }
-        return self._send("/v1/send_email", message, without)
 
     def send_held(
         self,
@@ -69,41 +45,6 @@ class Agent(Client):
             target = "/v1/send_email"
             held = {"from": mailbox, **held}
         return self._send(target, message | held, without)
-
-    def reply_email(
-        self,
-        *,
-        mailbox_id: str,
-        email_id: str,
-        body: str,
-        metadata: dict[str, str],
-        idempotency_key: str,
-        without: Collection[str] = (),
-    ) -> Json:
-        """Answer one message of this mailbox."""
-        message = {
-            "markdown": body,
-            "metadata": metadata,
-            "idempotency_key": idempotency_key,
-        }
-        return self._send(
-            path("/v1/mailboxes/{}/reply/{}", mailbox_id, email_id), message, without
-        )
-
-    def unread(self, *, mailbox: str, most: int) -> list[Json]:
-        """Read the unread messages of the mailbox with this address, at most `most`,
-        the newest first. They stay unread.
-        """
-        params = {"mailbox": mailbox, "unread": "true", "limit": str(most)}
-        deadline = Deadline.after(WITHIN)
-        answer = self._call(
-            "GET", "/v1/check_inbox", params=params, limit=MAX_INBOX, deadline=deadline
-        )
-        return [
-            row
-            for row in rows_in(answer, "emails", what="list of received mail")
-            if isinstance(row, dict)
-        ][:most]
 
     # Sends a message, and returns the answer with the message's id under `id`.
     def _send(self, target: str, message: Json, without: Collection[str]) -> Json:

@@ -61,11 +61,6 @@ class Card:
         """Whether the card asks for a decision."""
         return self.tone in OPEN_TONES
 
-    @property
-    def headline(self) -> str:
-        """The first line of the description."""
-        return self.description.partition("\n")[0]
-
 
 class Markup:
     """How a channel writes text. What others wrote passes through `literal` or `plain`,

@@ -44,8 +44,13 @@ from common.mail_addresses import masked_address, without_addresses
 from common.references import without_references
 from mirror.models import Message
 from mirror.recipients import copied_to
-from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
-from mirror.terms import TOLD_BEFORE
+from mirror.states import (
+    LIVE_DECISIONS,
+    TOLD_BEFORE,
+    DecisionState,
+    MessageState,
+    Outcome,
+)
 from risk.lookalikes import alike_pairs, compare_names
 from risk.rules import rules_in_words
 

@@ -8,10 +8,11 @@ from django.urls import reverse
 
 from alerts.cards.markup import Card, Fields, Markup
 from alerts.cards.message import triggered_by
-from alerts.ledger_events import CHANGE_ASKED, OF_BRAKE, REFUSED
+from alerts.ledger_events import CHANGE_ASKED, LEDGER_CHECKED, OF_BRAKE, REFUSED
 from alerts.models import Destination
 from approvals.models import Brake
 from audit.models import Entry
+from audit.sealing.signing import checkpoint
 from common.mail_addresses import masked_address, without_addresses
 from common.tables import table_rows
 from mirror.models import Connection
@@ -57,6 +58,8 @@ def notice_card(
         return _refusal_card(entry, markup, minimal=minimal)
     if entry and entry.action == CHANGE_ASKED:
         return _change_card(entry, markup, minimal=minimal)
+    if entry and entry.action == LEDGER_CHECKED:
+        return _checkpoint_card(markup)
     kind, _, key = about.partition("/")
     number = int(key) if key.isdecimal() else None
     word, tone, detail = _NOTICES.get(entry.action if entry else "", _UNKNOWN)
@@ -151,6 +154,22 @@ def _refusal_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
         fields=fields,
         footer="Countersign · blocked recipient",
         word="Blocked recipient",
+    )
+
+
+def _checkpoint_card(markup: Markup) -> Card:
+    """Return the card with the newest checkpoint of the ledger, which the verifier takes
+    with --head. A copy at a third party shows if the ledger was changed later.
+    """
+    return Card(
+        title="The ledger was checked",
+        url=f"{settings.PUBLIC_URL}{reverse('ledger-state')}",
+        description=f"{markup.bold('Everything holds.')} This is its newest checkpoint."
+        f"\n{markup.aligned([checkpoint()])}",
+        tone="plain",
+        fields=(),
+        footer="Countersign · about the ledger",
+        word="Checked",
     )
 
 

@@ -17,9 +17,8 @@ from uuid import uuid4
 from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card, Markup
-from alerts.models import Destination
+from alerts.models import Destination, Interaction
 from common.postgres import clock
-from common.sweeps import Duty
 from outgoing.guarded import TOTAL_TIMEOUT, TooLate
 
 TEST_EVENT = "desk.test"
@@ -108,6 +107,17 @@ class Posted:
 
 
 @dataclass(frozen=True)
+class Reply:
+    """How an interaction ended, and the answer to it: a sentence or a form."""
+
+    # A word, which is stored with the interaction.
+    outcome: str
+    content: str = ""
+    # The custom id of the form that asks for a reason; empty for a sentence.
+    form: str = ""
+
+
+@dataclass(frozen=True)
 class TestResult:
     """Whether a test was accepted, and a sentence for the person who sent it."""
 
@@ -148,12 +158,10 @@ class Channel(ABC):
     posts_cards: bool
     # Whether it is a way to one person, which no admin sets.
     is_personal = False
-    # The service in ChatAccount whose people it can mention; empty if it mentions nobody.
+    # The service in ChatAccount whose people it can mention and answer; empty for none.
     chat: str = ""
     # Whether it can post answers in the channel where a command began.
     answers_commands: bool = False
-    # Whether it can post checkpoints of the ledger.
-    keeps_heads: bool = False
     # Whether the desk makes its secret, which nobody types.
     makes_secret: bool = False
     # The service's hosts. The form refuses them as addresses of a signed webhook.
@@ -227,12 +235,6 @@ class Channel(ABC):
         """Return a secret for a new destination; empty if the desk makes none."""
         return ""
 
-    def duties(self) -> Mapping[str, Duty]:
-        """Return by name what the sweep does for this kind every few seconds, to find
-        work whose task was lost.
-        """
-        return {}
-
     @abstractmethod
     def post_test(self, destination: Destination, *, limit: float) -> Posted:
         """Post a test that says it is one. Raises as every post does."""
@@ -296,20 +298,6 @@ class CardChannel(Channel):
         accepted.
         """
 
-    def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
-        """Return the request's body that shows these lines, the first in bold. Only
-        kinds with `keeps_heads` have it.
-        """
-        raise NotImplementedError
-
-    def mention_body(
-        self, account: str, text: str, *, is_group: bool
-    ) -> dict[str, Any]:
-        """Return the request's body that shows this text, and notifies exactly this
-        account or group. Only kinds with `chat` have it.
-        """
-        raise NotImplementedError
-
     @abstractmethod
     def post(
         self,
@@ -328,6 +316,28 @@ class CardChannel(Channel):
 
     def post_test(self, destination: Destination, *, limit: float) -> Posted:
         return self.post(destination, self.body(TEST_CARD, destination), limit=limit)
+
+
+class ChatChannel(CardChannel):
+    """A kind with cards whose service the desk knows people of: it mentions them, and
+    answers what they press and type.
+    """
+
+    @abstractmethod
+    def mention_body(
+        self, account: str, text: str, *, is_group: bool
+    ) -> dict[str, Any]:
+        """Return the request's body that shows this text, and notifies exactly this
+        account or group.
+        """
+
+    @abstractmethod
+    def answer_body(self, interaction: Interaction, reply: Reply) -> dict[str, Any]:
+        """Return an answer in the service's format."""
+
+    @abstractmethod
+    def send_answer(self, interaction: Interaction, body: dict[str, Any]) -> None:
+        """Send an answer that was deferred. Raises Refused and RetryLater."""
 
 
 class EventChannel(Channel):
@@ -382,6 +392,4 @@ class NotInstalled(CardChannel, EventChannel):
     def _refuse(self, *_args: Any, **_options: Any) -> Any:
         raise DestinationGone(self.not_ready)
 
-    clean_field = body = shorten = lines_body = post = edit = post_event = post_test = (
-        _refuse
-    )
+    clean_field = body = shorten = post = edit = post_event = post_test = _refuse

@@ -13,21 +13,19 @@ from urllib.parse import urlsplit
 
 from alerts.channels.base import (
     TEST_EVENT,
-    CardRefused,
     DestinationGone,
     EventChannel,
     FormField,
     Posted,
-    RetryLater,
 )
 from alerts.channels.requests import (
     MASK,
     address_error,
+    failure,
     is_allowed,
     json_object,
     masked_host,
     redacted,
-    retry_after,
     send,
     split_address,
 )
@@ -135,21 +133,7 @@ class Inngest(EventChannel):
             first = ids[0] if isinstance(ids, list) and ids else ""
             event_id = first[:64] if isinstance(first, str) else ""
             return Posted(event_id, status, answer=logged_answer)
-        answer_fields: dict[str, Any] = {"status": status, "answer": logged_answer}
-        if status == 429:
-            raise RetryLater(
-                "Inngest asked to wait.", seconds=retry_after(answer), **answer_fields
-            )
-        sentence = f"Inngest answered {status}."
-        if status in _GONE:
-            raise DestinationGone(
-                f"{sentence} It does not accept this event key.", **answer_fields
-            )
-        if status in _REFUSED:
-            raise CardRefused(
-                f"{sentence} It does not accept this event.", **answer_fields
-            )
-        raise RetryLater(sentence, **answer_fields)
+        raise failure("Inngest", answer, logged_answer, gone=_GONE, refused=_REFUSED)
 
 
 CHANNELS = (Inngest(),)

@@ -1,42 +1,36 @@
-"""Carries out a press of a button under a card in a chat: approve, reject (after a form
-that asks for the reason) or claim. It checks who pressed, on which card, and whether
-the message has changed, and runs the same commands as the pages of the desk.
+"""Carries out what somebody did in a chat: a press of a button under a card (approve,
+reject after a form that asks for the reason, claim) or the command that lists what
+waits. It checks who pressed, on which card, and whether the message has changed, and
+runs the same commands as the pages of the desk.
 
-Which chat it is, the caller knows: it checks the service's signature, stores the
-interaction, and sends the answer. Nobody learns anything about a message that they may
-not see.
+The caller has checked the service's signature, and sends the answer. Nobody learns
+anything about a message that they may not see.
 """
 
 import json
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.urls import reverse
 
 from alerts.cards.buttons import Button, read_custom_id
-from alerts.cards.markup import MAX_VALUE, Markup
-from alerts.cards.message import shows_all
+from alerts.cards.markup import MAX_VALUE, Markup, units
+from alerts.cards.message import desk_link, shows_all
 from alerts.channels.answers import (
-    BROKEN,
     REASON,
-    TOO_LATE,
-    Body,
-    Reply,
+    actor_of,
     link_instructions,
-    person_of,
     recorded_refusal,
-    store_reply,
-    stranger,
 )
+from alerts.channels.base import Reply
 from alerts.models import Card, Destination, Interaction
 from approvals.collaboration import take_claim
 from approvals.decisions.decide import give_verdict, note_refusal, why_not_held
 from approvals.decisions.forms import VerdictForm
 from approvals.decisions.ruling import rulings, stop_of
-from approvals.desk_messages import awaits_review
+from approvals.desk_messages import awaits_review, desk_messages
 from approvals.errors import (
     AlreadyDecided,
     ClaimedByOther,
@@ -49,15 +43,21 @@ from audit.recording import record
 from common.actors import Actor
 from common.fingerprint import short_fingerprint
 from common.mail_addresses import without_addresses
-from common.postgres import retry_transaction
 from mirror.errors import DeskError, ThreadMovedOn
 from mirror.models import Message, Revision
 from mirror.states import Outcome
 from people.sign_in.backend import needs_second_factor
 
-log = logging.getLogger(__name__)
-
-TRY_AGAIN = "The message was busy. Nothing was decided: press again."
+# The command that lists what waits.
+PENDING = "pending"
+NO_COMMAND = (
+    "This desk does not know the command. An admin must register the commands again."
+)
+# In UTF-16 units: of the whole list, which Discord limits, and of parts of a row.
+_MAX_LIST = 2000
+_MAX_ROWS = 40
+_MAX_SUBJECT = 80
+_MAX_TO = 60
 NOT_OURS = "This button does not belong to this desk. Nothing was done; open the desk to decide."
 NOT_YOURS = "You may not decide this message. Nothing was done."
 OTHER_CARD = "This is not the card that the desk has for this message in this channel. Nothing was done. "
@@ -94,39 +94,52 @@ class _Press:
 
 
 def judge(interaction: Interaction, markup: Markup) -> Reply:
-    """Carry out a press or a form, in the caller's transaction, and return the answer,
+    """Carry out an interaction, in the caller's transaction, and return the answer,
     written in `markup`.
     """
+    is_command = interaction.kind == Interaction.Kind.COMMAND
     options: Mapping[str, str] = json.loads(interaction.options)
     button = read_custom_id(options["custom_id"])
-    if button is None:
+    if is_command and interaction.name != PENDING:
+        return Reply("not ours", NO_COMMAND)
+    if not is_command and button is None:
         return Reply("not ours", NOT_OURS)
-    message = Message.objects.filter(public_id=button.message).first()
-    person = person_of(interaction)
-    actor = (
-        person.actor(surface=interaction.service) if person else stranger(interaction)
-    )
-    actor = replace(actor, proof=proof_of(interaction))
+    message = None
+    if button is not None:
+        message = Message.objects.filter(public_id=button.message).first()
+    actor = replace(actor_of(interaction), proof=proof_of(interaction))
+    service = interaction.get_service_display()
 
     def refuse(outcome: str, why: str, answer: str) -> Reply:
         if words := recorded_refusal(interaction, why):
+            what = button.action if button else interaction.name
             record(
                 "interaction.refused",
                 actor=actor,
-                details={"outcome": button.action, "explanation": words},
+                details={"outcome": what, "explanation": words},
                 **(message.ledger_subject if message else {}),
             )
         return Reply(outcome, answer)
 
-    if person is None:
-        service = interaction.get_service_display()
+    if interaction.person is None:
         why = f"This {service} account is not linked to anyone at the desk."
         return refuse("not linked", why, link_instructions(interaction, markup))
-    interaction.person = person
+    path = reverse("queue")
+    if button is not None:
+        path = reverse("message", kwargs={"public_id": button.message})
+    url = f"{settings.PUBLIC_URL}{path}"
+    if needs_second_factor(interaction.person):
+        why = f"Their role needs a second factor, which is not possible on {service}."
+        link = markup.answer_link("on the desk", url)
+        answer = (
+            f"Your role needs a second factor, so you work {link}. Nothing was decided."
+        )
+        return refuse("second factor", why, answer)
+    if button is None:
+        return Reply("listed", waiting_list(actor, markup))
     visible = Message.objects.visible_to(actor)
     if message is None or not visible.filter(pk=message.pk).exists():
         return refuse("no right", "They may not see this message.", NOT_YOURS)
-    url = f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': message.public_id})}"
     # The button must be under the desk's own card, in its own channel: whoever has the
     # application's token could put the desk's buttons under any other text.
     cards = Card.objects.filter(
@@ -141,13 +154,6 @@ def judge(interaction: Interaction, markup: Markup) -> Reply:
         why = "The press came from another post or channel than the desk's card of this message."
         answer = f"{OTHER_CARD}{markup.answer_link('Open it on the desk', url)}."
         return refuse("other card", why, answer)
-    if needs_second_factor(person):
-        why = f"Their role needs a second factor, which is not possible on {interaction.get_service_display()}."
-        answer = (
-            f"Your role needs a second factor, so you decide {markup.answer_link('on the desk', url)}. "
-            "Nothing was decided."
-        )
-        return refuse("second factor", why, answer)
     if button.action == "approve" and not shows_all(message, card.destination, markup):
         link = markup.answer_link("Read it on the desk", url)
         return Reply("not shown whole", f"{NOT_WHOLE}{link}, then decide.")
@@ -165,44 +171,25 @@ def judge(interaction: Interaction, markup: Markup) -> Reply:
     )
 
 
-def judge_once(
-    interaction: Interaction,
-    markup: Markup,
-    body_of: Callable[[Reply], Body],
-    *,
-    may_ask: bool = True,
-) -> None:
-    """Judge a press whose answer was deferred, in a transaction of its own, and store
-    the answer as `body_of` writes it; once, whoever else has claimed it. Without
-    `may_ask` no form can be shown any more, and the person is asked to press again.
+def waiting_list(actor: Actor, markup: Markup) -> str:
+    """Return the messages that wait for review and that this person may see, oldest
+    first, with links: as many as fit, and how many more there are.
     """
-    retry_transaction(lambda: _judge_once(interaction, markup, body_of, may_ask))
-
-
-@transaction.atomic
-def _judge_once(
-    interaction: Interaction,
-    markup: Markup,
-    body_of: Callable[[Reply], Body],
-    may_ask: bool,
-) -> None:
-    # A second worker that claims the interaction waits here, and then finds the answer.
-    locked = Interaction.objects.select_for_update().get(pk=interaction.pk)
-    if not locked.answer:
-        try:
-            with transaction.atomic():
-                reply = judge(locked, markup)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:
-            # Another try would fail in the same way, and a person is waiting.
-            log.exception("press not judged", extra={"interaction": locked.external_id})
-            reply = Reply("fault", BROKEN)
-        if reply.form and not may_ask:
-            reply = Reply(TOO_LATE, TRY_AGAIN)
-        store_reply(locked, reply, body_of(reply))
-    interaction.outcome = locked.outcome
-    interaction.answer = locked.answer
+    waiting = desk_messages().visible_to(actor).in_queue().order_by("held_at", "pk")
+    number = waiting.count()
+    if not number:
+        return "No messages that you may see are waiting for review."
+    text = f"{number} wait{'s' if number == 1 else ''} for review, oldest first:"
+    queue = f"{settings.PUBLIC_URL}{reverse('queue')}"
+    for listed, message in enumerate(waiting[:_MAX_ROWS]):
+        label = markup.literal(message.subject, _MAX_SUBJECT) or "(no subject)"
+        to = markup.literal(", ".join(map(str, message.recipients[:3])), _MAX_TO)
+        row = f"\n- {markup.answer_link(label, desk_link(message))} to {to}"
+        more = f"\n{markup.answer_link(f'and {number - listed} more', queue)}"
+        if units(text + row + more) > _MAX_LIST:
+            return text + more
+        text += row
+    return text
 
 
 def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:

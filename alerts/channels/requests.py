@@ -3,13 +3,13 @@ admin entered, makes one request with a time limit, and removes secrets from the
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
-from alerts.channels.base import DestinationGone, RetryLater
+from alerts.channels.base import CardRefused, DestinationGone, NotPosted, RetryLater
 from common.exchange import seconds_asked
 from common.origins import origin_of
 from outgoing.guarded import Answer, DeliveryError, request
@@ -85,6 +85,30 @@ def send(
         if error.refused:
             raise DestinationGone(str(error)) from error
         raise RetryLater(str(error)) from error
+
+
+def failure(
+    service: str,
+    answer: Answer,
+    logged: str = "",
+    *,
+    gone: Container[int] = (),
+    refused: Container[int] = (),
+) -> NotPosted:
+    """Return what to raise for an answer that accepts nothing, by its status; `logged`
+    is the answer for the log.
+    """
+    status = answer.status
+    answered: dict[str, Any] = {"status": status, "answer": logged}
+    if status == 429:
+        seconds = retry_after(answer)
+        return RetryLater(f"{service} asked to wait.", seconds=seconds, **answered)
+    sentence = f"{service} answered {status}."
+    if status in gone:
+        return DestinationGone(f"{sentence} It accepts nothing there.", **answered)
+    if status in refused:
+        return CardRefused(f"{sentence} It does not accept this.", **answered)
+    return RetryLater(sentence, **answered)
 
 
 def redacted(

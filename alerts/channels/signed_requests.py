@@ -40,11 +40,14 @@ class RequestRefused(Exception):
 
 
 def signed_body(
-    request: HttpRequest, service: str, signature_error: Callable[[bytes], str]
+    request: HttpRequest,
+    service: str,
+    signature_header: str,
+    time_header: str,
+    is_ours: Callable[[str, str, bytes], bool],
 ) -> bytes:
-    """Return the body of a request of this service. `signature_error` says in a word why
-    the signature of the body is refused, and nothing if it is valid. Raises
-    RequestRefused.
+    """Return the body of a request of this service. `is_ours` says whether the
+    signature is the service's, of this timestamp and body. Raises RequestRefused.
     """
     if settings.HTTPS and came_unencrypted(request):
         raise RequestRefused(
@@ -61,7 +64,19 @@ def signed_body(
         raise RequestRefused(
             400, "The body ended before its Content-Length was reached."
         )
-    if error := signature_error(body):
+    signature = request.headers.get(signature_header, "")
+    timestamp = request.headers.get(time_header, "")
+    error = ""
+    if not signature or not timestamp:
+        error = "missing"
+    elif not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) < 13):
+        error = "malformed"
+    elif not is_ours(signature, timestamp, body):
+        error = "forged"
+    # The time is checked after the signature, because an unsigned time proves nothing.
+    elif not -_AHEAD <= time.time() - int(timestamp) <= _OLDEST:
+        error = "stale"
+    if error:
         minute = int(time.time()) // 60
         number = _refused_in.get(minute, 0) + 1
         _refused_in.clear()
@@ -72,10 +87,3 @@ def signed_body(
             )
         raise RequestRefused(401, f"{service}'s signature is not valid.")
     return body
-
-
-def is_stale(timestamp: str) -> bool:
-    """Whether a request was signed too long ago, or too far in the future, by the
-    seconds since 1970 in its header.
-    """
-    return not -_AHEAD <= time.time() - int(timestamp) <= _OLDEST

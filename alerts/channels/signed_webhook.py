@@ -20,14 +20,13 @@ from alerts.channels.base import (
     EventChannel,
     FormField,
     Posted,
-    RetryLater,
 )
 from alerts.channels.requests import (
     address_error,
+    failure,
     is_allowed,
     masked_host,
     redacted,
-    retry_after,
     send,
 )
 from alerts.models import Destination
@@ -129,21 +128,7 @@ class SignedWebhook(EventChannel):
         logged_answer = redacted(answer, (one for one in pieces if len(one) > 5))
         if 200 <= answer.status < 300:
             return Posted("", answer.status, answer=logged_answer)
-        sentence = f"The receiver answered {answer.status}."
-        if answer.status == 410:
-            raise DestinationGone(
-                f"{sentence} It no longer accepts webhooks.",
-                status=410,
-                answer=logged_answer,
-            )
-        if answer.status == 429:
-            raise RetryLater(
-                "The receiver asked to wait.",
-                seconds=retry_after(answer),
-                status=429,
-                answer=logged_answer,
-            )
-        raise RetryLater(sentence, status=answer.status, answer=logged_answer)
+        raise failure(self.service, answer, logged_answer, gone=(410,))
 
 
 def signed_headers(

@@ -14,18 +14,16 @@ from urllib.parse import parse_qs, urlsplit
 from alerts.cards.markup import Card, Markup, cut, visible
 from alerts.channels.base import (
     CardChannel,
-    CardRefused,
     DestinationGone,
     FormField,
     Posted,
-    RetryLater,
 )
 from alerts.channels.requests import (
     address_error,
+    failure,
     is_allowed,
     masked_host,
     redacted,
-    retry_after,
     send,
 )
 from alerts.models import Destination
@@ -152,23 +150,10 @@ class Teams(CardChannel):
             raise DestinationGone(error)
         answer = send("POST", url, json.dumps(body).encode(), limit=limit)
         signatures = parse_qs(urlsplit(url).query).get("sig", [])
-        status = answer.status
-        logged: dict[str, Any] = {
-            "status": status,
-            "answer": redacted(answer, signatures, headers=["Retry-After"]),
-        }
-        if 200 <= status < 300:
-            return Posted("", status, answer=logged["answer"], pause=PAUSE)
-        if status == 429:
-            raise RetryLater(
-                "Teams asked to wait.", seconds=retry_after(answer), **logged
-            )
-        sentence = f"The workflow answered {status}."
-        if status in _GONE:
-            raise DestinationGone(f"{sentence} It accepts no posts.", **logged)
-        if status in _REFUSED:
-            raise CardRefused(f"{sentence} It does not accept this card.", **logged)
-        raise RetryLater(sentence, **logged)
+        logged = redacted(answer, signatures, headers=["Retry-After"])
+        if 200 <= answer.status < 300:
+            return Posted("", answer.status, answer=logged, pause=PAUSE)
+        raise failure("The workflow", answer, logged, gone=_GONE, refused=_REFUSED)
 
     def edit(
         self, destination: Destination, message_id: str, body: dict[str, Any]

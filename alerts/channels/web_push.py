@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.conf import settings
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 
-from alerts.channels.base import Channel, DestinationGone, Posted, Refused, RetryLater
+from alerts.channels.base import Channel, DestinationGone, Posted
 from alerts.channels.requests import (
     address_error,
+    failure,
     is_allowed,
     masked_host,
     redacted,
-    retry_after,
     send,
 )
 from alerts.models import Destination
@@ -181,23 +181,11 @@ class WebPush(Channel):
             "Topic": topic,
         }
         answer = send("POST", url, body, headers=headers, limit=TOTAL_TIMEOUT)
-        status = answer.status
         said = redacted(answer, [urlsplit(url).path.rpartition("/")[2]])
-        if 200 <= status < 300:
-            return Posted("", status, answer=said, pause=PAUSE)
-        if status in _GONE:
-            raise DestinationGone(
-                "The browser takes no notifications any more.",
-                status=status,
-                answer=said,
-            )
-        sentence = f"The push service answered {status}."
-        if status == 429:
-            raise RetryLater(
-                sentence, seconds=retry_after(answer), status=status, answer=said
-            )
-        wrong = RetryLater if status >= 500 else Refused
-        raise wrong(sentence, status=status, answer=said)
+        if 200 <= answer.status < 300:
+            return Posted("", answer.status, answer=said, pause=PAUSE)
+        refused = range(500)
+        raise failure(self.service, answer, said, gone=_GONE, refused=refused)
 
 
 def _signature(url: str) -> str:

@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from alerts import tasks
-from alerts.channels import all_channels
+from alerts.channels import interactions
 from alerts.deliveries.deliver import deliver
 from alerts.deliveries.planning import plan_waiting
 from alerts.models import Delivery, Destination, UnplannedAct
@@ -89,8 +89,7 @@ def sweep() -> str:
             lambda: UnplannedAct.objects.order_by("pk"), lambda _: plan_waiting()
         )
     }
-    for channel in all_channels().values():
-        duties |= channel.duties()
+    duties |= interactions.duties()
     duties["due"] = duty(
         lambda: Delivery.objects.due().order_by("next_attempt_at"), send_due
     )

@@ -17,9 +17,10 @@ from django.conf import settings
 from alerts.cards.message import read_message
 from alerts.channels import channel_of
 from alerts.channels.base import Posted
-from alerts.ledger_events import event_of
+from alerts.ledger_events import LEDGER_CHECKED, event_of
 from alerts.models import Delivery, Destination
 from audit.models import Entry
+from audit.sealing.signing import checkpoint
 from common.mail_addresses import masked_address, without_addresses
 from common.references import without_references
 from common.tables import table_pairs
@@ -173,6 +174,8 @@ def _details_data(entry: Entry, privacy: str) -> dict[str, Any]:
         # name people.
         if details.get(name) and privacy != Destination.Privacy.MINIMAL:
             data[name] = details[name][:MAX_WORDS]
+    if entry.action == LEDGER_CHECKED:
+        data["checkpoint"] = checkpoint()
     if details.get("kind"):
         data["kind"] = details["kind"]
     if entry.trigger:

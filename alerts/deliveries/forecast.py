@@ -14,7 +14,7 @@ from alerts.channels.web_push import WebPush
 from alerts.deliveries.mentions import chat_of
 from alerts.deliveries.planning import Act, asks
 from alerts.models import Delivery, Destination
-from approvals.escalation.ahead import StepAhead, steps_ahead
+from approvals.escalation.handling import StepAhead, steps_ahead
 from audit.models import Entry
 from mirror.models import Message
 from notices.models import Cause, Preferences

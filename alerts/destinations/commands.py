@@ -6,15 +6,12 @@ checks the change, yields a description of it, and then makes the change. If it 
 wait it ends at the `yield`, and is called again when the second admin has accepted.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
-import psycopg
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -22,7 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from alerts import tasks
-from alerts.channels import DEFAULT_KIND, channel_of
+from alerts.channels import channel_of
 from alerts.channels.base import TestResult
 from alerts.deliveries import waits
 from alerts.destinations.wording import describe, sentence
@@ -37,8 +34,6 @@ from mirror.states import MessageState
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 
-# The constraint of Destination that `_answering_alone` turns into a sentence.
-_ONE_ANSWERS = "one_place_answers_a_channel"
 # The time limit of a test: short, because a person waits for the page.
 TEST_SECONDS = 4.0
 # How long events are signed with the old secret too, after a new one was made.
@@ -47,28 +42,10 @@ OVERLAP = timedelta(days=1)
 _address_parts = attrgetter("url", "channel", "secret")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """A destination's settings as the form returns them."""
-
-    name: str
-    privacy: str
-    # The first routes of a new destination: events, and keys of connections. No
-    # connections means all, also those added later.
-    events: Sequence[str] = ()
-    connections: Collection[int] = ()
-    # Whether checkpoints of the ledger are posted there.
-    witnesses: bool = False
-    kind: str = DEFAULT_KIND
-    # The id of the channel that a bot posts to; and the channel whose commands are
-    # answered at this destination.
-    channel: str = ""
-    answers_channel: str = ""
-    # The role or group that is mentioned when a message is late.
-    mentions: str = ""
-    # Both are secrets: the address of a webhook, and a bot's token.
-    url: str = ""
-    secret: str = ""
+# A destination's columns and, of a new one, `events` and `connections` of its first
+# routes: no connections means all, also those added later.
+Settings = Mapping[str, Any]
+_COLUMNS = "kind name url channel secret answers_channel mentions privacy".split()
 
 
 def may_manage(actor: Actor) -> bool:
@@ -113,46 +90,40 @@ def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]
     the desk makes the secret of this kind, the destination gets a new one.
     """
     check_may_manage(actor)
-    connections = Connection.objects.filter(pk__in=settings.connections)
-    in_words = {
-        "url": "",
-        "secret": "",
-        "address": urlsplit(settings.url).hostname,
-        "connections": list(connections.values_list("name", flat=True))
-        or "all, also those added later",
-    }
+    keys = settings.get("connections") or ()
+    names = Connection.objects.filter(pk__in=keys).values_list("name", flat=True)
     yield lambda: ChangeInWords(
-        title=f"Destination {settings.name}: add it",
+        title=f"Destination {settings['name']}: add it",
         before="no such destination",
-        after=listed(vars(settings) | in_words),
+        after=listed(
+            _without_secrets(settings)
+            | {"connections": list(names) or "all, also those added later"}
+        ),
         page=reverse("alerts"),
     )
-    with _answering_alone(settings.answers_channel):
-        destination = Destination.objects.create(
-            kind=settings.kind,
-            name=settings.name,
-            url=settings.url,
-            channel=settings.channel,
-            secret=settings.secret or channel_of(settings.kind).new_secret(),
-            answers_channel=settings.answers_channel,
-            mentions=settings.mentions,
-            privacy=settings.privacy,
-            witnesses=settings.witnesses,
-        )
-    if settings.events:
-        connection_ids: list[int | None] = [*dict.fromkeys(settings.connections)] or [
-            None
-        ]
-        actions = actions_of(settings.events)
+    destination = Destination()
+    for name in _COLUMNS:
+        setattr(destination, name, settings.get(name, getattr(destination, name)))
+    destination.secret = destination.secret or channel_of(destination.kind).new_secret()
+    _save(destination)
+    if actions := actions_of(settings.get("events", ())):
         Route.objects.bulk_create(
             Route(destination=destination, connection_id=key, actions=actions)
-            for key in connection_ids
+            for key in (dict.fromkeys(keys) or [None])
         )
-    _enqueue_head(destination, was_witness=False)
     waits.record_change(
         "destination.added", destination, actor, before="", after=describe(destination)
     )
     return destination
+
+
+def _without_secrets(settings: Settings) -> dict[str, Any]:
+    """Return the settings to show, with only the host of the address."""
+    host = urlsplit(settings.get("url", "")).hostname
+    address = f"another one, at {host}" if host else ""
+    if settings.get("secret") and not address:
+        address = "another one"
+    return {**settings, "url": "", "secret": "", "address": address}
 
 
 def _in_words(destination: Destination, did: str, **arguments: Any) -> ChangeInWords:
@@ -176,53 +147,22 @@ def change_destination(
     token, it has to be tested again, and gets new posts.
     """
     destination = managed_destination(destination_id, actor)
-    address = "another one" if settings.url or settings.secret else ""
-    if settings.url:
-        address = f"another one, at {urlsplit(settings.url).hostname}"
-    hidden = {"url": "", "secret": "", "address": address}
-    yield lambda: _in_words(destination, "change it", **vars(settings) | hidden)
+    yield lambda: _in_words(destination, "change it", **_without_secrets(settings))
     before = describe(destination)
-    was_witness = destination.witnesses
-    destination.name = settings.name
-    destination.privacy = settings.privacy
-    destination.mentions = settings.mentions
-    destination.witnesses = settings.witnesses
-    if destination.answers_channel != settings.answers_channel:
-        destination.answers_channel = settings.answers_channel
-        destination.told_since = clock()
     old_address = _address_parts(destination)
-    destination.url = settings.url or destination.url
-    destination.channel = settings.channel
-    destination.secret = settings.secret or destination.secret
+    if destination.answers_channel != settings.get("answers_channel", ""):
+        destination.told_since = clock()
+    for name in set(_COLUMNS) - {"kind"}:
+        # A secret that was left empty stays.
+        if (value := settings.get(name, "")) or name not in ("url", "secret"):
+            setattr(destination, name, value)
     if _address_parts(destination) != old_address:
         destination.tested_at = None
         destination.posts_in = ""
         _reset_failures(destination)
-        # No checkpoint was posted at the new address yet.
-        destination.witnessed_seal = None
-        destination.witnessed_at = None
-        was_witness = False
-        # Posts at the old address cannot be edited from the new one. Held messages and
-        # connections get a new card at the new address when something happens to them
-        # next, and what waits to be posted is posted there; the other cards are not
-        # edited any more.
-        cards = Card.objects.filter(destination=destination, removed=False)
-        is_held = Q(message__state=MessageState.HELD)
-        waits_for_post = Q(
-            post_id="",
-            pk__in=Delivery.objects.unfinished()
-            .filter(destination=destination, card__isnull=False)
-            .values("card"),
-        )
-        goes_on = is_held | waits_for_post | Q(is_answer=True)
-        goes_on |= Q(about__startswith="connection/")
-        cards.exclude(goes_on).update(removed=True)
-        cards.filter(goes_on).update(post_id="", digest=None, revision_shown=None)
-        Digest.objects.filter(destination=destination).update(removed=True)
-    with _answering_alone(settings.answers_channel):
-        destination.save()
-    _enqueue_head(destination, was_witness=was_witness)
-    address_note = {"webhook": "another one"} if settings.url else {}
+        _begin_new_posts(destination)
+    _save(destination)
+    address_note = {"webhook": "another one"} if settings.get("url") else {}
     waits.record_change(
         "destination.changed",
         destination,
@@ -232,6 +172,21 @@ def change_destination(
         **address_note,
     )
     return destination
+
+
+def _begin_new_posts(destination: Destination) -> None:
+    """Give up the posts at an old address, which cannot be edited from the new one. Held
+    messages and connections get a new card there when something happens to them next,
+    and what waits to be posted is posted there; the other cards are not edited any more.
+    """
+    cards = Card.objects.filter(destination=destination, removed=False)
+    waiting = Delivery.objects.unfinished().filter(destination=destination)
+    goes_on = Q(message__state=MessageState.HELD) | Q(is_answer=True)
+    goes_on |= Q(post_id="", pk__in=waiting.exclude(card=None).values("card"))
+    goes_on |= Q(about__startswith="connection/")
+    cards.exclude(goes_on).update(removed=True)
+    cards.filter(goes_on).update(post_id="", digest=None, revision_shown=None)
+    Digest.objects.filter(destination=destination).update(removed=True)
 
 
 @atomic_with_retry
@@ -249,7 +204,6 @@ def switch_on(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
         destination.told_since = clock()
         _reset_failures(destination)
         destination.save()
-        _enqueue_head(destination, was_witness=False)
         waits.record_change(
             "destination.switched_on",
             destination,
@@ -452,33 +406,15 @@ def _reset_failures(destination: Destination) -> None:
         destination.waits_until = None
 
 
-@contextmanager
-def _answering_alone(channel: str) -> Iterator[None]:
-    """A block to save a destination in. Raises NotChanged if another destination
-    already answers commands from this channel.
-
-    The database's constraint detects this even if another transaction saves at the same
-    moment, which a query would not see.
+def _save(destination: Destination) -> None:
+    """Save a destination. Raises NotChanged if another one already answers the commands
+    of its channel: a constraint finds that, even at the same moment.
     """
     try:
         with transaction.atomic():
-            yield
+            destination.save()
     except IntegrityError as error:
-        cause = error.__cause__
-        if (
-            not isinstance(cause, psycopg.Error)
-            or cause.diag.constraint_name != _ONE_ANSWERS
-        ):
-            raise
-        other = Destination.objects.answering(channel).first()
         raise NotChanged(
-            f"{other or 'Another destination'} already answers requests from {channel}, and only one destination can. "
-            f"Remove it there first."
+            f"Another destination already answers requests from {destination.answers_channel}, and only one can. "
+            "Remove it there first."
         ) from error
-
-
-def _enqueue_head(destination: Destination, *, was_witness: bool) -> None:
-    """Have a checkpoint posted at once to a destination that became a witness."""
-    if destination.witnesses and not was_witness:
-        Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now())
-        tasks.witness.delay_on_commit()

@@ -2,7 +2,6 @@
 Addresses and tokens can be typed in, and are never shown again.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -11,11 +10,12 @@ from django.utils.text import capfirst
 
 from alerts.channels import DEFAULT_KIND, channel_of, shared_channels
 from alerts.channels.base import FormField
-from alerts.destinations.commands import Settings
+from alerts.destinations.wording import privacy_notes
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
-from common.drawn_forms import VERBATIM, DrawnForm
-from common.pages import same_error
+from alerts.models.destinations import one_spelling
+from common.pages import VERBATIM, DrawnForm, NotedChoice, same_error
+from mirror.models import Connection, Mailbox
 
 _EVENTS = [(event.name, capfirst(event.words)) for event in EVENTS]
 _NO_SUCH_EVENT = "Choose from these events."
@@ -30,7 +30,24 @@ _DEFAULT_EVENTS = (
     "decision.unknown",
 )
 # The columns of Destination with which the form of an existing one is filled.
-_SHOWN = "kind name privacy witnesses channel mentions answers_channel".split()
+_SHOWN = "kind name privacy channel mentions answers_channel".split()
+
+
+def _connections() -> list[tuple[int, str]]:
+    connections = Connection.objects.filter(removed_at=None).order_by("name")
+    return list(connections.values_list("pk", "name"))
+
+
+def _places() -> list[tuple[str, str]]:
+    mailboxes = Mailbox.objects.filter(connection__removed_at=None)
+    return [
+        ("", "all connections, also those added later"),
+        *((f"connection-{key}", name) for key, name in _connections()),
+        *(
+            (f"mailbox-{one.pk}", f"the mailbox {one}")
+            for one in mailboxes.order_by("address", "pk")
+        ),
+    ]
 
 
 class DestinationForm(DrawnForm):
@@ -65,7 +82,7 @@ class DestinationForm(DrawnForm):
     )
     privacy = forms.ChoiceField(
         initial=Destination.Privacy.HEADERS,
-        choices=Destination.Privacy.choices,
+        widget=forms.RadioSelect,
         error_messages={
             "required": "Choose what a card shows.",
             "invalid_choice": "Choose one of the three levels.",
@@ -80,32 +97,23 @@ class DestinationForm(DrawnForm):
         error_messages=same_error(_NO_SUCH_EVENT),
     )
     connections = forms.TypedMultipleChoiceField(
+        choices=_connections,
         help_text="None selected: all, including new ones.",
         coerce=int,
         required=False,
         error_messages=same_error("One of these connections is gone. Choose again."),
         widget=forms.CheckboxSelectMultiple,
     )
-    witnesses = forms.BooleanField(
-        label="Post checkpoints of the ledger here",
-        help_text="At most once an hour: the newest seal, signed. Nothing about messages or people. The service "
-        "records when each was posted, so later changes to the ledger can be detected. Anybody who has this webhook's "
-        "address can delete its posts: use a second place too, such as a file on another host.",
-        required=False,
-    )
 
     def __init__(
         self,
         *args: Any,
-        connections: Iterable[tuple[int, str]],
         destination: Destination | None,
         **kwargs: Any,
     ) -> None:
         if destination:
             kwargs["initial"] = model_to_dict(destination, fields=_SHOWN)
         super().__init__(*args, **kwargs)
-        offered: Any = self.fields["connections"]
-        offered.choices = [(str(key), name) for key, name in connections]
         self.is_new = destination is None
         kind = self.initial.get("kind", "")
         if self.is_new:
@@ -116,12 +124,18 @@ class DestinationForm(DrawnForm):
         self.channel = channel_of(kind)
         for one in self.channel.fields:
             self.fields[one.name] = _channel_field(one, is_new=self.is_new)
+        levels: Any = self.fields["privacy"]
+        levels.choices = [
+            (level, NotedChoice(Destination.Privacy(level).label, note))
+            for level, note in privacy_notes(self.channel).items()
+        ]
 
     def clean_answers_channel(self) -> str:
         """Return the channel as it is stored: its id if its address was typed, else its
-        name without the #.
+        name in one spelling.
         """
-        return self.channel.command_channel(self.cleaned_data["answers_channel"])
+        typed = self.cleaned_data["answers_channel"]
+        return one_spelling(self.channel.command_channel(typed))
 
     def clean(self) -> None:
         """Check the fields of the kind. Refuse settings that the kind cannot have, and
@@ -143,23 +157,13 @@ class DestinationForm(DrawnForm):
                     self.add_error(name, messages)
         values["kind"] = self.channel.kind
         answers = values.get("answers_channel")
-        witnesses = values.get("witnesses")
         if answers and not self.channel.answers_commands:
             self.add_error(
                 "answers_channel", "Only a destination in Discord can answer commands."
             )
-        if witnesses and not self.channel.keeps_heads:
-            self.add_error(
-                "witnesses",
-                "Only a Discord webhook can post checkpoints of the ledger.",
-            )
-        is_used = values.get("events") or witnesses or answers
+        is_used = values.get("events") or answers
         if self.is_new and "events" not in self.errors and not is_used:
             self.add_error("events", "Choose at least one event.")
-
-    def settings(self) -> Settings:
-        """Return the valid values, for a command."""
-        return Settings(**self.cleaned_data)
 
     def channel_fields(self) -> list[forms.BoundField]:
         """Return the fields of the kind."""
@@ -203,15 +207,9 @@ class RouteForm(DrawnForm):
     place = forms.ChoiceField(
         label="For",
         required=False,
+        choices=_places,
         error_messages=same_error("This connection or mailbox is gone. Choose again."),
     )
-
-    def __init__(
-        self, *args: Any, scopes: Iterable[tuple[str, str]], **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        field: Any = self.fields["place"]
-        field.choices = [("", "all connections, also those added later"), *scopes]
 
     def chosen_place(self) -> dict[str, int]:
         """Return what was chosen as an argument of `add_route`, such as {"mailbox": 4};

@@ -2,7 +2,7 @@
 description contains a secret with which somebody could post.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from alerts.channels import channel_of
+from alerts.channels.base import Channel
 from alerts.ledger_events import EVENTS
 from alerts.models import Destination, Route
 from common.actors import Actor
@@ -28,10 +29,9 @@ full | The same, and the text. For programs that may have all mail.
 """)
 
 
-def privacy_summary(destination: Destination) -> str:
-    """Return what this destination shows or receives of a message."""
-    is_for_people = channel_of(destination.kind).posts_cards
-    return (TO_PEOPLE if is_for_people else TO_PROGRAMS)[destination.privacy]
+def privacy_notes(channel: Channel) -> Mapping[str, str]:
+    """Return by level of privacy what a channel shows or receives of a message."""
+    return TO_PEOPLE if channel.posts_cards else TO_PROGRAMS
 
 
 def describe(destination: Destination) -> str:
@@ -44,7 +44,7 @@ def describe(destination: Destination) -> str:
     return (
         f"kind: {destination.kind}; name: {destination.name}; privacy: {destination.privacy}; "
         f"notified when: {notified_about}; "
-        f"posts checkpoints of the ledger: {'yes' if destination.witnesses else 'no'}; address: {address}; "
+        f"address: {address}; "
         f"answers commands in: {destination.answers_channel or 'no channel'}; "
         f"mentions when a message is late: {destination.mentions or 'nobody'}"
     )

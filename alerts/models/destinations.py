@@ -6,7 +6,7 @@ import re
 from typing import Self
 
 from django.db import models
-from django.db.models import Q, Value
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
@@ -23,14 +23,6 @@ _BLANKS = r"\s+"
 def one_spelling(channel: str) -> str:
     """Return the name of a channel in the form in which names are compared."""
     return re.sub(_BLANKS, "-", re.sub(_AROUND, "", channel)).lower()
-
-
-class OneSpelling(models.Func):
-    """The same as `one_spelling`, for queries and constraints."""
-
-    template = f"lower(regexp_replace(regexp_replace(%(expressions)s, '{_AROUND}', '', 'g'), '{_BLANKS}', '-', 'g'))"
-    arity = 1
-    output_field = models.CharField()
 
 
 class DestinationQuerySet(models.QuerySet["Destination"]):
@@ -69,24 +61,6 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
     def not_removed(self) -> Self:
         """The organisation's destinations that are not removed."""
         return self.filter(removed_at=None, owner=None)
-
-    def answering(self, channel: str) -> Self:
-        """Destinations that answer commands from this channel, in any spelling of its
-        name.
-        """
-        with_spelling = (
-            self.not_removed()
-            .exclude(answers_channel="")
-            .annotate(spelling=OneSpelling("answers_channel"))
-        )
-        return with_spelling.filter(spelling=OneSpelling(Value(channel)))
-
-    def due_witnesses(self) -> Self:
-        """Witnesses to which the newest checkpoint may be posted now."""
-        due = self.filter(
-            witnesses=True, switched_off_at=None, witness_due_at__lte=Now()
-        )
-        return due.filter(Q(waits_until=None) | Q(waits_until__lte=Now()))
 
     def for_list(self) -> Self:
         """All destinations that are not removed, by name, with their routes."""
@@ -144,12 +118,6 @@ class Destination(models.Model):
     switched_off_because = models.TextField()
     # When it last accepted a test at its present address.
     tested_at = models.DateTimeField(null=True)
-    # Whether checkpoints of the ledger are posted here; the seal that was posted last,
-    # and when; and when the next may be posted.
-    witnesses = models.BooleanField(default=False)
-    witnessed_seal = models.BigIntegerField(null=True)
-    witnessed_at = models.DateTimeField(null=True)
-    witness_due_at = models.DateTimeField(db_default=Now())
     # Nothing is sent before this time: the destination asked to wait, its limit is used
     # up, or attempts failed.
     waits_until = models.DateTimeField(null=True)
@@ -170,7 +138,7 @@ class Destination(models.Model):
                 fields=["owner"], condition=Q(kind="email"), name="one_mail_a_person"
             ),
             models.UniqueConstraint(
-                OneSpelling("answers_channel"),
+                fields=["answers_channel"],
                 condition=~Q(answers_channel="") & Q(removed_at=None),
                 name="one_place_answers_a_channel",
             ),

@@ -19,16 +19,15 @@ from alerts.channels import channel_of, shared_channels
 from alerts.deliveries.planning import asks, read_acts
 from alerts.destinations import commands
 from alerts.destinations.forms import DestinationForm, RouteForm
-from alerts.destinations.samples import event_samples, privacy_samples
 from alerts.destinations.wording import (
     destination_status,
     event_words,
     hidden_routes,
-    privacy_summary,
+    privacy_notes,
     sentence,
 )
 from alerts.errors import DestinationMissing, DestinationNotAllowed, NotChanged
-from alerts.ledger_events import EVENTS, actions_of, events_named
+from alerts.ledger_events import EVENTS, actions_of
 from alerts.models import Delivery, Destination, Route
 from audit.models import Entry
 from common.pages import (
@@ -37,7 +36,6 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
-from mirror.models import Connection, Mailbox
 from people.second_admin.setting import mails_name_subjects
 from people.sign_in.reauthentication import reauthenticated
 
@@ -84,7 +82,7 @@ def edit(request: DeskRequest, destination_id: int | None = None) -> HttpRespons
     form = _form(request, destination)
     if not form.is_valid():
         return _page(request, form, destination)
-    settings = form.settings()
+    settings = form.cleaned_data
     try:
         if destination is None:
             saved = commands.add_destination(settings=settings, actor=request.actor)
@@ -125,20 +123,11 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
 
 @require_POST
 @managing
-def on(request: DeskRequest, destination_id: int) -> HttpResponse:
-    destination = commands.switch_on(destination_id=destination_id, actor=request.actor)
-    return _to_list(
-        request, destination, f"{destination} is on. Send a test to check it."
-    )
-
-
-@require_POST
-@managing
-def off(request: DeskRequest, destination_id: int) -> HttpResponse:
-    destination = commands.switch_off(
-        destination_id=destination_id, actor=request.actor
-    )
-    return _to_list(request, destination, f"{destination} is switched off.")
+def switch(request: DeskRequest, destination_id: int, *, on: bool) -> HttpResponse:
+    command = commands.switch_on if on else commands.switch_off
+    destination = command(destination_id=destination_id, actor=request.actor)
+    notice = "on. Send a test to check it." if on else "switched off."
+    return _to_list(request, destination, f"{destination} is {notice}")
 
 
 @require_POST
@@ -175,23 +164,10 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 @reauthenticated
 def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Add a route, after a preview of its cards and of the newest acts that it would
-    have delivered.
-    """
+    """Add a route, after a preview of the newest acts that it would have delivered."""
     destination = find_destination(destination_id)
-    connections = Connection.objects.filter(removed_at=None).order_by("name")
-    mailboxes = Mailbox.objects.filter(connection__removed_at=None)
-    scopes = [
-        (f"connection-{key}", name)
-        for key, name in connections.values_list("pk", "name")
-    ]
-    scopes += [
-        (f"mailbox-{mailbox.pk}", f"the mailbox {mailbox}")
-        for mailbox in mailboxes.order_by("address", "pk")
-    ]
     form = RouteForm(
         request.POST if request.method == "POST" else None,
-        scopes=scopes,
         initial={"events": ["email.held"], "place": ""},
     )
     if not form.is_valid():
@@ -212,7 +188,6 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
             request,
             destination,
             form,
-            samples=event_samples(events_named(events), destination),
             looked_at=len(acts),
             acts=[act for act in acts if asks(route, act)],
             is_previewed=True,
@@ -248,7 +223,6 @@ def _route_page(
 ) -> HttpResponse:
     context = {
         "destination": destination,
-        "channel": channel_of(destination.kind),
         "form": form,
         **more,
     }
@@ -273,10 +247,8 @@ def _secret(
 def _form(
     request: DeskRequest, destination: Destination | None, *, is_sent: bool = True
 ) -> DestinationForm:
-    connections = Connection.objects.filter(removed_at=None).order_by("name")
     return DestinationForm(
         request.POST if request.method == "POST" and is_sent else None,
-        connections=connections.values_list("pk", "name"),
         destination=destination,
         initial={"kind": request.GET.get("kind", "")},
     )
@@ -297,7 +269,6 @@ def _page(
         "may_manage": True,
         "kinds": shared_channels().values(),
         "error": error,
-        "levels": privacy_samples(form.channel.kind),
         "next": _next(request),
     }
     if destination:
@@ -327,7 +298,7 @@ def _list(
                 "channel": channel,
                 "address": channel.address(destination),
                 "status": destination_status(destination),
-                "shows": privacy_summary(destination),
+                "shows": privacy_notes(channel)[destination.privacy],
                 "routes": [event_words(route, hidden=hidden) for route in routes],
                 "error": failed[1] if failed[0] == destination.pk else "",
             }

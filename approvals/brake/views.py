@@ -21,10 +21,10 @@ from approvals.models.reviews import Kind
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
 from common.actors import Role
-from common.drawn_forms import DrawnForm
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
+    DrawnForm,
     answer,
     changes,
     first_or_404,

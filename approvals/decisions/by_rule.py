@@ -36,9 +36,8 @@ from common.postgres import clock, take_lock
 from mirror import store
 from mirror.models import Message
 from mirror.recording import record_about
-from mirror.states import DecisionEvent, Outcome
+from mirror.states import CAN_EXPIRE, DecisionEvent, Outcome
 from mirror.sync import health, reads
-from mirror.terms import CAN_EXPIRE
 from mirror.threads import conversation_of, enqueue_freshen
 from policy.models import PolicyVersion
 from policy.rules.demand import Demand
@@ -46,10 +45,10 @@ from policy.rules.facts import (
     active_policy,
     facts_of,
     lookups_for,
+    names_for,
     sending_of,
     signed_passes,
 )
-from policy.rules.names import names_for
 from policy.rules.rules import Misfit, Pass, RuleError
 from upstream import errors
 

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from django.db.models import F, Q
+from django.db.models import F
 
 from approvals.desk_messages import desk_messages
 from approvals.errors import ContentChanged, VerdictNotAllowed
-from approvals.models import Brake, CommandedMail, Replacement, Verdict
+from approvals.models import Brake, Replacement, Verdict
 from common.actors import Actor, Role, Scope, worker
 from common.fingerprint import short_fingerprint
 from common.postgres import clock
@@ -57,18 +57,6 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
             connection__in=connections, upstream_key_id__in=keys
         ):
             owners[owner.connection_id, owner.upstream_key_id].add(owner.person_id)
-    # Who gave the chat commands that created these messages, by connection and the id
-    # of the message or of the interaction. The sender of a message can claim any
-    # interaction, but this only keeps the person of that interaction from approving it.
-    commanders: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
-    upstream_ids = {one.upstream_id for one in messages if one.upstream_id}
-    interactions = {_interaction_of(one) for one in messages} - {""}
-    for command in CommandedMail.objects.filter(
-        Q(upstream_id__in=upstream_ids) | Q(interaction_id__in=interactions),
-        connection__in=connections,
-    ):
-        for key in (command.interaction_id, command.upstream_id):
-            commanders[command.connection_id, key].add(command.person_id)
     contributors = {}
     for message in messages:
         connection = message.connection_id
@@ -79,8 +67,6 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
         authors = set[int]()
         for key in (_proven_key(message), *earlier_keys):
             authors |= owners[connection, key]
-        for key in filter(None, (message.upstream_id, _interaction_of(message))):
-            authors |= commanders[connection, key]
         editors = set(message.review.written_by)
         replaced_by = [edit for edit in edits if edit.message_id == message.pk]
         roots = {edit.root_id for edit in (*made_by, *replaced_by)}
@@ -111,10 +97,6 @@ def _proven_key(message: Message) -> str:
     """
     is_proven = message.direction == "outbound" and message.connection.is_our_gateway
     return message.sent_by_key if is_proven else ""
-
-
-def _interaction_of(message: Message) -> str:
-    return str(message.trigger.get("discord_interaction_id") or "")[:32]
 
 
 @dataclass(frozen=True)

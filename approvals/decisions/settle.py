@@ -16,6 +16,8 @@ from common.references import references_in
 from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import (
+    UNSETTLED,
+    VOID,
     DecisionEvent,
     DecisionState,
     Ending,
@@ -25,7 +27,6 @@ from mirror.states import (
     next_decision_state,
 )
 from mirror.store import add_aliases
-from mirror.terms import UNSETTLED, VOID
 
 # The ledger actions of events; those of other events are named for the new state.
 _ACTIONS: dict[str, str] = {

@@ -18,8 +18,15 @@ from approvals.models import Decision
 from common.tables import table_pairs, table_rows
 from common.time_zones import local_time, zone_word
 from mirror.models import Message
-from mirror.states import DecisionState, Ending, MessageState, Outcome
-from mirror.terms import LET_GO, ON_ITS_WAY, UNSETTLED
+from mirror.states import (
+    LET_GO,
+    ON_ITS_WAY,
+    UNSETTLED,
+    DecisionState,
+    Ending,
+    MessageState,
+    Outcome,
+)
 
 # What the status of a message can be.
 StatusCode = StrEnum(

@@ -21,8 +21,13 @@ from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
 from mirror.errors import InvalidTransition
 from mirror.recording import record_about
-from mirror.states import DecisionEvent, DecisionState, Ending, Outcome
-from mirror.terms import READS_THAT_PROVE
+from mirror.states import (
+    READS_THAT_PROVE,
+    DecisionEvent,
+    DecisionState,
+    Ending,
+    Outcome,
+)
 
 
 @atomic_with_retry

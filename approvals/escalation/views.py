@@ -24,37 +24,57 @@ from approvals.models import Claim
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
-    FormInvalid,
+    DrawnForm,
     MultilineField,
-    SentenceForm,
     answer,
     changes,
     cleaned,
     same_error,
 )
 from common.time_zones import local_time, zone_name
+from mirror.models import Message
 from people.models import Person
 
 
-class AssignForm(SentenceForm):
-    """The person to whom a message is assigned, by primary key."""
+class AssignForm(DrawnForm):
+    """The person to whom a message is assigned: a reviewer of its mailbox."""
 
-    to = forms.IntegerField(
-        min_value=1,
-        max_value=2**62,
-        error_messages=same_error("Choose a person."),
+    to = forms.TypedChoiceField(
+        coerce=int,
+        label="Assign to",
+        help_text="Others can still decide it.",
+        error_messages=same_error("Choose a reviewer of this mailbox."),
     )
 
+    def __init__(self, *args: Any, message: Message, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        present = set(Person.objects.present().values_list("pk", flat=True))
+        seeing = Person.objects.seeing(
+            connection=message.connection_id, mailbox=message.mailbox_id
+        )
+        to: Any = self.fields["to"]
+        to.choices = [
+            (one.pk, str(one) if one.pk in present else f"{one} (out of office)")
+            for one in seeing
+            if is_reviewer(one.actor(surface="web"), message)
+        ]
 
-class ExtendForm(SentenceForm):
+
+class ExtendForm(DrawnForm):
     """The new deadline, in the time zone of whoever enters it, and the reason."""
 
     until = forms.DateTimeField(
+        label="Extend to",
+        help_text="In your time zone. Each deadline before it moves to it.",
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
+        widget=forms.DateTimeInput({"type": "datetime-local"}, "%Y-%m-%dT%H:%M"),
         error_messages=same_error("Enter day and time as 2026-11-20 14:30."),
     )
     reason = MultilineField(
+        label="Reason",
+        help_text="It is recorded. The recipient and the agent do not see it.",
         max_length=MAX_REASON,
+        widget=forms.Textarea({"rows": 2}),
         error_messages={
             "required": "Write why it needs more time.",
             "max_length": f"Keep the reason under {MAX_REASON} characters.",
@@ -73,30 +93,21 @@ def _page(
 ) -> HttpResponse:
     """Show who has claimed a message, its deadlines, and the forms to change both."""
     message = get_visible_message_or_404(request, public_id)
-    wrong = error.form.errors_by_field() if isinstance(error, FormInvalid) else {}
     deadline = deadline_of(message)
     offered = max(deadline or timezone.now(), timezone.now()) + timedelta(hours=4)
-    typed: Any = request.POST
-    present = set(Person.objects.present().values_list("pk", flat=True))
-    seeing = Person.objects.seeing(
-        connection=message.connection_id, mailbox=message.mailbox_id
-    )
+    typed = request.POST or None
     context = {
         "message": message,
         "claim": Claim.objects.on(message).live().select_related("person").first(),
-        # The reviewers of its mailbox, by name, whether they are away or not.
-        "people": [
-            (one, one.pk in present)
-            for one in seeing
-            if is_reviewer(one.actor(surface="web"), message)
-        ],
+        "assign_form": AssignForm(
+            typed if "to" in request.POST else None, message=message
+        ),
+        "extend_form": ExtendForm(
+            typed if "until" in request.POST else None,
+            initial={"until": local_time(offered)},
+        ),
         "may_assign": may_handle(request.actor, message) and message.state == "held",
         "has_deadline": deadline is not None,
-        "until": typed.get("until") or f"{local_time(offered):%Y-%m-%dT%H:%M}",
-        "reason": typed.get("reason", ""),
-        "zone": zone_name(),
-        "max_reason": MAX_REASON,
-        "wrong": wrong,
     }
     return answer(request, "approvals/escalation/handling.html", context, error)
 
@@ -111,8 +122,8 @@ _changes = changes(_page, to="message", is_same=True)
 @_changes
 def assign(request: DeskRequest, public_id: UUID) -> str:
     """Assign the message to a person."""
-    get_visible_message_or_404(request, public_id)
-    to = cleaned(AssignForm(request.POST))["to"]
+    message = get_visible_message_or_404(request, public_id)
+    to = cleaned(AssignForm(request.POST, message=message))["to"]
     claim = assign_by_hand(message=public_id, to=to, actor=request.actor)
     return f"Assigned to {claim.person}."
 

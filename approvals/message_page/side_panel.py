@@ -18,7 +18,7 @@ from django.utils import timezone
 from approvals.collaboration import MAX_COMMENT
 from approvals.decisions.shown import file_name, finding_name, key_of, viewed_names
 from approvals.desk_messages import our_decisions
-from approvals.models import CommandedMail, Question, Snooze
+from approvals.models import Question, Snooze
 from approvals.queue.filters import Filters, with_query
 from approvals.queue.querysets import queue_messages
 from approvals.queue.rows import live_claim
@@ -30,9 +30,8 @@ from common.pages import DeskRequest
 from common.time_zones import zone_name
 from mirror.attachments.preview import FilePreview
 from mirror.models import AttachedFile, Message
-from mirror.states import LIVE_DECISIONS, DecisionState
+from mirror.states import BACK_BEFORE, LIVE_DECISIONS, DecisionState
 from mirror.store import stored_content
-from mirror.terms import BACK_BEFORE
 from risk.findings import IN_FRAME, PARTS, Finding, restored, worst_first
 from risk.rules import RULES
 
@@ -257,21 +256,7 @@ def origin_of(message: Message, *, actor: Actor) -> dict[str, Any]:
         "reason": stated_reason(message.trigger),
         "others": f"{COUNTED}+" if others > COUNTED else others,
         "query": query,
-        "is_verified": is_verified(message),
     }
-
-
-def is_verified(message: Message) -> bool:
-    """Whether the Discord interaction that the sender names is one that the desk
-    received signed, and that made this message.
-    """
-    interaction_id = str(message.trigger.get("discord_interaction_id") or "")
-    if not interaction_id:
-        return False
-    commands = CommandedMail.objects.filter(
-        connection=message.connection_id, upstream_id=message.upstream_id
-    )
-    return commands.filter(interaction_id=interaction_id).exists()
 
 
 def discord_address(trigger: Mapping[str, Any]) -> str:

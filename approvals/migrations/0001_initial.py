@@ -85,19 +85,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='CommandedMail',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('interaction_id', models.CharField(max_length=32, unique=True)),
-                ('upstream_id', models.CharField(max_length=200)),
-                ('noted_at', models.DateTimeField(null=True)),
-                ('given_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='commanded', to='mirror.connection')),
-                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='mirror.mailbox')),
-                ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-            ],
-        ),
-        migrations.CreateModel(
             name='Comment',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -310,14 +297,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='cap',
             constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['key', 'alike', 'mailbox', 'recipient'])), name='cap_kind_known'),
-        ),
-        migrations.AddIndex(
-            model_name='commandedmail',
-            index=models.Index(condition=models.Q(('upstream_id', ''), _negated=True), fields=['connection', 'upstream_id'], name='commanded_mail'),
-        ),
-        migrations.AddIndex(
-            model_name='commandedmail',
-            index=models.Index(condition=models.Q(models.Q(('upstream_id', ''), _negated=True), ('noted_at', None)), fields=['given_at'], name='commanded_to_note'),
         ),
         migrations.AddIndex(
             model_name='comment',

@@ -14,17 +14,15 @@ from approvals.models.collaboration import (
     StepDone,
 )
 from approvals.models.decisions import Decision
-from approvals.models.replacements import CommandedMail, Replacement
-from approvals.models.reviews import Arrival, Brake, Cap, Review
+from approvals.models.replacements import Replacement
+from approvals.models.reviews import Arrival, Brake, Cap, Review, Verdict
 from approvals.models.usual_texts import UsualTexts
-from approvals.models.verdicts import Verdict
 
 __all__ = [
     "Arrival",
     "Brake",
     "Cap",
     "Claim",
-    "CommandedMail",
     "Comment",
     "Decision",
     "OpenedPart",

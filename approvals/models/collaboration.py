@@ -13,8 +13,7 @@ from django.db.models.functions import Lower, Now
 from audit.models import Saved
 from mirror.models import Message
 from mirror.models.messages import OfMessagesQuerySet
-from mirror.states import MessageState
-from mirror.terms import BACK_BEFORE, CLAIM_LASTS
+from mirror.states import BACK_BEFORE, CLAIM_LASTS, MessageState
 from people.models import Person
 
 _Model = TypeVar("_Model", bound=models.Model)
@@ -84,9 +83,6 @@ class Claim(models.Model):
 
     objects = ClaimQuerySet.as_manager()
 
-    def __str__(self) -> str:
-        return f"{self.person} has it"
-
     @property
     def words(self) -> str:
         """The words before the holder's name."""
@@ -136,9 +132,6 @@ class Snooze(models.Model):
         ]
         indexes = [models.Index(fields=["person", "until"], name="snooze_of_person")]
 
-    def __str__(self) -> str:
-        return f"until {self.until:%H:%M}"
-
 
 class CommentQuerySet(models.QuerySet["Comment"]):
     """Reads of comments."""
@@ -170,9 +163,6 @@ class Comment(models.Model):
             models.Index(fields=["message", "created_at"], name="comment_of_message")
         ]
 
-    def __str__(self) -> str:
-        return f"{self.person}: {self.text[:40]}"
-
 
 class Passage(models.Model):
     """A hash of words that a person wrote at the desk, or of a recipient or link that
@@ -190,9 +180,6 @@ class Passage(models.Model):
             )
         ]
         indexes = [models.Index(fields=["written_at"], name="passage_written")]
-
-    def __str__(self) -> str:
-        return f"words of {self.person}"
 
 
 class QuestionQuerySet(PersonalQuerySet["Question"]):
@@ -229,9 +216,6 @@ class Question(models.Model):
             models.UniqueConstraint(fields=["person", "message"], name="question_once")
         ]
 
-    def __str__(self) -> str:
-        return f"{self.person} is asked"
-
 
 class OpenedPart(models.Model):
     """A part of a message that a person opened: a file, the links, or the thread as it
@@ -250,9 +234,6 @@ class OpenedPart(models.Model):
                 fields=["message", "person", "part"], name="part_once"
             )
         ]
-
-    def __str__(self) -> str:
-        return self.part
 
 
 class SavedView(Saved):
@@ -296,9 +277,6 @@ class StepDone(models.Model):
             models.UniqueConstraint(fields=["message", "step"], name="step_done_once")
         ]
 
-    def __str__(self) -> str:
-        return self.step
-
 
 class Reminder(models.Model):
     """A reminder to a person about a message that is late or nearly so. The message is
@@ -318,6 +296,3 @@ class Reminder(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["person", "message"], name="reminder_once")
         ]
-
-    def __str__(self) -> str:
-        return f"{self.person} is reminded"

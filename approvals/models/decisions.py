@@ -15,20 +15,24 @@ from django.db.models import Count, Exists, F, FloatField, OuterRef, Q, QuerySet
 from django.db.models.functions import Cast, Extract, Now
 from django.utils import timezone
 
-from approvals.models.verdicts import MOST, WEEK, Percentile
+from approvals.models.reviews import MOST, WEEK, Percentile
 from common.actors import Role
 from common.grace import STUCK_AFTER, WORD_AFTER
 from mirror.models import Connection, Message, Revision
 from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import (
+    IN_DOUBT,
+    LATELY,
+    LET_GO,
     LIVE_DECISIONS,
+    READS_THAT_PROVE,
+    VOID,
     DecisionState,
     Ending,
     MessageState,
     Outcome,
 )
-from mirror.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, VOID
 from people.models import Grant, Person
 from policy.models import KillSwitch, PolicyVersion
 
@@ -508,9 +512,6 @@ class Decision(models.Model):
             # suffices, because rows are added in the order of time.
             BrinIndex(fields=["recorded_at"], name="decision_recorded_brin"),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.outcome} {self.state}"
 
     @property
     def is_approval(self) -> bool:

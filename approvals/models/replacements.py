@@ -15,11 +15,10 @@ from django.db.models.functions import Now
 
 from approvals.models.decisions import Decision
 from common.grace import STUCK_AFTER
-from mirror.models import Connection, Mailbox, Message, Revision
+from mirror.models import Connection, Message, Revision
 from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
-from mirror.states import LIVE_DECISIONS, MessageState
-from mirror.terms import LATELY, LET_GO, VOID
+from mirror.states import LATELY, LET_GO, LIVE_DECISIONS, VOID, MessageState
 from people.models import Person
 
 # The key in a message's metadata with the reference of the edit that made it.
@@ -248,53 +247,9 @@ class Replacement(models.Model):
             models.Index(fields=["created_at"], name="replacement_recent"),
         ]
 
-    def __str__(self) -> str:
-        return f"edited by {self.person}"
-
     def made(self, message: Message) -> bool:
         """Whether this replacement made the message, as in `that_made`."""
         if self.upstream_id:
             new = (self.connection_id, self.upstream_id)
             return new == (message.connection_id, message.upstream_id)
         return self.reference == edit_of(message)
-
-
-class CommandedMail(models.Model):
-    """Mail that a person created with a Discord command, which the desk received as a
-    signed interaction. This person may not approve the message.
-
-    The row is stored before MultiMail is called, so that it exists however soon the
-    message arrives: the message's trigger has the same interaction id. MultiMail's id
-    of the message is added from the answer.
-    """
-
-    connection = models.ForeignKey(
-        Connection, on_delete=models.CASCADE, related_name="commanded"
-    )
-    # The mailbox that sends. It is chosen once, so that a repeated call is the same.
-    mailbox = models.ForeignKey(
-        Mailbox, null=True, on_delete=models.SET_NULL, related_name="+"
-    )
-    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
-    interaction_id = models.CharField(max_length=32, unique=True)
-    upstream_id = models.CharField(max_length=200)
-    # When the ledger got an entry on the message that says which command created it.
-    noted_at = models.DateTimeField(null=True)
-    given_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        indexes = [
-            models.Index(
-                fields=["connection", "upstream_id"],
-                condition=~Q(upstream_id=""),
-                name="commanded_mail",
-            ),
-            models.Index(
-                fields=["given_at"],
-                condition=~Q(upstream_id="") & Q(noted_at=None),
-                name="commanded_to_note",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"commanded by {self.person}"

@@ -34,6 +34,3 @@ class UsualTexts(models.Model):
                 name="usual_texts_kind",
             ),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} of {self.mailbox_id}"

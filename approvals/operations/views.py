@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import tasks
 from approvals.errors import EventAlreadyHandled
 from approvals.intake.ingest import dismiss_event, replay_event
-from approvals.message_page.decision_views import have_asked
+from approvals.message_page.views import have_asked
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import grouped
 from common.actors import Actor

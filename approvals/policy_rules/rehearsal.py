@@ -24,11 +24,11 @@ from policy.rules.demand import Policy, Requirement, required
 from policy.rules.facts import (
     facts_of,
     lookups_for,
+    names_for,
     sending_of,
     unknown_words,
     words_in,
 )
-from policy.rules.names import names_for
 from policy.rules.problems import read_staff
 from policy.rules.rules import Misfit, Pass, is_as_strict
 from rendering import RenderedMessage

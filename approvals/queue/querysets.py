@@ -39,7 +39,7 @@ from common.actors import Actor
 from common.counts import COUNTED
 from common.words import BY, FROM, TO, asked
 from mirror.models import Message
-from mirror.terms import ENDS, or_never
+from mirror.states import ENDS, or_never
 
 # This many similar messages are a flood, which is gathered in one row by default.
 FLOOD = 5

@@ -33,8 +33,7 @@ from common.actors import Actor
 from common.counts import counted
 from common.tables import table_pairs
 from mirror.models import Mailbox, Message
-from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
-from mirror.terms import CLAIM_LASTS
+from mirror.states import CLAIM_LASTS, LIVE_DECISIONS, DecisionState, Outcome
 from policy.rules.demand import Demand
 from risk.rules import RULES, rules_in_words
 

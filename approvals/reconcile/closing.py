@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.errors import StaleDecision
-from approvals.intake import unconfirmed
+from approvals.intake import ingest
 from approvals.models import Decision
 from common.actors import Actor, webhook
 from common.postgres import atomic_with_retry, clock
@@ -20,6 +20,8 @@ from mirror import store
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.recording import details_of, outcome_of, record_about
 from mirror.states import (
+    LET_GO,
+    READS_THAT_PROVE,
     DecisionEvent,
     DecisionState,
     MessageEvent,
@@ -31,7 +33,6 @@ from mirror.sync import reads
 from mirror.sync.health import ACTOR
 from mirror.sync.reads import UpstreamStatus
 from mirror.sync.rows import FOUND_BY_READING
-from mirror.terms import LET_GO, READS_THAT_PROVE
 from upstream.events import mail_ids
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does
@@ -62,12 +63,8 @@ def close(
     locked = store.lock_current(message)
     if locked is None or not locked.is_held:
         return "closed meanwhile"
-    read = (
-        unconfirmed.TOLD
-        if upstream.reported or upstream.later_events
-        else unconfirmed.ABSENT
-    )
-    if read == unconfirmed.ABSENT:
+    read = ingest.TOLD if upstream.reported or upstream.later_events else ingest.ABSENT
+    if read == ingest.ABSENT:
         decision = locked.decisions.order_by("-pk").first()
         in_doubt = decision and decision.state in (
             DecisionState.CALLING,
@@ -86,9 +83,7 @@ def close(
             upstream = UpstreamStatus(reported=settle.report_expected(decision))
     _apply(locked, upstream, now)
     if locked.reported:
-        unconfirmed.apply_waiting(
-            locked, read=read, before=_proves_until(locked, began)
-        )
+        ingest.apply_waiting(locked, read=read, before=_proves_until(locked, began))
     if locked.is_held:
         store.move(locked, event=MessageEvent.GONE, now=now, status=upstream.status)
         _record(locked, MessageEvent.GONE)
@@ -111,10 +106,8 @@ def catch_up(
     applied = _apply(locked, upstream, now)
     if locked.reported:
         is_told = upstream.reported or upstream.status == "scheduled"
-        read = unconfirmed.TOLD if is_told else unconfirmed.ABSENT
-        unconfirmed.apply_waiting(
-            locked, read=read, before=_proves_until(locked, began)
-        )
+        read = ingest.TOLD if is_told else ingest.ABSENT
+        ingest.apply_waiting(locked, read=read, before=_proves_until(locked, began))
     agrees = not any(
         contradicts(locked.state, event) for event in _events_in(locked, upstream)
     )
@@ -196,7 +189,7 @@ def refute_reports(message: Message, began: datetime) -> None:
     if locked is None or not locked.is_held or not locked.reported:
         return
     Message.objects.filter(pk=locked.pk).update(missing_since=None)
-    unconfirmed.refute(locked, before=_proves_until(locked, began))
+    ingest.refute(locked, before=_proves_until(locked, began))
 
 
 def _proves_until(message: Message, began: datetime) -> datetime:
@@ -214,7 +207,7 @@ def apply_reports(message: Message) -> bool:
     locked = store.lock_current(message)
     if locked is None or not locked.reported or locked.is_held:
         return False
-    unconfirmed.apply_waiting(locked, read=unconfirmed.NO_READ)
+    ingest.apply_waiting(locked, read=ingest.NO_READ)
     return bool(locked.reported)
 
 
@@ -240,7 +233,7 @@ def reopen(
         locked, found=f"by reading, although it had been reported as {state_before}"
     )
     record_about("message.held", locked, actor=ACTOR, details=details)
-    unconfirmed.overrule(locked)
+    ingest.overrule(locked)
 
 
 @transaction.atomic

@@ -29,11 +29,10 @@ from common.logs import given_id, traced
 from common.postgres import clock
 from mirror import store
 from mirror.models import Connection, Message, Revision
-from mirror.states import DecisionEvent, DecisionState, MessageState
+from mirror.states import FETCH_TRIES, DecisionEvent, DecisionState, MessageState
 from mirror.sync import health, reads
 from mirror.sync.health import ACTOR
 from mirror.sync.rows import UNREADABLE, mirror_row
-from mirror.terms import FETCH_TRIES
 from upstream import errors
 from upstream.client import Pending
 from upstream.events import read_time

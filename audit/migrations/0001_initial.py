@@ -162,7 +162,7 @@ class Migration(migrations.Migration):
                 ('pk', models.CompositePrimaryKey('kind', 'place', 'seal', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('seal', models.BigIntegerField(db_index=True)),
                 ('seal_signature', models.CharField(max_length=128)),
-                ('kind', models.CharField(choices=[('file', 'File'), ('discord', 'Discord')], max_length=8)),
+                ('kind', models.CharField(choices=[('file', 'File')], max_length=8)),
                 ('place', models.TextField()),
                 ('reference', models.CharField(max_length=64)),
                 ('previous', models.BigIntegerField(default=0)),

@@ -129,6 +129,14 @@ def latest_seal() -> Seal | None:
     return Seal.objects.order_by("-number").first()
 
 
+def checkpoint() -> str:
+    """Return the newest seal as the line that the verifier takes; empty if there is
+    none.
+    """
+    seal = latest_seal()
+    return seal.as_line().decode().strip() if seal else ""
+
+
 def known_keys() -> set[str]:
     """Return all public keys that signed a seal of this ledger, and those of SEAL_KEY."""
     first = Seal.objects.filter(number=1).values_list("key", flat=True)

@@ -86,33 +86,25 @@ run_id | Run
 runId | Run
 """
 )
-# The names of the same fields in the entry of a signed Discord command.
-_SIGNED = table_pairs(
-    """
-discord_user | discord
-discord_user_id | discord_id
-discord_channel | channel
-discord_channel_id | channel_id
-discord_guild | guild
-discord_interaction_id | interaction
-"""
-)
+# Names of the metadata by which a sender says who asked on Discord.
+_ON_DISCORD = """
+discord_user discord_user_id discord_channel discord_channel_id discord_guild
+discord_interaction_id
+""".split()
 
 
 def message_origin(entries: Sequence[Entry]) -> dict[str, Any]:
     """Return who started a message, for the page: `facts` as (name, value, evidence),
     and the entry that has them as `line`.
 
-    What the sender wrote into the message is claimed. It is verified if the desk
-    carried out a Discord command that says the same, because Discord signed the
-    command.
+    What the sender wrote into the message is claimed.
     """
     entry = next((one for one in entries if one.trigger), entries[0])
     facts = [
         (
             _TRIGGER_NAMES.get(name, name.replace("_", " ")),
             value,
-            PROVED if _is_signed(name, value, entries) else SAYS,
+            SAYS,
         )
         for name, value in entry.trigger.items()
     ]
@@ -123,38 +115,28 @@ def message_origin(entries: Sequence[Entry]) -> dict[str, Any]:
     return {"line": entry, "facts": facts}
 
 
-def _is_signed(name: str, value: str, entries: Sequence[Entry]) -> bool:
-    commands = _of_action(entries, "message.commanded")
-    return bool(commands) and commands[0].details.get(_SIGNED.get(name, "")) == value
-
-
 _ASKED = (
     "The Discord user[ {discord_user}][ ({discord_user_id:code})][ in {discord_channel}]"
-    "[ of the server {discord_guild}] asked for it[, interaction {discord_interaction_id:code}] ({evidence:words})."
+    "[ of the server {discord_guild}] asked for it[, interaction {discord_interaction_id:code}]"
+    " (claimed by the sender)."
 )
 
 
 def _who_started(entries: Sequence[Entry]) -> Iterator[Sentence]:
     trigger = next((entry.trigger for entry in entries if entry.trigger), {})
-    named: dict[str, Any] = {name: trigger.get(name, "") for name in _SIGNED}
+    named: dict[str, Any] = {name: trigger.get(name, "") for name in _ON_DISCORD}
     is_inbound = _first(entries, "direction") == "inbound"
     if is_inbound:
         form = "It was received by email[, from {sender} as the email claims]."
         yield sentence(form, sender=_first(entries, "sender"))
     elif named["discord_user"] or named["discord_user_id"]:
-        claims = [(name, value) for name, value in named.items() if value]
-        is_proved = all(_is_signed(name, value, entries) for name, value in claims)
-        evidence = "verified" if is_proved else "claimed by the sender"
-        yield sentence(_ASKED, evidence=evidence, **named)
+        yield sentence(_ASKED, **named)
     elif any(entry.is_redacted for entry in entries):
         yield sentence("Who asked for it was removed with the personal details.")
     else:
         yield sentence(
             "An agent sent it through the API and named no person who asked for it."
         )
-    for entry in _of_action(entries, "message.commanded"):
-        form = "{actor} gave this desk the command[ {command:code}], signed by Discord."
-        yield sentence(form, entry)
     form = "It was sent with the API key “{key}” (verified)."
     if key := _first(entries, "key"):
         yield sentence(form, key=key)

@@ -22,7 +22,6 @@ from django.conf import settings
 from django.db import DataError, connection, transaction
 from django.db.models import Exists, Max, OuterRef
 from django.db.models.functions import Now
-from django.dispatch import Signal
 
 from audit import tasks
 from audit.models import AT_ONCE, Anchor, Check, Entry, EntryDetail, Seal, SealedEntry
@@ -36,10 +35,6 @@ from common.actors import Actor, Role
 from common.postgres import one_moment
 
 log = logging.getLogger(__name__)
-
-# Sent at the end of a check with its `report`, so that other apps can add what they
-# know.
-checked = Signal()
 
 CHECKER = Actor("worker", "checker", "the ledger's check", "worker")
 EVERY = timedelta(days=1)
@@ -240,7 +235,6 @@ def check_database(progress: Callable[[int], None] | None = None) -> verifier.Re
             )
             chain.end()
             _check_anchors(report, begun_at)
-            checked.send(sender=Check, report=report)
         except DataError as error:
             report.find(f"The ledger has a row that cannot be read: {error}.")
     if report.more:
@@ -322,14 +316,14 @@ def _check_anchors(report: verifier.Report, begun_at: float) -> None:
     for anchor in Anchor.objects.order_by("seal").iterator():
         if anchor.key not in keys or not signing.is_signed(anchor):
             report.find(
-                f"The anchor of seal {anchor.seal} in {_place(anchor)} was edited or put in."
+                f"The anchor of seal {anchor.seal} in the seals' file was edited or put in."
             )
     seals = Seal.objects.filter(
         number=OuterRef("seal"), signature=OuterRef("seal_signature")
     )
     for anchor in Anchor.objects.filter(~Exists(seals)).order_by("seal"):
         report.find(
-            f"Seal {anchor.seal} was written to {_place(anchor)}, and is not here: it was altered, or the end deleted."
+            f"Seal {anchor.seal} was written to the seals' file, and is not here: it was altered, or the end deleted."
         )
     # Each anchor names the seal that was written to the same place before it. If that
     # seal has no anchor, the anchor was removed.
@@ -337,7 +331,7 @@ def _check_anchors(report: verifier.Report, begun_at: float) -> None:
     removed = Anchor.objects.filter(~Exists(earlier), previous__gt=0)
     for anchor in removed.order_by("previous").iterator():
         report.find(
-            f"Seal {anchor.previous} was written to {_place(anchor)} before seal {anchor.seal}, and its anchor is gone."
+            f"Seal {anchor.previous} was written to the seals' file before seal {anchor.seal}, and its anchor is gone."
         )
     # The file is read again, after the anchors were: a line is written before its
     # anchor, so every anchor must have its line by now.
@@ -377,7 +371,3 @@ def _check_anchors(report: verifier.Report, begun_at: float) -> None:
         report.find(
             f"Seal {seal.number} has no anchor for the seals' file: it was removed."
         )
-
-
-def _place(anchor: Anchor) -> str:
-    return "the seals' file" if anchor.kind == Anchor.Kind.FILE else "Discord"

@@ -21,9 +21,10 @@ from audit.verification.checks import CheckRefused, ask_for_check, may_ask
 from audit.verification.comparison import EvidenceUnreadable, check_evidence
 from audit.verifier import countersign_verify
 from common.pages import (
+    VERBATIM,
     DeskRequest,
+    DrawnForm,
     LenientForm,
-    SentenceForm,
     page_or_fragment,
     redirect_with_notice,
 )
@@ -99,7 +100,7 @@ MOST_UPLOADED = 3 * 1024 * 1024
 _TOO_LARGE = "This is too large for this page. Check it with countersign_verify.py on your machine."
 
 
-class EvidenceForm(SentenceForm):
+class EvidenceForm(DrawnForm):
     """A checkpoint that somebody saved, or a proof that somebody received: pasted, or
     as a file.
     """
@@ -107,10 +108,17 @@ class EvidenceForm(SentenceForm):
     pasted = forms.CharField(
         required=False,
         max_length=MOST_PASTED,
+        label="Checkpoint or proof",
+        help_text="A line of the seals' file, a checkpoint that you downloaded, the post of a Discord channel, or a "
+        "proof file. Use a copy of your own: a copy that the desk kept proves nothing.",
+        widget=forms.Textarea({**VERBATIM, "rows": 4}),
         error_messages={"max_length": _TOO_LARGE},
     )
     file = forms.FileField(
-        required=False, error_messages={"empty": "The file is empty."}
+        required=False,
+        label="Or a file",
+        widget=forms.FileInput({"accept": ".json, .jsonl, .txt"}),
+        error_messages={"empty": "The file is empty."},
     )
 
     def clean(self) -> None:
@@ -118,11 +126,9 @@ class EvidenceForm(SentenceForm):
         cleaned = self.cleaned_data
         file = cleaned.get("file")
         if file and file.size > MOST_UPLOADED:
-            raise forms.ValidationError(_TOO_LARGE)
+            self.add_error("file", _TOO_LARGE)
         if not self.errors and not cleaned.get("pasted") and not file:
-            raise forms.ValidationError(
-                "Paste a checkpoint or a proof, or choose a file."
-            )
+            self.add_error("pasted", "Paste a checkpoint or a proof, or choose a file.")
 
     def content(self) -> bytes:
         """Return the bytes of the file, or else of the pasted text."""
@@ -154,6 +160,7 @@ def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpRes
         given_up,
         locations[:50],
     )
+    context = {"form": EvidenceForm(), **context}
     context |= {
         "now": ledger_status,
         "rows": found_seals[:SEALS],
@@ -194,16 +201,16 @@ def check_ledger(request: DeskRequest) -> HttpResponse:
 def compare_ledger(request: DeskRequest) -> HttpResponse:
     """Compare the ledger with a checkpoint that somebody saved, or check a proof."""
     form = EvidenceForm(request.POST, request.FILES)
-    error = form.first_error()
-    if not error:
+    if form.is_valid():
         try:
             evidence = check_evidence(form.content(), actor=request.actor)
         except EvidenceUnreadable as why:
-            error = str(why)
+            form.add_error("pasted", str(why))
         else:
             return _page(request, evidence=evidence)
-    pasted = str(request.POST.get("pasted", ""))[:2000]
-    return _page(request, evidence_error=error, pasted=pasted, status=422)
+    # A huge text is shown cut.
+    form.show("pasted", form.data.get("pasted", "")[:2000])
+    return _page(request, form=form, status=422)
 
 
 @require_safe

@@ -23,8 +23,13 @@ from approvals.reconcile.closing import leave_queue
 from common.actors import Actor
 from common.postgres import atomic_with_retry
 from connections.accounts.keys import SLOTS, keys_of
-from connections.changes import in_words, is_admin, record_entry
-from connections.errors import AccountConnected, ConnectionNotChanged
+from connections.changes import (
+    AccountConnected,
+    ConnectionNotChanged,
+    in_words,
+    is_admin,
+    record_entry,
+)
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.states import MessageState

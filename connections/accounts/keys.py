@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from common.tables import table_rows
-from connections.changes import CHANGE_SECONDS, text_in
-from connections.errors import ConnectionNotChanged
+from connections.changes import CHANGE_SECONDS, ConnectionNotChanged, text_in
 from mirror.models import Connection
 from upstream import errors, hosts
 from upstream.admin import AdminClient

@@ -22,13 +22,15 @@ from common.origins import is_confidential, is_public
 from common.postgres import atomic_with_retry, clock
 from connections.accounts.commands import check_may_change, lock, new_secret
 from connections.changes import (
+    ChangeRefused,
+    ChangeUnknown,
+    ConnectionNotChanged,
     admin_client,
     in_words,
     record_entry,
     request_change,
     text_in,
 )
-from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from mirror.sync.account import without_refused

@@ -5,7 +5,7 @@ answers without showing content of messages.
 import json
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from upstream import errors
@@ -47,8 +47,8 @@ class Host:
         }
         self.answers: dict[str, Answer] = {}
         self._reads: dict[tuple[str, ...], Answer | NotSeen] = {}
-        # What the checks of the sandbox sent and were answered; see sandbox.py.
-        self.sent: dict[str, Any] = {}
+        # The steps of sandbox.py that are not taken yet.
+        self.steps: Iterator[str] | None = None
 
     def call(
         self,

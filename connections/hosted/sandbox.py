@@ -1,14 +1,16 @@
-"""Facts that are checked with one message, which a sandbox mailbox sends to itself. The
-checks run in the order of SANDBOX_FACTS and build on each other: send, decide, read.
+"""Facts that are checked with one message, which a sandbox mailbox sends to itself, in
+the order of SANDBOX_FACTS: send, decide, read.
 
 The message is rejected, never approved. There are two keys, one that sends and one that
 decides; both begin with mm_test_.
 """
 
 import time
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
+from common.tables import table_rows
 from connections.hosted.probe import (
     Facts,
     Host,
@@ -31,22 +33,102 @@ _REASON = "Countersign hosted_check"
 _OTHER = "0" * 64
 
 
-def check_send(host: Host) -> str:
+def _steps(host: Host) -> Iterator[str]:
+    """Yield how each fact about a sent message differs; empty if it does not."""
     mailbox = host.rows(AGENT, "/v1/mailboxes")[0]
     if mailbox.get("oversight_mode") not in ("gated_all", "gated_send"):
         raise NotSeen("the first mailbox does not hold what it sends")
-    host.sent["body"] = {
+    mailbox_id = str(mailbox.get("id"))
+    message = {
         "to": [mailbox.get("address")],
         "subject": "Countersign tries this account",
         "markdown": "Nobody has to answer this.",
         "idempotency_key": str(uuid4()),
     }
-    answer = _post_message(host)
+
+    def send() -> Answer:
+        path = "/v1/mailboxes/{}/send"
+        return host.call(AGENT, "POST", path, mailbox_id, body=message)
+
+    def reject(email_id: str, kind: str = OVERSIGHT, **more: str) -> Answer:
+        # Never approve: only the desk's own decisions may do that (promise P1).
+        body = {"email_id": email_id, "action": "reject", **more}
+        return host.call(kind, "POST", "/v1/oversight/decide", body=body)
+
+    answer = send()
     body = parsed(answer) or {}
-    host.sent["id"] = str(body.get("id") or "")
-    if answer.status != 202 or body.get("status") not in ("pending_scan", "queued"):
-        return f"answered {answer.status}, status {names([body.get('status')])}"
-    return without(body, "id", "thread_id")
+    email_id = str(body.get("id") or "")
+    if answer.status == 202 and body.get("status") in ("pending_scan", "queued"):
+        yield without(body, "id", "thread_id")
+    else:
+        yield f"answered {answer.status}, status {names([body.get('status')])}"
+    if not email_id:
+        raise NotSeen("no message was sent")
+
+    body = parsed(send()) or {}
+    if str(body.get("id")) == email_id:
+        yield without(body, "idempotent")
+    else:
+        reject(str(body.get("id")))
+        yield "another id"
+
+    ends = time.monotonic() + SCAN_SECONDS
+    while True:
+        body = parsed(host.call(OVERSIGHT, "GET", "/v1/oversight/pending")) or {}
+        is_held = any(str(row.get("id")) == email_id for row in rows_in(body))
+        if is_held or time.monotonic() > ends:
+            break
+        time.sleep(1)
+    yield "" if is_held else f"not after {SCAN_SECONDS} s"
+
+    status = reject(email_id, AGENT).status
+    yield "" if status == 403 else f"answered {status}"
+
+    fields = {
+        "reason": _REASON,
+        "decided_by": "Countersign",
+        "expected_fingerprint": _OTHER,
+    }
+    refused = set[str]()
+    # Once more for each field that a hosted MultiMail may refuse.
+    for _ in range(len(fields) + 1):
+        answer = reject(email_id, **fields)
+        body = parsed(answer) or {}
+        refused_now = refused_fields(fields, body) if answer.status == 422 else ()
+        if body.get("code") == "content_changed":
+            refused_now = ("expected_fingerprint",)
+        if not refused_now:
+            break
+        refused.update(refused_now)
+        fields = {
+            name: text for name, text in fields.items() if name not in refused_now
+        }
+    if answer.status != 200:
+        raise NotSeen(f"the rejection answered {answer.status}")
+    yield names(refused - {"reason"})
+    yield "it is refused" if "reason" in refused else ""
+    yield "" if body.get("status") == "rejected" else names([body.get("status")])
+
+    answer = reject(email_id)
+    conflict = parsed(answer) or {}
+    yield "" if answer.status == 409 else f"answered {answer.status}"
+    yield without(conflict, "status", "decision")
+    read = host.object(AGENT, "/v1/mailboxes/{}/emails/{}", mailbox_id, email_id)
+    told = [
+        str(one.get(name))
+        for one in (read, conflict)
+        for name in ("reason", "decision_reason")
+    ]
+    yield "" if any(_REASON in one for one in told) else "neither has it"
+
+
+def next_step(host: Host) -> str:
+    """Take the next of the steps."""
+    host.steps = host.steps or _steps(host)
+    try:
+        return next(host.steps)
+    except StopIteration:
+        raise NotSeen("an earlier step was not seen") from None
 
 
 def check_flat_send(host: Host) -> str:
@@ -54,124 +136,6 @@ def check_flat_send(host: Host) -> str:
     return "" if status in (400, 422) else f"answered {status}"
 
 
-def _post_message(host: Host) -> Answer:
-    path = "/v1/mailboxes/{}/send"
-    return host.call(AGENT, "POST", path, host.mailbox(AGENT), body=host.sent["body"])
-
-
-def _decide(host: Host, email_id: str, kind: str = OVERSIGHT, **more: str) -> Answer:
-    """Reject a message, and return the answer. Never approve one: only the desk's own
-    decisions may do that (promise P1).
-    """
-    body = {"email_id": email_id, "action": "reject", **more}
-    return host.call(kind, "POST", "/v1/oversight/decide", body=body)
-
-
-# Returns the id of the message that check_send sent.
-def _id(host: Host) -> str:
-    if not host.sent.get("id"):
-        raise NotSeen("no message was sent")
-    return str(host.sent["id"])
-
-
-def check_repeated_send(host: Host) -> str:
-    first = _id(host)
-    body = parsed(_post_message(host)) or {}
-    if str(body.get("id")) == first:
-        return without(body, "idempotent")
-    # A second message was made: reject it, so that it does not stay held.
-    _decide(host, str(body.get("id")))
-    return "another id"
-
-
-# The message appears in the list of held messages within SCAN_SECONDS.
-def check_held(host: Host) -> str:
-    wanted = _id(host)
-    ends = time.monotonic() + SCAN_SECONDS
-    while True:
-        body = parsed(host.call(OVERSIGHT, "GET", "/v1/oversight/pending")) or {}
-        if any(str(row.get("id")) == wanted for row in rows_in(body)):
-            return ""
-        if time.monotonic() > ends:
-            return f"not after {SCAN_SECONDS} s"
-        time.sleep(1)
-
-
-def check_agent(host: Host) -> str:
-    status = _decide(host, _id(host), AGENT).status
-    return "" if status == 403 else f"answered {status}"
-
-
-def check_rejection(host: Host) -> str:
-    """Reject the message with every field that the desk sends. If fields are refused,
-    repeat it without these, and return their names, except `reason`.
-    """
-    fields = {
-        "reason": _REASON,
-        "decided_by": "Countersign",
-        "expected_fingerprint": _OTHER,
-    }
-    refused = host.sent["refused"] = list[str]()
-    for _ in range(len(fields) + 1):
-        answer = _decide(host, _id(host), **fields)
-        body = parsed(answer) or {}
-        refused_now = refused_fields(fields, body) if answer.status == 422 else ()
-        if body.get("code") == "content_changed":
-            refused_now = ("expected_fingerprint",)
-        if not refused_now:
-            break
-        refused += refused_now
-        fields = {
-            name: text for name, text in fields.items() if name not in refused_now
-        }
-    if answer.status != 200:
-        raise NotSeen(f"the rejection answered {answer.status}")
-    host.sent["rejected"] = body
-    return names({*refused} - {"reason"})
-
-
-# Returns MultiMail's answer to the rejection. Raises NotSeen if there was none.
-def _rejected(host: Host) -> dict[str, Any]:
-    if "rejected" not in host.sent:
-        raise NotSeen("nothing was rejected")
-    return dict(host.sent["rejected"])
-
-
-def check_reason(host: Host) -> str:
-    _rejected(host)
-    return "it is refused" if "reason" in host.sent["refused"] else ""
-
-
-def check_word(host: Host) -> str:
-    word = _rejected(host).get("status")
-    return "" if word == "rejected" else names([word])
-
-
-def check_second_decision(host: Host) -> str:
-    _rejected(host)
-    answer = _decide(host, _id(host))
-    host.sent["conflict"] = parsed(answer) or {}
-    return "" if answer.status == 409 else f"answered {answer.status}"
-
-
-def check_conflict(host: Host) -> str:
-    if "conflict" not in host.sent:
-        raise NotSeen("there was no second decision")
-    return without(host.sent["conflict"], "status", "decision")
-
-
-def check_reason_back(host: Host) -> str:
-    _rejected(host)
-    path = "/v1/mailboxes/{}/emails/{}"
-    read = host.object(AGENT, path, host.mailbox(AGENT), _id(host))
-    for body in (read, host.sent.get("conflict") or {}):
-        for name in ("reason", "decision_reason"):
-            if _REASON in str(body.get(name)):
-                return ""
-    return "neither has it"
-
-
-# Reads the thread of an unread message, then the message itself.
 def check_marks(host: Host) -> str:
     mailbox = host.mailbox(AGENT)
 
@@ -192,25 +156,23 @@ def check_marks(host: Host) -> str:
     return "a single read did not mark it" if row in unread() else ""
 
 
-SANDBOX_FACTS: Facts = {
-    "Sending and replying": {
-        "A send is 202 with id, thread_id and the status pending_scan or queued.": check_send,
-        "POST /v1/send_email is there: an empty one is 400 or 422.": check_flat_send,
-    },
-    "Idempotency": {
-        "A send with the same idempotency_key answers the first id, and idempotent.": check_repeated_send,
-    },
-    "Deciding": {
-        "What a gated mailbox sends comes to the pending list.": check_held,
-        "An agent's key cannot decide: 403.": check_agent,
-        "Fields of a decision that only our gateway knows are ignored.": check_rejection,
-        "A decision takes a reason.": check_reason,
-        "A rejection answers the status rejected.": check_word,
-        "A second decision is 409.": check_second_decision,
-        "That 409 has status and decision.": check_conflict,
-        "The reason comes back, in that 409 or when the message is read.": check_reason_back,
-    },
-    "Reading": {
-        "A single read marks received mail as read, its thread and lists do not.": check_marks,
-    },
+SANDBOX_FACTS: Facts = {}
+for _section, _fact in table_rows("""
+Sending and replying | A send is 202 with id, thread_id and the status pending_scan or queued.
+Idempotency | A send with the same idempotency_key answers the first id, and idempotent.
+Deciding | What a gated mailbox sends comes to the pending list.
+Deciding | An agent's key cannot decide: 403.
+Deciding | Fields of a decision that only our gateway knows are ignored.
+Deciding | A decision takes a reason.
+Deciding | A rejection answers the status rejected.
+Deciding | A second decision is 409.
+Deciding | That 409 has status and decision.
+Deciding | The reason comes back, in that 409 or when the message is read.
+"""):
+    SANDBOX_FACTS.setdefault(_section, {})[_fact] = next_step
+SANDBOX_FACTS["Sending and replying"] |= {
+    "POST /v1/send_email is there: an empty one is 400 or 422.": check_flat_send
+}
+SANDBOX_FACTS["Reading"] = {
+    "A single read marks received mail as read, its thread and lists do not.": check_marks
 }

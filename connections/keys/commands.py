@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from django.urls import reverse
 
@@ -20,6 +20,10 @@ from common.tables import table_pairs
 from connections.changes import (
     KEY_SLOTS,
     READ_SECONDS,
+    ChangeNotOffered,
+    ChangeRefused,
+    ChangeUnknown,
+    SecretLost,
     admin_client,
     check_admin,
     read_account,
@@ -28,16 +32,16 @@ from connections.changes import (
     request_change,
     text_in,
 )
-from connections.errors import (
-    ChangeNotOffered,
-    ChangeRefused,
-    ChangeUnknown,
-    SecretLost,
-)
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.models import Person
-from people.second_admin.registry import CanWait, ChangeInWords, second_admin
+from people.second_admin.registry import (
+    AS_KEY,
+    CanWait,
+    ChangeInWords,
+    row_of,
+    second_admin,
+)
 from policy.models import KeyOwner
 from upstream import errors
 from upstream.events import read_time
@@ -71,7 +75,7 @@ class ApiKey:
     is_active: bool
     sandbox: bool
     is_paused: bool = False
-    owner: Person | None = None
+    owner: Annotated[Person | None, row_of(Person), AS_KEY] = None
     used_as: str = ""
     text: str = field(default="", repr=False)
 

@@ -12,11 +12,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.models import Brake
-from common.drawn_forms import DrawnForm, NotedChoice
 from common.errors import SentenceError
 from common.pages import (
     ChoicesForm,
     DeskRequest,
+    DrawnForm,
+    NotedChoice,
     cleaned,
     first_or_404,
     redirect_with_notice,

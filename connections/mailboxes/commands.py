@@ -22,6 +22,9 @@ from common.postgres import atomic_with_retry
 from common.tables import table_pairs
 from connections.changes import (
     READ_SECONDS,
+    ChangeRefused,
+    ChangeUnknown,
+    CodeWanted,
     admin_client,
     change_error,
     check_admin,
@@ -31,7 +34,6 @@ from connections.changes import (
     request_change,
     text_in,
 )
-from connections.errors import ChangeRefused, ChangeUnknown, CodeWanted
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import AUTONOMOUS, is_below, is_looser, mode_words
 from mirror.sync.account import (
@@ -42,7 +44,7 @@ from mirror.sync.account import (
 )
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from policy.gates import minimum_of, minimum_rules
-from policy.rules.names import needs_of_new_mailbox
+from policy.rules.facts import needs_of_new_mailbox
 from policy.rules.rules import RuleError
 from upstream import errors
 from upstream.events import read_time

@@ -9,9 +9,15 @@ from django import forms
 from django.forms import model_to_dict
 from django.utils.text import capfirst
 
-from common.drawn_forms import VERBATIM, DrawnForm, NotedChoice
 from common.mail_addresses import clean_address, clean_addresses
-from common.pages import MultilineField, SentenceForm, same_error
+from common.pages import (
+    VERBATIM,
+    DrawnForm,
+    MultilineField,
+    NotedChoice,
+    SentenceForm,
+    same_error,
+)
 from connections.mailboxes.commands import MAX_UNDO
 from connections.pages import ApprovalCodeForm
 from mirror.models import Connection, Mailbox

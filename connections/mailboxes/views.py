@@ -18,8 +18,13 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
-from connections.changes import READ_SECONDS, is_admin
-from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
+from connections.changes import (
+    READ_SECONDS,
+    ChangeNotOffered,
+    ChangeRefused,
+    ChangeUnknown,
+    is_admin,
+)
 from connections.mailboxes.commands import (
     change_mailbox,
     create_mailbox,
@@ -50,7 +55,7 @@ from mirror.oversight_modes import MODES, consequences, is_looser, mode_named
 from mirror.sync.account import read_mailboxes
 from people.second_admin.registry import wants_second_admin
 from people.sign_in.reauthentication import reauthenticated
-from policy.rules.names import needs_of_new_mailbox
+from policy.rules.facts import needs_of_new_mailbox
 
 
 @require_safe

@@ -15,18 +15,16 @@ from django.urls import reverse
 
 from common.actors import Actor
 from connections.changes import (
+    ChangeNotOffered,
+    ChangeRefused,
+    ChangeUnknown,
+    SecretLost,
     check_admin,
     connection_in_words,
     read_account,
     record_change,
     request_change,
     text_in,
-)
-from connections.errors import (
-    ChangeNotOffered,
-    ChangeRefused,
-    ChangeUnknown,
-    SecretLost,
 )
 from mirror.models import Connection
 from mirror.sync.account import without_refused

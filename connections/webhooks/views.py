@@ -12,11 +12,12 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from common.drawn_forms import VERBATIM, DrawnForm
 from common.errors import SentenceError
 from common.pages import (
+    VERBATIM,
     ChoicesForm,
     DeskRequest,
+    DrawnForm,
     cleaned,
     redirect_with_notice,
     require_get_or_post,

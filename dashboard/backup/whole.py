@@ -15,10 +15,13 @@ from dashboard.backup.archive import (
     SEALS,
     BackupError,
     CountedFile,
+    dump,
+    is_being_restored,
     new_backup,
+    owner_url,
     refuse_small_disk,
+    snapshot,
 )
-from dashboard.backup.database import dump, is_being_restored, owner_url, snapshot
 from dashboard.backup.unpack import DEMO_FILES
 
 _SEAL = "SELECT number, size, at FROM audit_seal ORDER BY number DESC LIMIT 1"

@@ -7,8 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from common.drawn_forms import DrawnForm, NotedChoice
-from common.pages import DeskRequest
+from common.pages import DeskRequest, DrawnForm, NotedChoice
 
 
 class PatternsForm(DrawnForm):

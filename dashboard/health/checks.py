@@ -35,7 +35,7 @@ from common.waiting_mail import KEY, WaitingMail
 from dashboard import hosts
 from dashboard.models import BACKUP, Tick
 from launcher import data_folder
-from launcher.servers import OF_A_COMMAND
+from launcher.postgres import OF_A_COMMAND
 from mirror.models import Connection
 from policy.models import KillSwitch
 from policy.rules.problems import problems_now

@@ -29,7 +29,6 @@ from gateway.api import (
     accounts,
     allowlists,
     callers,
-    keys,
     mailboxes,
     messages,
     other_paths,
@@ -231,7 +230,6 @@ for module in (
     allowlists,
     accounts,
     mailboxes,
-    keys,
     recipients,
     webhooks,
 ):

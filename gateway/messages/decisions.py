@@ -16,8 +16,8 @@ from common.postgres import clock
 from gateway import auditing, notices, tasks
 from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.lookups import first_or_404
-from gateway.messages.admission import recheck
 from gateway.messages.content import additions_of, fingerprint_of
+from gateway.messages.submission import recheck
 from gateway.models import ApiKey, Email, EmailQuerySet, Mailbox, Suppression
 from gateway.states import (
     AWAITING_DECISION,

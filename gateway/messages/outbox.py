@@ -27,7 +27,6 @@ from common.smtp import Server
 from gateway import auditing, smtp, suppression
 from gateway.dkim import signed
 from gateway.messages import content, submission
-from gateway.messages.admission import recheck
 from gateway.messages.content import (
     additions_of,
     envelope_id,
@@ -35,6 +34,7 @@ from gateway.messages.content import (
     return_address,
 )
 from gateway.messages.strict_reader import Differs
+from gateway.messages.submission import recheck
 from gateway.models import Account, Email, EmailQuerySet, Notice
 from gateway.models.emails import OUTBOX_LEASE
 from gateway.states import Change, Decision, Direction, Status

@@ -11,8 +11,7 @@ from django.db.models.functions import Now
 
 from mirror.models.connections import is_well
 from mirror.models.messages import Message, Revision
-from mirror.states import MessageState
-from mirror.terms import DONE
+from mirror.states import DONE, MessageState
 
 # States of files that are still to be fetched.
 _OPEN = ("waiting", "failing", "not_visible", "gone")

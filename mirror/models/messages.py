@@ -21,8 +21,7 @@ from common.grace import NOT_TAKEN_AFTER, STUCK_AFTER, WORD_AFTER
 from common.identifiers import uuid7
 from common.words import BY, CONTENT, TO
 from mirror.models.connections import Connection, Mailbox, is_well, scoped
-from mirror.states import MessageState
-from mirror.terms import DONE, ENDS, FETCH_TRIES, LATELY, ON_ITS_WAY
+from mirror.states import DONE, ENDS, FETCH_TRIES, LATELY, ON_ITS_WAY, MessageState
 
 _Row = TypeVar("_Row", bound=models.Model)
 

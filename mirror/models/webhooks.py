@@ -11,7 +11,7 @@ from common.actors import Actor
 from common.grace import STUCK_AFTER
 from mirror.models.connections import Connection, scoped
 from mirror.models.messages import Message
-from mirror.terms import BODY_SHOWN
+from mirror.states import BODY_SHOWN
 from upstream.events import PENDING_NAMES
 
 

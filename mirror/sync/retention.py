@@ -14,8 +14,7 @@ from django.db.models import QuerySet
 from mirror.errors import ActNotAllowed
 from mirror.models import AttachedFile, Message, RemotePicture, Thread, WebhookEvent
 from mirror.models.attachments import AttachedFileQuerySet
-from mirror.states import MessageState
-from mirror.terms import DONE, UNSETTLED
+from mirror.states import DONE, UNSETTLED, MessageState
 
 # How long the bytes of a file, and the messages of a thread, are stored after the
 # message was decided.

@@ -22,9 +22,8 @@ from common.postgres import clock
 from mirror import store
 from mirror.models import Connection, Message
 from mirror.recording import details_of, record_about, trigger_details
-from mirror.states import MessageEvent, MessageState
+from mirror.states import FETCH_TRIES, MessageEvent, MessageState
 from mirror.sync.health import ACTOR
-from mirror.terms import FETCH_TRIES
 from parsing.client import ParserUnavailable, from_source
 from risk.examined import Examined
 

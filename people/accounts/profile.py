@@ -16,41 +16,40 @@ from risk.lookalikes import looks_like
 
 
 @atomic_with_retry
-def rename(*, actor: Actor, name: str) -> None:
-    """Rename the actor; recorded if it changed. Earlier ledger entries keep the earlier
-    name. Raises NameTaken: whoever reads who approved must not take one for another.
+def change_profile(
+    *,
+    actor: Actor,
+    name: str,
+    zone: str,
+    away_first: date | None,
+    away_last: date | None,
+) -> None:
+    """Set the actor's name, time zone, and from which day to which they are out of
+    office, in that zone; what changed is recorded. Without both days they are not away.
+    Earlier ledger entries keep the earlier name. Raises NameTaken: whoever reads who
+    approved must not take one for another.
     """
     others = Person.objects.filter(is_active=True).exclude(pk=int(actor.id))
     if looks_like(name, others.values_list("name", flat=True)):
         raise NameTaken(
             "Somebody else here has this name: add what tells you two apart."
         )
-    _set(actor, "name", name, action="person.renamed", is_about=True)
-
-
-@atomic_with_retry
-def choose_time_zone(*, actor: Actor, zone: str) -> None:
-    """Set the actor's time zone; recorded if it changed."""
-    _set(actor, "time_zone", zone, action="person.time_zone_set")
-
-
-@atomic_with_retry
-def set_away(*, actor: Actor, first: date | None, last: date | None) -> None:
-    """Set from which day to which the actor is out of office, in their own time zone;
-    recorded if it changed. Without both days they are not away.
-    """
     person = Person.objects.locked(actor)
-    before = away_in_words(person)
-    zone = ZoneInfo(person.time_zone)
+    away = away_in_words(person)
+    _set(actor, "name", name, action="person.renamed", is_about=True)
+    _set(actor, "time_zone", zone, action="person.time_zone_set")
+    # The same days are other moments in another zone.
+    person = Person.objects.locked(actor)
     person.away_from = None
     person.away_until = None
-    if first and last:
-        day_after = last + timedelta(days=1)
-        person.away_from = datetime.combine(first, time(), zone)
-        person.away_until = datetime.combine(day_after, time(), zone)
-    details = {"before": before, "after": away_in_words(person)}
-    if details["after"] != before:
-        person.save(update_fields=["away_from", "away_until"])
+    if away_first and away_last:
+        here = ZoneInfo(zone)
+        day_after = away_last + timedelta(days=1)
+        person.away_from = datetime.combine(away_first, time(), here)
+        person.away_until = datetime.combine(day_after, time(), here)
+    person.save(update_fields=["away_from", "away_until"])
+    details = {"before": away, "after": away_in_words(person)}
+    if details["after"] != away:
         record("person.away_set", actor=actor, details=details, about=person)
 
 

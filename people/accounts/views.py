@@ -14,13 +14,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.pages import (
+    VERBATIM,
     DeskRequest,
-    FormInvalid,
-    SentenceForm,
+    DrawnForm,
     answer,
-    changes,
-    cleaned,
-    first_error,
     redirect_with_notice,
     require_get_or_post,
 )
@@ -55,17 +52,32 @@ from people.sign_in.sessions import (
 from people.sign_in.sessions import end_session as end
 
 
-class NameForm(SentenceForm):
-    """The person's display name."""
+class DayField(forms.DateField):
+    """A day, chosen in the browser's calendar."""
 
-    name = NameField(max_length=80)
+    widget = forms.DateInput({"type": "date"}, "%Y-%m-%d")
+    default_error_messages = {"invalid": "Enter a date such as 2026-12-24."}
 
 
-class TimeZoneForm(SentenceForm):
-    """The person's time zone, by name."""
+class ProfileForm(DrawnForm):
+    """What a person says of themselves: display name, time zone by name, and the first
+    and the last day out of office. If both are empty, the person is not away.
+    """
 
+    name = NameField(max_length=80, label="Name")
     zone = forms.CharField(
-        max_length=64, error_messages={"required": "Choose a time zone from the list."}
+        max_length=64,
+        label="Time zone",
+        help_text="Type part of a city’s name, then choose. Your pages show times of this zone.",
+        widget=forms.TextInput({**VERBATIM, "list": "zones"}),
+        error_messages={"required": "Choose a time zone from the list."},
+    )
+    away_first = DayField(required=False, label="Out of office from")
+    away_last = DayField(
+        required=False,
+        label="Until the end of",
+        help_text="Nothing is assigned to you meanwhile, and what was assigned to you goes to those on duty. "
+        "Empty both days when you are back earlier.",
     )
 
     def clean_zone(self) -> str:
@@ -76,21 +88,9 @@ class TimeZoneForm(SentenceForm):
             )
         return str(zone)
 
-
-class AwayForm(SentenceForm):
-    """The first and the last day out of office. If both are empty, the person is not
-    away.
-    """
-
-    _INVALID = "Enter a date such as 2026-12-24."
-
-    away_first = forms.DateField(required=False, error_messages={"invalid": _INVALID})
-    away_last = forms.DateField(required=False, error_messages={"invalid": _INVALID})
-
     def clean(self) -> None:
-        cleaned = self.cleaned_data
-        first = cleaned.get("away_first")
-        last = cleaned.get("away_last")
+        first = self.cleaned_data.get("away_first")
+        last = self.cleaned_data.get("away_last")
         if not self.errors and (first is None) != (last is None):
             missing = "away_last" if first else "away_first"
             self.add_error(missing, "Enter both days, or neither.")
@@ -174,39 +174,37 @@ def _person(request: DeskRequest) -> Person:
     return Person.objects.get(pk=int(request.actor.id))
 
 
-def _account_page(
-    request: DeskRequest, *, error: FormInvalid | NameTaken | None = None
-) -> HttpResponse:
-    """Show the person's account, and what they can change."""
+@require_get_or_post
+def account(request: DeskRequest) -> HttpResponse:
+    """Show the person's account, with a form for what they say of themselves."""
     person = _person(request)
-    wrong = "name" if error else ""
-    if isinstance(error, FormInvalid):
-        wrong = first_error(error.form)[0]
-    typed: Any = request.POST
     first, last = profile.away_days(person)
+    before = {
+        "name": person.name,
+        "zone": person.time_zone,
+        "away_first": first,
+        "away_last": last,
+    }
+    form = ProfileForm(request.POST or None, initial=before)
+    if form.is_valid():
+        try:
+            profile.change_profile(actor=request.actor, **form.cleaned_data)
+        except NameTaken as error:
+            form.add_error("name", error.sentence)
+        else:
+            return redirect_with_notice(request, "Your account is saved.", "account")
     context = {
+        "form": form,
         "person": person,
         "roles": [
             (grant.get_role_display(), target_of(grant)) for grant in grants_of(person)
         ],
-        "name": typed.get("name", person.name),
-        "zone": typed.get("zone", person.time_zone),
         "zones": zones(),
-        "away_first": typed.get("away_first", first.isoformat() if first else ""),
-        "away_last": typed.get("away_last", last.isoformat() if last else ""),
         "sessions": len(sessions_of(person, this_key=request.session.session_key)),
         "chat_accounts": [str(one) for one in accounts_of(person)],
         "counts_as": Identities().others_behind(person.pk),
-        "wrong": wrong,
-        "now": timezone.now(),
     }
-    return answer(request, "people/account.html", context, error)
-
-
-account = require_safe(_account_page)
-
-
-_changes = changes(_account_page, to="account")
+    return answer(request, "people/account.html", context, form=form)
 
 
 @require_get_or_post
@@ -224,34 +222,6 @@ def prove_address(request: DeskRequest, proof: str) -> HttpResponse:
     context = {"error": error}
     status = 409 if error else 200
     return render(request, "people/prove_address.html", context, status=status)
-
-
-@require_POST
-@_changes
-def own_name(request: DeskRequest) -> str:
-    name = cleaned(NameForm(request.POST))["name"]
-    profile.rename(actor=request.actor, name=name)
-    return "Your name is saved."
-
-
-@require_POST
-@_changes
-def own_time_zone(request: DeskRequest) -> str:
-    zone = cleaned(TimeZoneForm(request.POST))["zone"]
-    profile.choose_time_zone(actor=request.actor, zone=zone)
-    return f"Times are now shown in the zone {zone.replace('_', ' ')}."
-
-
-@require_POST
-@_changes
-def own_away(request: DeskRequest) -> str:
-    """Set when the person is out of office."""
-    typed = cleaned(AwayForm(request.POST))
-    first = typed["away_first"]
-    profile.set_away(actor=request.actor, first=first, last=typed["away_last"])
-    if first:
-        return "Nothing is assigned to you on these days."
-    return "You are not out of office."
 
 
 @require_safe

@@ -27,7 +27,7 @@ from common.pages import (
     same_error,
 )
 from people.errors import NotYours
-from people.invitations.mails import mail_link_of
+from people.invitations.links import mail_link_of
 from people.models import PendingChange, RoleRule
 from people.second_admin.changes import (
     MAX_REASON,

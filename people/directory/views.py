@@ -18,12 +18,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from common.actors import ROLE_CHOICES, Actor, Role, Scope
+from common.actors import Actor, Role, Scope
 from common.pages import (
     ChangeView,
     DeskRequest,
     View,
-    first_error,
     only_for,
     redirect_with_notice,
     same_error,
@@ -32,8 +31,13 @@ from people.accounts.chat_accounts import accounts_of, unlink_of
 from people.accounts.views import ChatAccountForm
 from people.errors import LastAdmin, PeopleError
 from people.identities import Identities
-from people.invitations.links import make_password_link, may_handle, roles_of, withdraw
-from people.invitations.mails import may_mail_password
+from people.invitations.links import (
+    make_password_link,
+    may_handle,
+    may_mail_password,
+    roles_of,
+    withdraw,
+)
 from people.invitations.views import is_by_mail, mail_or_show
 from people.models import Grant, Invitation, Person
 from people.roles import (
@@ -67,15 +71,16 @@ class SearchForm(forms.Form):
 class RoleForm(GrantTargetForm):
     """A role to grant, for one target."""
 
-    role = forms.ChoiceField(
-        choices=ROLE_CHOICES, error_messages=same_error("Choose a role.")
-    )
-    place = forms.CharField(
-        error_messages={"required": "Choose the scope of the role."}
+    role = forms.TypedChoiceField(
+        label="Role",
+        choices=ROLES_TO_GIVE,
+        coerce=Role,
+        widget=forms.RadioSelect,
+        error_messages=same_error("Choose a role."),
+        help_text="Applies at once. Removing a role signs the person out.",
     )
 
-    def clean_role(self) -> Role:
-        return Role(self.cleaned_data["role"])
+    field_order = ("role",)
 
 
 class GrantForm(forms.Form):
@@ -212,6 +217,7 @@ def _person_page(
     status: int = 200,
     error: str = "",
     at: str = "",
+    role_form: RoleForm | None = None,
 ) -> HttpResponse:
     """Show one person: their roles, how they sign in, and what the actor may change.
     `error` is shown at the form named `at`.
@@ -227,9 +233,9 @@ def _person_page(
         "is_covered": is_covered_by(actor, grants),
         "may_change_roles": is_admin
         and (is_self or not has_admin_beyond(actor, grants)),
+        "may_add_role": is_admin and not is_self,
         "is_last_admin": is_last_admin(row.person),
-        "places": targets_to_give(actor).values() if is_admin and not is_self else (),
-        "roles": ROLES_TO_GIVE,
+        "role_form": role_form or RoleForm(targets=targets_to_give(actor)),
         "may_remove_factors": actor.is_admin_of_all and not is_self,
         "password_link": open_password_link(actor, row.person),
         "may_mail": may_mail_password(row.person),
@@ -291,9 +297,7 @@ def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
     """Grant a person a role for everything, a connection or a mailbox."""
     form = RoleForm(request.POST, targets=targets_to_give(request.actor))
     if not form.is_valid():
-        return _person_page(
-            request, person.pk, status=422, error=first_error(form)[1], at="role"
-        )
+        return _person_page(request, person.pk, status=422, role_form=form)
     role = form.cleaned_data["role"]
     target = form.cleaned_data["place"]
     is_new = give_role(

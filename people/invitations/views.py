@@ -17,12 +17,12 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 
-from common.actors import ROLE_CHOICES, Role
+from common.actors import Role
 from common.desk_mail import MailNotSent
 from common.mail_addresses import clean_address
 from common.pages import (
+    VERBATIM,
     DeskRequest,
-    first_error,
     only_for,
     redirect_with_notice,
     require_get_or_post,
@@ -36,11 +36,12 @@ from people.invitations.links import (
     accept_roles,
     invite,
     join,
+    mail_link,
+    may_mail_invitation,
     read_link,
     roles_of,
     set_password,
 )
-from people.invitations.mails import mail_link, may_mail_invitation
 from people.models import Person
 from people.roles import ROLES_TO_GIVE, GrantTargetForm, role_words, targets_to_give
 from people.sign_in.reauthentication import (
@@ -54,15 +55,26 @@ class InviteForm(GrantTargetForm):
     """An invitation: the address, the name, the roles and what they are for."""
 
     email = forms.CharField(
-        max_length=254, error_messages={"required": "Enter the address to invite."}
+        max_length=254,
+        label="Email address",
+        widget=forms.EmailInput({**VERBATIM, "autofocus": True}),
+        error_messages={"required": "Enter the address to invite."},
     )
-    name = NameField(required=False, max_length=80)
+    name = NameField(
+        required=False,
+        max_length=80,
+        label="Name",
+        help_text="Optional: they can change it.",
+        widget=forms.TextInput({"autocomplete": "off"}),
+    )
     roles = forms.MultipleChoiceField(
-        choices=ROLE_CHOICES, error_messages=same_error("Choose at least one role.")
+        label="Roles",
+        choices=ROLES_TO_GIVE,
+        widget=forms.CheckboxSelectMultiple,
+        error_messages=same_error("Choose at least one role."),
     )
-    place = forms.CharField(
-        error_messages={"required": "Choose the scope of the roles."}
-    )
+
+    field_order = ("email", "name", "roles", "place")
 
     def clean_email(self) -> str:
         try:
@@ -102,20 +114,22 @@ class JoinForm(NewPasswordForm):
 def invite_person(request: DeskRequest) -> HttpResponse:
     """Show the form of an invitation, or make one and show its link once."""
     only_for("an admin", request.actor.has(Role.ADMIN))
-    return _make(request) if request.method == "POST" else _form(request)
+    if request.method == "POST":
+        return _make(request)
+    return _form(request, InviteForm(targets=targets_to_give(request.actor)))
 
 
 @reauthenticated
 def _make(request: DeskRequest) -> HttpResponse:
     form = InviteForm(request.POST, targets=targets_to_give(request.actor))
     if not form.is_valid():
-        wrong, sentence = first_error(form)
-        return _form(request, status=422, wrong=wrong, error=sentence)
+        return _form(request, form, status=422)
     by_mail = is_by_mail(request) and may_mail_invitation(request.actor)
     try:
         link = invite(actor=request.actor, **form.wanted())
     except PeopleError as error:
-        return _form(request, status=403, wrong="email", error=error.sentence)
+        form.add_error("email", error.sentence)
+        return _form(request, form, status=403)
     roles = roles_of(link.invitation)
     return mail_or_show(request, link, by_mail=by_mail, back="people", roles=roles)
 
@@ -141,17 +155,12 @@ def mail_or_show(
     return render(request, "people/link_made.html", context)
 
 
-def _form(
-    request: DeskRequest, *, status: int = 200, wrong: str = "", error: str = ""
-) -> HttpResponse:
-    typed = request.POST
+def _form(request: DeskRequest, form: InviteForm, *, status: int = 200) -> HttpResponse:
+    form[
+        "place"
+    ].help_text = "You can add roles for other mailboxes later, on their page."
     context = {
-        "places": list(targets_to_give(request.actor).values()),
-        "roles": ROLES_TO_GIVE,
-        "typed": typed,
-        "chosen": typed.getlist("roles"),
-        "wrong": wrong,
-        "error": error,
+        "form": form,
         "may_mail": may_mail_invitation(request.actor),
         "has_server": bool(settings.EMAIL_URL),
     }

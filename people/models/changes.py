@@ -48,9 +48,6 @@ class OrganisationSettings(models.Model):
             models.CheckConstraint(condition=Q(pk=1), name="organisation_settings_once")
         ]
 
-    def __str__(self) -> str:
-        return "the settings of the organisation"
-
 
 class PendingChangeQuerySet(models.QuerySet["PendingChange"]):
     """Queries of changes that wait for a second admin. The database's clock decides

@@ -193,10 +193,6 @@ class Grant(models.Model):
             ),
         ]
 
-    def __str__(self) -> str:
-        where = self.mailbox or self.connection or "everything"
-        return f"{self.person}: {self.role} of {where}"
-
     @property
     def scope(self) -> Scope:
         """The role and where it applies."""
@@ -215,9 +211,6 @@ class RoleRule(models.Model):
     )
     changed_at = models.DateTimeField(db_default=Now())
 
-    def __str__(self) -> str:
-        return f"{self.role}: {'second factor' if self.needs_second_factor else 'password'}"
-
 
 class RecoveryCode(models.Model):
     """A one-time code that replaces a lost second factor. Only its hash is stored."""
@@ -228,9 +221,6 @@ class RecoveryCode(models.Model):
     digest = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
     used_at = models.DateTimeField(null=True)
-
-    def __str__(self) -> str:
-        return f"recovery code of {self.person}"
 
 
 class ChatService(models.TextChoices):
@@ -276,9 +266,6 @@ class ChatLink(models.Model):
     token_hash = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return f"link for {self.name or self.account_id}"
 
 
 # How long an expired, unused link stays in the list.
@@ -370,9 +357,6 @@ class Invitation(models.Model):
                 name="invitation_kind_known",
             )
         ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} link for {self.email}"
 
     @property
     def is_over(self) -> bool:
@@ -488,6 +472,3 @@ class GrantPeriod(models.Model):
             # Skips periods that ended before the requested moment.
             models.Index(fields=["until", "since"], name="grant_period_moment"),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.role} of {self.place}"

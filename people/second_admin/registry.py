@@ -11,14 +11,12 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from datetime import datetime, timedelta
-from decimal import Decimal
-from functools import lru_cache, wraps
-from types import NoneType
-from typing import Any, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Annotated, Any, ParamSpec, TypeVar, cast, get_args, get_type_hints
 
 from django.db.models import Model
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from common.actors import Actor
 from common.encryption import decrypt, encrypt
@@ -124,8 +122,9 @@ class WaitingCommand:
         """Return the change with this command's name and the arguments of one call,
         ready to be stored.
         """
+        hints = get_type_hints(self.run)
         plain = {
-            name: as_json(one)
+            name: _stored_as(hints[name]).dump_python(one, mode="json")
             for name, one in arguments.items()
             if name not in _GIVEN_AGAIN
         }
@@ -147,7 +146,8 @@ class WaitingCommand:
         new_values = {"actor": actor, "now": clock(), "code": code}
         try:
             arguments = {
-                name: from_json(hints[name], one) for name, one in stored.items()
+                name: _stored_as(hints[name]).validate_python(one)
+                for name, one in stored.items()
             }
             arguments |= {
                 name: one for name, one in new_values.items() if name in hints
@@ -258,69 +258,31 @@ def second_admin(
     return decorate
 
 
-def as_json(value: Any) -> Any:
-    """Return an argument as a value that JSON can hold; a row becomes its key."""
-    if isinstance(value, Model):
-        return value.pk
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return str(value)
-    if is_dataclass(value):
-        return {one.name: as_json(getattr(value, one.name)) for one in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): as_json(one) for name, one in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [as_json(one) for one in value]
-    return value
-
-
-_hints_of = lru_cache(get_type_hints)
-
-
-def from_json(hint: Any, value: Any) -> Any:
-    """Return the argument of the type `hint` that `as_json` turned into `value`; a list
-    for a set. Raises NotYours if it is a row that is gone.
+def row_of(kind: type[Model]) -> PlainValidator:
+    """Return what reads a row of this model from its key. Raises NotYours if it is
+    gone, as are rows of a removed connection.
     """
-    if value is None or hint is Any:
-        return value
-    choices = [one for one in get_args(hint) if one is not NoneType]
-    if NoneType in get_args(hint):
-        (hint,) = choices
-        choices = list(get_args(hint))
-    kind = get_origin(hint) or hint
-    if issubclass(kind, Model):
+
+    def read(key: Any) -> Model | None:
         rows = kind._default_manager.all()
         if hasattr(rows, "at_work"):
-            # Rows of a removed connection count as gone.
             rows = rows.at_work()
-        row = rows.filter(pk=value).first()
-        if row is None:
+        row = rows.filter(pk=key).first()
+        if row is None and key is not None:
             raise NotYours(
                 f"The {kind._meta.verbose_name} that this changes is no longer there."
             )
         return row
-    if issubclass(kind, timedelta):
-        return timedelta(seconds=value)
-    if issubclass(kind, datetime):
-        return datetime.fromisoformat(value)
-    if is_dataclass(kind):
-        hints = _hints_of(cast(Any, kind))
-        return cast(Any, kind)(
-            **{name: from_json(hints[name], one) for name, one in value.items()}
-        )
-    if issubclass(kind, Mapping):
-        return {
-            from_json(choices[0], name): from_json(choices[1], one)
-            for name, one in value.items()
-        }
-    if issubclass(kind, tuple) and choices[-1] is not Ellipsis:
-        return tuple(
-            from_json(one, part) for one, part in zip(choices, value, strict=True)
-        )
-    if isinstance(value, list):
-        parts = [from_json(choices[0], part) for part in value]
-        return tuple(parts) if issubclass(kind, tuple) else parts
-    return kind(value)
+
+    return PlainValidator(read)
+
+
+AS_KEY = PlainSerializer(lambda row: row and row.pk)
+
+
+def _stored_as(hint: Any) -> TypeAdapter[Any]:
+    """Return what writes and reads arguments of this type as JSON; a row by its key."""
+    for kind in (hint, *get_args(hint)):
+        if isinstance(kind, type) and issubclass(kind, Model):
+            return TypeAdapter(Annotated[Any, row_of(kind), AS_KEY])
+    return TypeAdapter(hint)

@@ -5,15 +5,19 @@ No account is ever created. A person is found by their subject, which is the iss
 of them. Only a person without a stored subject is found by a verified address:
 afterwards somebody else may get that address. Requests to the provider go through
 `outgoing.guarded`.
+
+The id token is verified by OpenID Connect Core 1.0, section 3.1.3.7.
 """
 
 import secrets
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import partialmethod
 from http import HTTPStatus
 from typing import Any
 
+import jwt
 import requests
 from allauth.account.internal.flows.login import record_authentication
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -43,9 +47,77 @@ from common.postgres import atomic_with_retry
 from outgoing import guarded
 from people.models import Person
 from people.sign_in.factors import has_second_factor
-from people.sign_in.id_token import LEEWAY, IdTokenRefused, verified_claims
 from people.sign_in.reauthentication import PROVIDER_AUTH_TIME, own_address, too_many
 from people.sign_in.sessions import actor_of, record_failure
+
+# Only algorithms with a private and a public key. With HS256, anybody could sign with
+# the key that the provider publishes, and "none" needs no key at all.
+ALGORITHMS = """
+    RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA
+""".split()
+# By how many seconds the clocks of provider and desk may differ.
+LEEWAY = 30
+# Claims without which a token is refused.
+_REQUIRED = ["iss", "sub", "aud", "exp", "iat", "nonce"]
+
+
+class IdTokenRefused(Exception):
+    """The token is not accepted. The text says why, and contains nothing secret."""
+
+
+def verified_claims(
+    token: object, *, keys: Mapping[str, Any], issuer: str, client_id: str, nonce: str
+) -> dict[str, Any]:
+    """Return the claims of a token, if the issuer signed it for this client and this
+    sign-in. Raises IdTokenRefused.
+
+    `keys` is the issuer's JSON Web Key Set. It is fetched for each token, so it is
+    never out of date.
+    """
+    if not isinstance(token, str):
+        raise IdTokenRefused("there is none")
+    try:
+        claims = jwt.decode(
+            token,
+            _key_of(token, keys),
+            algorithms=ALGORITHMS,
+            issuer=issuer,
+            audience=client_id,
+            leeway=LEEWAY,
+            options={"require": _REQUIRED, "enforce_minimum_key_length": True},
+        )
+    except (jwt.PyJWTError, ValueError, TypeError) as error:
+        raise IdTokenRefused(str(error)[:100]) from error
+    is_for_several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+    if claims.get("azp", "" if is_for_several else client_id) != client_id:
+        raise IdTokenRefused("it was issued to another client")
+    if claims["nonce"] != nonce:
+        raise IdTokenRefused("it belongs to another sign-in")
+    return claims
+
+
+def _key_of(token: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
+    """Return the key that the token names, for use with the token's algorithm. PyJWT
+    checks that key and algorithm fit.
+    """
+    header = jwt.get_unverified_header(token)
+    algorithm = header.get("alg")
+    name = header.get("kid")
+    if algorithm not in ALGORITHMS:
+        raise IdTokenRefused("its algorithm is not accepted")
+    published = keys.get("keys")
+    matching = [
+        row
+        for row in (published if isinstance(published, list) else ())
+        if isinstance(row, dict)
+        and row.get("use", "sig") == "sig"
+        # A token need not name a key if the issuer has only one.
+        and name in (None, row.get("kid"))
+    ]
+    if len(matching) != 1:
+        raise IdTokenRefused("no key of the issuer's is the one that it names")
+    return jwt.PyJWK(matching[0], algorithm=matching[0].get("alg") or algorithm)
+
 
 # In the session: the nonce of the sign-in that this browser began, and when it began.
 _BEGUN = "provider_sign_in"

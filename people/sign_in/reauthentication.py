@@ -43,9 +43,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_safe
 
 from audit.recording import record
-from common.drawn_forms import DrawnForm
 from common.encryption import decrypt, encrypt
-from common.pages import DeskRequest, View, require_get_or_post
+from common.pages import DeskRequest, DrawnForm, View, require_get_or_post
 from rendering.invisibles import stripped
 
 

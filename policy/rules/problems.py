@@ -17,8 +17,7 @@ from policy.calendars import Calendars, all_calendars
 from policy.models import Group
 from policy.rules.conditions import Names
 from policy.rules.demand import next_common_opening, progress
-from policy.rules.facts import active_policy
-from policy.rules.names import names_for
+from policy.rules.facts import active_policy, names_for
 from policy.rules.rules import Effects, PolicyRule, merged
 
 # Any Monday: whether calendars are ever open together is looked at from there.

@@ -24,8 +24,7 @@ from audit.models import Entry, Seal
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
 from dashboard.backup import whole
-from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
-from dashboard.backup.database import MARKER, load
+from dashboard.backup.archive import DUMP, MARKER, SEALS, Backup, BackupError, load
 from dashboard.models import BACKUP, Tick
 from launcher import environment
 from launcher.paths import ROOT

@@ -23,8 +23,7 @@ from audit.sealing.status import sealing_state
 from audit.tasks import seal
 from common.postgres import clock, cluster_id
 from dashboard.management.commands.prepare import Command
-from launcher.postgres import DATABASE, OWNER, postgres_programs
-from launcher.servers import temporary_servers
+from launcher.postgres import DATABASE, OWNER, postgres_programs, temporary_servers
 from tests.ledger import append, check_chain
 from tests.moved import moved_to
 

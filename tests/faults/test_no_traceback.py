@@ -14,7 +14,7 @@ from django.db import connection
 from dashboard.backup.archive import DUMP, MANIFEST, new_backup
 from launcher.keys import new_keys
 from launcher.paths import MANAGE, ROOT
-from launcher.servers import Postgres
+from launcher.postgres import Postgres
 
 pytestmark = pytest.mark.slow
 PASSPHRASE = "correct horse battery"

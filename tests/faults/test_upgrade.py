@@ -20,7 +20,7 @@ from audit.sealing.sealer import seal_all
 from audit.sealing.status import sealing_state
 from audit.verification.checks import check_database
 from common.postgres import clock
-from dashboard.backup.database import MARKER
+from dashboard.backup.archive import MARKER
 from dashboard.health.checks import examine, pending_migrations
 from dashboard.management.commands.prepare import Command
 from gateway.models import Email

@@ -16,13 +16,12 @@ REASONS = {
         approvals.reports common.fingerprint connections.hosted.probe
         connections.mailboxes.forms dashboard.templatetags.desk gateway.attachments
         gateway.messages.content gateway.messages.strict_reader
-        alerts.channels.discord.commands
     """,
     "it is typed into a field, or cut before: at most 20,000 characters": """
         alerts.channels.discord.channel alerts.cards.buttons
         alerts.channels.slack.channel alerts.channels.slack.format
         alerts.channels.signed_webhook common.csv_rows
-        alerts.channels.discord.run_command alerts.models.destinations
+        alerts.models.destinations
         approvals.collaboration approvals.examination
         approvals.policy_rules.views audit.search.filters common.durations
         common.logs common.mail_addresses common.references common.search_field

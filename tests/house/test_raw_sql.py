@@ -17,7 +17,7 @@ PLACES = {
     "earlier mail of several addresses": {"mirror/recipients.py"},
     "privileges of roles": {"dashboard/management/commands/prepare.py"},
     "dumps": {
-        "dashboard/backup/database.py",
+        "dashboard/backup/archive.py",
         "dashboard/backup/whole.py",
     },
 }

@@ -15,11 +15,14 @@ from alerts.deliveries import deliver as delivering
 from alerts.deliveries.deliver import MAX_ATTEMPTS, claim
 from alerts.deliveries.drain import drain
 from alerts.deliveries.erasing import erase_bodies
-from alerts.deliveries.planning import CARD_ACTIONS
+from alerts.deliveries.planning import CARD_ACTIONS, plan_waiting
 from alerts.deliveries.resending import resend
 from alerts.errors import DestinationNotAllowed
-from alerts.models import Card, Delivery, Destination, Digest
-from audit.models import Entry
+from alerts.models import Card, Delivery, Destination, Digest, Route
+from audit.models import Entry, Seal
+from audit.recording import record
+from audit.sealing.sealer import seal_all
+from common.actors import worker
 from mirror.models import Message
 from tests import factories
 from tests.alerting import deliver, make_message, work_to_the_end
@@ -333,3 +336,22 @@ def test_channel_gets_one_answer_that_changes_and_quotes_the_reason_alone(
     first = discord.of(1)[0].body["embeds"][0]["description"]
     assert "> Fine." in first
     assert "7K2M" not in first
+
+
+@pytest.mark.django_db(transaction=True)
+def test_checked_ledger_is_posted_with_its_newest_checkpoint(
+    connection, discord, destination
+):
+    Route.objects.update(actions=["ledger.checked"])
+    make_message(connection)
+    seal_all()
+    for _ in range(2):
+        with transaction.atomic():
+            record("ledger.checked", actor=worker("checker"))
+        plan_waiting()
+        assert deliver_due() == "delivered"
+    # Each is a post of its own.
+    _, second = cards(discord)
+    line = second[1]["description"].split("```")[1].strip()
+    assert line == Seal.objects.order_by("-number").first().as_line().decode().strip()
+    assert Entry.objects.of_action("alert.delivered").count() == 2

@@ -16,7 +16,6 @@ from alerts.deliveries.planning import (
     plan_waiting,
 )
 from alerts.destinations.commands import (
-    Settings,
     add_route,
     change_destination,
     switch_off,
@@ -263,7 +262,7 @@ def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later
         add_route(destination_id=one.pk, events=["email.decided"], actor=actor)
     for one in (off, bot):
         switch_on(destination_id=one.pk, actor=actor)
-    mapped = Settings(name=answers.name, privacy="headers", answers_channel="#outreach")
+    mapped = {"name": answers.name, "privacy": "headers", "answers_channel": "outreach"}
     change_destination(destination_id=answers.pk, settings=mapped, actor=actor)
     assert plan_waiting() == 1
     assert planned() == []
@@ -285,7 +284,7 @@ def test_second_admin_reads_whose_mail_a_route_is_about(message, admin):
         add_route(destination_id=one.pk, **asked)
     assert message.mailbox.address in needed.value.asked.after
     # And where another address is.
-    moved = Settings(name="#a", privacy="full", url="https://evil.example/x")
+    moved = {"name": "#a", "privacy": "full", "url": "https://evil.example/x"}
     with pytest.raises(SecondAdminNeeded) as needed:
         change_destination(destination_id=one.pk, settings=moved, actor=actor)
     assert "evil.example" in needed.value.asked.after

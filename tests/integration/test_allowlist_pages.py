@@ -6,7 +6,7 @@ import pytest
 
 from policy.models import Allowlist
 from policy.pages import read_lines
-from policy.rules.groups import Step, WantedEntry
+from policy.rules.changes import Step, WantedEntry
 from tests.factories import (
     change_list,
     listed_patterns,

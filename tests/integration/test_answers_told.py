@@ -2,16 +2,19 @@
 Discord.
 """
 
+import io
 import json
 from datetime import timedelta
 from itertools import count
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 
 from alerts.cards.buttons import custom_id
 from alerts.channels.discord import replies
-from alerts.channels.discord.interactions import answer_interaction
+from alerts.channels.discord.registration import COMMANDS
+from alerts.channels.interactions import answer_interaction
 from alerts.models import Card, Destination, Interaction
 from approvals.models import Verdict
 from people.models import ChatAccount
@@ -117,7 +120,7 @@ def test_late_form_is_requested_again_and_a_response_that_discord_rejects_is_dro
     discord, message, caplog
 ):
     judged(defer(message, "reject"))
-    assert "press again" in discord.shown[TOKEN]
+    assert "Press the button again" in discord.shown[TOKEN]
     assert not Verdict.objects.exists()
     # The decision is stored although Discord rejects the response.
     for status, code in ((404, 10015), (400, 50035)):
@@ -143,3 +146,23 @@ def test_nothing_is_decided_or_answered_after_fifteen_minutes(discord, message):
     assert discord.calls == []
     assert not Verdict.objects.exists()
     assert is_forgotten(row)
+
+
+def test_register_sets_the_command_and_says_what_is_wrong_or_not_set(discord, settings):
+    settings.DISCORD_BOT_TOKEN = "bot.token"
+
+    def error_of(**options):
+        with pytest.raises(CommandError) as raised:
+            call_command("discord_register", **options)
+        assert "bot.token" not in str(raised.value)
+        return str(raised.value)
+
+    for options in ({}, {"guild": "42"}):
+        call_command("discord_register", stdout=io.StringIO(), **options)
+    first, second = discord.calls
+    path = f"/api/v10/applications/{APP}/commands"
+    assert first == ("PUT", path, COMMANDS, "Bot bot.token")
+    assert second[1] == f"/api/v10/applications/{APP}/guilds/42/commands"
+    assert "a number" in error_of(guild="x/../1")
+    settings.DISCORD_BOT_TOKEN = ""
+    assert "Set DISCORD_BOT_TOKEN" in error_of()

@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from alerts.channels.discord.commands import Command, _send_message
 from approvals.authorship import added_links, note_words
 from approvals.collaboration import add_comment
 from approvals.editing.commands import replace_message, suggest_changes
@@ -128,16 +127,6 @@ def test_whoever_wrote_the_words_does_not_approve_them_when_the_agent_sends_them
 def test_words_are_theirs_however_they_are_written_again(message, reviewer, fields):
     note_words(actor_of(reviewer), WORDS)
     assert why_not(resent(message, **fields), reviewer) == "editor"
-
-
-def test_words_of_a_command_count_too(message, reviewer, monkeypatch):
-    class Interaction:
-        external_id = "77"
-
-    command = Command(Interaction(), reviewer, actor_of(reviewer), {"body": WORDS})
-    monkeypatch.setattr(Command, "trigger", {})
-    _send_message(command, message.mailbox, lambda **_: {"id": "01COMMANDED"}, "Yours")
-    assert why_not(resent(message), reviewer) == "editor"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from connections.accounts.keys import (
     scope_error,
     shown_start,
 )
-from connections.errors import ConnectionNotChanged
+from connections.changes import ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.states import MessageState

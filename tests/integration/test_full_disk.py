@@ -23,8 +23,8 @@ from common import disk
 from launcher import environment
 from launcher.child import Child
 from launcher.console import LaunchError
+from launcher.postgres import Redis
 from launcher.processes import Process
-from launcher.servers import Redis
 from launcher.supervisor import Signals, StopRequested, Supervisor
 from people.sign_in.sessions import IDLE
 from tests.factories import event_body, make_message, post_event

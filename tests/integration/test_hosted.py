@@ -20,7 +20,7 @@ from approvals.reconcile.closing import SETTLE_TIME
 from audit.models import Entry
 from common.postgres import clock
 from connections.accounts.commands import set_key
-from connections.errors import ChangeRefused, ConnectionNotChanged
+from connections.changes import ChangeRefused, ConnectionNotChanged
 from connections.mailboxes.commands import change_mailbox
 from mirror.attachments.fetch import fetch_file
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Thread

@@ -20,10 +20,11 @@ from django.test import Client
 from alerts.cards.buttons import custom_id
 from alerts.cards.message import approvals_of, desk_link
 from alerts.channels import answers
-from alerts.channels.answers import LAST_REFUSAL, forget_answers
+from alerts.channels.answers import LAST_REFUSAL
 from alerts.channels.discord import interactions
-from alerts.channels.discord.interactions import answer_interaction
+from alerts.channels.interactions import answer_interaction, old_answers
 from alerts.channels.presses import NOT_YOURS, error_sentence
+from alerts.deliveries.drain import sweep
 from alerts.models import Card, Delivery, Destination, Interaction
 from approvals.models import Claim, Decision, Verdict
 from audit.models import Entry, EntryDetail
@@ -217,8 +218,7 @@ def test_signed_nonsense_is_400_and_never_500(ana, message):
         {"type": 5, "data": {"custom_id": "x", "components": [{"components": [{"custom_id": "other"}]}]}},
         {"data": {"custom_id": "\ud800"}},
     ]  # fmt: skip
-    long = json.dumps([{"name": "to", "value": "x" * 6001}])
-    bad += [with_options(good, one) for one in ('["x"]', '[{"value": "x"}]', long)]
+    bad.append(json.dumps(command(message, "x" * 41)).encode())
     bad += [json.dumps({**good, **change}).encode() for change in changes]
     bad.append(json.dumps(good).encode().replace(b"{", b'{"token": "other", ', 1))
     for body in bad:
@@ -227,12 +227,9 @@ def test_signed_nonsense_is_400_and_never_500(ana, message):
     assert nothing_happened()
 
 
-def with_options(body, options):
-    """Return the bytes of a command with these options."""
-    whole = json.dumps(
-        {**body, "type": 2, "data": {"name": "pending", "options": "HERE"}}
-    )
-    return whole.replace('"HERE"', options).encode()
+def command(message, name="pending", **more):
+    """Return what Discord sends for a command."""
+    return {**press(message, **more), "type": 2, "data": {"name": name}}
 
 
 @pytest.mark.slow
@@ -257,7 +254,7 @@ def test_interaction_that_discord_reported_as_failed_does_nothing_later(
     monkeypatch.setattr(interactions, "ANSWER_WITHIN", 0.1)
     before_insert("alerts_interaction", SLOW % 0.2)
     before = Entry.objects.count()
-    for body in (press(message), with_options(press(message), "[]")):
+    for body in (press(message), command(message)):
         assert "nothing was done" in answer_text(sent(body))
     assert nothing_happened()
     assert Entry.objects.count() == before
@@ -359,9 +356,10 @@ def test_replayed_interaction_gets_the_same_answer_and_decides_nothing_twice(
     assert Entry.objects.count() == entries
     assert not Claim.objects.exists()
     # Its response is deleted once Discord cannot repeat the request.
-    assert forget_answers() == 0
+    assert not old_answers().exists()
     Interaction.objects.update(created_at=Now() - timedelta(minutes=21))
-    assert forget_answers() == 1
+    assert old_answers().exists()
+    sweep()
     assert Interaction.objects.get().answer == ""
 
 
@@ -496,27 +494,27 @@ def test_answer_names_no_address_where_the_card_names_none(ana, message):
         assert ("l…@fabrikam.example" in text) == (not is_named), privacy
 
 
-def test_command_is_deferred_once_with_its_known_options(ana, message):
-    body = {**press(message), "type": 2}
-    body["data"] = {
-        "name": "pending",
-        "options": [{"name": "mailbox", "type": 3, "value": "ana@x.example"}],
-    }
-    for _ in range(2):
-        assert sent(body).json() == {"type": 5, "data": {"flags": 64}}
-    row = Interaction.objects.get()
-    assert row.kind == "command"
-    assert row.name == "pending"
-    assert row.state == "due"
-    assert json.loads(row.options) == [{"name": "mailbox", "value": "ana@x.example"}]
-    # A command of another application.
-    nested = '{"name": "a", "options": [' * 400 + "]}" * 400
-    known = '{"name": "n", "value": 5}, {"name": "to", "value": "x"}'
-    assert (
-        sent(with_options(press(message), f"[{nested}, {known}]")).json()["type"] == 5
-    )
-    options = json.loads(Interaction.objects.latest("pk").options)
-    assert options == [{"name": "to", "value": "x"}]
+def test_pending_lists_what_this_person_may_see_as_far_as_it_fits(
+    ana, message, settings
+):
+    settings.PUBLIC_URL = f"https://{'desk.' * 24}yourteam.example"
+    ana.grants.update(connection=message.connection)
+    make_message(make_connection("other"), subject="Not yours")
+    for number in range(12):
+        subject = f"@here {number} {'[' * 500}"
+        to = ["*" * 300 + "@x.example"]
+        make_message(message.connection, subject=subject, recipients=to)
+    text = answer_text(sent(command(message)))
+    begin, *rows, more = text.split("\n")
+    assert begin == "13 wait for review, oldest first:"
+    assert f"and {13 - len(rows)} more" in more
+    assert all(re.search(r">\) to \S+$", one) for one in rows)
+    assert len(text) <= 2000
+    assert "Not yours" not in text
+    assert "\\@here" in text
+    # Who is not linked may see nothing, and an older desk's command does nothing.
+    assert "not linked" in answer_text(sent(command(message, by=MALLORY)))
+    assert "does not know" in answer_text(sent(command(message, "sendemail")))
 
 
 def test_looking_at_every_link_of_a_card_changes_nothing(signed_in, ana, message):

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from audit.models import Entry, EntryDetail
-from connections.errors import ChangeRefused
+from connections.changes import ChangeRefused
 from connections.keys.commands import (
     pause_key,
     read_key,

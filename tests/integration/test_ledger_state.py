@@ -156,7 +156,7 @@ def test_invalid_checkpoint_is_refused_with_a_sentence(
         ({"file": io.BytesIO(bytes(3 * 1024 * 1024 + 1))}, "This is too large"),
     ):
         answer = client.post(f"{PATH}compare/", fields)
-        says(answer, 422, 'id="evidence-problem"', why)
+        says(answer, 422, 'aria-invalid="true"', why)
     monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")
     monkeypatch.setattr("parsing.client._RESTART_SECONDS", 0.0)
     answer = client.post(f"{PATH}compare/", {"pasted": saved(Seal.objects.get())})

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.template.loader import render_to_string
 
 from audit.models import Entry
-from connections.errors import ChangeRefused
+from connections.changes import ChangeRefused
 from connections.keys import commands as keys
 from connections.mailboxes import commands
 from connections.mailboxes import commands as mailboxes

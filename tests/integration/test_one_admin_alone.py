@@ -44,13 +44,16 @@ from policy.models import AllowEntry, Group, KeyOwner, KillSwitch, WorkCalendar
 from policy.rules.changes import (
     activate_draft,
     begin_draft,
+    delete_named,
     delete_rule,
     discard_draft,
+    in_words,
     policies,
+    save_calendar,
+    save_group,
     save_rule,
 )
 from policy.rules.conditions import Conditions
-from policy.rules.groups import delete_named, in_words, save_calendar, save_group
 from policy.rules.rules import Effects, PolicyRule
 from tests.factories import (
     actor_of,

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from approvals.operations.attention import attention_count, attention_for
 from audit.models import Entry
-from connections.errors import ChangeRefused
+from connections.changes import ChangeRefused
 from connections.mailboxes.commands import change_mailbox, create_mailbox, loosen
 from mirror.models import Connection
 from mirror.oversight_modes import NAMES, is_below, is_minimum_lower

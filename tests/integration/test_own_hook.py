@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from approvals.intake.webhooks import secrets_of, sender
 from connections.accounts import own_webhook
-from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
+from connections.changes import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.models import Connection
 from tests.account import account
 from tests.factories import actor_of, event_body, make_connection

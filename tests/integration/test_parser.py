@@ -20,7 +20,7 @@ from approvals.bulk.sheet import gather
 from approvals.models import Review
 from approvals.operations.attention import attention_for
 from common.postgres import clock
-from launcher.servers import JOBS, Parser
+from launcher.postgres import JOBS, Parser
 from mirror import store
 from mirror.models import AttachedFile, Message
 from mirror.sync.rows import mirror_row

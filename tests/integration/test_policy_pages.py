@@ -15,7 +15,7 @@ from mirror.models import Mailbox, Message
 from policy.errors import PolicyRefused
 from policy.models import Group, PolicyVersion, WorkCalendar
 from policy.rules.changes import activate_draft, begin_draft, policies
-from policy.rules.names import names_for
+from policy.rules.facts import names_for
 from policy.rules.rules import PolicyRule
 from tests.factories import (
     actor_of,

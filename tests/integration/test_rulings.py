@@ -3,9 +3,8 @@
 from django.db.models.functions import Now
 
 from approvals.decisions.ruling import rulings
-from approvals.models import CommandedMail
 from common.postgres import clock
-from mirror.models import AttachedFile, Message
+from mirror.models import AttachedFile
 from policy.models import KeyOwner
 from tests.factories import (
     actor_of,
@@ -15,20 +14,6 @@ from tests.factories import (
     make_message,
     reject_others,
 )
-from tests.integration.deciding import ruling_of
-
-
-def test_author_of_a_message_by_interaction_may_not_approve_it_but_others_may(
-    message, connection, reviewer, second_reviewer
-):
-    """By an API key or a command that names the message:
-    test_every_way_to_approve.py.
-    """
-    Message.objects.update(trigger={"discord_interaction_id": "1" * 40})
-    made = {"connection": connection, "interaction_id": "1" * 32}
-    CommandedMail.objects.create(person=reviewer, **made)
-    assert ruling_of(message, reviewer).rule == "author"
-    assert ruling_of(message, second_reviewer).may_approve
 
 
 def test_rulings_of_many_messages_equal_those_of_each_message(connection, reviewer):

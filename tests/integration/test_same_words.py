@@ -8,9 +8,9 @@ from people.accounts.profile import rename
 from people.errors import NameTaken
 from people.roles import GrantTarget
 from policy.errors import PolicyRefused
+from policy.rules.changes import add_allowlist, save_calendar, save_group
 from policy.rules.conditions import MessageFacts
-from policy.rules.groups import add_allowlist, save_calendar, save_group
-from policy.rules.names import api_keys, names_for, with_known
+from policy.rules.facts import api_keys, names_for, with_known
 from policy.rules.rules import PolicyRule
 from tests.factories import actor_of, make_message
 

@@ -21,7 +21,7 @@ from approvals.brake.commands import set_caps
 from approvals.caps import DEFAULTS, caps_now
 from audit.models import Entry
 from common.actors import Role, operator
-from connections.errors import CodeWanted
+from connections.changes import CodeWanted
 from connections.keys.commands import change_key, create_key, read_keys, set_owner
 from connections.kill_switch import hold_all
 from connections.mailboxes.commands import change_mailbox, loosen, set_desk_settings
@@ -70,10 +70,11 @@ from policy.rules.changes import (
     activate_draft,
     begin_draft,
     discard_draft,
+    in_words,
     policies,
+    save_group,
 )
 from policy.rules.conditions import Conditions
-from policy.rules.groups import in_words, save_group
 from policy.rules.rules import Effects, PolicyRule
 from tests.factories import (
     actor_of,

@@ -13,7 +13,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from alerts.channels.slack.interactions import answer_interaction
+from alerts.channels.interactions import answer_interaction
 from alerts.models import Card, Delivery, Destination, Interaction, Route
 from approvals.models import Claim, Decision, Verdict
 from audit.models import Entry

@@ -22,15 +22,11 @@ def save_at(mailbox, kind="reject"):
 
 
 def fields(*texts):
-    return {
-        f"{name}-{number}": value
-        for number, (label, words, *order) in enumerate(texts, start=1)
-        for name, value in (
-            ("order", order[0] if order else number),
-            ("label", label),
-            ("words", words),
-        )
-    }
+    typed = {"form-TOTAL_FORMS": len(texts), "form-INITIAL_FORMS": 0}
+    for number, (label, words, *order) in enumerate(texts):
+        typed[f"form-{number}-ORDER"] = order[0] if order else number + 1
+        typed |= {f"form-{number}-label": label, f"form-{number}-words": words}
+    return typed
 
 
 def named(mailbox, kind, label):

@@ -16,7 +16,7 @@ from mirror.models import Message, Thread, ThreadMessage
 from people.second_admin.registry import SecondAdminNeeded
 from policy.errors import seen_state
 from policy.models import Group
-from policy.rules.groups import in_words, save_group
+from policy.rules.changes import in_words, save_group
 from tests.factories import actor_of, change_row, make_message, put_in_force
 from tests.integration.deciding import (
     decide,
@@ -201,6 +201,7 @@ def test_nobody_has_read_what_comes_into_the_thread_later(message, reviewer, des
 # Who approved must be told by the names that people read.
 def test_nobody_takes_the_name_of_a_colleague(reviewer, second_reviewer, desk):
     name = second_reviewer.name.upper()
-    assert desk.post("/people/me/name/", {"name": name}).status_code == 409
+    typed = {"name": name, "zone": "UTC"}
+    assert desk.post("/people/me/", typed).status_code == 422
     reviewer.refresh_from_db()
     assert reviewer.name != name

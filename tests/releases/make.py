@@ -17,8 +17,7 @@ from pathlib import Path
 
 from launcher import environment
 from launcher.paths import ROOT
-from launcher.postgres import OWNER, postgres_programs
-from launcher.servers import Servers
+from launcher.postgres import OWNER, Servers, postgres_programs
 
 FOLDER = Path(__file__).parent
 _KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()

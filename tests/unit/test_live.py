@@ -8,7 +8,7 @@ import pytest
 import redis.asyncio
 
 from dashboard.live import stream as live
-from launcher.servers import Redis
+from launcher.postgres import Redis
 from tests.loops import in_own_loop
 
 EVERYTHING = [(None, None)]

@@ -3,8 +3,8 @@ commands.
 
 channel.py posts and reads answers, rates.py counts requests against Discord's limits,
 embeds.py turns a card into Discord's format, interactions.py receives what people press
-and type, verdicts.py decides by a button, commands.py and run_command.py carry out
-commands. No file here knows routes or deliveries. Start reading at channel.py.
+and type, and replies.py has the format of answers. No file here
+knows routes or deliveries. Start reading at channel.py.
 """
 
 from alerts.channels.discord.channel import DiscordBot, DiscordWebhook

@@ -9,7 +9,6 @@ address or the bot's token.
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -18,20 +17,20 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card
-from alerts.channels.answers import duties_of
 from alerts.channels.base import (
-    CardChannel,
     CardFixed,
     CardGone,
     CardRefused,
+    ChatChannel,
     DestinationGone,
     FormField,
     Posted,
+    Reply,
     RetryLater,
 )
 from alerts.channels.discord import rates
 from alerts.channels.discord.embeds import MARKDOWN, buttons, embed, payload, shortened
-from alerts.channels.discord.run_command import arrived_mail, note_proofs
+from alerts.channels.discord.replies import edit_answer, private, reason_form
 from alerts.channels.requests import (
     MASK,
     address_error,
@@ -42,10 +41,9 @@ from alerts.channels.requests import (
     send,
     split_address,
 )
-from alerts.models import Destination
+from alerts.models import Destination, Interaction
 from common.exchange import seconds_asked
 from common.origins import origin_of
-from common.sweeps import Duty, duty
 from outgoing.guarded import TOTAL_TIMEOUT, Answer
 from people.models import ChatService
 
@@ -114,7 +112,7 @@ class Target:
     is_bot: bool = False
 
 
-class _Discord(CardChannel):
+class _Discord(ChatChannel):
     service = "Discord"
     hosts = HOSTS
     markup = MARKDOWN
@@ -136,6 +134,10 @@ class _Discord(CardChannel):
         return payload(embed(card))
 
     shorten = staticmethod(shortened)
+    send_answer = staticmethod(edit_answer)
+
+    def answer_body(self, interaction: Interaction, reply: Reply) -> dict[str, Any]:
+        return reason_form(reply.form) if reply.form else private(reply.content)
 
     def mention_body(
         self, account: str, text: str, *, is_group: bool
@@ -184,7 +186,6 @@ class DiscordWebhook(_Discord):
     kind = "discord_webhook"
     label = "Discord webhook"
     summary = "Cards with links. Needs a webhook address."
-    keeps_heads = True
     fields = (
         FormField(
             "url",
@@ -204,12 +205,6 @@ class DiscordWebhook(_Discord):
         404: "Discord does not know this webhook: it was deleted, or the address is incomplete. Copy it again, or "
         "create a new one in the channel's settings, Integrations, Webhooks.",
     }
-
-    def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
-        return {
-            "content": "\n".join([MARKDOWN.bold(lines[0]), *lines[1:]]),
-            "allowed_mentions": {"parse": []},
-        }
 
     def url_error(self, url: str) -> str:
         if error := address_error(url, example=EXAMPLE, hint=HINT):
@@ -323,12 +318,6 @@ class DiscordBot(_Discord):
             "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
         }
         return Target(url, headers, destination.channel, token, is_bot=True)
-
-    def duties(self) -> Mapping[str, Duty]:
-        return {
-            "proofs": duty(arrived_mail, lambda _: note_proofs()),
-            **duties_of(ChatService.DISCORD),
-        }
 
 
 def _call_discord(

@@ -7,12 +7,11 @@ from typing import Any
 
 from django.conf import settings
 
+from alerts.channels.base import NotPosted
 from alerts.channels.discord.replies import call_discord
-from common.tables import table_rows
-from outgoing.guarded import DeliveryError
+from alerts.channels.presses import PENDING
 
-# Discord's codes for the type of an option that is text, and of a slash command.
-_STRING = 3
+# Discord's code for the type of a slash command.
 _CHAT_INPUT = 1
 _ID = re.compile(r"[0-9]{1,32}")
 _ASK_AGAIN = "Run it again in a few minutes."
@@ -22,53 +21,13 @@ class NotRegistered(Exception):
     """The commands were not registered; the sentence says why, and what to do."""
 
 
-# Everybody on the server sees these names and descriptions when typing a slash.
-_COMMANDS = """
-sendemail | Send an email; somebody else reviews it first
-checkinbox | List unread mail; it stays unread
-reply | Answer an email; somebody else reviews it first
-pending | List messages waiting for review
-"""
-# The command, one of its options, its description, the longest text, and what else
-# Discord is told of it.
-_OPTIONS = r"""
-sendemail | to | Address, or several with commas | 1000 | required autocomplete
-sendemail | subject | Subject line | 998 | required
-sendemail | body | Text of the message; \n starts a new line | 6000 | required
-sendemail | mailbox | Which mailbox, where you may use several | 320 | autocomplete
-checkinbox | mailbox | Which mailbox, where you may use several | 320 | autocomplete
-reply | message_id | The id shown by /checkinbox | 200 | required
-reply | body | Text of the message; \n starts a new line | 6000 | required
-reply | mailbox | Which mailbox, where you may use several | 320 | autocomplete
-"""
-
-
-def _options(command: str) -> list[dict[str, Any]]:
-    options = []
-    for owner, name, description, longest, more in table_rows(_OPTIONS):
-        if owner != command:
-            continue
-        option: dict[str, Any] = {
-            "type": _STRING,
-            "name": name,
-            "description": description,
-            "required": "required" in more,
-            "max_length": int(longest),
-        }
-        if "autocomplete" in more:
-            option["autocomplete"] = True
-        options.append(option)
-    return options
-
-
+# Everybody on the server sees its name and description when typing a slash.
 COMMANDS: list[dict[str, Any]] = [
     {
         "type": _CHAT_INPUT,
-        "name": name,
-        "description": description,
-        "options": _options(name),
+        "name": PENDING,
+        "description": "List messages waiting for review",
     }
-    for name, description in table_rows(_COMMANDS)
 ]
 
 
@@ -98,7 +57,7 @@ def register(*, guild: str = "") -> list[str]:
             COMMANDS,
             Authorization=f"Bot {token}",
         )
-    except DeliveryError as error:
+    except NotPosted as error:
         raise NotRegistered(f"Discord could not be reached: {error}") from None
     if answer.status == 200:
         return [f"/{one['name']}" for one in COMMANDS]

@@ -10,27 +10,25 @@ from django.conf import settings
 
 from alerts.cards.markup import cut
 from alerts.channels.answers import (
+    LATE,
     REASON,
     REASON_HELP,
     REASON_LABEL,
     REASON_TITLE,
-    Body,
-    NotAnswered,
-    Reply,
-    TryAgain,
 )
+from alerts.channels.base import Refused, RetryLater
+from alerts.channels.requests import failure, send
 from alerts.models import Interaction
 from approvals.decisions.forms import MAX_REASON
-from common.exchange import seconds_asked
-from outgoing.guarded import Answer, DeliveryError, request
+from outgoing.guarded import TOTAL_TIMEOUT, Answer
 
+Body = dict[str, Any]
 # In UTF-16 units: the longest message that Discord accepts.
 MAX_CONTENT = 2000
 # Discord's numbers: types of responses, a flag, and kinds of components.
 _PONG = 1
 _MESSAGE = 4
 _DEFERRED = 5
-_CHOICES = 8
 _FORM = 9
 _EPHEMERAL = 64
 _LABEL = 18
@@ -41,24 +39,9 @@ PONG: Body = {"type": _PONG}
 # Until the answer replaces it, Discord shows the person, and nobody else, that the desk
 # is thinking.
 DEFERRED: Body = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
-# In seconds: the longest wait after a 429 of Discord.
-_MAX_WAIT = 300.0
 # How often the answer is tried again although Discord does not know its token: for some
 # seconds it may not know those that it just gave.
 MAX_UNKNOWN = 5
-
-
-def body_of(reply: Reply) -> Body:
-    """Return an answer in Discord's format."""
-    return reason_form(reply.form) if reply.form else private(reply.content)
-
-
-def choices(names: list[str]) -> Body:
-    """Return suggestions for the option that somebody is filling in."""
-    return {
-        "type": _CHOICES,
-        "data": {"choices": [{"name": name, "value": name} for name in names]},
-    }
 
 
 def private(content: str) -> Body:
@@ -89,54 +72,35 @@ def reason_form(custom_id: str) -> Body:
         "description": REASON_HELP,
         "component": field,
     }
-    return {
-        "type": _FORM,
-        "data": {
-            "custom_id": custom_id,
-            "title": REASON_TITLE,
-            "components": [label],
-        },
-    }
+    data = {"custom_id": custom_id, "title": REASON_TITLE, "components": [label]}
+    return {"type": _FORM, "data": data}
 
 
 def call_discord(method: str, path: str, content: Any, **headers: str) -> Answer:
-    """Call Discord's API, and return the answer, whatever its status. Raises
-    DeliveryError.
+    """Call Discord's API, and return the answer, whatever its status. Raises as `send`
+    does.
     """
     url = f"{settings.DISCORD_API_URL.rstrip('/')}/{path}"
-    headers["Content-Type"] = "application/json"
     headers["User-Agent"] = f"DiscordBot ({settings.PUBLIC_URL}, 1)"
-    return request(method, url, body=json.dumps(content).encode(), headers=headers)
+    body = json.dumps(content).encode()
+    return send(method, url, body, headers=headers, limit=TOTAL_TIMEOUT)
 
 
-def edit_answer(interaction: Interaction, answer_body: Body) -> None:
+def edit_answer(interaction: Interaction, body: Body) -> None:
     """Replace what Discord shows in place of the answer; doing it again changes nothing.
-    Text from mail is escaped already, and nobody is mentioned.
+    Text from mail is escaped already, and nobody is mentioned. A form is too late now.
 
-    Raises NotAnswered and TryAgain. Neither contains the token.
+    Raises Refused and RetryLater. Neither contains the token.
     """
     if not interaction.token or not settings.DISCORD_APP_ID:
-        raise NotAnswered(
+        raise Refused(
             "The token for the answer has expired, or DISCORD_APP_ID is not set."
         )
     path = f"webhooks/{quote(settings.DISCORD_APP_ID, safe='')}/{quote(interaction.token, safe='')}/messages/@original"
-    content = cut(answer_body["data"]["content"], MAX_CONTENT)
-    body = {"content": content, "allowed_mentions": {"parse": []}}
-    try:
-        answer = call_discord("PATCH", path, body)
-    except DeliveryError as error:
-        raise (NotAnswered if error.refused else TryAgain)(
-            "Discord could not be reached."
-        ) from None
-    if answer.status == 429:
-        seconds = seconds_asked(answer.headers.get("Retry-After"))
-        raise TryAgain(
-            "Discord asked to wait.",
-            seconds=None if seconds is None else min(seconds, _MAX_WAIT),
-        )
+    content = body["data"].get("content", LATE)
+    edited = {"content": content, "allowed_mentions": {"parse": []}}
+    answer = call_discord("PATCH", path, edited)
+    if answer.status == 404 and interaction.attempts < MAX_UNKNOWN:
+        raise RetryLater("Discord does not know the token yet.")
     if not 200 <= answer.status < 300:
-        is_early = answer.status == 404 and interaction.attempts < MAX_UNKNOWN
-        is_final = 400 <= answer.status < 500 and not is_early
-        raise (NotAnswered if is_final else TryAgain)(
-            f"Discord answered {answer.status} to the answer."
-        )
+        raise failure("Discord", answer, refused=range(400, 500))

@@ -6,7 +6,6 @@ No sentence and no log contains the webhook's token or the bot's.
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,12 +13,11 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card
-from alerts.channels.answers import duties_of
 from alerts.channels.base import (
-    CardChannel,
     CardFixed,
     CardGone,
     CardRefused,
+    ChatChannel,
     DestinationGone,
     FormField,
     Posted,
@@ -36,10 +34,10 @@ from alerts.channels.requests import (
     split_address,
 )
 from alerts.channels.slack.format import MARKUP, card_body, mention_body, short_body
+from alerts.channels.slack.replies import answer_body, send_answer
 from alerts.channels.slack.web_api import HOSTS, call_api
 from alerts.models import Destination
 from common.origins import origin_of
-from common.sweeps import Duty
 from outgoing.guarded import TOTAL_TIMEOUT, Answer
 from people.models import ChatService
 
@@ -75,7 +73,7 @@ _RIGHTS = re.compile("permission|restricted|denied|disabled")
 _RATE_LIMITED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
 
 
-class Slack(CardChannel):
+class Slack(ChatChannel):
     """Cards posted by a bot, with buttons, or by an incoming webhook, with links."""
 
     kind = "slack"
@@ -174,6 +172,8 @@ class Slack(CardChannel):
         return f"{parts.netloc}/services/…{path['hook'][-4:]}/{MASK}"
 
     shorten = staticmethod(short_body)
+    answer_body = staticmethod(answer_body)
+    send_answer = staticmethod(send_answer)
 
     def mention_body(
         self, account: str, text: str, *, is_group: bool
@@ -186,9 +186,6 @@ class Slack(CardChannel):
         return card_body(
             card, has_buttons=has_buttons and bool(settings.SLACK_SIGNING_SECRET)
         )
-
-    def duties(self) -> Mapping[str, Duty]:
-        return duties_of(ChatService.SLACK)
 
     def post(
         self,

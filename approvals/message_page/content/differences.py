@@ -31,9 +31,8 @@ from common.fingerprint import (
     short_fingerprint,
 )
 from mirror.models import Message, Revision
-from mirror.states import DecisionState, MessageState, Outcome
+from mirror.states import VOID, DecisionState, MessageState, Outcome
 from mirror.store import stored_content
-from mirror.terms import VOID
 from rendering.invisibles import Tally
 
 _LABELS = {

@@ -28,8 +28,7 @@ from audit.guards import APPEND_ONLY
 from common.postgres import clock
 from common.version import product_version
 from dashboard import hosts
-from dashboard.backup.archive import BackupError
-from dashboard.backup.database import MARKER, owner_url, refuse_pooler
+from dashboard.backup.archive import MARKER, BackupError, owner_url, refuse_pooler
 from dashboard.backup.whole import write_backup
 from dashboard.env import connection_settings
 from dashboard.health.checks import (

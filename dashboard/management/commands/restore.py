@@ -26,8 +26,11 @@ from django.db import connection
 from audit.models import Entry, Seal
 from audit.sealing import anchors, signing
 from audit.verification.checks import check_database
-from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
-from dashboard.backup.database import (
+from dashboard.backup.archive import (
+    DUMP,
+    SEALS,
+    Backup,
+    BackupError,
     drop_all,
     forget_marker,
     load,

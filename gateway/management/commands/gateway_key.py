@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from gateway.accounts import store_key
-from gateway.api.keys import known_scopes
+from gateway.api.accounts import known_scopes
 from gateway.management.accounts import account_named
 from gateway.models import Account, ApiKey, Scope
 
