@@ -18,7 +18,6 @@ from dashboard.backup.archive import (
     Backup,
     BackupError,
     new_backup,
-    read_passphrase,
 )
 from dashboard.backup.unpack import unpack
 
@@ -72,12 +71,6 @@ def refusal(path):
     with pytest.raises(BackupError) as refused:
         use(path)
     return str(refused.value)
-
-
-def break_off(path):
-    with new_backup(path) as backup, backup.add(DUMP) as file:
-        file.write(b"half of it")
-        raise ZeroDivisionError
 
 
 def test_backup_is_for_its_owner_only_and_its_keys_are_not_readable_in_it(
@@ -148,23 +141,3 @@ def test_wrong_passphrase_and_other_keys_in_the_environment_write_nothing(
         ):
             unpack(path, folder, passphrase=PASSPHRASE, environment={name: "another"})
     assert not list(folder.iterdir())
-
-
-def test_backup_that_breaks_off_leaves_nothing_and_none_is_written_over(path, tmp_path):
-    with pytest.raises(BackupError, match="already exists"):
-        break_off(path)
-    with pytest.raises(ZeroDivisionError):
-        break_off(tmp_path / "other")
-    assert [file.name for file in tmp_path.iterdir()] == ["desk.backup"]
-
-
-def test_passphrase_comes_from_a_variable_or_a_file_and_is_not_short(
-    monkeypatch, tmp_path
-):
-    monkeypatch.setenv("BACKUP_PASSPHRASE", "short")
-    with pytest.raises(BackupError, match="at least 12"):
-        read_passphrase(is_new=True)
-    assert read_passphrase(is_new=False) == "short"
-    (tmp_path / "passphrase").write_text(f"{PASSPHRASE}\n")
-    monkeypatch.setenv("BACKUP_PASSPHRASE_FILE", str(tmp_path / "passphrase"))
-    assert read_passphrase(is_new=True) == PASSPHRASE

@@ -4,10 +4,8 @@ and for looser modes.
 
 import logging
 from datetime import timedelta
-from io import StringIO
 
 import pytest
-from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -202,26 +200,6 @@ def test_codes_are_neither_returned_nor_logged_nor_audited(asking, caplog):
     for code in codes:
         assert code not in str(told)
         assert code.replace("-", "") not in str(told)
-
-
-@pytest.mark.slow
-def test_operator_sees_open_codes(asking):
-    def shown():
-        out = StringIO()
-        call_command("gateway_codes", stdout=out)
-        return out.getvalue()
-
-    assert shown().strip() == "Nothing is waiting for a code."
-    ask(asking)
-    call(asking, ("POST", "/v1/api-keys", {"name": "\u202eBot", "scopes": ["send"]}))
-    for part in (
-        code_of(asking),
-        newest_code(),
-        "Key admin",
-        "support@acme.example: from gated_send to monitored",
-        "Create the API key \\u202eBot with send for all mailboxes",
-    ):
-        assert part in shown()
 
 
 def test_change_judged_before_the_row_was_tightened_is_refused(world):

@@ -575,24 +575,6 @@ def test_recipient_who_cannot_be_verified_is_accepted(free, mail_server):
     assert email.refused_recipients == {}
 
 
-@pytest.mark.slow
-def test_mail_fails_after_two_days_of_an_unreachable_server(listening, settings):
-    settings.EMAIL_URL = "smtp://127.0.0.1:1"
-    assert (
-        timedelta(days=1.8) < timedelta(seconds=sum(smtp.RETRIES)) < timedelta(days=2.2)
-    )
-    email = listening.approved()
-    make_due(email, attempts=len(smtp.RETRIES) - 1)
-    assert leave(email) == "put off"
-    make_due(email)
-    assert leave(email) == "failed"
-    email.refresh_from_db()
-    assert email.status == Status.SEND_FAILED
-    assert email.bounced_at is None
-    assert events_of(email.pk) == ["message.failed"]
-    assert audited(email)[1]["permanent"] is False
-
-
 @pytest.mark.parametrize(
     "mood", ["drop", "garble", pytest.param("stall", marks=pytest.mark.slow)]
 )

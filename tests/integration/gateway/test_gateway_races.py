@@ -184,22 +184,3 @@ def test_send_killed_at_any_statement_and_repeated_makes_one_message(world):
         if not came[0]:
             break
     assert number > 5
-
-
-@pytest.mark.slow
-def test_decision_killed_at_any_statement_and_repeated_is_stored_once(world):
-    for number in itertools.count(1):
-        email_id = world.held()
-        with killed_at(number) as came:
-            world.decide(email_id)
-        assert world.decide(email_id).status_code in (200, 409)
-        email = Email.objects.get(pk=email_id)
-        assert email.status == Status.SCHEDULED, number
-        assert email.decision == "approved", number
-        assert events_of(email_id) == ["oversight.pending", "oversight.approved"], (
-            number
-        )
-        assert recorded(email_id, "email.approved") == 1, number
-        if not came[0]:
-            break
-    assert number > 5
