@@ -9,7 +9,6 @@ from django.db.models import F
 
 from alerts.models import Card, Delivery
 from approvals import examination, tasks
-from approvals.caps import caps_now
 from approvals.desk_messages import desk_messages
 from approvals.intake.ingest import receive_webhook
 from approvals.models import Arrival, Brake, Cap
@@ -249,10 +248,3 @@ def test_paused_key_is_refused_by_the_gateway_until_an_admin_resumes_it(
     account.gateway.spoiled[("PATCH", f"/api-keys/{key.pk}")] = unknown
     assert signed_in(admin).post(resume, {"do": "pause"}).status_code == 422
     assert actions("api_key.") == ["api_key.paused", "api_key.resumed"]
-
-
-def test_caps_are_set_by_admins_of_everything(signed_in, admin):
-    for typed, status in (("7", 302), ("-1", 422)):
-        answer = signed_in(admin).post("/caps/save/", {"key_hour": typed})
-        assert answer.status_code == status
-    assert caps_now() == {**NONE, "key": (7, 0)}

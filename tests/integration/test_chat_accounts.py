@@ -1,7 +1,6 @@
 """Linking chat accounts: by a one-time link that the signed-in person confirms."""
 
 import re
-from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
@@ -9,9 +8,8 @@ from django.db.models.functions import Now
 
 from people.accounts.chat_accounts import MAX_LINKS, link_account, offer_link
 from people.errors import PeopleError
-from people.models import ChatAccount, ChatLink, Person
-from tests.factories import actor_of, make_person
-from tests.integration.deciding import at_once
+from people.models import ChatAccount, ChatLink
+from tests.factories import actor_of
 from tests.ledger import latest_details
 from tests.markup import leads_to, says
 
@@ -85,37 +83,3 @@ def test_account_of_another_person_is_not_moved_and_the_link_stays_valid(
     assert ChatAccount.objects.get().person == second_reviewer
     ChatAccount.objects.all().delete()
     assert link(reviewer, path).person == reviewer
-
-
-@pytest.mark.slow
-def test_people_remove_their_own_account_and_admins_anybodys(
-    signed_in, admin, reviewer, second_reviewer, connection
-):
-    mine, theirs = (
-        ChatAccount.objects.create(
-            person=person, service="discord", account_id=name, name=name
-        )
-        for person, name in ((reviewer, "mine"), (second_reviewer, "theirs"))
-    )
-    client = signed_in(reviewer)
-    for account in (mine, theirs):
-        form = {"account": account.pk}
-        client.post("/people/me/chat/unlink/", form)
-    assert list(ChatAccount.objects.all()) == [theirs]
-    assert latest_details("person.chat_unlinked")["discord"] == "mine"
-
-    path = f"/people/{second_reviewer.pk}/chat/remove/"
-    kim = make_person("kim@yourteam.example", "Kim", "admin", connection=connection)
-    assert signed_in(kim).post(path, form).status_code == 403
-    assert signed_in(admin).post(path, form).status_code == 302
-    assert not ChatAccount.objects.exists()
-
-
-@pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
-def test_of_two_people_using_one_link_at_once_one_gets_it(reviewer, second_reviewer):
-    path = offered()
-    people = [Person.objects.get(pk=one.pk) for one in (reviewer, second_reviewer)]
-    ends = at_once(*(partial(link, person, path) for person in people))
-    assert [isinstance(end, PeopleError) for end in ends].count(True) == 1
-    assert ChatAccount.objects.count() == 1

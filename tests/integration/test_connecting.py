@@ -5,11 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from approvals import examination
 from approvals.desk_messages import desk_messages
-from approvals.intake import ingest
 from approvals.models import Decision
-from approvals.reconcile import reads
 from audit.models import Entry
 from connections.accounts import commands
 from connections.accounts.keys import (
@@ -21,19 +18,15 @@ from connections.accounts.keys import (
 )
 from connections.changes import ConnectionNotChanged
 from mirror.errors import ActNotAllowed
-from mirror.models import Connection, Message
+from mirror.models import Connection
 from mirror.states import MessageState
 from mirror.sync import health
-from mirror.sync.rows import mirror_row
 from policy.kill_switch import pull, release
 from tests.account import account
 from tests.factories import (
-    NOW,
     actor_of,
     event_body,
     make_message,
-    make_person,
-    pending_row,
     post_event,
 )
 from tests.integration.deciding import decide
@@ -142,18 +135,6 @@ def test_connection_is_added_with_a_secret_of_its_own_and_the_ledger_has_no_secr
     assert first.webhook_secret not in all_details()
 
 
-def test_admin_of_one_connection_renames_it_and_neither_adds_nor_removes_any(
-    connection,
-):
-    lea = make_person("lea@yourteam.example", "Lea", "admin", connection=connection)
-    actor = actor_of(lea)
-    for refused in (lambda: add(actor), lambda: remove(connection, actor)):
-        with pytest.raises(ActNotAllowed):
-            refused()
-    commands.rename(connection=connection, name="Ours", actor=actor)
-    assert Connection.objects.get().name == "Ours"
-
-
 def test_keys_are_added_and_removed_and_the_oversight_key_only_replaced(
     connection, ida
 ):
@@ -233,28 +214,6 @@ def test_removed_connection_has_no_secrets_is_never_called_and_accepts_nothing(
     assert message.state == MessageState.GONE
     assert not desk_messages().awaiting_review().exists()
     assert actions()[-2:] == ["message.left_behind", "connection.removed"]
-
-
-@pytest.mark.slow
-def test_work_in_progress_while_a_connection_is_removed_restores_nothing(
-    connection, ida, client
-):
-    message = make_message(connection)
-    now = timezone.now()
-    Connection.objects.update(reading_until=now + timedelta(seconds=30))
-    with pytest.raises(ConnectionNotChanged, match="is being read"):
-        remove(connection, ida)
-    Connection.objects.update(reading_until=None)
-    remove(connection, ida)
-    # A read of one message, a webhook, and the wake-up for a full read.
-    assert mirror_row(connection, pending_row(message.upstream_id), NOW, examination)
-    late = ingest.receive_webhook(
-        connection=connection, body=event_body(), secret_used="current"
-    )
-    assert reads.hydrate(message_id=late.fetch.pk, now=now) == "left behind"
-    assert reads.read_everything(connection_id=connection.pk, now=now) == "not now"
-    assert {one.state for one in Message.objects.all()} == {MessageState.GONE}
-    assert Connection.objects.get().failing_since is None
 
 
 def test_removal_is_refused_during_decisions_and_kill_switches_and_without_the_name(

@@ -30,7 +30,6 @@ from people.invitations.links import (
 from people.models import Grant, Invitation, Person
 from people.roles import GrantTarget, take_role
 from tests.factories import actor_of, change_row, make_person, rolled_back
-from tests.integration.deciding import at_once
 from tests.ledger import latest_details
 from tests.markup import compact, leads_to, says
 from tests.signing import give_app, resume
@@ -158,15 +157,6 @@ def test_link_is_bound_to_its_address_and_whatever_else_is_posted_has_no_effect(
     nora = Person.objects.exclude(pk=admin.pk).get()
     assert (nora.email, nora.is_active) == (NEW, True)
     assert [one.role for one in nora.grants.all()] == ["reviewer"]
-
-
-@pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
-def test_of_two_who_use_a_link_at_once_one_joins(admin):
-    token = link_of(admin)
-    ends = at_once(lambda: use(token, "First"), lambda: use(token, "Second"))
-    assert [isinstance(end, LinkNotGood) for end in ends].count(True) == 1
-    assert Person.objects.filter(email=NEW).count() == 1
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ from approvals import examination
 from approvals.models import (
     Claim,
     Comment,
-    Decision,
     Question,
     Review,
     SavedView,
@@ -24,7 +23,7 @@ from approvals.models import (
 from approvals.queue import views as listing
 from approvals.queue.filters import read_filters
 from audit.models import Entry
-from mirror.models import Connection, Mailbox, Message
+from mirror.models import Mailbox, Message
 from tests.factories import (
     NOW,
     actor_of,
@@ -151,23 +150,6 @@ def test_filter_shows_what_it_asks_for_in_the_page_and_in_its_twin(
     assert "0 matches" in page
 
 
-@pytest.mark.slow
-def test_orders_are_what_they_are_called(connection, reviewer):
-    for minutes, name, fields in (
-        (0, "plain", {}),
-        (5, "risky", {"markdown": LIES}),
-        (9, "ending", {}),
-    ):
-        message = make(connection, name, **fields)
-        change_row(message, held_at=NOW + timedelta(minutes=minutes))
-    Message.objects.filter(subject="Subject ending").update(
-        expires_at=Now() + timedelta(hours=2)
-    )
-    assert names(reviewer) == ["plain", "risky", "ending"]
-    assert names(reviewer, "order=riskiest") == ["risky", "plain", "ending"]
-    assert names(reviewer, "order=soonest") == ["ending", "plain", "risky"]
-
-
 def test_every_message_is_on_one_page_in_every_order(connection, reviewer, monkeypatch):
     monkeypatch.setattr(listing, "PAGE", 2)
     announce(connection, "plum", "kiwi", "fig", "date", "pear")
@@ -240,23 +222,6 @@ def test_flood_stands_in_one_row_that_says_what_differs(
     assert gathered(reviewer, "group=alike") == [("plum", 1), ("invoice", 4)]
 
 
-@pytest.mark.slow
-def test_messages_are_gathered_by_what_is_asked_for_in_the_order_that_was_asked_for(
-    reviewer, connection
-):
-    fields = {"thread_id": "T1", "metadata": {"discord_user": "ana#1", "run_id": "R1"}}
-    make(connection, "old", **fields)
-    make(connection, "fig")
-    make(connection, "risky", markdown=LIES, **fields)
-    for query, shown in (
-        ("group=thread", [("old", 2), ("fig", 1)]),
-        ("group=run", [("old", 2), ("fig", 1)]),
-        ("group=trigger", [("old", 3)]),
-        ("group=thread&order=riskiest", [("risky", 2), ("fig", 1)]),
-    ):
-        assert gathered(reviewer, query) == shown, query
-
-
 def test_mine_has_claimed_and_snoozed_messages_and_questions(
     desk, reviewer, second_reviewer, connection
 ):
@@ -296,49 +261,8 @@ def test_rows_are_drawn_again_also_of_what_the_list_has_no_longer(
     assert page.count("Subject") == 3
 
 
-@pytest.mark.parametrize(
-    ("query", "typed"),
-    [
-        ("q=to:zoe+pear&risk=high", "to:zoe risk:high pear"),
-        ("to=zoe+contoso&since=last+7+days", 'to:"zoe contoso" since:"last 7 days"'),
-    ],
-)
-def test_search_field_has_what_is_asked_for_as_one_types_it(reviewer, query, typed):
-    filters = filters_of(reviewer, query)
-    assert filters.typed == typed
-    assert filters_of(reviewer, f"q={typed}") == filters
-
-
-@pytest.mark.slow
-def test_message_that_multimail_accepted_is_sending_until_a_whole_read_would_show_it(
-    reviewer, connection
-):
-    decide(make(connection, "plum"), reviewer)
-    Decision.objects.update(state="applied", changed_at=Now() - timedelta(minutes=150))
-    Message.objects.update(changed_at=Now() - timedelta(hours=3))
-    for read, found in ((None, ["plum"]), (4, ["plum"]), (0, [])):
-        Connection.objects.update(
-            complete_as_of=None if read is None else Now() - timedelta(hours=read)
-        )
-        assert names(reviewer, "tab=leaving") == found, f"read {read} hours ago"
-    assert names(reviewer) == []
-
-
 def save(client, name="Risky first", query="order=riskiest&risk=high", **fields):
     return client.post("/queue/views/", {"name": name, "query": query, **fields})
-
-
-@pytest.mark.slow
-def test_view_is_saved_and_leads_back_to_what_it_shows(signed_in, auditor):
-    client = signed_in(auditor)
-    answer = save(client)
-    assert answer["Location"] == "/queue/?risk=high&order=riskiest"
-    assert "Saved as “Risky first”." in client.get(answer["Location"]).text
-    # A view of the same name is replaced; page and unknown parameters are dropped.
-    query = "after=1700000000000000-9&q=refund&next=https://evil.example/&tab=nonsense"
-    save(client, name="RISKY first", query=query)
-    save(client, name="x" * 61)
-    assert SavedView.objects.get().query == "q=refund"
 
 
 def test_private_view_is_its_owners_alone_and_a_shared_one_deleted_by_its_owner_alone(
@@ -357,16 +281,6 @@ def test_private_view_is_its_owners_alone_and_a_shared_one_deleted_by_its_owner_
     assert signed_in(reviewer).post(delete).status_code == 302
     assert SavedView.objects.get().name == "Mine alone"
     assert Entry.objects.filter(action="view.deleted").count() == 1
-
-
-@pytest.mark.slow
-def test_facets_show_recipients_and_originators(connection):
-    # The originator is the key where there was no person, and nobody for received mail.
-    sent = make_message(connection, metadata={}, sent_by_key_name="Invoices")
-    assert sent.started_by == "key:Invoices"
-    came = make_message(connection, direction="inbound", **{"from": "d@n.example"})
-    assert (came.started_by, came.outside) == ("", 0)
-    assert "d@n.example" in came.addresses
 
 
 def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypatch):

@@ -102,34 +102,6 @@ def test_card_by_the_bot_is_posted_once_and_edited_in_place(
 
 
 @pytest.mark.slow
-def test_card_that_cannot_be_edited_any_more_is_posted_anew(
-    standin, by_bot, connection, reviewer
-):
-    message = make_message(connection)
-    deliver_due()
-    decide(message, reviewer)
-    standin.next = [(200, {}, {"ok": False, "error": "edit_window_closed"})]
-    assert deliver_due() == ["delivered"]
-    _, [newest, shown] = standin.posts.items()
-    assert "Approved" in shown["blocks"][1]["text"]["text"]
-    assert Card.objects.get().post_id == newest
-
-
-@pytest.mark.slow
-def test_card_by_a_webhook_is_posted_again_with_each_change(
-    standin, by_hook, connection, reviewer
-):
-    decide_later = make_message(connection)
-    deliver_due()
-    decide(decide_later, reviewer)
-    deliver_due()
-    assert [(call.path, call.token) for call in standin.calls] == [(HOOK, "")] * 2
-    assert Card.objects.get().post_id == ""
-    held, approved = (call.body["text"] for call in standin.calls)
-    assert approved != held
-
-
-@pytest.mark.slow
 def test_slack_gets_a_second_for_each_post_and_as_long_as_it_asks_for(
     standin, by_bot, connection, monkeypatch
 ):

@@ -241,27 +241,6 @@ def test_exact_replay_makes_no_event_no_alert_and_no_change(client, connection, 
     assert Message.objects.get().state == "rejected"
 
 
-def ago(**time):
-    return (timezone.now() - timedelta(**time)).isoformat()
-
-
-@pytest.mark.slow
-def test_old_event_announces_nothing_but_its_effect(client, connection, request):
-    """What it moves, and what it leaves: test_webhook.py."""
-    post_event(client, connection, event_body(email_id="01HELD"))
-    request.getfixturevalue("route")
-    for name, email_id, cards in (
-        ("oversight.pending", "01HELD", 0),
-        ("oversight.approved", "01UNKNOWN", 0),
-        ("message.sent", "01HELD", 1),
-    ):
-        body = event_body(name, email_id=email_id, timestamp=ago(minutes=121))
-        post_confirmed(client, connection, body)
-        assert Delivery.objects.count() == cards, (name, email_id)
-    body = event_body(timestamp=ago(minutes=119))
-    assert post_event(client, connection, body).json() == {"result": "applied"}
-
-
 MISSHAPEN = [
     {"subject": ["a"]},
     {"to": ["a@x.example", 5]},
@@ -292,39 +271,6 @@ def test_addresses_cannot_be_guessed_and_signatures_do_not_travel(client, connec
         assert answer.status_code == 404, guess
         assert bool(answer.json()["error"]), guess
     assert nothing_is_stored()
-
-
-CONTENT_TYPES = {
-    "application/json": 200,
-    "application/json; charset=utf-8": 200,
-    "application/cloudevents+json": 200,
-    "application/x-www-form-urlencoded": 415,
-}
-
-
-def test_only_post_and_only_json(client, connection):
-    path = f"/webhooks/multimail/{connection.webhook_id}/"
-    assert client.get(path).status_code == client.put(path).status_code == 405
-    for content_type, status in CONTENT_TYPES.items():
-        body = event_body()
-        signed = {HEADER: sign(body, SECRET)}
-        answer = client.post(path, body, content_type=content_type, headers=signed)
-        assert answer.status_code == status, content_type
-
-
-def test_sign_in_is_neither_needed_nor_looked_at(
-    client, connection, reviewer, signed_in
-):
-    """With CSRF checks on: no token is asked for here, and a session that could act as
-    a person is not opened.
-    """
-    client = signed_in(reviewer)
-    client.handler.enforce_csrf_checks = True
-    answer = post_event(client, connection, event_body(), Origin="https://evil.example")
-    assert answer.status_code == 200
-    assert not answer.cookies
-    assert Entry.objects.get(action="message.held").actor_kind == "webhook"
-    assert client.post("/accounts/logout/").status_code == 403
 
 
 def test_what_came_unencrypted_through_the_proxy_is_refused_and_not_redirected(
