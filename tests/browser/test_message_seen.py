@@ -17,10 +17,6 @@ def box(page, selector):
     return page.locator(selector).first.bounding_box()
 
 
-LOUD = """<style>@import "http://a.example/x"; b{position:absolute;background:url(http://b.example/x)}</style>
-<a href="http://c.example/x">Our <b>offer</b></a><img src="http://d.example/x"><script>alert(1)</script>"""
-
-
 def test_high_risk_marks_the_letters_and_asks_in_place_with_the_message_beside(
     desk, product, ana, hold
 ):

@@ -113,16 +113,6 @@ def test_suppressed_after_acceptance_is_left_out_and_recorded(listening, mail_se
     assert event["bounced_recipients"] == [GONE, "also@x.example"]
 
 
-def add(world, email=DANA, key="agent", **fields):
-    return world.post("/v1/contacts", key=key, email=email, **fields)
-
-
-def found(world, query="", key="agent"):
-    answer = world.call("GET", f"/v1/contacts?{query}", key=key)
-    assert answer.status_code == 200, answer.content
-    return [row["email"] for row in answer.json()["contacts"]]
-
-
 # --- commercial mailboxes: postal address, and the link to unsubscribe ---
 
 
