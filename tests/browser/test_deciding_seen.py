@@ -287,3 +287,23 @@ def test_message_that_changes_while_it_is_read_is_shown_again_before_it_is_decid
     read.check()
     desk.keyboard.press("a")
     expect(desk.get_by_role("button", name="Undo")).to_be_visible()
+
+
+def test_rest_of_a_double_click_that_comes_late_decides_nothing(
+    desk, product, hold, ana
+):
+    first, second = hold(), hold()
+    desk.goto(product.page(first))
+    wait_for_ahead(desk)
+    desk.locator("#decide button.go").click()
+    expect(desk.locator("#message")).to_have_attribute("data-message", second["id"])
+    pause(desk)
+    # As on a slow machine, where the second half is handled later.
+    desk.locator("#decide button.go").hover()
+    desk.mouse.down(click_count=2)
+    desk.mouse.up(click_count=2)
+    pause(desk)
+    assert on_screen(desk) == second["id"]
+    assert ana.find(second["upstream_id"])["decision"] is None
+    desk.locator("#decide button.go").click()
+    expect(desk.locator(f"#decided[data-message='{second['id']}']")).to_be_visible()

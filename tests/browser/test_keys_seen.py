@@ -162,3 +162,18 @@ def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
         expect(desk.locator("#decided")).to_contain_text("Approved.")
     finally:
         product.set_undo_window("300 milliseconds")
+
+
+def test_edit_opens_in_its_text_and_is_sent_by_keys(desk, product, row):
+    desk.goto(product.page(row))
+    desk.keyboard.press("e")
+    expect(desk.locator("#edit-markdown")).to_be_focused()
+    desk.wait_for_load_state()
+    desk.keyboard.type("Hello. ")
+    desk.keyboard.press("Control+Enter")
+    desk.wait_for_url(lambda url: "/edit/" not in url)
+    question = """
+        SELECT count(*) FROM approvals_replacement r JOIN mirror_message m ON m.id = r.message_id
+        WHERE m.public_id = %s
+    """
+    assert product.sql(question, row["id"]) == [(1,)]

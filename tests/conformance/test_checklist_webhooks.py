@@ -146,3 +146,17 @@ def test_events_of_one_message_come_in_their_order(tenant):
         "oversight.approved",
         "message.sent",
     ]
+
+
+def test_secret_stands_in_no_list_and_no_log(tenant):
+    hook = tenant.subscribe("oversight.pending", secret="my own secret")
+    tenant.send()
+    tenant.wait_for_events(hook)
+    listed = tenant.call("GET", "/v1/webhooks", key="admin")
+    assert listed.json()["webhooks"] == listed.json()["subscriptions"]
+    for path in ("/v1/webhooks", "/v1/webhook-deliveries", "/v1/audit-log"):
+        assert "my own secret" not in tenant.call("GET", path, key="admin").text
+    assert (
+        tenant.get(f"/v1/webhooks/{hook['id']}", key="admin")["signing_secret"]
+        == "my own secret"
+    )

@@ -9,7 +9,11 @@ import zipfile
 import zlib
 from zlib import crc32
 
+import pytest
+
 from mirror.attachments.detection import detect_file, kind_of
+from mirror.attachments.file_types import Refused
+from mirror.attachments.renderings.office import Package
 from mirror.attachments.zip_archives import zip_members
 from tests.linear import is_linear
 from tests.office_files import INVOICE_PDF, RETURN_LABEL, document, workbook
@@ -387,3 +391,31 @@ def test_hostile_megabyte_is_looked_at_in_time_by_its_length():
             small,
             large,
         )
+
+
+def test_second_directory_that_a_zip64_record_names_hides_no_file():
+    """Python's `zipfile` reads that directory; other programs open the first one."""
+    hidden = named("invoice.exe")
+    start = hidden.index(b"PK\x01\x02")
+    end = hidden.index(b"PK\x05\x06")
+    directory = hidden[start:end].replace(b".exe", b".txt")
+    record = struct.pack(
+        "<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, end - start, end
+    )
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, end + len(directory), 1)
+    both = hidden[:end] + directory + record + locator + hidden[end:]
+    assert zipfile.ZipFile(io.BytesIO(both)).namelist() == ["invoice.txt"]
+    assert "high: It contains “invoice.exe”" in sentences(both, "a.zip")
+    with pytest.raises(Refused):
+        Package(both)
+
+
+def test_number_of_files_that_an_archive_states_hides_none():
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("readme.txt", "x")
+        archive.writestr("invoice.exe", "x")
+    content = bytearray(packed.getvalue())
+    end = content.index(b"PK\x05\x06")
+    content[end + 8 : end + 12] = struct.pack("<HH", 1, 1)
+    assert "high: It contains “invoice.exe”" in sentences(bytes(content), "a.zip")

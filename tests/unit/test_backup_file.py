@@ -21,6 +21,13 @@ from dashboard.backup.archive import (
 )
 from dashboard.backup.unpack import unpack
 
+
+def break_off(path):
+    with new_backup(path) as backup, backup.add(DUMP) as file:
+        file.write(b"half of it")
+        raise ZeroDivisionError
+
+
 PASSPHRASE = "correct horse battery"
 KEYS = {"SECRET_KEY": "s" * 48, "ENCRYPTION_KEYS": "new,old", "SEAL_KEY": "k" * 43}
 
@@ -141,3 +148,11 @@ def test_wrong_passphrase_and_other_keys_in_the_environment_write_nothing(
         ):
             unpack(path, folder, passphrase=PASSPHRASE, environment={name: "another"})
     assert not list(folder.iterdir())
+
+
+def test_backup_that_breaks_off_leaves_nothing_and_none_is_written_over(path, tmp_path):
+    with pytest.raises(BackupError, match="already exists"):
+        break_off(path)
+    with pytest.raises(ZeroDivisionError):
+        break_off(tmp_path / "other")
+    assert [file.name for file in tmp_path.iterdir()] == ["desk.backup"]

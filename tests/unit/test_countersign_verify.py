@@ -729,3 +729,53 @@ def test_no_alteration_is_believed(result_of, tmp_path, every):
         altered = mutated_file(name)
         believed += _believed(result_of, folder, folder / name, altered, every)
     assert believed == []
+
+
+def test_signatures_are_checked_at_a_restore_a_change_of_key_and_the_end(
+    tmp_path, monkeypatch
+):
+    made = book(1, 1, 1)
+    made.change_key()
+    made.write()
+    made.seal()
+    made.write()
+    made.restore()
+    made.write()
+    made.seal()
+    made.write()
+    made.seal()
+    folder = str(made.write_to(tmp_path / "bundle"))
+    checked = []
+    monkeypatch.setattr(
+        verifier.Seal, "is_signed", lambda seal: checked.append(seal.number) or True
+    )
+    assert verifier.check_bundle(folder).findings == []
+    assert checked == [3, 4, 5, 6, 8]
+
+
+def test_line_without_end_is_refused_before_it_fills_the_memory(command, tmp_path):
+    folder = book(3).write_to(tmp_path / "bundle")
+    with (folder / "entries.jsonl").open("ab") as file:
+        file.truncate(10 * 1024**3)
+    assert "a line that is too long" in command(folder)[2]
+
+
+def test_json_that_could_be_read_in_two_ways_is_refused():
+    texts = (
+        '{"a":1,"a":2}',
+        "NaN",
+        "1.5",
+        "9" * 20,
+        "[" * 200_000,
+        '{"a":',
+        '"\\ud800"',
+    )
+    for text in (*map(str.encode, texts), b"\xff"):
+        with pytest.raises(ValueError, match=r"\w"):
+            pytest.fail(f"{text[:20]!r}: {verifier.read_json(text)}")
+
+
+def test_what_is_no_proof_cannot_be_read():
+    for data in (b"", b"{}", b"[" + b"1," * 10**6 + b"1]"):
+        with pytest.raises(verifier.Unreadable):
+            pytest.fail(f"{data[:20]!r}: {verifier.check_proof(data)}")

@@ -267,3 +267,10 @@ def test_lookalike_behind_many_other_addresses_is_found_or_left_in_doubt():
     [one] = found("lookalike_recipient", context, to=(*others, *lookalike))
     assert one.sentence == "Not all addresses were compared with known ones."
     assert not found("lookalike_recipient", context, to=others[:99])
+
+
+def test_every_address_of_reply_to_is_checked():
+    replies = [f"support{number}@yourteam.example" for number in range(20)]
+    listed = ", ".join([*replies, "ana@acme.example <eve@evil.example>"])
+    for rule in ("reply_elsewhere", "name_says_address"):
+        assert found(rule, reply_to=listed), rule

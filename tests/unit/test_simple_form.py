@@ -12,8 +12,20 @@ from common.text_from_html import text_from_html
 from risk.jobs import examine
 from simple_form import TooComplex, simplify
 from simple_form.declarations import rows
-from simple_form.result import LOOK, SHOWN
+from simple_form.result import HIDING, LOOK, SHOWN
 from simple_form.simplify import WRAPS
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+
+
+OLDER = sorted((CORPUS / "ordinary").glob("*.html"))
+
+
+DESIGNED = [
+    *sorted((CORPUS / "designed").glob("*.html")),
+    *sorted((CORPUS / "honest").glob("*_designed_*.html")),
+]
+
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 # 100 of people and of help desks, 100 of services, and designed ones.
@@ -188,3 +200,15 @@ def test_a_text_that_was_made_from_the_html_is_not_said_to_differ():
     assert not examine(content).findings
     changed = replace(content, markdown=content.markdown.replace("Pay", "Do not pay"))
     assert "parts_differ" in {one.rule for one in examine(changed).findings}
+
+
+@pytest.mark.slow
+def test_honest_letters_are_hardly_ever_marked():
+    forms = [simplify(path.read_text()) for path in (*HONEST, *OLDER)]
+    assert len(forms) == 350
+    marked = [form for form in forms if HIDING & {one.code for one in form.changes}]
+    assert len(marked) <= 2
+    assert sum(not form.is_exact for form in forms[:100]) <= 20
+    assert len(DESIGNED) >= 60
+    # Whatever a look loses is told.
+    assert all(simplify(path.read_text()).changes for path in DESIGNED)

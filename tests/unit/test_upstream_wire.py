@@ -270,3 +270,13 @@ def test_list_without_its_last_page_is_none_and_one_that_leads_back_ends():
         pytest.raises(errors.OutcomeUnknown, match="repeated a page"),
     ):
         ask(url)
+
+
+def test_redirect_is_not_followed():
+    elsewhere = answer({}, "307 Moved", Location="http://127.0.0.1:1/")
+    with (
+        peer(elsewhere, elsewhere) as (url, asked),
+        pytest.raises(errors.OutcomeUnknown),
+    ):
+        decide(url)
+    assert len(asked) == 1

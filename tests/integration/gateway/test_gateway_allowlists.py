@@ -429,3 +429,27 @@ def test_list_hides_other_tenants_the_other_kind_and_other_mailboxes(strict, oth
         rows = strict.walk("/v1/refusals", "refusals", key=key)
         assert [row["id"] for row in rows] == found, key
     assert other.walk("/v1/refusals", "refusals", key="admin") == []
+
+
+@pytest.mark.slow
+def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy(free):
+    Account.objects.update(oversight_email="boss@elsewhere.example")
+    for field in ("auto_cc", "auto_bcc"):
+        with undone():
+            Mailbox.objects.update(**{field: f"{ARCHIVE}, {EVE}"})
+            free.allow("northwind.example", ARCHIVE)
+            body = free.send().json()
+            assert (body["field"], body["recipients"]) == (field, [EVE])
+            free.allow("northwind.example", ARCHIVE, EVE)
+            assert sent(free) == FREE
+
+
+@pytest.mark.slow
+def test_restriction_comes_before_the_mode_and_a_bypass_lifts_none(world):
+    world.allow("northwind.example")
+    world.allow("northwind.example", EVE, kind="bypass")
+    assert world.send(to=[EVE]).status_code == 403
+    assert sent(world) == FREE
+    Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
+    assert world.send(to=[EVE]).json()["code"] == "recipient_not_allowed"
+    assert world.send(to=[DANA]).json()["code"] == "read_only"

@@ -249,3 +249,19 @@ def test_change_that_loosens_takes_a_code_of_a_key_that_sends(world):
     # Decisions without a fingerprint take the code of any key.
     world.patch(box, require_fingerprint=True)
     assert world.patch(box, require_fingerprint=False).status_code == 202
+
+
+@pytest.mark.slow
+def test_failing_action_asks_for_no_code_and_uses_none(asking):
+    for fields, status in (
+        ({"address": "a@elsewhere.example"}, 422),
+        ({"address_local": "support"}, 409),
+    ):
+        assert call(asking, ("POST", "/v1/mailboxes", fields)).status_code == status
+    assert not ApprovalRequest.objects.exists()
+    call(asking, MAILBOX)
+    code = newest_code()
+    Account.objects.update(max_mailboxes=1)
+    assert call(asking, MAILBOX, code).json()["code"] == "plan_limit"
+    Account.objects.update(max_mailboxes=None)
+    assert call(asking, MAILBOX, code).status_code == 201

@@ -22,7 +22,8 @@ from gateway.models import (
     Suppression,
 )
 from gateway.models.accounts import hash_key
-from gateway.states import Status
+from gateway.states import Mode, Status
+from tests.integration.deciding import at_once
 from tests.integration.gateway.world import (
     add_key,
     add_mailbox,
@@ -30,6 +31,7 @@ from tests.integration.gateway.world import (
     events_of,
     leave,
     make_inbound,
+    make_world,
     refusal_of,
     status_of,
     times_noted,
@@ -374,3 +376,27 @@ def test_body_is_read_only_with_a_key_and_a_large_one_only_with_a_valid_key(
     assert read("/v1/unsubscribe/x:y") == (most, 0)
     ApiKey.objects.filter(sha256=hash_key(own)).update(revoked_at=timezone.now())
     assert read(HTTP_X_API_KEY=own) == (most, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_two_admins_that_revoke_each_other_leave_one():
+    world = make_world()
+    add_key(world, "second", ["admin"])
+    ids = {name: world.key_id(name) for name in ("admin", "second")}
+    at_once(
+        lambda: revoke(world, ids["admin"], key="second"),
+        lambda: revoke(world, ids["second"], key="admin"),
+    )
+    assert ApiKey.objects.account_admins().count() == 1
+
+
+@pytest.mark.slow
+def test_mail_accepted_before_its_mailbox_was_tightened_is_held(free, mail_server):
+    email_id = free.held()
+    for mode in (Mode.GATED_SEND, Mode.GATED_ALL, Mode.READ_ONLY):
+        with undone():
+            assert free.patch(free.base, oversight_mode=mode).status_code == 200
+            assert leave(email_id) == "asked", mode
+            assert status_of(email_id) == Status.PENDING_SEND_APPROVAL, mode
+    assert mail_server.mails == 0

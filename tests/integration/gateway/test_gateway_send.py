@@ -3,11 +3,14 @@ and refused, the effect of each mode, and what becomes of HTML and of an agent's
 """
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from django.db.models.functions import Now
 from django.test import Client
+from django.utils import timezone
 
 from common.additions import html_part
 from common.fingerprint import fingerprint
@@ -17,6 +20,7 @@ from gateway.messages.content import all_recipients
 from gateway.models import AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
 from mirror.store import content_of
+from parsing.client import ParserBusy
 from simple_form import simplify
 from simple_form.declarations import rows
 from tests.factories import change_row
@@ -24,6 +28,7 @@ from tests.integration.gateway.world import (
     add_key,
     add_sandbox_keys,
     bad_field_of,
+    events_of,
     leave,
     make_inbound,
     noted,
@@ -356,3 +361,41 @@ def test_edit_of_concurrently_changed_mail_is_409(free, monkeypatch):
     email.refresh_from_db()
     assert email.to == ["dana@northwind.example"]
     assert email.status == Status.SCHEDULED
+
+
+def test_html_that_is_not_read_in_time_is_refused_with_a_sentence(world, monkeypatch):
+    monkeypatch.setattr("gateway.parsed.parse", Mock(side_effect=ParserBusy))
+    answer = world.send(html="<p>x</p>", markdown=None)
+    assert bad_field_of(answer) == (422, "html")
+
+
+def test_approved_mail_keeps_its_content_and_is_held_again_when_its_time_changes(world):
+    email = world.approved(send_at=AT)
+    world.listen("oversight.pending")
+    answer = edit(world, email, subject="Another")
+    assert (answer.status_code, answer.json()["code"]) == (409, "already_approved")
+    assert edit(world, email, send_at=LATER).status_code == 200
+    email.refresh_from_db()
+    assert email.subject != "Another"
+    # It was approved for its time, and is asked about again.
+    assert email.status == Status.PENDING_SEND_APPROVAL
+    assert (email.decision, email.decided_at, email.additions) == ("", None, None)
+    assert events_of(email.pk) == ["oversight.pending"]
+    change_row(email, due_at=Now())
+    assert leave(email) == "not due"
+    assert world.decide(email.pk).json()["decision"] == "approved"
+
+
+@pytest.mark.slow
+def test_mail_on_its_way_is_409(free):
+    at_once = free.held()
+    late, leased, offered = (scheduled(free).pk for _ in range(3))
+    for email_id, fields in (
+        (late, {"send_at": timezone.now() - timedelta(seconds=1)}),
+        (leased, {"lease_until": Now() + timedelta(minutes=1)}),
+        (offered, {"data_attempted_at": Now()}),
+    ):
+        Email.objects.filter(pk=email_id).update(**fields)
+    for email_id in (at_once, late, leased, offered):
+        for fields in ({"send_at": LATER}, {"subject": "Other"}):
+            assert edit(free, email_id, **fields).status_code == 409

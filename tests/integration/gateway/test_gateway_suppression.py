@@ -6,9 +6,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from common.fingerprint import fingerprint
 from gateway.messages.content import AI_DISCLOSURE
+from gateway.messages.outbox import hold_back
 from gateway.models import (
     Account,
     Email,
@@ -283,3 +285,19 @@ def test_mailbox_becomes_commercial_only_with_a_postal_address_and_without_copie
         answer = world.patch("/v1/account", physical_address=address)
         assert bad_field_of(answer) == (422, "physical_address")
     assert patch(world, commercial=False, **copied).json()["commercial"] == 0
+
+
+@pytest.mark.slow
+def test_link_works_after_a_restore_in_mail_that_may_have_left_since_the_backup(shop):
+    approved = shop.approved().pk
+    held = shop.held()
+    path = link_in(approved)
+    other = urlsplit(shop.pending()["pending"][0]["additions"]["unsubscribe"]).path
+    hold_back(timezone.now())
+    assert status_of(approved) == Status.SENT
+    assert status_of(held) == Status.PENDING_SEND_APPROVAL
+    assert [Client().post(one, **ONE_CLICK).status_code for one in (path, other)] == [
+        200,
+        200,
+    ]
+    assert Suppression.objects.get().reason == "unsubscribed"

@@ -30,6 +30,11 @@ from tests.integration.gateway.world import (
 )
 from tests.programs import Post
 
+NO_TARGETS = (
+    "http://hooks.example.org/", "https://user:pass@hooks.example.org/", "https://[::1]/", "https://[",
+)  # fmt: skip
+
+
 HOOK = {"url": "https://hooks.example.org/in", "events": ["oversight.pending"]}
 
 
@@ -356,3 +361,14 @@ def test_finished_deliveries_are_deleted_after_thirty_days(world):
         WebhookDelivery.objects.filter(pk=pk).update(state=state, created_at=ended)
     sweeping.sweep()
     assert [one.pk for one in WebhookDelivery.objects.order_by("pk")] == rows[2:]
+
+
+def test_webhook_with_an_invalid_field_is_not_created(world):
+    for fields in (
+        *({"url": url} for url in NO_TARGETS),
+        {"events": []},
+        {"events": ["message.exploded"]},
+    ):
+        answer = admin(world, "POST", "webhooks", **HOOK | fields)
+        assert answer.status_code == 422, fields
+    assert not Webhook.objects.exists()
