@@ -4,18 +4,14 @@ mail. The ordinary run has the main ones of these.
 The other files look at every page and at what else can happen, with --all.
 """
 
-import re
 import uuid
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.looking import (
-    lost_focus,
-    moving,
     on_screen,
     pause,
-    settled,
     wait_for_ahead,
 )
 from tests.desk import TIMEOUT, some_words
@@ -213,23 +209,6 @@ def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(
     pause(desk)
     desk.keyboard.press("a")
     expect(desk.locator("#decided")).to_contain_text("Approved. Sends in")
-
-
-@pytest.mark.slow
-def test_focus_is_seen_on_a_phone_and_nothing_moves_for_who_wants_no_motion(
-    open_page, signed_in, product, ana, hold
-):
-    row = hold()
-    page = open_page(storage_state=signed_in, reduced_motion="reduce")
-    page.set_viewport_size({"width": 390, "height": 844})
-    settled(page, product.page(row))
-    assert list(lost_focus(page, presses=30)) == []
-    ana.decide(row["id"], "approve", row["fingerprint"])
-    page.goto(product.page(row))
-    expect(page.locator("#decide [data-seconds]")).to_have_text(
-        re.compile(r"Sends in \d+ s")
-    )
-    assert moving(page) == []
 
 
 @pytest.mark.slow

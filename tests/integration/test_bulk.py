@@ -10,8 +10,9 @@ import pytest
 from django.core import signing
 from django.utils import timezone
 
+from approvals.bulk import batch
 from approvals.bulk import sheet as bulk_sheet
-from approvals.bulk.batch import decide_batch
+from approvals.bulk.batch import decide_batch, undo_batch
 from approvals.bulk.sheet import (
     OnSheet,
     Sheet,
@@ -19,10 +20,12 @@ from approvals.bulk.sheet import (
     read_sheet,
     sign_sheet,
 )
+from approvals.decisions.withdraw import undo_decision
 from approvals.errors import InvalidInput
 from approvals.models import Decision, Review, Verdict
 from audit.models import Entry
 from audit.trail import lines
+from common.postgres import clock
 from mirror.models import Message
 from people.models import Grant
 from tests.factories import (
@@ -382,3 +385,30 @@ def test_what_was_refused_or_taken_back_since_is_not_decided_and_is_decided_agai
     assert page.count("The hours are closed.") == 2
     post(desk, signed, messages, unread=2)
     assert Decision.objects.filter(state="recorded").count() == 2
+
+
+@pytest.mark.slow
+def test_batch_has_a_longer_undo_window_and_none_is_sent_while_others_are_undone(
+    connection, reviewer, monkeypatch
+):
+    quick, slow = several(connection, "plum", "kiwi")
+    sentences(reviewer, sheet_of(reviewer, quick, slow))
+    windows = {one.due_at - one.recorded_at for one in Decision.objects.all()}
+    assert windows == {timedelta(seconds=5.2)}
+
+    # Both can still be undone.
+    Decision.objects.update(due_at=clock() + timedelta(seconds=5))
+    waits = []
+
+    def undo_slowly(**asked):
+        waits.append(min(one.due_at for one in Decision.objects.all()) - clock())
+        return undo_decision(**asked)
+
+    monkeypatch.setattr(batch, "undo_decision", undo_slowly)
+    monkeypatch.setattr(batch, "UNDOING", timedelta(hours=1))
+    undo_batch(
+        messages=[one.public_id for one in (quick, slow)],
+        actor=actor_of(reviewer),
+    )
+    assert min(waits) > timedelta(minutes=50)
+    assert set(states().values()) == {"undone"}

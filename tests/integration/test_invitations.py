@@ -30,6 +30,7 @@ from people.invitations.links import (
 from people.models import Grant, Invitation, Person
 from people.roles import GrantTarget, take_role
 from tests.factories import actor_of, change_row, make_person, rolled_back
+from tests.integration.deciding import at_once
 from tests.ledger import latest_details
 from tests.markup import compact, leads_to, says
 from tests.signing import give_app, resume
@@ -291,3 +292,12 @@ def test_first_admin_joins_only_by_the_newest_link_and_only_while_there_is_none(
         assert latest_details("person.joined")["invited_by"] == "an operator"
     make_person("otto@yourteam.example", "Otto", "admin")
     assert not is_good(newest)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_use_a_link_at_once_one_joins(admin):
+    token = link_of(admin)
+    ends = at_once(lambda: use(token, "First"), lambda: use(token, "Second"))
+    assert [isinstance(end, LinkNotGood) for end in ends].count(True) == 1
+    assert Person.objects.filter(email=NEW).count() == 1

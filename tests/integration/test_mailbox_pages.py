@@ -19,6 +19,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from mirror.store import stored_content
 from mirror.sync.account import read_mailboxes
+from mirror.tasks import read_accounts
 from people.models import Grant
 from rendering.render import render_message
 from tests.factories import (
@@ -241,3 +242,17 @@ def test_code_of_another_request_does_not_set_the_mode_of_that_request(admin, ac
             code=code,
         )
     assert GatewayMailbox.objects.get().oversight_mode == "gated_send"
+
+
+@pytest.mark.slow
+def test_key_that_does_not_list_some_mailboxes_marks_none_as_gone(account, sent_tasks):
+    read_accounts()
+    assert sent_tasks == [("mirror.tasks.read_account", account.connection.pk)]
+    account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
+    limited = {"name": "X", "scopes": ["read"], "mailboxes": ["board@acme.example"]}
+    key = account.ask("POST", "/v1/api-keys", json=limited).json()["api_key"]
+    here = Connection.objects.filter(pk=account.connection.pk)
+    here.update(admin_key="", read_key=key)
+    assert read_mailboxes(connection_id=account.connection.pk) == ""
+    boxes = account.connection.mailboxes.filter(is_active=True)
+    assert {str(box).partition("@")[0] for box in boxes} == {"support", "board"}

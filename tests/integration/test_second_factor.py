@@ -508,3 +508,14 @@ def test_new_passkey_answers_its_own_challenge_once_soon_and_from_this_origin(re
     assert [post(client, path, answer).status_code for _ in range(2)] == [302, 422]
     assert Authenticator.objects.count() == 1
     assert latest_details("person.factor_added")["after"] == "passkey Laptop"
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_code_that_several_try_at_once_is_taken_by_one():
+    person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
+    give_app(person)
+    code = make_for(person)[0]
+    taken = at_once(*[partial(use, person, code)] * 4)
+    assert sorted(taken) == [False, False, False, True]
+    assert Entry.objects.filter(action="person.recovery_code_used").count() == 1

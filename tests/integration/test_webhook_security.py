@@ -230,14 +230,6 @@ def test_exact_replay_makes_no_event_no_alert_and_no_change(client, connection, 
     assert Message.objects.get().state == "rejected"
 
 
-MISSHAPEN = [
-    {"subject": ["a"]},
-    {"to": ["a@x.example", 5]},
-    {"metadata": "x"},
-    {"timestamp": {"at": 1}},
-]
-
-
 def test_addresses_cannot_be_guessed_and_signatures_do_not_travel(client, connection):
     other = make_connection("other", webhook_secret="whsec_other")
     assert len(connection.webhook_id) >= 32

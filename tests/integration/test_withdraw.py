@@ -20,6 +20,7 @@ from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from approvals.reconcile.closing import resolve
+from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from common.actors import worker
 from mirror.models import Connection, Message
@@ -421,3 +422,27 @@ def test_read_that_fails_proves_nothing_and_none_is_made_while_the_connection_wa
     Connection.objects.update(wait_until=Now() + timedelta(hours=1))
     assert look(decision) == "nothing to resolve"
     assert upstream.calls == []
+
+
+@pytest.mark.slow
+def test_message_that_a_read_lists_again_is_not_lost(
+    message, reviewer, upstream, connection
+):
+    decision = doubt(
+        message, reviewer, "reject", state="unattributed", seen_held=1, seen_absent=2
+    )
+    Message.objects.update(state="gone")
+    read_everything(connection_id=connection.pk, now=NOW)
+    assert Message.objects.get().state == "held"
+    assert seen() == ("unknown", 0, 0)
+    Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
+    assert look_twice(decision) == "recorded"
+
+
+@pytest.mark.slow
+def test_withdrawn_approve_is_read_twice_and_stays_withdrawn(message, reviewer):
+    decision = doubt(message, reviewer)
+    withdraw(message, reviewer)
+    Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
+    assert look_twice(decision) == "still withdrawn"
+    assert seen() == ("withdrawn", 2, 0)

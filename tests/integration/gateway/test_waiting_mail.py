@@ -171,8 +171,3 @@ def test_send_again_leaves_mail_that_a_person_holds_back(world, server, capsys):
     assert run(capsys) == "Messages that are tried again now: 0"
     assert leave(email) == "not due"
     assert status_of(email) == "scheduled"
-
-
-def test_send_again_names_a_message_that_does_not_exist(world):
-    with pytest.raises(CommandError, match="nobody does not wait"):
-        call_command("send_again", "nobody")
