@@ -26,6 +26,7 @@ from common.actors import worker
 from mirror.models import Connection, Message
 from mirror.sync import reads
 from tests.factories import (
+    NOW,
     actor_of,
     change_row,
     event_body,
