@@ -2,7 +2,6 @@
 on paper.
 """
 
-import json
 import re
 
 import pytest
@@ -16,32 +15,6 @@ pytestmark = pytest.mark.slow
 
 def box(page, selector):
     return page.locator(selector).first.bounding_box()
-
-
-LOUD = """<style>@import "http://a.example/x"; b{position:absolute;background:url(http://b.example/x)}</style>
-<a href="http://c.example/x">Our <b>offer</b></a><img src="http://d.example/x"><script>alert(1)</script>"""
-
-
-def test_source_and_original_look_are_one_key_away_and_load_nothing(
-    desk, product, hold
-):
-    row = hold()
-    desk.goto(product.page(row))
-    desk.keyboard.press("o")
-    expect(desk.get_by_text("The original looks the same.")).to_be_visible()
-    # As MultiMail gives a message that was not simplified.
-    product.sql(
-        "UPDATE mirror_revision SET content = jsonb_set(content, '{html}', %s), fingerprint = repeat('a1', 32) "
-        "WHERE id = (SELECT revision_id FROM mirror_message WHERE public_id = %s) RETURNING 1",
-        json.dumps(LOUD),
-        row["id"],
-    )
-    desk.reload()
-    for key, name in (("h", "source"), ("h", "rendered"), ("o", "original")):
-        desk.keyboard.press(key)
-        expect(desk.locator(f"#tab-{name}[aria-current=true]")).to_be_visible()
-    offer = desk.frame_locator("#sheet iframe").get_by_text("offer", exact=True)
-    expect(offer).to_have_css("position", "absolute")
 
 
 def test_high_risk_marks_the_letters_and_asks_in_place_with_the_message_beside(

@@ -1,7 +1,7 @@
 """Uses the tools of a table, whose rows have: a tool, whose key it is called with, its
 arguments ($ stands before what is known from earlier answers), and what the answer has:
-`is` a value, or `as` the name by which it is known from then on; or `refused`, with
-words of the sentence.
+`is` a value, or `as` the name by which it is known from then on (`all` is the whole
+answer); or `refused`, with words of the sentence.
 """
 
 import functools
@@ -29,6 +29,8 @@ def use_tools(table, known, use):
                 assert value in said["error"], tool
                 continue
             steps = [int(step) if step.isdigit() else step for step in path.split(".")]
+            if path == "all":
+                steps = []
             found = functools.reduce(lambda part, step: part[step], steps, said)
             if " as " in one:
                 known[value] = found

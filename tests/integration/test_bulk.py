@@ -4,14 +4,10 @@ unread without its number.
 
 import base64
 import re
-import uuid
 from datetime import timedelta
-from secrets import token_hex
-from urllib.parse import urlencode
 
 import pytest
 from django.core import signing
-from django.http import QueryDict
 from django.utils import timezone
 
 from approvals.bulk import batch
@@ -24,7 +20,6 @@ from approvals.bulk.sheet import (
     read_sheet,
     sign_sheet,
 )
-from approvals.bulk.views import BatchForm, chosen_messages
 from approvals.decisions.withdraw import undo_decision
 from approvals.errors import InvalidInput
 from approvals.models import Decision, Review, Verdict
@@ -240,18 +235,6 @@ def test_notice_that_it_may_be_seen_differently_bars_a_message_from_bulk(
     assert states() == {}
 
 
-def test_sheet_holds_fifty_messages():
-    ids = [str(uuid.uuid4()) for _ in range(52)]
-    chosen, too_many = chosen_messages([*ids, "nonsense", ids[0]])
-    assert [str(one) for one in chosen] == ids[:50]
-    assert too_many == 2
-    # Also if each says with three long addresses why it is read alone.
-    items = [OnSheet(uuid.UUID(one), token_hex(32), token_hex(400)) for one in ids]
-    signed = sign_sheet(Sheet(items), person="1")
-    posted = QueryDict(urlencode({"sheet": signed, "outcome": "reject"}))
-    assert "sheet" not in BatchForm(posted).errors
-
-
 @pytest.mark.slow
 def test_owner_of_a_batch_undoes_one_or_all_that_were_not_sent(
     desk, signed_in, connection, reviewer, second_reviewer
@@ -361,29 +344,6 @@ def test_number_that_is_no_longer_true_is_refused_and_the_right_one_approves_all
     assert decided() == ["Subject kiwi", "Subject plum"]
     (entry,) = lines(Entry.objects.filter(action="bulk.decided"))
     assert entry.details["unread"] == "1"
-
-
-@pytest.mark.slow
-def test_alike_messages_are_one_group_with_those_that_differ_first_and_what_differs_marked(
-    desk, connection
-):
-    messages = refunds(connection, "50.00", "50.00", "500.00", "50.00", "50.00")
-    other = make(connection, "plum")
-    text = open_sheet(desk, messages[0], other, *messages[1:]).text
-    assert "5 alike, 1 differs" in text
-    shown = re.findall(
-        r'<article class="card one( like)?"[^>]*data-message="(.*?)"', text
-    )
-    like = [str(one.public_id) for one in messages]
-    whole = [like[2], like[0]]
-    rows = [like[1], like[3], like[4]]
-    expected = [
-        *(("", one) for one in whole),
-        *((" like", one) for one in rows),
-        ("", str(other.public_id)),
-    ]
-    assert shown == expected
-    assert re.search(r"most: <bdi>50.00</bdi>", text)
 
 
 @pytest.mark.slow

@@ -379,16 +379,6 @@ def test_of_many_approvals_of_all_versions_at_once_one_counts(
     assert kinds == {VerdictResult, VerdictNotAllowed, AlreadyDecided}
 
 
-def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, upstream):
-    row = edit(message, reviewer)
-    assert edit(message, reviewer).pk == row.pk
-    with pytest.raises(AlreadyDecided, match="has already edited this message"):
-        edit(message, second_reviewer, reference="ABCDEFGHJK")
-    run(row)
-    assert run(row) == "not due"
-    assert len(sends(upstream)) == 1
-
-
 def test_attached_file_is_sent_and_one_that_is_gone_after_a_call_ends_the_edit_in_doubt(
     connection, reviewer, upstream
 ):
@@ -407,40 +397,6 @@ def test_attached_file_is_sent_and_one_that_is_gone_after_a_call_ends_the_edit_i
     assert run(row) == "unknown"
     row.refresh_from_db()
     assert "Nothing was sent" not in row.problem
-
-
-@pytest.mark.slow
-def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
-    connection, message, reviewer, upstream, desk
-):
-    fields = {
-        "to": "dana@northwind.example",
-        "subject": message.subject,
-        "markdown": TEXT,
-        "do": "suggest",
-    }
-    fields |= {"fingerprint": message.revision.fingerprint, "reference": "0123456789"}
-    address = reverse("edit-message", args=[message.public_id])
-    answer = desk.post(address, fields)
-    assert answer.status_code == 422
-    assert "of 40 EUR" in answer.text
-    assert desk.post(address, {**fields, "note": "Name the sum."}).status_code == 302
-    make_due()
-    decision = Decision.objects.get()
-    assert decision.outcome == "send_back"
-    assert decision.suggestion == TEXT
-    assert decision.reason == "Name the sum."
-    assert run_decision(decision_id=decision.pk) == "applied"
-    told = upstream.decisions[-1]
-    assert told["suggested_markdown"] == TEXT
-    assert told["reason"].startswith(f"Name the sum.\n\nSuggested text:\n{TEXT}")
-    same, other = (
-        make_message(connection, markdown=text)
-        for text in (TEXT, "Hello **Dana**, soon.")
-    )
-    assert "exactly what" in page_of(desk, same)
-    page = page_of(desk, other)
-    assert "Differences from the suggested text" in page
 
 
 def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_data(

@@ -228,14 +228,6 @@ def test_role_that_was_taken_does_not_come_back_with_an_open_invitation(
     assert not Invitation.objects.good().exists()
 
 
-def test_invitation_is_withdrawn_on_the_list(signed_in, admin):
-    client = signed_in(admin)
-    token = link_of(admin)
-    one = Invitation.objects.get()
-    client.post(f"/people/invitations/{one.pk}/withdraw/")
-    assert not is_good(token)
-
-
 def test_password_link_sets_it_ends_all_sessions_and_signs_nobody_in(
     signed_in, admin, reviewer
 ):

@@ -273,31 +273,6 @@ def test_token_as_providers_make_them_is_accepted(issuer, reviewer):
     assert issuer.come_in(Client(), sub="A").status_code == 401
 
 
-@pytest.mark.slow
-def test_provider_that_answers_with_something_else_is_explained_and_never_an_error_page(
-    issuer, reviewer
-):
-    path = "/.well-known/openid-configuration"
-    usual = issuer.answer(path, {})
-    plain = "its addresses must be https"
-    for words, answer in (
-        ("is that of another issuer", {**usual, "issuer": "https://evil.example"}),
-        (plain, {**usual, "authorization_endpoint": "javascript:alert(1)"}),
-        ("without usable content", b"[" * 60_000),
-        ("without usable content", {**usual, "more": "x" * 80_000}),
-    ):
-        issuer.answers[path] = answer
-        says(Client().get(BEGIN), 502, words)
-    for place, answer in (
-        ("/keys", {"keys": [{"kty": [], "kid": "k1"}]}),
-        ("/token", {"access_token": 5}),
-        ("/userinfo", b"<html>"),
-    ):
-        issuer.answers = {place: answer}
-        answered = issuer.come_in(Client(), sub="A", email=None)
-        assert answered.status_code in (401, 502), (place, answer)
-
-
 def test_provider_that_is_private_or_not_confidential_is_not_even_asked(
     issuer, settings, client
 ):

@@ -240,22 +240,6 @@ def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(wor
         assert refusal_of(answer) == (422, "no_reply_address"), address
 
 
-def test_reply_is_sent_with_its_headers_and_files(world, mail_server):
-    root = "<root@x.example>"
-    parent = make_inbound(
-        world, references=root, message_id_header=f"<{'q' * 150}@x.example>"
-    )
-    files = [{"name": "a b.txt", "content_base64": "eA=="}]
-    email = made(reply(world, parent, attachments=files))
-    world.decide(email.pk)
-    assert leave(email) == "sent"
-    message = mail_server.message()
-    assert message["In-Reply-To"] == parent.message_id_header
-    assert message["References"].split() == [root, parent.message_id_header]
-    assert message["Subject"] == f"Re: {parent.subject}"
-    assert [part.get_filename() for part in message.iter_attachments()] == ["a b.txt"]
-
-
 def test_received_mail_is_not_replaced_and_tells_nothing_of_itself(world):
     held = make_inbound(world, status=Status.PENDING_INBOUND_APPROVAL)
     assert bad_field_of(world.send(replaces=held.pk)) == (422, "replaces")

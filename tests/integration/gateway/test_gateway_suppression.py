@@ -34,7 +34,6 @@ from tests.integration.gateway.world import (
     noted,
     refusal_of,
     status_of,
-    times_noted,
 )
 
 DANA = "dana@northwind.example"
@@ -114,32 +113,6 @@ def test_suppressed_after_acceptance_is_left_out_and_recorded(listening, mail_se
     event = event_of("message.bounced")
     assert event["bounce_type"] == email.bounce_type == "suppressed"
     assert event["bounced_recipients"] == [GONE, "also@x.example"]
-
-
-def add(world, email=DANA, key="agent", **fields):
-    return world.post("/v1/contacts", key=key, email=email, **fields)
-
-
-def found(world, query="", key="agent"):
-    answer = world.call("GET", f"/v1/contacts?{query}", key=key)
-    assert answer.status_code == 200, answer.content
-    return [row["email"] for row in answer.json()["contacts"]]
-
-
-def test_contact_is_created_once_per_address_and_deleted_only_by_its_tenant(
-    world, other
-):
-    first = add(world).json()
-    again = add(world, "DANA@Northwind.example", name="Other")
-    assert refusal_of(again) == (409, "contact_exists")
-    assert again.json()["contact_id"] == first["id"]
-    assert found(other) == []
-    path = f"/v1/contacts/{first['id']}"
-    assert other.delete(path).status_code == 404
-    assert world.delete(path).json()["deleted"] is True
-    assert found(world) == []
-    assert world.delete(path).status_code == 404
-    assert times_noted("contact.deleted") == 1
 
 
 # --- commercial mailboxes: postal address, and the link to unsubscribe ---
