@@ -6,7 +6,7 @@ A view answers a plain request with a page, and an htmx request with a fragment 
 `templates/_form.html` draws a form, and `templates/_field.html` each field with its label, note and error.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import filter as matching
 from functools import wraps
@@ -282,15 +282,19 @@ class Section:
 class DrawnForm(SentenceForm):
     """A form in sections. `layout` has a row for each (`common.tables`): part, title,
     the names of its fields or patterns of names, and a note. A section is open if its
-    title begins with "*", or if a field in it is filled in or wrong. `adds` names the
-    parts whose other sections stay away until they are added, with the label for that;
-    `above` is a template for fields that stand above the sections.
+    title begins with "*", or if a field in it is wrong or filled in; fields named in
+    `preset` always have a value, which does not count. `adds` names the parts whose
+    other sections stay away until they are added, with the label for that; with
+    `adds_in_turn` a button adds the next one. `above` is a template for fields that
+    stand above the sections.
     """
 
     default_renderer = DeskRenderer
     bound_field_class = DrawnField
     layout: ClassVar[str] = ""
+    preset: ClassVar[Collection[str]] = ()
     adds: ClassVar[Mapping[str, str]] = {}
+    adds_in_turn: ClassVar[bool] = False
     above: ClassVar[str] = ""
 
     def show(self, name: str, value: object) -> None:
@@ -309,7 +313,8 @@ class DrawnForm(SentenceForm):
                 for one in matching(self.fields, name)
             ]
             is_open = title.startswith("*") or any(
-                one.errors or one.value() for one in fields
+                one.errors or (one.value() and one.name not in self.preset)
+                for one in fields
             )
             add = self.adds.get(part, "")
             title = title.strip("* ")

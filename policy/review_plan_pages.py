@@ -71,9 +71,11 @@ class PlanForm(SettingForm):
             "| * Targets, from when a message is held | *-high *-notice *-other | Such as 30 min, 4 h or 1 h 30 min. "
             "A risk without a target of its own has that of the others. "
             "A first look is when anybody opens the message.",
-            *(f"| Step {n} for late messages | step-{n}-* |" for n in STEPS),
+            *(f"Steps for late messages | Step {n} | step-{n}-* |" for n in STEPS),
         )
     )
+    adds = {"Steps for late messages": "Add a step"}
+    adds_in_turn = True
     preset = tuple(f"step-{n}-{name}" for n in STEPS for name in ("when", "act"))
 
     calendar = forms.ModelChoiceField(

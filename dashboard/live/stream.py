@@ -14,12 +14,15 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import redis.asyncio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from common.env import env_int, env_list, env_origin, env_url
 from common.heartbeat import keep_beating
@@ -31,9 +34,6 @@ _handler.setFormatter(JsonFormatter())
 logging.basicConfig(level=logging.INFO, handlers=[_handler])
 log = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 # The connections and mailboxes that a person has a role for; None stands for all.
 Reach = list[tuple[int | None, int | None]]
 
@@ -61,6 +61,8 @@ MOST_OPENING_OF_SESSION = STREAMS_PER_PERSON
 MOST_OPENING = 200
 # In seconds, for a client that opens too many streams.
 RETRY_AFTER = 5
+# What each answer has.
+HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 # How many query parameters an address may have: as many as Django accepts.
 MOST_PARAMETERS = 1000
 
@@ -141,13 +143,14 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             sentence = (
                 f"The address has more than {MOST_PARAMETERS:,} query parameters."
             )
-            await _answer(send, 400, {"error": sentence, "code": "too_many_parameters"})
+            answer = _answer(400, {"error": sentence, "code": "too_many_parameters"})
         elif path == "/live/health":
-            await _answer(send, 200, {"status": "ok", "pages": len(_pages)})
+            answer = _answer(200, {"status": "ok", "pages": len(_pages)})
         elif path == "/live" and scope["method"] == "GET":
-            await _stream(scope, receive, send)
+            answer = await _stream(Request(scope).headers)
         else:
-            await _answer(send, 404, {"error": "Only /live/ is served here."})
+            answer = _answer(404, {"error": "Only /live/ is served here."})
+        await answer(scope, receive, send)
 
 
 async def _read_hints() -> None:
@@ -196,27 +199,20 @@ def _hand_out(text: str) -> None:
         log.warning("hint unreadable")
 
 
-async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
-    headers = {
-        name.decode("latin-1"): value.decode("latin-1")
-        for name, value in scope["headers"]
-    }
+async def _stream(headers: Mapping[str, str]) -> Response:
     origin = headers.get("origin", "")
     if origin and not _is_own_origin(origin, headers.get("host", "")):
-        return await _answer(
-            send, 403, {"error": "This stream is only for the desk's own pages."}
-        )
-    cors = []
+        return _answer(403, {"error": "This stream is only for the desk's own pages."})
+    cors = {}
     if origin:
-        cors = [
-            (b"access-control-allow-origin", origin.encode()),
-            (b"access-control-allow-credentials", b"true"),
-        ]
+        cors = {
+            "access-control-allow-origin": origin,
+            "access-control-allow-credentials": "true",
+        }
     session = hashlib.sha256(headers.get("cookie", "").encode()).hexdigest()
     if _opening[session] >= MOST_OPENING_OF_SESSION or _opening.total() >= MOST_OPENING:
-        wait = (b"retry-after", str(RETRY_AFTER).encode())
         error = "Too many live streams are being opened."
-        return await _answer(send, 429, {"error": error}, [*cors, wait])
+        return _answer(429, {"error": error}, {**cors, "retry-after": str(RETRY_AFTER)})
     _opening[session] += 1
     try:
         # Nobody is signed in without a cookie, so there is no need to ask.
@@ -226,57 +222,43 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
             else None
         )
     except OSError:
-        return await _answer(send, 503, {"error": "The desk is not responding."}, cors)
+        return _answer(503, {"error": "The desk is not responding."}, cors)
     finally:
         _opening[session] -= 1
         if not _opening[session]:
             del _opening[session]
     if reader is None:
-        return await _answer(send, 401, {"error": "Sign in at the desk first."}, cors)
-    page = Page(reader[1], reader[0])
+        return _answer(401, {"error": "Sign in at the desk first."}, cors)
+    return StreamingResponse(
+        _feed(Page(reader[1], reader[0]), headers),
+        headers={**HEADERS, **cors, "x-accel-buffering": "no", "vary": "Origin"},
+        media_type="text/event-stream",
+    )
+
+
+async def _feed(page: Page, headers: Mapping[str, str]) -> AsyncIterator[str]:
+    """Yield hints and heartbeats until the page is closed, the stream is displaced, or
+    the session ends.
+    """
     own_pages = [one for one in _pages if one.person == page.person]
     own_pages.sort(key=lambda one: one.opened_at)
     # The person looks at the page that they just opened, so their oldest streams end.
     for one in own_pages[: max(0, len(own_pages) + 1 - STREAMS_PER_PERSON)]:
         one.displace()
     _pages.add(page)
+    checked_at = time.monotonic()
     try:
-        start = [
-            (b"content-type", b"text/event-stream; charset=utf-8"),
-            (b"cache-control", b"no-store"),
-            (b"x-accel-buffering", b"no"),
-            (b"x-content-type-options", b"nosniff"),
-            (b"vary", b"Origin"),
-            *cors,
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": start})
-        await _feed(page, headers, receive, send)
-    finally:
-        _pages.discard(page)
-
-
-async def _feed(
-    page: Page, headers: dict[str, str], receive: Receive, send: Send
-) -> None:
-    """Send hints and heartbeats until the page is closed, the stream is displaced, or
-    the session ends.
-    """
-    clock = asyncio.get_running_loop()
-    disconnected = asyncio.create_task(_disconnected(receive))
-    next_hint = asyncio.create_task(page.hints.get())
-    checked_at = clock.time()
-    await _write(send, f"retry: 1000\n{BEAT}")
-    try:
-        while not disconnected.done():
-            await asyncio.wait(
-                {next_hint, disconnected},
-                timeout=HEARTBEAT,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+        yield f"retry: 1000\n{BEAT}"
+        while True:
+            try:
+                hint = await asyncio.wait_for(page.hints.get(), HEARTBEAT)
+                event = hint and f"event: hint\ndata: {hint}\n\n"
+            except TimeoutError:
+                event = BEAT
             if page.is_displaced:
-                await _write(send, "event: limit\ndata: 1\n\n")
+                yield "event: limit\ndata: 1\n\n"
                 return
-            if page.needs_recheck or clock.time() - checked_at > RECHECK:
+            if page.needs_recheck or time.monotonic() - checked_at > RECHECK:
                 access_changed = page.needs_recheck
                 page.needs_recheck = False
                 try:
@@ -290,44 +272,19 @@ async def _feed(
                     if reader is None:
                         return
                     page.person, page.reach = reader
-                checked_at = clock.time()
-            if not next_hint.done():
-                await _write(send, BEAT)
-                continue
-            hint = next_hint.result()
-            next_hint = asyncio.create_task(page.hints.get())
-            if hint:
-                await _write(send, f"event: hint\ndata: {hint}\n\n")
+                checked_at = time.monotonic()
+            if event:
+                yield event
     finally:
-        next_hint.cancel()
-        disconnected.cancel()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        _pages.discard(page)
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        continue
-
-
-async def _write(send: Send, text: str) -> None:
-    await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-
-
-async def _answer(
-    send: Send,
-    status: int,
-    body: dict[str, Any],
-    headers: Iterable[tuple[bytes, bytes]] = (),
-) -> None:
-    start = [
-        (b"content-type", b"application/json"),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-        (b"connection", b"close"),
-        *headers,
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": start})
-    await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+def _answer(
+    status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None
+) -> Response:
+    return JSONResponse(
+        body, status, {**HEADERS, "connection": "close", **(headers or {})}
+    )
 
 
 def _is_own_origin(origin: str, host: str) -> bool:
@@ -344,7 +301,7 @@ def _is_own_origin(origin: str, host: str) -> bool:
     return allowed and origin == f"http://{hostname}:{PORT}"
 
 
-def _ask_reader(headers: dict[str, str]) -> tuple[str, Reach] | None:
+def _ask_reader(headers: Mapping[str, str]) -> tuple[str, Reach] | None:
     """Ask the dashboard who has these cookies; return the person's key and what they
     may see, or None if nobody is signed in. Raises OSError.
     """

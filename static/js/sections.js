@@ -2,19 +2,27 @@
 (() => {
   "use strict";
   const fields = (section) => [...section.querySelectorAll("input, select, textarea")];
-  const isFilled = (field) => field.matches("[type=checkbox]") ? field.checked : field.value !== "";
+  // Some fields have a value from the beginning.
+  const isChanged = (field) =>
+    field.matches("[type=checkbox]")
+      ? field.checked !== field.defaultChecked
+      : field.matches("select")
+      ? field.selectedIndex > 0 && !field.options[field.selectedIndex].defaultSelected
+      : field.value !== field.defaultValue;
 
   for (const box of document.querySelectorAll(".add-section")) {
     const sections = [...box.parentElement.querySelectorAll("details")];
     const input = box.querySelector("input");
+    const next = box.querySelector("button");
 
     const show = (section, isShown) => {
       section.hidden = !isShown;
-      box.querySelector(`[value="${CSS.escape(section.dataset.title)}"]`).disabled = isShown;
+      const option = box.querySelector(`[value="${CSS.escape(section.dataset.title)}"]`);
+      if (option) option.disabled = isShown;
       box.hidden = sections.every((one) => !one.hidden);
     };
     const add = (section) => {
-      input.value = "";
+      if (input) input.value = "";
       show(section, true);
       section.open = true;
       fields(section)[0]?.focus();
@@ -22,21 +30,22 @@
     const remove = (section) => {
       for (const field of fields(section)) field.matches("[type=checkbox]") ? field.checked = false : field.value = "";
       show(section, false);
-      input.focus();
+      (input ?? next).focus();
     };
     // What the browser fills in again after a way back is shown too.
-    const begin = () => sections.forEach((one) => show(one, one.open || fields(one).some(isFilled)));
+    const begin = () => sections.forEach((one) => show(one, one.open || fields(one).some(isChanged)));
 
     for (const section of sections) {
       const button = section.querySelector("[data-remove]");
       button.hidden = false;
       button.addEventListener("click", () => remove(section));
     }
-    input.addEventListener("input", () => {
+    next?.addEventListener("click", () => add(sections.find((one) => one.hidden)));
+    input?.addEventListener("input", () => {
       const chosen = sections.find((one) => one.hidden && one.dataset.title === input.value);
       if (chosen) add(chosen);
     });
-    input.addEventListener("keydown", (event) => {
+    input?.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
       // It would send the form.
       event.preventDefault();

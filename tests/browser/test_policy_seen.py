@@ -1,4 +1,4 @@
-"""The form of a rule in Chromium."""
+"""The forms of a rule and of a review plan in Chromium."""
 
 import pytest
 from playwright.sync_api import expect
@@ -34,3 +34,20 @@ def test_form_of_a_rule_shows_only_the_conditions_that_somebody_adds(open_as, pr
     saved = page.locator("main")
     expect(saved).to_contain_text("100")
     expect(saved).not_to_contain_text("invoice")
+
+
+def test_form_of_a_plan_shows_one_step_after_the_other(open_as, product):
+    page = open_as("ADMIN")
+    page.goto(f"{product.known['DASHBOARD_URL']}/review-plans/0/")
+    whom = page.get_by_label("Whom")
+    page.get_by_label("Others: decision").fill("2 h")
+    for number in range(2):
+        page.get_by_role("button", name="Add a step").click()
+        expect(whom.nth(number)).to_be_focused()
+        whom.nth(number).select_option("duty")
+    expect(page.get_by_label("Do", exact=True).filter(visible=True)).to_have_count(2)
+    page.get_by_role("button", name="Remove Step 2").click()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("The plan is saved")).to_be_visible()
+    page.goto(f"{product.known['DASHBOARD_URL']}/review-plans/0/")
+    expect(whom.filter(visible=True)).to_have_count(1)

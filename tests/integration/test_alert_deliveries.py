@@ -5,7 +5,6 @@ trusted; sent by the bot, in order; and erased with their message.
 from datetime import timedelta
 
 import pytest
-from django.core.exceptions import PermissionDenied
 from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
@@ -17,7 +16,6 @@ from alerts.deliveries.deliver import MAX_ATTEMPTS, claim
 from alerts.deliveries.drain import drain
 from alerts.deliveries.erasing import erase_bodies
 from alerts.deliveries.planning import CARD_ACTIONS, plan_waiting
-from alerts.deliveries.resending import resend
 from alerts.models import Card, Delivery, Destination, Route
 from audit.models import Entry, Seal
 from audit.recording import record
@@ -45,66 +43,6 @@ def deliver_due():
 
 def cards(discord):
     return [(call.method, call.body["embeds"][0]) for call in discord.calls]
-
-
-@pytest.mark.slow
-def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(
-    signed_in, reviewer, connection, discord, destination
-):
-    make_message(connection)
-    discord.next["1"] = [(500, {}, {})]
-    due = Delivery.objects.get()
-    assert deliver(delivery_id=due.pk) == "postponed"
-    assert "Failed (500)" in signed_in(reviewer).get("/alerts/").text
-    assert not Delivery.objects.due().exists()
-    Delivery.objects.update(next_attempt_at=Now())
-    assert deliver(delivery_id=due.pk) == "delivered"
-    page = signed_in(reviewer).get("/alerts/").text
-    assert "Delivered (200)" in page
-    assert "Failed (" not in page
-    assert Entry.objects.of_action("alert.delivered").count() == 1
-
-
-@pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
-def test_action_that_commits_while_its_card_is_being_sent_is_shown(
-    client, connection, discord, destination
-):
-    message = make_message(connection)
-    waiting = Delivery.objects.get()
-    with transaction.atomic():
-        post_confirmed(
-            client,
-            connection,
-            event_body("oversight.rejected", email_id=message.upstream_id, reason="no"),
-        )
-        worker, results = in_thread(lambda: deliver(delivery_id=waiting.pk))
-        worker.join(60)
-    assert results == ["delivered"]
-    assert "Rejected" not in cards(discord)[-1][1]["description"]
-    assert deliver_due() == "delivered"
-    assert "Rejected" in cards(discord)[-1][1]["description"]
-    assert not Delivery.objects.filter(state="due").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
-def test_destination_is_served_by_one_worker_at_a_time(
-    connection, discord, destination
-):
-    make_message(connection)
-    first = Delivery.objects.get()
-    second = Delivery.objects.create(
-        destination=destination, message=first.message, card=first.card, action="x"
-    )
-    with transaction.atomic():
-        Destination.objects.select_for_update(no_key=True).get(pk=destination.pk)
-        worker, results = in_thread(lambda: deliver(delivery_id=second.pk))
-        waiting_for_a_lock(database)
-        Delivery.objects.claim(first.pk)
-    worker.join(60)
-    assert results == ["not due"]
-    assert discord.calls == []
 
 
 def test_deliveries_of_dead_workers_do_not_block_each_other_and_fail_after_too_many(
@@ -142,37 +80,6 @@ def test_invalid_id_in_a_response_is_not_used_in_an_address(
         Delivery.objects.update(state="due", next_attempt_at=Now())
 
 
-@pytest.mark.slow
-def test_what_was_given_up_is_sent_again_and_a_deleted_card_is_posted_again(
-    discord, connection, admin, reviewer
-):
-    destination = discord.destination(1, actions=HELD)
-    make_message(connection)
-    drain(destination_id=destination.pk)
-    discord.posts.clear()
-    Card.objects.update(removed=True)
-    actor = admin.actor(surface="web")
-    everything = Delivery.objects.for_log(actor, {})
-    assert resend(everything, actor) == 0
-    Delivery.objects.update(state="failed")
-    with pytest.raises(PermissionDenied):
-        resend(everything, reviewer.actor(surface="web"))
-    assert resend(everything, actor) == 1
-    drain(destination_id=destination.pk)
-    assert Delivery.objects.get().state == "delivered"
-    assert len(discord.posts_in(1)) == 1
-    # So is the card of a digest whose post was deleted.
-    digest = Card.objects.create(
-        destination=destination, about="digest/1", removed=True
-    )
-    Card.objects.exclude(pk=digest.pk).update(digest=digest, post_id="")
-    Delivery.objects.update(state="failed")
-    assert resend(everything, actor) == 1
-    drain(destination_id=destination.pk)
-    assert Delivery.objects.get().state == "delivered"
-    assert len(discord.posts_in(1)) == 2
-
-
 def test_bot_posts_and_edits_with_its_token_which_is_never_logged(
     upstream, discord, connection, settings, caplog
 ):
@@ -198,6 +105,7 @@ def test_bot_posts_and_edits_with_its_token_which_is_never_logged(
     assert last.state == "due"
     assert last.response_status == 500
     assert "token" not in last.answer + last.request + last.last_error + caplog.text
+    assert Entry.objects.of_action("alert.delivered").count() == 1
 
 
 def claimed_at(destination):
@@ -357,3 +265,23 @@ def test_checked_ledger_is_posted_with_its_newest_checkpoint(
     line = second[1]["description"].split("```")[1].strip()
     assert line == Seal.objects.order_by("-number").first().as_line().decode().strip()
     assert Entry.objects.of_action("alert.delivered").count() == 2
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_destination_is_served_by_one_worker_at_a_time(
+    connection, discord, destination
+):
+    make_message(connection)
+    first = Delivery.objects.get()
+    second = Delivery.objects.create(
+        destination=destination, message=first.message, card=first.card, action="x"
+    )
+    with transaction.atomic():
+        Destination.objects.select_for_update(no_key=True).get(pk=destination.pk)
+        worker, results = in_thread(lambda: deliver(delivery_id=second.pk))
+        waiting_for_a_lock(database)
+        Delivery.objects.claim(first.pk)
+    worker.join(60)
+    assert results == ["not due"]
+    assert discord.calls == []

@@ -22,17 +22,14 @@ from alerts.destinations.commands import (
     switch_on,
 )
 from alerts.ledger_events import EVENTS, about_key
-from alerts.models import Card, Delivery, Destination, Route, UnplannedAct
+from alerts.models import Card, Delivery, Destination, Route
 from approvals import tasks
 from approvals.decisions.by_rule import announce_expiring
 from audit.models import Entry
 from audit.recording import record
 from common.actors import worker
 from mirror.models import Mailbox, Message
-from people.models import OrganisationSettings
-from people.second_admin.registry import SecondAdminNeeded
 from tests import factories
-from tests.alerting import make_message
 from tests.factories import change_row, make_connection, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
@@ -109,40 +106,6 @@ def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message):
             assert on_cards == {"" if about else about_key(entry)}
 
 
-@pytest.mark.slow
-def test_connection_card_is_updated_when_it_recovers(connection):
-    make_destination(actions=["connection.failing"])
-    act("connection.recovered", connection=connection)
-    assert planned() == []
-    act("connection.failing", connection=connection)
-    Delivery.objects.update(state="delivered")
-    act("connection.recovered", connection=connection)
-    assert Card.objects.get().about == f"connection/{connection.pk}"
-    assert len(planned()) == 2
-    act("connection.failing", connection=connection)
-    assert Delivery.objects.filter(state="due").count() == 1, (
-        "what waits shows what is true by then"
-    )
-
-
-@pytest.mark.slow
-def test_late_content_updates_only_cards_that_lack_it(connection):
-    """Point 4: a card gets its buttons as soon as the content is there, at any load."""
-    make_destination(actions=["message.held"])
-    make_destination("inngest", ["message.held"])
-    soon, late, shown = (make_message(connection) for _ in range(3))
-    Delivery.objects.exclude(message=soon).update(state="delivered")
-    Card.objects.filter(message=shown).update(revision_shown=1)
-    before = len(planned())
-    for message in (soon, late, shown):
-        factories.show_row(message)
-    assert planned()[before:] == [("card", "message.fetched", late.pk)]
-    # Content creates no card unless a route asks for one.
-    delete_planned()
-    factories.show_row(make_message(connection))
-    assert {action for _, action, _ in planned()} == {"message.held"}
-
-
 def test_mailbox_route_gets_its_messages_its_refusals_and_its_connection(message):
     connection = message.connection
     mine = message.mailbox
@@ -172,9 +135,7 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
         (number, {"discord_channel": "x", "discord_channel_id": number}, True),
         # The channel that it posts in.
         ("outreach", {"discord_channel": "4711"}, True),
-        ("", {"discord_channel": "4711"}, False),
         ("outreach", {"discord_channel": "sales"}, False),
-        ("outreach", {"discord_channel": ["outreach"]}, False),
         ("", {"discord_channel": ""}, False),
     ):
         delete_planned()
@@ -188,27 +149,6 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
     for action in ("message.sent", "decision.recorded"):
         act(action, message)
     assert planned() == []
-
-
-@pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
-def test_two_actions_at_the_same_time_make_one_card_and_two_events(connection):
-    make_destination(actions=["connection.failing", "connection.paused"])
-    make_destination("inngest", ["connection.failing", "connection.paused"])
-
-    @transaction.atomic
-    def at_the_same_moment():
-        return act("connection.paused", connection=connection).action
-
-    with transaction.atomic():
-        act("connection.failing", connection=connection)
-        plan_waiting()
-        thread, results = in_thread(at_the_same_moment)
-        waiting_for_a_lock(database)
-    thread.join(60)
-    assert results == ["connection.paused"]
-    assert Card.objects.count() == 1
-    assert sorted(kind for kind, _, _ in planned()) == ["card", "event", "event"]
 
 
 def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kind(
@@ -274,39 +214,6 @@ def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later
     assert len(planned()) == 5
 
 
-def test_second_admin_reads_whose_mail_a_route_is_about(message, admin):
-    OrganisationSettings.objects.update_or_create(
-        pk=1, defaults={"second_admin_since": Now()}
-    )
-    actor = admin.actor(surface="web")
-    one = make_destination()
-    asked = {"events": ["email.held"], "mailbox": message.mailbox_id, "actor": actor}
-    with pytest.raises(SecondAdminNeeded) as needed:
-        add_route(destination_id=one.pk, **asked)
-    assert message.mailbox.address in needed.value.asked.after
-    # And where another address is.
-    moved = {"name": "#a", "privacy": "full", "url": "https://evil.example/x"}
-    with pytest.raises(SecondAdminNeeded) as needed:
-        change_destination(destination_id=one.pk, settings=moved, actor=actor)
-    assert "evil.example" in needed.value.asked.after
-
-
-@pytest.mark.slow
-def test_act_that_cannot_be_planned_is_tried_again_for_ten_minutes(
-    message, monkeypatch
-):
-    make_destination(actions=["message.sent"])
-    with monkeypatch.context() as broken:
-        broken.setattr("alerts.deliveries.planning.plan", None)
-        act("message.sent", message)
-        assert plan_waiting() == 0
-        assert UnplannedAct.objects.count() == 1
-        UnplannedAct.objects.update(recorded_at=Now() - timedelta(minutes=11))
-        assert plan_waiting() == 0
-        assert UnplannedAct.objects.count() == 0
-    assert planned() == []
-
-
 @pytest.mark.slow
 def test_expiring_message_is_announced_once_unless_it_is_decided(message, reviewer):
     entries = Entry.objects.filter(action="message.expiring", message=message.public_id)
@@ -329,3 +236,24 @@ def test_expiring_message_is_announced_once_unless_it_is_decided(message, review
     assert [(action, about) for _, action, about in planned()] == [
         ("message.expiring", message.pk)
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_two_actions_at_the_same_time_make_one_card_and_two_events(connection):
+    make_destination(actions=["connection.failing", "connection.paused"])
+    make_destination("inngest", ["connection.failing", "connection.paused"])
+
+    @transaction.atomic
+    def at_the_same_moment():
+        return act("connection.paused", connection=connection).action
+
+    with transaction.atomic():
+        act("connection.failing", connection=connection)
+        plan_waiting()
+        thread, results = in_thread(at_the_same_moment)
+        waiting_for_a_lock(database)
+    thread.join(60)
+    assert results == ["connection.paused"]
+    assert Card.objects.count() == 1
+    assert sorted(kind for kind, _, _ in planned()) == ["card", "event", "event"]

@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from approvals.decisions.by_rule import apply_policy
 from approvals.decisions.execute import run_decision
-from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import confirm_approval
 from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision
@@ -21,7 +20,6 @@ from tests.allow_cases import CASES
 from tests.factories import (
     MAILBOX,
     actor_of,
-    change_list,
     make_connection,
     make_list,
     make_message,
@@ -120,19 +118,6 @@ def test_received_mail_goes_to_nobody_and_sandbox_mail_does(connection, reviewer
     sandbox = make_message(connection, sandbox=True)
     reject_others(make_list())
     assert [may(one, reviewer) for one in (received, sandbox)] == [True, False]
-
-
-@pytest.mark.slow
-def test_ten_thousand_entries_are_added_at_once_and_cost_no_more_queries(
-    connection, reviewer, admin, django_assert_max_num_queries
-):
-    at = make_list()
-    change_list(admin, *(f"p{one}@x.example" for one in range(10_000)))
-    assert at.entries.count() == 10_000
-    reject_others(at)
-    messages = [make_message(connection, subject=f"{one}") for one in range(3)]
-    with django_assert_max_num_queries(25):
-        rulings(messages, actor_of(reviewer), now=clock())
 
 
 def test_entry_that_still_lives_lets_the_mail_leave_and_one_that_ends_before_sending_refuses_it(

@@ -5,7 +5,6 @@ this desk are found and counted like others.
 
 import re
 from dataclasses import replace
-from datetime import timedelta
 from urllib.parse import urlencode
 
 import pytest
@@ -16,16 +15,15 @@ from approvals.decisions.execute import run_decision
 from approvals.operations.attention import attention_for
 from approvals.reconcile.reads import ask_about
 from approvals.reports import Month, report_of
-from audit.models import Entry
 from common.fingerprint import short_fingerprint
 from common.postgres import clock
 from gateway.accounts import register_key
 from gateway.models import Allowlist, ApiKey, Email
 from mirror.models import Connection, Message
 from mirror.sync.account import learn
-from tests.factories import change_row, make_message, post_event
+from tests.factories import change_row, make_message
 from tests.integration.deciding import make_due, read_all
-from tests.integration.gateway.world import leave, make_inbound
+from tests.integration.gateway.world import leave
 from tests.integration.hosted_desk import text_of
 from tests.ledger import lines_of
 
@@ -120,66 +118,6 @@ def test_ten_starts_of_a_search_lead_to_the_decision(decided, signed_in, auditor
     )
 
 
-@pytest.mark.slow
-def test_further_starts_lead_to_the_decision_too(decided, signed_in, auditor):
-    email = Email.objects.get(pk=decided.upstream_id)
-    check_starts(
-        signed_in(auditor),
-        decided,
-        {
-            **STARTED,
-            "small letters": decided.upstream_id.lower(),
-            "the thread": decided.thread_id,
-            "the key that sent it": email.sent_by_key_id,
-            "its name": email.sent_by_key.name,
-            "the fingerprint": decided.fingerprint,
-            "its beginning": decided.fingerprint[:12],
-            "Message-ID without brackets": email.message_id_header.strip("<>"),
-            "the desk's own id": str(decided.public_id),
-        },
-    )
-    client = signed_in(auditor)
-    for query in (
-        f"fingerprint={decided.fingerprint}",
-        f"message={decided.public_id}",
-        f"q=by:{STARTED['discord_user_id']}",
-    ):
-        assert first_of(client.get(f"/audit/?{query}")).action == "verdict.given"
-
-
-@pytest.mark.slow
-def test_received_mail_is_found_by_its_message_id(account, signed_in, auditor):
-    make_inbound(
-        account.world,
-        status="pending_inbound_approval",
-        message_id_header="<CAF.9z@mail.northwind.example>",
-    )
-    read_all(account.connection)
-    query = urlencode({"q": "<CAF.9z@mail.northwind.example>"})
-    client = signed_in(auditor)
-    [row] = client.get(f"/queue/?{query}").context["rows"]
-    assert row.message.direction == "inbound"
-    assert f"/queue/{row.message.public_id}/" in client.get(f"/find/?{query}").text
-
-
-@pytest.mark.slow
-def test_long_searches_are_cut_and_said_to_be(decided, signed_in, auditor):
-    client = signed_in(auditor)
-    for text in ("x" * 10_000, "<" * 10_000, "1" * 10_000, '" ' * 5_000, "é\u0301" * 9):
-        for path in ("/find/", "/audit/", "/history/", "/queue/"):
-            answer = client.get(path, {"q": text})
-            assert answer.status_code == 200, path
-            if len(text) == 10_000:
-                assert "Only the first 300 characters were searched" in answer.text, (
-                    path
-                )
-        for name in ("fingerprint", "message", "trace", "actor", "to", "by"):
-            answer = client.get("/audit/", {name: text})
-            assert answer.status_code == 200, name
-    for path in ("/queue/{}/", "/approvals/{}/", "/audit/trace/{}/"):
-        assert client.get(path.format("x" * 10_000)).status_code == 404, path
-
-
 # --- Decisions made outside this desk -------------------------------------------------
 
 
@@ -237,6 +175,7 @@ def test_decision_elsewhere_is_an_entry_with_its_name(elsewhere, signed_in, audi
     assert "Approved. Decided outside this desk by Priya Shah" in found
 
 
+@pytest.mark.slow
 def test_burst_of_eleven_counts_as_eleven(elsewhere, auditor):
     def learn_in_parts(connection):
         # Of some a webhook tells first, and they are asked about one by one.
@@ -252,25 +191,6 @@ def test_burst_of_eleven_counts_as_eleven(elsewhere, auditor):
     total = report_of(actor, Month.of(clock(), "UTC")).total
     figures = {cell.name: cell.number for cell in total.cells}
     assert (figures["elsewhere"], figures["all"]) == (11, 11)
-
-
-@pytest.mark.slow
-def test_own_decision_is_not_taken_for_one_elsewhere(decided):
-    assert not Entry.objects.of_action("decision.elsewhere").exists()
-    assert decided.decided_elsewhere_at is None
-
-
-@pytest.mark.slow
-def test_message_that_is_held_again_is_no_decision_elsewhere(elsewhere, account):
-    [message] = elsewhere(action="reject")
-    assert message.decided_elsewhere_at is not None
-    Email.objects.filter(pk=message.upstream_id).update(
-        status="pending_send_approval", decision=""
-    )
-    change_row(message, changed_at=Now() - timedelta(minutes=1))
-    read_all(account.connection)
-    message.refresh_from_db()
-    assert (message.state, message.decided_elsewhere_at) == ("held", None)
 
 
 # --- Outside this desk ----------------------------------------------------------------
@@ -340,20 +260,3 @@ def test_decision_that_no_door_explains_needs_attention(account, elsewhere, admi
 
 
 # --- What is said to have happened ----------------------------------------------------
-
-
-@pytest.mark.slow
-def test_what_is_said_to_have_happened_is_said_first(decided, client, signed_in, admin):
-    change_row(decided, state="scheduled_approved", asked_at=Now())
-    connection = Connection.objects.get(pk=decided.connection_id)
-    change_row(connection, webhook_secret="whsec_of_the_tests")
-    from tests.factories import event_body
-
-    body = event_body("message.sent", email_id=decided.upstream_id)
-    assert post_event(client, connection, body).json() == {"result": "checking"}
-    page = text_of(signed_in(admin).get(f"/queue/{decided.public_id}/"))
-    assert "Said to be sent" in page
-    assert "Being checked with MultiMail. Until now: approved" in page
-    assert "Sends at its scheduled time" not in page
-    # It is asked at once, though it was asked about a moment ago.
-    assert Message.objects.reported_and_ended().filter(pk=decided.pk).exists()

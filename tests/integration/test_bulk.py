@@ -4,16 +4,10 @@ unread without its number.
 
 import base64
 import re
-import uuid
 from datetime import timedelta
-from secrets import token_hex
-from urllib.parse import urlencode
 
 import pytest
 from django.core import signing
-from django.db import connection as database
-from django.http import QueryDict
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from approvals.bulk import batch
@@ -26,8 +20,7 @@ from approvals.bulk.sheet import (
     read_sheet,
     sign_sheet,
 )
-from approvals.bulk.views import BatchForm, chosen_messages
-from approvals.decisions.withdraw import take_back_approval, undo_decision
+from approvals.decisions.withdraw import undo_decision
 from approvals.errors import InvalidInput
 from approvals.models import Decision, Review, Verdict
 from audit.models import Entry
@@ -40,7 +33,6 @@ from tests.factories import (
     change_row,
     make_connection,
     make_message,
-    put_in_force,
     show_row,
 )
 from tests.integration import deciding
@@ -131,36 +123,6 @@ def states():
 
 def ticked(page):
     return re.findall(r'name="item" value="([^"]+)"[^>]*? checked>', page.text)
-
-
-@pytest.mark.slow
-def test_sheet_shows_the_whole_message_and_records_loading_and_reading_once(
-    desk, connection
-):
-    one = make(
-        connection,
-        "plum",
-        to_addresses=["dana@northwind.example", "kim@northwind.example"],
-        bcc=["hidden@elsewhere.example"],
-        markdown="Dear Dana, see [the offer](https://offer.example/42).",
-        attachments=[
-            {
-                "filename": "offer.pdf",
-                "content_type": "application/pdf",
-                "size": 10,
-                "sha256": "ab" * 32,
-            }
-        ],
-    )
-    page = open_sheet(desk, one)
-    expected = ("kim@northwind", "hidden@elsewhere", "offer.example/42", "offer.pdf")
-    assert [words for words in expected if words not in page.text] == []
-    assert not Entry.objects.filter(action="message.opened").exists()
-    assert [see(desk, page, one).status_code for _ in range(2)] == [204, 204]
-    open_sheet(desk, one)
-    for action in ("message.served", "message.opened"):
-        entry = Entry.objects.get(action=action)
-        assert entry.fingerprint == one.revision.fingerprint
 
 
 def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_entry_for_each(
@@ -273,18 +235,6 @@ def test_notice_that_it_may_be_seen_differently_bars_a_message_from_bulk(
     assert states() == {}
 
 
-def test_sheet_holds_fifty_messages():
-    ids = [str(uuid.uuid4()) for _ in range(52)]
-    chosen, too_many = chosen_messages([*ids, "nonsense", ids[0]])
-    assert [str(one) for one in chosen] == ids[:50]
-    assert too_many == 2
-    # Also if each says with three long addresses why it is read alone.
-    items = [OnSheet(uuid.UUID(one), token_hex(32), token_hex(400)) for one in ids]
-    signed = sign_sheet(Sheet(items), person="1")
-    posted = QueryDict(urlencode({"sheet": signed, "outcome": "reject"}))
-    assert "sheet" not in BatchForm(posted).errors
-
-
 @pytest.mark.slow
 def test_owner_of_a_batch_undoes_one_or_all_that_were_not_sent(
     desk, signed_in, connection, reviewer, second_reviewer
@@ -307,33 +257,6 @@ def test_owner_of_a_batch_undoes_one_or_all_that_were_not_sent(
     assert "undone" not in states().values()
 
 
-@pytest.mark.slow
-def test_batch_has_a_longer_undo_window_and_none_is_sent_while_others_are_undone(
-    connection, reviewer, monkeypatch
-):
-    quick, slow = several(connection, "plum", "kiwi")
-    sentences(reviewer, sheet_of(reviewer, quick, slow))
-    windows = {one.due_at - one.recorded_at for one in Decision.objects.all()}
-    assert windows == {timedelta(seconds=5.2)}
-
-    # Both can still be undone.
-    Decision.objects.update(due_at=clock() + timedelta(seconds=5))
-    waits = []
-
-    def undo_slowly(**asked):
-        waits.append(min(one.due_at for one in Decision.objects.all()) - clock())
-        return undo_decision(**asked)
-
-    monkeypatch.setattr(batch, "undo_decision", undo_slowly)
-    monkeypatch.setattr(batch, "UNDOING", timedelta(hours=1))
-    undo_batch(
-        messages=[one.public_id for one in (quick, slow)],
-        actor=actor_of(reviewer),
-    )
-    assert min(waits) > timedelta(minutes=50)
-    assert set(states().values()) == {"undone"}
-
-
 def test_second_submit_decides_nothing_and_shows_the_same_outcome(
     desk, connection, reviewer
 ):
@@ -343,23 +266,6 @@ def test_second_submit_decides_nothing_and_shows_the_same_outcome(
     assert first["Location"] == second["Location"]
     assert Decision.objects.count() == 2
     assert not Entry.objects.filter(action="verdict.refused").exists()
-
-
-def statements(desk, *messages):
-    """The number of statements that it takes to open a sheet."""
-    with CaptureQueriesContext(database) as queries:
-        open_sheet(desk, *messages)
-    return len(queries)
-
-
-@pytest.mark.slow
-def test_statements_to_show_a_sheet_are_constant(desk, connection):
-    eight = several(connection, *(f"word{one}" for one in "abcdefgh"))
-    Message.objects.filter(pk__in=[one.pk for one in eight]).update(
-        thread_id="01THREAD"
-    )
-    open_sheet(desk, *eight)
-    assert statements(desk, *eight[:2]) == statements(desk, *eight) <= 29
 
 
 REFUND = "Hello {},\n\nyour refund of {} EUR for order {} is on its way.\n\nThe team"
@@ -441,48 +347,6 @@ def test_number_that_is_no_longer_true_is_refused_and_the_right_one_approves_all
 
 
 @pytest.mark.slow
-def test_alike_messages_are_one_group_with_those_that_differ_first_and_what_differs_marked(
-    desk, connection
-):
-    messages = refunds(connection, "50.00", "50.00", "500.00", "50.00", "50.00")
-    other = make(connection, "plum")
-    text = open_sheet(desk, messages[0], other, *messages[1:]).text
-    assert "5 alike, 1 differs" in text
-    shown = re.findall(
-        r'<article class="card one( like)?"[^>]*data-message="(.*?)"', text
-    )
-    like = [str(one.public_id) for one in messages]
-    whole = [like[2], like[0]]
-    rows = [like[1], like[3], like[4]]
-    expected = [
-        *(("", one) for one in whole),
-        *((" like", one) for one in rows),
-        ("", str(other.public_id)),
-    ]
-    assert shown == expected
-    assert re.search(r"most: <bdi>50.00</bdi>", text)
-
-
-@pytest.mark.slow
-def test_another_domain_or_copy_among_alike_messages_is_marked_and_a_few_are_no_group(
-    desk, connection
-):
-    messages = refunds(connection, "50.00", "50.00", "50.00")
-    odd = make_message(
-        connection,
-        subject="Your refund",
-        markdown=REFUND.format("Max", "50.00", 4480),
-        to_addresses=["max@elsewhere.example"],
-        bcc=["eve@elsewhere.example"],
-    )
-    assert "alike" not in open_sheet(desk, *messages[:2]).text
-    text = open_sheet(desk, *messages, odd).text
-    assert "4 alike, 1 differs" in text
-    found = re.findall(r'<li class="whole"><bdi>(.*?)</bdi> <mark>(.*?)</mark>', text)
-    assert found == [("To:", "elsewhere.example"), ("Bcc:", "eve@elsewhere.example")]
-
-
-@pytest.mark.slow
 def test_differences_count_as_read_only_after_the_message_that_is_shown_whole(
     desk, connection
 ):
@@ -523,14 +387,28 @@ def test_what_was_refused_or_taken_back_since_is_not_decided_and_is_decided_agai
     assert Decision.objects.filter(state="recorded").count() == 2
 
 
-def test_approval_that_was_taken_back_is_given_again_by_the_same_sheet(
-    desk, reviewer, connection
+@pytest.mark.slow
+def test_batch_has_a_longer_undo_window_and_none_is_sent_while_others_are_undone(
+    connection, reviewer, monkeypatch
 ):
-    put_in_force({"approvals": {"0": 2}})
-    messages = several(connection, "plum")
-    signed = signed_on(open_sheet(desk, *messages))
-    first = post(desk, signed, messages, unread=1)
-    take_back_approval(message=messages[0].public_id, actor=actor_of(reviewer))
-    assert "does not count any more" in desk.get(first["Location"]).text
-    post(desk, signed, messages, unread=1)
-    assert Verdict.objects.filter(live=True).count() == 1
+    quick, slow = several(connection, "plum", "kiwi")
+    sentences(reviewer, sheet_of(reviewer, quick, slow))
+    windows = {one.due_at - one.recorded_at for one in Decision.objects.all()}
+    assert windows == {timedelta(seconds=5.2)}
+
+    # Both can still be undone.
+    Decision.objects.update(due_at=clock() + timedelta(seconds=5))
+    waits = []
+
+    def undo_slowly(**asked):
+        waits.append(min(one.due_at for one in Decision.objects.all()) - clock())
+        return undo_decision(**asked)
+
+    monkeypatch.setattr(batch, "undo_decision", undo_slowly)
+    monkeypatch.setattr(batch, "UNDOING", timedelta(hours=1))
+    undo_batch(
+        messages=[one.public_id for one in (quick, slow)],
+        actor=actor_of(reviewer),
+    )
+    assert min(waits) > timedelta(minutes=50)
+    assert set(states().values()) == {"undone"}

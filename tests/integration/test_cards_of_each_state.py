@@ -1,21 +1,17 @@
 """The content of cards, notices and digests, at each level of privacy."""
 
 import json
-from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
 from alerts.cards.notice import newest_entry
-from alerts.models import Card, Destination
+from alerts.models import Destination
 from approvals.desk_messages import desk_messages
-from approvals.models import Claim
 from audit.models import Entry
 from audit.recording import record
 from common.actors import webhook, worker
-from mirror.models import Message, Revision
 from mirror.sync.health import note_failure, note_recovery
-from tests import cards
 from tests.cards import embed_of, notice_body, notice_word
 from tests.discord_limits import find_errors
 from tests.factories import change_row, make_message
@@ -57,67 +53,6 @@ def act(message, action, **details):
         details=details,
     )
     return Entry.objects.with_details().latest("pk")
-
-
-@pytest.mark.slow
-def test_held_card_shows_when_it_was_held_when_it_expires_and_who_claimed_it(
-    connection, reviewer, destination
-):
-    message = make_message(connection, subject="Refund", metadata=METADATA)
-    now = timezone.now()
-    ends = now + timedelta(hours=5)
-    fields = card_fields(card_of(message, destination, expires_at=ends))
-    assert fields["Expires"] == f"<t:{int(ends.timestamp())}:R>"
-    assert fields["Claimed by"] == "nobody"
-    assert fields["Fingerprint"].replace("\\", "") == message.revision.short_fingerprint
-    Claim.objects.create(message=message, person=reviewer)
-    assert card_fields(card_of(message, destination))["Claimed by"] == str(reviewer)
-    # In the last tenth of its time, text and colour say so, as on the desk.
-    ends = now + timedelta(minutes=20)
-    soon = card_of(
-        message, destination, held_at=now - timedelta(hours=10), expires_at=ends
-    )
-    assert soon["description"].startswith("**Held, expires soon.**")
-    Revision.objects.update(coverage=["to", "subject", "markdown"])
-    fields = card_fields(card_of(message, destination))
-    assert all("not visible with this key" in fields[name] for name in ("Cc", "Bcc"))
-
-
-@pytest.mark.slow
-def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination):
-    message = make_message(connection)
-    assert (
-        "without review"
-        not in card_of(message, destination, state="sent")["description"]
-    )
-    # As mirrored if the first known event is that it was sent.
-    Message.objects.update(public_id="0190f5c8-0000-7000-8000-0000000000aa")
-    for mode, word in (("monitored", "monitored"), ("gated_send", "not reviewed")):
-        connection.mailboxes.update(oversight_mode=mode)
-        description = card_of(message, destination)["description"]
-        assert description.startswith(f"**Sent · {word}.**")
-        assert "without review" in description
-
-
-@pytest.mark.slow
-def test_digest_of_a_burst_names_few_and_counts_all(
-    connection, destination, monkeypatch
-):
-    monkeypatch.setattr("alerts.cards.digest.MAX_LISTED", 2)
-    digest = Card.objects.create(destination=destination, about="digest/1")
-    messages = [
-        make_message(connection, hydrated=False, subject=f"Letter {n}")
-        for n in range(5)
-    ]
-    for message in messages:
-        Card.objects.create(destination=destination, message=message, digest=digest)
-    change_row(messages[4], state="rejected")
-    body, word = cards.posted(destination, card=digest, pk=7)
-    fields = card_fields(body["embeds"][0])
-    assert word == "5 messages, 4 waiting"
-    assert fields["Newest waiting"].splitlines() == ["Letter 3", "Letter 2"]
-    destination.privacy = "minimal"
-    assert "Letter" not in json.dumps(cards.posted(destination, card=digest, pk=7)[0])
 
 
 def test_card_of_a_connection_follows_its_newest_state(connection, destination):

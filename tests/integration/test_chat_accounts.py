@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from people.accounts.chat_accounts import MAX_LINKS, link_account, offer_link
 from people.errors import PeopleError
 from people.models import ChatAccount, ChatLink, Person
-from tests.factories import actor_of, make_person
+from tests.factories import actor_of
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
 from tests.markup import leads_to, says
@@ -85,30 +85,6 @@ def test_account_of_another_person_is_not_moved_and_the_link_stays_valid(
     assert ChatAccount.objects.get().person == second_reviewer
     ChatAccount.objects.all().delete()
     assert link(reviewer, path).person == reviewer
-
-
-@pytest.mark.slow
-def test_people_remove_their_own_account_and_admins_anybodys(
-    signed_in, admin, reviewer, second_reviewer, connection
-):
-    mine, theirs = (
-        ChatAccount.objects.create(
-            person=person, service="discord", account_id=name, name=name
-        )
-        for person, name in ((reviewer, "mine"), (second_reviewer, "theirs"))
-    )
-    client = signed_in(reviewer)
-    for account in (mine, theirs):
-        form = {"account": account.pk}
-        client.post("/people/me/chat/unlink/", form)
-    assert list(ChatAccount.objects.all()) == [theirs]
-    assert latest_details("person.chat_unlinked")["discord"] == "mine"
-
-    path = f"/people/{second_reviewer.pk}/chat/remove/"
-    kim = make_person("kim@yourteam.example", "Kim", "admin", connection=connection)
-    assert signed_in(kim).post(path, form).status_code == 403
-    assert signed_in(admin).post(path, form).status_code == 302
-    assert not ChatAccount.objects.exists()
 
 
 @pytest.mark.slow

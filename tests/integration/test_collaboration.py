@@ -2,16 +2,12 @@
 message before somebody decides it.
 """
 
-import json
 import re
 from datetime import timedelta
 from html import unescape
 
 import pytest
-from django.contrib.messages import get_messages
-from django.db.models import F
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from approvals.collaboration import (
     add_comment,
@@ -21,22 +17,21 @@ from approvals.collaboration import (
     touch_claim,
     unsnooze_due,
 )
-from approvals.errors import AlreadyDecided, ClaimedByOther
-from approvals.models import Claim, Comment, Question, Snooze
+from approvals.errors import AlreadyDecided
+from approvals.models import Claim, Question, Snooze
 from approvals.tasks import sweep
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
-from mirror.models import Mailbox, Message
+from mirror.models import Mailbox
 from tests.factories import (
     actor_of,
     change_row,
     make_connection,
-    make_message,
     make_person,
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import at_once, decide
+from tests.integration.deciding import decide
 from tests.markup import HTMX
 
 
@@ -95,45 +90,6 @@ def test_reviewer_claims_once_and_the_claim_ends_by_release_or_decision(
 
 
 @pytest.mark.slow
-def test_taking_over_asks_with_a_named_button_and_is_in_the_ledger(
-    signed_in, reviewer, second_reviewer, message
-):
-    claim_as(message, reviewer)
-    client = signed_in(second_reviewer)
-    answer = post(client, message, "claim")
-    page = answer.text
-    assert answer.status_code == 409
-    assert "Take over from Ana Ferreira</button>" in page
-    assert Claim.objects.get().person == reviewer
-    holder = re.search(r'name="take_over" value="(\d+)"', page)[1]
-    assert (
-        post(client, message, "claim", headers=HTMX, take_over=holder).status_code
-        == 200
-    )
-    assert Claim.objects.get().person == second_reviewer
-    (_, new_claim) = acts(message)[-1]
-    assert new_claim["from"] == "Ana Ferreira"
-    assert new_claim["actor"] == "Ben Okafor"
-
-
-@pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
-def test_two_who_claim_at_once_get_one_claim_and_one_question(
-    reviewer, second_reviewer, message
-):
-    found = at_once(
-        *(
-            lambda person=person: claim_as(message, person)
-            for person in (reviewer, second_reviewer)
-        )
-    )
-    [made] = [one for one in found if isinstance(one, Claim)]
-    [refused] = [one for one in found if isinstance(one, ClaimedByOther)]
-    assert Claim.objects.get().person == made.person
-    assert str(made.person) in refused.sentence
-
-
-@pytest.mark.slow
 def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(
     reviewer, second_reviewer, message
 ):
@@ -185,22 +141,6 @@ def test_only_a_message_on_the_holders_screen_keeps_its_claim(
     assert lately.exists() is keeps
 
 
-@pytest.mark.slow
-def test_signing_out_releases_all_claims(signed_in, reviewer, message):
-    claim_as(message, reviewer)
-    signed_in(reviewer).post("/accounts/logout/")
-    assert not Claim.objects.exists()
-    # An assignment lasts.
-    claim_as(message, reviewer)
-    Claim.objects.update(is_assigned=True)
-    signed_in(reviewer).post("/accounts/logout/")
-    assert Claim.objects.exists()
-
-
-def say(message, person, text):
-    return add_comment(message=message.public_id, actor=actor_of(person), text=text)
-
-
 def names(client, message):
     """The names that are offered after @."""
     page = client.get(
@@ -211,41 +151,6 @@ def names(client, message):
 
 def asked():
     return [one.person for one in Question.objects.order_by("pk")]
-
-
-@pytest.mark.slow
-def test_comment_is_shown_with_invisible_characters_named_and_is_in_the_ledger(
-    signed_in, reviewer, auditor, message
-):
-    post(signed_in(reviewer), message, "comments", text="Right: \u202e and <b>this</b>")
-    # An auditor can read it but not comment.
-    seen = signed_in(auditor).get(f"/queue/{message.public_id}/").text
-    assert '<span class="ghost">RIGHT-TO-LEFT OVERRIDE</span> and &lt;b&gt;' in seen
-    assert "comment-text" not in seen
-    # Its text is stored only where it can be erased.
-    entry = Entry.objects.of_action("comment.added").get()
-    assert entry.detail.fields["comment"] == Comment.objects.get().text
-    columns = {
-        field.name: getattr(entry, field.name) for field in Entry._meta.concrete_fields
-    }
-    assert "Right: " not in json.dumps(columns, default=str)
-
-
-@pytest.mark.slow
-def test_people_are_asked_by_name_or_address_until_they_comment_or_decide(
-    reviewer, second_reviewer, admin, message
-):
-    for text in ("@Ben Okafor, is it?", "ask @ben@yourteam.example", "@ben"):
-        say(message, reviewer, text)
-        assert asked() == [second_reviewer], text
-        Question.objects.all().delete()
-    say(message, reviewer, "@Ana Ferreira: remember")
-    assert asked() == [], "nobody asks themselves"
-    say(message, reviewer, "@Ben Okafor @Ida Lindqvist")
-    say(message, admin, "It is.")
-    assert asked() == [second_reviewer]
-    decide(message, second_reviewer)
-    assert asked() == []
 
 
 def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(
@@ -297,56 +202,6 @@ def ended(message):
         .select_related("detail")
     )
     return [one.detail.fields["explanation"] for one in entries.oldest_first()]
-
-
-@pytest.mark.slow
-def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(
-    signed_in, reviewer, second_reviewer, connection
-):
-    message = make_message(connection, subject="One")
-    second = make_message(connection, subject="Two")
-    client = signed_in(reviewer)
-    answer = post(client, message, "snooze", wait="tomorrow")
-    assert answer["Location"] == f"/queue/{second.public_id}/"
-    # The time can be changed.
-    post(client, message, "snooze", headers=HTMX, wait="hour")
-    until = Snooze.objects.get().until
-    assert timedelta(minutes=50) < until - timezone.now() < timedelta(minutes=61)
-    # A decided message cannot be snoozed.
-    decide(second, second_reviewer)
-    answer = post(client, second, "snooze", wait="hour", headers=HTMX)
-    assert answer.status_code == 422
-    assert "no longer waiting" in answer.text
-    assert waiting(signed_in(second_reviewer)) == [str(message.public_id)]
-    client = signed_in(reviewer)
-    assert waiting(client) == []
-    mine = client.get("/queue/?tab=mine").text
-    assert "/snooze/end/" in mine
-    client.post(f"/queue/{message.public_id}/snooze/end/", {"to": "list"})
-    assert waiting(client) == [str(message.public_id)]
-    assert ended(message) == ["By Ana Ferreira."]
-
-
-@pytest.mark.slow
-def test_snooze_ends_an_hour_before_the_message_expires_and_says_so(
-    signed_in, reviewer, message
-):
-    Message.objects.update(expires_at=Now() + timedelta(hours=3))
-    client = signed_in(reviewer)
-    answer = post(client, message, "snooze", wait="tomorrow")
-    (notice,) = get_messages(answer.wsgi_request)
-    assert "an hour before it expires" in notice.message
-    assert (
-        Snooze.objects.filter(
-            until=F("message__expires_at") - timedelta(hours=1)
-        ).count()
-        == 1
-    )
-    # In its last hour it returns and cannot be snoozed.
-    Message.objects.update(expires_at=Now() + timedelta(minutes=59))
-    sweep()
-    assert Snooze.objects.count() == 0
-    assert post(client, message, "snooze", wait="hour").status_code == 422
 
 
 def test_message_comes_back_at_its_time_or_when_something_happens_and_the_ledger_says_so(

@@ -32,7 +32,6 @@ from tests.factories import (
     actor_of,
     event_body,
     make_message,
-    make_person,
     pending_row,
     post_event,
 )
@@ -142,18 +141,6 @@ def test_connection_is_added_with_a_secret_of_its_own_and_the_ledger_has_no_secr
     assert first.webhook_secret not in all_details()
 
 
-def test_admin_of_one_connection_renames_it_and_neither_adds_nor_removes_any(
-    connection,
-):
-    lea = make_person("lea@yourteam.example", "Lea", "admin", connection=connection)
-    actor = actor_of(lea)
-    for refused in (lambda: add(actor), lambda: remove(connection, actor)):
-        with pytest.raises(ActNotAllowed):
-            refused()
-    commands.rename(connection=connection, name="Ours", actor=actor)
-    assert Connection.objects.get().name == "Ours"
-
-
 def test_keys_are_added_and_removed_and_the_oversight_key_only_replaced(
     connection, ida
 ):
@@ -235,6 +222,24 @@ def test_removed_connection_has_no_secrets_is_never_called_and_accepts_nothing(
     assert actions()[-2:] == ["message.left_behind", "connection.removed"]
 
 
+def test_removal_is_refused_during_decisions_and_kill_switches_and_without_the_name(
+    connection, reviewer, ida
+):
+    with pytest.raises(ConnectionNotChanged, match="Type the connection's name"):
+        remove(connection, ida, "gateway")
+    decide(make_message(connection), reviewer)
+    with pytest.raises(ConnectionNotChanged, match="1 decision is still on the way"):
+        remove(connection, ida)
+    Decision.objects.all().delete()
+    switch = pull(actor=ida, reason="Looking into it.", connection=connection)
+    with pytest.raises(ConnectionNotChanged, match="Looking into it"):
+        remove(connection, ida)
+    release(switch_id=switch.pk, actor=ida)
+    remove(connection, ida)
+    with pytest.raises(ActNotAllowed, match="was removed"):
+        commands.rename(connection=connection, name="Again", actor=ida)
+
+
 @pytest.mark.slow
 def test_work_in_progress_while_a_connection_is_removed_restores_nothing(
     connection, ida, client
@@ -255,21 +260,3 @@ def test_work_in_progress_while_a_connection_is_removed_restores_nothing(
     assert reads.read_everything(connection_id=connection.pk, now=now) == "not now"
     assert {one.state for one in Message.objects.all()} == {MessageState.GONE}
     assert Connection.objects.get().failing_since is None
-
-
-def test_removal_is_refused_during_decisions_and_kill_switches_and_without_the_name(
-    connection, reviewer, ida
-):
-    with pytest.raises(ConnectionNotChanged, match="Type the connection's name"):
-        remove(connection, ida, "gateway")
-    decide(make_message(connection), reviewer)
-    with pytest.raises(ConnectionNotChanged, match="1 decision is still on the way"):
-        remove(connection, ida)
-    Decision.objects.all().delete()
-    switch = pull(actor=ida, reason="Looking into it.", connection=connection)
-    with pytest.raises(ConnectionNotChanged, match="Looking into it"):
-        remove(connection, ida)
-    release(switch_id=switch.pk, actor=ida)
-    remove(connection, ida)
-    with pytest.raises(ActNotAllowed, match="was removed"):
-        commands.rename(connection=connection, name="Again", actor=ida)

@@ -10,7 +10,6 @@ from django.db import IntegrityError, transaction
 from django.db import connection as database
 
 from approvals.decisions.settle import advance
-from approvals.decisions.shown import note_opened
 from approvals.errors import (
     AlreadyDecided,
     ContentChanged,
@@ -22,10 +21,8 @@ from approvals.models import Decision, Verdict
 from audit.models import Entry
 from audit.recording import record
 from common.actors import worker
-from common.postgres import clock
 from mirror.models import Message
 from tests.factories import (
-    actor_of,
     event_body,
     make_message,
     rolled_back,
@@ -76,45 +73,6 @@ def test_verdict_creates_one_decision_about_the_shown_version_and_both_are_in_th
     assert recorded["reference"] == decision.reference
 
 
-def test_second_person_learns_who_what_and_when_in_the_same_answer(
-    signed_in, message, reviewer, second_reviewer
-):
-    decision = decide(message, reviewer).decision
-    answer = signed_in(second_reviewer).post(
-        f"/queue/{message.public_id}/verdict/",
-        {
-            "outcome": "reject",
-            "fingerprint": message.revision.fingerprint,
-            "reason": "not like this",
-        },
-    )
-    assert answer.status_code == 409
-    when = f"{decision.recorded_at:%H:%M:%S} UTC"
-    assert f"Ana Ferreira approved this message first, at {when}." in answer.text
-    assert "not like this" in answer.text
-    assert Decision.objects.count() == 1
-
-
-@pytest.mark.slow
-def test_unfinished_or_effective_decision_allows_no_other_decision(
-    message, reviewer, second_reviewer
-):
-    decide(message, reviewer)
-    for state, fields, sentence in (
-        *((state, {}, "Ana Ferreira approved this message first, at") for state in (
-            "recorded", "calling", "unknown", "unattributed", "applied", "superseded",
-        )),
-        ("recorded", {"given_by": None, "rule": "expiry", "outcome": "reject"}, "The expiry rule rejected this"),
-        ("superseded", {"explanation": "Rejected by key_other."}, "Rejected by key_other."),
-    ):  # fmt: skip
-        with rolled_back():
-            Decision.objects.update(state=state, **fields)
-            record(f"decision.{state}", actor=worker("sync"), message=message.public_id)
-            with pytest.raises(AlreadyDecided) as caught:
-                decide(message, second_reviewer)
-            assert caught.value.sentence.startswith(sentence), state
-
-
 @pytest.mark.slow
 def test_relisted_message_accepts_a_verdict_but_no_second_approval(message, reviewer):
     decide(message, reviewer)
@@ -140,32 +98,6 @@ def test_relisted_message_accepts_a_verdict_but_no_second_approval(message, revi
                         AlreadyDecided, match="approved this message first"
                     ):
                         decide(message, reviewer, outcome, "no")
-
-
-@pytest.mark.slow
-def test_verdict_stores_how_long_the_version_was_on_screen(
-    message, reviewer, second_reviewer
-):
-    note_opened(message, actor=actor_of(second_reviewer))
-    note_opened_ago(message, reviewer, hours=2)
-    with rolled_back():
-        seconds = decide(message, reviewer).verdict.seconds_shown
-        assert 7200 <= seconds < 7500
-        assert details("verdict.given")["seconds_shown"] == str(seconds)
-    # Another version was never on screen.
-    message = show_row(message, subject="Another")
-    assert decide(message, reviewer).verdict.seconds_shown is None
-
-
-def note_opened_ago(message, person, hours):
-    """Record that the message was opened that long ago; entries cannot be changed, so
-    it is written with that time.
-    """
-    Entry(
-        id=-message.pk, xid=1, at=clock() - timedelta(hours=hours), actor_kind="person", actor_id=str(person.pk),
-        surface="web", action="message.opened", message=message.public_id, hash="0" * 64,
-        fingerprint=message.revision.fingerprint,
-    ).save(force_insert=True)  # fmt: skip
 
 
 def test_verdict_on_changed_or_unfetched_content_is_refused_with_the_current_version(
@@ -289,6 +221,26 @@ def test_webhook_that_comes_while_the_answer_is_written_is_not_lost(
     assert results == ["applied"]
     assert message.state == "approved"
     assert Decision.objects.get().state == "applied"
+
+
+@pytest.mark.slow
+def test_unfinished_or_effective_decision_allows_no_other_decision(
+    message, reviewer, second_reviewer
+):
+    decide(message, reviewer)
+    for state, fields, sentence in (
+        *((state, {}, "Ana Ferreira approved this message first, at") for state in (
+            "recorded", "calling", "unknown", "unattributed", "applied", "superseded",
+        )),
+        ("recorded", {"given_by": None, "rule": "expiry", "outcome": "reject"}, "The expiry rule rejected this"),
+        ("superseded", {"explanation": "Rejected by key_other."}, "Rejected by key_other."),
+    ):  # fmt: skip
+        with rolled_back():
+            Decision.objects.update(state=state, **fields)
+            record(f"decision.{state}", actor=worker("sync"), message=message.public_id)
+            with pytest.raises(AlreadyDecided) as caught:
+                decide(message, second_reviewer)
+            assert caught.value.sentence.startswith(sentence), state
 
 
 @pytest.mark.slow

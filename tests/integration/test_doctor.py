@@ -2,10 +2,8 @@
 is down.
 """
 
-import time
 from datetime import timedelta
 from functools import partial
-from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -16,20 +14,17 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from alerts.models import Destination
-from approvals import tasks
-from approvals.intake import unsigned
 from audit.models import Entry
 from dashboard.health import checks
 from dashboard.models import Tick
 from launcher import data_folder
-from mirror.models import Connection, Message
+from mirror.models import Connection
 from policy.kill_switch import pull
 from tests.factories import (
     actor_of,
     change_row,
     make_connection,
     make_message,
-    rolled_back,
 )
 from tests.integration.deciding import make_decision
 
@@ -87,45 +82,6 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
         "\x1b",
     ):
         assert hidden not in output
-
-
-@pytest.mark.slow
-def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
-    run_doctor, working, reviewer
-):
-    """Everything is late at the start, because the desk had been off for an hour."""
-    long_ago = Now() - timedelta(hours=1)
-    decided(make_message(working), reviewer, state="recorded", due_at=long_ago)
-    change_row(make_message(working), expires_at=long_ago)
-    make_message(working, hydrated=False)
-    Message.objects.update(held_at=long_ago)
-    Connection.objects.update(complete_as_of=long_ago, failing_since=long_ago)
-    # Its workers were first seen less than a minute ago, and one of them not yet.
-    Tick.objects.all().delete()
-    Tick.objects.create(job="approvals.tasks.sweep", period=3)
-    status, output = run_doctor()
-    assert status == 0
-    assert "The desk started less than a minute ago" in output
-    # Items that need a person are reported at once.
-    with rolled_back():
-        Destination.objects.create(
-            name="Ops",
-            url="https://discord.com/api/webhooks/1/x",
-            switched_off_at=Now(),
-        )
-        assert run_doctor()[0] == 2
-
-
-@pytest.mark.slow
-def test_doctor_says_when_everybody_behind_a_proxy_is_one_address(
-    working, settings, run_doctor
-):
-    for is_behind, proxies in ((False, []), (True, []), (True, ["10.0.0.5"])):
-        settings.IS_BEHIND_PROXY = is_behind
-        settings.TRUSTED_PROXIES = proxies
-        assert ("TRUSTED_PROXIES is not set" in run_doctor()[1]) == (
-            is_behind and not proxies
-        )
 
 
 @pytest.mark.slow
@@ -223,35 +179,3 @@ def test_metrics_report_ages_and_counts_in_prometheus_format(client, working, re
     assert float(metrics["countersign_oldest_waiting_seconds"]) > 89
     assert float(metrics['countersign_complete_age_seconds{connection="main"}']) > 29
     assert metrics['countersign_complete_age_seconds{connection="never"}'] == "+Inf"
-
-
-@pytest.mark.slow
-def test_forged_webhooks_of_a_day_are_counted_in_doctor_and_metrics(
-    client, run_doctor, working, monkeypatch
-):
-    before = unsigned.unsigned_total()
-    answer = client.post(
-        f"/webhooks/multimail/{working.webhook_id}/",
-        b"{}",
-        content_type="application/json",
-    )
-    assert answer.status_code == 401
-    assert (
-        f"countersign_webhooks_unsigned {before + 1}.0" in client.get("/metrics").text
-    )
-    assert "had no valid signature" not in run_doctor()[1]
-    tasks.count_unsigned()
-    status, output = run_doctor()
-    assert status == 2
-    assert "1 webhook to Gateway main had no valid signature in the last day" in output
-    # It is counted for a day.
-    now = time.time()
-    for hours, number in ((23, 1), (25, 0)):
-        monkeypatch.setattr(
-            unsigned, "time", SimpleNamespace(time=lambda at=now + hours * 3600: at)
-        )
-        tasks.count_unsigned()
-        working.refresh_from_db()
-        assert working.unsigned_count == number
-        assert (working.unsigned_since is not None) == (number > 0)
-    assert run_doctor()[0] == 0

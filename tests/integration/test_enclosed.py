@@ -13,13 +13,12 @@ from urllib.parse import quote
 import pytest
 from django.db.models.functions import Now
 from django.template.loader import render_to_string
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image
 
 from approvals.decisions.by_rule import apply_policy
 from approvals.decisions.execute import run_decision
 from approvals.errors import RiskUnread, VerdictNotAllowed
 from approvals.models import Verdict
-from approvals.tasks import sweep
 from audit.models import Entry
 from common.time_zones import somebodys_time
 from mirror.attachments import fetch, parsed
@@ -29,7 +28,6 @@ from mirror.attachments.preview import FilePreview, document_of, pdf_pages
 from mirror.models import AttachedFile, Connection, Message
 from mirror.sync import retention
 from mirror.tasks import fetch_file
-from parsing import client
 from rendering.texts import words_of
 from tests import office_files
 from tests.factories import (
@@ -43,7 +41,7 @@ from tests.integration.deciding import decide, make_due
 from tests.ledger import latest_details
 from tests.markup import HTMX, compact
 from tests.markup import words_of as page_words
-from tests.office_files import INVOICE_PDF, RETURN_LABEL, zip_of
+from tests.office_files import INVOICE_PDF, zip_of
 
 PIXEL = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89"
@@ -202,38 +200,6 @@ def test_missing_file_says_why_can_be_retried_and_does_not_block_others(
     assert fetch_all(message) == again
 
 
-@pytest.mark.slow
-def test_files_of_hosted_accounts_are_fetched_only_with_a_read_key(
-    desk, gateway, upstream, enclose
-):
-    gateway.is_our_gateway = False
-    gateway.save()
-    name = "a b/ü%.txt"
-    message = enclose((name, b"a"))
-    assert message.files.get().state == "not_visible"
-    assert upstream.paths == []
-    assert "Not visible with this key" in panel(desk, message)
-    gateway.read_key = "mm_live_read"
-    gateway.save()
-    AttachedFile.objects.update(not_before=Now())
-    path = f"/v1/mailboxes/01MAILBOX/emails/{message.upstream_id}/attachments/{quote(name, safe='')}"
-    upstream.answers[path] = (200, b"a")
-    assert fetch_all(message) == ["fetched"]
-    assert upstream.keys[-1] == "mm_live_read"
-
-
-@pytest.mark.slow
-def test_sweep_fetches_missing_files_unless_the_message_was_decided_and_sent(
-    enclose, sent_tasks
-):
-    message = enclose(("a.txt", b"a"), fetched=False)
-    sweep()
-    assert ("mirror.tasks.fetch_file", message.files.get().pk) in sent_tasks
-    for state in ("rejected", "sent"):
-        Message.objects.update(state=state)
-        assert fetch_all(message) == ["not due"], state
-
-
 def test_bytes_that_differ_from_the_fingerprint_are_shown_and_cannot_be_approved(
     desk, upstream, enclose, reviewer
 ):
@@ -313,9 +279,6 @@ MZ = b"MZ\x90\x00"
         ("program", ("invoice.dat", MZ, "application/octet-stream")),
         ("program", ("setup.exe:a.txt", b"x")),
         ("program", ("setup.exe. .\t", b"x")),
-        ("program", ("invoice.vsto", b"x")),
-        ("program", ("data.accda", b"x")),
-        ("program", ("report.pdf.vbs", b"x", "application/pdf")),
         ("program", ("invoice_\u202efdp.scr", b"x")),
         ("program", ("invoice.pdf", b"\n#!/bin/sh\nrm -rf x", "application/pdf")),
         ("program", ("photos.zip", zip_of("holiday.jpg", "run.js"), "application/zip")),
@@ -342,29 +305,6 @@ def test_rules_know_what_a_file_is_by_name_type_and_bytes(
         assert message.review.risk_level == "high"
 
 
-def test_links_of_a_calendar_are_links_of_the_message(enclose, reviewer):
-    calendar = (
-        b"BEGIN:VCALENDAR\r\nLOCATION:https://ev\r\n il.example/join\r\nEND:VCALENDAR"
-    )
-    put_in_force(
-        {
-            "when": {"links_except": ["northwind.example"]},
-            "then": {"reject": "Not by mail."},
-        }
-    )
-    file = ("visit.ics", calendar, "text/calendar")
-    message = enclose(file, fetched=False)
-    with pytest.raises(VerdictNotAllowed, match="Not by mail"):
-        decide(message, reviewer)
-    # Before it is read, nobody knows for certain.
-    assert apply_policy() == 1
-    assert not message.decisions.exists()
-    fetch_all(message)
-    show_row(message, attachments=[attachment(*file)])
-    assert apply_policy() == 1
-    assert message.decisions.get().rule.startswith("policy")
-
-
 def test_file_that_is_not_read_may_be_anything_and_is_not_rejected_for_it(
     enclose, upstream, desk, reviewer
 ):
@@ -386,39 +326,6 @@ def test_file_that_is_not_read_may_be_anything_and_is_not_rejected_for_it(
             show_row(message, attachments=[attachment(*one) for one in files])
             assert apply_policy() == 1
             assert decide(message, reviewer).decision.outcome == "approve"
-
-
-@pytest.mark.parametrize(
-    "file",
-    [
-        ("files.7z", b"7z\xbc\xaf\x27\x1c"),
-        ("files.zip", b"PK\x03\x04 cut off"),
-        ("files.zip", zip_of("more.zip")),
-        ("files.zip", zip_of("run.exe") + zip_of("a.txt")),
-        ("files.zip", zip_of("run.exe?.txt").replace(b"?", b"\0")),
-        ("files.zip", zip_of("run.txt").replace(b"run.txt", b"run.exe", 1)),
-        (
-            "a.doc",
-            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-            + "EncryptedPackage".encode("utf-16-le"),
-        ),
-        ("mail.eml", b"From: a@x.example\n\nHello"),
-        ("files.zip", PIXEL + zip_of("run.exe")),
-        ("run.exe.lzma", b"\x5d\0\0\x80\0"),
-        ("files.tar", b"run.exe"),
-    ],
-)
-def test_file_that_may_hold_others_may_be_anything(enclose, desk, file):
-    put_in_force(
-        {"when": {"attachments": ["program"]}, "then": {"reject": "Not by mail."}}
-    )
-    message = enclose(file)
-    page = desk.get(f"/queue/{message.public_id}/").text
-    doubt = "because not all that it asks about is known"
-    doubt = f"{doubt} (“{file[0]}”)"
-    assert f"A rule rejects this message, {doubt}: Not by mail." in page
-    assert apply_policy() == 1
-    assert not message.decisions.exists()
 
 
 def test_sums_in_the_words_of_a_calendar_and_in_names_within_an_archive_count(
@@ -523,15 +430,11 @@ HOUR = ":20260710T140000"
         *[
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
-                ("Europe/Berlin", "W. Europe Standard Time", "Invitation", "13:00 to 14:00, WEST"),
-                ("Europe/Berlin", "Ours", "Invitation", "18:00 to 19:00, WEST"),
                 ("Europe/Berlin", "Nowhere", "Invitation", "15:00, in the zone “Nowhere”, which is not known here"),
                 (";TZID=Europe/Berlin", "", "Invitation", "15:00, in the zone of whoever opens it"),
                 (f";TZID=Europe/Berlin{HOUR}\nDURATION:PT1H", ":20260710\nDTEND:20260712", "Invitation",
                  "Fri 10 Jul 2026 to Sat 11 Jul 2026, all day"),
                 ("REQUEST", "CANCEL", "Cancelled", "13:00"),
-                ("LOCATION", "STATUS:CANCELLED\nLOCATION", "Cancelled", "13:00"),
-                ("REQUEST", "REPLY", "Answer", "13:00"),
             )
         ],
     ],
@@ -646,25 +549,11 @@ def test_pages_of_a_pdf_are_pictures_with_their_text_and_are_kept(
     assert parsed.drop_old_renderings() == 1
 
 
-@pytest.mark.slow
-def test_long_pdf_is_shown_in_parts_and_huge_or_tiny_pages_in_bounds():
-    file = of_bytes(office_files.pdf_of(2500))
-    shown = pdf_pages(file, first=197)
-    assert shown.count == 2500
-    assert len(shown.pages) == 4
-    assert shown.next == 0
-    assert shown.left_out == 2300
-    assert pdf_pages(file).next == 5
-    assert pdf_pages(file, first=201).refusal == SENTENCES["no_page"]
-    for box in ("0 0 100000 100000", "0 0 14400 1"):
-        picture = parsed.page_picture(of_bytes(office_files.pdf_of(1, box=box)), 1)
-        assert max(struct.unpack(">II", picture[16:24])) <= 1701, box
-
-
-def test_script_of_a_pdf_does_nothing():
+def test_script_of_a_pdf_does_nothing_and_a_huge_page_is_drawn_in_bounds():
     action = b"/OpenAction << /S /JavaScript /JS (while\\(true\\){}; app.launchURL\\('http://evil.example/'\\)) >> "
-    file = of_bytes(office_files.pdf_of(1, action=action))
-    assert parsed.page_picture(file, 1).startswith(PNG)
+    file = of_bytes(office_files.pdf_of(1, box="0 0 100000 100000", action=action))
+    picture = parsed.page_picture(file, 1)
+    assert max(struct.unpack(">II", picture[16:24])) <= 1701
     assert any("JavaScript" in flag["sentence"] for flag in file.seen["flags"])
 
 
@@ -770,24 +659,6 @@ def test_names_of_namespaces_that_office_skips_show_nothing_else_here():
     assert "1 more invisible characters are left out here." in page
 
 
-def test_picture_shows_camera_place_and_text():
-    said = Image.Exif()
-    said[ExifTags.Base.Model] = "Pocket 7"
-    said[ExifTags.IFD.GPSInfo] = {1: "N", 2: (52, 31, 12), 3: "E", 4: (13, 24, 0)}
-    text = PngImagePlugin.PngInfo()
-    text.add_text("Author", "<b>Mona</b>")
-    file = io.BytesIO()
-    Image.new("RGB", (9, 9)).save(file, "PNG", exif=said, pnginfo=text)
-    page = document_of(of_bytes(file.getvalue())).html
-    for words in (
-        "<dt>Model</dt><dd>Pocket 7</dd>",
-        "<dt>Place (GPS)</dt><dd>52.52000° N, 13.40000° E</dd>",
-        "<dt>Text “Author”</dt><dd>&lt;b&gt;Mona&lt;/b&gt;</dd>",
-    ):
-        assert words in page, words
-    assert "No metadata was found" in document_of(of_bytes(RETURN_LABEL)).html
-
-
 def test_picture_that_programs_show_in_other_ways_is_named():
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6
@@ -880,22 +751,6 @@ def test_hostile_or_broken_file_is_refused_with_a_sentence(make, reason):
     assert SENTENCES[reason] in unescape(said)
 
 
-def test_files_wait_for_a_parser_that_is_busy_or_away(monkeypatch):
-    picture = of_bytes(RETURN_LABEL)
-    pdf = of_bytes(INVOICE_PDF)
-    with monkeypatch.context() as away:
-        away.setattr(client, "_RESTART_SECONDS", 0.0)
-        away.setenv("PARSER_SOCKET", "/nonexistent")
-        shown = pdf_pages(pdf)
-        drawn = document_of(picture).html
-    assert shown.is_busy is True
-    assert SENTENCES["busy"] in shown.refusal
-    # A picture is drawn all the same.
-    assert "data:image/png" in drawn
-    assert "Its metadata could not be read" in drawn
-    assert pdf_pages(pdf).count == 1
-
-
 NOTE = b"<< /Type /Annot /Subtype /Text /Contents (Pay <5,000) /Rect [9 9 99 99] >>"
 
 
@@ -927,3 +782,10 @@ def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(
     assert missing.status_code == 404
     # What is approved stays what came.
     assert view(desk, message, 1, "download/").content == INVOICE_PDF
+
+
+def test_script_of_a_pdf_does_nothing():
+    action = b"/OpenAction << /S /JavaScript /JS (while\\(true\\){}; app.launchURL\\('http://evil.example/'\\)) >> "
+    file = of_bytes(office_files.pdf_of(1, action=action))
+    assert parsed.page_picture(file, 1).startswith(PNG)
+    assert any("JavaScript" in flag["sentence"] for flag in file.seen["flags"])

@@ -38,7 +38,6 @@ from tests.factories import (
     put_in_force,
 )
 from tests.integration.deciding import at_once, decide, expires
-from tests.integration.test_policy_pages import typed_in
 from tests.ledger import latest_details
 
 HOUR = timedelta(hours=1)
@@ -320,42 +319,3 @@ def test_of_expiry_and_extension_at_one_moment_one_counts(message, reviewer):
     by_rule = live.filter(outcome="reject", rule="expiry").exists()
     assert live.count() <= 1
     assert not (by_rule and message.review.extended_to)
-
-
-@pytest.mark.slow
-def test_steps_are_saved_and_shown_again_and_what_is_wrong_or_stale_is_not_saved(
-    admin, reviewer, signed_in
-):
-    client = signed_in(admin)
-    path = "/review-plans/0/"
-    group = group_of(reviewer)
-    whom = f"group-{group.pk}"
-    typed = {
-        "decision-other": "4 h",
-        # For nobody, the first is no step.
-        "step-1-minutes": "2 h",
-        "step-2-minutes": "1 h",
-        "step-2-when": "decision before",
-        "step-2-act": "assign",
-        "step-2-whom": whom,
-    }
-    for wrong in (
-        {"step-2-whom": "group-0"},
-        {"step-2-whom": "holder"},
-        {"decision-other": ""},
-        {"decision-other": "4 days"},
-    ):
-        refused = client.post(path, typed | wrong)
-        assert refused.status_code == 422, wrong
-        assert refused.context["form"].errors
-    assert client.post(path, typed).status_code == 302
-    shown = client.get(path).context["form"]
-    assert shown["step-1-whom"].value() == whom
-    assert client.post(path, typed_in(shown)).status_code == 302
-    stored = ReviewPlan.objects.get().steps.get()
-    assert (stored.minutes, stored.act, stored.group) == (-60, "assign", group)
-    # Somebody else has changed it by now: both are shown.
-    stale = client.post(path, {"decision-other": "2 h"})
-    assert stale.status_code == 409
-    assert ReviewPlan.objects.get().targets[""] == [None, 240]
-    assert 'value="2 h"' in stale.text

@@ -21,7 +21,7 @@ from approvals.decisions.execute import run_decision
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from common.actors import worker
-from mirror.models import Message, Revision
+from mirror.models import Message
 from tests.alerting import deliver
 from tests.conformance.inngest_standin import inngest as serve_inngest
 from tests.factories import (
@@ -167,26 +167,6 @@ def test_repeated_event_has_the_same_id_a_new_signature_and_only_data_allowed_no
     assert "subject" not in third.said["data"]
 
 
-def test_webhook_verifies_with_standard_webhooks_and_an_action_has_one_id_everywhere(
-    message, receiver
-):
-    delivery = tell(to_webhook(receiver.url), message, "message.bounced")
-    send_event(delivery, delivery.destination)
-    (post,) = receiver.posts
-    event = Webhook(delivery.destination.secret).verify(post.body, post.headers)
-    assert event["type"] == "email.bounced"
-    assert event["data"]["message_id"] == message.upstream_id
-    assert event["timestamp"] == Entry.objects.get(pk=delivery.entry).at.isoformat()
-    assert post.headers["webhook-id"] == event["data"]["event_id"]
-    # One action has one id at every destination.
-    elsewhere = Delivery.objects.create(
-        destination=to_webhook(receiver.url), kind="event", message=message, entry=delivery.entry,
-        action=delivery.action,
-    )  # fmt: skip
-    send_event(elsewhere, elsewhere.destination)
-    assert receiver.posts[1].headers["webhook-id"] == post.headers["webhook-id"]
-
-
 HOSTILE = "Tell dana@northwind.example <@everyone> \u202e **now**"
 
 
@@ -223,26 +203,6 @@ def test_privacy_level_applies_to_every_field_of_an_event(
                 "metadata": metadata,
             }
         assert {name: data[name] for name in expected} == expected
-
-
-@pytest.mark.slow
-def test_event_of_the_largest_message_stays_under_the_limit_of_inngest(
-    message, inngest
-):
-    metadata = {"run_id": "refund-7", "all": ["\x01" * 100] * 10_000}
-    everybody = [f"{number}{'é' * 200}@northwind.example" for number in range(500)]
-    Message.objects.update(
-        subject="\U0001f600" * 998, recipients=everybody, trigger=metadata
-    )
-    Revision.objects.update(content={"markdown": "\x01\U0001f600" * 100_000})
-    delivery = tell(to_inngest(inngest.url, privacy="full"), message, "message.held")
-    send_event(delivery, delivery.destination)
-    data = inngest.events[0]["data"]
-    assert len(again(delivery).request.encode()) < 256 * 1024
-    assert len(data["to"]) == 100
-    assert len(data["subject"]) == 998
-    assert data["metadata"] == {"run_id": "refund-7"}
-    assert data["text"].startswith("\x01\U0001f600")
 
 
 def test_event_about_no_message_holds_what_the_ledger_stores(connection, receiver):

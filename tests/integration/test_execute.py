@@ -17,8 +17,6 @@ from approvals.decisions.forms import MAX_REASON, VerdictForm
 from approvals.decisions.outcomes import end_with_error, end_with_success, event_for
 from approvals.models import Decision, Verdict
 from approvals.models.decisions import DecisionQuerySet
-from approvals.reconcile.closing import resolve
-from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from common.actors import worker
 from common.postgres import clock
@@ -37,7 +35,6 @@ from tests.factories import (
 )  # fmt: skip
 from tests.integration.deciding import (
     at_once,
-    carry_out,
     decide,
     expires,
     in_thread,
@@ -159,19 +156,6 @@ def test_field_that_a_host_does_not_take_is_left_out_from_then_on_and_the_call_m
         f"/v1/oversight/pending?email_id={message.upstream_id}",
         "/v1/oversight/decide",
     ]
-
-
-@pytest.mark.slow
-def test_rejection_without_the_reason_that_a_host_does_not_take_says_so(
-    message, reviewer, upstream
-):
-    Connection.objects.update(refused_fields=["reason"])
-    decision = decide(message, reviewer, "reject", "The amount is wrong").decision
-    make_due()
-    assert run_decision(decision_id=decision.pk) == "applied"
-    decision.refresh_from_db()
-    assert "reason" not in upstream.decisions[-1]
-    assert "was not told" in decision.explanation
 
 
 def test_reject_and_request_for_changes_go_out_as_a_reject_also_past_the_expiry(
@@ -353,28 +337,6 @@ def test_message_missing_from_a_read_was_decided_elsewhere_unless_our_call_may_h
     assert upstream.decisions == []
 
 
-@pytest.mark.slow
-def test_message_that_we_decided_ends_so_although_no_webhook_comes(
-    message, reviewer, upstream, connection
-):
-    upstream.headers = {}
-    is_our_gateway(False)
-    assert carry_out(message, reviewer) == "applied"
-    upstream.holds()
-    # Absence proves nothing while our own call may be its cause.
-    for outcome, ended, state in (
-        ("approve", "applied", "approved"),
-        ("reject", "applied", "rejected"),
-        ("approve", "calling", "held"),
-        ("approve", "unknown", "held"),
-        ("approve", "unattributed", "gone"),
-    ):
-        with rolled_back():
-            Decision.objects.update(outcome=outcome, state=ended)
-            read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=1))
-            assert Message.objects.get().state == state, (outcome, ended)
-
-
 def test_longest_reason_that_the_form_takes_fits_with_our_reference():
     form = VerdictForm(
         {
@@ -396,27 +358,6 @@ def test_many_workers_at_once_make_one_call(decision, upstream):
     ends = at_once(*[lambda: run(decision)] * 6)
     assert sorted(ends) == ["applied"] + ["not due"] * 5
     assert len(upstream.decisions) == 1
-
-
-def test_error_after_the_row_changed_is_not_ours_and_proves_only_that_its_own_call_did_nothing(
-    decision,
-):
-    Decision.objects.update(state="calling", attempt=1, may_have_left=True)
-    attempt = Decision.objects.select_related("message__connection").get()
-    for moved in ("withdrawn", "unknown"):
-        with rolled_back():
-            Decision.objects.update(state=moved)
-            conflict = errors.Conflict("decided", body=SENT)
-            assert (
-                end_with_error(copy(attempt), conflict, had_left=False).state
-                == "superseded"
-            )
-            assert not Entry.objects.filter(action="decision.left_after_all").exists()
-
-    Decision.objects.update(state="withdrawn")
-    error = errors.NotSent("down")
-    ended = [end_with_error(attempt, error, had_left=left) for left in (True, False)]
-    assert [one.state for one in ended] == ["withdrawn", "refused"]
 
 
 def nobody():
@@ -506,32 +447,6 @@ def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream):
         with rolled_back():
             assert run(decision) == state, row
             assert len(upstream.decisions) == (state == "applied"), row
-
-
-@pytest.mark.slow
-def test_version_that_a_refusal_found_is_read_at_once(
-    message, decision, upstream, sent_tasks
-):
-    changed = pending_row(message.upstream_id, subject="Another")
-    upstream.decides(
-        409, code="content_changed", status="pending_send_approval", error="changed"
-    )
-    for is_ours, is_found_by_the_call in ((True, True), (False, False)):
-        is_our_gateway(is_ours)
-        upstream.headers = {"X-Countersign-Gateway": "1"} if is_ours else {}
-        upstream.holds(
-            pending_row(message.upstream_id) if is_found_by_the_call else changed
-        )
-        with rolled_back():
-            assert run(decision) == "refused"
-            name, key = sent_tasks.pop()
-            name = name.removeprefix("approvals.tasks.")
-            # Our gateway is asked for the message, hosted MultiMail for its list.
-            assert (name, key) == (
-                ("ask_about", message.pk)
-                if is_ours
-                else ("read_connection", message.connection_id)
-            )
 
 
 def test_only_the_attempt_with_the_lease_calls_and_expired_leases_are_claimed_again(
@@ -643,33 +558,3 @@ def test_outcome_is_stored_although_postgresql_closed_the_connection_during_the_
     upstream.meanwhile["POST"] = cut_every_link
     assert run(decision) == "applied"
     assert len(upstream.decisions) == 1
-
-
-@pytest.mark.slow
-def test_decision_on_an_already_sent_message_makes_no_call_and_is_not_announced_as_sent_anyway(
-    decision, upstream
-):
-    is_our_gateway(False)
-    upstream.holds()
-    Message.objects.update(state="cancelled")
-    with rolled_back():
-        assert run(decision) == "superseded"
-    assert upstream.calls == []
-    for state, reason, end in (
-        ("sent", "", "applied"),
-        ("sent", "[countersign:SOMEBODYEL]", "superseded"),
-        ("cancelled", "", "superseded"),
-    ):
-        with rolled_back():
-            Message.objects.update(state=state, upstream_reason=reason)
-            assert (
-                run(decision, may_have_left=True, attempt=1, seen_held=2) == "unknown"
-            )
-            # A read from before the second call is outdated.
-            assert Decision.objects.get().seen_held == 0
-            Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
-            assert resolve(decision_id=decision.pk) == end, (state, reason)
-            assert not Entry.objects.filter(
-                action__in=("decision.withdrawn", "decision.left_after_all")
-            ).exists()
-    assert upstream.decisions == []

@@ -5,27 +5,19 @@ clock; and our gateway learns the expiry.
 from datetime import UTC, timedelta
 
 import pytest
-from django.db import connection as database
 from django.db.models.functions import Now
-from django.test.utils import CaptureQueriesContext
 
-from alerts import tasks as alerts
 from approvals import tasks
 from approvals.bulk.batch import decide_batch
 from approvals.bulk.sheet import OnSheet, Sheet
-from approvals.decisions import by_rule
 from approvals.decisions.by_rule import apply_policy, expire_due, tell_expiry
 from approvals.decisions.execute import run_decision
 from approvals.errors import VerdictNotAllowed
-from approvals.escalation.handling import extend_deadline
 from approvals.models import Decision
-from approvals.operations.attention import attention_for
-from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from common.fingerprint import fingerprint
 from common.postgres import clock
 from common.sweeps import do_all, duty
-from gateway import tasks as gateway
 from gateway.models import AuditLogEntry, Email
 from mirror.models import Message
 from mirror.store import content_of, held_since
@@ -41,7 +33,6 @@ from tests.factories import (
     show_row,
 )
 from tests.integration.deciding import (
-    carry_out,
     decide,
     expires,
     make_due,
@@ -99,16 +90,6 @@ def test_overdue_message_is_found_by_the_sweep_and_rejected_upstream_once_with_t
         ("reject", "Expired")
     ]
     assert Entry.objects.get(action="decision.recorded").actor_kind == "rule"
-
-
-@pytest.mark.slow
-def test_relisted_overdue_message_is_rejected_too(message, reviewer):
-    approved(message, reviewer)
-    Decision.objects.update(state="applied", changed_at=Now())
-    Message.objects.update(state="gone")
-    read_everything(connection_id=message.connection_id, now=clock())
-    assert expire_due() == 1
-    assert states()[1] == "reject by expiry: recorded"
 
 
 @pytest.mark.slow
@@ -261,38 +242,6 @@ def test_gateway_refuses_an_approval_after_the_expiry_that_the_desk_told_it(
     assert AuditLogEntry.objects.filter(action="email.expiry_set").count() == 1
 
 
-@pytest.mark.slow
-def test_approval_waits_until_the_gateway_knows_of_an_extension(
-    account, gated, reviewer
-):
-    expires(seconds=30)
-    tell_expiry(message_id=gated.pk)
-    extend_deadline(
-        message=gated.public_id,
-        actor=actor_of(reviewer),
-        until=clock() + timedelta(hours=1),
-        reason="Dana calls back.",
-    )
-    assert carry_out(gated, reviewer) == "recorded"
-    assert tell_expiry(message_id=gated.pk) == "told"
-    Decision.objects.update(due_at=Now())
-    assert run_decision(decision_id=Decision.objects.get().pk) == "applied"
-
-
-@pytest.mark.slow
-def test_gateway_that_was_restored_is_told_the_expiry_again(account, gated):
-    expires(hours=1)
-    tell_expiry(message_id=gated.pk)
-    known = Email.objects.get().expires_at
-    read_all(account.connection)
-    assert not Message.objects.expiry_to_tell().exists()
-    Email.objects.update(expires_at=known - timedelta(days=2))
-    read_all(account.connection)
-    assert list(Message.objects.expiry_to_tell()) == [gated]
-    assert tell_expiry(message_id=gated.pk) == "told"
-    assert Email.objects.get().expires_at == known
-
-
 def test_expiry_call_needs_an_oversight_key_and_a_held_message_and_is_refused_once(
     account, gated
 ):
@@ -321,22 +270,6 @@ def fail(_):
     raise ValueError
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("sweep", "duties"), [(tasks.sweep, 39), (alerts.sweep, 6), (gateway.sweep, 14)]
-)
-def test_sweep_with_nothing_to_do_asks_once_for_each_duty_and_writes_nothing(
-    sweep, duties
-):
-    sweep()
-    with CaptureQueriesContext(database) as queries:
-        sweep()
-    kinds = [one["sql"].split()[0] for one in queries.captured_queries]
-    assert kinds.count("SELECT") <= duties
-    assert kinds.count("UPDATE") == 0
-    assert kinds.count("DELETE") == 0
-
-
 def test_duty_that_fails_and_question_that_fails_keep_no_other_from_its_work(
     connection,
 ):
@@ -354,24 +287,3 @@ def test_duty_that_fails_and_question_that_fails_keep_no_other_from_its_work(
     assert done == []
     assert result.done == {"some": [first.pk, second.pk]}
     assert result.failed == ["failing", "bad"]
-
-
-@pytest.mark.slow
-def test_sweep_expires_the_others_when_one_fails_and_that_one_is_seen(
-    connection, reviewer, monkeypatch
-):
-    before, stuck, after = (make_message(connection) for _ in range(3))
-    expires(minutes=-2)
-    decide = by_rule.decide_by_rule
-
-    def fail_once(locked, **asked):
-        if locked == stuck:
-            raise ValueError
-        return decide(locked, **asked)
-
-    monkeypatch.setattr(by_rule, "decide_by_rule", fail_once)
-    assert by_rule.expire_due() == 2
-    decided = [message.decisions.count() for message in (before, stuck, after)]
-    assert decided == [1, 0, 1]
-    listed = attention_for(actor_of(reviewer), clock())
-    assert [one.message for one in listed if one.kind == "overdue"] == [stuck]

@@ -5,14 +5,12 @@ import hashlib
 import io
 import json
 import re
-import threading
 
 import pytest
 from django.contrib.sessions.models import Session
-from django.db import transaction
 
 from audit import exports
-from audit.exports import COLUMNS, Format, NotExported, begin_export, take_cut
+from audit.exports import COLUMNS, Format, begin_export, take_cut
 from audit.models import Entry, SealedEntry
 from audit.recording import record
 from audit.search.filters import Filters
@@ -23,9 +21,8 @@ from common.fingerprint import short_fingerprint
 from common.words import CONTENT
 from people.models import Grant, Person
 from tests.factories import make_connection, make_message, make_person, rolled_back
-from tests.integration.deciding import decide, in_thread
+from tests.integration.deciding import decide
 from tests.ledger import append, as_superuser
-from tests.markup import says
 
 PATH = "/audit/export/"
 
@@ -197,17 +194,6 @@ def test_export_stops_when_its_owner_loses_the_right(signed_in, auditor, monkeyp
             assert broken["reason"] == exports.NO_LONGER
 
 
-def test_closed_download_cancels_the_export(signed_in, auditor, monkeypatch):
-    monkeypatch.setattr(exports, "AT_ONCE", 2)
-    append(6)
-    answer = take(signed_in(auditor))
-    next(iter(answer))
-    # As a server does when its client is gone, except for ending the request.
-    for close in answer._resource_closers:
-        close()
-    assert recorded("ledger.export_broken_off")[0][1]["reason"] == exports.GONE
-
-
 def test_slow_reader_cancels_the_export_and_the_file_says_so(auditor, monkeypatch):
     monkeypatch.setattr(exports, "AT_ONCE", 2)
     append(4)
@@ -218,15 +204,6 @@ def test_slow_reader_cancels_the_export_and_the_file_says_so(auditor, monkeypatc
         io.StringIO(b"".join([*got, *parts]).decode()[1:], newline="")
     )
     assert last[0].startswith("INTERRUPTED, this file is incomplete")
-
-
-def test_two_exports_run_at_once(signed_in, auditor, admin):
-    running = [begin(auditor), begin(admin)]
-    with pytest.raises(NotExported, match="which is the limit"):
-        begin(auditor)
-    says(take(signed_in(auditor)), 422, "2 exports are running")
-    running.pop().close()
-    assert begin(auditor)
 
 
 def test_page_and_file_are_for_who_confirmed_recently(signed_in, auditor):
@@ -262,30 +239,3 @@ def test_file_equals_the_pages_for_any_filter(signed_in, auditor, monkeypatch):
             assert [json.loads(line) for line in file] == rows[::-1], query
             counts.add(len(rows))
     assert len(counts) > 3, "the filters were too strict to tell anything"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_action_that_commits_after_the_request_is_not_exported(auditor):
-    """Its number is lower than others in the file, and its row exists before the file
-    is read.
-    """
-    began = threading.Event()
-    may_end = threading.Event()
-
-    def act():
-        with transaction.atomic():
-            record("message.opened", actor=worker("test"))
-            began.set()
-            may_end.wait(600)
-
-    thread, _ = in_thread(act)
-    assert began.wait(600)
-    with transaction.atomic():
-        later = record("message.opened", actor=worker("test"))
-    try:
-        export = begin(auditor)
-    finally:
-        may_end.set()
-        thread.join()
-    assert Entry.objects.of_action("message.opened").count() == 2
-    assert ids(b"".join(export).decode()) == [later.pk]

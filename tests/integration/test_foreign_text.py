@@ -21,6 +21,7 @@ DOTS = f"dana@{'a.' * 15_000}example"
 VIEWS = ("rendered", "text", "parts", "source", "headers", "changes")
 
 
+@pytest.mark.slow
 def test_no_pattern_reads_a_long_text_of_a_message(connection, desk, monkeypatch):
     rule = {"id": "a", "name": "A", "when": {"words": ["https*"]}}
     PolicyVersion.objects.create(number=1, rules=[rule])

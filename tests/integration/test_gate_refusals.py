@@ -76,29 +76,6 @@ def test_refusal_at_the_gate_is_recorded_once(gateway, upstream):
     assert read_refusals(connection_id=gateway.pk) == "1 read"
 
 
-@pytest.mark.slow
-def test_all_pages_are_read_up_to_the_first_known_refusal(gateway, upstream):
-    serve_refusals(upstream, refusal_row(1, DANA))
-    read_refusals(connection_id=gateway.pk)
-    following = iter([([2], "p3"), ([1], "p4"), ([0], None)])
-
-    def turn_the_page():
-        numbers, cursor = next(following)
-        serve_refusals(
-            upstream, *(refusal_row(number, DANA) for number in numbers), cursor=cursor
-        )
-
-    serve_refusals(upstream, refusal_row(3, DANA), cursor="p2")
-    upstream.meanwhile["GET"] = turn_the_page
-    assert read_refusals(connection_id=gateway.pk) == "2 read"
-    assert [path.partition("cursor=")[2] for path in upstream.paths[1:]] == [
-        "",
-        "p2",
-        "p3",
-    ]
-    assert len(refusals()) == 3
-
-
 def test_unreadable_list_of_refusals_changes_nothing(gateway, upstream):
     for status, body in (
         (500, {}),

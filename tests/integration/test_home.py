@@ -53,30 +53,6 @@ def decided(connection):
 
 
 @pytest.mark.slow
-def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(
-    reviewer, second_reviewer, auditor, decided
-):
-    decided(second_reviewer, seconds_shown=8, rules=["first_contact"])
-    found = ["lookalike_recipient", "first_contact"]
-    decided(reviewer, "reject", seconds_shown=30, rules=found)
-    decided(reviewer, "send_back", seconds_shown=40, rules=["first_contact"])
-    decided(reviewer, "reject")
-    found = rows(auditor)
-    # Figures of single people are for admins and auditors.
-    assert "people" not in rows(reviewer)
-    assert found["people"] == [
-        ("Ana Ferreira", "3", "0", "35 s"),
-        ("Ben Okafor", "1", "1", "8 s"),
-    ]
-    assert found["caught"] == [
-        ("First contact", "1", "1"), ("Look-alike", "1", "0"), ("No finding", "1", "0"),
-    ]  # fmt: skip
-    Verdict.objects.update(live=False)
-    Decision.objects.update(state="undone")
-    assert rows(auditor)["people"] == []
-
-
-@pytest.mark.slow
 def test_only_the_last_week_and_visible_messages_are_counted(
     reviewer, auditor, mailbox, decided
 ):

@@ -8,9 +8,7 @@ from uuid import uuid4
 import pytest
 
 from audit.models import Entry, EntryDetail
-from connections.webhooks.views import WebhookForm
-from gateway.models import Webhook, WebhookDelivery
-from tests.markup import says
+from gateway.models import Webhook
 
 URL = "https://hooks.example.org/in"
 SECRET = re.compile(r'class="secret"[^>]*>([^<]+)<')
@@ -73,33 +71,6 @@ def test_webhook_is_registered_and_its_secret_shown_once(signed_in, admin, accou
     assert all(made.secret not in str(one.fields) for one in EntryDetail.objects.all())
 
 
-@pytest.mark.slow
-def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(
-    signed_in, admin, account
-):
-    there = account.connection.mailboxes.active()
-    mailboxes = there.values_list("upstream_id", "address")
-    for name, value in (
-        ("url", "https://[x"),
-        ("events", ["root.taken"]),
-        ("secret", "short"),
-        ("mailbox", "01ELSEWHERE"),
-    ):
-        form = WebhookForm({**WANTED, name: value}, choices={"mailbox": mailboxes})
-        assert form.errors_by_field().keys() == {name}, value
-    client = signed_in(admin)
-    secret = "my own good secret"
-    answer = register(client, account, events=[], secret=secret)
-    says(answer, 422, "Select at least one")
-    # A refusal by MultiMail is shown like a form error.
-    refused = register(client, account, secret=secret, url="https://10.0.0.1/x")
-    says(refused, 422, "private address")
-    assert [page for page in (answer, refused) if secret in page.text] == []
-    assert not Webhook.objects.exists()
-    register(client, account, secret=secret)
-    assert Webhook.objects.get().secret == secret
-
-
 def test_new_secret_is_shown_once_and_the_old_one_stays_valid(
     signed_in, admin, account, hook, own_hook
 ):
@@ -117,39 +88,3 @@ def test_new_secret_is_shown_once_and_the_old_one_stays_valid(
     own_hook.refresh_from_db()
     assert answer.status_code == 422
     assert own_hook.secret == "whsec_geheim"
-
-
-@pytest.mark.slow
-def test_finished_delivery_is_sent_again_from_the_log(signed_in, admin, account, hook):
-    client = signed_in(admin)
-    row = {"webhook": hook, "event": "oversight.pending", "body": b"{}", "trace": "t"}
-    sent = WebhookDelivery.objects.create(state="failed", event_id="01E", **row)
-    path = path_of(account, hook, f"sent/{sent.pk}/replay/")
-    says(client.get(path_of(account, hook)), 200, "Send again", path)
-    assert client.post(path).status_code == 302
-    assert recorded()[-2:] == ["account.change_asked", "hook.replayed"]
-    sent.refresh_from_db()
-    assert sent.state == "due"
-    # It is no finished one any more.
-    says(client.post(path), 422, "not finished")
-    assert path not in client.get(path_of(account, hook)).text
-
-
-@pytest.mark.slow
-def test_webhooks_are_listed_and_deleted_and_the_desks_own_only_after_a_warning(
-    signed_in, admin, account, hook, own_hook
-):
-    client = signed_in(admin)
-    page = client.get("/webhooks/")
-    says(page, 200, URL)
-    assert "whsec_geheim" not in page.text
-    # Although the response was lost: a read finds out.
-    account.gateway.lost.add(("DELETE", f"/webhooks/{hook.pk}"))
-    assert client.post(path_of(account, hook, "delete/")).status_code == 302
-    assert recorded()[-1] == "hook.deleted"
-    path = path_of(account, own_hook, "delete/")
-    says(client.get(path), 200, "This desk uses it")
-    assert client.post(path).status_code == 422
-    assert list(Webhook.objects.filter(deleted_at=None)) == [own_hook]
-    assert client.post(path, {"understood": "1"}).status_code == 302
-    assert not Webhook.objects.filter(deleted_at=None).exists()

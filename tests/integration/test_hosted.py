@@ -20,14 +20,10 @@ from approvals.reconcile.closing import SETTLE_TIME
 from audit.models import Entry
 from common.postgres import clock
 from connections.accounts.commands import set_key
-from connections.changes import ChangeRefused, ConnectionNotChanged
-from connections.mailboxes.commands import change_mailbox
+from connections.changes import ConnectionNotChanged
 from mirror.attachments.fetch import fetch_file
-from mirror.models import AttachedFile, Connection, Mailbox, Message, Thread
+from mirror.models import AttachedFile, Connection, Mailbox, Message
 from mirror.sync.account import learn, read_mailboxes, store_mailboxes
-from mirror.threads import freshen_thread
-from policy.gates import NO_LISTS, push_list
-from policy.models import GateList
 from tests.factories import actor_of
 from tests.hosted.host import ADMIN, OVERSIGHT, READ
 from tests.hosted.running import hosted
@@ -62,11 +58,6 @@ def desk(host, temper, request, signed_in, admin, settings):
         settings.PUBLIC_URL = desk.origin
         desk.connect(signed_in(admin))
         yield desk
-
-
-def hosts(*switches):
-    """Run the test against a host with each of these switches."""
-    return pytest.mark.parametrize("desk", switches, indirect=True, ids=str)
 
 
 def state_of(message):
@@ -162,39 +153,6 @@ def test_outcome_that_was_not_told_is_found_by_reading_and_nothing_leaves_twice(
         assert "whether it was by this decision is not known" in page
     else:
         assert state == "applied"
-
-
-@pytest.mark.slow
-@hosts({"ids": "odd"})
-def test_ids_of_other_shapes_are_held_decided_and_followed(desk, client, reviewer):
-    upstream_id = desk.host.hold()
-    assert desk.take_in(client) == [200]
-    desk.read()
-    message = Message.objects.get(upstream_id=upstream_id)
-    assert desk.decided(message, reviewer).state == "applied"
-    assert set(desk.take_in(client)) == {200}
-    assert state_of(message) == "delivered"
-    assert desk.host.effects(upstream_id) == ["left"]
-    # Of one that was decided elsewhere, a read tells.
-    other = desk.held()
-    desk.host.decide_elsewhere()
-    desk.read()
-    assert state_of(other) == "delivered"
-
-
-@pytest.mark.slow
-@hosts({"held_word": "pending", "sent_word": "approved_and_sent"})
-def test_other_words_for_states_are_understood(desk, reviewer):
-    message = desk.held()
-    # Held still, in whatever words: an outcome in doubt is not taken for decided.
-    desk.host.set(breaks_before=1, loses_events=100)
-    decision = desk.resolved(desk.decided(message, reviewer))
-    assert decision.state == "unknown"
-    assert state_of(message) == "held"
-    assert decision.has_been_read_as_held is True
-    desk.host.decide_elsewhere()
-    desk.read()
-    assert state_of(message) == "delivered"
 
 
 @pytest.mark.slow
@@ -323,35 +281,6 @@ def test_recipients_that_the_list_hides_are_read_with_the_read_key_and_compared_
     message.refresh_from_db()
     assert message.revision.content["bcc"] == ["other@evil.example"]
     assert desk.decided(message, reviewer).state == "applied"
-
-
-@pytest.mark.slow
-def test_thread_and_lists_of_another_form_are_read_without_our_questions(desk):
-    message = desk.held()
-    message.thread_id = desk.host.mails[message.upstream_id].thread_id
-    message.save()
-    freshen_thread(message_id=message.pk)
-    assert "bodies" in desk.connection.refused_fields
-    assert Thread.objects.get().problem == ""
-    gate = GateList.objects.create(mailbox=message.mailbox)
-    push_list(gate_list_id=gate.pk)
-    gate.refresh_from_db()
-    assert gate.last_error == NO_LISTS
-
-
-@tempers
-@pytest.mark.slow
-def test_setting_that_a_host_does_not_take_is_named_and_the_rest_saved(desk, admin):
-    mailbox = Mailbox.objects.get()
-    changes = {"display_name": "Help", "scheduling_enabled": False}
-    with pytest.raises(
-        ChangeRefused,
-        match="The rest is saved: MultiMail did not confirm this: scheduling",
-    ):
-        change_mailbox(mailbox=mailbox, actor=actor_of(admin), changes=changes)
-    mailbox.refresh_from_db()
-    assert mailbox.display_name == "Help"
-    assert mailbox.scheduling_enabled is True
 
 
 def test_mailbox_that_is_made_looser_elsewhere_is_told_once(desk):

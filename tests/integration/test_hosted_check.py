@@ -16,7 +16,6 @@ from connections.hosted.sandbox import SANDBOX_FACTS
 from connections.management.commands.hosted_check import KEYS, variable
 from tests.hosted.host import ADMIN, AGENT, OVERSIGHT, READ
 from tests.hosted.running import hosted
-from tests.integration.gateway.world import add_key, make_inbound
 
 SANDBOX = {
     "mm_test_agent_key": ["read", "send"],
@@ -186,25 +185,6 @@ def test_a_live_key_is_refused_in_the_sandbox_step(check, host):
     with pytest.raises(CommandError, match="A sandbox key begins with mm_test_"):
         check(host.url, OVERSIGHT, READ, ADMIN, AGENT, OVERSIGHT)
     assert len(host.calls) == before
-
-
-@pytest.mark.slow
-def test_our_gateway_differs_where_it_extends_the_api(check, account):
-    world = account.world
-    tester = add_key(world, "tester", ["read", "send"], prefix="mm_test_")
-    decider = add_key(world, "decider", ["oversight"], prefix="mm_test_")
-    make_inbound(world, sandbox=True)
-    found, printed = check(
-        account.gateway.url,
-        *(world.keys[name] for name in ("desk", "reader", "admin")),
-        tester,
-        decider,
-    )
-    assert differing(found) == {
-        "Hosted MultiMail sends no header X-Countersign-Gateway.": "the header is there: this is our gateway",
-        "Fields of a decision that only our gateway knows are ignored.": "expected_fingerprint",
-    }
-    assert "\nthere              holding all mail\n" in printed
 
 
 def test_each_fact_names_a_section_of_the_page():

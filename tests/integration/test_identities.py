@@ -40,7 +40,7 @@ from tests.factories import (
     put_in_force,
     rolled_back,
 )
-from tests.integration.deciding import decide, make_due, post_verdict
+from tests.integration.deciding import decide, make_due
 from tests.integration.test_invitations import ANYBODY, PASSWORD, token_in
 from tests.markup import says
 from tests.signing import code_now, give_app, resume
@@ -281,27 +281,6 @@ def test_neither_of_two_admins_can_open_the_link_that_they_made(
         assert resume(Client(), person).post(address).status_code == 409
     assert read_link("".join(parts).rstrip("/").rpartition("/")[2]).person == dan
     assert parts[0] not in parts[1]
-
-
-def test_pages_say_who_counts_as_whom_and_how_it_ends(message, gus, dan, signed_in):
-    dan = resets(gus, dan)
-    put_in_force({"approvals": {"0": 2}})
-    decide(message, gus)
-    client = signed_in(dan)
-    says(
-        post_verdict(client, message),
-        403,
-        "Gus Grau approved this",
-        "Set a second factor first",
-    )
-    says(
-        client.get("/people/me/"),
-        200,
-        "until then you count as one person with Gus Grau",
-    )
-    client = signed_in(gus)
-    says(client.get("/people/"), 200, "Counts as Gus Grau")
-    says(client.get(f"/people/{dan.pk}/"), 200, "Counts as one person with Gus Grau")
 
 
 def test_discord_account_and_sessions_of_somebody_else_do_not_outlast_the_proof(

@@ -10,13 +10,10 @@ import pytest
 from audit.models import Entry, EntryDetail
 from connections.changes import ChangeRefused
 from connections.keys.commands import (
-    pause_key,
     read_key,
     revoke_key,
-    set_owner,
 )
-from connections.keys.views import NewKeyForm
-from gateway.models import ApiKey, ApprovalRequest
+from gateway.models import ApiKey
 from policy.models import KeyOwner
 from tests.factories import actor_of
 from tests.markup import says
@@ -56,25 +53,6 @@ def here(account, admin):
     return {"connection": account.connection, "actor": actor_of(admin)}
 
 
-@pytest.mark.slow
-def test_keys_are_listed_with_scopes_and_owners(
-    signed_in, admin, reviewer, account, agent, here
-):
-    hostile = "<script>x</script>\u202etxt.exe"
-    ApiKey.objects.filter(name="Key reader").update(name=hostile)
-    client = signed_in(admin)
-    owner = {"owner": str(reviewer.pk)}
-    assert client.post(path_of(account, agent, "owner/"), owner).status_code == 302
-    assert KeyOwner.objects.get().person == reviewer
-    answer = client.get("/keys/")
-    own = "This desk's oversight key"
-    says(answer, 200, "Key agent", "send", "Ana Ferreira", "Never used", own)
-    for hidden in (account.world.keys["agent"], "<script>x", "\u202e"):
-        assert hidden not in answer.text, hidden
-    set_owner(**here, key_id=agent.pk, name="Key agent", person=None)
-    assert not KeyOwner.objects.exists()
-
-
 def test_key_is_shown_once_stored_nowhere_and_works_within_its_scopes(
     signed_in, admin, account, caplog
 ):
@@ -111,51 +89,6 @@ def test_key_is_shown_once_stored_nowhere_and_works_within_its_scopes(
     account.world.keys["new"] = text
     assert account.ask("GET", "/v1/mailboxes", key="new").status_code == 200
     assert account.ask("GET", "/v1/api-keys", key="new").status_code == 403
-
-
-@pytest.mark.slow
-def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, account):
-    there = account.connection.mailboxes.active()
-    mailboxes = there.values_list("upstream_id", "address")
-    for name, value, words in (
-        ("scopes", [], "Select at least one"),
-        ("scopes", ["root"], "no such scope"),
-        ("mailboxes", ["01ELSEWHERE"], "not in this account"),
-        ("owner", "999999", "Choose a person at this desk"),
-    ):
-        form = NewKeyForm({**WANTED, name: value}, choices={"mailboxes": mailboxes})
-        ((field, error),) = form.errors_by_field().items()
-        assert field == name, error
-        assert words in error, error
-    client = signed_in(admin)
-    answer = make(client, account, scopes=["send", "oversight"])
-    says(answer, 422, "approve its own mail")
-    # A form without its ticket may be a repetition.
-    assert make(client, account, ticket="").status_code == 409
-    assert account.asked("POST", "/api-keys") == 0
-
-
-@pytest.mark.slow
-def test_key_whose_response_was_lost_is_named_and_not_created_twice(
-    signed_in, admin, account
-):
-    account.gateway.lost.add(("POST", "/api-keys"))
-    answer = make(signed_in(admin), account)
-    says(answer, 502, "if a key named Support bot is new there, its text was lost")
-    assert account.asked("POST", "/api-keys") == 1
-    assert ApiKey.objects.filter(name="Support bot").count() == 1
-
-
-@pytest.mark.slow
-def test_operator_code_is_requested_and_completes_the_change(
-    signed_in, admin, account, settings
-):
-    settings.GATEWAY_APPROVAL_CODES = "1"
-    client = signed_in(admin)
-    kept = 'value="Support bot"'
-    says(make(client, account), 202, 'name="approval_code"', kept)
-    done = make(client, account, approval_code=ApprovalRequest.objects.get().code)
-    assert SECRET.search(done.text)
 
 
 @pytest.mark.slow
@@ -199,11 +132,3 @@ def test_revoking_names_the_effects_and_works_even_if_the_response_was_lost(
     last = ApiKey.objects.get(name="Key admin")
     with pytest.raises(ChangeRefused, match="last key that can administer"):
         revoke_key(**here, key=read_key(**here, key_id=last.pk))
-
-
-@pytest.mark.slow
-def test_key_is_paused_even_if_the_response_was_lost(account, agent, here):
-    account.gateway.lost.add(("PATCH", f"/api-keys/{agent.pk}"))
-    pause_key(**here, key_id=agent.pk, name="Agent")
-    assert recorded()[-1] == "api_key.paused"
-    assert read_key(**here, key_id=agent.pk).is_paused

@@ -2,18 +2,13 @@
 the cost of both.
 """
 
-from datetime import timedelta
-
 import pytest
-from django.db.models import F
 
 from approvals import examination
 from approvals.models import Decision
-from mirror.models import Message
 from tests.factories import (
     change_row,
     event_body,
-    make_connection,
     make_message,
     post_event,
     rolled_back,
@@ -34,12 +29,6 @@ def message_text(name="Dana", number=4471, amount="120.00", day=3):
     )
 
 
-def written(connection, **fields):
-    message = make_message(connection, **fields)
-    change_row(message, state="delivered")
-    return message
-
-
 def rejected(connection, person, **fields):
     """A message that somebody rejected, as MultiMail confirmed."""
     message = make_message(connection, markdown=message_text(), **fields)
@@ -51,31 +40,6 @@ def rejected(connection, person, **fields):
 def findings(message, rule):
     message.refresh_from_db()
     return [one for one in message.revision.findings if one["rule"] == rule]
-
-
-def first_contacts(connection, *people):
-    """The recipients that a new message to these would be the first to."""
-    found = findings(
-        make_message(connection, to_addresses=list(people)), "first_contact"
-    )
-    return found[0]["evidence"] if found else []
-
-
-@pytest.mark.slow
-def test_address_is_known_once_a_message_to_it_was_sent(connection):
-    written(connection, to_addresses=["ben@contoso.example"])
-    both = ["dana@northwind.example", "eve@northwind.example"]
-    written(make_connection("other"), to_addresses=both)
-    earlier = written(
-        connection, to_addresses=["Dana <dana@northwind.example>"], cc=both[1:]
-    )
-    for fields, is_known in (
-        ({"state": "held"}, False), ({"state": "delivered", "sandbox": True}, False),
-        # Messages sent since count although contacts are cached.
-        ({"state": "approved"}, True),
-    ):  # fmt: skip
-        change_row(earlier, **{"sandbox": False, **fields})
-        assert first_contacts(connection, *both) == ([] if is_known else both), fields
 
 
 def test_unheld_message_makes_its_recipients_known_even_if_they_arrive_later(
@@ -128,21 +92,3 @@ def test_lookalike_of_a_rejected_message_names_who_when_and_why_within_the_visib
     [found] = rejections_found(connection, message_text())
     assert "was rejected by ops@acme.example on" in found["sentence"]
     assert found["detail"] == "“No.”"
-
-
-@pytest.mark.slow
-def test_rejections_by_rules_or_of_another_kind_do_not_count(connection, reviewer):
-    before = rejected(connection, reviewer, thread_id="one")
-    old = {"changed_at": F("changed_at") - timedelta(days=91)}
-    for model, fields in (
-        (Decision, {"outcome": "send_back"}), (Decision, {"rule": "expiry"}), (Message, {"sandbox": True}),
-        (Message, {"direction": "inbound"}), (Message, old),
-    ):  # fmt: skip
-        with rolled_back():
-            model.objects.update(**fields)
-            assert rejections_found(connection, message_text()) == [], fields
-    assert rejections_found(make_connection("other"), message_text()) == []
-    # Test messages are compared with each other.
-    change_row(before, sandbox=True)
-    again = make_message(connection, markdown=message_text(), sandbox=True)
-    assert findings(again, "rejected_before")

@@ -16,7 +16,6 @@ from tests.factories import (
     NOW,
     change_row,
     make_connection,
-    make_message,
     pending_row,
     rolled_back,
 )
@@ -122,73 +121,6 @@ def test_message_assumed_gone_is_restored_if_held_upstream_and_unchanged_if_unkn
     assert ask(message) == ("not known", "approved")
     Connection.objects.update(failing_since=None)
     assert Message.objects.to_ask_about().count() == 0
-
-
-@pytest.mark.slow
-def test_held_message_unknown_only_to_the_read_key_stays_held(upstream):
-    upstream.headers = {}
-    connection = make_connection(
-        "hosted", api_url=upstream.url, is_our_gateway=False, read_key="mm_live_read"
-    )
-    message = make_message(connection)
-    upstream.holds(pending_row(message.upstream_id))
-    assert ask(message) == ("1 held", "held")
-    upstream.holds()
-    Connection.objects.update(read_at=None)
-    assert ask(message)[1] == "gone"
-
-
-# Seconds since it changed, seconds since it was checked (or None), and whether it is
-# due.
-SCHEDULE = [
-    (30, None, False), (90, None, True), (100, 30, False), (400, 310, True), (2400, 1900, True), (2400, 300, False),
-    (90_000, 22_000, True), (31 * 86_400, None, False),
-]  # fmt: skip
-
-
-@pytest.mark.slow
-def test_late_messages_are_checked_at_growing_intervals(message):
-    for changed, asked, due in SCHEDULE:
-        with rolled_back():
-            set_state(
-                message,
-                "approved",
-                changed=changed,
-                **({"asked": asked} if asked else {}),
-            )
-            assert Message.objects.to_ask_about().exists() is due, (changed, asked)
-
-
-@pytest.mark.slow
-def test_sent_messages_are_checked_a_few_times_only_and_last(message):
-    for ago, due in (
-        ({"changed": 400, "asked": 310}, True),
-        ({"changed": 4000}, False),
-    ):
-        set_state(message, "sent", **ago)
-        assert Message.objects.to_ask_about().exists() is due, ago
-    Message.objects.update(asked_at=None)
-    set_state(message, "sent", changed=600)
-    waiting = make_message(message.connection)
-    set_state(waiting, "approved", changed=90)
-    assert list(Message.objects.to_ask_about()) == [waiting, message]
-
-
-@pytest.mark.slow
-def test_only_connections_that_can_answer_are_asked(message):
-    set_state(message, "approved", changed=90)
-    for fields, due in (
-        ({"is_our_gateway": False}, False), ({"is_our_gateway": False, "read_key": "mm_live_read"}, True),
-        ({"failing_since": NOW}, False), ({"paused_at": NOW}, False),
-    ):  # fmt: skip
-        with rolled_back():
-            connection = Connection.objects.get()
-            for name, value in fields.items():
-                setattr(connection, name, value)
-            connection.save()
-            assert Message.objects.to_ask_about().exists() is due, fields
-            Message.objects.update(direction="inbound")
-            assert not Message.objects.to_ask_about().exists(), fields
 
 
 @pytest.mark.slow

@@ -12,20 +12,17 @@ from approvals import tasks
 from approvals.decisions.execute import run_decision
 from approvals.decisions.later import LaterChoice, delay_in_words, timing_of
 from approvals.errors import VerdictNotAllowed
-from approvals.models import Decision, Verdict
-from approvals.sweeping import DUTIES
+from approvals.models import Decision
 from common.postgres import clock
 from gateway.models import Email
-from mirror.models import Message, Revision
+from mirror.models import Message
 from policy.models import WorkCalendar
 from tests.factories import (
     change_row,
-    event_body,
     make_connection,
     make_list,
     make_message,
     pending_row,
-    post_confirmed,
     put_in_force,
     reject_others,
     rolled_back,
@@ -120,31 +117,6 @@ def test_times_are_those_of_the_zone_that_was_chosen():
         assert chosen(now, when, zone) == (expected, is_later), (now, when)
 
 
-@pytest.mark.slow
-def test_impossible_choice_is_refused_and_stays_in_its_fields(desk, message):
-    for fields in (
-        # Clocks skip that time.
-        {"at": "2026-03-29T02:30"},
-        {"at": ""},
-        {"when": ""},
-        {"zone": "../etc"},
-    ):
-        assert approve(desk, message, **fields).status_code in (403, 422), fields
-    answer = approve(desk, message, at="2001-01-01T09:00")
-    shown = answer.text
-    assert answer.status_code == 403
-    assert "That time is in the past" in shown
-    assert 'value="2001-01-01T09:00"' in shown
-    assert "next 30 days" in approve(desk, message, at=in_days(32)).text
-    expires(days=1)
-    assert "The message expires before that time" in approve(desk, message).text
-    Message.objects.update(expires_at=None, direction="inbound")
-    assert (
-        "Received messages can only be released at once" in approve(desk, message).text
-    )
-    assert Verdict.objects.count() == 0
-
-
 def test_approval_for_later_is_shown_with_its_time_recorded_and_undone(
     desk, signed_in, second_reviewer, message, later
 ):
@@ -188,72 +160,6 @@ def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(
     later.in_working_hours = True
     late = delay_in_words(later, at=later.later_at + timedelta(hours=2))
     assert late == "2 h later than chosen, outside working hours"
-
-
-@pytest.mark.slow
-def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time(
-    message, later, reviewer
-):
-    for change, sentence in (
-        (lambda: show_row(message, subject="Another"), "content changed"),
-        (lambda: expires(days=1), "now expires before the chosen time"),
-    ):
-        with rolled_back():
-            change()
-            tasks.sweep()
-            later.refresh_from_db()
-            assert later.state == "refused", sentence
-            assert sentence in later.explanation, sentence
-            message.refresh_from_db()
-            # It can be decided again, at once.
-            assert message.state == "held"
-            Message.objects.update(expires_at=None)
-            assert decide(message, reviewer).decision.state == "recorded"
-
-
-@pytest.mark.slow
-def test_one_whose_message_is_gone_ends_before_its_time(message, later):
-    Message.objects.update(state="gone")
-    DUTIES["outdated"]()
-    later.refresh_from_db()
-    assert later.state == "superseded"
-
-
-def test_one_decided_elsewhere_is_superseded(client, message, later, upstream):
-    body = event_body(
-        "message.rejected",
-        email_id=message.upstream_id,
-        status="rejected",
-        decided_by="lee",
-    )
-    assert post_confirmed(client, message.connection, body).status_code == 200
-    later.refresh_from_db()
-    assert later.state == "superseded"
-    time_comes(later)
-    assert run(later) == "not due"
-    assert upstream.decisions == []
-
-
-@pytest.mark.slow
-def test_high_risk_is_approved_for_later_on_its_own_page(desk, message):
-    finding = {
-        "rule": "link_text_lies", "level": "high", "sentence": "A link lies.", "detail": "", "evidence": [],
-        "version": 1,
-    }  # fmt: skip
-    Revision.objects.filter(pk=message.revision_id).update(findings=[finding])
-    address = f"/queue/{message.public_id}/approve/"
-    posted = {
-        "fingerprint": message.revision.fingerprint, "risk_read": ["link_text_lies"], "typed": "northwind.example",
-        "later": "yes", "when": "tomorrow", "zone": "Europe/Berlin",
-    }  # fmt: skip
-    assert desk.post(address, {**posted, "zone": "Nowhere"}).status_code == 422
-    # Whoever wrote a time does not mean at once.
-    refused = desk.post(
-        address, {**posted, "later": "", "when": "time", "at": "2026-12-01T09:30"}
-    )
-    assert "You entered a time" in refused.text
-    assert desk.post(address, posted).status_code == 302
-    assert Decision.objects.get().later_at.astimezone(BERLIN).hour == 9
 
 
 def scheduled_for(message, upstream, at):
@@ -374,3 +280,24 @@ def test_agent_cannot_move_what_was_approved_for_another_time(
         assert leave(message.upstream_id) == "not due"
         assert status_of(message.upstream_id) == "pending_send_approval"
     assert mail_server.taken == []
+
+
+@pytest.mark.slow
+def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time(
+    message, later, reviewer
+):
+    for change, sentence in (
+        (lambda: show_row(message, subject="Another"), "content changed"),
+        (lambda: expires(days=1), "now expires before the chosen time"),
+    ):
+        with rolled_back():
+            change()
+            tasks.sweep()
+            later.refresh_from_db()
+            assert later.state == "refused", sentence
+            assert sentence in later.explanation, sentence
+            message.refresh_from_db()
+            # It can be decided again, at once.
+            assert message.state == "held"
+            Message.objects.update(expires_at=None)
+            assert decide(message, reviewer).decision.state == "recorded"

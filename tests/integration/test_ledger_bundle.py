@@ -2,29 +2,26 @@
 after a failure.
 """
 
-import contextlib
 import re
-import resource
 import shlex
 import subprocess
 import sys
 import uuid
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import call_command
 from django.db import transaction
 
-from audit.models import Seal, SealedEntry
+from audit.models import SealedEntry
 from audit.recording import record
 from audit.retention import remove_listed
 from audit.sealing import signing
-from audit.sealing.sealer import seal_all
 from audit.tasks import seal
 from audit.trail.proof import prove
-from audit.verification.bundle import BundleFailed, write_bundle
+from audit.verification.bundle import write_bundle
 from audit.verification.checks import check_database
 from audit.verifier import countersign_verify as verifier
-from tests.ledger import ACTOR, append, latest_details, new_key
+from tests.ledger import ACTOR, append, latest_details
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FILES = {
@@ -79,52 +76,6 @@ def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
         report = verifier.check_bundle(str(folder))
         assert (report.findings, len(report.missing)) == ([], missing)
         assert (b"tested" in (folder / "details.jsonl").read_bytes()) == details
-
-
-@pytest.mark.slow
-def test_bundle_across_a_key_change_holds_for_both_keys_and_preserves_every_character(
-    settings, tmp_path
-):
-    old, new = new_key(), new_key()
-    odd = '"\\/\b\f\n\r\t\x01\x1f\x7f\u2028“ü\U0001f600' + "x" * 3000
-    for keys in ([old], [new, old]):
-        settings.SEAL_KEYS = keys
-        with transaction.atomic():
-            record("message.opened", actor=ACTOR, details={"reason": odd, "Ärger": odd})
-        seal_all()
-    write_bundle(tmp_path / "bundle")
-    for one in Seal.objects.all():
-        trust = verifier.Trust([one.key_fingerprint])
-        assert verifier.check_bundle(str(tmp_path / "bundle"), trust).findings == []
-
-
-@contextlib.contextmanager
-def _limit_disk_space(size):
-    """Limit the size of files that this process writes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.mark.slow
-def test_bundle_without_disk_space_leaves_nothing_and_none_is_overwritten(
-    ledger, tmp_path
-):
-    folder = tmp_path / "place"
-    folder.mkdir()
-    for name in ("bundle", "bundle.zip"):
-        with (
-            _limit_disk_space(2000),
-            pytest.raises(BundleFailed, match="could not be written and was removed"),
-        ):
-            write_bundle(folder / name)
-        assert list(folder.iterdir()) == []
-        write_bundle(tmp_path / name)
-        with pytest.raises(CommandError, match="already exists and is not overwritten"):
-            call_command("audit_export", to=str(tmp_path / name))
 
 
 @pytest.mark.slow

@@ -5,14 +5,14 @@ visible scope.
 import json
 import re
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC
 from unittest import mock
 
 import pytest
 from django.db import connection as database
 
 from audit import recording
-from audit.models import Entry, EntryDetail, SavedSearch
+from audit.models import Entry, EntryDetail
 from audit.recording import are_found_by, found_by, record
 from audit.search import results
 from audit.search.filters import Filters
@@ -21,16 +21,12 @@ from common.fingerprint import short_fingerprint
 from common.logs import trace_id
 from common.words import CONTENT
 from tests.factories import make_connection, make_message, make_person
-from tests.integration.deciding import decide
-from tests.ledger import latest_details
-from tests.markup import leads_to, says
 
 ANA = Actor(
     kind="person", id="71", label="Ana Ferreira", surface="web", address="10.0.0.7"
 )
 AUDITOR = Actor("person", "73", "", "web", scopes=(Scope(Role.AUDITOR),))
 BEN = Actor(kind="person", id="72", label="Ben Okafor", surface="discord")
-SEALER = Actor(kind="worker", id="seal", label="the seal worker", surface="worker")
 
 
 @pytest.fixture
@@ -106,43 +102,6 @@ def test_part_of_a_word_finds_an_entry_where_words_have_no_blanks():
     assert are_found_by("'请查收附件中的发票':1", details)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("either_way")
-def test_words_find_every_act_on_a_message_by_its_subject_and_recipients(
-    connection, reviewer
-):
-    message = make_message(
-        connection, subject="Refund for Café Zoë", to=["Dana <dana@northwind.example>"]
-    )
-    other = {"discord_user": "lee", "discord_channel": "elsewhere"}
-    make_message(
-        connection,
-        subject="Something else",
-        to=["lee@fabrikam.example"],
-        metadata=other,
-        hydrated=False,
-    )
-    decide(message, reviewer, "reject", reason="Wrong amount")
-    about = list(Entry.objects.of_message(message.public_id).newest_first())
-    for query in (
-        "q=refun", "q=CAFE", "to=dana", "q=to:DANA@northwind.example", "q=northwind", "q=%22refund for café%22",
-    ):  # fmt: skip
-        assert found(query) == [one.pk for one in about], query
-    assert found("by=outreach") == [one.pk for one in about]
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("either_way")
-def test_entry_out_of_time_order_is_found_by_its_time():
-    """After a clock was set back, or by manipulation: numbers then say nothing about
-    time.
-    """
-    days = (1, 2, 3, 1)
-    made = [write(at=datetime(2026, 3, day, 12, tzinfo=UTC)).pk for day in days]
-    assert found("q=on:2026-03-01") == [made[3], made[0]]
-    assert found("since=2026-03-02&until=2026-03-02") == [made[1]]
-
-
 # Signs that PostgreSQL quotes, more positions of a word than it stores, and more words
 # than it counts.
 ODD_DETAILS = [
@@ -171,17 +130,6 @@ def test_stored_words_have_every_word_of_the_details(details):
     many = "x@" + ".".join(chr(0x4E00 + number) for number in range(4995))
     parts = {str(start): many[start : start + 2000] for start in range(0, 9990, 2000)}
     assert are_found_by(found_by(parts), parts)
-
-
-@pytest.mark.slow
-def test_days_are_those_of_the_persons_time_zone(desk, auditor):
-    _, first = (
-        write(at=datetime(2026, 10, 24, hour, tzinfo=UTC)).pk for hour in (22, 23)
-    )
-    auditor.time_zone = "Europe/Lisbon"
-    auditor.save()
-    page = desk.get("/audit/?q=on:2026-10-25")
-    assert [line.pk for line in page.context["lines"]] == [first]
 
 
 def test_reviewer_of_one_mailbox_finds_nothing_of_others(signed_in, connection):
@@ -224,69 +172,3 @@ def test_paging_is_complete_and_without_duplicates_both_ways_while_entries_are_a
         # The newest page is always full.
         assert len(page["lines"]) == 3
     assert set(written[3:]) <= back
-
-
-def sleep(*_):
-    with database.cursor() as cursor:
-        cursor.execute("SELECT pg_sleep(600)")
-
-
-@pytest.mark.slow
-def test_slow_search_or_count_is_reported(desk, monkeypatch):
-    write()
-    monkeypatch.setattr(results, "LONGEST", 2_000)
-    monkeypatch.setattr(results, "_count", sleep)
-    page = desk.get("/audit/")
-    assert page.context["lines"], "a count costs no entry"
-    assert "Counting took too long" in page.text
-    monkeypatch.setattr(results, "LONGEST", 40)
-    monkeypatch.setattr(results, "_all_keys", sleep)
-    says(desk.get("/audit/?q=amount"), 422, "This search takes too long")
-
-
-def save(client, name="Refusals", query="action=decisions&before=40", **fields):
-    return client.post("/audit/searches/", {"name": name, "query": query, **fields})
-
-
-@pytest.mark.slow
-def test_page_folds_technical_entries_until_they_are_asked_for_and_scripts_get_all(
-    desk,
-):
-    act, step = (write(one).pk for one in ("verdict.given", "message.fetched"))
-    bounce = write("message.bounced", by=SEALER).pk
-
-    def shown(query):
-        return {line.pk for line in desk.get(f"/audit/?{query}").context["lines"]}
-
-    assert {act, bounce} <= shown("since=today")
-    assert step not in shown("since=today")
-    assert step in shown("since=today&technical=1")
-    # What is asked for by its kind is not folded.
-    assert step in shown("action=message.fetched")
-    # Scripts have everything.
-    entries = desk.get("/audit/?format=json").json()["entries"]
-    assert step in [one["id"] for one in entries]
-
-
-@pytest.mark.slow
-def test_search_is_saved_shared_and_deleted_by_its_owner_and_recorded(
-    signed_in, auditor, reviewer
-):
-    client = signed_in(auditor)
-    # A saved search starts at the newest entry.
-    assert leads_to(save(client)) == "/audit/?action=decisions"
-    assert "decisions" in latest_details("ledger.search_saved")["after"]
-    save(client, name="REFUSALS", query="")
-    assert SavedSearch.objects.get().query == ""
-    for fields in ({"name": ""}, {"query": "q=" + "é" * 500}):
-        save(client, **fields)
-    save(client, "For all", shared="1")
-    assert SavedSearch.objects.count() == 2
-    other = signed_in(reviewer)
-    page = other.get("/audit/").text
-    assert "For all" in page
-    assert '<span class="clip">REFUSALS' not in page
-    path = f"/audit/searches/{SavedSearch.objects.get(shared=True).pk}/delete/"
-    assert other.post(path).status_code == 404
-    signed_in(auditor).post(path)
-    assert Entry.objects.of_action("ledger.search_deleted").count() == 1

@@ -4,25 +4,22 @@ whole ledger: daily or on request, with an alarm if it does not verify.
 
 import io
 import json
-import re
 from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from approvals.operations.attention import attention_for
 from audit.models import Check, Entry, Seal
-from audit.sealing import signing
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
 from audit.trail.proof import prove
 from audit.verification import checks
-from audit.verification.bundle import VERIFIER
 from audit.verification.checks import begin_daily_check, run_check
-from audit.verification.comparison import EvidenceUnreadable, check_evidence
+from audit.verification.comparison import check_evidence
 from audit.verifier.countersign_verify import Report
 from dashboard.health.views import exposition
 from tests.factories import make_message
@@ -30,10 +27,8 @@ from tests.ledger import (
     append,
     as_superuser,
     latest_details,
-    new_key,
     seal_here,
 )
-from tests.markup import says
 
 # The page shows the newest seal, and the sealer cannot seal uncommitted entries.
 committed = pytest.mark.django_db(transaction=True)
@@ -125,45 +120,6 @@ def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
             transaction.set_rollback(True)
 
 
-@pytest.mark.slow
-def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(
-    reviewer, sealed, settings
-):
-    altered = {**sealed[2].as_json(), "size": 20}
-    assert "It proves nothing" in compared(reviewer, json.dumps(altered))[0]
-    ours = settings.SEAL_KEYS
-    settings.SEAL_KEYS = [new_key()]
-    foreign = Seal.objects.get(number=3)
-    foreign.key = signing.public_key()
-    foreign.signature = signing.sign(foreign)
-    settings.SEAL_KEYS = ours
-    assert "which signed no seal here" in compared(reviewer, saved(foreign))[0]
-
-
-@pytest.mark.slow
-def test_invalid_checkpoint_is_refused_with_a_sentence(
-    signed_in, reviewer, monkeypatch
-):
-    append()
-    seal_here()
-    head = Seal.objects.get().as_json()
-    for text in ("[]", "\x00", "{}", json.dumps({**head, "size": "7"})):
-        with pytest.raises(EvidenceUnreadable):
-            check_evidence(text.encode(), actor=reviewer.actor(surface="web"))
-    client = signed_in(reviewer)
-    for fields, why in (
-        ({"pasted": "hello"}, "This is neither a checkpoint nor a proof."),
-        ({"file": io.BytesIO(bytes(3 * 1024 * 1024 + 1))}, "This is too large"),
-    ):
-        answer = client.post(f"{PATH}compare/", fields)
-        says(answer, 422, 'aria-invalid="true"', why)
-    monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")
-    monkeypatch.setattr("parsing.client._RESTART_SECONDS", 0.0)
-    answer = client.post(f"{PATH}compare/", {"pasted": saved(Seal.objects.get())})
-    says(answer, 422, "cannot be read at this moment")
-    assert not Entry.objects.of_action("ledger.checkpoint_checked").exists()
-
-
 def test_proof_is_checked_by_the_verifier_and_its_lines_are_shown(
     connection, signed_in, reviewer
 ):
@@ -184,15 +140,6 @@ def test_proof_is_checked_by_the_verifier_and_its_lines_are_shown(
     page = words(client.post(f"{PATH}compare/", {"pasted": proof}))
     assert "which is not a key that you trust" in page
     assert latest_details("ledger.proof_checked")["result"] == "does not hold"
-
-
-@pytest.mark.slow
-def test_downloaded_checkpoint_and_verifier_are_those_of_the_desk(signed_in, reviewer):
-    client = signed_in(reviewer)
-    assert client.get(f"{PATH}head.json").status_code == 409
-    sealed = seal_five_times(seal_here)
-    assert client.get(f"{PATH}head.json").json() == sealed[-1].as_json()
-    assert client.get(f"{PATH}countersign_verify.py").content == VERIFIER.read_bytes()
 
 
 _HOLDS = Report()
@@ -245,17 +192,6 @@ def test_daily_check_starts_once_a_day_by_the_database_clock(sent_tasks, check_r
 
 
 @committed
-def test_check_of_a_whole_ledger_holds_and_is_recorded():
-    check = begin_check_of_two_seals()
-    run_check(check.pk)
-    check.refresh_from_db()
-    assert (check.state, check.up_to, check.findings) == ("holds", 2, [])
-    assert check.ended_at >= check.started_at
-    details = latest_details("ledger.checked")
-    assert (details["entries"], details["seals"]) == ("40", "2")
-
-
-@committed
 def test_broken_ledger_is_reported_everywhere(auditor, capsys):
     check = begin_check_of_two_seals()
     as_superuser(
@@ -274,36 +210,6 @@ def test_broken_ledger_is_reported_everywhere(auditor, capsys):
     Check.objects.create(state="holds", ended_at=timezone.now())
     assert attention_for(actor, timezone.now()) == []
     assert "countersign_ledger_broken 0.0" in exposition()
-
-
-@pytest.mark.slow
-def test_auditor_requests_one_check_and_the_page_follows_it(
-    signed_in, auditor, sent_tasks, check_results
-):
-    client = signed_in(auditor)
-    assert client.post("/audit/verify/check/").status_code == 409
-    append()
-    seal_here()
-    client.post("/audit/verify/check/")
-    answer = client.post("/audit/verify/check/", follow=True)
-    check = Check.objects.get()
-    assert check.asked_by == auditor.pk
-    assert sent_tasks[0] == ("audit.tasks.check", check.pk)
-    assert re.search("Requested by.*?Max Weber", answer.text)
-    assert Entry.objects.of_action("ledger.check_asked").count() == 2
-    with pytest.raises(IntegrityError), transaction.atomic():
-        Check.objects.create()
-    run_check(check.pk)
-    assert "Everything unchanged" in client.get("/audit/verify/").text
-
-
-def test_claimed_or_missing_check_is_not_run(one_seal):
-    begin_daily_check()
-    check = Check.objects.get()
-    Check.objects.update(up_to=2)
-    for number in (check.pk, 4_000_000):
-        assert run_check(number) == "not to be done"
-    assert not Entry.objects.of_action("ledger.checked").exists()
 
 
 def test_check_of_a_killed_worker_is_ended_and_restarted(

@@ -3,10 +3,8 @@ tightening, loosening, deleting.
 """
 
 import re
-from datetime import timedelta
 
 import pytest
-from django.db.models.functions import Now
 from django.template.loader import render_to_string
 
 from audit.models import Entry
@@ -14,28 +12,24 @@ from connections.changes import ChangeRefused
 from connections.keys import commands as keys
 from connections.mailboxes import commands
 from connections.mailboxes import commands as mailboxes
-from connections.mailboxes.forms import DeskForm
 from connections.webhooks import commands as webhooks
-from gateway.models import ApprovalRequest, UpgradeRequest
 from gateway.models import Mailbox as GatewayMailbox
+from gateway.models import UpgradeRequest
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from mirror.store import stored_content
 from mirror.sync.account import read_mailboxes
 from mirror.tasks import read_accounts
-from people.models import Grant, OrganisationSettings
-from people.second_admin.registry import SecondAdminNeeded
+from people.models import Grant
 from rendering.render import render_message
 from tests.factories import (
     actor_of,
-    change_row,
     make_connection,
     make_message,
     make_person,
-    put_in_force,
 )
 from tests.ledger import latest_details
-from tests.markup import leads_to, says, text_of
+from tests.markup import leads_to, says
 
 
 def recorded_actions():
@@ -62,51 +56,6 @@ def settings_of(account, **changed):
 
 
 # --- what is shown
-
-
-@pytest.mark.slow
-def test_page_reads_the_mailboxes_and_keeps_those_that_are_gone_or_not_listed(
-    signed_in, admin, account
-):
-    made = {
-        "address_local": "board",
-        "oversight_mode": "gated_all",
-        "auto_bcc": "eve@acme.example",
-    }
-    assert account.ask("POST", "/v1/mailboxes", json=made).status_code == 201
-    client = signed_in(admin)
-    kept = "support@acme.example"
-    says(
-        client.get("/mailboxes/"),
-        200,
-        kept,
-        "board@acme.example",
-        "Hold incoming and outgoing mail",
-    )
-    board = account.connection.mailboxes.get(address="board@acme.example")
-    assert board.auto_bcc == ["eve@acme.example"]
-    there = GatewayMailbox.objects.filter(pk=account.world.mailbox.pk)
-    for is_active in (False, True):
-        there.update(is_active=is_active)
-        page = text_of(client.get("/mailboxes/"))
-        assert ("Gone at MultiMail (" in page) != is_active
-        assert account.mailbox.is_active == is_active
-    account.gateway.spoiled[("GET", "/mailboxes")] = (502, b"<html>")
-    says(client.get("/mailboxes/"), 200, kept, "may be out of date")
-
-
-@pytest.mark.slow
-def test_key_that_does_not_list_some_mailboxes_marks_none_as_gone(account, sent_tasks):
-    read_accounts()
-    assert sent_tasks == [("mirror.tasks.read_account", account.connection.pk)]
-    account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
-    limited = {"name": "X", "scopes": ["read"], "mailboxes": ["board@acme.example"]}
-    key = account.ask("POST", "/v1/api-keys", json=limited).json()["api_key"]
-    here = Connection.objects.filter(pk=account.connection.pk)
-    here.update(admin_key="", read_key=key)
-    assert read_mailboxes(connection_id=account.connection.pk) == ""
-    boxes = account.connection.mailboxes.filter(is_active=True)
-    assert {str(box).partition("@")[0] for box in boxes} == {"support", "board"}
 
 
 def test_only_admins_of_a_mailbox_see_its_upgrade_code_and_others_only_their_own(
@@ -143,38 +92,13 @@ COMMANDS = {
     "loosen": lambda a, by: commands.loosen(
         mailbox=a.mailbox, actor=by, target="autonomous"
     ),
-    "list keys": lambda a, by: keys.read_keys(a.connection, actor=by),
     "make a key": lambda a, by: keys.create_key(
         connection=a.connection, actor=by, wanted={}
     ),
-    "change a key": lambda a, by: keys.change_key(
-        connection=a.connection, key=A_KEY, actor=by, changes={"name": "X"}
-    ),
-    "revoke a key": lambda a, by: keys.revoke_key(
-        connection=a.connection, key=A_KEY, actor=by
-    ),
-    "own a key": lambda a, by: keys.set_owner(
-        connection=a.connection, key_id="1", name="", person=None, actor=by
-    ),
-    "list webhooks": lambda a, by: webhooks.read_webhooks(a.connection, actor=by),
     "register a webhook": lambda a, by: webhooks.register_webhook(
         connection=a.connection, actor=by, wanted={}
     ),
-    "rotate a webhook": lambda a, by: webhooks.rotate_webhook(
-        connection=a.connection, webhook=A_WEBHOOK, actor=by, overlap_s=0
-    ),
-    "test a webhook": lambda a, by: webhooks.send_test(
-        connection=a.connection, webhook=A_WEBHOOK, actor=by
-    ),
-    "replay": lambda a, by: webhooks.replay(
-        connection=a.connection, webhook=A_WEBHOOK, delivery_id="1", actor=by
-    ),
-    "end a webhook": lambda a, by: webhooks.delete_webhook(
-        connection=a.connection, webhook=A_WEBHOOK, actor=by
-    ),
 }
-A_KEY = keys.ApiKey("1", "K", "mm_live_abc...", ("read",), (), None, None, True, False)
-A_WEBHOOK = webhooks.Webhook("1", "https://x.example", (), "", None, True, "", False)
 
 
 def test_command_refuses_whoever_is_no_admin_and_asks_nobody(account, reviewer):
@@ -185,55 +109,7 @@ def test_command_refuses_whoever_is_no_admin_and_asks_nobody(account, reviewer):
         assert recorded_actions() == [], name
 
 
-@pytest.mark.slow
-def test_undo_window_is_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
-    signed_in, admin, keeper, connection
-):
-    box = connection.mailboxes.get()
-    path = f"/mailboxes/{box.pk}/windows/"
-    for undo in ("601", "-1", "nan"):
-        form = DeskForm({"undo_seconds": undo}, mailbox=box)
-        assert len(form.errors_by_field()) == 1, undo
-    client = signed_in(admin)
-    says(client.post(path, {"undo_seconds": "601"}), 422, "0 to 600 seconds")
-    mode = client.post(f"/mailboxes/{box.pk}/mode/", {"mode": "read_only"})
-    says(mode, 403, "no admin key")
-    assert signed_in(keeper).post(path, {"undo_seconds": "20"}).status_code == 302
-    box.refresh_from_db()
-    assert box.undo_window == timedelta(seconds=20)
-
-
 # --- at MultiMail
-
-
-@pytest.mark.slow
-def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(
-    signed_in, admin, account
-):
-    client = signed_in(admin)
-    path = f"/mailboxes/{account.mailbox.pk}/settings/"
-    # An invalid value is refused at its field.
-    answer = client.post(path, settings_of(account, auto_cc="not an address"))
-    assert answer.status_code == 422
-    assert account.asked("PATCH", "") == 0
-    assert 'id="id_auto_cc_error"' in answer.text
-    GatewayMailbox.objects.update(display_name="Somebody else's change")
-    fields = settings_of(account, auto_bcc="Eve@ACME.example, mia@acme.example")
-    answer = client.post(path, fields)
-    box = GatewayMailbox.objects.get()
-    assert answer.status_code == 302
-    assert box.auto_bcc == "Eve@acme.example, mia@acme.example"
-    assert box.display_name == "Somebody else's change"
-    assert account.mailbox.auto_bcc == ["Eve@acme.example", "mia@acme.example"]
-    assert recorded_actions() == ["account.change_asked", "mailbox.changed"]
-    assert "auto_bcc: nobody" in latest_details("mailbox.changed")["before"]
-    # Allowing calls to loosen it counts as loosening.
-    cleared = settings_of(account, allow_looser_per_call="1")
-    assert client.post(path, cleared).status_code == 302
-    box.refresh_from_db()
-    assert box.auto_bcc == ""
-    assert box.allow_looser_per_call is True
-    assert recorded_actions()[-1] == "mailbox.loosened"
 
 
 def test_designed_mail_is_switched_on_the_page_and_named_in_ledger_and_message(
@@ -270,52 +146,6 @@ def test_designed_mail_is_switched_on_the_page_and_named_in_ledger_and_message(
     assert "send_as_designed" not in client.get(f"/mailboxes/{box.pk}/").text
     client.post(path, on)
     assert account.asked("PATCH", "") == 2
-
-
-@pytest.mark.slow
-def test_fingerprint_is_required_at_once_and_no_longer_only_with_an_operators_code(
-    signed_in, admin, account
-):
-    client = signed_in(admin)
-    box = account.mailbox
-    path = f"/mailboxes/{box.pk}/settings/"
-    on = settings_of(account, require_fingerprint="1")
-    assert client.post(path, on).status_code == 302
-    assert account.ask("GET", "/v1/mailboxes").json()["mailboxes"][0][
-        "require_fingerprint"
-    ]
-    assert account.mailbox.require_fingerprint
-    off = settings_of(account)
-    says(client.post(path, off), 202, 'name="approval_code"')
-    code = ApprovalRequest.objects.latest("id").code
-    assert client.post(path, off | {"approval_code": code}).status_code == 302
-    assert not account.mailbox.require_fingerprint
-    # Set at the gateway by somebody else: the next read brings it.
-    account.ask("PATCH", "/v1/account", json={"require_fingerprint": True})
-    assert read_mailboxes(connection_id=account.connection.pk) == ""
-    assert Connection.objects.get(pk=account.connection.pk).require_fingerprint
-
-
-@pytest.mark.slow
-def test_tightening_takes_one_step_also_where_the_answer_was_lost(
-    signed_in, admin, account
-):
-    client = signed_in(admin)
-    path = f"/mailboxes/{account.mailbox.pk}/mode/"
-    assert client.post(path, {"mode": "gated_all"}).status_code == 302
-    assert GatewayMailbox.objects.get().oversight_mode == "gated_all"
-    assert account.mailbox.oversight_mode == "gated_all"
-    account.gateway.lost.add(("PATCH", f"/mailboxes/{account.world.mailbox.pk}"))
-    GatewayMailbox.objects.update(oversight_mode="gated_send")
-    assert read_mailboxes(connection_id=account.connection.pk) == ""
-    assert client.post(path, {"mode": "gated_all"}).status_code == 302
-    assert account.asked("PATCH", "") == 2
-    assert recorded_actions()[-2:] == ["mailbox.seen_changed", "mailbox.changed"]
-    assert account.mailbox.oversight_mode == "gated_all"
-    # What cannot be read either is shown as unknown.
-    account.gateway.spoiled[("GET", "/mailboxes")] = (500, b"{}")
-    says(client.post(path, {"mode": "read_only"}), 502, "may have been made")
-    assert recorded_actions()[-2:] == ["account.change_asked", "mailbox.change_failed"]
 
 
 # --- loosening
@@ -400,60 +230,6 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
     assert recorded_actions().count("mailbox.created") == 2
 
 
-@pytest.mark.slow
-def test_whoever_makes_or_accepts_a_mailbox_reads_what_its_mail_will_need(
-    signed_in, admin, account
-):
-    client = signed_in(admin)
-    # The rule that is in force while no version is active.
-    says(client.get("/mailboxes/add/"), 200, "will need", "Edited mail:")
-    number = account.connection.pk
-    put_in_force(
-        {
-            "when": {
-                "mailboxes": [account.mailbox.pk],
-                "known": [f"{number}/{account.mailbox.pk}"],
-            },
-            "then": {"approvals": {"0": 2}},
-        },
-        {
-            "when": {"mailboxes": [account.mailbox.pk], "only_these": True},
-            "then": {"approvals": {"0": 5}},
-        },
-        {"expire_minutes": 2 * 24 * 60},
-    )
-    words = "2 approvals of any reviewer are needed"
-    expiry = "For every message, it expires 48 h after it was held."
-    answer = client.get("/mailboxes/add/")
-    says(answer, 200, "will need", words, expiry)
-    assert "5 approvals" not in text_of(answer)
-    OrganisationSettings.objects.update_or_create(
-        pk=1, defaults={"second_admin_since": Now()}
-    )
-    with pytest.raises(SecondAdminNeeded) as needed:
-        COMMANDS["create"](account, actor_of(admin))
-    assert words in needed.value.asked.after
-    assert expiry in needed.value.asked.after
-
-
-def test_settings_that_changed_since_the_page_was_opened_are_not_overwritten(
-    signed_in, admin, account
-):
-    client = signed_in(admin)
-    box = account.mailbox
-    seen = client.get(f"/mailboxes/{box.pk}/").context["seen"]
-    change_row(box, auto_bcc=["audit@x.example"])
-    form = settings_of(account, signature_block="Acme", seen=seen)
-    answer = client.post(f"/mailboxes/{box.pk}/settings/", form)
-    assert answer.status_code == 422
-    assert "Somebody changed these settings" in text_of(answer)
-    form["seen"] = answer.context["seen"]
-    form["auto_bcc"] = "audit@x.example"
-    answer = client.post(f"/mailboxes/{box.pk}/settings/", form)
-    assert answer.status_code == 302
-    assert GatewayMailbox.objects.get().signature_block == "Acme"
-
-
 def test_code_of_another_request_does_not_set_the_mode_of_that_request(admin, account):
     path = f"/v1/mailboxes/{account.world.mailbox.pk}/request-upgrade"
     account.ask("POST", path, key="agent", json={"target_mode": "autonomous"})
@@ -469,31 +245,14 @@ def test_code_of_another_request_does_not_set_the_mode_of_that_request(admin, ac
 
 
 @pytest.mark.slow
-def test_new_mailbox_for_a_second_admin_does_not_lose_a_tick(signed_in, admin, account):
-    OrganisationSettings.objects.update_or_create(
-        pk=1, defaults={"second_admin_since": Now()}
-    )
-    form = new(account, allow_looser_per_call="1")
-    answer = signed_in(admin).post("/mailboxes/add/", form)
-    assert answer.status_code == 422
-    assert "Create the mailbox first" in text_of(answer)
-
-
-@pytest.mark.slow
-def test_deleting_says_how_many_are_cancelled_and_takes_the_address(
-    signed_in, admin, account
-):
-    make_message(account.connection)
-    account.connection.messages.update(mailbox=account.mailbox)
-    client = signed_in(admin)
-    path = f"/mailboxes/{account.mailbox.pk}/delete/"
-    assert "1 held message is cancelled" in text_of(client.get(path))
-    wrong = client.post(path, {"address": "support"})
-    assert wrong.status_code == 422
-    assert account.asked("DELETE", "") == 0
-    # Also where the answer was lost: a read confirms it.
-    account.gateway.lost.add(("DELETE", f"/mailboxes/{account.world.mailbox.pk}"))
-    assert client.post(path, {"address": "Support@ACME.example"}).status_code == 302
-    assert not GatewayMailbox.objects.get().is_active
-    assert not account.mailbox.is_active
-    assert recorded_actions()[-1] == "mailbox.deleted"
+def test_key_that_does_not_list_some_mailboxes_marks_none_as_gone(account, sent_tasks):
+    read_accounts()
+    assert sent_tasks == [("mirror.tasks.read_account", account.connection.pk)]
+    account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
+    limited = {"name": "X", "scopes": ["read"], "mailboxes": ["board@acme.example"]}
+    key = account.ask("POST", "/v1/api-keys", json=limited).json()["api_key"]
+    here = Connection.objects.filter(pk=account.connection.pk)
+    here.update(admin_key="", read_key=key)
+    assert read_mailboxes(connection_id=account.connection.pk) == ""
+    boxes = account.connection.mailboxes.filter(is_active=True)
+    assert {str(box).partition("@")[0] for box in boxes} == {"support", "board"}

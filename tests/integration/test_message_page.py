@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 from django.template.loader import render_to_string
-from django.utils import timezone
 
 from approvals import examination
 from approvals.desk_messages import shown_message
@@ -16,7 +15,7 @@ from approvals.message_page.views import message_context
 from approvals.models import Decision, Verdict
 from approvals.queue.filters import Filters
 from audit.models import Entry
-from mirror.models import Message, Thread
+from mirror.models import Message
 from mirror.sync.rows import mirror_row
 from tests.factories import (
     MAILBOX,
@@ -42,37 +41,6 @@ def read(client, message, query=""):
 
 def plain(page):
     return re.sub(r"\s+", " ", re.sub(r"</?(?:bdi|time|span)\b[^>]*>", "", page))
-
-
-FULL = {
-    # Each address is looked up, and all of them in one statement.
-    "to_addresses": [f"person{number}@northwind.example" for number in range(20)],
-    "thread_id": "01THREAD",
-    "in_reply_to": "<1@northwind.example>",
-    "html_body": '<p>See <a href="https://northwind.example/offer">the offer</a>.</p>',
-    "attachments": [
-        {"name": "offer.pdf", "content_type": "application/pdf", "size": 10}
-    ],
-    "metadata": {"discord_user": "ana#1", "discord_interaction_id": "99"},
-}
-
-
-@pytest.mark.slow
-def test_page_of_a_message_takes_few_statements(
-    desk, connection, django_assert_max_num_queries
-):
-    make_message(connection, **FULL)
-    message = make_message(connection, **FULL)
-    for thread in Thread.objects.all():
-        thread.messages.create(
-            upstream_id="01OLD", direction="inbound", text="An offer, please.", at=NOW
-        )
-    path = f"/queue/{message.public_id}/"
-    # The first look is noted in the ledger.
-    desk.get(path)
-    for headers, most in (({}, 53), (HTMX, 30)):
-        with django_assert_max_num_queries(most):
-            assert desk.get(path, headers=headers).status_code == 200
 
 
 def pane(message, person):
@@ -157,25 +125,6 @@ def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_
     assert (found.before, found.changes) == (None, ())
 
 
-@pytest.mark.slow
-def test_page_without_a_stream_learns_of_the_change_from_the_pulse(
-    signed_in, reviewer, stranger, message, monkeypatch
-):
-    # It is announced again twice a minute.
-    now = timezone.now()
-    monkeypatch.setattr("django.utils.timezone.now", lambda: now)
-    desk = signed_in(reviewer)
-    address = f"/queue/pulse/?open={message.public_id}"
-    first = desk.get(address)
-    known = {"If-None-Match": first["ETag"]}
-    assert desk.get(address, headers=known).status_code == 304
-    assert first.json()["open"]["fingerprint"] == message.revision.fingerprint
-    changed = show_row(message, subject="Another subject")
-    later = desk.get(address, headers=known).json()["open"]
-    assert later["fingerprint"] == changed.revision.fingerprint
-    assert signed_in(stranger).get(address).json()["open"] is None
-
-
 # nothing is decided by looking; one decision
 
 
@@ -222,94 +171,10 @@ def send_back(message, person):
     change_row(message, state="rejected")
 
 
-def next_one(connection, minutes=5, **fields):
-    """The next message, held some minutes later."""
-    later = make_message(
-        connection,
-        hydrated=False,
-        subject=fields.get("subject", "Your refund for order 4471"),
-    )
-    change_row(later, held_at=NOW + timedelta(minutes=minutes))
-    return show_row(Message.objects.get(pk=later.pk), **fields)
-
-
-THREAD = {"thread_id": "01THREAD", "metadata": {}}
-RUN = {"metadata": {"run_id": "r1"}}
-PERSON = {"metadata": {"discord_user_id": "7", "discord_channel": "outreach"}}
-KEY = {"metadata": {}, "sent_by_key": "mm_live_abc"}
-LEE = {"to_addresses": ["lee@fabrikam.example"]}
-WEEK = 7 * 24 * 60
-# By the origin of the first one: what becomes its next version, and what does not.
-NEXT = {
-    "thread": (
-        THREAD,
-        [{**THREAD, **LEE, "subject": "Other", "minutes": WEEK}],
-        [
-            {"thread_id": "02", "metadata": {}, **LEE},
-            {**THREAD, "minutes": -1},
-            {**THREAD, "minutes": WEEK + 2},
-        ],
-    ),
-    "run": (
-        RUN,
-        [
-            {"metadata": {"runId": "r1"}},
-            {**RUN, **LEE, "subject": "Re: your refund for order 4471"},
-        ],
-        [
-            {**RUN, **LEE, "subject": "Something else"},
-            {"metadata": {"run_id": "r2"}, **LEE},
-        ],
-    ),
-    "person": (
-        PERSON,
-        [
-            PERSON,
-            {**PERSON, "mailbox_id": "02", "mailbox": "sales@yourteam.example"},
-        ],
-        [
-            {**PERSON, **LEE},
-            {"metadata": {"discord_user_id": "7", "discord_channel": "sales"}, **LEE},
-            {**PERSON, "direction": "inbound"},
-        ],
-    ),
-    "key": (KEY, [KEY, {**KEY, "subject": "Your bill"}], [{**KEY, **LEE}]),
-}
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "thread",
-        *(pytest.param(one, marks=pytest.mark.slow) for one in NEXT if one != "thread"),
-    ],
-)
-def test_next_version_is_known_by_its_thread_or_its_trigger(connection, reviewer, kind):
-    first, followers, others = NEXT[kind]
-    send_back(show_row(make_message(connection, hydrated=False), **first), reviewer)
-    for fields in (*followers, *others):
-        with rolled_back():
-            later = next_one(connection, **fields)
-            expected = (True, 2) if fields in followers else (False, 1)
-            assert (later.answers is not None, later.try_number) == expected, fields
-
-
 # each state of doubt
 
 
 STATES = {
-    "leaving": ({}, ["Approved by Ana Ferreira"], ["Undo Z"]),
-    "tried again": (
-        {
-            "attempt": 1,
-            "may_have_left": True,
-            "explanation": "MultiMail answered 429.",
-            "due_at": NOW,
-        },
-        ["The desk tries again. MultiMail answered 429."],
-        ["Withdraw"],
-    ),
-    "calling": ({"state": "calling", "attempt": 1}, ["In progress"], ["Undo Z"]),
     "unknown": (
         {"state": "unknown", "may_have_left": True},
         ["The outcome is not known yet.", "MultiMail may have received it"],
@@ -340,12 +205,6 @@ STATES = {
             "Request changes with this note",
         ],
     ),
-    "superseded": ({"state": "superseded"}, ["Somebody else was first."], []),
-    "expired": (
-        {"outcome": "reject", "state": "applied", "given_by": None, "rule": "expiry"},
-        ["Rejected by the expiry rule"],
-        [],
-    ),
 }
 
 
@@ -360,8 +219,6 @@ def test_each_state_says_what_is_true_and_offers_what_is_safe(
             Verdict.objects.update(
                 live=fields.get("state") not in ("withdrawn", "refused")
             )
-            if fields.get("state") in ("superseded", "applied"):
-                Message.objects.update(state="rejected")
             page = pane(message, reviewer)
             assert [one for one in words if one not in page] == [], name
             assert buttons(page) == wanted, name

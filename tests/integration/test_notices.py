@@ -58,22 +58,6 @@ def comment(message, by, text):
     collaboration.add_comment(message=message.public_id, actor=actor_of(by), text=text)
 
 
-def test_whoever_gets_a_message_is_told_until_somebody_else_gets_it_or_it_is_decided(
-    message, reviewer, second_reviewer, admin
-):
-    assign(message, second_reviewer, admin)
-    assert told(second_reviewer) == ["assigned"]
-    assert told(reviewer) == told(admin) == []
-    # Who takes a message does not have to be told.
-    assign(message, reviewer, reviewer)
-    assert told(second_reviewer) == told(reviewer) == []
-    assign(message, second_reviewer, admin)
-    assert told(second_reviewer) == ["assigned"]
-    decide(message, reviewer)
-    assert told(second_reviewer) == []
-    assert not Notice.objects.open().exists()
-
-
 def test_a_mention_is_told_with_each_comment_until_it_is_answered(
     message, reviewer, second_reviewer
 ):

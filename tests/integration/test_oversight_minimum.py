@@ -7,9 +7,7 @@ from itertools import product
 from unittest.mock import patch
 
 import pytest
-from django.utils import timezone
 
-from approvals.operations.attention import attention_count, attention_for
 from audit.models import Entry
 from connections.changes import ChangeRefused
 from connections.mailboxes.commands import change_mailbox, create_mailbox, loosen
@@ -124,32 +122,6 @@ def test_minimum_arrives_at_our_gateway_whose_api_refuses_looser_modes(account):
     assert change("account", minimum_oversight_mode="").status_code == 202
     there.refresh_from_db()
     assert there.minimum_oversight_mode == "gated_send"
-
-
-@pytest.mark.slow
-def test_what_is_below_it_needs_attention(signed_in, admin, reviewer, account):
-    actor = actor_of(admin)
-
-    def items():
-        found = attention_for(actor, timezone.now())
-        assert attention_count(actor) == len(found)
-        return len(found)
-
-    client = signed_in(admin)
-    client.get("/mailboxes/")
-    others = items()
-    put_in_force(SENT)
-    assert items() == others
-    # By API, past the desk.
-    account.world.mailbox.oversight_mode = "monitored"
-    account.world.mailbox.save()
-    client.get("/mailboxes/")
-    assert items() == others + 1
-    # Versions stay as they are, but the clock goes on.
-    with patch("policy.gates.STUCK_AFTER", timedelta(0)):
-        assert items() == others + 2
-        assert bring() == ["brought"]
-        assert items() == others + 1
 
 
 def test_mailbox_below_the_minimum_and_lower_minimum():

@@ -94,7 +94,11 @@ def test_process_that_stays_reads_no_bytes_of_another_source(start):
 
 @pytest.mark.parametrize(
     ("act", "why"),
-    [(b"spin", "time or memory"), (b"hoard", "memory"), (b"fail", "'EOFError'")],
+    [
+        pytest.param(b"spin", "time or memory", marks=pytest.mark.slow),
+        (b"hoard", "memory"),
+        (b"fail", "'EOFError'"),
+    ],
 )
 def test_kill_in_a_process_that_stays_harms_no_other_request(start, caplog, act, why):
     start()
@@ -110,6 +114,7 @@ def test_kill_in_a_process_that_stays_harms_no_other_request(start, caplog, act,
     assert obey("two", b"") != stayed
 
 
+@pytest.mark.slow
 def test_each_request_has_its_time_in_a_process_that_stays(start):
     start()
     numbers = [obey("one", b"work") for _ in range(4)]
@@ -216,25 +221,6 @@ def test_message_that_cannot_be_read_safely_is_put_aside(
     assert (len(sheet.ready), len(sheet.alone)) == (0, 1)
 
 
-@pytest.mark.slow
-def test_file_that_cannot_be_read_safely_makes_its_message_high_risk(
-    enclose,  # noqa: F811
-    desk,
-    hostile,
-    monkeypatch,
-):
-    monkeypatch.setattr(store, "examine_content", store.unexamined)
-    message = enclose(("a.xml", b"<!---->" * 60, "text/xml"), fetched=False)
-    Review.objects.update(risk_level="")
-    fetch_all(message)
-    message.refresh_from_db()
-    assert AttachedFile.objects.get().state == "fetched"
-    assert message.review.risk_level == "high"
-    said = "The attached file “a.xml” could not be read safely."
-    assert said in str(message.revision.findings)
-    assert "It could not be read safely" in panel(desk, message)
-
-
 def test_message_waits_for_a_parser_that_is_away_without_being_given_up(
     connection, desk, admin, monkeypatch
 ):
@@ -265,3 +251,22 @@ def test_message_waits_for_a_parser_that_is_away_without_being_given_up(
     answer = desk.get(f"/queue/{message.public_id}/")
     assert answer.status_code == 503
     assert answer["Retry-After"] == "10"
+
+
+@pytest.mark.slow
+def test_file_that_cannot_be_read_safely_makes_its_message_high_risk(
+    enclose,  # noqa: F811
+    desk,
+    hostile,
+    monkeypatch,
+):
+    monkeypatch.setattr(store, "examine_content", store.unexamined)
+    message = enclose(("a.xml", b"<!---->" * 60, "text/xml"), fetched=False)
+    Review.objects.update(risk_level="")
+    fetch_all(message)
+    message.refresh_from_db()
+    assert AttachedFile.objects.get().state == "fetched"
+    assert message.review.risk_level == "high"
+    said = "The attached file “a.xml” could not be read safely."
+    assert said in str(message.revision.findings)
+    assert "It could not be read safely" in panel(desk, message)

@@ -3,7 +3,6 @@
 import re
 from unicodedata import normalize
 
-import pytest
 from django import forms
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
@@ -13,11 +12,9 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 
-from common.pages import first_error
-from people.accounts.views import PasswordForm
 from tests.integration.test_sessions import SAFARI, is_in, sign_in
 from tests.ledger import latest_details
-from tests.markup import leads_to, says
+from tests.markup import leads_to
 
 OLD = "correct horse battery"
 NEW = "kumquat zebra lint"
@@ -86,15 +83,6 @@ def test_twelve_characters_are_enough_and_256_are_taken(reviewer):
     )
 
 
-def test_password_can_be_pasted_and_filled_in_by_a_program(desk):
-    for path in ("/people/me/password/", "/accounts/reauthenticate/"):
-        fields = re.findall(r'<input[^>]*type="password"[^>]*>', desk.get(path).text)
-        assert fields
-        for field in fields:
-            assert re.search(r'autocomplete="(current|new)-password"', field)
-            assert not re.search(r"onpaste|oncopy|readonly", field)
-
-
 def subclasses(kind):
     """All classes that inherit from this one."""
     for one in kind.__subclasses__():
@@ -155,25 +143,3 @@ def test_changing_the_password_ends_all_other_sessions_and_gives_this_one_anothe
     details = str(latest_details("person.password_changed"))
     assert OLD not in details
     assert NEW not in details
-
-
-@pytest.mark.slow
-def test_error_is_shown_at_its_field_and_nothing_is_changed_or_shown(reviewer):
-    client = sign_in(reviewer)
-    for field, value, sentence in (
-        ("old", "not this", "not your current password"),
-        ("password_again", "something else", "not the same"),
-        ("password", OLD, "current password"),
-    ):
-        answer = change(client, **{"password_again": value, field: value})
-        says(answer, 422, sentence)
-        assert re.search(rf'name="{field}"[^>]*aria-invalid="true"', answer.text)
-        assert NEW not in answer.text
-    reviewer.refresh_from_db()
-    assert reviewer.check_password(OLD)
-    assert is_in(client)
-    long = "vQ7kz Rw2mLp9xTd" * 16 + "x"
-    form = PasswordForm(
-        {"old": OLD, "password": long, "password_again": long}, person=reviewer
-    )
-    assert "at most 256" in first_error(form)[1]

@@ -15,7 +15,6 @@ from approvals import examination
 from approvals.models import (
     Claim,
     Comment,
-    Decision,
     Question,
     Review,
     SavedView,
@@ -24,14 +23,12 @@ from approvals.models import (
 from approvals.queue import views as listing
 from approvals.queue.filters import read_filters
 from audit.models import Entry
-from mirror.models import Connection, Mailbox, Message
+from mirror.models import Mailbox, Message
 from tests.factories import (
     NOW,
     actor_of,
     change_row,
     make_message,
-    make_person,
-    rolled_back,
 )
 from tests.integration.deciding import decide
 from tests.markup import HTMX, words_of
@@ -70,15 +67,6 @@ def names(person, query=""):
     """The words that name the messages of a page, in their order."""
     found = listing.page_of(actor_of(person), filters_of(person, query))
     return [message.subject.removeprefix("Subject ") for message in found]
-
-
-def gathered(person, query=""):
-    """The word of each row, and the number of its messages."""
-    rows = listed(person, query)["rows"]
-    return [
-        (row.message.subject.split()[-1], row.group.size if row.group else 1)
-        for row in rows
-    ]
 
 
 def page_of(client, query=""):
@@ -151,23 +139,6 @@ def test_filter_shows_what_it_asks_for_in_the_page_and_in_its_twin(
     assert "0 matches" in page
 
 
-@pytest.mark.slow
-def test_orders_are_what_they_are_called(connection, reviewer):
-    for minutes, name, fields in (
-        (0, "plain", {}),
-        (5, "risky", {"markdown": LIES}),
-        (9, "ending", {}),
-    ):
-        message = make(connection, name, **fields)
-        change_row(message, held_at=NOW + timedelta(minutes=minutes))
-    Message.objects.filter(subject="Subject ending").update(
-        expires_at=Now() + timedelta(hours=2)
-    )
-    assert names(reviewer) == ["plain", "risky", "ending"]
-    assert names(reviewer, "order=riskiest") == ["risky", "plain", "ending"]
-    assert names(reviewer, "order=soonest") == ["ending", "plain", "risky"]
-
-
 def test_every_message_is_on_one_page_in_every_order(connection, reviewer, monkeypatch):
     monkeypatch.setattr(listing, "PAGE", 2)
     announce(connection, "plum", "kiwi", "fig", "date", "pear")
@@ -187,74 +158,6 @@ def test_every_message_is_on_one_page_in_every_order(connection, reviewer, monke
             found += [row.message.pk for row in page["rows"]]
             query = page["next_query"]
         assert sorted(found) == sorted(Message.objects.values_list("pk", flat=True))
-
-
-INVOICE = (
-    "Hello {name},\n\nyour invoice {number} over EUR {amount} is due.\n\nKind regards"
-)
-
-
-def flood(connection):
-    """Six similar messages, the last two with another amount."""
-    made = []
-    for index, name in enumerate(("Kim", "Lee", "Ola", "Per", "Ute", "Ian")):
-        amount = "9.000,00" if index > 3 else "100,00"
-        text = INVOICE.format(name=name, number=4400 + index, amount=amount)
-        made.append(
-            make_message(
-                connection,
-                subject="Your invoice",
-                markdown=text,
-                to_addresses=[f"{name}@contoso.example"],
-            )
-        )
-    return made
-
-
-@pytest.mark.slow
-def test_flood_stands_in_one_row_that_says_what_differs(
-    desk, reviewer, connection, django_assert_max_num_queries
-):
-    make(connection, "plum")
-    alike = flood(connection)
-    with django_assert_max_num_queries(28):
-        page = page_of(desk)
-    assert "<strong>6 like this</strong>, 2 differ in the amount" in page
-    opened = re.search(r'class="gathered" href="/queue/\?([^"]+)"', page)[1]
-    assert len(gathered(reviewer, opened.replace("&amp;", "&"))) == 6
-    # A message whose group is out of scope is not hidden.
-    with rolled_back():
-        other = connection.mailboxes.create(upstream_id="02")
-        change_row(alike[-1], mailbox=other)
-        person = make_person("x@yourteam.example", "X", "reviewer", mailbox=other)
-        assert gathered(person) == [("invoice", 1)]
-    # A message with another finding has its own row.
-    change_row(alike[-1].review, risk_level="notice", rules=["odd_link"])
-    assert gathered(reviewer) == [("plum", 1), ("invoice", 5), ("invoice", 1)]
-    # After the first is decided, the next represents the group.
-    decide(alike[0], reviewer)
-    assert listed(reviewer)["rows"][1].message == alike[1]
-    # Small groups are not folded unless requested.
-    decide(alike[1], reviewer)
-    assert gathered(reviewer) == [("plum", 1), *[("invoice", 1)] * 4]
-    assert gathered(reviewer, "group=alike") == [("plum", 1), ("invoice", 4)]
-
-
-@pytest.mark.slow
-def test_messages_are_gathered_by_what_is_asked_for_in_the_order_that_was_asked_for(
-    reviewer, connection
-):
-    fields = {"thread_id": "T1", "metadata": {"discord_user": "ana#1", "run_id": "R1"}}
-    make(connection, "old", **fields)
-    make(connection, "fig")
-    make(connection, "risky", markdown=LIES, **fields)
-    for query, shown in (
-        ("group=thread", [("old", 2), ("fig", 1)]),
-        ("group=run", [("old", 2), ("fig", 1)]),
-        ("group=trigger", [("old", 3)]),
-        ("group=thread&order=riskiest", [("risky", 2), ("fig", 1)]),
-    ):
-        assert gathered(reviewer, query) == shown, query
 
 
 def test_mine_has_claimed_and_snoozed_messages_and_questions(
@@ -296,49 +199,8 @@ def test_rows_are_drawn_again_also_of_what_the_list_has_no_longer(
     assert page.count("Subject") == 3
 
 
-@pytest.mark.parametrize(
-    ("query", "typed"),
-    [
-        ("q=to:zoe+pear&risk=high", "to:zoe risk:high pear"),
-        ("to=zoe+contoso&since=last+7+days", 'to:"zoe contoso" since:"last 7 days"'),
-    ],
-)
-def test_search_field_has_what_is_asked_for_as_one_types_it(reviewer, query, typed):
-    filters = filters_of(reviewer, query)
-    assert filters.typed == typed
-    assert filters_of(reviewer, f"q={typed}") == filters
-
-
-@pytest.mark.slow
-def test_message_that_multimail_accepted_is_sending_until_a_whole_read_would_show_it(
-    reviewer, connection
-):
-    decide(make(connection, "plum"), reviewer)
-    Decision.objects.update(state="applied", changed_at=Now() - timedelta(minutes=150))
-    Message.objects.update(changed_at=Now() - timedelta(hours=3))
-    for read, found in ((None, ["plum"]), (4, ["plum"]), (0, [])):
-        Connection.objects.update(
-            complete_as_of=None if read is None else Now() - timedelta(hours=read)
-        )
-        assert names(reviewer, "tab=leaving") == found, f"read {read} hours ago"
-    assert names(reviewer) == []
-
-
 def save(client, name="Risky first", query="order=riskiest&risk=high", **fields):
     return client.post("/queue/views/", {"name": name, "query": query, **fields})
-
-
-@pytest.mark.slow
-def test_view_is_saved_and_leads_back_to_what_it_shows(signed_in, auditor):
-    client = signed_in(auditor)
-    answer = save(client)
-    assert answer["Location"] == "/queue/?risk=high&order=riskiest"
-    assert "Saved as “Risky first”." in client.get(answer["Location"]).text
-    # A view of the same name is replaced; page and unknown parameters are dropped.
-    query = "after=1700000000000000-9&q=refund&next=https://evil.example/&tab=nonsense"
-    save(client, name="RISKY first", query=query)
-    save(client, name="x" * 61)
-    assert SavedView.objects.get().query == "q=refund"
 
 
 def test_private_view_is_its_owners_alone_and_a_shared_one_deleted_by_its_owner_alone(
@@ -357,16 +219,6 @@ def test_private_view_is_its_owners_alone_and_a_shared_one_deleted_by_its_owner_
     assert signed_in(reviewer).post(delete).status_code == 302
     assert SavedView.objects.get().name == "Mine alone"
     assert Entry.objects.filter(action="view.deleted").count() == 1
-
-
-@pytest.mark.slow
-def test_facets_show_recipients_and_originators(connection):
-    # The originator is the key where there was no person, and nobody for received mail.
-    sent = make_message(connection, metadata={}, sent_by_key_name="Invoices")
-    assert sent.started_by == "key:Invoices"
-    came = make_message(connection, direction="inbound", **{"from": "d@n.example"})
-    assert (came.started_by, came.outside) == ("", 0)
-    assert "d@n.example" in came.addresses
 
 
 def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypatch):

@@ -20,8 +20,7 @@ from people.sign_in import reauthentication
 from people.sign_in.reauthentication import reauthenticated
 from policy.models import KillSwitch
 from tests.doors import DOORS
-from tests.factories import make_message, put_in_force
-from tests.integration.test_bulk import approve, open_sheet
+from tests.factories import put_in_force
 
 pytestmark = pytest.mark.urls(__name__)
 
@@ -188,26 +187,6 @@ def test_confirming_leads_to_no_other_site(stale):
 
 
 # --- the acts of the desk that ask for it
-
-
-@pytest.mark.slow
-def test_bulk_approval_asks_and_goes_on_with_all_that_was_ticked_and_rejection_never_waits(
-    signed_in, reviewer, connection
-):
-    messages = [
-        make_message(connection, subject=f"Subject {one}", markdown=f"About {one}")
-        for one in "abc"
-    ]
-    client = signed_in(reviewer, minutes=11)
-    sheet = open_sheet(client, *messages)
-    answer = approve(client, sheet, messages[:2], unread=2)
-    assert Decision.objects.count() == 0
-    approve(client, sheet, messages[2:], outcome="reject", reject_reason="Not this")
-    assert Decision.objects.get().outcome == "reject"
-    done = resubmit(client, confirm(client, answer))
-    assert done["Location"].startswith("/queue/bulk/done/")
-    assert set(Decision.objects.values_list("given_by", flat=True)) == {reviewer.pk}
-    assert Decision.objects.filter(outcome="approve").count() == 2
 
 
 def test_approval_with_care_asks_and_goes_on_with_what_was_ticked(

@@ -134,43 +134,6 @@ def test_only_where_an_admin_allows_it_and_no_switch_is_pulled(
     assert server.asked == []
 
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        ((302, {"Location": "http://169.254.169.254/"}, b""), "answered 302"),
-        pytest.param((500, {}, picture()), "answered 500", marks=pytest.mark.slow),
-        pytest.param(
-            (200, {}, picture() + bytes(3 << 20)),
-            "larger than 2 MB",
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            (200, {"Content-Type": "image/png"}, b"<svg/>"),
-            "It is no picture",
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            (200, {}, picture(1, 1)), "Tracking pixel: 1 × 1", marks=pytest.mark.slow
-        ),
-    ],
-    ids=["redirect", "error", "large", "drawing", "tiny"],
-)
-def test_picture_that_is_not_loaded_says_why(
-    connection, server, reviewer, signed_in, answer, words
-):
-    server.answers = {"/a": answer}
-    message = hold(connection, f"{server.url}/a")
-    client = signed_in(reviewer)
-    press(client, message)
-    assert fetch_pictures(message.pk) == "0 of 1 loaded"
-    says(page(client, message), 200, words)
-    assert (
-        client.get(reverse("picture-view", args=[message.public_id, 1])).status_code
-        == 404
-    )
-    assert len(server.asked) == 1
-
-
 @pytest.mark.slow
 def test_private_addresses_stalling_servers_and_dead_workers_are_not_asked_again(
     connection, server, reviewer, signed_in, monkeypatch

@@ -3,19 +3,12 @@ only where an admin allows it.
 """
 
 import pytest
-from django.db.models.functions import Now
 from django.urls import reverse
-from django.utils import timezone
 
 from approvals.models import Verdict
-from approvals.reports import Month, review_of
-from people.errors import NotYours
-from people.models import OrganisationSettings, PendingChange
 from people.second_admin.setting import set_person_figures
 from tests.factories import actor_of, make_message, make_person
-from tests.integration.deciding import decide, decided
-from tests.ledger import latest_details
-from tests.markup import says
+from tests.integration.deciding import decide
 
 BECAUSE = "Works agreement of 3 May, section 7"
 
@@ -43,34 +36,6 @@ def team(reviewer, second_reviewer, connection):
     return [reviewer, second_reviewer, third]
 
 
-def review(reader):
-    return review_of(actor_of(reader), Month.of(timezone.now(), "UTC"))
-
-
-@pytest.mark.slow
-def test_report_says_how_long_approvals_took_and_how_many_were_unread(
-    signed_in, team, connection, admin, auditor
-):
-    # Without any decision the page has no figures.
-    decided(make_message(connection), team[0], state="applied")
-    Verdict.objects.filter(seconds_shown=None).delete()
-    for reader in (admin, auditor):
-        found = review(reader)
-        assert found.median == "9 s"
-        assert (found.unread, found.known) == (1, 4)
-        page = signed_in(reader).get(reverse("report-decisions")).text
-        assert "25 %, 1 of 4" in page
-        for person in team:
-            assert person.name not in page
-    assert signed_in(team[0]).get(reverse("report-decisions")).status_code == 403
-    # Two people are single people. A part that nobody opened is unread, however long
-    # the message was open.
-    Verdict.objects.filter(person=team[2]).update(person=team[0], parts_unread=1)
-    assert review(admin) is None
-    set_person_figures(actor=actor_of(admin), on=True, because=BECAUSE)
-    assert review(admin).unread == 2
-
-
 def test_while_it_is_off_no_page_has_a_figure_of_a_person(
     signed_in, team, admin, auditor, connection
 ):
@@ -87,25 +52,3 @@ def test_while_it_is_off_no_page_has_a_figure_of_a_person(
     page = client.get(month).text
     assert "By person" in page
     assert "Ana Ferreira" in page
-
-
-@pytest.mark.slow
-def test_switching_people_on_takes_a_reason_and_a_second_admin_where_that_is_on(
-    signed_in, admin, reviewer
-):
-    with pytest.raises(NotYours, match="Only an admin of everything"):
-        set_person_figures(actor=actor_of(reviewer), on=True, because=BECAUSE)
-    client = signed_in(admin)
-    path = reverse("set-person-figures")
-    says(client.post(path, {"on": "yes", "because": " "}), 422, "Name the law")
-    settings = OrganisationSettings.objects
-    settings.create(pk=1, second_admin_since=Now(), second_admin_set_by=admin)
-    on = {"on": "yes", "because": BECAUSE}
-    assert "Ask a second admin" in client.post(path, on).text
-    assert settings.get().person_figures_since is None
-    settings.update(second_admin_since=None)
-    client.post(path, on)
-    assert latest_details("person_figures.set")["reason"] == BECAUSE
-    client.post(path, {"on": "no"})
-    assert settings.get().person_figures_because == ""
-    assert not PendingChange.objects.exists()

@@ -159,39 +159,6 @@ SINCE = datetime(2026, 3, 1, 10, tzinfo=UTC)
 UNTIL = datetime(2026, 3, 8, 10, tzinfo=UTC)
 
 
-@pytest.mark.slow
-def test_beginning_belongs_to_a_period_and_its_end_does_not_by_the_readers_clock(
-    signed_in, auditor
-):
-    with without_triggers():
-        GrantPeriod.objects.create(
-            # A key that nobody has now.
-            person=10_000,
-            grant=1,
-            name="Ana",
-            email="ana@x.example",
-            role="reviewer",
-            place="everything",
-            began="given",
-            ended="taken",
-            since=SINCE,
-            until=UNTIL,
-        )
-    client = signed_in(auditor)
-    auditor.time_zone = "America/New_York"
-    auditor.save()
-    row = ("deciding", "Ana Removed ana@x.example", "Reviewer of everything")
-    # Five hours behind UTC at its beginning; at its end the clocks there had just been
-    # put forward.
-    for at, found in (
-        ("2026-03-01 04:59:59", []),
-        ("2026-03-01 05:00", [row]),
-        ("2026-03-08 05:59:59", [row]),
-        ("2026-03-08 06:00", []),
-    ):
-        assert shown(client.get(PATH, {"at": at})) == found, at
-
-
 def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(
     signed_in, auditor, reviewer, connection, mailbox
 ):

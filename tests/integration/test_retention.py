@@ -67,30 +67,6 @@ def test_details_past_their_retention_are_removed_entries_stay(message):
     assert (line.is_redacted, line.details) == (True, {})
 
 
-@pytest.mark.slow
-def test_details_that_are_recent_unsealed_or_without_a_limit_stay(
-    message, settings, monkeypatch
-):
-    seal_here()
-    grow_old(Entry.objects.all(), days=29)
-    make_message(message.connection)
-    forget_details()
-    grow_old(Entry.objects.exclude(pk__in=SealedEntry.objects.values("entry")), days=31)
-    forget_details()
-    grow_old(Entry.objects.all(), days=3_000)
-    settings.AUDIT_DETAILS_DAYS = 0
-    forget_details()
-    lists = Entry.objects.of_action("ledger.details_removed")
-    assert not lists.exists()
-    # Many go in steps, each with an entry of its own, and once.
-    settings.AUDIT_DETAILS_DAYS = 30
-    monkeypatch.setattr(retention, "STEP", 1)
-    assert [forget_details() for _ in range(2)] == ["0 forgotten"] * 2
-    seal_here(action="ledger.details_removed")
-    assert forget_details() == "2 forgotten"
-    assert lists.count() == 2
-
-
 @pytest.mark.django_db(transaction=True)
 def test_erasing_a_message_removes_its_details_and_copies_once_and_says_what_stays(
     message, reviewer
@@ -131,3 +107,27 @@ def test_erasing_is_refused_while_the_message_waits_without_a_reason_and_for_wha
     with pytest.raises(CommandError, match="2 entries keep their details"):
         erase(message)
     assert "message.held" in with_details()
+
+
+@pytest.mark.slow
+def test_details_that_are_recent_unsealed_or_without_a_limit_stay(
+    message, settings, monkeypatch
+):
+    seal_here()
+    grow_old(Entry.objects.all(), days=29)
+    make_message(message.connection)
+    forget_details()
+    grow_old(Entry.objects.exclude(pk__in=SealedEntry.objects.values("entry")), days=31)
+    forget_details()
+    grow_old(Entry.objects.all(), days=3_000)
+    settings.AUDIT_DETAILS_DAYS = 0
+    forget_details()
+    lists = Entry.objects.of_action("ledger.details_removed")
+    assert not lists.exists()
+    # Many go in steps, each with an entry of its own, and once.
+    settings.AUDIT_DETAILS_DAYS = 30
+    monkeypatch.setattr(retention, "STEP", 1)
+    assert [forget_details() for _ in range(2)] == ["0 forgotten"] * 2
+    seal_here(action="ledger.details_removed")
+    assert forget_details() == "2 forgotten"
+    assert lists.count() == 2

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from people.accounts.profile import rename
+from people.accounts.profile import change_profile
 from people.errors import NameTaken
 from people.roles import GrantTarget
 from policy.errors import PolicyRefused
@@ -82,4 +82,10 @@ def test_groups_calendars_lists_and_people_do_not_look_alike(admin, reviewer):
     with pytest.raises(PolicyRefused, match="“Office” already"):
         save_calendar(name="\u041effice", **hours)
     with pytest.raises(NameTaken):
-        rename(actor=actor, name=reviewer.name.replace("a", "\u0430"))
+        change_profile(
+            actor=actor,
+            name=reviewer.name.replace("a", "\u0430"),
+            zone="UTC",
+            away_first=None,
+            away_last=None,
+        )

@@ -14,7 +14,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from approvals.operations.attention import attention_count, attention_for
 from audit.models import Anchor, Entry, Seal
 from audit.recording import record
 from audit.sealing import sealer, signing, status
@@ -25,7 +24,6 @@ from audit.sealing.status import sealing_state
 from audit.tasks import seal
 from audit.verification.checks import check_database
 from common.postgres import clock
-from tests.factories import make_person
 from tests.integration.deciding import in_thread
 from tests.ledger import (
     ACTOR,
@@ -38,19 +36,6 @@ from tests.ledger import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.mark.slow
-def test_transaction_of_many_entries_spans_three_seals(monkeypatch):
-    monkeypatch.setattr(sealer, "AT_MOST", 10)
-    append()
-    with transaction.atomic():
-        append(25)
-    append()
-    assert seal_all() == 27
-    seals = check_chain()
-    assert [seal.count for seal in seals] == [10, 10, 7]
-    assert seals[0].end_xid == seals[1].end_xid < seals[2].end_xid
 
 
 def test_nothing_is_sealed_without_a_key_or_while_another_seals(settings):
@@ -241,70 +226,6 @@ def test_twenty_threads_append_while_sealing_runs_and_none_is_lost():
     assert Entry.objects.count() == seals[-1].size == 20 * 6 * 2
 
 
-LATE = "The newest ledger entries are not sealed"
-
-
-@pytest.fixture
-def late():
-    """Entries that should have been sealed long ago."""
-    append()
-    seal_all()
-    as_superuser("UPDATE audit_seal SET at = at - interval '5 minutes'")
-    append(2)
-    as_superuser(
-        "UPDATE audit_entry SET at = at - interval '2 minutes' WHERE id > (SELECT min(id) FROM audit_entry)"
-    )
-
-
-def _ledger(person):
-    actor = person.actor(surface="web")
-    return [
-        one for one in attention_for(actor, clock()) if one.kind.startswith("ledger")
-    ]
-
-
-@pytest.mark.slow
-def test_late_seals_are_shown_to_those_who_see_everything(
-    late, auditor, connection, settings, signed_in
-):
-    narrow = make_person(
-        "dan@yourteam.example", "Dan", "reviewer", connection=connection
-    )
-    before = attention_count(narrow.actor(surface="web"))
-    (one,) = _ledger(auditor)
-    assert one.what == LATE
-    assert _ledger(narrow) == []
-    assert attention_count(auditor.actor(surface="web")) == before + 1
-    assert LATE in signed_in(auditor).get("/attention/").text
-    settings.SEAL_KEYS = []
-    assert _ledger(auditor) == [], "a key that is missing is no alarm"
-
-
-@pytest.mark.slow
-def test_doctor_and_metrics_show_how_far_the_ledger_is_sealed(
-    late, client, settings, capsys
-):
-    rows = client.get("/metrics").text.splitlines()
-    lines = dict(row.rsplit(" ", 1) for row in rows if row[0] != "#")
-    assert float(lines["countersign_ledger_unsealed"]) == Entry.objects.count() - 1
-    assert float(lines["countersign_ledger_oldest_unsealed_seconds"]) > 100
-    assert float(lines["countersign_ledger_seal_age_seconds"]) > 200
-    assert float(lines["countersign_ledger_stopped"]) == 0
-
-    def doctor():
-        with pytest.raises(SystemExit):
-            call_command("doctor")
-        return capsys.readouterr().out
-
-    assert LATE in doctor()
-    settings.SEAL_KEYS = []
-    assert "SEAL_KEY is not set" in doctor()
-    # Stopped sealing is reported at once, before anything is late.
-    as_superuser("UPDATE audit_entry SET at = clock_timestamp()")
-    settings.SEAL_KEYS = [new_key()]
-    assert "seals are incomplete" in doctor()
-
-
 @pytest.fixture
 def file(settings, tmp_path):
     settings.SEAL_FILE = tmp_path / "elsewhere" / "seals.jsonl"
@@ -408,48 +329,12 @@ def test_older_database_is_not_sealed_before_somebody_gives_a_reason(file, setti
     assert "knows seal 6" in sealing_state(clock()).why
 
 
-@pytest.mark.slow
-def test_another_chain_with_the_same_number_or_none_at_all_is_noticed(file, settings):
-    _seal_in_turns(2)
-    saved = file.read_bytes()
-    _play_back(0)
-    append()
-    assert seal_all() == 0
-    assert "the database has none" in sealing_state(clock()).why
-    file.unlink()
-    _seal_in_turns(3)
-    file.write_bytes(saved)
-    append()
-    assert seal_all() == 0
-    assert "the database has another one of that number" in sealing_state(clock()).why
-
-
 def _move_elsewhere(monkeypatch):
     """As after a logical restore: the last seal was made in another cluster, whose
     transactions had higher ids.
     """
     for module in (sealer, status):
         monkeypatch.setattr(module, "cluster_id", lambda: "7000000000000000001")
-
-
-@pytest.mark.slow
-def test_ledger_in_another_cluster_is_adopted_automatically(file, monkeypatch):
-    _seal_in_turns(2)
-    append(3)
-    _move_elsewhere(monkeypatch)
-    assert seal_all() == 3
-    append(2)
-    assert seal_all() == 3
-    seals = check_chain()
-    # What the backup held beyond its last seal is under the restored one; what came
-    # after it, the restore's own entry included, in the next epoch.
-    assert [(one.kind, one.epoch, one.size) for one in seals] == [
-        ("seal", 1, 1),
-        ("seal", 1, 2),
-        ("restored", 2, 5),
-        ("seal", 2, 8),
-    ]
-    assert Entry.objects.of_action("ledger.restored").count() == 1
 
 
 ALTERED = [
@@ -493,36 +378,6 @@ def test_altered_or_long_backup_is_not_adopted_automatically(monkeypatch):
 
 
 @pytest.mark.slow
-def test_restore_waits_for_whoever_took_a_number_before_it(monkeypatch):
-    append(2)
-    seal_all()
-    monkeypatch.setattr(sealer, "PATIENCE", 0.1)
-    with another_session() as session:
-        session.execute("SELECT pg_current_xact_id(), nextval('audit_entry_id_seq')")
-        append()
-        with pytest.raises(CommandError, match="still open"):
-            call_command("audit_restored", because="tried")
-        session.rollback()
-    monkeypatch.undo()
-    call_command("audit_restored", because="tried")
-    seal_all()
-    assert check_chain()[-1].size == Entry.objects.count()
-
-
-@pytest.mark.slow
-def test_entries_that_waited_for_the_old_key_are_in_their_time(settings, monkeypatch):
-    append()
-    seal_all()
-    settings.SEAL_KEYS = [new_key(), *settings.SEAL_KEYS]
-    append(2)
-    with monkeypatch.context() as exact:
-        exact.setattr("audit.verifier.countersign_verify.TOLERANCE", timedelta())
-        seal_all()
-    assert not Entry.objects.of_action("ledger.misdated").exists()
-    assert [one.kind for one in check_chain()] == ["seal", "key", "seal"]
-
-
-@pytest.mark.slow
 def test_lost_key_is_replaced_by_command_alone(settings):
     append()
     seal_all()
@@ -539,19 +394,46 @@ def test_lost_key_is_replaced_by_command_alone(settings):
 
 
 @pytest.mark.slow
-def test_command_needs_words_a_seal_and_a_base_that_holds():
-    with pytest.raises(CommandError, match="needs a reason"):
-        call_command("audit_restored", because=" ")
-    with pytest.raises(CommandError, match="has no seals yet"):
-        call_command("audit_restored", because="tried")
+def test_transaction_of_many_entries_spans_three_seals(monkeypatch):
+    monkeypatch.setattr(sealer, "AT_MOST", 10)
     append()
-    seal_all()
-    as_superuser("UPDATE audit_sealedentry SET hash = sha256('x')")
-    with pytest.raises(CommandError, match="not the ones that seal 1 was made over"):
-        call_command("audit_restored", because="tried")
+    with transaction.atomic():
+        append(25)
+    append()
+    assert seal_all() == 27
+    seals = check_chain()
+    assert [seal.count for seal in seals] == [10, 10, 7]
+    assert seals[0].end_xid == seals[1].end_xid < seals[2].end_xid
 
 
 @pytest.mark.slow
-def test_cluster_that_may_not_be_read_is_no_other_one():
-    assert not sealer.is_other_cluster(Seal(cluster="1"), "")
-    assert not sealer.is_other_cluster(Seal(cluster=""), "2")
+def test_another_chain_with_the_same_number_or_none_at_all_is_noticed(file, settings):
+    _seal_in_turns(2)
+    saved = file.read_bytes()
+    _play_back(0)
+    append()
+    assert seal_all() == 0
+    assert "the database has none" in sealing_state(clock()).why
+    file.unlink()
+    _seal_in_turns(3)
+    file.write_bytes(saved)
+    append()
+    assert seal_all() == 0
+    assert "the database has another one of that number" in sealing_state(clock()).why
+
+
+@pytest.mark.slow
+def test_restore_waits_for_whoever_took_a_number_before_it(monkeypatch):
+    append(2)
+    seal_all()
+    monkeypatch.setattr(sealer, "PATIENCE", 0.1)
+    with another_session() as session:
+        session.execute("SELECT pg_current_xact_id(), nextval('audit_entry_id_seq')")
+        append()
+        with pytest.raises(CommandError, match="still open"):
+            call_command("audit_restored", because="tried")
+        session.rollback()
+    monkeypatch.undo()
+    call_command("audit_restored", because="tried")
+    seal_all()
+    assert check_chain()[-1].size == Entry.objects.count()

@@ -53,6 +53,7 @@ def test_task_is_sent_once_its_transaction_has_committed(broker):
     assert rows(broker, "sync") == [2, 1]
 
 
+@pytest.mark.slow
 def test_other_callbacks_run_although_redis_is_away(caplog):
     away = "redis+socket:///nonexistent/redis.sock"
     other = Celery("other", broker=away, set_as_current=False)

@@ -24,7 +24,6 @@ from people.sign_in.sessions import (
     BEGAN,
     IDLE,
     LONGEST,
-    NOTED_EVERY,
     SessionStore,
     device_name,
     end_sessions,
@@ -50,10 +49,6 @@ def sign_in(person, agent=FIREFOX, address="127.0.0.1"):
 
 def is_in(client):
     return client.get("/live/reach/").status_code == 200
-
-
-def row_of(client):
-    return Session.objects.get(session_key=client.session.session_key)
 
 
 def move_back(client, ago):
@@ -112,23 +107,6 @@ def test_session_ends_unused_or_long_after_signing_in_or_of_an_unknown_beginning
     assert sessions_of(reviewer, this_key=None)
     UserSession.objects.update(created_at=timezone.now() - LONGEST)
     assert sessions_of(reviewer, this_key=None) == []
-
-
-@pytest.mark.slow
-def test_use_is_written_down_once_in_some_minutes_unless_a_page_asks_by_itself(
-    reviewer,
-):
-    client = sign_in(reviewer)
-    move_back(client, NOTED_EVERY)
-    before = row_of(client)
-    for path, headers in (("/queue/pulse/", {}), ("/queue/", {"HX-Request": "true"})):
-        assert client.get(path, headers=headers).status_code == 200
-        assert row_of(client).expire_date == before.expire_date, path
-    client.get("/history/")
-    noted = row_of(client)
-    assert noted.expire_date - before.expire_date >= NOTED_EVERY
-    client.get("/history/")
-    assert row_of(client).expire_date == noted.expire_date
 
 
 def test_browsers_are_named_as_their_makers_name_them():
@@ -255,26 +233,18 @@ def test_address_is_the_one_that_a_trusted_proxy_says(rf, settings):
         (["192.0.2.1"], "nonsense", "0.0.0.0"),
         (["192.0.2.2"], "203.0.113.9", "192.0.2.1"),
         (["192.0.2.1"], "203.0.113.9:51234", "203.0.113.9"),
-        (["192.0.2.1"], "[2001:db8::1]:443", "2001:db8::1"),
         (["192.0.2.1"], "::ffff:203.0.113.9", "203.0.113.9"),
-        (
-            ["192.0.2.1", "192.0.2.7"],
-            "203.0.113.9, ::ffff:192.0.2.7",
-            "203.0.113.9",
-        ),
         (
             ["192.0.2.1", "192.0.2.7"],
             "198.51.100.1, 203.0.113.9, 192.0.2.7",
             "203.0.113.9",
         ),
         (["192.0.2.1", "192.0.2.7"], "192.0.2.7", "192.0.2.7"),
-        (["::FFFF:192.0.2.1"], "203.0.113.9", "203.0.113.9"),
         (
             ["192.0.2.1", "2001:DB8::7"],
             "203.0.113.9, 2001:db8:0::7",
             "203.0.113.9",
         ),
-        (["192.0.2.1"], "", "192.0.2.1"),
         (["2001:db8::/32", "192.0.2.0/24"], "203.0.113.9", "203.0.113.9"),
         (["192.0.3.0/24"], "203.0.113.9", "192.0.2.1"),
     ):

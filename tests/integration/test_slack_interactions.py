@@ -14,14 +14,13 @@ from django.test import Client
 from django.utils import timezone
 
 from alerts.channels.interactions import answer_interaction
-from alerts.models import Card, Delivery, Destination, Interaction, Route
+from alerts.models import Delivery, Destination, Interaction, Route
 from approvals.models import Claim, Decision, Verdict
 from audit.models import Entry
 from audit.trail.answers import answers_of
 from people.models import ChatAccount
 from tests.alerting import deliver
 from tests.factories import change_row, make_message, show_row
-from tests.integration.deciding import decide
 from tests.ledger import latest_details
 from tests.slack import CHANNEL, HOOK, TOKEN, slack
 
@@ -256,19 +255,3 @@ def test_card_approves_only_where_it_shows_all_and_as_it_was(
     assert text_of(answered(standin, press(standin, "Claim"))).startswith("You claimed")
     assert Claim.objects.get().person == ana
     assert not Verdict.objects.exists()
-
-
-@pytest.mark.slow
-def test_card_of_a_webhook_or_of_a_desk_without_the_secret_has_only_a_link(
-    standin, channel, connection, reviewer, settings
-):
-    change_row(channel, secret="", channel="")
-    decided = posted(make_message(connection))
-    assert list(buttons_of(standin)) == ["Open"]
-    change_row(channel, secret=TOKEN, channel=CHANNEL)
-    settings.SLACK_SIGNING_SECRET = ""
-    posted(make_message(connection))
-    assert list(buttons_of(standin)) == ["Open"]
-    settings.SLACK_SIGNING_SECRET = SECRET
-    decide(decided, reviewer)
-    assert Card.objects.count() == 2

@@ -132,18 +132,6 @@ def test_thread_of_an_answer_is_read_and_shown_newest_first(desk, gateway, upstr
     assert "RIGHT-TO-LEFT OVERRIDE" in page
 
 
-def test_account_without_a_read_key_says_so_and_shows_what_went_through_the_desk(
-    desk, gateway, upstream, draft
-):
-    change_row(gateway, read_key="")
-    receive(gateway, subject="Are you there?", **{"from": "dana@northwind.example"})
-    assert read(draft) == "refused"
-    assert upstream.paths == []
-    page = fragment(desk, draft)
-    assert "The thread is not visible with this key." in page
-    assert "Are you there?" in page
-
-
 @pytest.mark.slow
 def test_hosted_messages_are_read_singly_except_those_that_the_agent_has_not_read(
     draft, upstream
@@ -259,47 +247,6 @@ def test_approval_that_leaves_out_what_came_after_is_refused_on_every_surface(
     assert Verdict.objects.count() == 0
     ticked = conversation_of(draft).late_id
     assert approve(draft, reviewer, thread_read=ticked) == "approve"
-
-
-OWN = {"direction": "outbound", "status": "pending_send_approval"}
-WAITS = {"status": "pending_inbound_approval", "markdown": None, "subject": ""}
-
-
-@pytest.mark.slow
-def test_what_counts_as_news(draft, upstream):
-    for rows, expected in (
-        # What came to nothing.
-        ([thread_row(1, 5, **{**OWN, "status": "rejected"})], []),
-        # Another draft, until it has left.
-        ([thread_row(1, 5, **OWN)], []),
-        ([thread_row(1, 5, "", "outbound", sent_at=at(8))], ["01LETTER1"]),
-        # Received mail that waits.
-        ([thread_row(1, 5, **WAITS)], ["01LETTER1"]),
-        # Since the draft was written.
-        (
-            [thread_row(0, -30, **OWN, id=draft.upstream_id), thread_row(1, -5)],
-            ["01LETTER1"],
-        ),
-    ):
-        with rolled_back():
-            set_thread(upstream, *rows)
-            read(draft)
-            assert late(draft) == expected, rows
-
-
-@pytest.mark.slow
-def test_message_that_left_counts_by_when_it_left_after_its_delivery_too(
-    draft, gateway, upstream
-):
-    change_row(gateway, read_key="")
-    left = make_message(gateway, thread_id="T1")
-    change_row(left, held_at=at(-5), state="delivered", changed_at=at(10))
-    read(draft)
-    assert late(draft) == [left.upstream_id]
-    # A later report moves it to no other time.
-    change_row(left, changed_at=at(30))
-    read(draft)
-    assert conversation_of(draft).late[0].at.isoformat() == at(10)
 
 
 def test_webhook_of_a_new_message_counts_before_the_thread_is_read_again(

@@ -3,11 +3,6 @@ decided, what came.
 """
 
 import json
-import re
-import uuid
-from importlib import import_module
-from types import SimpleNamespace
-from uuid import uuid4
 
 import pytest
 from django.db import transaction
@@ -18,11 +13,11 @@ from audit.recording import record
 from audit.trail.answers import summary_of
 from audit.trail.proof import prove, readable_proof
 from audit.verifier import countersign_verify as verifier
-from common.actors import rule, webhook, worker
+from common.actors import webhook, worker
 from tests.factories import make_message
 from tests.integration.deciding import decide
 from tests.ledger import append, erase_here, latest_details, seal_here
-from tests.markup import says, words_of
+from tests.markup import words_of
 
 STARTED = {
     "discord_user": "dana",
@@ -90,60 +85,6 @@ def test_page_alone_answers_the_five_questions(
         assert expected in page
 
 
-ENDS = [
-    (["message.sent"], "Nobody. It was never held for review."),
-    (
-        ["message.held", "message.approved"],
-        "MultiMail reported the message as approved",
-    ),
-    (["message.held", "message.released"], "on this desk. MultiMail released"),
-    (["message.held", "message.gone"], "how it was decided is not known"),
-    (["message.held"], "Nobody has decided it."),
-    (["message.held", "decision.unknown"], "could not find out whether"),
-    (["message.held", "decision.withdrawn"], "may still take effect"),
-    (["message.received"], "received by email, from x@y.example"),
-]
-
-
-@pytest.mark.slow
-def test_every_outcome_is_explained(connection):
-    details = {"direction": "inbound", "sender": "x@y.example", "outcome": "approve"}
-    for actions, words in ENDS:
-        message = unheld(connection)
-        for action in actions:
-            record_action(message, action, **details)
-        assert words in " ".join(answers(message).values()), actions
-
-
-def unheld(connection):
-    """A message that only the ledger will know."""
-    return SimpleNamespace(
-        public_id=uuid4(),
-        connection_id=connection.pk,
-        revision=SimpleNamespace(fingerprint=""),
-    )
-
-
-@pytest.mark.slow
-def test_page_names_the_rule_that_decided_each_version_and_what_a_reviewer_never_opened(
-    connection, reviewer
-):
-    message = make_message(connection)
-    record_action(message, "message.changed", version=2, subject="Second")
-    answer = answers(message)["What was sent, and to whom?"]
-    for expected in ("Version 1", "Version 2", "“Second”"):
-        assert expected in answer
-    assert answers(message)["Who saw what?"] == "Nobody opened it on this desk."
-    decide(message, reviewer)
-    assert "never opened that version on the desk" in answers(message)["Who saw what?"]
-    by_rule = unheld(connection)
-    how = {"outcome": "reject", "rule": "expiry", "reason": "Too late"}
-    record_action(by_rule, "decision.recorded", rule("expiry"), **how)
-    answer = answers(by_rule)["Who decided it, and when?"]
-    assert "The desk rejected it by the rule “expiry”" in answer
-    assert "Too late" in answer
-
-
 def test_what_a_verdict_rested_on_outlives_the_mirror(connection, reviewer):
     message = make_message(connection, markdown="Pay to DE89370400440532013000 now")
     note_opened(message, actor=reviewer.actor(surface="web"))
@@ -156,42 +97,6 @@ def test_what_a_verdict_rested_on_outlives_the_mirror(connection, reviewer):
     assert details["risk"]
     told = f"The findings: “{details['findings'].splitlines()[0]}"
     assert told in answers(message)["Who saw what?"]
-
-
-def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, auditor):
-    hostile = {"discord_user": "<img src=x onerror=alert(1)>"}
-    message = make_message(connection, metadata=hostile)
-    seal = seal_here(message=message.public_id)
-    record_action(message, "alert.delivered", worker("alerts"))
-    record_action(message, "message.sent", reason="</script>\u202egnp")
-    page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").text
-    assert f"seal {seal.number}" in page
-    assert "not sealed yet" in page
-    assert '<details class="steps"><summary>1 technical step</summary>' in page
-    assert re.search(r"\d+ of \d+ entries are sealed", words_of(page))
-    assert "<img src=x" not in page
-    assert "&lt;img src=x" in page
-    assert "\u202e" not in page
-
-
-@pytest.mark.slow
-def test_more_entries_than_a_page_are_paged_and_none_is_lost(
-    signed_in, connection, auditor, monkeypatch
-):
-    # The package has a view of the module's name.
-    monkeypatch.setattr(import_module("audit.trail.views"), "PAGE", 4)
-    message = make_message(connection)
-    for _ in range(4):
-        record_action(message, "message.asked_about")
-    client = signed_in(auditor)
-    found = []
-    after = 0
-    while after is not None:
-        path = f"/audit/trace/{message.public_id}/?after={after}"
-        found += re.findall(r'<li id="line-(\d+)"', client.get(path).text)
-        after = client.get(f"{path}&format=json").json()["next_after"]
-    entries = Entry.objects.of_message(message.public_id).oldest_first()
-    assert found == [str(one.pk) for one in entries]
 
 
 ACTOR = worker("proof")
@@ -290,20 +195,6 @@ def test_readable_page_runs_nothing_and_says_how_the_file_is_checked(message):
     assert "This page proves nothing by itself" in page
     file = f"countersign-{message.public_id}.json"
     assert f"python3 -I countersign_verify.py {file}" in page
-
-
-@pytest.mark.slow
-def test_message_without_sealed_entries_or_with_too_many_has_no_proof(
-    connection, signed_in, auditor, monkeypatch
-):
-    made = make_message(connection)
-    client = signed_in(auditor)
-    path = f"/audit/trace/{made.public_id}/proof.json"
-    says(client.post(path), 409, "No entry of this message is sealed yet")
-    seal_here()
-    monkeypatch.setattr("audit.trail.proof.MOST_HASHES", 0)
-    says(client.post(path), 409, "Export a bundle of the ledger instead")
-    assert client.post(f"/audit/trace/{uuid.uuid4()}/proof.json").status_code == 404
 
 
 def test_taking_a_proof_takes_a_press_is_noted_and_hands_out_files(

@@ -10,11 +10,9 @@ from django.db.models.functions import Now
 
 from alerts.cards.message import card_status
 from alerts.models import Delivery, Destination, Route
-from approvals import tasks
 from approvals.desk_messages import desk_messages
 from approvals.intake import ingest
 from approvals.intake.ingest import receive_webhook
-from approvals.models import Decision
 from approvals.operations.attention import attention_count, attention_for
 from approvals.reconcile.reads import ask_about, check_reports
 from audit.models import Entry
@@ -34,9 +32,7 @@ from tests.factories import (
 )
 from tests.integration.deciding import (
     at_once,
-    carry_out,
     decide,
-    make_decision,
     read_all,
 )
 
@@ -89,16 +85,10 @@ def refuted_for(admin):
     return found
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "oversight.approved",
-        pytest.param("message.cancelled", marks=pytest.mark.slow),
-    ],
-)
 def test_signed_webhook_about_a_pending_message_does_not_take_it_out_of_the_queue(
-    client, connection, upstream, admin, signed_in, name
+    client, connection, upstream, admin, signed_in
 ):
+    name = "oversight.approved"
     message = make_message(connection)
     upstream.holds(pending_row(message.upstream_id))
     said = {"decided_by": "Mallory", "reason": "Fine"}
@@ -160,26 +150,6 @@ def test_hosted_multimail_that_still_lists_the_message_refutes_after_a_moment(
     assert len(refuted_for(admin)) == 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["own", "hosted"])
-def test_many_decisions_elsewhere_at_once_cost_few_reads_and_need_nobody(
-    client, upstream, admin, request, kind
-):
-    connection = request.getfixturevalue("connection" if kind == "own" else "hosted")
-    messages = [make_message(connection) for _ in range(5)]
-    upstream.holds(**(ELSEWHERE if kind == "own" else {}))
-    for message in messages:
-        report(client, message)
-    upstream.calls.clear()
-    for _ in messages:
-        tasks.check_reports(connection.pk)
-    assert upstream.paths.count("/v1/oversight/pending?only=pending") == (
-        1 if kind == "own" else 2
-    )
-    assert not Message.objects.filter(state="held").exists()
-    assert refuted_for(admin) == []
-
-
 def test_complete_read_reopens_what_webhooks_alone_had_ended(
     client, connection, upstream, admin
 ):
@@ -196,24 +166,6 @@ def test_complete_read_reopens_what_webhooks_alone_had_ended(
     assert is_in_queue(message)
     assert message.hydrated_at is not None
     assert len(refuted_for(admin)) == 1
-
-
-@pytest.mark.slow
-def test_read_that_began_before_the_end_reopens_nothing(connection, upstream, reviewer):
-    ended = make_message(connection)
-    decided = make_message(connection)
-    upstream.holds(pending_row(ended.upstream_id), pending_row(decided.upstream_id))
-    # It ends while the read is under way.
-    change_row(ended, state="approved", changed_at=Now() + timedelta(minutes=1))
-    # MultiMail carried our decision out a moment ago; its list may be behind.
-    make_decision(decided, reviewer, "applied", changed_at=Now())
-    change_row(decided, state="sent")
-    read_all(connection)
-    assert set(Message.objects.values_list("state", flat=True)) == {"approved", "sent"}
-    Decision.objects.update(changed_at=Now() - timedelta(minutes=2))
-    Message.objects.update(changed_at=Now() - timedelta(minutes=2))
-    read_all(connection)
-    assert set(Message.objects.values_list("state", flat=True)) == {"held"}
 
 
 def test_webhook_that_names_our_call_needs_no_read_and_one_that_does_not_settles_nothing(
@@ -257,41 +209,10 @@ def test_webhook_changes_nothing_of_a_message_that_was_read_but_has_it_read_agai
 # The state, an event, and what a read by id tells; then what becomes of it, and whether
 # the webhook was refuted.
 REPORTED_ENDS = [
-    pytest.param(
-        "scheduled_approved",
-        "message.delivered",
-        {"status": "scheduled", "decision": "approved"},
-        "scheduled_approved",
-        True,
-        marks=pytest.mark.slow,
-    ),
     ("approved", "message.failed", ELSEWHERE, "sent", True),
-    pytest.param(
-        "rejected",
-        "message.sent",
-        {"status": "rejected"},
-        "rejected",
-        True,
-        marks=pytest.mark.slow,
-    ),
     ("scheduled", "message.cancelled", {"status": "cancelled"}, "cancelled", False),
-    pytest.param(
-        "approved",
-        "message.complained",
-        {"status": "sent", "decision": "approved"},
-        "complained",
-        False,
-        marks=pytest.mark.slow,
-    ),
     # The gateway has forgotten it, so that the webhook is the best that is known.
-    pytest.param(
-        "scheduled_approved",
-        "message.cancelled",
-        {},
-        "cancelled",
-        False,
-        marks=pytest.mark.slow,
-    ),
+    ("scheduled_approved", "message.cancelled", {}, "cancelled", False),
 ]
 
 
@@ -313,20 +234,6 @@ def test_webhook_alone_ends_nothing_that_has_not_ended_and_a_read_tells_what_is_
     assert [name in one.what for one in refuted_for(admin)] == [True] * is_false
 
 
-@pytest.mark.slow
-def test_false_cancel_right_after_our_approval_waits_and_what_follows_is_quiet(
-    client, connection, reviewer
-):
-    message = make_message(connection)
-    decision = decide(message, reviewer).decision
-    change_row(decision, state="applied", may_have_left=True, changed_at=Now())
-    assert report(client, message, "message.cancelled") == "checking"
-    reason = f"Fine [countersign:{decision.reference}]"
-    assert report(client, message, reason=reason) == "applied"
-    assert report(client, message, "message.failed") == "checking"
-    assert report(client, message, "message.sent") == "applied"
-
-
 def test_false_reject_does_not_settle_a_decision_in_doubt(
     client, connection, upstream, reviewer, admin
 ):
@@ -343,19 +250,6 @@ def test_false_reject_does_not_settle_a_decision_in_doubt(
     decision.refresh_from_db()
     assert decision.state == "applied"
     assert len(refuted_for(admin)) == 1
-
-
-@pytest.mark.slow
-def test_no_wrong_end_is_for_good_where_only_the_whole_list_can_be_read(client, hosted):
-    message = make_message(hosted)
-    Message.objects.update(state="scheduled_approved")
-    assert report(client, message, "message.cancelled") == "applied"
-    # It moves, and a person learns that the two webhooks disagree.
-    assert report(client, message, "message.sent") == "late"
-    message.refresh_from_db()
-    assert message.state == "sent"
-    assert report(client, message, "message.delivered") == "applied"
-    assert WebhookEvent.objects.get(result="late").handled_at is None
 
 
 @pytest.fixture
@@ -397,22 +291,6 @@ def hold(upstream, message):
             message.upstream_id, subject=message.subject, metadata=message.trigger
         )
     )
-
-
-@pytest.mark.slow
-def test_decision_of_this_desk_is_announced_even_if_its_webhook_is_lost(
-    client, message, reviewer, upstream
-):
-    hold(upstream, message)
-    upstream.decides(200, status="approved", decision="approved")
-    assert carry_out(message, reviewer) == "applied"
-    receive_events(client, message, "message.sent")
-    assert delivered_events() == ["message.approved", "message.sent"]
-    # The webhook arrives late, and the desk also checks the message.
-    receive_events(client, message, "oversight.approved", "message.sent")
-    upstream.holds(status="sent", decision="approved")
-    ask_about(message_id=message.pk, now=NOW)
-    assert delivered_events() == ["message.approved", "message.sent"]
 
 
 def test_decision_made_elsewhere_and_found_by_reading_is_announced_once(

@@ -111,38 +111,9 @@ def test_what_the_mail_server_answered_needs_attention(connection, upstream, rev
     assert attention_for(actor_of(reviewer), NOW) == []
 
 
-def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other(
-    connection, upstream
-):
-    message = hear(connection).ask
-    upstream.unknown = {"01UNHEARD"}
-    assert ask_about(message_id=message.pk, now=NOW) == "nothing new"
-    message.refresh_from_db()
-    assert message.state == "approved"
-    assert str(message) == "(subject not known)"
-    upstream.calls.clear()
-    upstream.unknown = set()
-    upstream.holds(status="rejected", decision="rejected", decided_by="Ben elsewhere")
-    assert ask_about(message_id=message.pk, now=NOW) == "nothing new"
-    assert [path for path in upstream.paths if path != "/v1/account"] == [
-        READ, "/v1/oversight/pending?email_id=01UNHEARD",
-    ]  # fmt: skip
-
-
 def test_received_mail_is_never_read_to_learn_its_subject(connection, upstream):
     Connection.objects.update(is_our_gateway=False)
     message = hear(connection, "message.received").ask
     upstream.holds(status="unread")
     ask_about(message_id=message.pk, now=NOW)
     assert READ not in upstream.paths
-
-
-def test_sweep_asks_again_for_an_hour_about_what_was_not_named(connection):
-    message = hear(connection, "oversight.rejected").ask
-    for minutes, is_due in ((2, True), (70, False)):
-        Message.objects.update(changed_at=Now() - timedelta(minutes=minutes))
-        assert Message.objects.to_ask_about().filter(pk=message.pk).exists() is is_due
-    Message.objects.update(
-        subject="Your refund", changed_at=Now() - timedelta(minutes=2)
-    )
-    assert not Message.objects.to_ask_about().exists()

@@ -5,7 +5,7 @@ offers, and what is sent.
 import pytest
 
 from approvals.decisions.forms import CHANGED_MEANWHILE
-from approvals.models import Comment, Decision, UsualTexts
+from approvals.models import Decision
 from approvals.usual_texts import REJECT, presets_of
 from tests.integration.deciding import post_verdict
 from tests.ledger import latest_details
@@ -57,38 +57,3 @@ def test_own_reasons_are_offered_in_their_order_sent_and_restored(
     details = latest_details("usual_texts.changed")
     assert "Ask sales: Sales decides this.;" in details["before"]
     assert "Wrong recipient: This must" in details["after"]
-
-
-@pytest.mark.slow
-def test_saved_comment_is_posted_alone_or_before_what_is_typed(
-    message, admin, reviewer, signed_in
-):
-    mailbox = message.mailbox
-    own = fields(("Legal", "@Ada has to see this first."))
-    signed_in(admin).post(save_at(mailbox, "comment"), own)
-    desk = signed_in(reviewer)
-    assert "Legal" in words_of(desk.get(f"/queue/{message.public_id}/"))
-    address = f"/queue/{message.public_id}/comments/"
-    for text in ("", "Today."):
-        saved = named(mailbox, "comment", "Legal")
-        desk.post(address, {"saved": saved, "text": text})
-    assert list(Comment.objects.order_by("pk").values_list("text", flat=True)) == [
-        "@Ada has to see this first.",
-        "@Ada has to see this first.\nToday.",
-    ]
-    says(desk.post(address, {"saved": "gone", "text": "My words"}), 422, "My words")
-    assert desk.post(address, {"text": " "}).status_code == 422
-
-
-def test_bad_rows_are_refused_with_a_sentence_and_what_was_typed_stays(
-    message, admin, signed_in
-):
-    client = signed_in(admin)
-    for texts, sentence in (
-        ((), "Write at least one reason"),
-        ((("Twice", "One."), ("twice", "Two.")), "There are two with the label"),
-        ((("Label", "Kept words.", "x"),), "Give it a position"),
-    ):
-        answer = client.post(save_at(message.mailbox), fields(*texts))
-        says(answer, 422, sentence, *(label for label, *_ in texts))
-    assert not UsualTexts.objects.exists()

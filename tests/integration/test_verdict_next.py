@@ -6,7 +6,6 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.test import Client
 
 from approvals.decisions.forms import (
     Asked,
@@ -125,28 +124,6 @@ def test_verdict_answers_with_the_next_message_under_a_notice_and_the_last_with_
         Decision.objects.latest("pk").reason == "Make it half as long.\nTo Dana, too."
     )
     assert "No messages waiting" in answer.text
-
-
-@pytest.mark.slow
-def test_notice_shows_the_later_status_to_who_decided_and_undoes(
-    desk, message, second_reviewer
-):
-    post(desk, message)
-    path = f"/queue/{message.public_id}/decided/"
-    Decision.objects.update(state="refused", explanation="The content had changed.")
-    assert notice(desk.get(path, headers=HTMX)).startswith(
-        "Held again. The content had changed."
-    )
-    Decision.objects.update(state="recorded")
-    assert desk.get(path)["Location"] == f"/queue/{message.public_id}/"
-    ben = Client()
-    ben.force_login(second_reviewer, backend="people.sign_in.backend.PersonBackend")
-    assert "Approved" not in ben.get(path, headers=HTMX).text
-
-    answer = desk.post(f"/queue/{message.public_id}/undo/?order=soonest", headers=HTMX)
-    assert shown(answer) == str(message.public_id)
-    assert Decision.objects.get().state == "undone"
-    assert "The message is held again; nothing was sent." in answer.text
 
 
 def test_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, message):
@@ -315,32 +292,3 @@ def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(
         assert expected in page
     assert "sandbox" in frame["Content-Security-Policy"]
     assert "script-src" not in frame["Content-Security-Policy"]
-
-
-@pytest.mark.slow
-def test_looking_is_noted_and_fetching_ahead_is_not(
-    signed_in, past_verdict, auditor, connection
-):
-    change_row(past_verdict, seen={}, parts_unread=None)
-    noted = Entry.objects.of_action("ledger.seen_again")
-    client = signed_in(auditor)
-    client.head(address(past_verdict))
-    client.get(address(past_verdict), headers={"Sec-Purpose": "prefetch"})
-    assert noted.count() == 0
-    page = client.get(address(past_verdict)).text
-    assert noted.count() == 1
-    assert "Not recorded" in page
-    client.get(address(past_verdict, "body/"))
-    served = Entry.objects.of_action("message.served")
-    assert (
-        served.get(actor_id=str(auditor.pk)).fingerprint
-        == past_verdict.revision.fingerprint
-    )
-    # A verdict of another message is not shown.
-    other = make_message(connection)
-    assert (
-        client.get(
-            f"/queue/{other.public_id}/decisions/{past_verdict.pk}/body/"
-        ).status_code
-        == 404
-    )

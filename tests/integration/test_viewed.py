@@ -5,11 +5,10 @@ verdict keeps it.
 import pytest
 
 from approvals.decisions.forms import serious_findings
-from approvals.models import OpenedPart
-from tests.factories import make_message, show_row
+from tests.factories import make_message
 from tests.integration.deciding import decide
 from tests.ledger import latest_details
-from tests.markup import HTMX, says
+from tests.markup import HTMX
 
 FILES = [
     {"name": name, "content_type": "text/plain", "size": 1, "sha256": digit * 64}
@@ -63,23 +62,6 @@ def test_ticks_are_of_one_person_and_version_and_the_verdict_keeps_them(
     assert latest_details("verdict.given")["viewed"].startswith(words)
     path = f"/queue/{message.public_id}/decisions/{verdict.pk}/"
     assert words in reading.get(path).text
-
-
-@pytest.mark.slow
-def test_new_version_starts_unticked_and_what_it_does_not_have_is_refused(
-    desk, message
-):
-    before = message.revision.fingerprint
-    tick(desk, message, "file-1")
-    show_row(message, markdown=f"{PAY} Please.", attachments=FILES)
-    message.refresh_from_db()
-    assert ticked(desk, message)[0] == set()
-    late = tick(desk, message, "file-1", fingerprint=before, **HTMX)
-    says(late, 409, "The message changed after you opened it")
-    assert late["HX-Retarget"] == "#message"
-    for name in ("file-3", "finding-0123456789abcdef", "thread"):
-        assert tick(desk, message, name).status_code == 403, name
-    assert OpenedPart.objects.count() == 1
 
 
 def test_findings_confirmed_where_high_risk_is_approved_count_as_viewed(

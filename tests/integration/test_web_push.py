@@ -71,19 +71,6 @@ def test_notice_is_pushed_once_without_content_and_not_after_its_end(
     assert len(service.taken) == 1
 
 
-@pytest.mark.slow
-def test_browser_that_is_gone_gets_nothing_more(
-    service, reviewer, second_reviewer, connection
-):
-    browser = make_browser(second_reviewer, f"{service.url}/send/1")
-    for status, end in ((503, "postponed"), (410, "switched off")):
-        service.statuses = [status]
-        assign(make_message(connection), second_reviewer, reviewer)
-        assert push_due() == end, status
-    browser.refresh_from_db()
-    assert browser.switched_off_at is not None
-
-
 def test_person_switches_a_browser_on_and_off(service, signed_in, reviewer):
     client = signed_in(reviewer)
     typed = {**SUBSCRIPTION, "endpoint": f"{service.url}/send/1"}
@@ -105,9 +92,14 @@ def test_person_switches_a_browser_on_and_off(service, signed_in, reviewer):
     assert not Destination.objects.filter(url__gt="").exists()
 
 
-def test_worker_and_manifest_are_for_everybody(client):
-    worker = client.get("/service-worker.js")
-    assert worker.headers["Content-Type"] == "text/javascript"
-    manifest = client.get("/manifest.webmanifest").json()
-    assert client.get(manifest["icons"][0]["src"]).status_code in (200, 404)
-    assert manifest["start_url"] == "/queue/"
+@pytest.mark.slow
+def test_browser_that_is_gone_gets_nothing_more(
+    service, reviewer, second_reviewer, connection
+):
+    browser = make_browser(second_reviewer, f"{service.url}/send/1")
+    for status, end in ((503, "postponed"), (410, "switched off")):
+        service.statuses = [status]
+        assign(make_message(connection), second_reviewer, reviewer)
+        assert push_due() == end, status
+    browser.refresh_from_db()
+    assert browser.switched_off_at is not None

@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 from django.db import OperationalError
 from django.utils import timezone
-from psycopg.errors import DeadlockDetected
 
 from alerts.models import Delivery
 from approvals.intake.ingest import receive_webhook
@@ -17,10 +16,8 @@ from common.fingerprint import Attachment, fingerprint
 from mirror import store
 from mirror.models import Message, WebhookEvent
 from tests.factories import (
-    MAILBOX,
     confirm_reports,
     event_body,
-    make_connection,
     pending_row,
     post_event,
     show_row,
@@ -268,25 +265,6 @@ def test_late_pending_fills_fields_that_a_later_event_lacked(client, connection)
     assert not Entry.objects.filter(action="message.held").exists()
 
 
-@pytest.mark.django_db(transaction=True)
-def test_event_after_a_deadlock_is_applied_by_the_next_try(client, monkeypatch):
-    connection = make_connection()
-    tries = []
-    real = store.begin_message
-
-    def break_down_once(*args, **kwargs):
-        tries.append(1)
-        if len(tries) == 1:
-            raise OperationalError("deadlock detected") from DeadlockDetected()
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr("mirror.store.begin_message", break_down_once)
-    assert post_event(client, connection, event_body()).json() == {"result": "applied"}
-    assert len(tries) == 2
-    assert Message.objects.count() == 1
-    assert WebhookEvent.objects.count() == 1
-
-
 PENDING = "oversight.pending"
 APPROVED = "oversight.approved"
 REJECTED = "oversight.rejected"
@@ -350,29 +328,11 @@ EVENTS = [
 ]
 
 
-FIELDS = {
-    "subject": "Your refund for order 4471",
-    "sender": MAILBOX["address"],
-    "recipients": "dana@northwind.example",
-    "trigger.discord_user": "ana#1",
-    "trigger.discord_channel": "outreach",
-    "trigger.discord_guild": "Acme",
-}
-
-
 def receive_event(connection, number, name, fields):
     body = event_body(name, email_id=f"01E{number}", **fields)
     return receive_webhook(
         connection=connection, body=body, secret_used="current", address="203.0.113.7"
     )
-
-
-def fields_of(entry):
-    """Its details, without its source."""
-    fields = dict(entry.detail.fields)
-    assert fields.pop("actor") == "MultiMail (main)"
-    assert fields.pop("address", "203.0.113.7") == "203.0.113.7"
-    return fields
 
 
 def test_event_moves_its_message_or_asks_and_leaves_its_entry(connection):
@@ -405,24 +365,3 @@ def test_event_moves_its_message_or_asks_and_leaves_its_entry(connection):
         for entry in entries:
             assert entry.connection == connection.pk, steps
             assert "4471" in entry.detail.words or not message.subject, steps
-
-
-def test_entry_records_the_effect_of_the_event(connection):
-    more = {"reason": "Fine", "sent_by_key_name": "Bot"}
-    # The reason is that of the approval, and not why it was sent.
-    explained = {"key": "Bot"}
-    found = {"key": "Bot", "found": "it is sent, which no event had reported"}
-    for number, (steps, expected) in enumerate([
-        ([(PENDING, {}), (SENT, more), CONFIRM], [FIELDS | found, FIELDS | explained]),
-        ([(REJECTED, BARE), (PENDING, {"sent_by_key": "mm_1"})], [FIELDS | {"event": PENDING, "key": "mm_1"}]),
-        ([(PENDING, {}), (APPROVED, more)], [{"event": APPROVED, "reason": "Fine"}]),
-    ]):  # fmt: skip
-        for step in steps:
-            before = list(Entry.objects.values_list("pk", flat=True))
-            if step is CONFIRM:
-                confirm_reports()
-            else:
-                receive_event(connection, number, *step)
-        entries = Entry.objects.exclude(pk__in=before).oldest_first()
-        entries = entries.exclude(action="decision.elsewhere")
-        assert [fields_of(entry) for entry in entries] == expected, steps

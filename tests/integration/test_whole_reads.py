@@ -5,12 +5,9 @@ sources count alike.
 from datetime import timedelta
 
 import pytest
-from django.db import connection as database
 from django.db.models import F
 from django.db.models.functions import Now
-from django.test.utils import CaptureQueriesContext
 
-from approvals import tasks
 from approvals.desk_messages import desk_messages
 from approvals.reconcile import reads
 from approvals.reconcile.check_again import check_message
@@ -72,22 +69,6 @@ def during_a_read(monkeypatch, act):
         return answer
 
     monkeypatch.setattr(asking, "ask", ask_and_be_overtaken)
-
-
-@pytest.mark.slow
-def test_list_without_news_costs_no_write_to_any_message(connection, upstream):
-    upstream.holds(pending_row("01E0"), pending_row("01E1"))
-    read(connection)
-    with CaptureQueriesContext(database) as asked:
-        assert read(connection) == "2 held"
-    for query in asked.captured_queries:
-        if not query["sql"].startswith('UPDATE "mirror_connection"'):
-            assert not query["sql"].startswith(("INSERT", "UPDATE", "DELETE"))
-    # Only the row that changed is written.
-    upstream.holds(pending_row("01E0"), pending_row("01E1", subject="Another"))
-    read(connection)
-    versions = Message.objects.filter(state="held").order_by("upstream_id")
-    assert list(versions.values_list("revision__number", flat=True)) == [1, 2]
 
 
 def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_it(
@@ -241,25 +222,6 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(
     monkeypatch.setattr(store, "content_of", whole)
     check_message(message=poison.public_id, actor=actor_of(admin))
     assert hydrate(message_id=poison.pk, now=NOW) == "fetched"
-
-
-@pytest.mark.slow
-def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(
-    connection, upstream, sent_tasks, monkeypatch
-):
-    upstream.holds(pending_row("01A"), pending_row("01B"))
-    Connection.objects.update(failing_since=Now())
-    with monkeypatch.context() as patched:
-        patched.setattr(reads, "WORK_TIME", -1.0)
-        assert tasks.read_connection(connection.pk) == "to be continued"
-    assert sent_tasks == [("approvals.tasks.read_connection", connection.pk)]
-    connection.refresh_from_db()
-    assert connection.complete_as_of is None
-    assert connection.reading_until is None
-    assert connection.failing_since is None, (
-        "what was read is not all written down, but MultiMail is well"
-    )
-    assert read(connection) == "2 held"
 
 
 def test_read_whose_lease_another_took_over_stops_and_claims_nothing(

@@ -5,7 +5,7 @@ decision is settled.
 from datetime import timedelta
 
 import pytest
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals.decisions.execute import run_decision
@@ -32,14 +32,12 @@ from tests.factories import (
     event_body,
     make_connection,
     make_message,
-    make_person,
     pending_row,
     post_confirmed,
     rolled_back,
 )
 from tests.factories import show_row as show
 from tests.integration.deciding import (
-    carry_out,
     decide,
     read_all,
     undo,
@@ -141,102 +139,6 @@ def test_withdrawn_approve_takes_a_reject_at_once_and_an_approve_after_two_reads
     assert decide(message, reviewer, "approve").decision.state == "recorded"
 
 
-REPORTS = [
-    ("oversight.approved", "applied"),
-    ("oversight.rejected", "superseded"),
-    ("message.cancelled", "withdrawn"),
-]
-
-
-def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, withdrawn):
-    for event, state in REPORTS:
-        with rolled_back():
-            report(client, message, event)
-            assert states() == [state], event
-    # One that was sent after all is shown as a warning.
-    reason = f"[countersign:{withdrawn.reference}]"
-    report(client, message, "oversight.approved", reason=reason)
-    withdrawn.refresh_from_db()
-    assert withdrawn.state == "applied"
-    assert withdrawn.ending == "left_after_all"
-    assert Entry.objects.filter(action="decision.left_after_all").count() == 1
-
-
-@pytest.mark.slow
-def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
-    client, message, reviewer, second_reviewer, withdrawn
-):
-    """At hosted MultiMail, whose reports may lack a reason; the second was made after
-    two reads.
-    """
-    Connection.objects.update(is_our_gateway=False)
-    Decision.objects.update(seen_held=2)
-    decision = decide(message, second_reviewer).decision
-
-    def ends():
-        return list(Decision.objects.order_by("pk").values_list("state", "ending"))
-
-    with rolled_back():
-        report(client, message, "oversight.approved", decided_by="The desk's key")
-        assert ends() == [
-            ("applied", "left_after_all"),
-            ("superseded", "lost_to_ours"),
-        ]
-        assert shown_status(Message.objects.get()).tone == "rose"
-    # Where both may have been sent, it says that MultiMail does not say which.
-    change_row(decision, state="unknown", attempt=1, may_have_left=True)
-    report(client, message, "oversight.approved")
-    assert ends() == [
-        ("superseded", "newest_assumed"),
-        ("applied", "newest_assumed"),
-    ]
-    assert not Entry.objects.filter(action="decision.left_after_all").exists()
-
-
-@pytest.mark.slow
-def test_report_of_an_undone_approve_is_of_nobody_outside(
-    client, message, reviewer, second_reviewer
-):
-    undone = decide(message, reviewer).decision
-    undo(message, reviewer)
-    decide(message, second_reviewer)
-    reason = f"[countersign:{undone.reference}]"
-    # The late effect of a settled decision is shown as a warning, once.
-    for _ in range(2):
-        report(client, message, "oversight.approved", reason=reason)
-        assert Entry.objects.filter(action="decision.left_after_all").count() == 1
-    newer = Decision.objects.exclude(pk=undone.pk).get()
-    assert newer.state == "superseded"
-    assert newer.ending == "lost_to_ours"
-    undone.refresh_from_db()
-    assert undone.state == "undone"
-
-
-ANSWERS = [
-    (200, {"decision": "approved"}, "applied"),
-    (500, {}, "withdrawn"),
-    (429, {}, "refused"),
-]
-
-
-@pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
-def test_answer_that_comes_after_the_withdrawal_still_counts(upstream):
-    ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
-    connection = make_connection(api_url=upstream.url)
-    for status, body, state in ANSWERS:
-        message = make_message(connection)
-        upstream.holds(pending_row(message.upstream_id))
-        upstream.decides(status, **body, error="because")
-
-        def meanwhile(message=message):
-            withdraw(message, ana)
-            connections.close_all()
-
-        upstream.meanwhile["POST"] = meanwhile
-        assert carry_out(message, ana) == state, status
-
-
 NOT_CONFIRMED = [
     ({"seen_held": 1}, VerdictNotAllowed),
     ({"seen_held": 2, "state": "calling"}, AlreadyDecided),
@@ -303,29 +205,6 @@ def test_word_of_a_person_ends_what_was_unattributed(client, message, reviewer, 
     # MultiMail's own report settles it too.
     report(client, message, "oversight.rejected")
     assert states() == ["superseded"]
-
-
-@pytest.mark.slow
-def test_withdrawn_decision_is_settled_by_hand_only_when_the_message_is_gone(
-    message, reviewer, withdrawn
-):
-    with pytest.raises(AlreadyDecided):
-        settle(message, reviewer, took_effect=True)
-    with rolled_back():
-        Message.objects.update(state="gone")
-        assert settle(message, reviewer, took_effect=True).state == "applied"
-        assert shown_status(Message.objects.get()).word == "Approved"
-    # Where there is another decision, a report of its effect settles the withdrawn one
-    # too.
-    in_doubt(message, reviewer, "reject", state="unattributed")
-    Message.objects.update(state="gone")
-    for took_effect, ends in (
-        (True, ["superseded", "applied"]),
-        (False, ["withdrawn", "superseded"]),
-    ):
-        with rolled_back():
-            assert settle(message, reviewer, took_effect).outcome == "reject"
-            assert states() == ends
 
 
 def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(
@@ -509,19 +388,6 @@ def test_message_seen_held_twice_is_rejected_again_and_approved_again_where_a_pe
     assert look_twice(doubt(message, reviewer)) == "recorded"
 
 
-@both
-@pytest.mark.slow
-def test_message_absent_twice_since_it_was_seen_held_is_decided_by_nobody_knows_whom(
-    connection, message, reviewer, upstream
-):
-    decision = doubt(message, reviewer)
-    look(decision)
-    let_settle()
-    upstream.holds()
-    upstream.unknown = {message.upstream_id}
-    assert look_twice(decision) == "unattributed"
-
-
 def test_word_of_our_gateway_ends_the_doubt_at_the_first_read(
     message, upstream, reviewer
 ):
@@ -540,47 +406,6 @@ def test_word_of_our_gateway_ends_the_doubt_at_the_first_read(
     cases = [
         ("[countersign:{reference}]", "The desk's key", "applied"),
         ("", "Ben", "superseded"),
-    ]
-    assert outcomes(cases, run) == {case: case[-1] for case in cases}
-
-
-@pytest.mark.slow
-@hosted
-def test_read_key_of_hosted_multimail_ends_the_doubt(
-    connection, message, upstream, reviewer
-):
-    Connection.objects.update(read_key="mm_live_read")
-    upstream.holds()
-    path = f"/v1/mailboxes/{message.mailbox.upstream_id}/emails/{message.upstream_id}"
-
-    def run(status, decision, at, reason, _):
-        upstream_fields = {
-            "status": status,
-            "decision": decision,
-            "approved_at": at,
-            "reason": reason,
-        }
-        upstream.answers[path] = (
-            200,
-            {
-                "id": message.upstream_id,
-                **{name: one for name, one in upstream_fields.items() if one},
-            },
-        )
-        look(doubt(message, reviewer))
-        # One source that lacks it and one that holds it prove nothing.
-        state, *counted = seen()
-        assert counted == [0, 0]
-        return state
-
-    doubt(message, reviewer)
-    cases = [
-        ("sent", "", NOW.isoformat(), "", "applied"),
-        # Hosted MultiMail may shorten a reason; one with another reference belongs to
-        # another decision.
-        ("sent", "approved", "", "It is fine.", "applied"),
-        ("sent", "approved", "", "[countersign:SOMEBODYEL]", "superseded"),
-        ("pending_send_approval", "", "", "", "unknown"),
     ]
     assert outcomes(cases, run) == {case: case[-1] for case in cases}
 
@@ -622,43 +447,3 @@ def test_withdrawn_approve_is_read_twice_and_stays_withdrawn(message, reviewer):
     Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
     assert look_twice(decision) == "still withdrawn"
     assert seen() == ("withdrawn", 2, 0)
-
-
-# What later webhooks made of the message that MultiMail knows no more: state, mirror,
-# outcome, and how it ends.
-FORGOTTEN_BY_HOSTED = [
-    ("unknown", "sent", "approve", "applied"),
-    ("withdrawn", "bounced", "approve", "applied"),
-    ("unattributed", "cancelled", "approve", "superseded"),
-]
-# Our gateway tells who decided, so that without a name only what was not ours is
-# proved.
-FORGOTTEN_BY_OURS = [
-    ("unknown", "sent", "approve", "unattributed"),
-    ("unknown", "rejected", "reject", "unattributed"),
-    ("withdrawn", "bounced", "approve", "withdrawn"),
-    ("unattributed", "rejected", "approve", "superseded"),
-]
-
-
-@pytest.mark.slow
-@both
-def test_later_webhooks_end_what_the_lost_one_would_have_ended(
-    connection, message, upstream, reviewer
-):
-    upstream.holds()
-    upstream.unknown = {message.upstream_id}
-
-    def run(state, mirror, outcome, _):
-        decision = doubt(message, reviewer, outcome, state=state)
-        Message.objects.update(state=mirror)
-        return look(decision)
-
-    doubt(message, reviewer)
-    cases = FORGOTTEN_BY_OURS if connection.is_our_gateway else FORGOTTEN_BY_HOSTED
-    assert outcomes(cases, run) == {case: case[-1] for case in cases}
-    # No answer is final while MultiMail may still say more.
-    upstream.unknown = set()
-    upstream.answers["/v1/oversight/pending"] = (500, {"error": "no"})
-    assert run("unknown", "sent", "approve", "") == "not known"
-    assert seen() == ("unknown", 0, 0)

@@ -71,16 +71,14 @@ def feed(monkeypatch, page, answers):
             raise answer
         return answer
 
-    async def send(message):
-        sent.append(message["body"].decode())
-        if len(sent) > 5:
-            raise AssertionError(sent)
-
-    async def receive():
-        await asyncio.Event().wait()
+    async def read():
+        async for event in live._feed(page, {}):
+            sent.append(event)
+            if len(sent) > 5:
+                raise AssertionError(sent)
 
     monkeypatch.setattr(live, "_ask_reader", ask)
-    in_own_loop(live._feed(page, {}, receive, send))
+    in_own_loop(read())
     return "".join(sent[1:])
 
 
