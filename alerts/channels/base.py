@@ -171,10 +171,6 @@ class Channel(ABC):
     # the service's.
     answers_with_id: bool = False
     redirected = "{service} redirects to another address ({status}), which is not followed. Enter that address instead."
-    when_late = "Check that it is running, then test again."
-    when_unreachable = (
-        "Check the address and that this server can reach it, then test again."
-    )
 
     @property
     def not_ready(self) -> str:
@@ -265,8 +261,8 @@ class Channel(ABC):
             return f"{error} Test again in a few minutes."
         if status is None:
             if isinstance(error.__cause__, TooLate):
-                return f"{self.service} did not answer in time. {self.when_late}"
-            return f"{self.service} could not be reached. {self.when_unreachable}"
+                return f"{self.service} did not answer in time. Test again."
+            return f"{self.service} could not be reached. Check the address, and that this server can reach it."
         if status < 400:
             return self.redirected.format(service=self.service, status=status)
         if status >= 500:

@@ -133,9 +133,6 @@ class WebPush(Channel):
     when_accepted = (
         "The push service accepted it. A notification appears in that browser."
     )
-    when_unreachable = (
-        "Whoever runs the desk checks that this server can reach the internet."
-    )
 
     def address(self, destination: Destination) -> str:
         return masked_host(destination.url)

@@ -1,8 +1,7 @@
 """The two kinds of destinations at Discord, webhook and bot: the fields in their form,
 how they post and edit cards, and what Discord's answers mean.
 
-Every request is counted against Discord's limits (rates.py), and every answer updates
-what is known of the limits. No sentence and no log contains the token in a webhook's
+No sentence and no log contains the token in a webhook's
 address or the bot's token.
 """
 
@@ -27,7 +26,6 @@ from alerts.channels.base import (
     Reply,
     RetryLater,
 )
-from alerts.channels.discord import rates
 from alerts.channels.discord.embeds import MARKDOWN, buttons, embed, payload
 from alerts.channels.discord.replies import edit_answer, private, reason_form
 from alerts.channels.requests import (
@@ -46,6 +44,8 @@ from people.models import ChatService
 HOSTS = ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com")
 EXAMPLE = "https://discord.com/api/webhooks/1180000000000000427/a-long-token"
 HINT = "In Discord, open the channel's settings, Integrations, Webhooks, and press “Copy Webhook URL”."
+# In seconds: Discord takes 30 posts a minute in a channel, and says so in no header.
+PAUSE = 2.05
 # Discord's error code for a message that does not exist any more.
 UNKNOWN_MESSAGE = 10008
 # Its codes for a message that is there and cannot be edited: it is in a closed thread,
@@ -97,8 +97,6 @@ class Target:
     # The address without a query, and the query that belongs to it.
     base: str
     headers: dict[str, str]
-    # The id of the webhook or channel, for which Discord counts requests.
-    limit_key: str
     # The token, which is removed from logs.
     secret: str
     query: str = ""
@@ -112,9 +110,6 @@ class _Discord(ChatChannel):
     answers_with_id = True
     chat = ChatService.DISCORD
     answers_commands = True
-    when_late = when_unreachable = (
-        "Check that this server can reach discord.com on port 443, then test again."
-    )
 
     @abstractmethod
     def target(self, destination: Destination) -> Target:
@@ -226,7 +221,7 @@ class DiscordWebhook(_Discord):
         assert path is not None, "the address has no error"
         url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
         headers = {"User-Agent": "Countersign (webhook, 1)"}
-        return Target(url, headers, path["id"], path["token"], query=parts.query)
+        return Target(url, headers, path["token"], query=parts.query)
 
 
 class DiscordBot(_Discord):
@@ -296,7 +291,7 @@ class DiscordBot(_Discord):
             "Authorization": f"Bot {token}",
             "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
         }
-        return Target(url, headers, destination.channel, token, is_bot=True)
+        return Target(url, headers, token, is_bot=True)
 
 
 def _call_discord(
@@ -310,16 +305,6 @@ def _call_discord(
     answer. Raises NotPosted.
     """
     method = "PATCH" if message_id else "POST"
-    parts = urlsplit(target.base)
-    # All of Discord's hosts share their limits; a stand-in for tests has its own.
-    service = "discord" if parts.hostname in HOSTS else parts.netloc
-    scope = rates.Scope(service, target.limit_key, method)
-    pause = 0.0
-    try:
-        if wait := rates.take(scope):
-            raise RetryLater("Its rate limit is used up for now.", seconds=wait)
-    except rates.Unknown:
-        pause = rates.ALONE_SECONDS
     url = f"{target.base}/messages" if target.is_bot or message_id else target.base
     if message_id:
         url += f"/{message_id}"
@@ -334,16 +319,13 @@ def _call_discord(
         method, url, json.dumps(body).encode(), headers=target.headers, limit=limit
     )
     result = json_object(answer)
-    channel = str(result.get("channel_id") or "")
     status = answer.status
-    channel = channel if status == 200 and _ID.fullmatch(channel) else ""
-    rates.learn(scope, status=status, headers=answer.headers, channel=channel)
     logged_answer = redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
     if status in (200, 204):
         new_id = str(result.get("id") or "")
         # The id becomes part of an address later, so it must be one.
         new_id = new_id if _ID.fullmatch(new_id) else message_id
-        return Posted(new_id, status, answer=logged_answer, pause=pause)
+        return Posted(new_id, status, answer=logged_answer, pause=_pause(answer))
     answer_fields: dict[str, Any] = {"status": status, "answer": logged_answer}
     if status == 429:
         raise RetryLater(
@@ -367,6 +349,16 @@ def _call_discord(
         raise RetryLater(f"Discord answered {status} (code {code}).", **answer_fields)
     gone = (status,) if is_refusal or code in NOT_HERE else ()
     raise failure("Discord", answer, logged_answer, gone=gone, refused=(400,))
+
+
+def _pause(answer: Answer) -> float:
+    """Return how many seconds to wait until the next request: longer than usual if the
+    headers say that a limit is used up.
+    """
+    if answer.headers.get("X-RateLimit-Remaining") != "0":
+        return PAUSE
+    asked = seconds_asked(answer.headers.get("X-RateLimit-Reset-After")) or 0.0
+    return min(max(asked, PAUSE), 86400.0)
 
 
 def _wait_seconds(answer: Answer, result: dict[str, Any]) -> float:

@@ -79,9 +79,6 @@ class Slack(ChatChannel):
     urls = "alerts.channels.slack.interactions"
     markup = MARKUP
     when_accepted = "Slack accepted the test. Check the channel."
-    when_late = when_unreachable = (
-        "Check that this server can reach slack.com on port 443, then test again."
-    )
     fields = (
         FormField(
             "url",
