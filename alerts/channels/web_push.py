@@ -59,7 +59,7 @@ def signing_key() -> ec.EllipticCurvePrivateKey:
 
 def public_key() -> str:
     """Return its public half, as browsers take it."""
-    return _base64(_point(signing_key().public_key()))
+    return urlsafe_base64_encode(_point(signing_key().public_key()))
 
 
 def subscription_error(url: str, p256dh: str, auth: str) -> str:
@@ -113,10 +113,6 @@ def _point(key: ec.EllipticCurvePublicKey) -> bytes:
 def _receiver(p256dh: str) -> ec.EllipticCurvePublicKey:
     point = urlsafe_base64_decode(p256dh)
     return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, point)
-
-
-def _base64(value: bytes) -> str:
-    return urlsafe_base64_encode(value)
 
 
 class WebPush(Channel):

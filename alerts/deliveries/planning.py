@@ -334,18 +334,15 @@ def _has_cards(destination: Destination) -> bool:
 
 def _answering(act: Act, destinations: Collection[Destination]) -> list[Destination]:
     """Return the destinations that show what became of a message in the channel where it
-    began: those set to answer this channel; if there is none, the first of the others
-    that answer one and that posts in this channel itself.
+    began: those set to answer this channel.
     """
     if act.message is None or act.entry.action not in ANSWERED:
         return []
     trigger = act.message.trigger
     channels = (trigger.get("discord_channel"), trigger.get("discord_channel_id"))
     began_in = {one_spelling(str(name)) for name in channels if name} - {""}
-    mapped = [one for one in destinations if one.answers_channel and _has_cards(one)]
-    answering = [one for one in mapped if one.answers_channel in began_in]
-    posting = [one for one in mapped if one.channel in began_in]
-    return answering or posting[:1]
+    answering = [one for one in destinations if one.answers_channel in began_in]
+    return [one for one in answering if _has_cards(one)]
 
 
 def _drop_cards(set_apart: Collection[Entry]) -> None:

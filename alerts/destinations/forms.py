@@ -57,11 +57,6 @@ class DestinationForm(DrawnForm):
     Each kind has its own fields (of url, channel and secret), which its channel checks.
     """
 
-    kind = forms.ChoiceField(
-        required=False,
-        choices=lambda: [(one.kind, one.label) for one in shared_channels().values()],
-        error_messages=same_error("Choose one of these kinds."),
-    )
     name = forms.CharField(
         help_text="Its name at this desk.",
         max_length=80,

@@ -47,7 +47,6 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
             .only(
                 "kind",
                 "answers_channel",
-                "channel",
                 "mentions",
                 "privacy",
                 "failures",

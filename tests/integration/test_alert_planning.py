@@ -134,7 +134,7 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
         ("outreach", {"discord_channel": "#outreach"}, True),
         (number, {"discord_channel": "x", "discord_channel_id": number}, True),
         # The channel that it posts in.
-        ("outreach", {"discord_channel": "4711"}, True),
+        ("4711", {"discord_channel": "4711"}, True),
         ("outreach", {"discord_channel": "sales"}, False),
         ("", {"discord_channel": ""}, False),
     ):
@@ -157,7 +157,7 @@ def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kin
     connection = message.connection
     acts = ["message.approved", "message.refused_at_gate", "connection.failing"]
     Message.objects.update(trigger={"discord_channel": "4711"})
-    make_destination("discord_bot", acts, answers_channel="outreach", channel="4711")
+    make_destination("discord_bot", acts, answers_channel="4711", channel="4711")
     make_destination("signed_webhook", acts)
     box = Mailbox.objects.create(
         connection=connection, upstream_id="mb9", address="m@x.example"
