@@ -18,7 +18,7 @@ ALIASES = {
     "approved_by": ("decided_by",),
     "decision_reason": ("reason",),
 }
-BODIES = {"markdown", "body", "text", "text_body", "body_markdown", "html_body"}
+BODIES = {*"markdown body text text_body body_markdown html_body".split()}
 
 
 FILE = {

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 from multimail import MultiMail
 
-STEPS = {
-    "message.held", "message.fetched", "message.opened", "verdict.given", "decision.recorded", "decision.calling",
-    "decision.applied", "message.approved", "message.sent", "alert.delivered",
-}  # fmt: skip
+STEPS = {*"""
+    message.held message.fetched message.opened verdict.given decision.recorded
+    decision.calling decision.applied message.approved message.sent alert.delivered
+""".split()}  # fmt: skip
 
 
 def sdk(product):

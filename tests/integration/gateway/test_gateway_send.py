@@ -332,21 +332,6 @@ def test_only_the_key_that_wrote_a_message_changes_its_words(free):
     assert edit(free, email, markdown="Other words").status_code == 200
 
 
-def test_bad_edit_is_422_and_names_the_field(free, other):
-    email = scheduled(free)
-    for fields, field in (
-        ({}, "send_at"),
-        ({"send_at": "2001-01-01T00:00:00Z"}, "send_at"),
-        ({"to": []}, "to"),
-        ({"subject": "a\nb"}, "subject"),
-        ({"markdown": " "}, "markdown"),
-    ):
-        assert bad_field_of(edit(free, email, **fields)) == (422, field), fields
-    assert edit(other, email, send_at=LATER).status_code == 404
-    Mailbox.objects.update(scheduling_enabled=False)
-    assert edit(free, email, send_at=LATER).status_code == 403
-
-
 def test_edit_of_concurrently_changed_mail_is_409(free, monkeypatch):
     email = scheduled(free)
     admit = submission.admit
