@@ -4,7 +4,7 @@ description contains a secret with which somebody could post.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
@@ -67,7 +67,8 @@ def destination_status(destination: Destination) -> DestinationStatus:
             "Switched off", "rose", destination.switched_off_because
         )
     until = destination.waits_until
-    if until and until > timezone.now():
+    # The pause between two posts is nothing to report.
+    if until and until > timezone.now() + timedelta(seconds=10):
         reason = "It asked the desk to wait, its limit is reached, or attempts failed."
         return DestinationStatus("Waiting", "amber", reason, until)
     if destination.failures:
