@@ -18,8 +18,6 @@ MAX_VALUE = 1024
 MAX_SHORT = 256
 # Discord does not accept a longer address for a button.
 MAX_LINK = 512
-# The name of the field with the message's id, which a short card has too.
-MESSAGE_ID = "Message ID"
 _SHORTENED = "The full card was not accepted. Open the message on the desk."
 # The colours of messages that wait for a decision.
 OPEN_TONES = ("amber", "orange")
@@ -67,7 +65,7 @@ class Card:
 
 def shortened(card: Card) -> Card:
     """Return a short form of a card that a service refused: no links, no buttons to
-    decide, and only few words.
+    decide, and few words. The number in its footer leads to the message.
     """
     first = card.description.partition("\n")[0]
     return replace(
@@ -75,11 +73,7 @@ def shortened(card: Card) -> Card:
         title=_short(card.title) or "A message",
         url="",
         description=f"{_short(first, MAX_SHORT)}\n{_SHORTENED}".strip(),
-        fields=[
-            replace(one, value=_short(one.value) or "—")
-            for one in card.fields
-            if one.name == MESSAGE_ID
-        ],
+        fields=(),
         footer=_short(card.footer),
         revision=None,
     )

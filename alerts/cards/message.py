@@ -16,7 +16,6 @@ from alerts.cards.markup import (
     MAX_SHORT,
     MAX_TITLE,
     MAX_VALUE,
-    MESSAGE_ID,
     OPEN_TONES,
     Card,
     Field,
@@ -331,7 +330,7 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
         fields.text("Message", text, MAX_TEXT)
     if facts.reason and not minimal:
         fields.text("Reason", facts.reason, MAX_REASON)
-    fields.text(MESSAGE_ID, message.upstream_id, MAX_SHORT, inline=True)
+    fields.text("Message ID", message.upstream_id, MAX_SHORT, inline=True)
     if revision:
         fields.text("Fingerprint", revision.short_fingerprint, MAX_SHORT, inline=True)
     return fields
