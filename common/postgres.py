@@ -1,18 +1,19 @@
 """Uses PostgreSQL for what the ORM cannot express: its clock, advisory locks, time
-limits of statements, transactions that are tried again,
+limits of statements, transactions that are tried again, constraints,
 snapshots, and what its catalogs say about rights and open transactions.
 """
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection, models, transaction
+from django.db.models import Q
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,6 +43,11 @@ def clock() -> datetime:
     """
     at: datetime = _rows("SELECT clock_timestamp()")[0][0]
     return at
+
+
+def one_of(column: str, values: Iterable[str], name: str) -> models.CheckConstraint:
+    """Return a check constraint with this name: a column holds one of `values`."""
+    return models.CheckConstraint(condition=Q(**{f"{column}__in": values}), name=name)
 
 
 def ping() -> None:

@@ -97,7 +97,7 @@ def demo_application(environment: Environment) -> dict[str, str]:
         # Another process makes the key, so that the library for it is not loaded into
         # the launcher, which stays in memory.
         run_to_its_end(
-            [str(PYTHON), "-m", "demo.discord.application", str(file)],
+            [str(PYTHON), "-m", "demo.discord.guild", str(file)],
             "The demo's Discord application could not be created.",
             cwd=ROOT,
         )

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from common.actors import Actor, Role
 from common.mail_addresses import clean_address, patterns_for
+from common.postgres import one_of
 from mirror.models import Connection, Mailbox
 from mirror.models.connections import takes_policy
 
@@ -450,9 +451,8 @@ class PolicyVersion(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(
-                condition=Q(state__in=["draft", "active", "retired"]),
-                name="policy_version_state_known",
+            one_of(
+                "state", ["draft", "active", "retired"], "policy_version_state_known"
             ),
             models.UniqueConstraint(
                 fields=["state"],

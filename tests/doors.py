@@ -103,13 +103,28 @@ def _rows(name):
     return [re.split(r"\s{2,}", row) for row in rows if row[0] != "#"]
 
 
+def _words(lines):
+    return dict(one.partition(" ")[::2] for one in lines)
+
+
 def _door(how, where, who, does, *more):
     reach, _, covers = where.partition(", ")
     roles = EVERYBODY if who == "all" else tuple(map(Role, who.split()))
-    words = dict(one.partition(" ")[::2] for one in more)
-    return Door(does, how.split(), reach, covers, roles, words)
+    return Door(does, how.split(), reach, covers, roles, _words(more))
+
+
+@dataclass
+class Task:
+    """A task: what it does without being asked by a person."""
+
+    does: str
+    more: dict[str, str]
 
 
 DOORS = {name: _door(*row) for name, *row in _rows("doors.txt")}
-# Every task, and what it does without being asked by a person.
-TASKS = dict(_rows("tasks.txt"))
+TASKS = {name: Task(does, _words(more)) for name, does, *more in _rows("tasks.txt")}
+
+
+def marked(word, table):
+    """Return the rows of a table that have this word, with what follows it."""
+    return {name: one.more[word] for name, one in table.items() if word in one.more}

@@ -55,5 +55,5 @@ def text():
         + "## Pages and buttons\n\n| address | what it does | who may | confirms |\n|---|---|---|---|\n"
         + "".join(lines)
         + _TASKS
-        + "".join(f"| `{name}` | {does} |\n" for name, does in TASKS.items())
+        + "".join(f"| `{name}` | {task.does} |\n" for name, task in TASKS.items())
     )

@@ -90,23 +90,11 @@ from tests.push import SUBSCRIPTION, make_browser
 from tests.signing import give_app
 
 PUBLIC = {
-    "healthz",
-    "readyz",
-    "metrics",
-    "live",
-    "stop-mail",
-    "live-reach",
-    "csp-report",
-    "mfa_login_webauthn",
-    "mfa_authenticate",
-    "oidc-login",
-    "oidc-callback",
-    "account_login",
-    "account_logout",
-    "multimail-webhook",
-    "discord-interactions",
-    "slack-interactions",
-    "join",
+    *"""
+    healthz readyz metrics live stop-mail live-reach csp-report mfa_login_webauthn
+    mfa_authenticate oidc-login oidc-callback account_login account_logout
+    multimail-webhook discord-interactions slack-interactions join
+""".split()
 }
 # Addresses that accept only POST.
 POST_ONLY = {name for name, door in DOORS.items() if door.is_post_only}
@@ -114,13 +102,10 @@ POST_ONLY = {name for name, door in DOORS.items() if door.is_post_only}
 
 # Documents of their own in a frame of a page.
 FRAMED = {
-    "message-body",
-    "message-original",
-    "edit-preview",
-    "seen-body",
-    "message-view",
-    "file-view",
-    "picture-view",
+    *"""
+    message-body message-original edit-preview seen-body message-view file-view
+    picture-view
+""".split()
 }
 # Documents without the desk around them.
 BARE = {

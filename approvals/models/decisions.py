@@ -18,6 +18,7 @@ from django.utils import timezone
 from approvals.models.reviews import MOST, WEEK, Percentile
 from common.actors import Role
 from common.grace import STUCK_AFTER, WORD_AFTER
+from common.postgres import one_of
 from mirror.models import Connection, Message, Revision
 from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
@@ -451,16 +452,9 @@ class Decision(models.Model):
                 condition=Q(state__in=LIVE_DECISIONS),
                 name="one_live_decision",
             ),
-            models.CheckConstraint(
-                condition=Q(state__in=DecisionState.values), name="decision_state_known"
-            ),
-            models.CheckConstraint(
-                condition=Q(outcome__in=Outcome.values), name="decision_outcome_known"
-            ),
-            models.CheckConstraint(
-                condition=Q(ending__in=("", *Ending.values)),
-                name="decision_ending_known",
-            ),
+            one_of("state", DecisionState.values, "decision_state_known"),
+            one_of("outcome", Outcome.values, "decision_outcome_known"),
+            one_of("ending", ("", *Ending.values), "decision_ending_known"),
             # Only a person approves, or a pass that two people signed.
             models.CheckConstraint(
                 condition=~Q(outcome="approve")

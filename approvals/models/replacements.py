@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from approvals.models.decisions import Decision
 from common.grace import STUCK_AFTER
+from common.postgres import one_of
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
@@ -225,11 +226,10 @@ class Replacement(models.Model):
                 condition=Q(state__in=("sending", "sent")),
                 name="one_open_replacement",
             ),
-            models.CheckConstraint(
-                condition=Q(
-                    state__in=("sending", "sent", "done", "refused", "unknown")
-                ),
-                name="replacement_state_known",
+            one_of(
+                "state",
+                ("sending", "sent", "done", "refused", "unknown"),
+                "replacement_state_known",
             ),
         ]
         indexes = [

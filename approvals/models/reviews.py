@@ -35,6 +35,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, Greatest, Length, Now
 
 from common.actors import Actor
+from common.postgres import one_of
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.models.messages import OfMessagesQuerySet, visible_condition
 from mirror.states import MessageState, Outcome, or_never
@@ -68,9 +69,7 @@ class Cap(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(
-                condition=Q(kind__in=Kind.values), name="cap_kind_known"
-            ),
+            one_of("kind", Kind.values, "cap_kind_known"),
         ]
 
 
@@ -242,9 +241,7 @@ class Brake(models.Model):
                 condition=Q(ended_at=None),
                 name="brake_open_once",
             ),
-            models.CheckConstraint(
-                condition=Q(kind__in=Kind.values), name="brake_kind_known"
-            ),
+            one_of("kind", Kind.values, "brake_kind_known"),
         ]
 
     def __str__(self) -> str:
@@ -523,9 +520,7 @@ class Verdict(models.Model):
                 condition=Q(live=True),
                 name="verdict_once",
             ),
-            models.CheckConstraint(
-                condition=Q(outcome__in=Outcome.values), name="verdict_outcome_known"
-            ),
+            one_of("outcome", Outcome.values, "verdict_outcome_known"),
         ]
         indexes = [
             # For the verdicts of the last week on the home page. A BRIN index suffices,

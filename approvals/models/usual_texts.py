@@ -1,8 +1,8 @@
 """The usual reasons and saved comments that admins write for a mailbox."""
 
 from django.db import models
-from django.db.models import Q
 
+from common.postgres import one_of
 from mirror.models import Mailbox
 
 
@@ -29,8 +29,5 @@ class UsualTexts(models.Model):
             models.UniqueConstraint(
                 fields=["mailbox", "kind"], name="usual_texts_once"
             ),
-            models.CheckConstraint(
-                condition=Q(kind__in=("reject", "send_back", "comment")),
-                name="usual_texts_kind",
-            ),
+            one_of("kind", ("reject", "send_back", "comment"), "usual_texts_kind"),
         ]

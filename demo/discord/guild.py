@@ -3,10 +3,15 @@ its channels, and replies that only one member sees.
 
 Each change of a message is written to a journal, from which the messages are read at the
 start. No token is stored, because the URL of a webhook is a secret.
+
+The application's id, the key that signs interactions, and the bot's token are stored in
+a file of their own. `python -m demo.discord.guild FILE` makes it. Real developers find
+these values on a page of Discord's.
 """
 
 import json
 import secrets
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,8 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from common.credentials import replace_private
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.credentials import read_credentials, replace_private, write_credentials
 from common.demo import (
+    APP_ID,
     APPLICATION_FILE,
     APPROVALS,
     CHANNELS,
@@ -23,7 +31,39 @@ from common.demo import (
     GuildChannel,
     Member,
 )
-from demo.discord.application import load_or_make
+
+
+@dataclass(frozen=True)
+class Application:
+    """The application's values, with the private key, which only Discord would have."""
+
+    id: str
+    bot_token: str
+    key: Ed25519PrivateKey
+
+
+def load_or_make(file: Path) -> Application:
+    """Return the application in the file. If there is no file, make a new application
+    and store it there.
+    """
+    if not file.exists():
+        key = Ed25519PrivateKey.generate()
+        values = {
+            "DISCORD_APP_ID": APP_ID,
+            "DISCORD_PUBLIC_KEY": key.public_key().public_bytes_raw().hex(),
+            "DISCORD_BOT_TOKEN": f"demo.{secrets.token_urlsafe(32)}",
+            "DISCORD_PRIVATE_KEY": key.private_bytes_raw().hex(),
+        }
+        write_credentials(file, values)
+    stored = read_credentials(file)
+    return Application(
+        stored["DISCORD_APP_ID"],
+        stored["DISCORD_BOT_TOKEN"],
+        Ed25519PrivateKey.from_private_bytes(
+            bytes.fromhex(stored["DISCORD_PRIVATE_KEY"])
+        ),
+    )
+
 
 # The beginning of 2015, from which Discord's ids count milliseconds.
 DISCORD_EPOCH_MS = 1_420_070_400_000
@@ -144,3 +184,7 @@ def channel_with_id(channel_id: str) -> GuildChannel:
     #approvals.
     """
     return next((one for one in CHANNELS if one.id == channel_id), APPROVALS)
+
+
+if __name__ == "__main__":
+    load_or_make(Path(sys.argv[1]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
@@ -15,6 +14,7 @@ from django.db.models.functions import Now
 from common.encryption import EncryptedTextField
 from common.identifiers import ulid
 from common.mail_addresses import comparable, without_tag
+from common.postgres import one_of
 from gateway.states import GateTiming, Mode, stricter
 
 Rows = TypeVar("Rows", bound="models.QuerySet[Any]")
@@ -23,11 +23,6 @@ Rows = TypeVar("Rows", bound="models.QuerySet[Any]")
 def hash_key(text: str) -> str:
     """Return the hash under which an API key is stored and looked up."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def one_of(column: str, values: Iterable[str], name: str) -> models.CheckConstraint:
-    """Return a check constraint with this name: a column holds one of `values`."""
-    return models.CheckConstraint(condition=Q(**{f"{column}__in": values}), name=name)
 
 
 class UlidModel(models.Model):

@@ -16,7 +16,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from common.encryption import EncryptedTextField
-from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel, one_of
+from common.postgres import one_of
+from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.models.emails import OUTBOX_LEASE, Email
 from gateway.states import Mode
 

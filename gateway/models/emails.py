@@ -16,9 +16,10 @@ from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
 from common.mail_addresses import each_once
+from common.postgres import one_of
 from common.references import split_reference
 from gateway.attachments import File
-from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel, one_of
+from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.states import (
     AWAITING_DECISION,
     HIDDEN,

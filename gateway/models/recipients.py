@@ -13,7 +13,8 @@ from django.db.models import FilteredRelation, Q
 from django.utils import timezone
 
 from common.mail_addresses import comparable
-from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel, one_of
+from common.postgres import one_of
+from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 
 # Kind, mode and version of a list, and the pattern of an entry of it or None.
 ListMatch = tuple[str, str, int, str | None]

@@ -14,7 +14,8 @@ from django.db.models.functions import Now, RowNumber
 from django.utils import timezone
 
 from common.encryption import EncryptedTextField
-from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel, one_of
+from common.postgres import one_of
+from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.models.emails import Email
 from outgoing.models import Delivery, DeliveryQuerySet
 

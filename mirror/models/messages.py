@@ -19,6 +19,7 @@ from common.actors import Actor
 from common.fingerprint import short_fingerprint
 from common.grace import NOT_TAKEN_AFTER, STUCK_AFTER, WORD_AFTER
 from common.identifiers import uuid7
+from common.postgres import one_of
 from common.words import BY, CONTENT, TO
 from mirror.models.connections import Connection, Mailbox, is_well, scoped
 from mirror.states import DONE, ENDS, FETCH_TRIES, LATELY, ON_ITS_WAY, MessageState
@@ -403,9 +404,7 @@ class Message(models.Model):
             models.UniqueConstraint(
                 fields=["connection", "upstream_id"], name="message_once"
             ),
-            models.CheckConstraint(
-                condition=Q(state__in=MessageState.values), name="message_state_known"
-            ),
+            one_of("state", MessageState.values, "message_state_known"),
         ]
         indexes = [
             # The queue, oldest first: covers only held messages.

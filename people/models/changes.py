@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from common.actors import Actor, Role, Scope
+from common.postgres import one_of
 from mirror.models import Connection, Mailbox
 
 # How long a change can be accepted after somebody asked for it.
@@ -153,17 +154,16 @@ class PendingChange(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(
-                condition=Q(
-                    state__in=[
-                        "waiting",
-                        "accepted",
-                        "declined",
-                        "withdrawn",
-                        "refused",
-                    ]
-                ),
-                name="pending_change_state_known",
+            one_of(
+                "state",
+                [
+                    "waiting",
+                    "accepted",
+                    "declined",
+                    "withdrawn",
+                    "refused",
+                ],
+                "pending_change_state_known",
             ),
             models.CheckConstraint(
                 condition=~Q(state="accepted") | ~Q(ended_by=models.F("asked_by")),

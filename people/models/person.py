@@ -18,6 +18,7 @@ from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
 from common.actors import ROLE_CHOICES, Actor, Role, Scope
+from common.postgres import one_of
 from mirror.models import Connection, Mailbox
 
 
@@ -187,10 +188,7 @@ class Grant(models.Model):
                 nulls_distinct=False,
                 name="grant_once",
             ),
-            models.CheckConstraint(
-                condition=Q(role__in=[role.value for role in Role]),
-                name="grant_role_known",
-            ),
+            one_of("role", [role.value for role in Role], "grant_role_known"),
         ]
 
     @property
@@ -351,12 +349,7 @@ class Invitation(models.Model):
     objects = InvitationQuerySet.as_manager()
 
     class Meta:
-        constraints = [
-            models.CheckConstraint(
-                condition=models.Q(kind__in=["join", "password"]),
-                name="invitation_kind_known",
-            )
-        ]
+        constraints = [one_of("kind", ["join", "password"], "invitation_kind_known")]
 
     @property
     def is_over(self) -> bool:

@@ -47,19 +47,6 @@ def number_unread(page):
     return int(page.locator("#with-unread summary [data-number]").text_content())
 
 
-def read_all(page):
-    """Bring beginning and end of each message into view, until none is unread."""
-    marks = page.locator("[data-unread]")
-    one = page.locator(".one:has([data-unread])").first
-    while number := marks.count():
-        for place, block in (("header", "start"), ("> .end", "center")):
-            one.locator(place).evaluate(
-                "(part, block) => part.scrollIntoView({ block })", block
-            )
-            page.evaluate(OBSERVED)
-        expect(marks).not_to_have_count(number)
-
-
 def ready(page):
     """Wait until a page that was reached by a press handles keys; a page that is opened
     directly does so at once.
@@ -92,52 +79,6 @@ def test_batch_is_chosen_read_and_rejected_by_keys_alone(desk, batch, product):
     desk.keyboard.press("z")
     expect(desk.get_by_role("heading", name="Undone: 2 of 2")).to_be_visible()
     assert states_of(product, ids) == ["undone"] * 2
-
-
-def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a_tick_decide(
-    desk, batch, product
-):
-    address, ids = batch(3)
-    desk.goto(address)
-    picks = desk.locator(".pick")
-    selected = desk.locator("#bulk")
-    expect(selected).to_be_hidden()
-    picks.nth(0).check()
-    picks.nth(2).click(modifiers=["Shift"])
-    expect(selected).to_contain_text("3 selected")
-    desk.evaluate(
-        "htmx.ajax('GET', document.getElementById('list').dataset.url, {target: '#list', swap: 'outerHTML'})"
-    )
-    expect(selected).to_contain_text("3 selected")
-    desk.get_by_role("button", name="Clear").click()
-    expect(selected).to_be_hidden()
-
-    everything = desk.get_by_label("Select all 3 on this page")
-    # The page clears this box last. Until then, `check` would find nothing to do.
-    expect(everything).not_to_be_checked()
-    everything.check()
-    desk.keyboard.press("Shift+A")
-    heading = desk.get_by_role("heading", name="Review 3 messages")
-    expect(heading).to_be_visible()
-    ready(desk)
-    # As if the key that focuses the reason field was lost. An empty reason would
-    # approve at once.
-    desk.keyboard.type("Name all the dates, please")
-    expect(heading).to_be_visible()
-    tick = desk.locator(".tick").first
-    tick.focus()
-    desk.keyboard.press("Enter")
-    desk.keyboard.press("Space")
-    expect(tick).not_to_be_checked()
-    read_all(desk)
-    expect(desk.get_by_role("button", name="Approve 2 read")).to_be_visible()
-    assert states_of(product, ids) == []
-    desk.wait_for_function(
-        "typed => performance.now() > typed + 500",
-        arg=desk.evaluate("performance.now()"),
-    )
-    desk.keyboard.press("a")
-    expect(desk.get_by_role("heading", name="Approved: 2 of 2")).to_be_visible()
 
 
 OPENED = """SELECT count(*) FROM audit_entry e JOIN mirror_message m ON m.public_id = e.message

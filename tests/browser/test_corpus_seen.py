@@ -164,39 +164,3 @@ def test_what_a_mail_loads_where_nothing_stops_it_is_seen_and_the_policy_alone_s
         with expect(lambda it: it.url == f"{ORIGIN}/seen"):
             assert f"request {ORIGIN}/seen" in look_at(watched, kind, ["loud"])
         assert bool(asked) == (kind == "raw")
-
-
-SEEN = """() => [...document.querySelectorAll('.ghost')].map((box) => {
-    const { width, height } = box.getBoundingClientRect(), look = getComputedStyle(box);
-    const isSeen = width > 4 && height > 4 && look.visibility === 'visible' && Number(look.opacity) === 1
-        && parseFloat(look.fontSize) >= 10 && look.color !== look.backgroundColor;
-    return [isSeen, box.textContent];
-})"""
-
-
-@pytest.mark.slow
-def test_what_may_look_different_is_marked_in_a_box_that_a_person_sees(watched):
-    shown = {
-        name: render_message(mail.content).differences for name, mail in MAILS.items()
-    }
-    passages = {
-        name: [one.passage for one in found if one.passage and one.mark]
-        for name, found in shown.items()
-    }
-    names = [name for name in NAMES if any(one.mark for one in shown[name])]
-    wrong = {}
-    assert len(names) > 30
-    for first in range(0, len(names), FRAMES_A_PAGE):
-        look_at(watched, "safe", names[first : first + FRAMES_A_PAGE])
-        for frame in watched.frames[1:]:
-            name = frame.url.rpartition("/")[2]
-            boxes = frame.evaluate(SEEN)
-            whole = "".join(frame.locator("body").inner_text().split())
-            missing = [
-                text
-                for text in passages[name]
-                if not any(word in whole for word in text.split())
-            ]
-            if missing or not boxes or not all(is_seen for is_seen, _ in boxes):
-                wrong[name] = missing or boxes
-    assert wrong == {}

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.desk import TIMEOUT, some_words
-from tests.office_files import INVOICE_PDF, RETURN_LABEL, locked_pdf, pdf_of, workbook
+from tests.office_files import RETURN_LABEL
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
@@ -19,7 +19,6 @@ HOSTILE = (
     b"<!doctype html><html><body onload=alert(1)><script>top.location='https://evil.example/'</script>"
     b"<img src=https://evil.example/pixel.gif>pay \xe2\x80\xae12,400</body></html>"
 )
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 def customer_writes(product, subject, body, *, answers=""):
@@ -76,31 +75,6 @@ def test_attachments_are_stored_unchanged_previewed_safely_and_counted(
     expect(statement.locator(".ghost")).to_have_text("RIGHT-TO-LEFT OVERRIDE")
     expect(desk.locator("#unread")).to_be_hidden()
     assert desk.url == address
-
-
-def test_files_open_in_place_as_renderings_and_count_as_viewed(desk, product, ana):
-    files = (
-        ("invoice.pdf", INVOICE_PDF, "application/pdf"),
-        ("offer.xlsx", workbook(), XLSX),
-        ("locked.pdf", locked_pdf(), "application/pdf"),
-        ("plans.pdf", pdf_of(6), "application/pdf"),
-    )
-    row = product.hold_with_files(ana, files)
-    desk.goto(product.page(row))
-    parts_unread(desk, 4)
-    for number in range(1, 5):
-        desk.locator(f"#file-{number} .look > summary").click()
-    drawn = desk.locator("#file-1 .pdf-pages img")
-    expect(drawn).to_have_js_property("naturalWidth", 1190)
-    sheet = desk.frame_locator("#file-2 iframe")
-    expect(sheet.locator("code").first).to_have_text("=B1*0.4")
-    expect(sheet.get_by_role("heading", name="Sheet “Costs” hidden")).to_be_visible()
-    # Nobody could look into the locked one.
-    parts_unread(desk, 1)
-    # The next pages come when somebody scrolls to them.
-    expect(desk.locator("#file-4 .pdf-pages img")).to_have_count(4)
-    desk.locator("#file-4 .more").scroll_into_view_if_needed()
-    expect(desk.locator("#file-4 .pdf-pages img")).to_have_count(6)
 
 
 def test_answer_that_comes_while_the_draft_is_open_must_be_ticked_and_the_tick_stays(

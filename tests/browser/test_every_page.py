@@ -98,16 +98,10 @@ OF_STRANGERS = {
 # What is posted here stands in no form of the pages that are shown: scripts post it, or
 # its page is made as another one is, or only where something waits or was refused.
 UNSEEN = {
-    "part-opened",
-    "add-browser",
-    "edit-preview",
-    "bulk-seen",
-    "rotate-own-webhook",
-    "extend",
-    "policy-rule",
-    "policy-pass",
-    "unlink-chat-account",
-    "remove-chat-account",
+    *"""
+    part-opened add-browser edit-preview bulk-seen rotate-own-webhook extend
+    policy-rule policy-pass unlink-chat-account remove-chat-account
+""".split()
 }
 # The forms of a page, and the names of their fields.
 FORMS = """[...document.forms].map((form) =>

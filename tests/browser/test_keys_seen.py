@@ -3,7 +3,6 @@ them off.
 """
 
 import random
-import re
 
 import pytest
 from playwright.sync_api import expect
@@ -16,16 +15,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def row(hold):
     return hold()
-
-
-@pytest.fixture
-def keys_on_again(product):
-    """Switch Ana's keys on after the test."""
-    yield
-    product.sql(
-        "UPDATE people_person SET keys_off = false WHERE email = %s",
-        product.known["REVIEWER_EMAIL"],
-    )
 
 
 def is_undecided(ana, row):
@@ -100,21 +89,6 @@ def test_one_key_rejects_with_the_reason_of_the_last_rejection(
     assert reasons[0] == reasons[1] != []
 
 
-def test_edit_opens_in_its_text_and_is_sent_by_keys(desk, product, row):
-    desk.goto(product.page(row))
-    desk.keyboard.press("e")
-    expect(desk.locator("#edit-markdown")).to_be_focused()
-    desk.wait_for_load_state()
-    desk.keyboard.type("Hello. ")
-    desk.keyboard.press("Control+Enter")
-    desk.wait_for_url(lambda url: "/edit/" not in url)
-    question = """
-        SELECT count(*) FROM approvals_replacement r JOIN mirror_message m ON m.id = r.message_id
-        WHERE m.public_id = %s
-    """
-    assert product.sql(question, row["id"]) == [(1,)]
-
-
 def test_keys_of_a_composition_and_of_no_element_do_nothing(desk, product, row):
     desk.goto(product.page(row))
     reason = desk.locator("#send-back-reason")
@@ -143,35 +117,6 @@ def test_link_with_a_modifier_opens_elsewhere_and_leaves_the_page(desk, product,
             opened.value.close()
     assert desk.url == here
     expect(desk.locator("#sheet .tab").first).to_have_attribute("aria-current", "true")
-
-
-def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(
-    desk, product, hold
-):
-    word = "".join(random.choices("abcdefghijklmnop", k=12))
-    hold(f"Keys {word} 1", body=f"See [the order](https://shop.example/). {word}")
-    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?q={word}&group=none")
-    expect(desk.locator("#message #links")).to_be_visible()
-    for key, target in (("l", "#links"), ("t", "#thread")):
-        desk.keyboard.press(key)
-        expect(desk.locator(f"#message {target}")).to_be_focused()
-
-    # A character starts the reason, and Escape leaves the field.
-    desk.keyboard.press("b")
-    desk.keyboard.press("4")
-    expect(desk.locator("#message").get_by_label("Answer the question")).to_be_checked()
-    desk.keyboard.type("as asked")
-    expect(desk.locator("#send-back-reason")).to_have_value("as asked")
-    desk.keyboard.press("Escape")
-    expect(desk.locator("#send-back-reason")).to_be_hidden()
-    expect(desk.locator("#send-back > summary")).to_be_focused()
-
-    before = int(re.match(r"\((\d+)", desk.title())[1])
-    hold(f"Keys {word} 2")
-    expect(desk.locator("#new")).to_be_visible()
-    expect(desk).to_have_title(re.compile(rf"^\({before + 1}"))
-    desk.keyboard.press("n")
-    expect(desk.locator("#list .item")).to_have_count(2)
 
 
 def test_key_pressed_before_a_message_is_painted_moves_on_from_its_row(
@@ -219,37 +164,16 @@ def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
         product.set_undo_window("300 milliseconds")
 
 
-def test_keys_are_switched_off_for_a_person(desk, product, ana, row, keys_on_again):
+def test_edit_opens_in_its_text_and_is_sent_by_keys(desk, product, row):
     desk.goto(product.page(row))
-    desk.keyboard.press("?")
-    desk.get_by_label("Turn shortcuts off").check()
-    expect(desk.locator("body[data-keys-off]")).to_be_attached()
-    desk.keyboard.press("Escape")
-    desk.reload()
-    desk.keyboard.press("a")
-    assert is_undecided(ana, row)
-    assert desk.locator("#decide button.go kbd").count() == 0
-
-
-def test_key_after_g_goes_somewhere_or_does_nothing_and_find_opens_by_a_key(
-    desk, product, ana, row
-):
-    desk.goto(product.page(row))
-    desk.keyboard.press("g")
-    # After any hesitation, the next key still does not decide.
-    pause(desk)
-    desk.keyboard.press("a")
-    desk.wait_for_url("**/audit/")
-    assert is_undecided(ana, row)
-    # In a field the key does nothing, so that what was typed there is not lost.
-    desk.locator("#q").focus()
-    desk.keyboard.press("Control+k")
-    desk.keyboard.type("kept")
-    expect(desk.locator("#q")).to_have_value("kept")
-    desk.keyboard.press("Escape")
-    desk.keyboard.press("Control+k")
-    over = desk.get_by_role("dialog", name="Find")
-    expect(over.get_by_role("searchbox")).to_be_focused()
-    desk.keyboard.type("\u00c1UDIT")
-    desk.keyboard.press("Enter")
-    expect(over.get_by_role("link", name="Audit", exact=True)).to_be_focused()
+    desk.keyboard.press("e")
+    expect(desk.locator("#edit-markdown")).to_be_focused()
+    desk.wait_for_load_state()
+    desk.keyboard.type("Hello. ")
+    desk.keyboard.press("Control+Enter")
+    desk.wait_for_url(lambda url: "/edit/" not in url)
+    question = """
+        SELECT count(*) FROM approvals_replacement r JOIN mirror_message m ON m.id = r.message_id
+        WHERE m.public_id = %s
+    """
+    assert product.sql(question, row["id"]) == [(1,)]

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 
-import psutil
 import pytest
 from playwright.sync_api import expect
 
@@ -86,18 +85,6 @@ def test_page_whose_stream_is_cut_off_polls_and_announces_new_rows(queue, produc
     product.hold(ana)
     expect_new_rows(queue)
     assert queue.locator("body").get_attribute("data-stream") == "polling"
-
-
-def test_browser_that_slept_catches_up_when_it_wakes(queue, product, ana):
-    browsers = [
-        one.pid
-        for one in psutil.Process().children(recursive=True)
-        if "chrom" in one.name()
-    ]
-    assert browsers, "no process of the browser was found"
-    with stopped(*browsers):
-        product.hold(ana)
-    expect_new_rows(queue)
 
 
 def test_page_that_hears_nothing_says_so_after_half_a_minute(queue, product, ana):

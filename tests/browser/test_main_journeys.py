@@ -4,18 +4,13 @@ mail. The ordinary run has the main ones of these.
 The other files look at every page and at what else can happen, with --all.
 """
 
-import re
 import uuid
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.looking import (
-    lost_focus,
-    moving,
-    on_screen,
     pause,
-    settled,
     wait_for_ahead,
 )
 from tests.desk import TIMEOUT, some_words
@@ -53,46 +48,6 @@ def test_open_queue_announces_a_message_that_is_read_approved_and_leaves(
 
 def opened(ana, row):
     return [one for one in ana.trace(row["id"]) if one["action"] == "message.opened"]
-
-
-# Inside the page, because on a busy machine two presses from outside may be too far
-# apart.
-PRESS_TWICE = """async (next) => {
-  const press = () => document.body.dispatchEvent(new KeyboardEvent("keydown", {key: "a", bubbles: true}));
-  press();
-  while (document.getElementById("message").dataset.message !== next) await new Promise((go) => setTimeout(go));
-  press();
-}"""
-
-
-@pytest.mark.slow
-def test_one_key_decides_and_the_next_message_is_there_before_the_answer(
-    desk, product, ana, hold
-):
-    first, second, third = (hold() for _ in range(3))
-    desk.goto(product.page(first))
-    wait_for_ahead(desk)
-    asked = []
-    # The answer is delayed: the screen shows the prefetched message. A double press
-    # decides one message.
-    desk.route("**/verdict/", lambda route: asked.append(route))
-    desk.evaluate(PRESS_TWICE, second["id"])
-    expect(desk.locator("#decided")).to_contain_text("Recording")
-    assert on_screen(desk) == second["id"]
-    assert desk.url.endswith(f"/queue/{second['id']}/")
-    product.wait_for(lambda: asked, timeout=TIMEOUT, what="one request")
-    asked[0].continue_()
-    notice = desk.locator("#decided")
-    expect(notice).to_contain_text("Approved. Sends in")
-    expect(notice).to_be_focused()
-    assert len(asked) == 1
-    product.wait_for(
-        lambda: opened(ana, second),
-        timeout=TIMEOUT,
-        what="the second to be noted as opened",
-    )
-    assert opened(ana, third) == [], "fetched ahead is not read"
-    assert ana.find(second["upstream_id"])["decision"] is None
 
 
 def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(
@@ -213,23 +168,6 @@ def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(
     pause(desk)
     desk.keyboard.press("a")
     expect(desk.locator("#decided")).to_contain_text("Approved. Sends in")
-
-
-@pytest.mark.slow
-def test_focus_is_seen_on_a_phone_and_nothing_moves_for_who_wants_no_motion(
-    open_page, signed_in, product, ana, hold
-):
-    row = hold()
-    page = open_page(storage_state=signed_in, reduced_motion="reduce")
-    page.set_viewport_size({"width": 390, "height": 844})
-    settled(page, product.page(row))
-    assert list(lost_focus(page, presses=30)) == []
-    ana.decide(row["id"], "approve", row["fingerprint"])
-    page.goto(product.page(row))
-    expect(page.locator("#decide [data-seconds]")).to_have_text(
-        re.compile(r"Sends in \d+ s")
-    )
-    assert moving(page) == []
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 on paper.
 """
 
-import json
 import re
 
 import pytest
@@ -16,47 +15,6 @@ pytestmark = pytest.mark.slow
 
 def box(page, selector):
     return page.locator(selector).first.bounding_box()
-
-
-def test_key_v_cycles_the_tabs_of_a_message_which_stay_in_the_url(desk, product, hold):
-    row = hold(body="Hello **Dana**.", cc=["billing@acme-corp.example"])
-    desk.goto(product.page(row))
-    expect(desk.locator("#sheet")).to_be_visible()
-    signs = {
-        "text": ".face.text", "parts": ".face.compared", "source": ".face .source", "headers": ".face .headers",
-        "changes": ".face.reading", "rendered": "iframe.face",
-    }  # fmt: skip
-    for name, sign in signs.items():
-        desk.keyboard.press("v")
-        expect(desk.locator(f"#tab-{name}[aria-current=true]")).to_be_visible()
-        expect(desk.locator(f"#sheet {sign}").first).to_be_visible()
-        assert re.search(rf"[?&]view={name}(#sheet)?$", desk.url)
-
-
-LOUD = """<style>@import "http://a.example/x"; b{position:absolute;background:url(http://b.example/x)}</style>
-<a href="http://c.example/x">Our <b>offer</b></a><img src="http://d.example/x"><script>alert(1)</script>"""
-
-
-def test_source_and_original_look_are_one_key_away_and_load_nothing(
-    desk, product, hold
-):
-    row = hold()
-    desk.goto(product.page(row))
-    desk.keyboard.press("o")
-    expect(desk.get_by_text("The original looks the same.")).to_be_visible()
-    # As MultiMail gives a message that was not simplified.
-    product.sql(
-        "UPDATE mirror_revision SET content = jsonb_set(content, '{html}', %s), fingerprint = repeat('a1', 32) "
-        "WHERE id = (SELECT revision_id FROM mirror_message WHERE public_id = %s) RETURNING 1",
-        json.dumps(LOUD),
-        row["id"],
-    )
-    desk.reload()
-    for key, name in (("h", "source"), ("h", "rendered"), ("o", "original")):
-        desk.keyboard.press(key)
-        expect(desk.locator(f"#tab-{name}[aria-current=true]")).to_be_visible()
-    offer = desk.frame_locator("#sheet iframe").get_by_text("offer", exact=True)
-    expect(offer).to_have_css("position", "absolute")
 
 
 def test_high_risk_marks_the_letters_and_asks_in_place_with_the_message_beside(
@@ -189,20 +147,3 @@ def test_corrected_message_is_previewed_and_sent_for_review(
     expect(said).to_be_visible()
     found = "SELECT 1 FROM approvals_replacement r JOIN mirror_message m ON m.id = r.message_id"
     assert product.sql(f"{found} WHERE m.public_id = %s", row["id"]) == [(1,)]
-
-
-def test_printed_message_has_its_fingerprint_and_text_and_no_buttons(
-    desk, product, hold
-):
-    row = hold(body="Please pay **EUR 12,400** by Friday.")
-    desk.goto(product.page(row))
-    paper = desk.locator("#message .paper")
-    expect(paper).to_be_hidden()
-    desk.emulate_media(media="print", color_scheme="dark")
-    expect(paper).to_contain_text(row["fingerprint"])
-    # As rendered, not as source.
-    body = desk.locator("#message pre.face.text")
-    expect(body).to_contain_text("Please pay EUR 12,400 by Friday.")
-    for gone in ("#decide", "#list", ".rail", "iframe.rendered", "#comments textarea"):
-        expect(desk.locator(gone).first).to_be_hidden()
-    assert desk.locator("button:visible, a.btn:visible").count() == 0

@@ -5,8 +5,6 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import is_narrow
-
 pytestmark = pytest.mark.slow
 
 
@@ -57,38 +55,3 @@ def test_first_message_opens_itself_and_counts_as_opened_by_a_press(
     with page.expect_response("**/opened/"):
         page.keyboard.press("Shift")
     assert ("message.opened",) in product.sql(question, row["id"])
-
-
-def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, hold):
-    name = word()
-    row = hold(name)
-    page = queue(f"?q={name}")
-    expect(page.locator("#list .item")).to_have_count(1)
-    product.send(body=word())
-    expect(page.get_by_role("link", name="1 new, not all may match")).to_be_visible()
-    mine = page.locator("#count-mine")
-    # Other tests may have claimed messages on this desk.
-    before = int(mine.inner_text() or 0)
-    sql = "INSERT INTO approvals_claim (message_id, person_id) SELECT m.id, p.id FROM mirror_message m,"
-    sql += " people_person p WHERE m.public_id = %s AND p.email = %s"
-    product.sql(sql, row["id"], product.known["REVIEWER_EMAIL"])
-    # As when the tab becomes visible again, which requests the pulse.
-    page.evaluate("document.dispatchEvent(new CustomEvent('desk:ask-pulse'))")
-    expect(mine).to_have_text(str(before + 1))
-
-
-def test_long_words_of_a_sender_push_neither_the_queue_nor_a_tab_sideways_without_scripts(
-    open_page, signed_in, product, hold
-):
-    metadata = {"discord_user": "a" * 300, "run_id": "r" * 190, "reason": "q" * 300}
-    body = f"{'word' * 200}\n\n[{'x' * 90}](https://{'y' * 60}.example/{'z' * 200})"
-    row = hold("W" * 998, body=body, metadata=metadata)
-    page = open_page(java_script_enabled=False, storage_state=signed_in)
-    page.set_viewport_size({"width": 320, "height": 640})
-    page.goto(f"{product.known['DASHBOARD_URL']}/queue/")
-    assert is_narrow(page)
-    page.goto(product.page(row))
-    for view in ("text", "parts", "source", "headers", "changes", "rendered"):
-        page.locator(f"#tab-{view}").click()
-        expect(page.locator(f"#tab-{view}[aria-current=true]")).to_be_visible()
-        assert is_narrow(page), view

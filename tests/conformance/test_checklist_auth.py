@@ -1,5 +1,9 @@
 """Keys, scopes, other people's things, limits, and bodies."""
 
+import itertools
+import json
+from string import Template
+
 from common.tables import table_rows
 from tests.conformance.tenant import ok
 
@@ -181,44 +185,59 @@ def test_account_tells_a_key_that_does_not_read_its_scopes_alone(tenant):
     assert account["scopes"] == ["oversight"]
 
 
+# What is tried with a message of another account: method, path and body.
+TRIED = table_rows("""
+GET   | $base/emails/$id                     | {}
+GET   | $base/emails/$id/tags                | {}
+GET   | $base/emails/$id/attachments/f       | {}
+GET   | $base/emails/$id/attachments/f/url   | {}
+POST  | $base/emails/$id/cancel              | {}
+PUT   | $base/emails/$id/tags                | {"tags": {"a": "b"}}
+PATCH | $base/emails/$id/schedule            | {"subject": "x"}
+GET   | /read_email?id=$id                   | {}
+GET   | /get_thread?thread_id=$thread        | {}
+GET   | /check_inbox?mailbox=$address        | {}
+POST  | /cancel_message                      | {"id": "$id"}
+POST  | /tag_email                           | {"id": "$id", "tags": ["a"]}
+POST  | /send_email                          | {"from": "$address", "to": "a@x.example", "subject": "x", "body": "y"}
+POST  | /reply_email                         | {"email_id": "$id", "body": "y"}
+POST  | /decide_email                        | {"email_id": "$id", "action": "approve"}
+POST  | /v1/oversight/decide                 | {"email_id": "$id", "action": "approve"}
+""")
+
+
 def test_messages_of_another_account_are_404_on_every_path(tenant, other):
-    sent = other.held(
-        attachments=[
-            {"name": "f", "content_base64": "eA==", "content_type": "text/plain"}
-        ]
-    )
-    email_id = sent["id"]
-    calls = [
-        (method, f"{base}/emails/{email_id}{rest}", "agent", body)
-        for base in (other.base, tenant.base)
-        for method, rest, body in (
-            ("GET", "", None),
-            ("GET", "/tags", None),
-            ("GET", "/attachments/f", None),
-            ("GET", "/attachments/f/url", None),
-            ("POST", "/cancel", None),
-            ("PUT", "/tags", {"tags": {"a": "b"}}),
-            ("PATCH", "/schedule", {"subject": "x"}),
+    sent = other.held(attachments=[{"name": "f", "content_base64": "eA=="}])
+    known = {
+        "id": sent["id"],
+        "thread": sent["thread_id"],
+        "address": other.address,
+    }
+    for base, row in itertools.product((other.base, tenant.base), TRIED):
+        method, path, body = (
+            Template(cell).substitute(known, base=base) for cell in row
         )
-    ]
-    verdict = {"email_id": email_id, "action": "approve"}
-    message = {"to": "a@x.example", "subject": "x", "body": "y"}
-    calls += [
-        ("GET", f"/read_email?id={email_id}", "agent", None),
-        ("GET", f"/get_thread?thread_id={sent['thread_id']}", "agent", None),
-        ("GET", f"/check_inbox?mailbox={other.address}", "agent", None),
-        ("POST", "/cancel_message", "agent", {"id": email_id}),
-        ("POST", "/tag_email", "agent", {"id": email_id, "tags": ["a"]}),
-        ("POST", "/send_email", "agent", message | {"from": other.address}),
-        ("POST", "/reply_email", "agent", {"email_id": email_id, "body": "y"}),
-        ("POST", "/decide_email", "oversight", verdict),
-        ("POST", "/v1/oversight/decide", "oversight", verdict),
-    ]
-    for method, path, key, body in calls:
+        key = "oversight" if "decide" in path else "agent"
+        body = json.loads(body) or None
         answer = tenant.call(method, path, key=key, json=body)
         assert answer.status_code == 404, f"{method} {path}: {answer.text}"
-    assert other.status(email_id) == "pending_send_approval"
-    assert other.read(email_id)["tags"] == {}
+    assert other.status(sent["id"]) == "pending_send_approval"
+    assert other.read(sent["id"])["tags"] == {}
+
+
+THINGS = table_rows("""
+GET PATCH DELETE | $base
+PATCH            | $base/configure
+GET              | $base/allowlist?kind=bypass
+GET              | $base/threads/x
+GET DELETE       | $hook
+POST             | $hook/rotate
+POST             | $hook/test
+PATCH DELETE     | $key
+DELETE           | /v1/contacts/$contact
+GET DELETE       | $domain
+POST             | $domain/verify
+""")
 
 
 def test_things_of_another_account_are_404_to_its_admin(tenant, other):
@@ -228,19 +247,9 @@ def test_things_of_another_account_are_404_to_its_admin(tenant, other):
     body = {"domain": f"{other.mailbox}.example".lower()}
     made = ok(other.post("/v1/domains", key="admin", **body), 201)
     domain = f"/v1/domains/{made['id']}"
-    for methods, path in (
-        ("GET PATCH DELETE", other.base),
-        ("PATCH", f"{other.base}/configure"),
-        ("GET", f"{other.base}/allowlist?kind=bypass"),
-        ("GET", f"{other.base}/threads/x"),
-        ("GET DELETE", hook),
-        ("POST", f"{hook}/rotate"),
-        ("POST", f"{hook}/test"),
-        ("PATCH DELETE", key),
-        ("DELETE", f"/v1/contacts/{contact['id']}"),
-        ("GET DELETE", domain),
-        ("POST", f"{domain}/verify"),
-    ):
+    known = {"base": other.base, "hook": hook, "key": key, "domain": domain}
+    for methods, path in THINGS:
+        path = Template(path).substitute(known, contact=contact["id"])
         for method in methods.split():
             body = {"display_name": "x", "name": "x"}
             answer = tenant.call(method, path, key="admin", json=body)

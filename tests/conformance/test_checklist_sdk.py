@@ -3,12 +3,13 @@
 import asyncio
 import base64
 import contextlib
+import json
 
 import httpx
 import pytest
 from multimail import AsyncMultiMail, MultiMail
 
-from tests.conformance.tenant import ids_of, unique
+from tests.conformance.tool_table import use_tools
 
 FILE = bytes(range(256)) * 3
 
@@ -83,142 +84,91 @@ def sdk(request, gateway, tenant, monkeypatch):
         use(key, "close")
 
 
-def use_messages(sdk, tenant):
-    file = {
-        "name": "a b.bin",
-        "content_base64": base64.b64encode(FILE).decode(),
-        "content_type": "application/x-t",
-    }
-    box = tenant.mailbox
-    sent = sdk(
-        "agent",
-        "send_email",
-        box,
-        to=["dana@northwind.example"],
-        cc=["cee@northwind.example"],
-        bcc=["bea@northwind.example"],
-        subject="With everything",
-        markdown="Hello",
-        attachments=[file],
-        idempotency_key="first",
-    )
-    assert sent["status"] == "pending_scan"
-    assert sdk("agent", "download_attachment", box, sent["id"], "a b.bin") == FILE
-    assert sdk("agent", "get_email", box, sent["id"])["text_body"] == "Hello"
-    for options, ids in (
-        ({}, [sent["id"]]),
-        ({"direction": "inbound"}, []),
-        ({"limit": 1, "offset": 1}, []),
-    ):
-        assert ids_of(sdk("agent", "list_emails", box, **options)["emails"]) == ids
-    return sent
-
-
-def use_replies(sdk, tenant):
-    received = tenant.receive()
-    box = tenant.mailbox
-    reply = sdk("agent", "reply_email", box, received["id"], markdown="On its way")
-    thread = sdk("agent", "get_thread", box, received["thread_id"])
-    assert ids_of(thread["emails"]) == [received["id"], reply["id"]]
-    assert sdk("agent", "cancel_email", box, reply["id"])["status"] == "cancelled"
-
-
-def use_tags(sdk, tenant, email_id):
-    tags = {"order": "4471", "a/b": "c"}
-    assert sdk("agent", "set_tags", tenant.mailbox, email_id, tags)["tags"] == tags
-    sdk("agent", "delete_tag", tenant.mailbox, email_id, "a/b")
-    left = sdk("agent", "get_tags", tenant.mailbox, email_id)
-    assert left["tags"] == {"order": "4471"}
-
-
-def use_oversight(sdk, tenant, email_id):
-    assert ids_of(sdk("oversight", "list_pending")) == [email_id]
-    decided = sdk("oversight", "decide", email_id, "approve", reason="looks right")
-    assert decided["status"] == "approved_and_sent"
-    assert decided["reason"] == "looks right"
-    assert tenant.wait_for_mails("With everything")
-    assert sdk("oversight", "list_pending") == []
-
-
-def use_contacts(sdk):
-    dana = "dana@northwind.example"
-    made = sdk("agent", "add_contact", dana, "Dana Fox", tags=["vip"])
-    assert ids_of(sdk("read", "list_contacts", q="dana fox")) == [made["id"]]
-    sdk("admin", "delete_contact", made["id"])
-    assert sdk("read", "list_contacts") == []
-
-
-def use_keys(sdk, tenant):
-    made = sdk("admin", "create_api_key", "A key")
-    assert made["scopes"] == ["read"]
-    assert made["id"] in ids_of(sdk("admin", "list_api_keys"))
-    sdk("admin", "revoke_api_key", made["id"])
-    refused = tenant.gateway.call("GET", "/v1/account", key=made["api_key"])
-    assert refused.status_code == 401
-
-
-def use_webhooks(sdk, tenant):
-    url = tenant.gateway.hooks.url + "/sdk"
-    events = ["oversight.pending"]
-    made = sdk("admin", "create_webhook", url, events, secret="geheimnis")
-    assert made["signing_secret"] == "geheimnis"
-    assert ids_of(sdk("admin", "list_webhooks")) == [made["id"]]
-    sdk("admin", "delete_webhook", made["id"])
-    assert sdk("admin", "list_webhooks") == []
-
-
-def use_mailboxes(sdk, tenant):
-    address = f"second@{tenant.address.partition('@')[2]}"
-    mode = {"oversight_mode": "gated_all", "signature_block": "-- us"}
-    made = sdk("admin", "create_mailbox", address, "Second", **mode)
-    assert (made["address"], made["oversight_mode"]) == (address, "gated_all")
-    sdk("admin", "update_mailbox", made["id"], display_name="The second")
-    shown = {row["id"]: row for row in sdk("read", "list_mailboxes")}
-    assert shown[made["id"]]["display_name"] == "The second"
-    sdk("admin", "delete_mailbox", made["id"])
-    assert ids_of(sdk("read", "list_mailboxes")) == [tenant.mailbox]
-
-
-def use_domains(sdk):
-    made = sdk("admin", "add_domain", f"{unique('d').replace(' ', '')}.example")
-    assert made["status"] == "pending"
-    assert sdk("admin", "verify_domain", made["id"])["status"] == "pending"
-    assert made["id"] in ids_of(sdk("admin", "list_domains"))
-    sdk("admin", "delete_domain", made["id"])
-    assert made["id"] not in ids_of(sdk("admin", "list_domains"))
-
-
-def use_suppressions(sdk, tenant):
-    gone = f"gone+{tenant.mailbox.lower()}@northwind.example"
-    tenant.gateway.mail.refuse[gone] = "550 no such user"
-    sdk("oversight", "decide", tenant.send(to=[gone])["id"], "approve")
-    [row] = tenant.wait(lambda: sdk("admin", "list_suppressions"))
-    assert row["email_address"] == gone
-    sdk("admin", "remove_suppression", gone)
-    assert sdk("admin", "list_suppressions") == []
-
-
-def use_account(sdk):
-    sdk("admin", "update_account", name="A new name")
-    assert sdk("read", "get_account")["name"] == "A new name"
-    assert sdk("read", "get_usage")["emails_sent"] >= 1
-    assert len(sdk("admin", "get_audit_log", limit=2)) == 2
+BEFORE_IT_LEAVES = """
+list_pending       oversight  {}                               all is []
+list_webhooks      admin      {}                               all is []
+send_email         agent      {"*": ["$box"], "to": ["dana@northwind.example"], "attachments": [$file], $more}
+  id as email    status is pending_scan
+get_email          agent      {"*": ["$box", "$email"]}        text_body is Hello
+list_emails        agent      {"*": ["$box"]}                  emails.0.id is $email
+list_emails        agent      {"*": ["$box"], "direction": "inbound"}         emails is []
+list_emails        agent      {"*": ["$box"], "limit": 1, "offset": 1}        emails is []
+set_tags           agent      {"*": ["$box", "$email", {"order": "4471", "a/b": "c"}]}    tags.a/b is c
+delete_tag         agent      {"*": ["$box", "$email", "a/b"]}
+get_tags           agent      {"*": ["$box", "$email"]}        tags is {'order': '4471'}
+list_pending       oversight  {}                               0.id is $email
+decide             oversight  {"*": ["$email", "approve"], "reason": "looks right"}
+  status is approved_and_sent    reason is looks right
+list_pending       oversight  {}                               all is []
+"""
+AFTERWARDS = """
+add_contact        agent      {"*": ["dana@northwind.example", "Dana Fox"], "tags": ["vip"]}    id as contact
+list_contacts      read       {"q": "dana fox"}                0.id is $contact
+delete_contact     admin      {"*": ["$contact"]}
+list_contacts      read       {}                               all is []
+create_api_key     admin      {"*": ["A key"]}                 id as key    scopes is ['read']
+list_api_keys      admin      {}                               0.id as some
+revoke_api_key     admin      {"*": ["$key"]}
+create_webhook     admin      {"*": ["$hooks/sdk", ["oversight.pending"]], "secret": "geheimnis"}
+  id as hook    signing_secret is geheimnis
+list_webhooks      admin      {}                               0.id is $hook
+delete_webhook     admin      {"*": ["$hook"]}
+list_webhooks      admin      {}                               all is []
+create_mailbox     admin      {"*": ["second@$domain", "Second"], "oversight_mode": "gated_all"}
+  id as second    address is second@$domain    oversight_mode is gated_all
+update_mailbox     admin      {"*": ["$second"], "display_name": "The second"}
+list_mailboxes     read       {}                               1.display_name is The second
+delete_mailbox     admin      {"*": ["$second"]}
+list_mailboxes     read       {}                               0.id is $box
+add_domain         admin      {"*": ["more.$domain"]}          id as claimed    status is pending
+verify_domain      admin      {"*": ["$claimed"]}              status is pending
+list_domains       admin      {}                               0.id as some
+delete_domain      admin      {"*": ["$claimed"]}
+list_suppressions  admin      {}                               0.email_address is $gone
+remove_suppression  admin     {"*": ["$gone"]}
+list_suppressions  admin      {}                               all is []
+reply_email        agent      {"*": ["$box", "$received"], "markdown": "On its way"}    id as reply
+get_thread         agent      {"*": ["$box", "$thread"]}       emails.0.id is $received    emails.1.id is $reply
+cancel_email       agent      {"*": ["$box", "$reply"]}        status is cancelled
+update_account     admin      {"name": "A new name"}
+get_account        read       {}                               name is A new name
+get_usage          read       {}                               emails_sent as some
+get_audit_log      admin      {"limit": 2}                     1.id as some
+delete_account     admin      {}
+"""
 
 
 def test_every_method_of_the_sdk_does_what_it_says(sdk, tenant):
-    assert sdk("oversight", "list_pending") == sdk("admin", "list_webhooks") == []
-    sent = use_messages(sdk, tenant)
-    use_tags(sdk, tenant, sent["id"])
-    use_oversight(sdk, tenant, sent["id"])
-    use_contacts(sdk)
-    use_keys(sdk, tenant)
-    use_webhooks(sdk, tenant)
-    use_mailboxes(sdk, tenant)
-    use_domains(sdk)
-    use_suppressions(sdk, tenant)
-    use_replies(sdk, tenant)
-    use_account(sdk)
-    sdk("admin", "delete_account")
+    file = {"name": "a b.bin", "content_base64": base64.b64encode(FILE).decode()}
+    more = {
+        "cc": ["cee@northwind.example"],
+        "bcc": ["bea@northwind.example"],
+        "subject": "With everything",
+        "markdown": "Hello",
+        "idempotency_key": "first",
+    }
+    known = {
+        "box": tenant.mailbox,
+        "domain": tenant.address.partition("@")[2],
+        "file": json.dumps(file),
+        "more": json.dumps(more).strip("{}"),
+        "hooks": tenant.gateway.hooks.url,
+        "gone": f"gone+{tenant.mailbox.lower()}@northwind.example",
+    }
+
+    def use(method, key, arguments):
+        return sdk(key, method, *arguments.pop("*", []), **arguments), False
+
+    use_tools(BEFORE_IT_LEAVES, known, use)
+    box, email_id = known["box"], known["email"]
+    assert sdk("agent", "download_attachment", box, email_id, "a b.bin") == FILE
+    assert tenant.wait_for_mails("With everything")
+    received = tenant.receive()
+    known |= {"received": received["id"], "thread": received["thread_id"]}
+    tenant.gateway.mail.refuse[known["gone"]] = "550 no such user"
+    tenant.decide(tenant.send(to=[known["gone"]])["id"], "approve")
+    tenant.wait(lambda: tenant.get("/v1/suppression")["suppressions"])
+    use_tools(AFTERWARDS, known, use)
     answer = tenant.call("GET", "/v1/account", key="read")
     assert answer.status_code in (401, 403)
     assert sdk.left == {"close"}

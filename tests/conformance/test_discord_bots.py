@@ -130,14 +130,6 @@ def send(bot, subject):
     )
 
 
-@pytest.mark.slow
-def test_bot_registers_its_commands_for_those_who_may_manage_messages(bot):
-    assert {
-        (command["name"], str(command["default_member_permissions"]))
-        for command in bot.discord.commands()
-    } == {("sendemail", "8192"), ("checkinbox", "8192")}
-
-
 def test_sendemail_is_held_and_the_user_is_asked_not_to_repeat(product, bot):
     interaction = send(bot, f"Slash {bot.language}")
     reply = answered(product, bot, interaction)

@@ -3,17 +3,14 @@ process, and others in environments of their own.
 """
 
 import asyncio
-import functools
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from string import Template
 
 import httpx2
 import mcp
@@ -24,6 +21,7 @@ from mcp_types import ElicitResult
 
 from simple_form.declarations import rows
 from tests.conformance import recipes
+from tests.conformance.tool_table import use_tools
 
 HERE = Path(__file__).parent
 NEWEST, OLDER, OLDEST = "2026-07-28", "2025-11-25", "2025-06-18"
@@ -189,45 +187,6 @@ async def more_requests(product, number, *words):
     )
 
 
-@pytest.mark.slow
-def test_watching_ends_with_the_client_or_the_key(product, agent, make_key):
-    sent = agent.found("send_email", subject=subject(), **SENT)["id"]
-    revoked, left, other = (make_key("read", "send") for _ in range(3))
-
-    def looks_of(key):
-        return requests_in_log(product, '"mcp/states"', key["id"])
-
-    def watching(key, then):
-        async def watch(client):
-            async with client.listen(
-                resource_subscriptions=[f"countersign://emails/{sent}"]
-            ) as changes:
-                return await then(changes)
-
-        return Agent(product, key["api_key"]).within(watch)
-
-    async def revoke(changes):
-        await more_requests(product, 2, '"mcp/states"', revoked["id"])
-        path = f"/v1/api-keys/{revoked['id']}"
-        await asyncio.to_thread(product.call, "DELETE", path, key="ADMIN_KEY")
-        return [change async for change in changes]
-
-    async def leave(changes):
-        await more_requests(product, 1, '"mcp/states"', left["id"])
-
-    async def look_on(changes):
-        # Whoever watches longer tells how long the others did not look any more.
-        await more_requests(product, 2, '"mcp/states"', other["id"])
-        before = looks_of(left)
-        await more_requests(product, 4, '"mcp/states"', other["id"])
-        return before, looks_of(left)
-
-    assert watching(revoked, revoke) == []
-    watching(left, leave)
-    before, after = watching(other, look_on)
-    assert before == after > 0
-
-
 def test_person_is_pointed_at_the_desk_and_decides_nothing_by_it(product, agent):
     asked = []
 
@@ -322,9 +281,7 @@ def test_key_that_sends_decides_through_none_of_the_tools(product, agent):
         assert (read["status"], read["decision"]) == ("pending_send_approval", None)
 
 
-# Each of the 50 tools, with whose key it is called, its arguments ($ stands before what
-# is known from earlier answers), and what the answer has: `is` a value, or `as` the name
-# by which it is known from then on; or `refused`, with words of the sentence.
+# Each of the 50 tools.
 BEFORE_THE_MAIL = """
 send_email              agent      {$new, "attachments": [$file]}    id as sent
 send_email              agent      {$new, "send_at": "2099-01-01T09:00:00Z", "gate_timing": "schedule_first"}
@@ -381,7 +338,6 @@ request_challenge       agent      {}                                refused ope
 create_account          agent      {}                                refused operator
 activate_account        agent      {}                                refused operator
 resend_confirmation     agent      {}                                refused operator
-delete_account          admin      {}                                status as end
 """
 
 
@@ -394,30 +350,12 @@ def test_every_tool_does_what_it_says(product, account):
         "file": '{"name": "a b.txt", "content_base64": "aGVsbG8="}',
         "hooks": f"http://127.0.0.1:{product.stack.hook_port}",
     }
-    used = set()
 
-    def use(table):
-        for tool, by, arguments, *wanted in rows(table):
-            used.add(tool)
-            given = json.loads(Template(arguments).substitute(known))
-            called = account[by].call(tool, **given)
-            said = json.loads(called.content[0].text)
-            refusals = [one for one in wanted if one.startswith("refused")]
-            assert called.is_error is bool(refusals), (tool, said)
-            for one in refusals:
-                assert one.removeprefix("refused").strip() in said["error"], tool
-            for one in [one for one in wanted if one not in refusals]:
-                path, word, value = re.split(" (is|as) ", one)
-                steps = [
-                    int(step) if step.isdigit() else step for step in path.split(".")
-                ]
-                found = functools.reduce(lambda part, step: part[step], steps, said)
-                if word == "as":
-                    known[value] = found
-                else:
-                    assert str(found) == Template(value).substitute(known), (tool, one)
+    def use(tool, by, arguments):
+        called = account[by].call(tool, **arguments)
+        return json.loads(called.content[0].text), called.is_error
 
-    use(BEFORE_THE_MAIL)
+    used = use_tools(BEFORE_THE_MAIL, known, use)
     assert requests.get(known["url"], timeout=60).text == "hello"
     agent = account["agent"]
     recipes.write(product, account["address"], words)
@@ -425,12 +363,13 @@ def test_every_tool_does_what_it_says(product, account):
     product.wait_for(
         lambda: agent.found("check_inbox", **arrived)["emails"], 60, "the mail"
     )
+    used |= use_tools(AFTER_THE_MAIL, known, use)
     # The client lists the tools once more, with a key that has ended by then.
     with pytest.raises(mcp.MCPError):
-        use(AFTER_THE_MAIL)
+        account["admin"].call("delete_account")
     with pytest.raises((mcp.MCPError, ExceptionGroup)):
         agent.tools()
-    assert len(used) == 50
+    assert len(used) == 49
 
 
 def envelope(method="tools/list", **params):

@@ -31,27 +31,6 @@ def test_waiting_program_ends_with_the_decision(product, tmp_path):
     assert "rejected It is 49, not 94." in out.read_text()
 
 
-@pytest.mark.slow
-def test_digest_names_what_waits_and_is_posted_to_discord_without_pinging_anybody(
-    product,
-):
-    product.send()
-    received = recipes.receive(product, f"Digest {time.time_ns()}")
-    with standin_for_http() as discord:
-        discord.answers["/api/webhooks/1/x"] = (200, {})
-        keys = "MAILBOX_ADDRESS", "READ_KEY", "OVERSIGHT_KEY"
-        url = f"{discord.url}/api/webhooks/1/x"
-        env = recipes.environment(product, *keys, DISCORD_WEBHOOK_URL=url)
-        ran = recipes.run("daily_digest.py", env=env)
-    assert f"- {received['subject']} (dana@northwind.example)" in ran.stdout
-    assert "Waiting for review, oldest first: " in ran.stdout
-    ((_, _, posted),) = discord.calls
-    assert posted == {
-        "content": ran.stdout.strip()[:2000],
-        "allowed_mentions": {"parse": []},
-    }
-
-
 @pytest.fixture(scope="module")
 def receiver(product, tmp_path_factory):
     """The recipe that checks signatures, subscribed to decisions and tests; it prints

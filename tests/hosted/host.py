@@ -252,11 +252,12 @@ class Host:
 
     def row(self, mail):
         """Return a message as lists show it, without its body."""
-        return {
-            "id": mail.id, "mailbox_id": self.box.id, "direction": mail.direction,
-            "from": mail.sender, "to": mail.to, "subject": mail.subject, "status": self._word(mail.status),
-            "thread_id": mail.thread_id, "received_at": mail.received_at,
-            "has_attachments": bool(mail.attachments), "delivered_at": mail.delivered_at,
+        shown = _fields(
+            mail, "id direction to subject thread_id received_at delivered_at"
+        )
+        return shown | {
+            "mailbox_id": self.box.id, "from": mail.sender, "status": self._word(mail.status),
+            "has_attachments": bool(mail.attachments),
         }  # fmt: skip
 
     def _word(self, status):
@@ -419,11 +420,12 @@ class Host:
         mail = self.mail(asked.parts[1])
         if mail.status == "unread":
             mail.status = "read"
+        is_approved = mail.decision == "approved"
         return 200, {
-            **self.row(mail), "markdown": mail.markdown, "cc": mail.cc, "bcc": mail.bcc, "tags": mail.tags,
-            "attachments": self._files(mail), "metadata": mail.metadata, "send_at": None,
-            "approved_at": mail.decided_at if mail.decision == "approved" else None,
-            "approved_by": mail.decided_by if mail.decision == "approved" else None,
+            **self.row(mail), **_fields(mail, "markdown cc bcc tags metadata"),
+            "attachments": self._files(mail), "send_at": None,
+            "approved_at": mail.decided_at if is_approved else None,
+            "approved_by": mail.decided_by if is_approved else None,
         }  # fmt: skip
 
     @call("GET", "/v1/mailboxes/{}/threads/{}", "read")
@@ -461,16 +463,12 @@ class Host:
         for mail in self.mails.values():
             if mail.status != HELD:
                 continue
-            row = {
-                "id": mail.id, "mailbox_id": self.box.id, "direction": mail.direction,
-                "from": mail.sender, "to": mail.to, "subject": mail.subject,
-                "body_markdown": mail.markdown,
-                "status": self._word(mail.status), "received_at": mail.received_at,
+            row = _fields(mail, "id direction to subject received_at") | {
+                "mailbox_id": self.box.id, "from": mail.sender, "body_markdown": mail.markdown,
+                "status": self._word(mail.status),
             }  # fmt: skip
-            optional = {
-                "cc": mail.cc, "bcc": mail.bcc, "attachments": self._files(mail), "thread_id": mail.thread_id,
-                "metadata": mail.metadata, "send_at": None,
-            }  # fmt: skip
+            optional = _fields(mail, "cc bcc thread_id metadata")
+            optional |= {"attachments": self._files(mail), "send_at": None}
             rows.append(row | {name: optional[name] for name in self.temper.shows})
         return self.page("emails", rows, asked)
 
@@ -499,13 +497,12 @@ class Host:
         """Return the account's data."""
         if not {"read", "admin"} & set(asked.key.scopes):
             raise Refused(403, "This key lacks the scope read.")
-        return 200, {
+        return 200, {"emails_sent_this_month": len(self.ledger)} | json.loads("""{
             "id": "acc_1", "name": "Your Team", "slug": "yourteam", "plan": "pro",
             "oversight_email": "ops@yourteam.example", "physical_address": "1 Main Street",
-            "monthly_email_quota": 30000, "emails_sent_this_month": len(self.ledger), "max_mailboxes": 25,
-            "storage_used_bytes": 0, "max_storage_bytes": 10**9, "is_active": 1, "sending_disabled": 0,
-            "sending_disabled_reason": None,
-        }  # fmt: skip
+            "monthly_email_quota": 30000, "max_mailboxes": 25, "storage_used_bytes": 0,
+            "max_storage_bytes": 1000000000, "is_active": 1, "sending_disabled": 0, "sending_disabled_reason": null
+        }""")
 
     @call("GET", "/v1/audit-log", "admin", query="limit cursor")
     def read_audit_log(self, asked):
@@ -516,12 +513,10 @@ class Host:
     def list_mailboxes(self, asked):
         """List all mailboxes."""
         box = self.box
-        row = {
-            "id": box.id, "tenant_id": "acc_1", "address": box.address, "display_name": box.display_name,
-            "oversight_mode": box.oversight_mode, "auto_cc": None, "auto_bcc": None, "forward_inbound": 0,
-            "webhook_url": None, "oversight_webhook_url": None, "signature_block": None, "is_active": 1,
-            "created_at": 1780000000000,
-        }  # fmt: skip
+        row = _fields(box, "id address display_name oversight_mode") | json.loads("""{
+            "tenant_id": "acc_1", "auto_cc": null, "auto_bcc": null, "forward_inbound": 0, "webhook_url": null,
+            "oversight_webhook_url": null, "signature_block": null, "is_active": 1, "created_at": 1780000000000
+        }""")
         return 200, {"mailboxes": [row]}
 
     @call("PATCH", "/v1/mailboxes/{}", "admin", body="display_name oversight_mode auto_cc auto_bcc forward_inbound "
@@ -570,8 +565,7 @@ class Host:
     # --- webhooks ---
 
     def _subscription(self, hook):
-        names = ("id", "url", "events", "mailbox_id", "created_at")
-        return {name: getattr(hook, name) for name in names}
+        return _fields(hook, "id url events mailbox_id created_at")
 
     @call("GET", "/v1/webhooks", "admin")
     def list_webhooks(self, asked):
@@ -615,11 +609,8 @@ class Host:
     def list_deliveries(self, asked):
         """List webhook deliveries, newest first."""
         rows = [
-            {
-                "id": one.id, "event_type": one.event_type, "url": one.webhook.url, "status": one.status,
-                "attempts": one.attempts, "response_status": one.response_status, "created_at": one.created_at,
-                "last_attempt_at": one.created_at,
-            }
+            _fields(one, "id event_type status attempts response_status created_at")
+            | {"url": one.webhook.url, "last_attempt_at": one.created_at}
             for one in reversed(self.deliveries)
         ]  # fmt: skip
         return self.page("deliveries", rows, asked)
@@ -663,6 +654,10 @@ class Host:
     def bodies(self, path):
         """Return the bodies of the calls to a path."""
         return [body for _, asked, body in self.calls if asked == path and body]
+
+
+def _fields(one, names):
+    return {name: getattr(one, name) for name in names.split()}
 
 
 def _file(given):

@@ -22,7 +22,7 @@ PLACES = {
     },
 }
 # `pipeline.execute()` without a statement is of Redis.
-CALLS = {"cursor", "raw", "extra", "RawSQL", "sql_with_params", "executemany"}
+CALLS = {*"cursor raw extra RawSQL sql_with_params executemany".split()}
 
 
 def has_raw_sql(source):

@@ -98,7 +98,7 @@ IN_SCRIPTS = re.compile(
 )
 # In scripts a single word with a capital is a word for people, too, but for the names
 # of keys that the browser gives.
-KEYS = {"Enter", "Escape", "Shift", "Tab", "Backspace", "Control"}
+KEYS = {*"Enter Escape Shift Tab Backspace Control".split()}
 
 
 def compared_in_script(path, text):

@@ -5,6 +5,7 @@ trusted; sent by the bot, in order; and erased with their message.
 from datetime import timedelta
 
 import pytest
+from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -24,6 +25,7 @@ from mirror.models import Message
 from tests import factories
 from tests.alerting import deliver, make_message, work_to_the_end
 from tests.factories import change_row, event_body, post_confirmed, rolled_back
+from tests.integration.deciding import in_thread, waiting_for_a_lock
 from tests.integration.test_retention import erase
 
 HELD = ("message.held",)
@@ -263,3 +265,23 @@ def test_checked_ledger_is_posted_with_its_newest_checkpoint(
     line = second[1]["description"].split("```")[1].strip()
     assert line == Seal.objects.order_by("-number").first().as_line().decode().strip()
     assert Entry.objects.of_action("alert.delivered").count() == 2
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_destination_is_served_by_one_worker_at_a_time(
+    connection, discord, destination
+):
+    make_message(connection)
+    first = Delivery.objects.get()
+    second = Delivery.objects.create(
+        destination=destination, message=first.message, card=first.card, action="x"
+    )
+    with transaction.atomic():
+        Destination.objects.select_for_update(no_key=True).get(pk=destination.pk)
+        worker, results = in_thread(lambda: deliver(delivery_id=second.pk))
+        waiting_for_a_lock(database)
+        Delivery.objects.claim(first.pk)
+    worker.join(60)
+    assert results == ["not due"]
+    assert discord.calls == []

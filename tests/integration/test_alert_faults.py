@@ -331,3 +331,19 @@ def test_only_our_own_rate_limits_count_towards_a_ban_and_a_redis_clock_set_back
     assert rates.take(scope) == 0
     rates.learn(scope, status=429, headers={"X-RateLimit-Scope": "user"})
     assert 500 < rates.take(scope) <= 600
+
+
+@pytest.mark.slow
+def test_rate_limits_are_learnt_and_respected(connection, discord, monkeypatch):
+    discord.bucket_limit = (2, 0.2)
+    discord.channel_limit = (3, 0.2)
+    monkeypatch.setattr(rates, "CHANNEL", 3)
+    # Much longer than Discord's window here, because a post may arrive late.
+    monkeypatch.setattr(rates, "CHANNEL_SECONDS", 1.5)
+    discord.destination(1, actions=HELD)
+    for number in range(4):
+        make_message(connection, subject=f"Number {number}")
+    work_to_the_end()
+    assert [(call.title, call.status) for call in discord.calls] == [
+        (f"Number {number}", 200) for number in range(4)
+    ]

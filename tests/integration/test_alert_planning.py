@@ -5,6 +5,8 @@ matching route only.
 from datetime import timedelta
 
 import pytest
+from django.db import connection as database
+from django.db import transaction
 from django.db.models.functions import Now
 
 from alerts.channels import channel_of
@@ -29,7 +31,7 @@ from common.actors import worker
 from mirror.models import Mailbox, Message
 from tests import factories
 from tests.factories import change_row, make_connection, rolled_back
-from tests.integration.deciding import decide
+from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
 WEBHOOK = "https://discord.com/api/webhooks/1/token"
 KINDS = ("discord_webhook", "discord_bot", "inngest", "signed_webhook")
@@ -233,3 +235,24 @@ def test_expiring_message_is_announced_once_unless_it_is_decided(message, review
     assert [(action, about) for _, action, about in planned()] == [
         ("message.expiring", message.pk)
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_two_actions_at_the_same_time_make_one_card_and_two_events(connection):
+    make_destination(actions=["connection.failing", "connection.paused"])
+    make_destination("inngest", ["connection.failing", "connection.paused"])
+
+    @transaction.atomic
+    def at_the_same_moment():
+        return act("connection.paused", connection=connection).action
+
+    with transaction.atomic():
+        act("connection.failing", connection=connection)
+        plan_waiting()
+        thread, results = in_thread(at_the_same_moment)
+        waiting_for_a_lock(database)
+    thread.join(60)
+    assert results == ["connection.paused"]
+    assert Card.objects.count() == 1
+    assert sorted(kind for kind, _, _ in planned()) == ["card", "event", "event"]

@@ -11,7 +11,6 @@ from django.db.models.functions import Now
 from approvals.errors import EventAlreadyHandled
 from approvals.intake.ingest import dismiss_event, replay_event
 from approvals.operations.attention import attention_count, attention_for
-from approvals.operations.items import grouped
 from audit.models import Entry
 from dashboard.models import Tick
 from mirror.models import Connection, Message, WebhookEvent
@@ -190,51 +189,6 @@ def test_what_no_worker_claimed_and_what_has_no_news_is_listed(reviewer, connect
     silent = make_message(connection)
     change_row(silent, state="approved", changed_at=Now() - timedelta(hours=2))
     assert sorted(kinds(reviewer)) == ["silent", "stalled"]
-
-
-@pytest.mark.slow
-def test_unhealthy_connection_can_be_read_now(admin, connection, press):
-    actor = actor_of(admin)
-    long_ago = Now() - timedelta(hours=1)
-    for fields, words in (
-        ({"paused_at": Now(), "paused_because": "The key was refused."}, "is paused"),
-        ({"complete_as_of": None, "created_at": long_ago}, "has never been read"),
-        ({"complete_as_of": Now() - timedelta(minutes=11)}, "cannot be read reliably"),
-    ):
-        with rolled_back():
-            Connection.objects.update(**fields)
-            [one] = attention_for(actor, NOW)
-            assert words in one.what, fields
-    Connection.objects.update(complete_as_of=Now() - timedelta(minutes=11))
-    [one] = found(admin)
-    assert press(admin, one.act.url, back="attention") == [
-        ("read_connection", connection.pk)
-    ]
-
-
-@pytest.mark.slow
-def test_items_with_one_cause_are_one_group_with_one_action(
-    signed_in, admin, reviewer, connection, press, monkeypatch
-):
-    monkeypatch.setattr("approvals.operations.items.SHOWN", 2)
-    for number in range(4):
-        make_event(connection, body=b'{"n": %d}' % number)
-    make_event(connection, event_id="x")
-    WebhookEvent.objects.filter(event_id="x").update(
-        error="Another error.", name="message.sent"
-    )
-    alone, group = sorted(grouped(found(admin)), key=lambda one: one.number)
-    assert alone.number == 1
-    assert alone.act.label == "Replay"
-    assert group.act.label == "Replay all 4"
-    assert group.act.url == f"/attention/groups/{group.key}/"
-    page = signed_in(admin).get("/attention/").text
-    assert "And 2 more." in page
-    assert signed_in(reviewer).post(group.act.url).status_code == 403
-    press(admin, group.act.url)
-    assert Entry.objects.filter(action="webhook.replayed").count() == 4
-    assert grouped(found(admin)) == [alone]
-    assert signed_in(admin).post(group.act.url).status_code == 404
 
 
 def test_page_shows_admins_poison_and_silent_workers(signed_in, admin, connection):

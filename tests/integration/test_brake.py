@@ -14,7 +14,6 @@ from approvals.intake.ingest import receive_webhook
 from approvals.models import Arrival, Brake, Cap
 from audit.models import Entry
 from common.postgres import clock
-from gateway.models import ApiKey
 from mirror.models import Message
 from mirror.sync.rows import mirror_row
 from tests.factories import (
@@ -214,37 +213,3 @@ def test_apart_is_not_in_the_queue_and_can_be_put_back(
         assert client.post(f"{path}put-back/").status_code == status
     assert desk_messages().count_waiting_for(actor) == 4
     assert Entry.objects.get(action="brake.put_back").detail.fields["messages"] == "2"
-
-
-@pytest.mark.slow
-def test_paused_key_is_refused_by_the_gateway_until_an_admin_resumes_it(
-    signed_in, admin, reviewer, account
-):
-    key = ApiKey.objects.get(name="Key agent")
-    flood = Brake.objects.create(
-        connection=account.connection,
-        window=timedelta(hours=1),
-        cap=5,
-        kind="key",
-        sent_by_key=key.pk,
-        name=key.name,
-    )
-
-    def sends():
-        path = f"{account.world.base}/send"
-        mail = {"to": "d@x.example", "subject": "S", "text": "T"}
-        return account.ask("POST", path, key="agent", json=mail).status_code
-
-    pause = f"/queue/apart/{flood.pk}/pause-key/"
-    resume = f"/keys/{account.connection.pk}/{key.pk}/pause/"
-    assert "/reauthenticate/" in signed_in(reviewer, minutes=11).post(pause)["Location"]
-    assert signed_in(reviewer).post(pause).status_code == 302
-    assert sends() == 403
-    for person, status in ((reviewer, 403), (admin, 302)):
-        assert signed_in(person).post(resume, {"do": "resume"}).status_code == status
-    assert sends() == 202
-    # A MultiMail that cannot pause a key does not count as if it had.
-    unknown = (200, b'{"id": "1", "status": "updated"}')
-    account.gateway.spoiled[("PATCH", f"/api-keys/{key.pk}")] = unknown
-    assert signed_in(admin).post(resume, {"do": "pause"}).status_code == 422
-    assert actions("api_key.") == ["api_key.paused", "api_key.resumed"]

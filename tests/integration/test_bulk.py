@@ -4,18 +4,15 @@ unread without its number.
 
 import base64
 import re
-import uuid
 from datetime import timedelta
-from secrets import token_hex
-from urllib.parse import urlencode
 
 import pytest
 from django.core import signing
-from django.http import QueryDict
 from django.utils import timezone
 
+from approvals.bulk import batch
 from approvals.bulk import sheet as bulk_sheet
-from approvals.bulk.batch import decide_batch
+from approvals.bulk.batch import decide_batch, undo_batch
 from approvals.bulk.sheet import (
     OnSheet,
     Sheet,
@@ -23,11 +20,12 @@ from approvals.bulk.sheet import (
     read_sheet,
     sign_sheet,
 )
-from approvals.bulk.views import BatchForm, chosen_messages
+from approvals.decisions.withdraw import undo_decision
 from approvals.errors import InvalidInput
 from approvals.models import Decision, Review, Verdict
 from audit.models import Entry
 from audit.trail import lines
+from common.postgres import clock
 from mirror.models import Message
 from people.models import Grant
 from tests.factories import (
@@ -237,18 +235,6 @@ def test_notice_that_it_may_be_seen_differently_bars_a_message_from_bulk(
     assert states() == {}
 
 
-def test_sheet_holds_fifty_messages():
-    ids = [str(uuid.uuid4()) for _ in range(52)]
-    chosen, too_many = chosen_messages([*ids, "nonsense", ids[0]])
-    assert [str(one) for one in chosen] == ids[:50]
-    assert too_many == 2
-    # Also if each says with three long addresses why it is read alone.
-    items = [OnSheet(uuid.UUID(one), token_hex(32), token_hex(400)) for one in ids]
-    signed = sign_sheet(Sheet(items), person="1")
-    posted = QueryDict(urlencode({"sheet": signed, "outcome": "reject"}))
-    assert "sheet" not in BatchForm(posted).errors
-
-
 @pytest.mark.slow
 def test_owner_of_a_batch_undoes_one_or_all_that_were_not_sent(
     desk, signed_in, connection, reviewer, second_reviewer
@@ -361,29 +347,6 @@ def test_number_that_is_no_longer_true_is_refused_and_the_right_one_approves_all
 
 
 @pytest.mark.slow
-def test_alike_messages_are_one_group_with_those_that_differ_first_and_what_differs_marked(
-    desk, connection
-):
-    messages = refunds(connection, "50.00", "50.00", "500.00", "50.00", "50.00")
-    other = make(connection, "plum")
-    text = open_sheet(desk, messages[0], other, *messages[1:]).text
-    assert "5 alike, 1 differs" in text
-    shown = re.findall(
-        r'<article class="card one( like)?"[^>]*data-message="(.*?)"', text
-    )
-    like = [str(one.public_id) for one in messages]
-    whole = [like[2], like[0]]
-    rows = [like[1], like[3], like[4]]
-    expected = [
-        *(("", one) for one in whole),
-        *((" like", one) for one in rows),
-        ("", str(other.public_id)),
-    ]
-    assert shown == expected
-    assert re.search(r"most: <bdi>50.00</bdi>", text)
-
-
-@pytest.mark.slow
 def test_differences_count_as_read_only_after_the_message_that_is_shown_whole(
     desk, connection
 ):
@@ -422,3 +385,30 @@ def test_what_was_refused_or_taken_back_since_is_not_decided_and_is_decided_agai
     assert page.count("The hours are closed.") == 2
     post(desk, signed, messages, unread=2)
     assert Decision.objects.filter(state="recorded").count() == 2
+
+
+@pytest.mark.slow
+def test_batch_has_a_longer_undo_window_and_none_is_sent_while_others_are_undone(
+    connection, reviewer, monkeypatch
+):
+    quick, slow = several(connection, "plum", "kiwi")
+    sentences(reviewer, sheet_of(reviewer, quick, slow))
+    windows = {one.due_at - one.recorded_at for one in Decision.objects.all()}
+    assert windows == {timedelta(seconds=5.2)}
+
+    # Both can still be undone.
+    Decision.objects.update(due_at=clock() + timedelta(seconds=5))
+    waits = []
+
+    def undo_slowly(**asked):
+        waits.append(min(one.due_at for one in Decision.objects.all()) - clock())
+        return undo_decision(**asked)
+
+    monkeypatch.setattr(batch, "undo_decision", undo_slowly)
+    monkeypatch.setattr(batch, "UNDOING", timedelta(hours=1))
+    undo_batch(
+        messages=[one.public_id for one in (quick, slow)],
+        actor=actor_of(reviewer),
+    )
+    assert min(waits) > timedelta(minutes=50)
+    assert set(states().values()) == {"undone"}

@@ -1,6 +1,7 @@
 """Linking chat accounts: by a one-time link that the signed-in person confirms."""
 
 import re
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
@@ -8,8 +9,9 @@ from django.db.models.functions import Now
 
 from people.accounts.chat_accounts import MAX_LINKS, link_account, offer_link
 from people.errors import PeopleError
-from people.models import ChatAccount, ChatLink
+from people.models import ChatAccount, ChatLink, Person
 from tests.factories import actor_of
+from tests.integration.deciding import at_once
 from tests.ledger import latest_details
 from tests.markup import leads_to, says
 
@@ -83,3 +85,13 @@ def test_account_of_another_person_is_not_moved_and_the_link_stays_valid(
     assert ChatAccount.objects.get().person == second_reviewer
     ChatAccount.objects.all().delete()
     assert link(reviewer, path).person == reviewer
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_of_two_people_using_one_link_at_once_one_gets_it(reviewer, second_reviewer):
+    path = offered()
+    people = [Person.objects.get(pk=one.pk) for one in (reviewer, second_reviewer)]
+    ends = at_once(*(partial(link, person, path) for person in people))
+    assert [isinstance(end, PeopleError) for end in ends].count(True) == 1
+    assert ChatAccount.objects.count() == 1

@@ -109,6 +109,7 @@ def test_late_message_mentions_the_role_of_the_destination(discord, connection):
     assert allowed == {"parse": [], "roles": ["99"]}
 
 
+@pytest.mark.slow
 def test_slack_mentions_exactly_whom_a_message_waits_for(
     settings, connection, reviewer, second_reviewer
 ):

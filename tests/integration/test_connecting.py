@@ -5,8 +5,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from approvals import examination
 from approvals.desk_messages import desk_messages
+from approvals.intake import ingest
 from approvals.models import Decision
+from approvals.reconcile import reads
 from audit.models import Entry
 from connections.accounts import commands
 from connections.accounts.keys import (
@@ -18,15 +21,18 @@ from connections.accounts.keys import (
 )
 from connections.changes import ConnectionNotChanged
 from mirror.errors import ActNotAllowed
-from mirror.models import Connection
+from mirror.models import Connection, Message
 from mirror.states import MessageState
 from mirror.sync import health
+from mirror.sync.rows import mirror_row
 from policy.kill_switch import pull, release
 from tests.account import account
 from tests.factories import (
+    NOW,
     actor_of,
     event_body,
     make_message,
+    pending_row,
     post_event,
 )
 from tests.integration.deciding import decide
@@ -232,3 +238,25 @@ def test_removal_is_refused_during_decisions_and_kill_switches_and_without_the_n
     remove(connection, ida)
     with pytest.raises(ActNotAllowed, match="was removed"):
         commands.rename(connection=connection, name="Again", actor=ida)
+
+
+@pytest.mark.slow
+def test_work_in_progress_while_a_connection_is_removed_restores_nothing(
+    connection, ida, client
+):
+    message = make_message(connection)
+    now = timezone.now()
+    Connection.objects.update(reading_until=now + timedelta(seconds=30))
+    with pytest.raises(ConnectionNotChanged, match="is being read"):
+        remove(connection, ida)
+    Connection.objects.update(reading_until=None)
+    remove(connection, ida)
+    # A read of one message, a webhook, and the wake-up for a full read.
+    assert mirror_row(connection, pending_row(message.upstream_id), NOW, examination)
+    late = ingest.receive_webhook(
+        connection=connection, body=event_body(), secret_used="current"
+    )
+    assert reads.hydrate(message_id=late.fetch.pk, now=now) == "left behind"
+    assert reads.read_everything(connection_id=connection.pk, now=now) == "not now"
+    assert {one.state for one in Message.objects.all()} == {MessageState.GONE}
+    assert Connection.objects.get().failing_since is None

@@ -221,3 +221,39 @@ def test_webhook_that_comes_while_the_answer_is_written_is_not_lost(
     assert results == ["applied"]
     assert message.state == "approved"
     assert Decision.objects.get().state == "applied"
+
+
+@pytest.mark.slow
+def test_unfinished_or_effective_decision_allows_no_other_decision(
+    message, reviewer, second_reviewer
+):
+    decide(message, reviewer)
+    for state, fields, sentence in (
+        *((state, {}, "Ana Ferreira approved this message first, at") for state in (
+            "recorded", "calling", "unknown", "unattributed", "applied", "superseded",
+        )),
+        ("recorded", {"given_by": None, "rule": "expiry", "outcome": "reject"}, "The expiry rule rejected this"),
+        ("superseded", {"explanation": "Rejected by key_other."}, "Rejected by key_other."),
+    ):  # fmt: skip
+        with rolled_back():
+            Decision.objects.update(state=state, **fields)
+            record(f"decision.{state}", actor=worker("sync"), message=message.public_id)
+            with pytest.raises(AlreadyDecided) as caught:
+                decide(message, second_reviewer)
+            assert caught.value.sentence.startswith(sentence), state
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_verdict_that_waits_while_new_content_is_stored_is_refused_with_the_new_content(
+    message, reviewer
+):
+    with transaction.atomic():
+        show_row(message, subject="Another one")
+        thread, results = in_thread(lambda: decide(message, reviewer))
+        waiting_for_a_lock(database)
+    thread.join(60)
+    message.refresh_from_db()
+    [error] = results
+    assert isinstance(error, ContentChanged)
+    assert message.revision.short_fingerprint in error.sentence

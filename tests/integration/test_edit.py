@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.db.models.functions import Now
 from django.urls import reverse
 
 from approvals.decisions.by_rule import apply_policy
@@ -47,6 +48,7 @@ from tests.integration.deciding import (
     ruling_of,
 )
 from tests.ledger import latest_details
+from upstream.agent import Agent
 
 TEXT = "Hello **Dana**,\n\nyour refund of 40 EUR is on its way."
 NEW = "01NEWMESSAGE"
@@ -377,16 +379,6 @@ def test_of_many_approvals_of_all_versions_at_once_one_counts(
     assert kinds == {VerdictResult, VerdictNotAllowed, AlreadyDecided}
 
 
-def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, upstream):
-    row = edit(message, reviewer)
-    assert edit(message, reviewer).pk == row.pk
-    with pytest.raises(AlreadyDecided, match="has already edited this message"):
-        edit(message, second_reviewer, reference="ABCDEFGHJK")
-    run(row)
-    assert run(row) == "not due"
-    assert len(sends(upstream)) == 1
-
-
 def test_attached_file_is_sent_and_one_that_is_gone_after_a_call_ends_the_edit_in_doubt(
     connection, reviewer, upstream
 ):
@@ -405,40 +397,6 @@ def test_attached_file_is_sent_and_one_that_is_gone_after_a_call_ends_the_edit_i
     assert run(row) == "unknown"
     row.refresh_from_db()
     assert "Nothing was sent" not in row.problem
-
-
-@pytest.mark.slow
-def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
-    connection, message, reviewer, upstream, desk
-):
-    fields = {
-        "to": "dana@northwind.example",
-        "subject": message.subject,
-        "markdown": TEXT,
-        "do": "suggest",
-    }
-    fields |= {"fingerprint": message.revision.fingerprint, "reference": "0123456789"}
-    address = reverse("edit-message", args=[message.public_id])
-    answer = desk.post(address, fields)
-    assert answer.status_code == 422
-    assert "of 40 EUR" in answer.text
-    assert desk.post(address, {**fields, "note": "Name the sum."}).status_code == 302
-    make_due()
-    decision = Decision.objects.get()
-    assert decision.outcome == "send_back"
-    assert decision.suggestion == TEXT
-    assert decision.reason == "Name the sum."
-    assert run_decision(decision_id=decision.pk) == "applied"
-    told = upstream.decisions[-1]
-    assert told["suggested_markdown"] == TEXT
-    assert told["reason"].startswith(f"Name the sum.\n\nSuggested text:\n{TEXT}")
-    same, other = (
-        make_message(connection, markdown=text)
-        for text in (TEXT, "Hello **Dana**, soon.")
-    )
-    assert "exactly what" in page_of(desk, same)
-    page = page_of(desk, other)
-    assert "Differences from the suggested text" in page
 
 
 def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_data(
@@ -470,3 +428,56 @@ def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_
     assert new["cc"] == []
     read_everything(connection_id=account.connection.pk, now=clock())
     assert Message.objects.get(upstream_id=new_id).answers_id == first.pk
+
+
+@pytest.mark.slow
+def test_editor_of_an_earlier_version_may_not_approve_a_later_one(
+    connection, message, reviewer, second_reviewer, upstream
+):
+    run(edit(message, reviewer))
+    between = arrive(connection, Replacement.objects.get())
+    upstream.answers["/v1/send_email"] = (202, {"id": "01THIRD"})
+    row = edit(between, second_reviewer, markdown=f"{TEXT}!", reference="ABCDEFGHJK")
+    run(row)
+    last = arrive(connection, Replacement.objects.get(pk=row.pk), upstream_id="01THIRD")
+    for person in (reviewer, second_reviewer):
+        assert ruling_of(last, person).rule == "editor"
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_of_many_edits_and_approvals_at_once_one_counts(
+    message, reviewer, second_reviewer
+):
+    works = []
+    for number in range(12):
+        works.append(partial(edit, message, reviewer, reference=f"{number:010}"))
+        works.append(partial(decide, message, second_reviewer, surface="discord"))
+    at_once(*works)
+    assert Decision.objects.count() + Replacement.objects.count() == 1
+
+
+@pytest.mark.slow
+def test_content_that_changes_during_the_call_is_left_to_a_person(
+    message, reviewer, desk, monkeypatch
+):
+    row = edit(message, reviewer)
+
+    def changed_meanwhile(*_, **__):
+        show_row(message, markdown="Another text.")
+        return {"id": NEW}
+
+    monkeypatch.setattr(Agent, "send_held", changed_meanwhile)
+    assert run(row) == "done"
+    page = page_of(desk, message)
+    assert "Both are held." in page
+    assert "Reject this one as replaced" not in page
+    # A person finds it however old it is.
+    Replacement.objects.update(created_at=Now() - timedelta(days=8))
+    assert Replacement.objects.left_half().exists()
+    # Who edited it is recorded all the same, and the new version can be edited too.
+    arrive(message.connection, Replacement.objects.get())
+    run(row)
+    assert Entry.objects.filter(action="message.edited").exists()
+    message.refresh_from_db()
+    edit(message, reviewer, reference="ABCDEFGHJK")

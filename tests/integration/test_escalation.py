@@ -9,14 +9,14 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals import collaboration, tasks
-from approvals.decisions.by_rule import apply_policy
+from approvals.decisions.by_rule import apply_policy, expire_due
 from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided
 from approvals.escalation.handling import (
     assign_by_hand,
     extend_deadline,
 )
-from approvals.models import Claim, Reminder, Review, StepDone
+from approvals.models import Claim, Decision, Reminder, Review, StepDone
 from approvals.sweeping import DUTIES
 from audit.models import Entry
 from common.postgres import clock
@@ -304,3 +304,18 @@ def test_extension_gives_at_most_what_the_rules_allow(
     put_in_force({"unreadable": 1, "then": {}})
     with pytest.raises(ActNotAllowed):
         extended(message, reviewer, by=3 * HOUR)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_of_expiry_and_extension_at_one_moment_one_counts(message, reviewer):
+    # It expires while both are at it.
+    change_row(message, expires_at=Now() + timedelta(milliseconds=30))
+    at_once(
+        lambda: extended(message, reviewer), lambda: [expire_due() for _ in range(20)]
+    )
+    message.refresh_from_db()
+    live = Decision.objects.filter(state="recorded")
+    by_rule = live.filter(outcome="reject", rule="expiry").exists()
+    assert live.count() <= 1
+    assert not (by_rule and message.review.extended_to)

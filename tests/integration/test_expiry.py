@@ -242,20 +242,6 @@ def test_gateway_refuses_an_approval_after_the_expiry_that_the_desk_told_it(
     assert AuditLogEntry.objects.filter(action="email.expiry_set").count() == 1
 
 
-@pytest.mark.slow
-def test_gateway_that_was_restored_is_told_the_expiry_again(account, gated):
-    expires(hours=1)
-    tell_expiry(message_id=gated.pk)
-    known = Email.objects.get().expires_at
-    read_all(account.connection)
-    assert not Message.objects.expiry_to_tell().exists()
-    Email.objects.update(expires_at=known - timedelta(days=2))
-    read_all(account.connection)
-    assert list(Message.objects.expiry_to_tell()) == [gated]
-    assert tell_expiry(message_id=gated.pk) == "told"
-    assert Email.objects.get().expires_at == known
-
-
 def test_expiry_call_needs_an_oversight_key_and_a_held_message_and_is_refused_once(
     account, gated
 ):

@@ -194,17 +194,6 @@ def test_export_stops_when_its_owner_loses_the_right(signed_in, auditor, monkeyp
             assert broken["reason"] == exports.NO_LONGER
 
 
-def test_closed_download_cancels_the_export(signed_in, auditor, monkeypatch):
-    monkeypatch.setattr(exports, "AT_ONCE", 2)
-    append(6)
-    answer = take(signed_in(auditor))
-    next(iter(answer))
-    # As a server does when its client is gone, except for ending the request.
-    for close in answer._resource_closers:
-        close()
-    assert recorded("ledger.export_broken_off")[0][1]["reason"] == exports.GONE
-
-
 def test_slow_reader_cancels_the_export_and_the_file_says_so(auditor, monkeypatch):
     monkeypatch.setattr(exports, "AT_ONCE", 2)
     append(4)

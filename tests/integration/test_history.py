@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.factories import change_row, make_message
+from tests.factories import change_row, make_connection, make_message, make_person
 
 LISBON = ZoneInfo("Europe/Lisbon")
 
@@ -57,3 +57,14 @@ def test_history_has_the_search_the_filters_and_the_dates(desk, past, mailbox):
         ("tab=waiting&order=riskiest&group=thread", ["fig", "kiwi", "plum"]),
     ):
         assert names(desk, query) == found, query
+
+
+@pytest.mark.slow
+def test_history_of_one_mailbox_finds_nothing_of_others(signed_in, past, mailbox):
+    other = make_connection("other")
+    make_past(other, "secret", day=22)
+    narrow = signed_in(
+        make_person("rita@yourteam.example", "Rita", "reviewer", mailbox=mailbox)
+    )
+    assert names(narrow, "q=subject") == ["fig", "kiwi", "plum"]
+    assert names(narrow, "q=secret") == []

@@ -9,7 +9,6 @@ import pytest
 
 from audit.models import Entry, EntryDetail
 from gateway.models import Webhook
-from tests.markup import says
 
 URL = "https://hooks.example.org/in"
 SECRET = re.compile(r'class="secret"[^>]*>([^<]+)<')
@@ -89,23 +88,3 @@ def test_new_secret_is_shown_once_and_the_old_one_stays_valid(
     own_hook.refresh_from_db()
     assert answer.status_code == 422
     assert own_hook.secret == "whsec_geheim"
-
-
-@pytest.mark.slow
-def test_webhooks_are_listed_and_deleted_and_the_desks_own_only_after_a_warning(
-    signed_in, admin, account, hook, own_hook
-):
-    client = signed_in(admin)
-    page = client.get("/webhooks/")
-    says(page, 200, URL)
-    assert "whsec_geheim" not in page.text
-    # Although the response was lost: a read finds out.
-    account.gateway.lost.add(("DELETE", f"/webhooks/{hook.pk}"))
-    assert client.post(path_of(account, hook, "delete/")).status_code == 302
-    assert recorded()[-1] == "hook.deleted"
-    path = path_of(account, own_hook, "delete/")
-    says(client.get(path), 200, "This desk uses it")
-    assert client.post(path).status_code == 422
-    assert list(Webhook.objects.filter(deleted_at=None)) == [own_hook]
-    assert client.post(path, {"understood": "1"}).status_code == 302
-    assert not Webhook.objects.filter(deleted_at=None).exists()

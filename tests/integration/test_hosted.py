@@ -60,11 +60,6 @@ def desk(host, temper, request, signed_in, admin, settings):
         yield desk
 
 
-def hosts(*switches):
-    """Run the test against a host with each of these switches."""
-    return pytest.mark.parametrize("desk", switches, indirect=True, ids=str)
-
-
 def state_of(message):
     message.refresh_from_db()
     return message.state
@@ -158,24 +153,6 @@ def test_outcome_that_was_not_told_is_found_by_reading_and_nothing_leaves_twice(
         assert "whether it was by this decision is not known" in page
     else:
         assert state == "applied"
-
-
-@pytest.mark.slow
-@hosts({"ids": "odd"})
-def test_ids_of_other_shapes_are_held_decided_and_followed(desk, client, reviewer):
-    upstream_id = desk.host.hold()
-    assert desk.take_in(client) == [200]
-    desk.read()
-    message = Message.objects.get(upstream_id=upstream_id)
-    assert desk.decided(message, reviewer).state == "applied"
-    assert set(desk.take_in(client)) == {200}
-    assert state_of(message) == "delivered"
-    assert desk.host.effects(upstream_id) == ["left"]
-    # Of one that was decided elsewhere, a read tells.
-    other = desk.held()
-    desk.host.decide_elsewhere()
-    desk.read()
-    assert state_of(other) == "delivered"
 
 
 @pytest.mark.slow

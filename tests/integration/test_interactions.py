@@ -41,7 +41,7 @@ from tests.factories import (
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import at_once, in_thread
+from tests.integration.deciding import at_once, decide, in_thread
 from tests.markup import words_of
 
 KEY = Ed25519PrivateKey.generate()
@@ -543,3 +543,29 @@ def test_press_that_would_wait_for_a_lock_is_deferred_and_decided_once(
         answer_interaction(interaction_id=row.pk)
         assert Interaction.objects.get().outcome == "approve"
         assert Verdict.objects.get().surface == "discord"
+
+
+@pytest.mark.slow
+def test_answer_names_no_address_where_the_card_names_none(ana, message):
+    decide(message, ana)
+    upstream_sentence = "lee@fabrikam.example approved it at MultiMail."
+    Decision.objects.update(state="superseded", explanation=upstream_sentence)
+    Message.objects.update(state="approved")
+    for privacy, is_named in (("full", True), ("minimal", False)):
+        with rolled_back():
+            Destination.objects.update(privacy=privacy)
+            text = answer_text(sent(press(message, "reject"))).replace("\\", "")
+        assert (upstream_sentence in text) == is_named, privacy
+        assert ("l…@fabrikam.example" in text) == (not is_named), privacy
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_same_interaction_twice_at_the_same_moment_is_one_decision_with_one_answer(
+    ana, message
+):
+    body = press(message)
+    first, second = at_once(lambda: sent(body), lambda: sent(body))
+    assert first.json() == second.json()
+    assert answer_text(first).startswith("Approved.")
+    assert Verdict.objects.count() == Interaction.objects.count() == 1

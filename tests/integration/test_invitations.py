@@ -30,6 +30,7 @@ from people.invitations.links import (
 from people.models import Grant, Invitation, Person
 from people.roles import GrantTarget, take_role
 from tests.factories import actor_of, change_row, make_person, rolled_back
+from tests.integration.deciding import at_once
 from tests.ledger import latest_details
 from tests.markup import compact, leads_to, says
 from tests.signing import give_app, resume
@@ -227,14 +228,6 @@ def test_role_that_was_taken_does_not_come_back_with_an_open_invitation(
     assert not Invitation.objects.good().exists()
 
 
-def test_invitation_is_withdrawn_on_the_list(signed_in, admin):
-    client = signed_in(admin)
-    token = link_of(admin)
-    one = Invitation.objects.get()
-    client.post(f"/people/invitations/{one.pk}/withdraw/")
-    assert not is_good(token)
-
-
 def test_password_link_sets_it_ends_all_sessions_and_signs_nobody_in(
     signed_in, admin, reviewer
 ):
@@ -299,3 +292,12 @@ def test_first_admin_joins_only_by_the_newest_link_and_only_while_there_is_none(
         assert latest_details("person.joined")["invited_by"] == "an operator"
     make_person("otto@yourteam.example", "Otto", "admin")
     assert not is_good(newest)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_use_a_link_at_once_one_joins(admin):
+    token = link_of(admin)
+    ends = at_once(lambda: use(token, "First"), lambda: use(token, "Second"))
+    assert [isinstance(end, LinkNotGood) for end in ends].count(True) == 1
+    assert Person.objects.filter(email=NEW).count() == 1

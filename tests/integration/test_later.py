@@ -280,3 +280,24 @@ def test_agent_cannot_move_what_was_approved_for_another_time(
         assert leave(message.upstream_id) == "not due"
         assert status_of(message.upstream_id) == "pending_send_approval"
     assert mail_server.taken == []
+
+
+@pytest.mark.slow
+def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time(
+    message, later, reviewer
+):
+    for change, sentence in (
+        (lambda: show_row(message, subject="Another"), "content changed"),
+        (lambda: expires(days=1), "now expires before the chosen time"),
+    ):
+        with rolled_back():
+            change()
+            tasks.sweep()
+            later.refresh_from_db()
+            assert later.state == "refused", sentence
+            assert sentence in later.explanation, sentence
+            message.refresh_from_db()
+            # It can be decided again, at once.
+            assert message.state == "held"
+            Message.objects.update(expires_at=None)
+            assert decide(message, reviewer).decision.state == "recorded"

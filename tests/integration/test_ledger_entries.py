@@ -25,9 +25,18 @@ from tests.factories import (
     make_message,
     make_person,
     post_event,
+    show_row,
 )
 from tests.integration.deciding import decide
 from tests.ledger import ACTOR, lines_of
+
+
+def looks(message):
+    looked = Entry.objects.of_message(message.public_id).filter(
+        action__in=("message.served", "message.opened")
+    )
+    return list(looked.oldest_first().values_list("action", flat=True))
+
 
 HERE = "192.0.2.7"
 
@@ -299,3 +308,29 @@ def test_entries_of_one_transaction_have_its_id_rising_numbers_and_a_salt_each()
         "the same words look alike"
     )
     assert [len(bytes(one.salt)) for one in EntryDetail.objects.all()] == [16, 16]
+
+
+@pytest.mark.slow
+def test_prefetched_page_counts_as_opened_only_once_it_is_shown(signed_in, reviewer):
+    message = make_message(make_connection())
+    other = make_message(make_connection("other"))
+    client = signed_in(reviewer)
+    path = f"/queue/{message.public_id}/"
+    client.head(f"{path}body/")
+    assert looks(message) == []
+    client.get(path, headers={"Sec-Purpose": "prefetch;prerender"})
+    client.get(f"{path}body/")
+    (served,) = lines_of("message.served")
+    assert served.actor_id == str(reviewer.pk)
+    assert served.fingerprint == message.revision.fingerprint
+    for _ in range(2):
+        client.post(f"{path}opened/", {"fingerprint": message.revision.fingerprint})
+    assert looks(message) == ["message.served", "message.opened"]
+    # Its content is also requested without its page; each version is noted.
+    client.get(f"/queue/{other.public_id}/view/", headers={"HX-Request": "true"})
+    for _ in range(2):
+        client.get(f"/queue/{other.public_id}/body/")
+    assert looks(other) == ["message.served"]
+    show_row(other, markdown="Hello Eve")
+    client.get(f"/queue/{other.public_id}/body/")
+    assert looks(other) == ["message.served"] * 2

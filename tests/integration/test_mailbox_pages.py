@@ -19,6 +19,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from mirror.store import stored_content
 from mirror.sync.account import read_mailboxes
+from mirror.tasks import read_accounts
 from people.models import Grant
 from rendering.render import render_message
 from tests.factories import (
@@ -28,7 +29,7 @@ from tests.factories import (
     make_person,
 )
 from tests.ledger import latest_details
-from tests.markup import leads_to, says, text_of
+from tests.markup import leads_to, says
 
 
 def recorded_actions():
@@ -55,37 +56,6 @@ def settings_of(account, **changed):
 
 
 # --- what is shown
-
-
-@pytest.mark.slow
-def test_page_reads_the_mailboxes_and_keeps_those_that_are_gone_or_not_listed(
-    signed_in, admin, account
-):
-    made = {
-        "address_local": "board",
-        "oversight_mode": "gated_all",
-        "auto_bcc": "eve@acme.example",
-    }
-    assert account.ask("POST", "/v1/mailboxes", json=made).status_code == 201
-    client = signed_in(admin)
-    kept = "support@acme.example"
-    says(
-        client.get("/mailboxes/"),
-        200,
-        kept,
-        "board@acme.example",
-        "Hold incoming and outgoing mail",
-    )
-    board = account.connection.mailboxes.get(address="board@acme.example")
-    assert board.auto_bcc == ["eve@acme.example"]
-    there = GatewayMailbox.objects.filter(pk=account.world.mailbox.pk)
-    for is_active in (False, True):
-        there.update(is_active=is_active)
-        page = text_of(client.get("/mailboxes/"))
-        assert ("Gone at MultiMail (" in page) != is_active
-        assert account.mailbox.is_active == is_active
-    account.gateway.spoiled[("GET", "/mailboxes")] = (502, b"<html>")
-    says(client.get("/mailboxes/"), 200, kept, "may be out of date")
 
 
 def test_only_admins_of_a_mailbox_see_its_upgrade_code_and_others_only_their_own(
@@ -140,36 +110,6 @@ def test_command_refuses_whoever_is_no_admin_and_asks_nobody(account, reviewer):
 
 
 # --- at MultiMail
-
-
-@pytest.mark.slow
-def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(
-    signed_in, admin, account
-):
-    client = signed_in(admin)
-    path = f"/mailboxes/{account.mailbox.pk}/settings/"
-    # An invalid value is refused at its field.
-    answer = client.post(path, settings_of(account, auto_cc="not an address"))
-    assert answer.status_code == 422
-    assert account.asked("PATCH", "") == 0
-    assert 'id="id_auto_cc_error"' in answer.text
-    GatewayMailbox.objects.update(display_name="Somebody else's change")
-    fields = settings_of(account, auto_bcc="Eve@ACME.example, mia@acme.example")
-    answer = client.post(path, fields)
-    box = GatewayMailbox.objects.get()
-    assert answer.status_code == 302
-    assert box.auto_bcc == "Eve@acme.example, mia@acme.example"
-    assert box.display_name == "Somebody else's change"
-    assert account.mailbox.auto_bcc == ["Eve@acme.example", "mia@acme.example"]
-    assert recorded_actions() == ["account.change_asked", "mailbox.changed"]
-    assert "auto_bcc: nobody" in latest_details("mailbox.changed")["before"]
-    # Allowing calls to loosen it counts as loosening.
-    cleared = settings_of(account, allow_looser_per_call="1")
-    assert client.post(path, cleared).status_code == 302
-    box.refresh_from_db()
-    assert box.auto_bcc == ""
-    assert box.allow_looser_per_call is True
-    assert recorded_actions()[-1] == "mailbox.loosened"
 
 
 def test_designed_mail_is_switched_on_the_page_and_named_in_ledger_and_message(
@@ -302,3 +242,17 @@ def test_code_of_another_request_does_not_set_the_mode_of_that_request(admin, ac
             code=code,
         )
     assert GatewayMailbox.objects.get().oversight_mode == "gated_send"
+
+
+@pytest.mark.slow
+def test_key_that_does_not_list_some_mailboxes_marks_none_as_gone(account, sent_tasks):
+    read_accounts()
+    assert sent_tasks == [("mirror.tasks.read_account", account.connection.pk)]
+    account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
+    limited = {"name": "X", "scopes": ["read"], "mailboxes": ["board@acme.example"]}
+    key = account.ask("POST", "/v1/api-keys", json=limited).json()["api_key"]
+    here = Connection.objects.filter(pk=account.connection.pk)
+    here.update(admin_key="", read_key=key)
+    assert read_mailboxes(connection_id=account.connection.pk) == ""
+    boxes = account.connection.mailboxes.filter(is_active=True)
+    assert {str(box).partition("@")[0] for box in boxes} == {"support", "board"}

@@ -37,9 +37,27 @@ from tests.factories import (
     make_message,
     put_in_force,
 )
-from tests.integration.deciding import Killed
+from tests.integration.deciding import Killed, decide
 from tests.integration.gateway.servers import mail_server
 from tests.integration.test_notices import comment
+
+
+def end_by_deciding(message, person, asked_person):
+    decide(message, person)
+    plan_waiting()
+
+
+def end_by_reading(message, person, asked_person):
+    Notice.objects.update(read_at=Now())
+
+
+def end_by_leaving(message, person, asked_person):
+    change_row(asked_person, is_active=False)
+
+
+def end_by_losing_roles(message, person, asked_person):
+    asked_person.grants.all().delete()
+
 
 HOUR = timedelta(hours=1)
 
@@ -302,3 +320,21 @@ def test_100_people_are_each_mailed_once_though_workers_die_and_no_task_arrives(
                 drain.drain(destination_id=key)
         assert len(mails) == len(set(mails)) == reached
     assert not Delivery.objects.exclude(state="delivered").exists()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        end_by_deciding,
+        end_by_reading,
+        pytest.param(end_by_leaving, marks=pytest.mark.slow),
+        pytest.param(end_by_losing_roles, marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_over_before_its_time_is_not_mailed(
+    server, asked, reviewer, second_reviewer, end
+):
+    end(asked, reviewer, second_reviewer)
+    assert mail_all() == ""
+    assert server.taken == []
+    assert not Delivery.objects.exists()

@@ -18,7 +18,8 @@ from django.test import Client
 from audit.models import Entry
 from people.roles import deactivate, reactivate
 from people.sign_in.provider import GuardedSession
-from tests.factories import actor_of, change_row
+from tests.factories import actor_of, change_row, make_person
+from tests.integration.deciding import at_once
 from tests.ledger import latest_details
 from tests.markup import leads_to, says
 from tests.openid import (
@@ -272,31 +273,6 @@ def test_token_as_providers_make_them_is_accepted(issuer, reviewer):
     assert issuer.come_in(Client(), sub="A").status_code == 401
 
 
-@pytest.mark.slow
-def test_provider_that_answers_with_something_else_is_explained_and_never_an_error_page(
-    issuer, reviewer
-):
-    path = "/.well-known/openid-configuration"
-    usual = issuer.answer(path, {})
-    plain = "its addresses must be https"
-    for words, answer in (
-        ("is that of another issuer", {**usual, "issuer": "https://evil.example"}),
-        (plain, {**usual, "authorization_endpoint": "javascript:alert(1)"}),
-        ("without usable content", b"[" * 60_000),
-        ("without usable content", {**usual, "more": "x" * 80_000}),
-    ):
-        issuer.answers[path] = answer
-        says(Client().get(BEGIN), 502, words)
-    for place, answer in (
-        ("/keys", {"keys": [{"kty": [], "kid": "k1"}]}),
-        ("/token", {"access_token": 5}),
-        ("/userinfo", b"<html>"),
-    ):
-        issuer.answers = {place: answer}
-        answered = issuer.come_in(Client(), sub="A", email=None)
-        assert answered.status_code in (401, 502), (place, answer)
-
-
 def test_provider_that_is_private_or_not_confidential_is_not_even_asked(
     issuer, settings, client
 ):
@@ -348,3 +324,29 @@ def test_identity_is_confirmed_only_by_a_question_that_the_provider_asked_since(
 def is_confirmed(client):
     """Whether a page that asks for a recent confirmation opens."""
     return client.get("/people/me/factors/app/").status_code == 200
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_of_two_subjects_with_one_address_at_the_same_moment_one_is_linked(issuer):
+    make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
+    answers = at_once(
+        *(lambda name=name: issuer.come_in(Client(), sub=name) for name in "AB")
+    )
+    assert sorted(answer.status_code for answer in answers) == [302, 403]
+    assert SocialAccount.objects.count() == 1
+
+
+@pytest.mark.slow
+def test_subject_of_another_issuer_is_somebody_else(
+    issuer, settings, reviewer, second_reviewer
+):
+    issuer.come_in(Client(), sub="1")
+    with issuing() as other:
+        trust(settings, other.url)
+        # An account may have a subject of each.
+        for subject, person in (("1", second_reviewer), ("2", reviewer)):
+            client = Client()
+            other.come_in(client, sub=subject, email=person.email)
+            assert who(client) == str(person.pk)
+    assert SocialAccount.objects.filter(user=reviewer).count() == 2

@@ -17,10 +17,12 @@ from django.db.models.functions import Now
 
 from approvals import examination
 from approvals.bulk.sheet import gather
+from approvals.models import Review
 from approvals.operations.attention import attention_for
 from common.postgres import clock
 from launcher.postgres import JOBS, Parser
-from mirror.models import Message
+from mirror import store
+from mirror.models import AttachedFile, Message
 from mirror.sync.rows import mirror_row
 from parsing import client, program
 from parsing.client import ParserBusy, ParserKilled, ParserUnavailable, parse
@@ -249,3 +251,22 @@ def test_message_waits_for_a_parser_that_is_away_without_being_given_up(
     answer = desk.get(f"/queue/{message.public_id}/")
     assert answer.status_code == 503
     assert answer["Retry-After"] == "10"
+
+
+@pytest.mark.slow
+def test_file_that_cannot_be_read_safely_makes_its_message_high_risk(
+    enclose,  # noqa: F811
+    desk,
+    hostile,
+    monkeypatch,
+):
+    monkeypatch.setattr(store, "examine_content", store.unexamined)
+    message = enclose(("a.xml", b"<!---->" * 60, "text/xml"), fetched=False)
+    Review.objects.update(risk_level="")
+    fetch_all(message)
+    message.refresh_from_db()
+    assert AttachedFile.objects.get().state == "fetched"
+    assert message.review.risk_level == "high"
+    said = "The attached file “a.xml” could not be read safely."
+    assert said in str(message.revision.findings)
+    assert "It could not be read safely" in panel(desk, message)

@@ -29,8 +29,6 @@ from tests.factories import (
     actor_of,
     change_row,
     make_message,
-    make_person,
-    rolled_back,
 )
 from tests.integration.deciding import decide
 from tests.markup import HTMX, words_of
@@ -69,15 +67,6 @@ def names(person, query=""):
     """The words that name the messages of a page, in their order."""
     found = listing.page_of(actor_of(person), filters_of(person, query))
     return [message.subject.removeprefix("Subject ") for message in found]
-
-
-def gathered(person, query=""):
-    """The word of each row, and the number of its messages."""
-    rows = listed(person, query)["rows"]
-    return [
-        (row.message.subject.split()[-1], row.group.size if row.group else 1)
-        for row in rows
-    ]
 
 
 def page_of(client, query=""):
@@ -169,57 +158,6 @@ def test_every_message_is_on_one_page_in_every_order(connection, reviewer, monke
             found += [row.message.pk for row in page["rows"]]
             query = page["next_query"]
         assert sorted(found) == sorted(Message.objects.values_list("pk", flat=True))
-
-
-INVOICE = (
-    "Hello {name},\n\nyour invoice {number} over EUR {amount} is due.\n\nKind regards"
-)
-
-
-def flood(connection):
-    """Six similar messages, the last two with another amount."""
-    made = []
-    for index, name in enumerate(("Kim", "Lee", "Ola", "Per", "Ute", "Ian")):
-        amount = "9.000,00" if index > 3 else "100,00"
-        text = INVOICE.format(name=name, number=4400 + index, amount=amount)
-        made.append(
-            make_message(
-                connection,
-                subject="Your invoice",
-                markdown=text,
-                to_addresses=[f"{name}@contoso.example"],
-            )
-        )
-    return made
-
-
-@pytest.mark.slow
-def test_flood_stands_in_one_row_that_says_what_differs(
-    desk, reviewer, connection, django_assert_max_num_queries
-):
-    make(connection, "plum")
-    alike = flood(connection)
-    with django_assert_max_num_queries(28):
-        page = page_of(desk)
-    assert "<strong>6 like this</strong>, 2 differ in the amount" in page
-    opened = re.search(r'class="gathered" href="/queue/\?([^"]+)"', page)[1]
-    assert len(gathered(reviewer, opened.replace("&amp;", "&"))) == 6
-    # A message whose group is out of scope is not hidden.
-    with rolled_back():
-        other = connection.mailboxes.create(upstream_id="02")
-        change_row(alike[-1], mailbox=other)
-        person = make_person("x@yourteam.example", "X", "reviewer", mailbox=other)
-        assert gathered(person) == [("invoice", 1)]
-    # A message with another finding has its own row.
-    change_row(alike[-1].review, risk_level="notice", rules=["odd_link"])
-    assert gathered(reviewer) == [("plum", 1), ("invoice", 5), ("invoice", 1)]
-    # After the first is decided, the next represents the group.
-    decide(alike[0], reviewer)
-    assert listed(reviewer)["rows"][1].message == alike[1]
-    # Small groups are not folded unless requested.
-    decide(alike[1], reviewer)
-    assert gathered(reviewer) == [("plum", 1), *[("invoice", 1)] * 4]
-    assert gathered(reviewer, "group=alike") == [("plum", 1), ("invoice", 4)]
 
 
 def test_mine_has_claimed_and_snoozed_messages_and_questions(

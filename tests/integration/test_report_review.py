@@ -4,13 +4,11 @@ only where an admin allows it.
 
 import pytest
 from django.urls import reverse
-from django.utils import timezone
 
 from approvals.models import Verdict
-from approvals.reports import Month, review_of
 from people.second_admin.setting import set_person_figures
 from tests.factories import actor_of, make_message, make_person
-from tests.integration.deciding import decide, decided
+from tests.integration.deciding import decide
 
 BECAUSE = "Works agreement of 3 May, section 7"
 
@@ -36,34 +34,6 @@ def team(reviewer, second_reviewer, connection):
         give(message, person, seconds)
     give(short, third, 60)
     return [reviewer, second_reviewer, third]
-
-
-def review(reader):
-    return review_of(actor_of(reader), Month.of(timezone.now(), "UTC"))
-
-
-@pytest.mark.slow
-def test_report_says_how_long_approvals_took_and_how_many_were_unread(
-    signed_in, team, connection, admin, auditor
-):
-    # Without any decision the page has no figures.
-    decided(make_message(connection), team[0], state="applied")
-    Verdict.objects.filter(seconds_shown=None).delete()
-    for reader in (admin, auditor):
-        found = review(reader)
-        assert found.median == "9 s"
-        assert (found.unread, found.known) == (1, 4)
-        page = signed_in(reader).get(reverse("report-decisions")).text
-        assert "25 %, 1 of 4" in page
-        for person in team:
-            assert person.name not in page
-    assert signed_in(team[0]).get(reverse("report-decisions")).status_code == 403
-    # Two people are single people. A part that nobody opened is unread, however long
-    # the message was open.
-    Verdict.objects.filter(person=team[2]).update(person=team[0], parts_unread=1)
-    assert review(admin) is None
-    set_person_figures(actor=actor_of(admin), on=True, because=BECAUSE)
-    assert review(admin).unread == 2
 
 
 def test_while_it_is_off_no_page_has_a_figure_of_a_person(

@@ -10,9 +10,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection as database
 
-from audit.models import Entry, EntryDetail
+from audit import retention
+from audit.models import Entry, EntryDetail, SealedEntry
 from audit.recording import entry_hash
 from audit.retention import list_old_details, remove_listed
+from audit.tasks import forget_details
 from audit.trail import lines
 from mirror.models import WebhookEvent
 from tests.factories import change_row, make_connection, make_message
@@ -105,3 +107,27 @@ def test_erasing_is_refused_while_the_message_waits_without_a_reason_and_for_wha
     with pytest.raises(CommandError, match="2 entries keep their details"):
         erase(message)
     assert "message.held" in with_details()
+
+
+@pytest.mark.slow
+def test_details_that_are_recent_unsealed_or_without_a_limit_stay(
+    message, settings, monkeypatch
+):
+    seal_here()
+    grow_old(Entry.objects.all(), days=29)
+    make_message(message.connection)
+    forget_details()
+    grow_old(Entry.objects.exclude(pk__in=SealedEntry.objects.values("entry")), days=31)
+    forget_details()
+    grow_old(Entry.objects.all(), days=3_000)
+    settings.AUDIT_DETAILS_DAYS = 0
+    forget_details()
+    lists = Entry.objects.of_action("ledger.details_removed")
+    assert not lists.exists()
+    # Many go in steps, each with an entry of its own, and once.
+    settings.AUDIT_DETAILS_DAYS = 30
+    monkeypatch.setattr(retention, "STEP", 1)
+    assert [forget_details() for _ in range(2)] == ["0 forgotten"] * 2
+    seal_here(action="ledger.details_removed")
+    assert forget_details() == "2 forgotten"
+    assert lists.count() == 2

@@ -391,3 +391,49 @@ def test_lost_key_is_replaced_by_command_alone(settings):
     seals = check_chain()
     assert [one.kind for one in seals] == ["seal", "restored", "seal"]
     assert seals[1].key == signing.public_key()
+
+
+@pytest.mark.slow
+def test_transaction_of_many_entries_spans_three_seals(monkeypatch):
+    monkeypatch.setattr(sealer, "AT_MOST", 10)
+    append()
+    with transaction.atomic():
+        append(25)
+    append()
+    assert seal_all() == 27
+    seals = check_chain()
+    assert [seal.count for seal in seals] == [10, 10, 7]
+    assert seals[0].end_xid == seals[1].end_xid < seals[2].end_xid
+
+
+@pytest.mark.slow
+def test_another_chain_with_the_same_number_or_none_at_all_is_noticed(file, settings):
+    _seal_in_turns(2)
+    saved = file.read_bytes()
+    _play_back(0)
+    append()
+    assert seal_all() == 0
+    assert "the database has none" in sealing_state(clock()).why
+    file.unlink()
+    _seal_in_turns(3)
+    file.write_bytes(saved)
+    append()
+    assert seal_all() == 0
+    assert "the database has another one of that number" in sealing_state(clock()).why
+
+
+@pytest.mark.slow
+def test_restore_waits_for_whoever_took_a_number_before_it(monkeypatch):
+    append(2)
+    seal_all()
+    monkeypatch.setattr(sealer, "PATIENCE", 0.1)
+    with another_session() as session:
+        session.execute("SELECT pg_current_xact_id(), nextval('audit_entry_id_seq')")
+        append()
+        with pytest.raises(CommandError, match="still open"):
+            call_command("audit_restored", because="tried")
+        session.rollback()
+    monkeypatch.undo()
+    call_command("audit_restored", because="tried")
+    seal_all()
+    assert check_chain()[-1].size == Entry.objects.count()

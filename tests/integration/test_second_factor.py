@@ -258,25 +258,6 @@ def test_admin_takes_lost_factors_off_and_the_person_is_signed_out(
     assert theirs.get("/queue/").status_code == 302
 
 
-@pytest.mark.slow
-def test_passkey_that_is_none_is_refused_in_words_and_tries_are_limited(
-    client, reviewer, signed_in
-):
-    path = "/accounts/login/passkey/"
-    page = "/accounts/login/?next=%2Fhistory%2F"
-    client.get(path, headers={"X-Requested-With": "XMLHttpRequest"})
-    nonsense = ("", "[]", '{"response": {"userHandle": "OQ"}}', "{" * 2000, "\x00")
-    for credential in nonsense:
-        answer = client.post(path, {"credential": credential, "next": "/history/"})
-        assert leads_to(answer) == page, credential
-    tries = [client.post(path, {"credential": "{}"}).status_code for _ in range(6)]
-    assert tries[-1] == 429
-
-    mine = signed_in(reviewer)
-    assert mine.post(reverse("factor-passkey"), {"credential": "[]"}).status_code == 422
-    assert not Authenticator.objects.exists()
-
-
 @pytest.fixture(autouse=True)
 def hashed(monkeypatch):
     """The passwords that were hashed; scrypt is slow by design, and replaced here."""
@@ -527,3 +508,14 @@ def test_new_passkey_answers_its_own_challenge_once_soon_and_from_this_origin(re
     assert [post(client, path, answer).status_code for _ in range(2)] == [302, 422]
     assert Authenticator.objects.count() == 1
     assert latest_details("person.factor_added")["after"] == "passkey Laptop"
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_code_that_several_try_at_once_is_taken_by_one():
+    person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
+    give_app(person)
+    code = make_for(person)[0]
+    taken = at_once(*[partial(use, person, code)] * 4)
+    assert sorted(taken) == [False, False, False, True]
+    assert Entry.objects.filter(action="person.recovery_code_used").count() == 1

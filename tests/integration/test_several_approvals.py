@@ -265,3 +265,20 @@ def test_what_happens_while_a_worker_reads_is_met_before_its_call(
     assert carry_out(served, reviewer) in ("refused", "recorded")
     assert upstream.decisions == []
     assert Decision.objects.get().may_have_left is False
+
+
+@pytest.mark.slow
+@AT_ONCE
+def test_expiry_and_the_approval_at_one_moment_make_one_call(
+    served, reviewer, upstream
+):
+    change_row(served, expires_at=Now() + timedelta(milliseconds=30))
+    at_once(lambda: decide(served, reviewer), lambda: [expire_due() for _ in range(20)])
+    expire_due()
+    for _ in range(2):
+        make_due()
+        for one in Decision.objects.live():
+            run_decision(decision_id=one.pk)
+        upstream.decides(200, status="rejected", decision="rejected")
+        expire_due()
+    assert [sent["action"] for sent in upstream.decisions] == ["reject"]

@@ -102,26 +102,6 @@ def test_card_by_the_bot_is_posted_once_and_edited_in_place(
 
 
 @pytest.mark.slow
-def test_slack_gets_a_second_for_each_post_and_as_long_as_it_asks_for(
-    standin, by_bot, connection, monkeypatch
-):
-    # Longer here than a slow machine takes for the next step.
-    monkeypatch.setattr("alerts.channels.slack.channel.PAUSE", 60)
-    make_message(connection)
-    assert deliver_due() == ["delivered"]
-    make_message(connection)
-    later = Delivery.objects.get(state="due")
-    assert deliver(delivery_id=later.pk) == "not due"
-    standin.next = [(429, {"Retry-After": "30"}, "")]
-    assert deliver_due() == ["asked to wait"]
-    by_bot.refresh_from_db()
-    assert 20 < (by_bot.waits_until - timezone.now()).total_seconds() <= 30
-    assert by_bot.failures == 0
-    standin.next = [(200, {}, {"ok": False, "error": "ratelimited"})]
-    assert deliver_due() == ["asked to wait"]
-
-
-@pytest.mark.slow
 def test_what_was_revoked_or_archived_is_switched_off_and_recorded(
     standin, by_hook, by_bot, connection
 ):

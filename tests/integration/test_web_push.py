@@ -90,3 +90,16 @@ def test_person_switches_a_browser_on_and_off(service, signed_in, reviewer):
     ):
         client.post(f"{PAGE}add/", {**typed, **wrong})
     assert not Destination.objects.filter(url__gt="").exists()
+
+
+@pytest.mark.slow
+def test_browser_that_is_gone_gets_nothing_more(
+    service, reviewer, second_reviewer, connection
+):
+    browser = make_browser(second_reviewer, f"{service.url}/send/1")
+    for status, end in ((503, "postponed"), (410, "switched off")):
+        service.statuses = [status]
+        assign(make_message(connection), second_reviewer, reviewer)
+        assert push_due() == end, status
+    browser.refresh_from_db()
+    assert browser.switched_off_at is not None

@@ -19,7 +19,7 @@ from approvals.intake import unsigned, webhooks
 from audit.models import Entry
 from common.logs import JsonFormatter
 from common.redis import quick_redis
-from mirror.models import Connection, Message, WebhookEvent
+from mirror.models import Message, WebhookEvent
 from tests.factories import (
     SECRET,
     change_row,
@@ -84,17 +84,6 @@ MALFORMED = [
     "кириллица",
     f"sha256={DIGEST}",
 ]
-
-
-def test_signature_without_its_prefix_or_in_capitals_is_as_good(client, connection):
-    for change in (lambda made: made[7:], str.upper, "  {} ".format):
-        body = event_body()
-        headers = {HEADER: change(sign(body, SECRET))}
-        assert post_event(client, connection, body, **headers).status_code == 200
-    # Without a secret not even a signature with none.
-    Connection.objects.update(webhook_secret="")
-    webhooks._remembered.clear()
-    assert post_signed(client, connection, event_body(), secret="").status_code == 401
 
 
 def test_missing_doubled_or_malformed_signature_is_401_and_leaves_a_counter_only(
@@ -239,24 +228,6 @@ def test_exact_replay_makes_no_event_no_alert_and_no_change(client, connection, 
     assert answer.json() == {"result": "duplicate"}
     assert [table.objects.count() for table in tables] == before
     assert Message.objects.get().state == "rejected"
-
-
-MISSHAPEN = [
-    {"subject": ["a"]},
-    {"to": ["a@x.example", 5]},
-    {"metadata": "x"},
-    {"timestamp": {"at": 1}},
-]
-
-
-def test_known_name_with_a_field_of_the_wrong_kind_goes_where_admins_see_it(
-    client, connection
-):
-    for fields in MISSHAPEN:
-        answer = post_event(client, connection, event_body(**fields))
-        assert answer.json() == {"result": "poison"}, fields
-        assert Message.objects.count() == 0, fields
-    assert WebhookEvent.objects.to_look_at().count() == len(MISSHAPEN)
 
 
 def test_addresses_cannot_be_guessed_and_signatures_do_not_travel(client, connection):

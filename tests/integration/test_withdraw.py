@@ -20,6 +20,7 @@ from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from approvals.reconcile.closing import resolve
+from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from common.actors import worker
 from mirror.models import Connection, Message
@@ -409,47 +410,6 @@ def test_word_of_our_gateway_ends_the_doubt_at_the_first_read(
     assert outcomes(cases, run) == {case: case[-1] for case in cases}
 
 
-@pytest.mark.slow
-@hosted
-def test_read_key_of_hosted_multimail_ends_the_doubt(
-    connection, message, upstream, reviewer
-):
-    Connection.objects.update(read_key="mm_live_read")
-    upstream.holds()
-    path = f"/v1/mailboxes/{message.mailbox.upstream_id}/emails/{message.upstream_id}"
-
-    def run(status, decision, at, reason, _):
-        upstream_fields = {
-            "status": status,
-            "decision": decision,
-            "approved_at": at,
-            "reason": reason,
-        }
-        upstream.answers[path] = (
-            200,
-            {
-                "id": message.upstream_id,
-                **{name: one for name, one in upstream_fields.items() if one},
-            },
-        )
-        look(doubt(message, reviewer))
-        # One source that lacks it and one that holds it prove nothing.
-        state, *counted = seen()
-        assert counted == [0, 0]
-        return state
-
-    doubt(message, reviewer)
-    cases = [
-        ("sent", "", NOW.isoformat(), "", "applied"),
-        # Hosted MultiMail may shorten a reason; one with another reference belongs to
-        # another decision.
-        ("sent", "approved", "", "It is fine.", "applied"),
-        ("sent", "approved", "", "[countersign:SOMEBODYEL]", "superseded"),
-        ("pending_send_approval", "", "", "", "unknown"),
-    ]
-    assert outcomes(cases, run) == {case: case[-1] for case in cases}
-
-
 def test_read_that_fails_proves_nothing_and_none_is_made_while_the_connection_waits(
     message, reviewer, upstream
 ):
@@ -463,3 +423,27 @@ def test_read_that_fails_proves_nothing_and_none_is_made_while_the_connection_wa
     Connection.objects.update(wait_until=Now() + timedelta(hours=1))
     assert look(decision) == "nothing to resolve"
     assert upstream.calls == []
+
+
+@pytest.mark.slow
+def test_message_that_a_read_lists_again_is_not_lost(
+    message, reviewer, upstream, connection
+):
+    decision = doubt(
+        message, reviewer, "reject", state="unattributed", seen_held=1, seen_absent=2
+    )
+    Message.objects.update(state="gone")
+    read_everything(connection_id=connection.pk, now=NOW)
+    assert Message.objects.get().state == "held"
+    assert seen() == ("unknown", 0, 0)
+    Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
+    assert look_twice(decision) == "recorded"
+
+
+@pytest.mark.slow
+def test_withdrawn_approve_is_read_twice_and_stays_withdrawn(message, reviewer):
+    decision = doubt(message, reviewer)
+    withdraw(message, reviewer)
+    Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
+    assert look_twice(decision) == "still withdrawn"
+    assert seen() == ("withdrawn", 2, 0)

@@ -18,9 +18,15 @@ from dashboard.backup.archive import (
     Backup,
     BackupError,
     new_backup,
-    read_passphrase,
 )
 from dashboard.backup.unpack import unpack
+
+
+def break_off(path):
+    with new_backup(path) as backup, backup.add(DUMP) as file:
+        file.write(b"half of it")
+        raise ZeroDivisionError
+
 
 PASSPHRASE = "correct horse battery"
 KEYS = {"SECRET_KEY": "s" * 48, "ENCRYPTION_KEYS": "new,old", "SEAL_KEY": "k" * 43}
@@ -72,12 +78,6 @@ def refusal(path):
     with pytest.raises(BackupError) as refused:
         use(path)
     return str(refused.value)
-
-
-def break_off(path):
-    with new_backup(path) as backup, backup.add(DUMP) as file:
-        file.write(b"half of it")
-        raise ZeroDivisionError
 
 
 def test_backup_is_for_its_owner_only_and_its_keys_are_not_readable_in_it(
@@ -156,15 +156,3 @@ def test_backup_that_breaks_off_leaves_nothing_and_none_is_written_over(path, tm
     with pytest.raises(ZeroDivisionError):
         break_off(tmp_path / "other")
     assert [file.name for file in tmp_path.iterdir()] == ["desk.backup"]
-
-
-def test_passphrase_comes_from_a_variable_or_a_file_and_is_not_short(
-    monkeypatch, tmp_path
-):
-    monkeypatch.setenv("BACKUP_PASSPHRASE", "short")
-    with pytest.raises(BackupError, match="at least 12"):
-        read_passphrase(is_new=True)
-    assert read_passphrase(is_new=False) == "short"
-    (tmp_path / "passphrase").write_text(f"{PASSPHRASE}\n")
-    monkeypatch.setenv("BACKUP_PASSPHRASE_FILE", str(tmp_path / "passphrase"))
-    assert read_passphrase(is_new=True) == PASSPHRASE

@@ -15,13 +15,11 @@ from requests.structures import CaseInsensitiveDict
 
 from alerts.cards.buttons import read_custom_id
 from alerts.cards.digest import DigestFacts
-from alerts.cards.markup import Card, units
+from alerts.cards.markup import units
 from alerts.cards.message import desk_link, message_card
 from alerts.channels.discord.channel import DiscordBot
 from alerts.channels.discord.embeds import (
     MARKDOWN,
-    buttons,
-    payload,
     shortened,
 )
 from alerts.channels.requests import MAX_STORED, redacted
@@ -29,7 +27,7 @@ from alerts.models import Destination
 from approvals.decisions.status import Status, StatusCode
 from demo.discord.markdown import render
 from outgoing.guarded import Answer
-from tests.cards import digest_body, embed, facts_of
+from tests.cards import digest_body, facts_of
 from tests.discord_limits import count_pings, find_errors
 
 with warnings.catch_warnings():
@@ -60,11 +58,6 @@ def facts(text, privacy="headers"):
         cc=[text], files=[text],
         facts={"risk": text, "privacy": privacy, "claimed_by": text},
     )  # fmt: skip
-
-
-def card_of(**facts):
-    """Return the card of an ordinary message."""
-    return embed(facts_of(facts=facts), HELD)
 
 
 def bot_body(text, tone="amber", privacy="headers"):
@@ -137,13 +130,6 @@ def test_no_text_of_others_becomes_a_link_or_a_time(text):
     assert stamps == [f"<t:{int(one.timestamp())}:R>" for one in (HELD_AT, EXPIRES_AT)]
 
 
-def test_what_cannot_be_decided_can_only_be_opened_by_a_link_that_fits():
-    card = Card("", LINK, "", "amber", (), message=MESSAGE, revision=7)
-    for change in ({"revision": None}, {"tone": "green"}):
-        (row,) = buttons(replace(card, **change))
-        assert [button["label"] for button in row["components"]] == ["Open"], change
-
-
 def test_custom_id_that_the_desk_never_wrote_is_nothing():
     number = "0190f5c8000070008000000000000001"
     made_up = ["", f"cs:undo:{number}:7", f"cs:approve:{number.upper()}:7"]
@@ -151,19 +137,6 @@ def test_custom_id_that_the_desk_never_wrote_is_nothing():
         f"cs:approve:{number}:{revision}" for revision in ("07", "\u0667", 2**63, "7\n")
     ]
     assert [text for text in made_up if read_custom_id(text) is not None] == []
-
-
-def test_look_alike_stands_over_the_known_name_with_its_letters_marked_but_not_at_minimal_privacy():
-    alike = ("Billing@acme-c0rp.example", "acme-corp.example")
-    [field] = [
-        one for one in card_of(alike=alike)["fields"] if one["name"] == "Look-alike"
-    ]
-    assert field["value"] == "```\nacme-c0rp.example\n      ^\nacme-corp.example\n```"
-    assert "Look-alike" not in str(card_of(alike=alike, privacy="minimal"))
-    # Nobody ends the block from within.
-    hostile = card_of(alike=("a@x```\n@everyone", "y`z.example"))
-    held_to_the_rules(payload(hostile, []))
-    assert str(hostile["fields"]).count("`") == 6
 
 
 def test_secret_at_the_end_of_a_stored_answer_is_not_cut_but_taken_out():

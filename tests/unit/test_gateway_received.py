@@ -153,30 +153,41 @@ def encoded(text, codec="utf-8"):
     return base64.b64encode(text.encode(codec))
 
 
+# Headers, what of the mail is meant, and its values; ¶ stands for the end of a line.
+HEADERS = list(
+    rows(r"""
+Subject: =?gb2312?B?GBK1?= =?gb2312?B?GBK2?=            subject        发票
+Subject: =?ISO-2022-JP?B?JIS1?=¶ =?ISO-2022-JP?B?JIS2?=    subject     ご請求書
+X-Spam : no¶Subject	: Order                               subject        Order
+>From dana Mon Mar 2¶Subject: Order                     subject        Order
+Message-ID: 7@northwind.example                         message_id     <7@northwind.example>
+In-Reply-To: a@x.example                                in_reply_to    <a@x.example>
+In-Reply-To:¶In-Reply-To: <a@x.example>                 in_reply_to    <a@x.example>
+References: <a-long@¶ x.example> < b@x.example >        references     <a-long@x.example> <b@x.example>
+In-Reply-To: =?utf-8?q?=3Ca=40x=2Eexample=3E?=          in_reply_to    <a@x.example>
+In-Reply-To: Your mail of Monday                        in_reply_to
+Auto-Submitted: no (a person)                           automatic
+Auto-Submitted: (by x) auto-replied (vacation)          automatic      auto-replied
+X-Autoresponder: no other answer for a day              automatic      auto-replied
+Precedence: bulk                                        automatic      auto-generated
+Precedence: list                                        automatic
+""")
+)
+
+
 def test_headers_are_read_as_mail_programs_read_them():
-    jis = encoded("ご請求書", "iso2022_jp")[:8], encoded("ご請求書", "iso2022_jp")[8:]
-    gbk = encoded("发票", "gbk")[:4], encoded("发票", "gbk")[4:]
-    for head, field, value in (
-        (b"Subject: =?gb2312?B?%b?= =?gb2312?B?%b?=" % gbk, "subject", "发票"),
-        (b"Subject: =?ISO-2022-JP?B?%b?=\r\n =?ISO-2022-JP?B?%b?=" % jis, "subject", "ご請求書"),
-        (b"X-Spam : no\r\nSubject\t: Order", "subject", "Order"),
-        (b"\xef\xbb\xbfSubject: Order", "subject", "Order"),
-        (b" \r\n\r\nSubject: Order", "subject", "Order"),
-        (b">From dana Mon Mar  2\r\nSubject: Order", "subject", "Order"),
-        (b"Subject: " + b"A" * 1_500, "cut", ["headers"]),
-        (b"Message-ID: 7@northwind.example", "message_id", "<7@northwind.example>"),
-        (b"In-Reply-To: a@x.example", "in_reply_to", ["<a@x.example>"]),
-        (b"In-Reply-To:\r\nIn-Reply-To: <a@x.example>", "in_reply_to", ["<a@x.example>"]),
-        (b"References: <a-long@\r\n x.example> < b@x.example >", "references", ["<a-long@x.example>", "<b@x.example>"]),
-        (b"In-Reply-To: =?utf-8?q?=3Ca=40x=2Eexample=3E?=", "in_reply_to", ["<a@x.example>"]),
-        (b"In-Reply-To: Your mail of Monday", "in_reply_to", []),
-        (b"Auto-Submitted: no (a person)", "automatic", ""),
-        (b"Auto-Submitted: (by x) auto-replied (vacation)", "automatic", "auto-replied"),
-        (b"X-Autoresponder: no other answer for a day", "automatic", "auto-replied"),
-        (b"Precedence: bulk", "automatic", "auto-generated"),
-        (b"Precedence: list", "automatic", ""),
-    ):  # fmt: skip
-        assert getattr(read_mail(head + b"\r\n\r\nx"), field) == value, head
+    jis, gbk = encoded("ご請求書", "iso2022_jp"), encoded("发票", "gbk")
+    parts = {"GBK1": gbk[:4], "GBK2": gbk[4:], "JIS1": jis[:8], "JIS2": jis[8:]}
+    for written, field, *values in HEADERS:
+        head = written.replace("¶", "\r\n")
+        for name, part_of_it in parts.items():
+            head = head.replace(name, part_of_it.decode())
+        found = getattr(read_mail(head.encode() + b"\r\n\r\nx"), field)
+        wanted = " ".join(values)
+        assert found == (wanted.split() if isinstance(found, list) else wanted), written
+    for head in (b"\xef\xbb\xbf", b" \r\n\r\n"):
+        assert read_mail(head + b"Subject: Order\r\n\r\nx").subject == "Order"
+    assert read_mail(b"Subject: " + b"A" * 1_500 + b"\r\n\r\nx").cut == ["headers"]
 
 
 def test_bodies_are_decoded_as_mail_programs_decode_them():
@@ -314,41 +325,6 @@ def test_flowed_text_is_joined_as_its_writer_saw_it():
         assert part(header.encode(), body.encode()).text == text, (format, body)
 
 
-def test_text_survives_wrong_and_missing_declarations():
-    for headers, body, text in (
-        (b"Content-Type: text/plain; charset=iso-8859-1", b"gr\xfc\xdfe", "grüße"),
-        (b"Content-Type: text/plain; charset=klingon", "grüße".encode(), "grüße"),
-        (b"Content-Type: text/plain; charset=idna", "grüße".encode(), "grüße"),
-        (b"Content-Type: text/plain; charset=us-ascii", "grüße".encode(), "grüße"),
-        (b"Content-Type: text/plain; charset=hex", b"6869", "6869"),
-        (b"Content-Type: text/plain", b"gr\xfc\xdfe \x93x\x94", "grüße “x”"),
-        (b"Content-Type: text/plain", b"a\x00b\r\n\r\nc\r", "ab\n\nc"),
-        (b"Content-Transfer-Encoding: base64", b"aGFs!bG8=", "hallo"),
-        (b"Content-Type: multipart/mixed", b"no boundary", "no boundary"),
-        (b"Content-Type: text/html", b"<p>one</p><p>two", "one\n\ntwo"),
-    ):
-        assert part(headers, body).text == text, headers
-
-
-def test_sender_is_the_first_usable_address():
-    for value, sender, name in (
-        (b"nobody", "", "nobody"),
-        (b"a@x.example, Bo <b@y.example>", "a@x.example", "Bo <b@y.example>"),
-        (
-            b"Ana <a@x.example>\r\nFrom: b@y.example",
-            "a@x.example",
-            "Ana,  <b@y.example>",
-        ),
-        (b'"not <an@address" <dana@x.example>', "dana@x.example", "not <an@address"),
-        (b"Friends: a@x.example;", "a@x.example", ""),
-        (b"<dana@[127.0.0.1]>", "", "dana@[127.0.0.1]"),
-        (b"=?utf-8?q?D=0D=0ABcc:_x?= <d@x.example>", "d@x.example", ""),
-        ("dänä@x.example".encode(), "", "dänä@x.example"),
-    ):
-        got = read_mail(b"From: " + value + b"\r\n\r\n")
-        assert (got.sender, got.sender_name) == (sender, name), value
-
-
 def test_file_names_lead_nowhere_are_decoded_and_made_distinct():
     for name, safe in {
         "../../etc/passwd": "passwd",
@@ -374,20 +350,6 @@ def test_file_names_lead_nowhere_are_decoded_and_made_distinct():
         "a.csv",
         "a (2).csv",
     ]
-
-
-def test_message_inside_a_message_is_a_file_of_its_bytes():
-    inner = message(Subject="the inner one")
-    outer = message()
-    inner.set_content("inside")
-    outer.set_content("see the attached mail")
-    outer.add_attachment(inner)
-    got = read_mail(outer.as_bytes())
-    (file,) = got.files
-    assert got.text == "see the attached mail"
-    assert file.name == "attachment.eml"
-    assert file.content_type == "message/rfc822"
-    assert file.content == inner.as_bytes()
 
 
 def test_long_content_is_truncated_with_a_notice_and_attached_in_full():

@@ -1,5 +1,6 @@
 """What `./run` makes of the caller's environment, and what it refuses in a sentence."""
 
+import json
 import os
 import sys
 
@@ -10,57 +11,32 @@ from launcher import bootstrap, environment
 from launcher.console import LaunchError
 from simple_form.declarations import rows
 
-# The desk and the gateway of one run.
-OWN = "http://127.0.0.1:8000,http://127.0.0.1:8001"
-
-
-@pytest.mark.parametrize(
-    ("given", "computed"),
-    [
-        (
-            {},
-            {
-                "DEMO": "1",
-                "OUTGOING_ALLOW": f"{OWN},http://127.0.0.1:8003",
-                "EMAIL_URL": "smtp://127.0.0.1:8025",
-                "MULTIMAIL_API_URL": "http://127.0.0.1:8001",
-                "GATEWAY_APPROVAL_CODES": "0",
-            },
-        ),
-        # Without the demo desk and gateway reach each other alone, and one without the
-        # other reaches nothing.
-        (
-            {"DEMO": "0"},
-            {
-                "OUTGOING_ALLOW": OWN,
-                "EMAIL_URL": "",
-                "GATEWAY_APPROVAL_CODES": "address",
-            },
-        ),
-        ({"SERVE": "dashboard"}, {"OUTGOING_ALLOW": "", "SERVE": "both"}),
-        ({"SERVE": "gateway"}, {"OUTGOING_ALLOW": "", "DEMO": "0"}),
-        (
-            {"PORT": "0", "DISCORD_PORT": "0"},
-            {
-                "DISCORD_PORT": "23002",
-                "PUBLIC_URL": "http://127.0.0.1:23001",
-                "OUTGOING_ALLOW": "http://127.0.0.1:23001,http://127.0.0.1:8001,http://127.0.0.1:23002",
-            },
-        ),
-        (
-            {"PUBLIC_URL": "https://desk.example.com/"},
-            {
-                "PUBLIC_URL": "https://desk.example.com",
-                "ALLOWED_HOSTS": "127.0.0.1,localhost,desk.example.com",
-            },
-        ),
-    ],
+# Given variables, and what is made of them. Without the demo desk and gateway reach each
+# other alone, and one without the other reaches nothing.
+COMPLETED = list(
+    rows("""
+{}    {"DEMO": "1", "EMAIL_URL": "smtp://127.0.0.1:8025", "MULTIMAIL_API_URL": "http://127.0.0.1:8001"}
+{}    {"OUTGOING_ALLOW": "http://127.0.0.1:8000,http://127.0.0.1:8001,http://127.0.0.1:8003"}
+{}    {"GATEWAY_APPROVAL_CODES": "0"}
+{"DEMO": "0"}    {"OUTGOING_ALLOW": "http://127.0.0.1:8000,http://127.0.0.1:8001"}
+{"DEMO": "0"}    {"EMAIL_URL": "", "GATEWAY_APPROVAL_CODES": "address"}
+{"SERVE": "dashboard"}    {"OUTGOING_ALLOW": "", "SERVE": "both"}
+{"SERVE": "gateway"}    {"OUTGOING_ALLOW": "", "DEMO": "0"}
+{"PORT": "0", "DISCORD_PORT": "0"}    {"DISCORD_PORT": "23002", "PUBLIC_URL": "http://127.0.0.1:23001"}
+{"PORT": "0", "DISCORD_PORT": "0"}
+  {"OUTGOING_ALLOW": "http://127.0.0.1:23001,http://127.0.0.1:8001,http://127.0.0.1:23002"}
+{"PUBLIC_URL": "https://desk.example.com/"}
+  {"PUBLIC_URL": "https://desk.example.com", "ALLOWED_HOSTS": "127.0.0.1,localhost,desk.example.com"}
+""")
 )
-def test_environment_is_completed(given, computed):
-    variables = environment.read(
-        given, pick=lambda count: [23_001, 23_002][:count]
-    ).variables
-    assert {name: variables[name] for name in computed} == computed
+
+
+def test_environment_is_completed():
+    for columns in COMPLETED:
+        given, computed = map(json.loads, columns)
+        found = environment.read(given, pick=lambda count: [23_001, 23_002][:count])
+        made = {name: found.variables[name] for name in computed}
+        assert made == computed, given
 
 
 PROVIDER = {

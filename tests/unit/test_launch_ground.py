@@ -8,30 +8,9 @@ import stat
 import pytest
 
 from launcher import data_folder, environment, keys
-from launcher.child import Child, rotate, socket_folder
+from launcher.child import Child
 from launcher.console import LaunchError
 from launcher.processes import Check, Process, table
-
-
-def test_socket_folder_is_private_and_short_also_for_a_deep_clone(tmp_path):
-    folder = socket_folder(tmp_path)
-    assert folder.parent == tmp_path
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    deep = tmp_path / ("deep" * 30)
-    other = tmp_path / ("deeq" * 30)
-    folder = socket_folder(deep)
-    folder_of_other = socket_folder(other)
-    try:
-        assert len(os.fsencode(folder / ".s.PGSQL.5432.lock")) <= 107
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert socket_folder(deep) == folder != folder_of_other
-        if os.geteuid() == 0:
-            os.chown(folder, 12345, 12345)
-            with pytest.raises(LaunchError, match="another account"):
-                socket_folder(deep)
-    finally:
-        folder.rmdir()
-        folder_of_other.rmdir()
 
 
 def _environment(data, **variables):
@@ -56,17 +35,6 @@ def test_folder_with_other_things_in_it_is_refused(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(LaunchError, match=r"DATA_DIR.*thesis\.tex"):
         data_folder.claim(tmp_path)
-
-
-def test_long_log_is_truncated_after_one_copy(tmp_path):
-    log = tmp_path / "web.log"
-    with log.open("ab", buffering=0) as writer:
-        writer.write(b"x" * 200)
-        assert rotate(log, limit=100)
-        writer.write(b"after\n")
-    assert log.read_bytes() == b"after\n"
-    assert (tmp_path / "web.log.1").stat().st_size == 200
-    assert not rotate(log, limit=100)
 
 
 def test_each_product_has_its_processes_of_which_one_beats():

@@ -2,6 +2,7 @@
 it states, and its button.
 """
 
+import json
 from dataclasses import replace
 
 from approvals.message_page.content.jobs import facts_of
@@ -11,13 +12,14 @@ from approvals.message_page.content.source import (
     page_count,
     stretch_of,
 )
-from approvals.message_page.sheet import PREVIEW, approve_label, inbox_of
+from approvals.message_page.sheet import approve_label
 from common.fingerprint import FIELDS, Content
 from mirror.models import Message
 from mirror.store import content_of
 from policy.rules.demand import Approval, Demand, People, Requirement
 from policy.rules.rules import ANY_REVIEWER, Effects
 from rendering.render import render_message
+from simple_form.declarations import rows
 from tests.factories import nobody_else, pending_row
 
 LINK = "<a href='https://acme.example/pay'>our site</a>"
@@ -54,24 +56,11 @@ def test_amount_link_or_hidden_text_that_only_one_part_has_is_marked_and_counted
     assert texts_of(hidden, "new") == ["and wire it today"]
 
 
-def test_parts_that_only_break_their_lines_elsewhere_say_the_same():
-    text = TEXT.replace(" by ", "\nby ").replace("\n\n", "\n\n\n")
-    assert compared(html=HTML, markdown=text).kind == "same"
-
-
 def test_message_with_one_part_says_so_and_unknown_is_not_empty():
     found = compared(html=HTML)
     assert (found.kind, found.only) == ("one", "html")
     found = compared(markdown=TEXT, coverage=tuple(x for x in FIELDS if x != "html"))
     assert (found.kind, found.only) == ("unseen", "markdown")
-
-
-def test_comparison_leaves_no_differing_word_out_unsaid():
-    tail = " ".join(f"word{n}" for n in range(9000))
-    found = compared(html=f"<p>Hello {tail}</p>", markdown="Hello")
-    shown = sum(len(piece.text) for piece in found.pieces if piece.kind == "new")
-    # But for the blank at which it is cut.
-    assert 0 < found.left_out <= len(tail) - shown <= found.left_out + 1
 
 
 # the source, page by page
@@ -95,50 +84,27 @@ def test_pages_of_a_text_together_are_all_of_it():
 # as it arrives
 
 
-def test_inbox_preview_shows_the_first_words_including_hidden_ones():
-    html = "<div style='display:none'>Your account is closed</div><p>Hello Lee</p>"
-    content = Content(html=html + "word " * 60)
-    found = inbox_of(content, render_message(content))
-    assert found["preview"].startswith("Your account is closed Hello Lee")
-    assert len(found["preview"]) == PREVIEW + 1
-    assert found["is_hidden"]
-    plain = Content(html="<p>Hello Lee</p>")
-    assert not inbox_of(plain, render_message(plain))["is_hidden"]
-
-
-ANA = "ana@house.example"
-BO = "bo@away.example"
-CY = "cy@away.example"
 # The fields of the row, how many of its people are outside, and the words after
-# "Approve and".
-LABELS = [
-    ({"to_addresses": [ANA]}, 0, "send to 1 person inside"),
-    (
-        {"to_addresses": [BO, "Bo <bo@AWAY.example>"], "cc": [BO]},
-        1,
-        "send to 1 person outside",
-    ),
-    (
-        {"to_addresses": [BO], "additions": {"auto_bcc": f"{CY}, {ANA}"}},
-        2,
-        "send to 3 people, 2 outside",
-    ),
-    (
-        {"to_addresses": [BO], "send_at": "2026-11-21T10:00:00Z"},
-        1,
-        "schedule to 1 person outside",
-    ),
-    # Not all of its recipients can be seen.
-    ({"to_addresses": [BO], "bcc": None}, 1, "send to at least 1 person outside"),
-]
+# "Approve and". Of the last not all of its recipients can be seen.
+LABELS = list(
+    rows("""
+{"to_addresses": ["ana@house.example"]}                                   0    send to 1 person inside
+{"to_addresses": ["bo@away.example", "Bo <bo@AWAY.example>"], "cc": ["bo@away.example"]}
+  1    send to 1 person outside
+{"to_addresses": ["bo@away.example"], "additions": {"auto_bcc": "cy@away.example, ana@house.example"}}
+  2    send to 3 people, 2 outside
+{"to_addresses": ["bo@away.example"], "send_at": "2026-11-21T10:00:00Z"}  1    schedule to 1 person outside
+{"to_addresses": ["bo@away.example"], "bcc": null}                        1    send to at least 1 person outside
+""")
+)
 
 
 def test_approve_button_names_how_many_get_it_and_how_many_of_them_outside():
     for fields, outside, label in LABELS:
-        row = pending_row("01E", **fields)
-        if "bcc" in fields:
+        row = pending_row("01E", **json.loads(fields))
+        if "bcc" in fields.partition("additions")[0]:
             del row["bcc"]
-        message = Message(addresses=["known"], outside=outside)
+        message = Message(addresses=["known"], outside=int(outside))
         found = approve_label(content_of(row), message, Demand())
         assert found == f"Approve and {label}", row
 
@@ -179,37 +145,28 @@ def facts(text, thread=None):
     }
 
 
-FOUND = [
-    ("See section 3.2. of it.", "Dates", []),
-    (
-        "Das macht 1.200,50 € oder $1,200, 15 %, 300 dollars.",
-        "Sums",
-        ["1.200,50 €", "$1,200", "300 dollars"],
-    ),
-    ("Version 2.1.3 came at 9:30 in room 400.", "Sums", []),
-    (
-        "Due by 4 December 2026, 2026-11-30, am 3. März, el 6 de mayo.",
-        "Dates",
-        ["4 December 2026", "2026-11-30", "3. März", "6 de mayo"],
-    ),
-    ("You may call 40 times, it may 90.", "Dates", []),
-    ("Due 5 auguſt, 6 aprıl, 7 APRİL.", "Dates", ["5 auguſt", "6 aprıl", "7 APRİL"]),
-    (
-        "Dear Ms. Okafor,\n\nthank you.\n\nKind regards,\nMila Sorensen",
-        "Names",
-        ["Okafor", "Mila Sorensen"],
-    ),
-    ("Hi there,\n\nwelcome.", "Names", []),
-    ("Fine. We will refund it today. Bye.", "Promises", ["We will refund it today."]),
-    ("The weather is good.", "Promises", []),
-    ("See [here](https://shop.acme.example/x).", "Links to", ["acme.example"]),
-]
+# A text, a kind of fact, and those of the kind that are found.
+FOUND = list(
+    rows("""
+See section 3.2. of it.                    Dates
+Das macht 1.200,50 € oder $1,200, 15 %, 300 dollars.    Sums    1.200,50 €    $1,200    300 dollars
+Version 2.1.3 came at 9:30 in room 400.    Sums
+Due by 4 December 2026, 2026-11-30, am 3. März, el 6 de mayo.
+  Dates    4 December 2026    2026-11-30    3. März    6 de mayo
+You may call 40 times, it may 90.          Dates
+Due 5 auguſt, 6 aprıl, 7 APRİL.            Dates    5 auguſt    6 aprıl    7 APRİL
+Dear Ms. Okafor,¶¶thank you.¶¶Kind regards,¶Mila Sorensen    Names    Okafor    Mila Sorensen
+Hi there,¶¶welcome.                        Names
+Fine. We will refund it today. Bye.        Promises    We will refund it today.
+The weather is good.                       Promises
+See [here](https://shop.acme.example/x).   Links to    acme.example
+""")
+)
 
 
 def test_facts_are_found_by_their_pattern():
-    assert [
-        (text, kind, list(facts(text).get(kind, {}))) for text, kind, _ in FOUND
-    ] == FOUND
+    for text, kind, *wanted in FOUND:
+        assert [*facts(text.replace("¶", "\n")).get(kind, {})] == wanted, text
 
 
 def test_each_fact_says_whether_it_stands_in_the_thread_however_it_is_written_there():

@@ -6,10 +6,14 @@ import re
 from base64 import b64encode
 from types import SimpleNamespace
 
+import pytest
+
 from common.fingerprint import Content
 from rendering.render import render_message
 from rendering.texts import words_of
+from simple_form.declarations import rows
 from tests.judge.letters import many
+from tests.linear import seconds
 
 ROW = (
     '<tr><td style="padding:8px;font-size:14px;color:#333"><p>Dear customer, your <b>order</b> {0} is '
@@ -93,3 +97,50 @@ def test_no_word_vanishes_whatever_the_tags_around_it():
         passages = [one.passage for one in message.differences]
         named = words(" ".join([message.plain, *passages]))
         assert words(words_of(letter)) <= named & words(message.document), letter
+
+
+# Texts that could take long to make harmless: how often a part is repeated for each
+# thousand characters, what is before it, and the part.
+HOSTILE = list(
+    rows("""
+200   -  <div>
+70    -  <table><tr><td>
+330   -  <b>
+15    -  <!--[if mso]>x<![endif]-->
+1000  -  &
+500   -  a\u200b
+72    -  <a href='
+72    -  <!--
+25    -  <a href=http://x.y title=x.y>a.b</a>
+25    -  <a href=//x.y>.</a>谢
+16    -  <div><p style='color:#123'>x
+400   <p style='display:none'>  x\u200b
+15    <div style='display:none'>x<div style='display:none'>x<div style='display:none'>x  <p>x
+125   <a a  =a a
+500   <style>  /*
+240   <style>  a;{}
+48    <style>a{b:  url(
+980   <p style='transform:  u
+150   <style>a{b:  (
+108   <img srcset='  http://a,
+20    <table>  <i></i>
+500   <a href=http://x.y>  a.
+16    <style>*{color:red}div p{color:#fff}</style>  <div><p>x
+""")
+)
+
+
+@pytest.mark.slow
+def test_hostile_message_takes_no_longer_than_its_length_allows():
+    k = 250
+    newsletter = (
+        "<table width=600>" + "".join(ROW.format(i) for i in range(k // 2)) + "</table>"
+    )
+    normal = min(seconds(shown, newsletter) for _ in range(3))
+    # The texts are 12.5 times as long as this newsletter; a quadratic step would take
+    # hundreds of times as long. The quickest of three counts.
+    rules = "".join(f".c{number}{{padding:{number}px}}" for number in range(30 * k))
+    texts = [start + part * int(number) * k for number, start, part in HOSTILE]
+    for text in (*texts, f"<style>{rules}</style>" + "<p class=c9>x" * 9 * k):
+        quickest = (seconds(shown, text) for _ in range(3))
+        assert any(took <= 40 * normal for took in quickest), text[:90]

@@ -287,21 +287,28 @@ ex_ lib vxd diagcfg appimage flatpak snap pm mpkg oxt xlm settingcontent-ms psdm
 """
 
 
+# The name of a file, its type, and the level; - for none.
+RUNNING = list(
+    rows("""
+invoice.pdf.exe         application/pdf             high
+photo\u202egpj.scr      image/jpeg                  high
+a.docm                  -                           high
+a.pdf                   application/x-msdownload    high
+setup\u200b.js          -                           high
+a                       application/x-ms-vsto       high
+page.html               text/html                   notice
+invoice.pdf             application/pdf             -
+Plan 1.2 final.docx     -                           -
+notes.com.txt           text/plain                  -
+-                       -                           -
+""")
+)
+
+
 def test_attachments_that_run_code_are_distinguished_from_those_that_do_not():
-    for name, kind, level in (
-        ("invoice.pdf.exe", "application/pdf", "high"),
-        ("photo\u202egpj.scr", "image/jpeg", "high"),
-        ("a.docm", "", "high"),
-        ("a.pdf", "application/x-msdownload", "high"),
-        ("setup\u200b.js", "", "high"),
-        *((f"a.{ending}", "", "high") for ending in SELDOM.split()),
-        ("a", "application/x-ms-vsto", "high"),
-        ("page.html", "text/html", "notice"),
-        ("invoice.pdf", "application/pdf", ""),
-        ("Plan 1.2 final.docx", "", ""),
-        ("notes.com.txt", "text/plain", ""),
-        ("", "", ""),
-    ):
+    seldom = [[f"a.{ending}", "-", "high"] for ending in SELDOM.split()]
+    for row in [*RUNNING, *seldom]:
+        name, kind, level = ("" if cell == "-" else cell for cell in row)
         assert why_dangerous(Attachment(name, kind, 10))[1] == level, name
 
 

@@ -117,22 +117,6 @@ def test_message_that_greets_another_is_found_and_one_that_may_be_right_is_not()
     assert [pair for pair in RIGHT if greets_another(*pair)] == []
 
 
-def test_greeting_is_compared_as_it_shows_with_everybody_who_gets_the_message():
-    assert (
-        greets_another(
-            "Dear Anna,", "bob@northwind.example", cc=("anna@northwind.example",)
-        )
-        == []
-    )
-    crowd = [
-        f"{name}@northwind.example"
-        for name in ("bob", "eva", "tom", "max", "ida", "udo")
-    ]
-    assert greets_another("Dear Anna,", *crowd) == []
-    html = "<table><tr><td><p>Dear <b>Anna</b>,</p><p>here it is.</p></td></tr></table>"
-    assert found("greeting_differs", html=html, to=("bob@northwind.example",))
-
-
 # names that lie
 
 
@@ -199,18 +183,6 @@ def test_address_that_leads_elsewhere_by_its_form_is_found_also_where_it_is_know
         assert (one.level, one.anchor) == ("high", address_anchor(bare)), address
 
 
-def test_known_and_plain_addresses_are_not_odd():
-    plain = (
-        "ivo@münchen.example a@northwind.example a+b@3com.example a@x_y.example a@1und1.example."
-    ).split()
-    assert [address for address in plain if found("odd_address", to=(address,))] == []
-    # Another script as a whole deceives nobody who reads it.
-    foreign = ["jörg@northwind.example", "田中@例え.example"]
-    assert [
-        address for address in foreign if "high" in levels("odd_address", to=(address,))
-    ] == []
-
-
 # where answers go
 
 
@@ -229,10 +201,6 @@ def test_answers_that_go_elsewhere_are_found():
     assert {
         reply_to: levels("reply_elsewhere", reply_to=reply_to) for reply_to in expected
     } == expected
-
-
-def test_look_alike_in_reply_to_is_found_too():
-    assert found("lookalike_recipient", reply_to="billing@acrne-corp.example")
 
 
 CUSTOMERS = RiskContext(
@@ -288,16 +256,6 @@ def test_known_and_unlike_recipients_are_left_in_peace():
     assert lookalike_of("1bm.com", KnownDomains({"lbm.com"})) == "lbm.com"
 
 
-def test_address_one_character_from_a_known_person_is_a_notice():
-    [one] = found(
-        "lookalike_recipient",
-        CUSTOMERS,
-        cc=("bi1ling@acme-corp.example", "dana@northwind.com"),
-    )
-    assert one.level == "notice"
-    assert one.evidence[1] == "billing@acme-corp.example"
-
-
 def test_lookalike_behind_many_other_addresses_is_found_or_left_in_doubt():
     known = {f"person{number}@acme.example": 1 for number in range(30)}
     near = [f"persom{number}@acme.example" for number in range(10, 30)]
@@ -316,15 +274,3 @@ def test_every_address_of_reply_to_is_checked():
     listed = ", ".join([*replies, "ana@acme.example <eve@evil.example>"])
     for rule in ("reply_elsewhere", "name_says_address"):
         assert found(rule, reply_to=listed), rule
-
-
-def test_many_recipients_rise_in_level():
-    for number, expected in (
-        (10, []),
-        (11, ["notice"]),
-        (50, ["notice"]),
-        (51, ["high"]),
-    ):
-        people = tuple(f"p{i}@contoso.example" for i in range(number))
-        seen = found("many_recipients", to=people[:5], cc=people[5:], bcc=people[:1])
-        assert [one.level for one in seen] == expected, number

@@ -14,16 +14,22 @@ from simple_form import TooComplex, simplify
 from simple_form.declarations import rows
 from simple_form.result import HIDING, LOOK, SHOWN
 from simple_form.simplify import WRAPS
-from tests.corpus import all_letters
 
 CORPUS = Path(__file__).parents[1] / "corpus"
-# 100 of people and of help desks, 100 of services, and designed ones.
-HONEST = sorted((CORPUS / "honest").glob("[0-2]??_*.html"))[:200]
+
+
 OLDER = sorted((CORPUS / "ordinary").glob("*.html"))
+
+
 DESIGNED = [
     *sorted((CORPUS / "designed").glob("*.html")),
     *sorted((CORPUS / "honest").glob("*_designed_*.html")),
 ]
+
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+# 100 of people and of help desks, 100 of services, and designed ones.
+HONEST = sorted((CORPUS / "honest").glob("[0-2]??_*.html"))[:200]
 
 
 # What becomes of "word" in an original; "different" where its recipient may see it
@@ -154,35 +160,6 @@ def test_simple_form_is_its_own_simple_form():
         assert (again.html, again.changes) == (simple, ()), html[:200]
 
 
-# Letters that change nothing of what is shown here: what the reviewer reads is what the
-# recipient reads, and other findings tell of links and letters that mislead; and two
-# whose words a web mail folds away as a quotation.
-ELSEWHERE = frozenset(
-    "049 085 107 109 112 118 120 121 122 123 124 130 134 138 139 "
-    "214 216 269 295 296 297 306 308 309 312 318 335 339".split()
-)
-
-
-@pytest.mark.slow
-def test_letters_of_readers_that_do_harm_count_as_different():
-    letters = [one for one in all_letters() if one.expected["harm"] != ["none"]]
-    quiet = {one.name[:3] for one in letters if not simplify(one.body).changes}
-    assert quiet <= ELSEWHERE
-    assert len(letters) > 250
-
-
-@pytest.mark.slow
-def test_honest_letters_are_hardly_ever_marked():
-    forms = [simplify(path.read_text()) for path in (*HONEST, *OLDER)]
-    assert len(forms) == 350
-    marked = [form for form in forms if HIDING & {one.code for one in form.changes}]
-    assert len(marked) <= 2
-    assert sum(not form.is_exact for form in forms[:100]) <= 20
-    assert len(DESIGNED) >= 60
-    # Whatever a look loses is told.
-    assert all(simplify(path.read_text()).changes for path in DESIGNED)
-
-
 def test_letters_built_to_cost_time_or_room_are_refused_or_bounded():
     refused = (
         "<b>" * 25_000,
@@ -223,3 +200,15 @@ def test_a_text_that_was_made_from_the_html_is_not_said_to_differ():
     assert not examine(content).findings
     changed = replace(content, markdown=content.markdown.replace("Pay", "Do not pay"))
     assert "parts_differ" in {one.rule for one in examine(changed).findings}
+
+
+@pytest.mark.slow
+def test_honest_letters_are_hardly_ever_marked():
+    forms = [simplify(path.read_text()) for path in (*HONEST, *OLDER)]
+    assert len(forms) == 350
+    marked = [form for form in forms if HIDING & {one.code for one in form.changes}]
+    assert len(marked) <= 2
+    assert sum(not form.is_exact for form in forms[:100]) <= 20
+    assert len(DESIGNED) >= 60
+    # Whatever a look loses is told.
+    assert all(simplify(path.read_text()).changes for path in DESIGNED)

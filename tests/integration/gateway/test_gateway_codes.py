@@ -4,10 +4,8 @@ and for looser modes.
 
 import logging
 from datetime import timedelta
-from io import StringIO
 
 import pytest
-from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -204,26 +202,6 @@ def test_codes_are_neither_returned_nor_logged_nor_audited(asking, caplog):
         assert code.replace("-", "") not in str(told)
 
 
-@pytest.mark.slow
-def test_operator_sees_open_codes(asking):
-    def shown():
-        out = StringIO()
-        call_command("gateway_codes", stdout=out)
-        return out.getvalue()
-
-    assert shown().strip() == "Nothing is waiting for a code."
-    ask(asking)
-    call(asking, ("POST", "/v1/api-keys", {"name": "\u202eBot", "scopes": ["send"]}))
-    for part in (
-        code_of(asking),
-        newest_code(),
-        "Key admin",
-        "support@acme.example: from gated_send to monitored",
-        "Create the API key \\u202eBot with send for all mailboxes",
-    ):
-        assert part in shown()
-
-
 def test_change_judged_before_the_row_was_tightened_is_refused(world):
     add_key(world, "both", ["send", "admin"])
     keys = ApiKey.objects.select_related("account")
@@ -271,3 +249,19 @@ def test_change_that_loosens_takes_a_code_of_a_key_that_sends(world):
     # Decisions without a fingerprint take the code of any key.
     world.patch(box, require_fingerprint=True)
     assert world.patch(box, require_fingerprint=False).status_code == 202
+
+
+@pytest.mark.slow
+def test_failing_action_asks_for_no_code_and_uses_none(asking):
+    for fields, status in (
+        ({"address": "a@elsewhere.example"}, 422),
+        ({"address_local": "support"}, 409),
+    ):
+        assert call(asking, ("POST", "/v1/mailboxes", fields)).status_code == status
+    assert not ApprovalRequest.objects.exists()
+    call(asking, MAILBOX)
+    code = newest_code()
+    Account.objects.update(max_mailboxes=1)
+    assert call(asking, MAILBOX, code).json()["code"] == "plan_limit"
+    Account.objects.update(max_mailboxes=None)
+    assert call(asking, MAILBOX, code).status_code == 201

@@ -11,7 +11,6 @@ from tests.integration.gateway.dns_server import dns_server
 from tests.integration.gateway.world import (
     leave,
     noted,
-    refusal_of,
 )
 
 NORTHWIND = "northwind.example"
@@ -133,44 +132,3 @@ def published(dns, name):
     text = name.decode() if isinstance(name, bytes) else name
     (record,) = dns.records[text.rstrip("."), "TXT"]
     return record.replace('" "', "").strip('"').encode()
-
-
-@pytest.mark.slow
-def test_dns_failure_is_reported_and_changes_nothing(world, dns):
-    domain = claim(world).json()
-    prove(dns, domain, '"v=spf1 mx -all"')
-    for status, spf in (("pending", False), ("active", True)):
-        dns.mood = "fail"
-        seen = verify(world, domain).json()
-        assert (seen["status"], seen["spf_verified"]) == (status, spf)
-        assert "The DNS lookup of" in seen["message"]
-        dns.mood = "ok"
-        assert verify(world, domain).json()["spf_verified"] is True
-
-
-@pytest.mark.slow
-def test_domain_of_another_account_or_twice_in_one_is_409(world, other, dns):
-    mine = claim(world).json()
-    theirs = claim(other).json()
-    again = claim(world, "NorthWind.example.")
-    assert refusal_of(again) == (409, "domain_exists")
-    assert again.json()["id"] == mine["id"]
-    prove(dns, theirs)
-    assert verify(other, theirs).json()["status"] == "active"
-    prove(dns, mine)
-    assert verify(world, mine).json()["code"] == "domain_taken"
-    world.delete(f"/v1/domains/{mine['id']}")
-    assert refusal_of(claim(world)) == (409, "domain_taken")
-
-
-def test_domain_with_live_mailboxes_cannot_be_deleted(world):
-    domain = Domain.objects.get(domain="acme.example")
-    path = f"/v1/domains/{domain.pk}"
-    answer = world.delete(path)
-    assert refusal_of(answer) == (409, "domain_in_use")
-    Mailbox.objects.update(is_active=False)
-    assert world.delete(path).json() == {
-        "id": domain.pk,
-        "status": "deleted",
-    }
-    assert world.call("GET", path, key="admin").status_code == 404

@@ -7,12 +7,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, OperationalError
 from django.test import Client
-from django.utils import timezone
 
-from common.credentials import read_credentials, update_credentials
 from gateway import request_rules
-from gateway.models import Account, ApiKey, Mailbox, Webhook
-from gateway.models.accounts import hash_key
+from gateway.models import ApiKey
 from tests.integration.gateway.world import (
     add_key,
     noted,
@@ -85,13 +82,6 @@ def test_openapi_document_lists_each_call_once_with_its_scope_and_a_known_group(
     for name, call in calls.items():
         assert call["summary"], name
         assert "key" in call["description"], name
-    scopes = calls["GET", "/v1/oversight/pending"]["description"]
-    assert "`oversight` or `oversight_read`" in scopes
-    ways = document["components"]["securitySchemes"]
-    assert ways["BearerKey"]["scheme"] == "bearer"
-    assert ways["HeaderKey"]["name"] == "X-API-Key"
-    security = calls["GET", "/v1/account"]["security"]
-    assert security == [{name: []} for name in ways]
     # Where a body is read without a key.
     assert {
         path
@@ -103,53 +93,10 @@ def test_openapi_document_lists_each_call_once_with_its_scope_and_a_known_group(
 # --- commands that make accounts: the demo's, and an operator's ---
 
 
-HOOK = "http://127.0.0.1:8000/webhooks/multimail/abc/"
-
-
-@pytest.fixture
-def file(db, tmp_path):
-    """The credentials' file of a demo that was filled once."""
-    path = tmp_path / "credentials.env"
-    update_credentials(path, {"WEBHOOK_URL": HOOK, "WEBHOOK_SECRET": "whsec_x"})
-    call_command("demo_gateway", credentials=path)
-    return path
-
-
-def changed(file):
-    """Fill the file again; return the names whose values changed."""
-    before = read_credentials(file)
-    call_command("demo_gateway", credentials=file)
-    after = read_credentials(file)
-    return {name for name in before | after if before.get(name) != after.get(name)}
-
-
 def printed(command, *options, **named):
     out = io.StringIO()
     call_command(command, *options, stdout=out, **named)
     return out.getvalue()
-
-
-@pytest.mark.slow
-def test_demo_gateway_fills_the_file_and_is_idempotent(file):
-    assert changed(file) == set()
-    known = read_credentials(file)
-    assert ApiKey.objects.count() == 4
-    assert Webhook.objects.get().secret == "whsec_x"
-    assert Mailbox.objects.get(pk=known["MAILBOX2_ID"]).allow_looser_per_call
-    # A revoked key is replaced by one that works; a lost database is filled with the
-    # same keys.
-    sha256 = hash_key(known["OVERSIGHT_KEY"])
-    ApiKey.objects.filter(sha256=sha256).update(revoked_at=timezone.now())
-    assert changed(file) == {"OVERSIGHT_KEY"}
-    Account.objects.all().delete()
-    assert changed(file) == {"MAILBOX_ID", "MAILBOX2_ID"}
-    # It follows the desk to another port, and wakes its subscription.
-    Webhook.objects.update(paused_at=timezone.now(), failures=10)
-    moved = HOOK.replace("8000", "9000")
-    update_credentials(file, {"WEBHOOK_URL": moved})
-    call_command("demo_gateway", credentials=file)
-    webhook = Webhook.objects.get()
-    assert (webhook.url, webhook.paused_at, webhook.failures) == (moved, None, 0)
 
 
 def key_from(*options):
@@ -179,12 +126,3 @@ def test_gateway_key_refuses_what_the_api_refuses(world):
         with pytest.raises(CommandError):
             key_from(*options)
     assert not ApiKey.objects.filter(name="Spare").exists()
-
-
-def test_report_of_a_client_stands_in_the_audit_log(world, monkeypatch):
-    assert world.post("/v1/feedback", description="slow").status_code == 201
-    entry = world.get("/v1/audit-log", key="admin")["entries"][0]
-    assert entry["metadata"]["report"] == {"description": "slow"}
-    assert world.post("/v1/feedback", text="x" * 16_384).status_code == 422
-    monkeypatch.setattr("gateway.api.bodies.MAX_COMMAS", 3)
-    assert world.post("/v1/feedback", text=",,,,").status_code == 422

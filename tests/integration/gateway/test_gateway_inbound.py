@@ -149,24 +149,6 @@ def test_only_live_mailboxes_get_mail(world, client):
     assert client.data(mail())[0] == 550
 
 
-@pytest.mark.slow
-def test_too_many_recipients_are_deferred_and_guessing_addresses_ends_the_session(
-    world, client, monkeypatch
-):
-    monkeypatch.setattr(smtp_server, "MAX_RECIPIENTS", 4)
-    monkeypatch.setattr(smtp_server, "MAX_UNKNOWN", 3)
-    for name, codes in (
-        ("support+", [250, 250, 250, 250, 452]),
-        ("guess", [550, 550, 550, 421]),
-    ):
-        client.rset()
-        client.mail(SENDER)
-        assert [
-            client.rcpt(f"{name}{number}@acme.example")[0]
-            for number in range(len(codes))
-        ] == codes
-
-
 def test_mail_is_read_that_needs_modules_of_which_the_parser_has_no_files(
     world, client
 ):

@@ -1,11 +1,9 @@
 """Limits on calls, emails and sizes, how long to wait, and the reported usage."""
 
-import io
 import socket
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.utils import timezone
 from redis import Redis
@@ -16,7 +14,6 @@ from gateway.errors import TooManyRequests
 from gateway.models import (
     Account,
     ApiKey,
-    AuditLogEntry,
     Email,
     IdempotencyRecord,
 )
@@ -123,27 +120,6 @@ def test_warm_up_refuses_the_rest_of_the_day_until_it_is_over(world):
     assert 0 < int(answer["Retry-After"]) <= 86_400
     set_limits(world, warmup_daily_limit=None)
     assert world.send().status_code == 202
-
-
-def test_command_sets_limits_and_shows_them(world):
-    out = io.StringIO()
-
-    def set_by_command(*options):
-        call_command("gateway_limits", "--account=acme", *options, stdout=out)
-        return Account.objects.get()
-
-    account = set_by_command("--monthly-quota=200", "--max-mailboxes=2", "--warmup=50")
-    assert account.monthly_email_quota == 200
-    assert account.warmup_daily_limit == 50
-    assert "live emails a day while it warms up    50\n" in out.getvalue()
-    assert AuditLogEntry.objects.get().metadata["monthly_email_quota"] == 200
-    account = set_by_command("--monthly-quota=none", "--warmup=none")
-    assert account.monthly_email_quota is None
-    assert account.warmup_daily_limit is None
-    assert account.max_mailboxes == 2
-    for wrong in ("--monthly-quota=-1", "--warmup=x"):
-        with pytest.raises(CommandError):
-            set_by_command(wrong)
 
 
 def test_oversized_input_is_refused_with_its_size_and_the_maximum_is_accepted(

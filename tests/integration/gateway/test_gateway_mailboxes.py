@@ -73,19 +73,6 @@ def test_change_of_additions_reaches_held_mail_until_it_is_approved(world):
     assert Email.objects.get(pk=email_id).additions == row["additions"]
 
 
-def test_ai_disclosure_cannot_be_switched_off(world):
-    for value in (False, 0, "false"):
-        body = {"address": "n@acme.example", "ai_disclosure": value}
-        for answer in (
-            post(world, **body),
-            patch(world, **body),
-            world.patch(f"{world.base}/configure", **body),
-        ):
-            assert refusal_of(answer) == (400, "ai_disclosure_required"), value
-    for value in (True, 1, None):
-        assert patch(world, ai_disclosure=value).json()["ai_disclosure"] == 1
-
-
 def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world):
     world.listen("message.cancelled")
     held = world.held()

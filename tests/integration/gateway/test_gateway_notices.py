@@ -12,11 +12,9 @@ from gateway.messages.outbox import hold_back
 from gateway.models import (
     Account,
     ApprovalRequest,
-    Domain,
     Email,
     Notice,
 )
-from tests.factories import change_row
 from tests.integration.gateway.servers import SENDER, deliver, mail
 from tests.integration.gateway.world import (
     refusal_of,
@@ -74,39 +72,6 @@ def test_account_with_an_oversight_address_gets_the_code_by_mail(overseen, mail_
     assert create_key(overseen, approval_code=code).status_code == 201
     # No key can read it: it is no message of a mailbox.
     assert not Email.objects.exists()
-
-
-def test_setting_says_who_is_asked_for_a_code(world, other, settings):
-    change_row(other.account, oversight_email=BOSS)
-    for codes, statuses in (
-        ("0", [201, 201]),
-        ("1", [202, 202]),
-        ("address", [201, 202]),
-    ):
-        settings.GATEWAY_APPROVAL_CODES = codes
-        assert [
-            create_key(one, name=codes).status_code for one in (world, other)
-        ] == statuses, codes
-    assert other.allow("northwind.example").status_code == 200
-    # Without an address there is nowhere to mail the code.
-    assert {notice.account_id for notice in Notice.objects.all()} == {other.account.pk}
-
-
-def test_code_asks_a_server_for_no_report_because_nobody_reads_it(
-    overseen, mail_server, settings
-):
-    mail_server.dsn = True
-    settings.EMAIL_URL = f"{mail_server.url}?dsn=1"
-    create_key(overseen)
-    assert send_all() == ["sent"]
-    assert mail_server.options == []
-
-
-def test_code_is_not_mailed_from_a_domain_that_is_gone(overseen, mail_server):
-    create_key(overseen)
-    Domain.objects.update(status="pending")
-    assert send_all() == ["failed"]
-    assert mail_server.taken == []
 
 
 def test_secret_path_of_a_webhook_is_not_mailed(overseen, mail_server):

@@ -575,24 +575,6 @@ def test_recipient_who_cannot_be_verified_is_accepted(free, mail_server):
     assert email.refused_recipients == {}
 
 
-@pytest.mark.slow
-def test_mail_fails_after_two_days_of_an_unreachable_server(listening, settings):
-    settings.EMAIL_URL = "smtp://127.0.0.1:1"
-    assert (
-        timedelta(days=1.8) < timedelta(seconds=sum(smtp.RETRIES)) < timedelta(days=2.2)
-    )
-    email = listening.approved()
-    make_due(email, attempts=len(smtp.RETRIES) - 1)
-    assert leave(email) == "put off"
-    make_due(email)
-    assert leave(email) == "failed"
-    email.refresh_from_db()
-    assert email.status == Status.SEND_FAILED
-    assert email.bounced_at is None
-    assert events_of(email.pk) == ["message.failed"]
-    assert audited(email)[1]["permanent"] is False
-
-
 @pytest.mark.parametrize(
     "mood", ["drop", "garble", pytest.param("stall", marks=pytest.mark.slow)]
 )
@@ -832,3 +814,20 @@ def test_approved_mail_of_a_stopped_mailbox_waits_until_it_is_released(
     assert stop(world).status_code == 200
     assert [leave(before), leave(meanwhile)] == ["sent", "sent"]
     assert claimed.may_be_sent().exists()
+
+
+@pytest.mark.slow
+def test_hold_all_holds_due_mail_that_nobody_decided(free, mail_server):
+    free.listen("oversight.pending")
+    email_id = free.held(send_at="2099-01-01T00:00:00Z")
+    hold(free)
+    Email.objects.update(due_at=Now())
+    assert leave(email_id) == "asked"
+    assert status_of(email_id) == Status.PENDING_SEND_APPROVAL
+    assert events_of(email_id) == ["oversight.pending"]
+    # It stays held when `hold_all` ends, and is sent once somebody has approved it.
+    hold(free, False)
+    assert leave(email_id) == "not due"
+    free.decide(email_id)
+    Email.objects.update(due_at=Now())
+    assert leave(email_id) == "sent"

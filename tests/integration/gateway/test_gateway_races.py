@@ -13,8 +13,10 @@ from django.utils import timezone
 
 from gateway.messages import outbox
 from gateway.models import (
+    Account,
     AuditLogEntry,
     Email,
+    UpgradeRequest,
     Webhook,
     WebhookDelivery,
 )
@@ -28,6 +30,7 @@ from tests.integration.gateway.world import (
     make_inbound,
     make_world,
     status_of,
+    times_noted,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -184,6 +187,48 @@ def test_send_killed_at_any_statement_and_repeated_makes_one_message(world):
         if not came[0]:
             break
     assert number > 5
+
+
+@pytest.mark.slow
+def test_same_content_at_once_makes_one_message_and_the_last_of_a_quota_is_used_once(
+    world,
+):
+    assert statuses(at_once(*[lambda: world.send(subject="Same")] * 3)) == [
+        202,
+        409,
+        409,
+    ]
+    Account.objects.update(monthly_email_quota=3)
+    assert statuses(at_once(*[world.send] * 4)) == [202] * 2 + [429] * 2
+    assert Email.objects.count() == 3
+
+
+@pytest.mark.slow
+def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world):
+    answers = at_once(
+        *(
+            partial(world.allow, pattern, version=0)
+            for pattern in ("a.example", "b.example")
+        )
+    )
+    assert statuses(answers) == [200, 409]
+    won = min(answers, key=lambda answer: answer.status_code).json()
+    allowlist = world.get(f"{world.base}/allowlist?kind=restriction", key="admin")
+    assert allowlist["version"] == won["version"] == 1
+    assert allowlist["entries"] == won["entries"]
+
+
+@pytest.mark.slow
+def test_upgrade_is_requested_three_times_at_most_and_its_code_used_once(world):
+    wish = {"target_mode": "autonomous"}
+    asks = [partial(world.call, "POST", f"{world.base}/request-upgrade", json=wish)] * 4
+    assert statuses(at_once(*asks)) == [200, 200, 200, 429]
+    code = UpgradeRequest.objects.waiting().get().code
+    uses = [
+        partial(world.call, "POST", f"{world.base}/upgrade", json={"code": code})
+    ] * 2
+    assert statuses(at_once(*uses)) == [200, 404]
+    assert times_noted("mailbox.upgraded") == 1
 
 
 @pytest.mark.slow

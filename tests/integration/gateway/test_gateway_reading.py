@@ -2,23 +2,19 @@
 tags.
 """
 
-import json
 from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
-import pytest
 from django.core import signing
 from django.test import Client
 from django.utils import timezone
 
 from gateway import lookups
-from gateway.api import messages
 from gateway.models import Account, ApiKey, Attachment, Email, Mailbox
 from gateway.states import Status
 from tests.integration.gateway.world import (
     add_key,
     add_mailbox,
-    bad_field_of,
     make_inbound,
     refusal_of,
     status_of,
@@ -41,83 +37,6 @@ def test_mail_that_is_let_in_late_comes_once_by_since_id(world):
         found = ids(world.get(f"{world.base}/emails?since_id={since}"))
         assert found == ([let_in.pk] if let_in else [])
         since = found[-1] if found else since
-
-
-@pytest.mark.slow
-def test_list_filters(world):
-    names = {world.held(markdown="secret words"): "out"}
-    names[make_inbound(world, status=Status.SPAM_QUARANTINED).pk] = "spam"
-    names[make_inbound(world).pk] = "in"
-    for query, found in {
-        "status=unread": ["in"], "direction=outbound": ["out"], "sender=northwind": ["in"], "limit=0": ["in"],
-        "subject_contains=quest": ["in"], "has_attachments=true": [], "status=spam_quarantined": ["spam"],
-        "date_after=2099-01-01": [], "date_before=2099-01-01T00:00:00%2B02:00&date_after=2001-01-01": ["in", "out"],
-        "offset=1": ["out"], "offset=99999999999999999999": [],
-    }.items():  # fmt: skip
-        answer = world.get(f"{world.base}/emails?{query}")
-        assert [names[one] for one in ids(answer)] == found, query
-    for query in ("status=nonsense", "date_after=yesterday"):
-        answer = world.call("GET", f"{world.base}/emails?{query}")
-        assert answer.status_code == 422, query
-    assert b"secret words" not in world.call("GET", f"{world.base}/emails").content
-
-
-# The numbers of requests; a new one belongs here, or is found by its type.
-NUMBERS = {"limit", "offset", "from", "to", "overlap_s", "version"}
-FAR = ["0", "-1", "9" * 20, "-" + "9" * 300, "9" * 4000]
-GARBAGE = ["x", "1.5", "1e3", "0x10", "+1", "\u0661", "1,000", "null", "1 2"]
-
-
-def numbers_of(document):
-    """Return the method, path, name and place of each number of the API."""
-
-    def whole(schema):
-        name = schema.get("$ref", "").rpartition("/")[2]
-        return document["components"]["schemas"].get(name, schema)
-
-    for path, calls in document["paths"].items():
-        for method, call in calls.items():
-            fields = {
-                one["name"]: ("query", one["schema"])
-                for one in call.get("parameters", ())
-            }
-            for content in call.get("requestBody", {"content": {}})["content"].values():
-                known = whole(content["schema"]).get("properties", {})
-                fields |= {name: ("body", field) for name, field in known.items()}
-            for name, (place, schema) in fields.items():
-                # `to` is a number of the usage alone.
-                typed = '"integer"' in json.dumps(schema)
-                if typed or (name in NUMBERS - {"to", "from"}):
-                    assert name in NUMBERS, (path, name)
-                    yield method.upper(), path, name, place
-
-
-def ask(world, hook, method, path, name, place, value):
-    """Call a route with one of its numbers."""
-    at = path.format(mailbox=world.mailbox.pk, webhook_id=hook.pk)
-    if place == "body":
-        needed = {"kind": "restriction", "mode": "off", "entries": []}
-        fields = needed if "allowlist" in path else {}
-        return world.call(method, at, key="admin", json=fields | {name: value})
-    key = "desk" if "pending" in path else "agent"
-    if path.split("/")[2] in ("audit-log", "refusals", "webhook-deliveries"):
-        key = "admin"
-    return world.call("GET", f"{at}?{name}={quote(str(value))}", key=key)
-
-
-def test_number_out_of_range_is_clamped_and_garbage_is_422_on_every_route(world):
-    hook = world.listen("message.sent")
-    walked = list(numbers_of(Client().get("/openapi.json").json()))
-    for method, path, name, place in walked:
-        number = (world, hook, method, path, name, place)
-        in_body = place == "body"
-        for value in FAR + ([-1, 10**30, 1e30] if in_body else []):
-            # 409: of an allowlist that has another version.
-            assert ask(*number, value).status_code in (200, 409), (number, value)
-        for value in GARBAGE + ([1.5, True, [], {}, [1]] if in_body else []):
-            assert bad_field_of(ask(*number, value)) == (422, name), (number, value)
-    assert {name for _, _, name, _ in walked} == NUMBERS
-    assert len(walked) == 20
 
 
 def test_key_that_sends_lists_held_outgoing_mail_and_nothing_that_waits_to_be_let_in(
@@ -202,21 +121,6 @@ def test_thread_hides_unapproved_inbound_mail_and_returns_bodies_on_request(
     for caller in (world, other):
         answer = caller.call("GET", f"{caller.base}/threads/t")
         assert refusal_of(answer) == (404, "unknown_thread")
-
-
-def test_long_thread_shows_the_newest_messages_and_counts_all(
-    world, monkeypatch, django_assert_num_queries
-):
-    monkeypatch.setattr(messages, "MAX_MESSAGES", 3)
-    monkeypatch.setattr(messages, "MAX_MESSAGES_WITH_BODIES", 2)
-    made = [make_inbound(world).pk for _ in range(4)]
-    for query, shown in (("", made[1:]), ("?bodies=true", made[2:])):
-        thread = read(world, query)
-        assert ids(thread) == shown
-        assert thread["message_count"] == 4
-        assert thread["truncated"] is True
-    with django_assert_num_queries(4):
-        read(world)
 
 
 # Links to files: the same bytes without a key for an hour, and nothing for a forged one.

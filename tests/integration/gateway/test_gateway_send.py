@@ -2,13 +2,15 @@
 and refused, the effect of each mode, and what becomes of HTML and of an agent's `ucan`.
 """
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 from django.db.models.functions import Now
 from django.test import Client
+from django.utils import timezone
 
 from common.additions import html_part
 from common.fingerprint import fingerprint
@@ -20,6 +22,7 @@ from gateway.states import Mode, Status
 from mirror.store import content_of
 from parsing.client import ParserBusy
 from simple_form import simplify
+from simple_form.declarations import rows
 from tests.factories import change_row
 from tests.integration.gateway.world import (
     add_key,
@@ -32,29 +35,32 @@ from tests.integration.gateway.world import (
     refusal_of,
 )
 
-FILE = {"name": "a", "content_base64": "eA=="}
-BAD_FIELDS = [
-    ("to", []),
-    ("to", ["=?utf-8?q?eve=40evil.example?=@northwind.example"]),
-    ("cc", ["a@x.example\nBcc: evil@x.example"]),
-    ("subject", "x" * 999),
-    ("subject", "Hi =?utf-8?q?Bcc?="),
-    ("subject", "null \x00"),
-    ("markdown", ""),
-    ("metadata.deep.x", {"deep": {"x": "\x00"}}),
-    ("send_at", "tomorrow"),
-    ("send_at", "2001-01-01T00:00:00Z"),
-    ("attachments.0.content_base64", [FILE | {"content_base64": "%%%"}]),
-    ("attachments.0.content_type", [FILE | {"content_type": "text/plain\r\nX: y"}]),
-    ("attachments.0.content_type", [FILE | {"content_type": "text/plain; a"}]),
-    ("attachments.0.name", [FILE | {"name": "a\n"}]),
-    ("attachments.0.name", [FILE | {"name": "=?utf-8?q?a.exe?="}]),
-    ("attachments", [FILE] * 2),
-]
+# The field that is named, and what is sent in it.
+BAD_FIELDS = list(
+    rows(r"""
+to                  []
+to                  ["=?utf-8?q?eve=40evil.example?=@northwind.example"]
+cc                  ["a@x.example\nBcc: evil@x.example"]
+subject             "LONG"
+subject             "Hi =?utf-8?q?Bcc?="
+subject             "null \u0000"
+markdown            ""
+metadata.deep.x     {"deep": {"x": "\u0000"}}
+send_at             "tomorrow"
+send_at             "2001-01-01T00:00:00Z"
+attachments.0.content_base64    [{"name": "a", "content_base64": "%%%"}]
+attachments.0.content_type      [{"name": "a", "content_base64": "eA==", "content_type": "text/plain\r\nX: y"}]
+attachments.0.content_type      [{"name": "a", "content_base64": "eA==", "content_type": "text/plain; a"}]
+attachments.0.name              [{"name": "a\n", "content_base64": "eA=="}]
+attachments.0.name              [{"name": "=?utf-8?q?a.exe?=", "content_base64": "eA=="}]
+attachments         [{"name": "a", "content_base64": "eA=="}, {"name": "a", "content_base64": "eA=="}]
+""")
+)
 
 
 def test_send_bad_field_is_422_and_names_it(world):
-    for field, value in BAD_FIELDS:
+    for field, written in BAD_FIELDS:
+        value = json.loads(written.replace("LONG", "x" * 999))
         answer = world.send(**{field.partition(".")[0]: value})
         assert bad_field_of(answer) == (422, field), (field, value)
     headers = {"Authorization": f"Bearer {world.keys['agent']}"}
@@ -138,13 +144,6 @@ def test_html_is_held_and_sent_in_its_simple_form(world, mail_server):
     assert sent.splitlines() == html_part(SIMPLE, row["additions"]).splitlines()
 
 
-def test_text_of_the_agent_is_not_changed(world):
-    text = "We pay  *not*\n5 EUR"
-    email_id = world.held(html=HIDING, markdown=text)
-    (row,) = world.pending(email_id=email_id)["pending"]
-    assert row["markdown"] == text
-
-
 def test_html_in_markdown_leaves_in_its_simple_form_too(world, mail_server):
     text = "We pay *now* <b style='display:none'>not</b> 5 EUR\n\n<script>x</script>"
     answer = world.send(markdown=text).json()
@@ -184,12 +183,6 @@ def test_designed_mail_is_held_approved_and_sent_byte_for_byte(world, mail_serve
     assert bad_field_of(world.send(html="<b>" * 30_000)) == (422, "html")
 
 
-def test_html_that_is_not_read_in_time_is_refused_with_a_sentence(world, monkeypatch):
-    monkeypatch.setattr("gateway.parsed.parse", Mock(side_effect=ParserBusy))
-    answer = world.send(html="<p>x</p>", markdown=None)
-    assert bad_field_of(answer) == (422, "html")
-
-
 UCAN = "eyJhbGciOiJFZERTQSJ9." + "Ab-_9" * 2196 + "c=d"
 
 
@@ -209,21 +202,6 @@ def test_ucan_is_part_of_what_is_decided_and_arrives_unchanged(world, mail_serve
     # Blanks stand only where a line was folded.
     assert "".join(mail_server.message()["X-Agent-Identity"].split()) == UCAN
     assert mail_server.message(1)["X-Agent-Identity"] is None
-
-
-def test_ucan_is_taken_on_every_path_that_sends_or_replies(world):
-    parent = make_inbound(world).pk
-    new = {"to": "dana@northwind.example", "subject": "S"}
-    for path, fields in (
-        ("/v1/emails/send", new),
-        ("/send_email", new),
-        (f"/v1/emails/{parent}/reply", {}),
-        ("/v1/reply_email", {"email_id": parent}),
-    ):
-        made = world.post(path, markdown=path, ucan="a.b.c", **fields).json()
-        assert Email.objects.get(pk=made["id"]).agent_identity == "a.b.c", path
-    for wrong in ("x" * 11_009, "a b", "a\r\nBcc: eve@evil.example", 5):
-        assert bad_field_of(world.send(ucan=wrong)) == (422, "ucan"), wrong
 
 
 def reply(world, email, key="agent", **fields):
@@ -260,22 +238,6 @@ def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(wor
     for address in ("", "MAILER-DAEMON", "Support+a1@acme.example"):
         answer = reply(world, make_inbound(world, from_address=address))
         assert refusal_of(answer) == (422, "no_reply_address"), address
-
-
-def test_reply_is_sent_with_its_headers_and_files(world, mail_server):
-    root = "<root@x.example>"
-    parent = make_inbound(
-        world, references=root, message_id_header=f"<{'q' * 150}@x.example>"
-    )
-    files = [{"name": "a b.txt", "content_base64": "eA=="}]
-    email = made(reply(world, parent, attachments=files))
-    world.decide(email.pk)
-    assert leave(email) == "sent"
-    message = mail_server.message()
-    assert message["In-Reply-To"] == parent.message_id_header
-    assert message["References"].split() == [root, parent.message_id_header]
-    assert message["Subject"] == f"Re: {parent.subject}"
-    assert [part.get_filename() for part in message.iter_attachments()] == ["a b.txt"]
 
 
 def test_received_mail_is_not_replaced_and_tells_nothing_of_itself(world):
@@ -325,17 +287,6 @@ def scheduled(world, **fields):
     return email
 
 
-def test_rescheduling_moves_the_due_time(free):
-    email = scheduled(free)
-    for name, moment in (("scheduled_at", AT), ("send_at", LATER)):
-        answer = edit(free, email, **{name: moment}).json()
-        assert answer["status"] == "scheduled"
-        assert answer["send_at"] == moment.replace("Z", ".000Z")
-    email.refresh_from_db()
-    assert email.send_at == email.due_at == datetime(2099, 2, 1, tzinfo=UTC)
-    assert noted("email.rescheduled").resource_id == email.pk
-
-
 def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free):
     email = scheduled(free, cc="c@x.example", html="<p>old words</p>")
     fields = {"to": ["new@x.example"], "cc": [], "bcc": ["b@x.example"]}
@@ -351,23 +302,6 @@ def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free):
     edit(free, email, markdown="We <b hidden>do not</b> pay")
     email.refresh_from_db()
     assert "not" not in email.html + email.markdown
-
-
-def test_approved_mail_keeps_its_content_and_is_held_again_when_its_time_changes(world):
-    email = world.approved(send_at=AT)
-    world.listen("oversight.pending")
-    answer = edit(world, email, subject="Another")
-    assert (answer.status_code, answer.json()["code"]) == (409, "already_approved")
-    assert edit(world, email, send_at=LATER).status_code == 200
-    email.refresh_from_db()
-    assert email.subject != "Another"
-    # It was approved for its time, and is asked about again.
-    assert email.status == Status.PENDING_SEND_APPROVAL
-    assert (email.decision, email.decided_at, email.additions) == ("", None, None)
-    assert events_of(email.pk) == ["oversight.pending"]
-    change_row(email, due_at=Now())
-    assert leave(email) == "not due"
-    assert world.decide(email.pk).json()["decision"] == "approved"
 
 
 def test_changed_content_is_subject_to_the_current_mode(free):
@@ -398,27 +332,6 @@ def test_only_the_key_that_wrote_a_message_changes_its_words(free):
     assert edit(free, email, markdown="Other words").status_code == 200
 
 
-def test_same_answer_in_two_threads_is_sent_twice(world):
-    for number in range(2):
-        parent = make_inbound(world, message_id_header=f"<order-{number}@x.example>")
-        assert reply(world, parent, markdown="We look into it.").status_code == 202
-
-
-def test_bad_edit_is_422_and_names_the_field(free, other):
-    email = scheduled(free)
-    for fields, field in (
-        ({}, "send_at"),
-        ({"send_at": "2001-01-01T00:00:00Z"}, "send_at"),
-        ({"to": []}, "to"),
-        ({"subject": "a\nb"}, "subject"),
-        ({"markdown": " "}, "markdown"),
-    ):
-        assert bad_field_of(edit(free, email, **fields)) == (422, field), fields
-    assert edit(other, email, send_at=LATER).status_code == 404
-    Mailbox.objects.update(scheduling_enabled=False)
-    assert edit(free, email, send_at=LATER).status_code == 403
-
-
 def test_edit_of_concurrently_changed_mail_is_409(free, monkeypatch):
     email = scheduled(free)
     admit = submission.admit
@@ -433,3 +346,41 @@ def test_edit_of_concurrently_changed_mail_is_409(free, monkeypatch):
     email.refresh_from_db()
     assert email.to == ["dana@northwind.example"]
     assert email.status == Status.SCHEDULED
+
+
+def test_html_that_is_not_read_in_time_is_refused_with_a_sentence(world, monkeypatch):
+    monkeypatch.setattr("gateway.parsed.parse", Mock(side_effect=ParserBusy))
+    answer = world.send(html="<p>x</p>", markdown=None)
+    assert bad_field_of(answer) == (422, "html")
+
+
+def test_approved_mail_keeps_its_content_and_is_held_again_when_its_time_changes(world):
+    email = world.approved(send_at=AT)
+    world.listen("oversight.pending")
+    answer = edit(world, email, subject="Another")
+    assert (answer.status_code, answer.json()["code"]) == (409, "already_approved")
+    assert edit(world, email, send_at=LATER).status_code == 200
+    email.refresh_from_db()
+    assert email.subject != "Another"
+    # It was approved for its time, and is asked about again.
+    assert email.status == Status.PENDING_SEND_APPROVAL
+    assert (email.decision, email.decided_at, email.additions) == ("", None, None)
+    assert events_of(email.pk) == ["oversight.pending"]
+    change_row(email, due_at=Now())
+    assert leave(email) == "not due"
+    assert world.decide(email.pk).json()["decision"] == "approved"
+
+
+@pytest.mark.slow
+def test_mail_on_its_way_is_409(free):
+    at_once = free.held()
+    late, leased, offered = (scheduled(free).pk for _ in range(3))
+    for email_id, fields in (
+        (late, {"send_at": timezone.now() - timedelta(seconds=1)}),
+        (leased, {"lease_until": Now() + timedelta(minutes=1)}),
+        (offered, {"data_attempted_at": Now()}),
+    ):
+        Email.objects.filter(pk=email_id).update(**fields)
+    for email_id in (at_once, late, leased, offered):
+        for fields in ({"send_at": LATER}, {"subject": "Other"}):
+            assert edit(free, email_id, **fields).status_code == 409

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from common.fingerprint import fingerprint
 from gateway.messages.content import AI_DISCLOSURE
+from gateway.messages.outbox import hold_back
 from gateway.models import (
     Account,
-    ApiKey,
     Email,
     Mailbox,
     Refusal,
@@ -34,7 +34,6 @@ from tests.integration.gateway.world import (
     noted,
     refusal_of,
     status_of,
-    times_noted,
 )
 
 DANA = "dana@northwind.example"
@@ -114,65 +113,6 @@ def test_suppressed_after_acceptance_is_left_out_and_recorded(listening, mail_se
     event = event_of("message.bounced")
     assert event["bounce_type"] == email.bounce_type == "suppressed"
     assert event["bounced_recipients"] == [GONE, "also@x.example"]
-
-
-def test_paused_key_still_reads_the_list(world):
-    ApiKey.objects.update(paused_at=timezone.now())
-    assert world.call("GET", "/v1/suppression").status_code == 200
-    assert refusal_of(world.send()) == (403, "key_paused")
-
-
-def add(world, email=DANA, key="agent", **fields):
-    return world.post("/v1/contacts", key=key, email=email, **fields)
-
-
-def found(world, query="", key="agent"):
-    answer = world.call("GET", f"/v1/contacts?{query}", key=key)
-    assert answer.status_code == 200, answer.content
-    return [row["email"] for row in answer.json()["contacts"]]
-
-
-def test_contact_is_added_with_all_its_fields_and_found(world):
-    tags = ["vip", "vip", "eu"]
-    address = "Dana <Dana.B+x@BÜCHER.example.>"
-    body = add(world, address, name="Dana B", tags=tags).json()
-    assert body["name"] == "Dana B"
-    assert body["email"] == "dana.b+x@xn--bcher-kva.example"
-    assert body["tags"] == ["vip", "eu"]
-    assert noted("contact.created").resource_id == body["id"]
-    unnamed = add(world, "n@x.example", name="  ", tags="a, b,,").json()
-    assert unnamed["name"] == "n@x.example"
-    assert unnamed["tags"] == ["a", "b"]
-    for query in ("query=dana", "q=dana.b%2Bx@b%C3%BCcher.example", "q=eu"):
-        assert found(world, query) == [body["email"]], query
-    rows = world.walk("/v1/contacts", "contacts")
-    assert [row["id"] for row in rows] == [unnamed["id"], body["id"]]
-
-
-def test_contact_is_created_once_per_address_and_deleted_only_by_its_tenant(
-    world, other
-):
-    first = add(world).json()
-    again = add(world, "DANA@Northwind.example", name="Other")
-    assert refusal_of(again) == (409, "contact_exists")
-    assert again.json()["contact_id"] == first["id"]
-    assert found(other) == []
-    path = f"/v1/contacts/{first['id']}"
-    assert other.delete(path).status_code == 404
-    assert world.delete(path).json()["deleted"] is True
-    assert found(world) == []
-    assert world.delete(path).status_code == 404
-    assert times_noted("contact.deleted") == 1
-
-
-def test_contact_bad_field_is_422_and_names_it(world):
-    for field, value in (
-        ("email", "a@x.example\r\nBcc: b@x.example"),
-        ("name", "Dana\r\nX: y"),
-        ("tags", [f"t{number}" for number in range(51)]),
-    ):
-        answer = world.call("POST", "/v1/contacts", json={"email": DANA, field: value})
-        assert bad_field_of(answer) == (422, field), value
 
 
 # --- commercial mailboxes: postal address, and the link to unsubscribe ---
@@ -345,3 +285,19 @@ def test_mailbox_becomes_commercial_only_with_a_postal_address_and_without_copie
         answer = world.patch("/v1/account", physical_address=address)
         assert bad_field_of(answer) == (422, "physical_address")
     assert patch(world, commercial=False, **copied).json()["commercial"] == 0
+
+
+@pytest.mark.slow
+def test_link_works_after_a_restore_in_mail_that_may_have_left_since_the_backup(shop):
+    approved = shop.approved().pk
+    held = shop.held()
+    path = link_in(approved)
+    other = urlsplit(shop.pending()["pending"][0]["additions"]["unsubscribe"]).path
+    hold_back(timezone.now())
+    assert status_of(approved) == Status.SENT
+    assert status_of(held) == Status.PENDING_SEND_APPROVAL
+    assert [Client().post(one, **ONE_CLICK).status_code for one in (path, other)] == [
+        200,
+        200,
+    ]
+    assert Suppression.objects.get().reason == "unsubscribed"

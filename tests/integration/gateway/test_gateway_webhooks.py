@@ -33,6 +33,8 @@ from tests.programs import Post
 NO_TARGETS = (
     "http://hooks.example.org/", "https://user:pass@hooks.example.org/", "https://[::1]/", "https://[",
 )  # fmt: skip
+
+
 HOOK = {"url": "https://hooks.example.org/in", "events": ["oversight.pending"]}
 
 
@@ -73,17 +75,6 @@ def finished(world, hook_server, status=200):
     change_row(newest(), attempts=len(webhook_deliveries.RETRIES))
     webhook_deliveries.deliver(newest().pk)
     return newest()
-
-
-def test_webhook_with_an_invalid_field_is_not_created(world):
-    for fields in (
-        *({"url": url} for url in NO_TARGETS),
-        {"events": []},
-        {"events": ["message.exploded"]},
-    ):
-        answer = admin(world, "POST", "webhooks", **HOOK | fields)
-        assert answer.status_code == 422, fields
-    assert not Webhook.objects.exists()
 
 
 def test_webhook_has_an_encrypted_secret_and_gets_nothing_after_its_deletion(
@@ -296,39 +287,6 @@ def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_p
     assert sweep_rows() == [newest().pk]
 
 
-@pytest.mark.slow
-def test_event_that_waited_three_days_for_its_endpoint_fails_with_a_sentence(
-    world, webhook, paused, sweep_rows
-):
-    WebhookDelivery.objects.update(next_attempt_at=Now() - timedelta(days=3, minutes=1))
-    with undone():
-        # Downtime of the gateway itself does not count against the endpoint.
-        Webhook.objects.update(paused_at=None)
-        assert sweep_rows() == [paused.pk]
-        assert newest().state == "due"
-    world.held()
-    sweep_rows()
-    paused.refresh_from_db()
-    assert paused.state == "failed"
-    assert "three days" in paused.last_error
-    assert newest().state == "due"
-    world.delete(f"/v1/webhooks/{webhook.pk}")
-    assert newest().state == "failed"
-
-
-@pytest.mark.slow
-def test_unresponsive_endpoint_is_paused_and_does_not_block_others(
-    world, webhook, sweep_rows
-):
-    other = world.listen("oversight.pending")
-    world.held()
-    for _ in range(webhook_deliveries.ENOUGH):
-        assert webhook.paused_at is None
-        record_attempt(webhook, 10, "No answer within 10 seconds.")
-    assert webhook.paused_at is not None
-    assert sweep_rows() == [delivery.pk for delivery in deliveries(other)]
-
-
 TURNS = 2
 
 
@@ -403,3 +361,14 @@ def test_finished_deliveries_are_deleted_after_thirty_days(world):
         WebhookDelivery.objects.filter(pk=pk).update(state=state, created_at=ended)
     sweeping.sweep()
     assert [one.pk for one in WebhookDelivery.objects.order_by("pk")] == rows[2:]
+
+
+def test_webhook_with_an_invalid_field_is_not_created(world):
+    for fields in (
+        *({"url": url} for url in NO_TARGETS),
+        {"events": []},
+        {"events": ["message.exploded"]},
+    ):
+        answer = admin(world, "POST", "webhooks", **HOOK | fields)
+        assert answer.status_code == 422, fields
+    assert not Webhook.objects.exists()
