@@ -10,10 +10,21 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.looking import (
+    on_screen,
     pause,
     wait_for_ahead,
 )
 from tests.desk import TIMEOUT, some_words
+
+# Inside the page, because on a busy machine two presses from outside may be too far
+# apart.
+PRESS_TWICE = """async (next) => {
+  const press = () => document.body.dispatchEvent(new KeyboardEvent("keydown", {key: "a", bubbles: true}));
+  press();
+  while (document.getElementById("message").dataset.message !== next) await new Promise((go) => setTimeout(go));
+  press();
+}"""
+
 
 pytestmark = pytest.mark.usefixtures("ana")
 
@@ -261,3 +272,33 @@ def test_hostile_letter_lies_over_nothing_asks_for_no_picture_and_runs_nothing(
     assert "owned" not in desk.title()
     assert desk.locator("#message iframe").get_attribute("sandbox") == ""
     assert [url for url in asked if "evil.example" in url] == []
+
+
+@pytest.mark.slow
+def test_one_key_decides_and_the_next_message_is_there_before_the_answer(
+    desk, product, ana, hold
+):
+    first, second, third = (hold() for _ in range(3))
+    desk.goto(product.page(first))
+    wait_for_ahead(desk)
+    asked = []
+    # The answer is delayed: the screen shows the prefetched message. A double press
+    # decides one message.
+    desk.route("**/verdict/", lambda route: asked.append(route))
+    desk.evaluate(PRESS_TWICE, second["id"])
+    expect(desk.locator("#decided")).to_contain_text("Recording")
+    assert on_screen(desk) == second["id"]
+    assert desk.url.endswith(f"/queue/{second['id']}/")
+    product.wait_for(lambda: asked, timeout=TIMEOUT, what="one request")
+    asked[0].continue_()
+    notice = desk.locator("#decided")
+    expect(notice).to_contain_text("Approved. Sends in")
+    expect(notice).to_be_focused()
+    assert len(asked) == 1
+    product.wait_for(
+        lambda: opened(ana, second),
+        timeout=TIMEOUT,
+        what="the second to be noted as opened",
+    )
+    assert opened(ana, third) == [], "fetched ahead is not read"
+    assert ana.find(second["upstream_id"])["decision"] is None

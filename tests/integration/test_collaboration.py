@@ -8,6 +8,7 @@ from html import unescape
 
 import pytest
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from approvals.collaboration import (
     add_comment,
@@ -27,6 +28,7 @@ from tests.factories import (
     actor_of,
     change_row,
     make_connection,
+    make_message,
     make_person,
     rolled_back,
     show_row,
@@ -230,3 +232,31 @@ def test_message_comes_back_at_its_time_or_when_something_happens_and_the_ledger
     assert ended(message) == [
         "The time is over.", "The message changed.", "Somebody asks about it.", "The message was decided.",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(
+    signed_in, reviewer, second_reviewer, connection
+):
+    message = make_message(connection, subject="One")
+    second = make_message(connection, subject="Two")
+    client = signed_in(reviewer)
+    answer = post(client, message, "snooze", wait="tomorrow")
+    assert answer["Location"] == f"/queue/{second.public_id}/"
+    # The time can be changed.
+    post(client, message, "snooze", headers=HTMX, wait="hour")
+    until = Snooze.objects.get().until
+    assert timedelta(minutes=50) < until - timezone.now() < timedelta(minutes=61)
+    # A decided message cannot be snoozed.
+    decide(second, second_reviewer)
+    answer = post(client, second, "snooze", wait="hour", headers=HTMX)
+    assert answer.status_code == 422
+    assert "no longer waiting" in answer.text
+    assert waiting(signed_in(second_reviewer)) == [str(message.public_id)]
+    client = signed_in(reviewer)
+    assert waiting(client) == []
+    mine = client.get("/queue/?tab=mine").text
+    assert "/snooze/end/" in mine
+    client.post(f"/queue/{message.public_id}/snooze/end/", {"to": "list"})
+    assert waiting(client) == [str(message.public_id)]
+    assert ended(message) == ["By Ana Ferreira."]

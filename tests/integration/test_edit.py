@@ -481,3 +481,13 @@ def test_content_that_changes_during_the_call_is_left_to_a_person(
     assert Entry.objects.filter(action="message.edited").exists()
     message.refresh_from_db()
     edit(message, reviewer, reference="ABCDEFGHJK")
+
+
+def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, upstream):
+    row = edit(message, reviewer)
+    assert edit(message, reviewer).pk == row.pk
+    with pytest.raises(AlreadyDecided, match="has already edited this message"):
+        edit(message, second_reviewer, reference="ABCDEFGHJK")
+    run(row)
+    assert run(row) == "not due"
+    assert len(sends(upstream)) == 1

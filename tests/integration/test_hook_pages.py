@@ -8,7 +8,9 @@ from uuid import uuid4
 import pytest
 
 from audit.models import Entry, EntryDetail
+from connections.webhooks.views import WebhookForm
 from gateway.models import Webhook
+from tests.markup import says
 
 URL = "https://hooks.example.org/in"
 SECRET = re.compile(r'class="secret"[^>]*>([^<]+)<')
@@ -88,3 +90,30 @@ def test_new_secret_is_shown_once_and_the_old_one_stays_valid(
     own_hook.refresh_from_db()
     assert answer.status_code == 422
     assert own_hook.secret == "whsec_geheim"
+
+
+@pytest.mark.slow
+def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(
+    signed_in, admin, account
+):
+    there = account.connection.mailboxes.active()
+    mailboxes = there.values_list("upstream_id", "address")
+    for name, value in (
+        ("url", "https://[x"),
+        ("events", ["root.taken"]),
+        ("secret", "short"),
+        ("mailbox", "01ELSEWHERE"),
+    ):
+        form = WebhookForm({**WANTED, name: value}, choices={"mailbox": mailboxes})
+        assert form.errors_by_field().keys() == {name}, value
+    client = signed_in(admin)
+    secret = "my own good secret"
+    answer = register(client, account, events=[], secret=secret)
+    says(answer, 422, "Select at least one")
+    # A refusal by MultiMail is shown like a form error.
+    refused = register(client, account, secret=secret, url="https://10.0.0.1/x")
+    says(refused, 422, "private address")
+    assert [page for page in (answer, refused) if secret in page.text] == []
+    assert not Webhook.objects.exists()
+    register(client, account, secret=secret)
+    assert Webhook.objects.get().secret == secret

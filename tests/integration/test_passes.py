@@ -17,8 +17,10 @@ from approvals.decisions.execute import run_decision
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Replacement, Review, Verdict
 from common.postgres import clock
+from gateway.models import Email
 from mirror import store
 from mirror.models import Message, Thread
+from mirror.threads import freshen_thread
 from people.models import Grant
 from people.second_admin.registry import SecondAdminNeeded
 from policy.errors import PolicyRefused
@@ -37,7 +39,8 @@ from tests.factories import (
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import at_once, decide, make_due
+from tests.integration.deciding import at_once, decide, decided, make_due, read_all
+from tests.integration.gateway.world import leave
 from tests.integration.passing import activate, make_pass
 from tests.ledger import latest_details
 from tests.markup import words_of
@@ -380,3 +383,35 @@ def test_everybody_sees_who_signed_it_and_stops_it_and_others_learn_no_names(
     client.post(f"{path}undo/")
     assert sent_by_pass(message).state == "undone"
     assert message in desk_messages().in_queue()
+
+
+@pytest.mark.slow
+def test_pass_sends_through_our_gateway_and_the_rest_waits_for_people(
+    account, mail_server, reviewer, admin, second
+):
+    def send(text):
+        account.send(body=text)
+        read_all(account.connection)
+        return Message.objects.latest("pk")
+
+    # A person approves the first one, so that the second is no first contact.
+    first = send("Hello.")
+    decided(first, reviewer, state="applied")
+    change_row(first, state="sent")
+    usual = make_pass(account.mailbox)
+    keys = frozenset({f"{account.connection.pk}:{first.sent_by_key}"})
+    activate(admin, second, replace(usual, when=replace(usual.when, keys=keys)))
+    fits = send("Your refund of 39.99 EUR is on its way.")
+    wider = send("Your refund of 100.01 EUR is on its way.")
+    assert sent_by_pass(fits) is None, "its thread was not read yet"
+    change_row(account.connection, read_key=account.world.keys["reader"])
+    for each in (fits, wider):
+        assert freshen_thread(each.pk) == "read"
+    decision = sent_by_pass(fits)
+    assert sent_by_pass(wider) is None
+    make_due()
+    assert run_decision(decision_id=decision.pk) == "applied"
+    assert leave(Email.objects.get(pk=fits.upstream_id)) == "sent"
+    [envelope] = mail_server.taken
+    assert b"39.99 EUR" in envelope.content
+    assert Email.objects.get(pk=wider.upstream_id).status == "pending_send_approval"

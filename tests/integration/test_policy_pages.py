@@ -11,7 +11,7 @@ from django.utils import timezone
 from approvals.errors import VerdictNotAllowed
 from audit.models import Entry
 from common.postgres import clock
-from mirror.models import Message
+from mirror.models import Mailbox, Message
 from policy.models import Group, PolicyVersion, WorkCalendar
 from policy.rules.changes import activate_draft, begin_draft, policies
 from policy.rules.facts import names_for
@@ -19,13 +19,17 @@ from policy.rules.rules import PolicyRule
 from tests.factories import (
     actor_of,
     change_row,
+    make_connection,
     make_message,
     make_person,
     put_in_force,
 )
-from tests.integration.deciding import decide
+from tests.integration.deciding import decide, needed
 from tests.integration.passing import make_pass
 from tests.markup import words_of
+
+TYPED = {"name": "Large amounts", "approvals_0": "2", "edits": "0"}
+
 
 ADD = "draft/rules/add"
 TWO = {"approvals": {"0": 2}}
@@ -273,3 +277,54 @@ def test_rehearsal_looks_at_mail_of_thirty_days_that_one_may_see(
     monkeypatch.setattr("approvals.policy_rules.rehearsal.READ", 0)
     Message.objects.update(held_at=timezone.now(), sandbox=False)
     assert seen(admin) == 1
+
+
+def test_what_nobody_can_satisfy_is_told_before_it_is_activated(
+    client, admin, message, reviewer
+):
+    Message.objects.update(held_at=timezone.now())
+    group = Group.objects.create(name="Finance")
+    begun(admin)
+    post(client, ADD, name="Money", edits=0, **{f"approvals_{group.pk}": "1"})
+
+    def told():
+        pages = [client.get(f"/policy/{one}") for one in ("draft/activate/", "try/?days=yes")]  # fmt: skip
+        stops_all = {one.context["tried"].stops_all for one in pages}
+        return stops_all, bool(pages[0].context["draft"][1]["problems"])
+
+    assert told() == ({True}, True)
+    group.members.add(reviewer)
+    make_person("ben@yourteam.example", "Ben", "reviewer")
+    assert told() == ({False}, False)
+    post(client, ADD, name="No", reject="No.", edits=1)
+    assert told() == ({True}, False)
+
+
+@pytest.mark.parametrize(
+    "named", ["mailboxes", pytest.param("keys", marks=pytest.mark.slow)]
+)
+def test_rule_on_a_mailbox_or_key_takes_in_new_ones_until_it_says_only_these(
+    client, admin, reviewer, upstream, named
+):
+    connection = make_connection(api_url=upstream.url)
+
+    def asked(number):
+        address = f"{number}@yourteam.example"
+        row = {"mailbox_id": address, "mailbox": address, "sent_by_key": number}
+        return needed(make_message(connection, **row), reviewer)
+
+    assert (asked("k1"), asked("k2")) == (1, 1)
+    box = Mailbox.objects.get(address="k1@yourteam.example")
+    values = {"mailboxes": [box.pk], "keys": [f"{connection.pk}:k1"]}
+    begun(admin)
+    post(client, "draft/delete/first", edits=0)
+    post(client, ADD, **{**TYPED, "edits": 1, named: values[named]})
+    activated(admin)
+    assert [asked(one) for one in ("k1", "k2", "k3")] == [2, 1, 2]
+    # What is new stays new when the rule is changed and signed again.
+    path = f"draft/rules/{policies().in_force.rules[0].id}"
+    for changed, wanted in (({"name": "Renamed"}, 2), ({"only_these": "1"}, 1)):
+        post(client, "draft/begin", **{"from": "active"})
+        save_again(client, path, **changed)
+        activated(admin)
+        assert [asked(one) for one in ("k1", "k3")] == [2, wanted]

@@ -447,3 +447,44 @@ def test_withdrawn_approve_is_read_twice_and_stays_withdrawn(message, reviewer):
     Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
     assert look_twice(decision) == "still withdrawn"
     assert seen() == ("withdrawn", 2, 0)
+
+
+@pytest.mark.slow
+@hosted
+def test_read_key_of_hosted_multimail_ends_the_doubt(
+    connection, message, upstream, reviewer
+):
+    Connection.objects.update(read_key="mm_live_read")
+    upstream.holds()
+    path = f"/v1/mailboxes/{message.mailbox.upstream_id}/emails/{message.upstream_id}"
+
+    def run(status, decision, at, reason, _):
+        upstream_fields = {
+            "status": status,
+            "decision": decision,
+            "approved_at": at,
+            "reason": reason,
+        }
+        upstream.answers[path] = (
+            200,
+            {
+                "id": message.upstream_id,
+                **{name: one for name, one in upstream_fields.items() if one},
+            },
+        )
+        look(doubt(message, reviewer))
+        # One source that lacks it and one that holds it prove nothing.
+        state, *counted = seen()
+        assert counted == [0, 0]
+        return state
+
+    doubt(message, reviewer)
+    cases = [
+        ("sent", "", NOW.isoformat(), "", "applied"),
+        # Hosted MultiMail may shorten a reason; one with another reference belongs to
+        # another decision.
+        ("sent", "approved", "", "It is fine.", "applied"),
+        ("sent", "approved", "", "[countersign:SOMEBODYEL]", "superseded"),
+        ("pending_send_approval", "", "", "", "unknown"),
+    ]
+    assert outcomes(cases, run) == {case: case[-1] for case in cases}

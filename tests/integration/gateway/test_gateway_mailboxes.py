@@ -132,3 +132,16 @@ def test_minimum_of_the_account_refuses_looser_modes_whatever_asks_for_them(worl
     assert made["oversight_mode"] == "gated_all"
     set_minimum("none")
     assert post(world, f"{world.base}/upgrade", code=code).status_code == 200
+
+
+def test_ai_disclosure_cannot_be_switched_off(world):
+    for value in (False, 0, "false"):
+        body = {"address": "n@acme.example", "ai_disclosure": value}
+        for answer in (
+            post(world, **body),
+            patch(world, **body),
+            world.patch(f"{world.base}/configure", **body),
+        ):
+            assert refusal_of(answer) == (400, "ai_disclosure_required"), value
+    for value in (True, 1, None):
+        assert patch(world, ai_disclosure=value).json()["ai_disclosure"] == 1

@@ -34,7 +34,21 @@ from tests.integration.gateway.world import (
     noted,
     refusal_of,
     status_of,
+    times_noted,
 )
+
+DANA = "dana@northwind.example"
+
+
+def add(world, email=DANA, key="agent", **fields):
+    return world.post("/v1/contacts", key=key, email=email, **fields)
+
+
+def found(world, query="", key="agent"):
+    answer = world.call("GET", f"/v1/contacts?{query}", key=key)
+    assert answer.status_code == 200, answer.content
+    return [row["email"] for row in answer.json()["contacts"]]
+
 
 DANA = "dana@northwind.example"
 GONE = "gone+1@x.example"
@@ -301,3 +315,19 @@ def test_link_works_after_a_restore_in_mail_that_may_have_left_since_the_backup(
         200,
     ]
     assert Suppression.objects.get().reason == "unsubscribed"
+
+
+def test_contact_is_created_once_per_address_and_deleted_only_by_its_tenant(
+    world, other
+):
+    first = add(world).json()
+    again = add(world, "DANA@Northwind.example", name="Other")
+    assert refusal_of(again) == (409, "contact_exists")
+    assert again.json()["contact_id"] == first["id"]
+    assert found(other) == []
+    path = f"/v1/contacts/{first['id']}"
+    assert other.delete(path).status_code == 404
+    assert world.delete(path).json()["deleted"] is True
+    assert found(world) == []
+    assert world.delete(path).status_code == 404
+    assert times_noted("contact.deleted") == 1
