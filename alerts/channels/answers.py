@@ -38,7 +38,7 @@ _NO_REFUSALS = (
     "not shown whole",
     "not ours",
     "asked why",
-    *"approve approved reject claim listed fault".split(),
+    *"approve approved reject claim listed fault given calling done".split(),
 )
 
 

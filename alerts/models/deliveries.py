@@ -296,7 +296,9 @@ class Interaction(CourierDelivery):
     # As ChatAccount.account_id has it.
     user_id = models.CharField(max_length=64)
     user_name = models.CharField(max_length=100)
+    channel_name = models.CharField(max_length=100)
     channel_id = models.CharField(max_length=32)
+    server_id = models.CharField(max_length=32)
     person = models.ForeignKey(Person, null=True, on_delete=models.SET_NULL)
     # What was typed or pressed, as JSON; encrypted, because it may be the text of a
     # mail.
