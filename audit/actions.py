@@ -161,7 +161,9 @@ alert.failed | could not deliver an alert
 alert.sent_again | sent an alert again
 destination.switched_off | switched an alert destination off
 # what people do in a chat
-interaction.refused | pressed a button in a chat and was refused
+interaction.refused | was refused in a chat
+command.given | gave a command on Discord
+message.commanded | created the message with a signed command on Discord
 # connections and people
 connection.paused | paused the connection
 connection.failing | could not reach MultiMail

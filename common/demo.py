@@ -32,8 +32,8 @@ APPROVALS = GuildChannel(
 SUPPORT = GuildChannel(
     "1180000000000000428",
     "support",
-    "Where people ask the bot to send messages",
-    "What became of messages that began here is posted here: who decided, why, and whether they were delivered.",
+    "Send messages with slash commands",
+    "Use a command below. The outcome is posted here: who decided, why, and whether it was delivered.",
 )
 MAIL_LOG = GuildChannel(
     "1180000000000000429",

@@ -5,7 +5,7 @@ as a bot does. Two sends with the same idempotency key have the effect of one.
 from collections.abc import Collection
 
 from common.exchange import Deadline
-from upstream.client import Client, Json, path
+from upstream.client import Client, Json, path, rows_in
 from upstream.errors import OutcomeUnknown
 from upstream.refused_fields import OF_A_MESSAGE
 
@@ -21,6 +21,22 @@ class Agent(Client):
     """MultiMail's API with a key that may send and read. Each call returns the JSON
     object of the answer, or raises an error of upstream.errors.
     """
+
+    def send_email(
+        self,
+        message: Json,
+        replied: tuple[str, ...] = (),
+        *,
+        without: Collection[str] = (),
+    ) -> Json:
+        """Send one message from the mailbox with the address `from`, on the path whose
+        documentation mentions `metadata`; or, with the ids of a mailbox and a message
+        of it that is `replied` to, the answer to that.
+        """
+        target = "/v1/send_email"
+        if replied:
+            target = path("/v1/mailboxes/{}/reply/{}", *replied)
+        return self._send(target, message, without)
 
     def send_held(
         self,
@@ -45,6 +61,20 @@ class Agent(Client):
             target = "/v1/send_email"
             held = {"from": mailbox, **held}
         return self._send(target, message | held, without)
+
+    def unread(self, *, mailbox: str, most: int) -> list[Json]:
+        """Read the unread messages of the mailbox with this address, at most `most`,
+        the newest first. They stay unread.
+        """
+        params = {"mailbox": mailbox, "unread": "true", "limit": str(most)}
+        answer = self._call(
+            "GET",
+            "/v1/check_inbox",
+            params=params,
+            limit=MAX_INBOX,
+            deadline=Deadline.after(WITHIN),
+        )
+        return rows_in(answer, "emails", what="list of received mail")[:most]
 
     # Sends a message, and returns the answer with the message's id under `id`.
     def _send(self, target: str, message: Json, without: Collection[str]) -> Json:

@@ -39,7 +39,7 @@ _NO_REFUSALS = (
     "not ours",
     "too late",
     "asked why",
-    *"approve approved reject claim listed fault".split(),
+    *"approve approved reject claim listed fault given calling done".split(),
 )
 
 

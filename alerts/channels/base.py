@@ -8,7 +8,7 @@ event once, for programs.
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -322,6 +322,10 @@ class ChatChannel(CardChannel):
     """A kind with cards whose service the desk knows people of: it mentions them, and
     answers what they press and type.
     """
+
+    # Its commands that call MultiMail, by name: each carries one out, outside of a
+    # transaction, and returns the answer, or raises RetryLater.
+    commands: Mapping[str, Callable[[Interaction], Reply]] = {}
 
     @abstractmethod
     def mention_body(

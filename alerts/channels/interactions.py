@@ -43,7 +43,10 @@ _ANSWERS_STORED = timedelta(minutes=20)
 # PostgreSQL cannot store a NUL.
 _PATTERN = r"^[^\x00]*$"
 Name = Annotated[str, StringConstraints(max_length=100, pattern=_PATTERN)]
-Text = Annotated[str, StringConstraints(max_length=4096, pattern=_PATTERN)]
+Text = Annotated[
+    str,
+    StringConstraints(max_length=6000, pattern=_PATTERN, strip_whitespace=True),
+]
 _COLUMNS = """
 service kind name external_id user_id user_name channel_id channel_name server_id token
 """.split()
@@ -60,17 +63,19 @@ def at(*paths: str, default: Any = ...) -> Any:
 
 class Received(BaseModel):
     """What a service sent. Subclasses say where the columns of Interaction stand in it,
-    and what was pressed (`custom_id`), under which card, and typed (`reason`).
+    and what was pressed (`custom_id`), under which card, and typed (`reason`, or the
+    options of a command).
     """
 
     model_config = ConfigDict(strict=True)
+    typed: dict[str, Text] = {}
 
     def columns(self) -> dict[str, str]:
         """Return the columns of the interaction's row."""
         columns = {name: getattr(self, name, None) or "" for name in _COLUMNS}
         names = ("custom_id", "card", REASON)
         options = {name: getattr(self, name) or "" for name in names}
-        return columns | {"options": json.dumps(options)}
+        return columns | {"options": json.dumps(self.typed | options)}
 
 
 @contextmanager
@@ -96,9 +101,16 @@ def store(columns: dict[str, str]) -> tuple[Interaction, bool]:
 
 
 def carry_out(interaction: Interaction) -> None:
-    """Decide, claim or list in the caller's transaction, and store the answer."""
+    """Decide, claim or list in the caller's transaction, and store the answer. A
+    command that calls MultiMail stays without one.
+    """
     channel = _channel_of(interaction)
-    _store_answer(interaction, judge(interaction, channel.markup))
+    reply = judge(interaction, channel.markup, channel.commands)
+    if reply is None:
+        interaction.outcome = "given"
+        interaction.save(update_fields=["outcome"])
+    else:
+        _store_answer(interaction, reply)
 
 
 def _channel_of(interaction: Interaction) -> ChatChannel:
@@ -131,6 +143,9 @@ def answer_interaction(*, interaction_id: int) -> str:
         try:
             if not interaction.answer:
                 retry_transaction(lambda: _carry_out_once(interaction))
+            if not interaction.answer:
+                command = _channel_of(interaction).commands[interaction.name]
+                _store_answer(interaction, command(interaction))
             body = json.loads(interaction.answer)
             _channel_of(interaction).send_answer(interaction, body)
         except RetryLater as later:
@@ -147,7 +162,9 @@ def answer_interaction(*, interaction_id: int) -> str:
 def _carry_out_once(interaction: Interaction) -> None:
     # A second worker that claims the interaction waits here, and then finds the answer.
     locked = Interaction.objects.select_for_update().get(pk=interaction.pk)
-    if not locked.answer:
+    # With an outcome alone it is a command that ran before, and may have been answered
+    # by MultiMail: it goes on from there.
+    if not (locked.answer or locked.outcome):
         try:
             with transaction.atomic():
                 carry_out(locked)

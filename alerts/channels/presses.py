@@ -8,7 +8,7 @@ anything about a message that they may not see.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from django.conf import settings
@@ -93,14 +93,17 @@ class _Press:
         return self.markup.answer_link(label, self.url)
 
 
-def judge(interaction: Interaction, markup: Markup) -> Reply:
+def judge(
+    interaction: Interaction, markup: Markup, commands: Collection[str] = ()
+) -> Reply | None:
     """Carry out an interaction, in the caller's transaction, and return the answer,
-    written in `markup`.
+    written in `markup`; None if the person may give it as one of these `commands`,
+    which are not carried out here.
     """
     is_command = interaction.kind == Interaction.Kind.COMMAND
     options: Mapping[str, str] = json.loads(interaction.options)
     button = read_custom_id(options["custom_id"])
-    if is_command and interaction.name != PENDING:
+    if is_command and interaction.name not in (PENDING, *commands):
         return Reply("not ours", NO_COMMAND)
     if not is_command and button is None:
         return Reply("not ours", NOT_OURS)
@@ -136,6 +139,10 @@ def judge(interaction: Interaction, markup: Markup) -> Reply:
         )
         return refuse("second factor", why, answer)
     if button is None:
+        if interaction.name in commands:
+            command = {"command": f"/{interaction.name}"}
+            record("command.given", actor, details=command)
+            return None
         return Reply("listed", waiting_list(actor, markup))
     visible = Message.objects.visible_to(actor)
     if message is None or not visible.filter(pk=message.pk).exists():

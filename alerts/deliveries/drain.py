@@ -15,9 +15,11 @@ from django.db.models.functions import Now
 
 from alerts import tasks
 from alerts.channels import interactions
+from alerts.channels.discord.commands import note_commanded
 from alerts.deliveries.deliver import deliver
 from alerts.deliveries.planning import plan_waiting
 from alerts.models import Delivery, Destination, UnplannedAct
+from approvals.models import CommandedMail
 from common.sweeps import do_all, duty
 
 # How many tasks of one process deliver at the same time: its other threads are for
@@ -90,6 +92,7 @@ def sweep() -> str:
         )
     }
     duties |= interactions.duties()
+    duties["commanded"] = duty(CommandedMail.objects.to_note, note_commanded, most=100)
     duties["due"] = duty(
         lambda: Delivery.objects.due().order_by("next_attempt_at"), send_due
     )

@@ -17,7 +17,7 @@ from django.db.models import F
 
 from approvals.desk_messages import desk_messages
 from approvals.errors import ContentChanged, VerdictNotAllowed
-from approvals.models import Brake, Replacement, Verdict
+from approvals.models import Brake, CommandedMail, Replacement, Verdict
 from common.actors import Actor, Role, Scope, worker
 from common.fingerprint import short_fingerprint
 from common.postgres import clock
@@ -44,7 +44,7 @@ from rendering import named
 
 
 def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
-    """Return by the messages' keys who started and who edited each; in at most three
+    """Return by the messages' keys who started and who edited each; in at most four
     queries.
     """
     connections = {one.connection_id for one in messages}
@@ -57,6 +57,7 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
             connection__in=connections, upstream_key_id__in=keys
         ):
             owners[owner.connection_id, owner.upstream_key_id].add(owner.person_id)
+    commands = CommandedMail.objects.naming(messages)
     contributors = {}
     for message in messages:
         connection = message.connection_id
@@ -67,6 +68,7 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
         authors = set[int]()
         for key in (_proven_key(message), *earlier_keys):
             authors |= owners[connection, key]
+        authors.update(one.person_id for one in commands if one.made(message))
         editors = set(message.review.written_by)
         replaced_by = [edit for edit in edits if edit.message_id == message.pk]
         roots = {edit.root_id for edit in (*made_by, *replaced_by)}

@@ -256,6 +256,9 @@ def origin_of(message: Message, *, actor: Actor) -> dict[str, Any]:
         "reason": stated_reason(message.trigger),
         "others": f"{COUNTED}+" if others > COUNTED else others,
         "query": query,
+        "is_verified": Entry.objects.of_message(message.public_id)
+        .of_action("message.commanded")
+        .exists(),
     }
 
 

@@ -85,6 +85,17 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='CommandedMail',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('interaction_id', models.CharField(max_length=32, unique=True)),
+                ('upstream_id', models.CharField(db_index=True, max_length=200)),
+                ('is_noted', models.BooleanField(db_index=True, default=False)),
+                ('mailbox', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mirror.mailbox')),
+                ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+        ),
+        migrations.CreateModel(
             name='Comment',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

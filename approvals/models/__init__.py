@@ -14,7 +14,7 @@ from approvals.models.collaboration import (
     StepDone,
 )
 from approvals.models.decisions import Decision
-from approvals.models.replacements import Replacement
+from approvals.models.replacements import CommandedMail, Replacement
 from approvals.models.reviews import Arrival, Brake, Cap, Review, Verdict
 from approvals.models.usual_texts import UsualTexts
 
@@ -23,6 +23,7 @@ __all__ = [
     "Brake",
     "Cap",
     "Claim",
+    "CommandedMail",
     "Comment",
     "Decision",
     "OpenedPart",

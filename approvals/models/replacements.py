@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from approvals.models.decisions import Decision
 from common.grace import STUCK_AFTER
 from common.postgres import one_of
-from mirror.models import Connection, Message, Revision
+from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LATELY, LET_GO, LIVE_DECISIONS, VOID, MessageState
@@ -24,6 +24,8 @@ from people.models import Person
 
 # The key in a message's metadata with the reference of the edit that made it.
 EDIT = "countersign_edit"
+# The key in a message's metadata with the id of the Discord command that made it.
+INTERACTION = "discord_interaction_id"
 # The states in which a worker still has something to do.
 _OPEN = ("sending", "sent")
 # The original message could not be rejected.
@@ -253,3 +255,51 @@ class Replacement(models.Model):
             new = (self.connection_id, self.upstream_id)
             return new == (message.connection_id, message.upstream_id)
         return self.reference == edit_of(message)
+
+
+class CommandedMailQuerySet(models.QuerySet["CommandedMail"]):
+    """Reads of mail that commands created."""
+
+    def naming(self, messages: Sequence[Message]) -> Self:
+        """Rows that have the id of one of these messages, or of the interaction that
+        one names.
+        """
+        ids = {one.upstream_id for one in messages} - {""}
+        named = [str(one.trigger.get(INTERACTION)) for one in messages]
+        return self.filter(Q(upstream_id__in=ids) | Q(interaction_id__in=named))
+
+    def to_note(self) -> Self:
+        """Rows whose message is in the mirror, but whose command is not in its trail."""
+        return self.filter(
+            is_noted=False, mailbox__connection__messages__upstream_id=F("upstream_id")
+        )
+
+
+class CommandedMail(models.Model):
+    """Mail that a person created with a Discord command, which the desk received as a
+    signed interaction. This person may not approve the message.
+
+    The row is stored before MultiMail is called, so that it exists however soon the
+    message arrives: the message's trigger has the same interaction id. MultiMail's id
+    of the message is added from the answer.
+    """
+
+    mailbox = models.ForeignKey(Mailbox, on_delete=models.CASCADE, related_name="+")
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
+    interaction_id = models.CharField(max_length=32, unique=True)
+    upstream_id = models.CharField(max_length=200, db_index=True)
+    # Whether the message's trail has an entry that says which command created it. The
+    # index is for the few rows without one.
+    is_noted = models.BooleanField(default=False, db_index=True)
+
+    objects = CommandedMailQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"commanded by {self.person}"
+
+    def made(self, message: Message) -> bool:
+        """Whether it created the message. A sender can claim any interaction, but this
+        only keeps the person of that interaction from approving the message.
+        """
+        named = message.trigger.get(INTERACTION)
+        return self.upstream_id == message.upstream_id or self.interaction_id == named

@@ -97,14 +97,17 @@ def message_origin(entries: Sequence[Entry]) -> dict[str, Any]:
     """Return who started a message, for the page: `facts` as (name, value, evidence),
     and the entry that has them as `line`.
 
-    What the sender wrote into the message is claimed.
+    What the sender wrote into the message is claimed. It is verified if the desk
+    carried out a Discord command that says the same, because Discord signed the
+    command.
     """
     entry = next((one for one in entries if one.trigger), entries[0])
+    signed = _signed(entries)
     facts = [
         (
             _TRIGGER_NAMES.get(name, name.replace("_", " ")),
             value,
-            SAYS,
+            PROVED if signed.get(name) == value else SAYS,
         )
         for name, value in entry.trigger.items()
     ]
@@ -115,10 +118,14 @@ def message_origin(entries: Sequence[Entry]) -> dict[str, Any]:
     return {"line": entry, "facts": facts}
 
 
+def _signed(entries: Sequence[Entry]) -> dict[str, str]:
+    commands = _of_action(entries, "message.commanded")
+    return next((one.trigger for one in commands), {})
+
+
 _ASKED = (
     "The Discord user[ {discord_user}][ ({discord_user_id:code})][ in {discord_channel}]"
-    "[ of the server {discord_guild}] asked for it[, interaction {discord_interaction_id:code}]"
-    " (claimed by the sender)."
+    "[ of the server {discord_guild}] asked for it[, interaction {discord_interaction_id:code}] ({evidence:words})."
 )
 
 
@@ -130,7 +137,10 @@ def _who_started(entries: Sequence[Entry]) -> Iterator[Sentence]:
         form = "It was received by email[, from {sender} as the email claims]."
         yield sentence(form, sender=_first(entries, "sender"))
     elif named["discord_user"] or named["discord_user_id"]:
-        yield sentence(_ASKED, **named)
+        evidence = "claimed by the sender"
+        if trigger.items() <= _signed(entries).items():
+            evidence = "verified"
+        yield sentence(_ASKED, evidence=evidence, **named)
     elif any(entry.is_redacted for entry in entries):
         yield sentence("Who asked for it was removed with the personal details.")
     else:

@@ -30,6 +30,7 @@ _ACTIONS = table_rows(
 message.held | held | held
 message.scheduled | held | scheduled
 message.received | held | received
+message.commanded | held | started on Discord
 message.fetched | held |
 message.changed | held | changed
 message.file_differs | held | attachment did not match

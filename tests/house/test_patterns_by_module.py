@@ -16,6 +16,7 @@ REASONS = {
         approvals.reports common.fingerprint connections.hosted.probe
         connections.mailboxes.forms dashboard.templatetags.desk gateway.attachments
         gateway.messages.content gateway.messages.strict_reader
+        alerts.channels.discord.commands
     """,
     "it is typed into a field, or cut before: at most 20,000 characters": """
         alerts.channels.discord.channel alerts.cards.buttons

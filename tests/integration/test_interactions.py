@@ -456,7 +456,7 @@ def test_pending_lists_what_this_person_may_see_as_far_as_it_fits(
     assert "\\@here" in text
     # Who is not linked may see nothing, and an older desk's command does nothing.
     assert "not linked" in answer_text(sent(command(message, by=MALLORY)))
-    assert "does not know" in answer_text(sent(command(message, "sendemail")))
+    assert "does not know" in answer_text(sent(command(message, "forgotten")))
 
 
 def test_looking_at_every_link_of_a_card_changes_nothing(signed_in, ana, message):

@@ -3,8 +3,9 @@
 from django.db.models.functions import Now
 
 from approvals.decisions.ruling import rulings
+from approvals.models import CommandedMail
 from common.postgres import clock
-from mirror.models import AttachedFile
+from mirror.models import AttachedFile, Message
 from policy.models import KeyOwner
 from tests.factories import (
     actor_of,
@@ -14,6 +15,18 @@ from tests.factories import (
     make_message,
     reject_others,
 )
+from tests.integration.deciding import ruling_of
+
+
+def test_author_of_a_message_by_interaction_alone_may_not_approve_it(
+    message, reviewer, second_reviewer
+):
+    """Its id is not known while MultiMail has not answered the command."""
+    Message.objects.update(trigger={"discord_interaction_id": "1"})
+    made = {"mailbox": message.mailbox, "interaction_id": "1"}
+    CommandedMail.objects.create(person=reviewer, **made)
+    assert ruling_of(message, reviewer).rule == "author"
+    assert ruling_of(message, second_reviewer).may_approve
 
 
 def test_rulings_of_many_messages_equal_those_of_each_message(connection, reviewer):

@@ -29,6 +29,7 @@ from alerts.channels.base import (
     RetryLater,
 )
 from alerts.channels.discord import rates
+from alerts.channels.discord.commands import COMMANDS, run_command, with_typed_text
 from alerts.channels.discord.embeds import MARKDOWN, buttons, embed, payload, shortened
 from alerts.channels.discord.replies import edit_answer, private, reason_form
 from alerts.channels.requests import (
@@ -135,9 +136,12 @@ class _Discord(ChatChannel):
 
     shorten = staticmethod(shortened)
     send_answer = staticmethod(edit_answer)
+    commands = dict.fromkeys(COMMANDS, run_command)
 
     def answer_body(self, interaction: Interaction, reply: Reply) -> dict[str, Any]:
-        return reason_form(reply.form) if reply.form else private(reply.content)
+        if reply.form:
+            return reason_form(reply.form)
+        return private(with_typed_text(reply, interaction.options))
 
     def mention_body(
         self, account: str, text: str, *, is_group: bool

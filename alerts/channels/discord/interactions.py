@@ -22,10 +22,11 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
-from pydantic import StringConstraints
+from pydantic import BeforeValidator, StringConstraints
 
 from alerts import tasks
 from alerts.channels.answers import BROKEN
+from alerts.channels.discord.commands import COMMANDS
 from alerts.channels.discord.replies import DEFERRED, PONG, Body, private
 from alerts.channels.interactions import (
     Name,
@@ -73,6 +74,10 @@ _KINDS = {
 }
 _Id = Annotated[str, StringConstraints(pattern="^[0-9]{1,20}$")]
 _Command = Annotated[str, StringConstraints(max_length=40)]
+_Options = Annotated[
+    dict[str, Text],
+    BeforeValidator(lambda rows: {row["name"]: row["value"] for row in rows}),
+]
 
 
 class _Received(Received):
@@ -85,6 +90,7 @@ class _Received(Received):
     external_id: _Id = at("id")
     token: Text
     command: _Command | None = at("data.name", default=None)
+    typed: _Options = at("data.options", default={})
     custom_id: Name | None = at("data.custom_id", default=None)
     reason: Text | None = at(
         "data.components.0.component.value",
@@ -183,7 +189,9 @@ def _answer(application: str, columns: dict[str, str], until: float) -> Body:
         )
         return private(OTHER_APPLICATION)
     try:
-        return _store_and_answer(columns, until, is_deferred=False)
+        # These call MultiMail, which no answer within three seconds can wait for.
+        if columns["name"] not in COMMANDS:
+            return _store_and_answer(columns, until, is_deferred=False)
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", "") not in _TOO_SLOW:
             raise

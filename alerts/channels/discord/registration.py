@@ -9,9 +9,10 @@ from django.conf import settings
 
 from alerts.channels.base import NotPosted
 from alerts.channels.discord.replies import call_discord
-from alerts.channels.presses import PENDING
+from common.tables import table_pairs, table_rows
 
-# Discord's code for the type of a slash command.
+# Discord's codes for the type of an option that is text, and of a slash command.
+_STRING = 3
 _CHAT_INPUT = 1
 _ID = re.compile(r"[0-9]{1,32}")
 _ASK_AGAIN = "Run it again in a few minutes."
@@ -21,13 +22,43 @@ class NotRegistered(Exception):
     """The commands were not registered; the sentence says why, and what to do."""
 
 
-# Everybody on the server sees its name and description when typing a slash.
+# Everybody on the server sees these names and descriptions when typing a slash. After a
+# command follow the names of its options; those in brackets may be left out.
+_COMMANDS = """
+sendemail | Send an email; somebody else reviews it first | to subject body [mailbox]
+reply | Answer an email; somebody else reviews it first | message_id body [mailbox]
+checkinbox | List unread mail; it stays unread | [mailbox]
+pending | List messages waiting for review |
+"""
+_OPTIONS = table_pairs(
+    r"""
+to | Address, or several with commas
+subject | Subject line
+message_id | The id shown by /checkinbox
+body | Text of the message; \n starts a new line
+mailbox | Which mailbox, where you may use several
+"""
+)
+
+
+def _option(name: str) -> dict[str, Any]:
+    bare = name.strip("[]")
+    return {
+        "type": _STRING,
+        "name": bare,
+        "description": _OPTIONS[bare],
+        "required": bare == name,
+    }
+
+
 COMMANDS: list[dict[str, Any]] = [
     {
         "type": _CHAT_INPUT,
-        "name": PENDING,
-        "description": "List messages waiting for review",
+        "name": name,
+        "description": description,
+        "options": [_option(one) for one in options.split()],
     }
+    for name, description, options in table_rows(_COMMANDS)
 ]
 
 
