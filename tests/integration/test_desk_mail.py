@@ -127,7 +127,7 @@ def test_page_tests_each_way_and_says_what_the_other_side_answered(
         test = {"way": browser.pk}
         says(client.post(WAYS, test), 200, "The push service accepted")
         service.statuses = [410]
-        says(client.post(WAYS, test), 200, "takes no notifications")
+        says(client.post(WAYS, test), 200, "The push service answered 410")
     for refusal, words in (
         ("", ("The mail server accepted",)),
         ("450 4.2.1 full", ("450 4.2.1 full", "Try again in a few minutes")),
