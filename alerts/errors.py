@@ -3,10 +3,6 @@
 from common.errors import SentenceError
 
 
-class DestinationNotAllowed(SentenceError):
-    """This person may not change where alerts go."""
-
-
 class DestinationMissing(SentenceError):
     """The destination, or its route, was removed in the meantime."""
 

@@ -48,8 +48,6 @@ urlpatterns = [
     ),
     path("account/notifications/test/", ways.ways, name="ways"),
     path("alerts/subjects/", ways.set_subjects, name="set-mail-subjects"),
-    path("service-worker.js", own_browsers.service_worker, name="service-worker"),
-    path("manifest.webmanifest", own_browsers.manifest, name="manifest"),
     path("account/notifications/on/", views.mail_me_again, name="mail-me-again"),
     path(
         "queue/<uuid:public_id>/if-nobody-acts/", forecast.of_message, name="forecast"

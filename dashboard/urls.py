@@ -3,6 +3,7 @@
 from django.urls import include, path
 
 from dashboard import first_run
+from dashboard.frame.app import manifest, service_worker
 from dashboard.frame.csp_reports import csp_report
 from dashboard.frame.find import find
 from dashboard.frame.patterns import patterns
@@ -24,6 +25,8 @@ urlpatterns = [
     path("metrics", health.metrics, name="metrics"),
     path("live/", live.live, name="live"),
     path("live/reach/", live.live_reach, name="live-reach"),
+    path("service-worker.js", service_worker, name="service-worker"),
+    path("manifest.webmanifest", manifest, name="manifest"),
     path("csp-report/", csp_report, name="csp-report"),
     path("", include("people.urls")),
     path("", include("policy.urls")),

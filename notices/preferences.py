@@ -30,39 +30,38 @@ def is_on_desk(person: Person, cause: Cause) -> bool:
     return cause in [*preferences_of(person).desk, Cause.ACCOUNT]
 
 
-def mail_at(notice: Notice) -> datetime | None:
-    """Return when a notice is mailed if it still waits then; None if it is not."""
-    if notice.cause == Cause.ACCOUNT:
-        return clock()
-    wanted = preferences_of(notice.person)
-    pause = mail_pause(wanted, Cause(notice.cause))
-    return None if pause is None else _told_at(notice, clock() + pause, wanted)
+def times_of(
+    person: Person, cause: Cause, at: datetime, *, is_last: bool = False
+) -> dict[str, datetime]:
+    """Return when a person is told by which way outside the desk, "push" or "mail", what
+    happens at a time. The last step of a review plan comes in quiet hours too, because
+    after it nobody else is told.
+    """
+    wanted = preferences_of(person)
+    times = {}
+    if cause in [*wanted.push, Cause.ACCOUNT]:
+        times["push"] = at
+    if cause in wanted.mail:
+        pause = 0 if cause == Cause.SUMMARY else wanted.mail_after
+        times["mail"] = at + timedelta(minutes=pause)
+    if not is_last:
+        times = {way: after_quiet_time(one, wanted) for way, one in times.items()}
+    if cause == Cause.ACCOUNT:
+        times["mail"] = at
+    return times
 
 
-def mail_pause(wanted: Preferences, cause: Cause) -> timedelta | None:
-    """Return how long after a notice it is mailed; None if it is not."""
-    if cause not in wanted.mail:
-        return None
-    return timedelta(minutes=0 if cause == Cause.SUMMARY else wanted.mail_after)
-
-
-def push_at(notice: Notice) -> datetime | None:
-    """Return when a notice is pushed to the person's browsers; None if it is not."""
-    wanted = preferences_of(notice.person)
-    if notice.cause not in [*wanted.push, Cause.ACCOUNT]:
-        return None
-    return _told_at(notice, clock(), wanted)
-
-
-def _told_at(notice: Notice, at: datetime, wanted: Preferences) -> datetime:
-    later = after_quiet_time(at, wanted)
-    return at if later != at and _is_from_last_step(notice) else later
+def times_of_notice(notice: Notice) -> dict[str, datetime]:
+    """Return when a new notice is told, as `times_of` does."""
+    cause = Cause(notice.cause)
+    at = clock()
+    times = times_of(notice.person, cause, at)
+    at_once = times_of(notice.person, cause, at, is_last=True)
+    return at_once if times != at_once and _is_from_last_step(notice) else times
 
 
 def _is_from_last_step(notice: Notice) -> bool:
-    """Whether the last step of a review plan told this. It comes in quiet hours too,
-    because after it nobody else is told.
-    """
+    """Whether the last step of a review plan told this."""
     return (
         notice.message is not None
         and notice.by_id is None

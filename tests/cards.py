@@ -5,7 +5,6 @@ without a delivery.
 from alerts.cards.digest import digest_card
 from alerts.cards.message import (
     CardFacts,
-    answer_card,
     card_status,
     message_card,
     message_facts,
@@ -66,18 +65,13 @@ def notice_word(about, entry):
     return notice_card(about, entry, Destination(), MARKDOWN).word
 
 
-def answer_body(message, entry, destination):
-    """The body of an answer that the desk posts in a channel."""
-    return payload(embeds.embed(answer_card(message, entry, destination, MARKDOWN)))
-
-
 def digest_body(facts, link):
     """The body of a digest."""
     return payload(embeds.embed(digest_card(facts, link, MARKDOWN)))
 
 
-def posted(destination, *, card=None, digest=None, pk=1):
-    """The body that a delivery of this card or digest posts, and the card's word."""
-    delivery = Delivery(pk=pk, destination=destination, card=card, digest=digest)
+def posted(destination, *, card, pk=1):
+    """The body that a delivery of this card posts, and the card's word."""
+    delivery = Delivery(pk=pk, destination=destination, card=card)
     content = card_content(delivery)
     return channel_of(destination.kind).body(content, destination), content.word

@@ -53,7 +53,7 @@ _OF_TYPE = {
 # What the database checks besides lists of values, by table and column.
 _VALID = {
     "alerts_card": {"message_id": None, "post_id": ""},
-    "alerts_delivery": {"kind": "event", "card_id": None, "digest_id": None},
+    "alerts_delivery": {"kind": "event", "card_id": None},
     "gateway_apikey": {"scopes": "{read}"},
     "gateway_notice": {"approval_id": None},
     "people_organisationsettings": {"id": 1},

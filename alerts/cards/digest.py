@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alerts.cards.markup import Card, Field, Fields, Markup
-from alerts.models import Destination, Digest
+from alerts.models import Card as CardRow
+from alerts.models import Destination
 from approvals.desk_messages import desk_messages
 from mirror.states import MessageState
 
@@ -27,7 +28,7 @@ class DigestFacts:
     subjects: Sequence[str] = ()
 
 
-def digest_facts(digest: Digest, destination: Destination) -> DigestFacts:
+def digest_facts(digest: CardRow, destination: Destination) -> DigestFacts:
     """Return what a digest shows now."""
     messages = desk_messages().filter(cards__digest=digest)
     waiting = messages.filter(state=MessageState.HELD)

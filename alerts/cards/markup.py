@@ -5,7 +5,7 @@ Lengths are counted in UTF-16 units, because the strictest chat services count s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -18,6 +18,7 @@ MAX_VALUE = 1024
 MAX_SHORT = 256
 # Discord does not accept a longer address for a button.
 MAX_LINK = 512
+_SHORTENED = "The full card was not accepted. Open the message on the desk."
 # The colours of messages that wait for a decision.
 OPEN_TONES = ("amber", "orange")
 # Text that is cut must not end in a joiner or half an escape sequence, which would
@@ -62,12 +63,32 @@ class Card:
         return self.tone in OPEN_TONES
 
 
+def shortened(card: Card) -> Card:
+    """Return a short form of a card that a service refused: no links, no buttons to
+    decide, and few words. The number in its footer leads to the message.
+    """
+    first = card.description.partition("\n")[0]
+    return replace(
+        card,
+        title=_short(card.title) or "A message",
+        url="",
+        description=f"{_short(first, MAX_SHORT)}\n{_SHORTENED}".strip(),
+        fields=(),
+        footer=_short(card.footer),
+        revision=None,
+    )
+
+
+def _short(text: str, limit: int = 100) -> str:
+    whole = text.encode("utf-16", "replace").decode("utf-16", "replace")
+    return cut(whole, limit).strip()
+
+
 class Markup:
     """How a channel writes text. What others wrote passes through `literal` or `plain`,
     and is cut to `limit`.
 
-    As it is here it has no markup at all: for samples on our own pages, which escape
-    for themselves.
+    As it is here it has no markup at all: for services that read none in plain text.
     """
 
     def literal(self, text: str, limit: int = MAX_SHORT) -> str:
@@ -78,7 +99,7 @@ class Markup:
 
     def plain(self, text: str, limit: int = MAX_SHORT) -> str:
         """Return text for a title or the value of a field, where no markup surrounds it."""
-        return cut(text, limit)
+        return cut(visible(text[: 8 * limit]), limit)
 
     def bold(self, text: str) -> str:
         """Return text in bold. It is not escaped, so it must be the desk's own."""
@@ -97,8 +118,8 @@ class Markup:
         return "\n".join(map(visible, lines))
 
     def moment(self, at: datetime) -> str:
-        """Return a time that the channel shows relative to now, if it can."""
-        return "2 minutes ago"
+        """Return a time, which the channel shows relative to now, if it can."""
+        return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def visible(text: str) -> str:

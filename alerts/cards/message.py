@@ -1,6 +1,5 @@
 """Builds the card of a message: its status, addresses, findings and a link, as far as a
-destination's level of privacy allows. Also builds the short answer that is posted in
-the channel whose command started the message.
+destination's level of privacy allows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,17 +26,12 @@ from alerts.cards.markup import (
 from alerts.models import Destination
 from approvals.decisions.ruling import demands_for
 from approvals.decisions.status import (
-    BY_STATE,
-    TESTED,
     Status,
-    StatusCode,
     shown_status,
     status_of,
 )
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Claim, Decision
-from audit.actions import TEST
-from audit.models import Entry
 from audit.trail import last_of
 from common.actors import worker
 from common.mail_addresses import masked_address, without_addresses
@@ -49,7 +43,6 @@ from mirror.states import (
     TOLD_BEFORE,
     DecisionState,
     MessageState,
-    Outcome,
 )
 from risk.lookalikes import alike_pairs, compare_names
 from risk.rules import rules_in_words
@@ -78,11 +71,8 @@ _SENT = (
 _WENT_WRONG = (MessageState.BOUNCED, MessageState.COMPLAINED, MessageState.FAILED)
 # Actions in the ledger which show that the message was reviewed, or may have been.
 _REVIEW_ACTIONS = ("message.held", "message.approved", "decision.recorded")
-# In UTF-16 units: the title of an answer, and the reason that it quotes.
-_ANSWER_TITLE = 150
+# In UTF-16 units.
 MAX_REASON = 600
-# Of these acts an answer also says who decided.
-_DECISIONS = ("message.approved", "message.rejected")
 
 
 @dataclass(frozen=True)
@@ -97,6 +87,8 @@ class CardFacts:
     # The first address that looks like a known one, and the known one.
     alike: tuple[str, str] | None = None
     claimed_by: str = ""
+    # Why it was decided so, or could not be sent.
+    reason: str = ""
     # Such as "1 of 2, by Ana Ferreira", if several people have to approve it.
     approvals: str = ""
     # Whether a rule approved it without a person, and it can still be stopped.
@@ -159,9 +151,14 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
         risk_level=review.risk_level,
         alike=next(alike_pairs(findings), None),
     )
-    if message.state != MessageState.HELD:
-        return facts
     newest = latest_decision(message)
+    if message.state != MessageState.HELD:
+        reason = without_references(message.upstream_reason)
+        if message.state in _WENT_WRONG:
+            reason = message.mail_error
+        elif newest is not None:
+            reason = newest.reason
+        return replace(facts, reason=reason)
     if newest is not None and newest.state in LIVE_DECISIONS:
         return replace(facts, is_stoppable=newest.is_stoppable)
     claims = Claim.objects.filter(message=message).live().select_related("person")
@@ -331,6 +328,8 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
     text = str(facts.content.get("markdown") or "").strip()
     if facts.privacy == Destination.Privacy.FULL and text:
         fields.text("Message", text, MAX_TEXT)
+    if facts.reason and not minimal:
+        fields.text("Reason", facts.reason, MAX_REASON)
     fields.text("Message ID", message.upstream_id, MAX_SHORT, inline=True)
     if revision:
         fields.text("Fingerprint", revision.short_fingerprint, MAX_SHORT, inline=True)
@@ -361,66 +360,3 @@ def approvals_of(message: Message) -> str:
     if not demand.takes_several:
         return ""
     return f"{demand.progress}{demand.approved_by}"
-
-
-def answer_card(
-    message: Message, entry: Entry, destination: Destination, markup: Markup
-) -> Card:
-    """Return the short card that answers whoever started the message by a command: what
-    the act of this entry did to it. It mentions nobody.
-    """
-    minimal = destination.privacy == Destination.Privacy.MINIMAL
-    decision: Decision | None = None
-    if entry.action in _DECISIONS:
-        # The decision of this desk that took effect, if there is one.
-        applied = message.decisions.filter(
-            state__in=(DecisionState.APPLIED, DecisionState.CALLING)
-        )
-        decision = applied.select_related("given_by").order_by("-pk").first()
-    status = BY_STATE[entry.action.removeprefix("message.")]
-    if entry.outcome == TEST:
-        status = TESTED
-    meaning = f"{status.detail}."
-    if message.sandbox and status.tone == "green":
-        meaning = f"{TESTED.word}."
-    if decision and decision.is_edit:
-        status = replace(status, code=StatusCode.EDITED)
-        meaning = "An edited version is held for review in its place."
-    elif decision and decision.outcome == Outcome.SEND_BACK:
-        status = replace(status, code=StatusCode.CHANGES_REQUESTED)
-        meaning += " Change it and send it again."
-    reason = message.mail_error
-    if decision and decision.reason:
-        reason = decision.reason
-    elif entry.action in _DECISIONS:
-        # It was decided elsewhere: the reason as MultiMail reports it.
-        reason = without_references(message.upstream_reason)
-    recipients = list(map(str, message.recipients[:3]))
-    if minimal:
-        recipients = list(map(masked_address, recipients))
-    rest = len(message.recipients) - len(recipients)
-    fields = Fields(markup)
-    fields.text("To", ", ".join(recipients), 512, rest=rest, inline=True)
-    fields.text("Message ID", message.upstream_id, MAX_SHORT, inline=True)
-    if requester := str(message.trigger.get("discord_user") or ""):
-        # Plain text, so that the name is visible but nobody is pinged.
-        name = without_addresses(requester) if minimal else requester
-        fields.text("Requested by", name, 100, inline=True)
-    description = markup.bold(status.word)
-    if decision and decision.giver:
-        description += f" by {markup.literal(decision.giver, 100)}"
-    description += f". {meaning}"
-    if minimal:
-        reason = without_addresses(reason)
-    quoted = markup.literal(reason, MAX_REASON)
-    if quoted.strip():
-        description += f"\n> {quoted}"
-    title = "A message" if minimal else message.subject.strip() or "(no subject)"
-    return Card(
-        title=markup.plain(title, _ANSWER_TITLE),
-        url=desk_link(message),
-        description=description,
-        tone=status.tone,
-        fields=fields,
-        word=status.word,
-    )

@@ -37,7 +37,6 @@ _NO_REFUSALS = (
     "bad form",
     "not shown whole",
     "not ours",
-    "too late",
     "asked why",
     *"approve approved reject claim listed fault given calling done".split(),
 )

@@ -102,8 +102,6 @@ class Posted:
     answer: str = ""
     # For how many seconds the destination gets no other request.
     pause: float = 0.0
-    # The id of the channel in which the post is, if the service says so.
-    channel: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,6 @@ class TestResult:
 
     accepted: bool
     sentence: str
-    channel: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,8 +161,6 @@ class Channel(ABC):
     answers_commands: bool = False
     # Whether the desk makes its secret, which nobody types.
     makes_secret: bool = False
-    # The service's hosts. The form refuses them as addresses of a signed webhook.
-    hosts: tuple[str, ...] = ()
     # A module with URL patterns of its own.
     urls: str = ""
     # By HTTP status: why a test was refused, and what to do about it.
@@ -176,10 +171,6 @@ class Channel(ABC):
     # the service's.
     answers_with_id: bool = False
     redirected = "{service} redirects to another address ({status}), which is not followed. Enter that address instead."
-    when_late = "Check that it is running, then test again."
-    when_unreachable = (
-        "Check the address and that this server can reach it, then test again."
-    )
 
     @property
     def not_ready(self) -> str:
@@ -252,7 +243,7 @@ class Channel(ABC):
                 False,
                 f"The answer did not come from {self.service}. Check the address.",
             )
-        return TestResult(True, self.when_accepted, posted.channel)
+        return TestResult(True, self.when_accepted)
 
     def _why_not(self, error: NotPosted) -> str:
         # Why a test was not accepted, and what to do, as a sentence.
@@ -270,8 +261,8 @@ class Channel(ABC):
             return f"{error} Test again in a few minutes."
         if status is None:
             if isinstance(error.__cause__, TooLate):
-                return f"{self.service} did not answer in time. {self.when_late}"
-            return f"{self.service} could not be reached. {self.when_unreachable}"
+                return f"{self.service} did not answer in time. Test again."
+            return f"{self.service} could not be reached. Check the address, and that this server can reach it."
         if status < 400:
             return self.redirected.format(service=self.service, status=status)
         if status >= 500:
@@ -291,12 +282,6 @@ class CardChannel(Channel):
     @abstractmethod
     def body(self, card: Card, destination: Destination) -> dict[str, Any]:
         """Return the request's body that shows this card there."""
-
-    @abstractmethod
-    def shorten(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return a minimal body in place of one that was refused; this one must be
-        accepted.
-        """
 
     @abstractmethod
     def post(
@@ -396,4 +381,4 @@ class NotInstalled(CardChannel, EventChannel):
     def _refuse(self, *_args: Any, **_options: Any) -> Any:
         raise DestinationGone(self.not_ready)
 
-    clean_field = body = shorten = post = edit = post_event = post_test = _refuse
+    clean_field = body = post = edit = post_event = post_test = _refuse

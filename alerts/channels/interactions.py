@@ -129,7 +129,7 @@ def _store_answer(interaction: Interaction, reply: Reply) -> None:
     interaction.save(update_fields=["outcome", "options", "answer", "person"])
 
 
-def answer_interaction(*, interaction_id: int) -> str:
+def answer_interaction(interaction_id: int) -> str:
     """Carry out a deferred interaction, unless that was done, and send the answer, if
     it is due. Return a word for the log, such as "postponed".
     """

@@ -41,7 +41,6 @@ from approvals.errors import (
 from approvals.models import Decision
 from audit.recording import record
 from common.actors import Actor
-from common.fingerprint import short_fingerprint
 from common.mail_addresses import without_addresses
 from mirror.errors import DeskError, ThreadMovedOn
 from mirror.models import Message, Revision
@@ -153,7 +152,6 @@ def judge(
         destination__kind__startswith=interaction.service,
         destination__channel=interaction.channel_id,
         message=message,
-        is_answer=False,
         post_id=options.get("card", ""),
     ).exclude(post_id="")
     card = cards.select_related("destination").first()
@@ -301,12 +299,7 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
             "This thread has a message newer than the draft. Read it on the desk first. Nothing was decided."
         )
     if isinstance(error, ContentChanged):
-        old = short_fingerprint(error.shown)
-        new = short_fingerprint(error.current) if error.current else "not known"
-        return "outdated", (
-            f"This card is out of date: it shows {shown(old)}, and the message is now {shown(new)}. Nothing was "
-            f"decided. Read the new version, then decide."
-        )
+        return "outdated", f"{OUTDATED}Read the new version, then decide."
     if isinstance(error, AlreadyDecided | ClaimedByOther):
         return "already decided", shown(error.sentence)
     return "not allowed", f"{shown(error.sentence)} Nothing was decided."

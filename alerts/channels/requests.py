@@ -3,6 +3,7 @@ admin entered, makes one request with a time limit, and removes secrets from the
 """
 
 import json
+import re
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -34,6 +35,30 @@ def address_error(url: str, *, example: str, hint: str = "") -> str:
         return f"This is not a complete address such as {example}.{hint}"
     if parts.username is not None or parts.fragment:
         return f"The address contains a user name or a #, which webhooks do not have.{hint}"
+    return ""
+
+
+def service_error(
+    url: str,
+    service: str,
+    hosts: Container[str],
+    path: re.Pattern[str],
+    example: str,
+    hint: str,
+) -> str:
+    """Return why this cannot be an address of a service, by its hosts and the pattern of
+    its paths, in words for the admin; empty if it can.
+    """
+    if error := address_error(url, example=example, hint=hint):
+        return error
+    parts = urlsplit(url)
+    if not is_allowed(url):
+        if parts.hostname not in hosts:
+            return f"This is not an address of {service}, such as {example}. {hint}"
+        if origin_of(url) != f"https://{parts.hostname}:443":
+            return f"{service}'s addresses start with https:// and have no port. Enter it without one."
+    if not path.fullmatch(parts.path):
+        return f"This is not a complete address such as {example}. {hint}"
     return ""
 
 
@@ -92,13 +117,14 @@ def failure(
     answer: Answer,
     logged: str = "",
     *,
+    status: int = 0,
     gone: Container[int] = (),
     refused: Container[int] = (),
 ) -> NotPosted:
-    """Return what to raise for an answer that accepts nothing, by its status; `logged`
-    is the answer for the log.
+    """Return what to raise for an answer that accepts nothing, by its status, or this
+    one; `logged` is the answer for the log.
     """
-    status = answer.status
+    status = status or answer.status
     answered: dict[str, Any] = {"status": status, "answer": logged}
     if status == 429:
         seconds = retry_after(answer)

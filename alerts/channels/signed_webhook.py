@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from standardwebhooks import Webhook
 
-from alerts.channels import all_channels
 from alerts.channels.base import (
     TEST_EVENT,
     DestinationGone,
@@ -30,7 +29,7 @@ from alerts.channels.requests import (
     send,
 )
 from alerts.models import Destination
-from common.origins import is_public, origin_of
+from common.origins import origin_of
 from common.postgres import clock
 
 EXAMPLE = "https://hooks.yourteam.example/countersign"
@@ -78,21 +77,6 @@ class SignedWebhook(EventChannel):
             return ""
         if parts.scheme != "https":
             return "The address must start with https://, so that events are encrypted in transit."
-        host = (parts.hostname or "").rstrip(".")
-        if other := next(
-            (one for one in all_channels().values() if host in one.hosts), None
-        ):
-            takes = f"This is an address of {other.service}, which takes no signed webhooks."
-            return f"{takes} Choose “{other.label}” instead."
-        # Only the address as typed is checked here. What a name resolves to is checked
-        # at each request.
-        try:
-            is_private = not is_public(host)
-        except ValueError:
-            is_private = host == "localhost" or "." not in host
-            is_private |= host.endswith((".localhost", ".local", ".internal"))
-        if is_private:
-            return "This address is in a private network and not in OUTGOING_ALLOW. An operator can add it."
         return ""
 
     def address(self, destination: Destination) -> str:

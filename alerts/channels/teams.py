@@ -7,11 +7,10 @@ post there, so no sentence and no log contains its signature.
 """
 
 import json
-from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from alerts.cards.markup import Card, Markup, cut, visible
+from alerts.cards.markup import Card, Markup
 from alerts.channels.base import (
     CardChannel,
     DestinationGone,
@@ -39,16 +38,6 @@ _GONE = (401, 403, 404, 410)
 _REFUSED = (400, 413, 422)
 
 
-class TextRuns(Markup):
-    """How cards are written for Teams: text without any markup."""
-
-    def plain(self, text: str, limit: int = 256) -> str:
-        return cut(visible(text[: 8 * limit]), limit)
-
-    def moment(self, at: datetime) -> str:
-        return f"{at:%Y-%m-%d %H:%M} UTC"
-
-
 def _block(*runs: dict[str, Any], **more: Any) -> dict[str, Any]:
     inlines = [{"type": "TextRun", **one} for one in runs]
     return {"type": "RichTextBlock", "inlines": inlines, **more}
@@ -63,7 +52,7 @@ class Teams(CardChannel):
     summary = (
         "Cards with a link, by a workflow of a channel. Each change is a new post."
     )
-    markup = TextRuns()
+    markup = Markup()
     when_accepted = "The workflow accepted the test. Check the channel."
     fields = (
         FormField(
@@ -125,17 +114,6 @@ class Teams(CardChannel):
             "content": content,
         }
         return {"type": "message", "attachments": [attached]}
-
-    def shorten(self, body: dict[str, Any]) -> dict[str, Any]:
-        [attached] = body["attachments"]
-        first = attached["content"]["body"][0]
-        note = _block(
-            {
-                "text": "Teams did not accept the full card. Open the message on the desk."
-            }
-        )
-        content = {**attached["content"], "body": [first, note]}
-        return {**body, "attachments": [{**attached, "content": content}]}
 
     def post(
         self,

@@ -59,14 +59,14 @@ def signing_key() -> ec.EllipticCurvePrivateKey:
 
 def public_key() -> str:
     """Return its public half, as browsers take it."""
-    return _base64(_point(signing_key().public_key()))
+    return urlsafe_base64_encode(_point(signing_key().public_key()))
 
 
 def subscription_error(url: str, p256dh: str, auth: str) -> str:
     """Return why this is no subscription of a browser, as a sentence; empty if it is."""
     error = address_error(url, example="https://push.example/a-long-token")
-    if error or len(url) > 2000:
-        return error or "The address is too long."
+    if error:
+        return error
     if urlsplit(url).scheme != "https" and not is_allowed(url):
         return "The address of a push service starts with https://."
     try:
@@ -115,10 +115,6 @@ def _receiver(p256dh: str) -> ec.EllipticCurvePublicKey:
     return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, point)
 
 
-def _base64(value: bytes) -> str:
-    return urlsafe_base64_encode(value)
-
-
 class WebPush(Channel):
     """Notifies one browser of a person. Its subscription is the destination: `url` is
     the address at the push service, `secret` the browser's two keys.
@@ -132,9 +128,6 @@ class WebPush(Channel):
     is_personal = True
     when_accepted = (
         "The push service accepted it. A notification appears in that browser."
-    )
-    when_unreachable = (
-        "Whoever runs the desk checks that this server can reach the internet."
     )
 
     def address(self, destination: Destination) -> str:

@@ -1,10 +1,10 @@
 """Makes one attempt at the next delivery of a destination: claims its row, builds what
 to post, sends it, and records the outcome.
 
-The oldest delivery comes first, except that events and answers about one message keep
-their order. If more cards wait than a channel accepts, one post, the digest, replaces
-them and is edited in place. A card has a post of its own or is on one digest, never
-both: a card whose own post may have been sent already does not go on a digest.
+The oldest delivery comes first, except that events about one message keep their order.
+If more cards wait than a channel accepts, one post, the digest, replaces them and is
+edited in place. A card has a post of its own or is on one digest, never both: a card
+whose own post may have been sent already does not go on a digest.
 """
 
 import json
@@ -22,7 +22,8 @@ from django.urls import reverse
 
 from alerts.cards.digest import digest_card, digest_facts
 from alerts.cards.markup import Card as CardContent
-from alerts.cards.message import answer_card, card_of_message, read_message
+from alerts.cards.markup import shortened
+from alerts.cards.message import card_of_message, read_message
 from alerts.cards.notice import newest_entry, notice_card
 from alerts.channels import channel_of
 from alerts.channels.base import (
@@ -39,8 +40,7 @@ from alerts.deliveries.event_bodies import send_event
 from alerts.deliveries.mentions import send_mention
 from alerts.deliveries.personal import drop_ended, send_notices
 from alerts.deliveries.waits import ACTOR, hold_back, switch_off
-from alerts.models import Card, Delivery, Destination, Digest
-from audit.models import Entry
+from alerts.models import Card, Delivery, Destination
 from audit.recording import record
 from common.logs import traced
 from outgoing.backoff import retry_after_attempt
@@ -102,7 +102,7 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
         .filter(~Exists(sending), destination=destination)
         .in_turn()
         .annotate(now=Now(), is_told_before=Exists(told_before))
-        .select_related("card", "digest", "notice")
+        .select_related("card", "notice")
         .select_for_update(of=("self",), skip_locked=True)
         .order_by("pk")
         .first()
@@ -152,23 +152,19 @@ def _put_on_digests(destination: Destination) -> None:
     attempted = Delivery.objects.filter(card=OuterRef("card"), attempts__gt=0)
     cards = list(unposted.exclude(Exists(attempted)).values_list("card", flat=True))
     if len(cards) > MAX_WAITING:
-        open_digests = Digest.objects.filter(
-            destination=destination, removed=False, opened_at__gte=Now() - OPEN_FOR
+        digests = Card.objects.filter(
+            destination=destination, about__startswith="digest/", removed=False
         )
-        digest = open_digests.order_by("-pk").first() or Digest.objects.create(
-            destination=destination
+        digest = digests.filter(made_at__gte=Now() - OPEN_FOR).order_by("-pk").first()
+        digest = digest or Card.objects.create(
+            destination=destination, about=f"digest/{cards[0]}"
         )
         Card.objects.filter(pk__in=cards, post_id="").update(digest=digest)
-    digest_deliveries = Delivery.objects.unfinished().filter(
-        kind=Delivery.Kind.DIGEST, digest=OuterRef("card__digest")
-    )
-    not_covered = due.exclude(card__digest=None).exclude(Exists(digest_deliveries))
+    with_delivery = Delivery.objects.unfinished().filter(card=OuterRef("card__digest"))
+    not_covered = due.exclude(card__digest=None).exclude(Exists(with_delivery))
     for digest_id in not_covered.values_list("card__digest", flat=True).distinct():
         Delivery.objects.create(
-            kind=Delivery.Kind.DIGEST,
-            destination=destination,
-            digest_id=digest_id,
-            action="alerts.collapsed",
+            destination=destination, card_id=digest_id, action="alerts.collapsed"
         )
 
 
@@ -183,7 +179,7 @@ def deliver(*, destination_id: int) -> str:
     if delivery is None:
         return why_not
     destination = delivery.destination
-    post = delivery.card or delivery.digest
+    post = delivery.card
     error_sentence = ""
     if destination.switched_off_at:
         how = "removed" if destination.removed_at else "switched off"
@@ -237,19 +233,15 @@ def card_content(delivery: Delivery) -> CardContent:
     destination = delivery.destination
     channel: Any = channel_of(destination.kind)
     markup = channel.markup
-    if delivery.digest is not None:
-        facts = digest_facts(delivery.digest, destination)
-        card = digest_card(facts, f"{settings.PUBLIC_URL}{reverse('queue')}", markup)
-    elif delivery.kind == Delivery.Kind.ANSWER:
-        message = delivery.message = read_message(delivery.message_id)
-        entry = Entry.objects.with_details().get(pk=delivery.entry or 0)
-        card = answer_card(message, entry, destination, markup)
-    elif delivery.card is not None and (about := delivery.card.about):
-        card = notice_card(
-            about, newest_entry(about, delivery.entry), destination, markup
-        )
+    assert delivery.card is not None, "the delivery of a card has one"
+    about = delivery.card.about
+    if delivery.card.is_digest:
+        link = f"{settings.PUBLIC_URL}{reverse('queue')}"
+        card = digest_card(digest_facts(delivery.card, destination), link, markup)
+    elif about:
+        entry = newest_entry(about, delivery.entry)
+        card = notice_card(about, entry, destination, markup)
     else:
-        assert delivery.card is not None, "a card's delivery has one"
         # Set on the delivery too: the ledger entry about the delivery names the
         # message.
         message = delivery.message = read_message(delivery.card.message_id)
@@ -269,21 +261,21 @@ def _send(delivery: Delivery) -> tuple[CardContent | None, Posted]:
         return None, send_mention(delivery)
     card = card_content(delivery)
     channel: Any = channel_of(delivery.destination.kind)
-    body = channel.body(card, delivery.destination)
     try:
-        return card, _post_or_edit(channel, delivery, body)
+        return card, _post_or_edit(channel, delivery, card)
     except CardRefused:
         # The service refused the card, so a minimal one is sent instead.
-        return card, _post_or_edit(channel, delivery, channel.shorten(body))
+        return card, _post_or_edit(channel, delivery, shortened(card))
 
 
 def _post_or_edit(
-    channel: CardChannel, delivery: Delivery, body: dict[str, Any]
+    channel: CardChannel, delivery: Delivery, card: CardContent
 ) -> Posted:
-    delivery.request = json.dumps(body, ensure_ascii=False)[:MAX_STORED]
     destination = delivery.destination
-    post = delivery.card or delivery.digest
-    if post is None or not post.post_id:
+    body = channel.body(card, destination)
+    delivery.request = json.dumps(body, ensure_ascii=False)[:MAX_STORED]
+    post: Any = delivery.card
+    if not post.post_id:
         return channel.post(destination, body)
     try:
         return channel.edit(destination, post.post_id, body)
@@ -291,14 +283,11 @@ def _post_or_edit(
         # What changed gets a new post.
         pass
     except CardGone:
-        # Somebody deleted it. If it was about earlier trouble of a connection, or an
-        # answer, what happened now is news.
-        is_news = isinstance(post, Card) and (
-            post.is_answer or post.about.startswith("connection/")
-        )
-        if not is_news:
+        # Somebody deleted it. If it was about earlier trouble of a connection, what
+        # happened now is news.
+        if not post.about.startswith("connection/"):
             raise
-    type(post).objects.filter(pk=post.pk).update(post_id="")
+    Card.objects.filter(pk=post.pk).update(post_id="")
     post.post_id = ""
     return channel.post(destination, body)
 
@@ -313,25 +302,15 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
     # Stores that the delivery was accepted, with the post's id, and records what the
     # destination has not shown before.
     destination = delivery.destination
-    channel = ""
     if card is not None:
         now = Destination.objects.locked().get(pk=destination.pk)
         # A post at an earlier address cannot be edited.
         if _is_at(destination, now):
-            channel = posted.channel
-            if delivery.digest_id is not None:
-                Digest.objects.filter(pk=delivery.digest_id).update(
-                    post_id=posted.message_id
-                )
-            elif delivery.card_id is not None:
-                Card.objects.filter(pk=delivery.card_id).update(
-                    post_id=posted.message_id, revision_shown=card.revision
-                )
-    channel = channel or destination.posts_in
-    if destination.failures or channel != destination.posts_in:
-        Destination.objects.filter(pk=destination.pk).update(
-            failures=0, posts_in=channel
-        )
+            Card.objects.filter(pk=delivery.card_id or 0).update(
+                post_id=posted.message_id, revision_shown=card.revision
+            )
+    if destination.failures:
+        Destination.objects.filter(pk=destination.pk).update(failures=0)
     if posted.pause:
         hold_back(destination, posted.pause)
     status = card.word if card else delivery.action
@@ -357,8 +336,8 @@ def _news(delivery: Any) -> list[Delivery]:
     """
     if delivery.kind in (Delivery.Kind.NOTICE, Delivery.Kind.MENTION):
         return [delivery, *delivery.claimed_with_it().select_related("message")]
-    if post := delivery.card or delivery.digest:
-        return [] if post.post_id else [delivery]
+    if delivery.card is not None:
+        return [] if delivery.card.post_id else [delivery]
     return [] if delivery.is_told_before else [delivery]
 
 

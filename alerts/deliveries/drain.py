@@ -86,16 +86,18 @@ def sweep() -> str:
         tasks.drain.delay_each(destinations)
         return len(destinations)
 
-    duties = {
-        "plan": duty(
-            lambda: UnplannedAct.objects.order_by("pk"), lambda _: plan_waiting()
-        )
-    }
-    duties |= interactions.duties()
-    duties["commanded"] = duty(CommandedMail.objects.to_note, note_commanded, most=100)
-    duties["due"] = duty(
-        lambda: Delivery.objects.due().order_by("next_attempt_at"), send_due
+    unplanned = duty(
+        lambda: UnplannedAct.objects.order_by("pk"), lambda _: plan_waiting()
     )
-    result = do_all(duties)
+    commanded = duty(CommandedMail.objects.to_note, note_commanded, most=100)
+    due = duty(lambda: Delivery.objects.due().order_by("next_attempt_at"), send_due)
+    result = do_all(
+        {
+            "plan": unplanned,
+            **interactions.duties(),
+            "commanded": commanded,
+            "due": due,
+        }
+    )
     failed = f", but for: {', '.join(result.failed)}" if result.failed else ""
     return f"{result.done.get('due') or 'nothing'} due{failed}"

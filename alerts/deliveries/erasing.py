@@ -25,7 +25,7 @@ def erase_bodies(message: Message) -> int:
         last_error=ENDED,
         last_attempt_at=Now(),
     )
-    of_digests = Delivery.objects.filter(digest__in=message.cards.values("digest"))
+    of_digests = Delivery.objects.filter(card__in=message.cards.values("digest"))
     of_digests.unfinished().update(request="", answer="")
     stored = Delivery.objects.filter(
         Q(pk__in=about_message.values("pk")) | Q(pk__in=of_digests.values("pk")),

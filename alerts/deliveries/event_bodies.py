@@ -88,12 +88,13 @@ def event_body(entry: Entry, message: Message | None, destination: Destination) 
     event = event_of(entry.action)
     name = event.name if event else entry.action
     privacy = destination.privacy
-    if message and message.connection_id is not None:
+    if message:
         connection: Connection | None = message.connection
     else:
         connection = Connection.objects.filter(pk=entry.connection or 0).first()
+    number = event_id(entry)
     data = {
-        "event_id": event_id(entry),
+        "event_id": number,
         "event": name,
         "at": entry.at.isoformat(),
         "connection": connection.slug if connection else None,
@@ -108,9 +109,8 @@ def event_body(entry: Entry, message: Message | None, destination: Destination) 
     if explanation := entry.details.get("explanation"):
         data["explanation"] = _words(explanation, privacy)
     channel: Any = channel_of(destination.kind)
-    return json.dumps(
-        channel.envelope(name, entry.at, event_id(entry), data), ensure_ascii=False
-    )
+    body = channel.envelope(name, entry.at, number, data)
+    return json.dumps(body, ensure_ascii=False)
 
 
 def event_id(entry: Entry) -> str:
@@ -165,15 +165,13 @@ def _details_data(entry: Entry, privacy: str) -> dict[str, Any]:
                 _address(one, privacy)
                 for one in details[key].split(", ")[:MAX_RECIPIENTS]
             ]
-    if details.get("mailbox"):
-        data["mailbox"] = _address(details["mailbox"], privacy)
-    if details.get("rule"):
-        data["rule"] = _words(details["rule"], privacy)
-    for name in ("change", "before", "after", "asked_by", "reason"):
-        # At the minimal level only the kind of a change is named: the change itself may
-        # name people.
-        if details.get(name) and privacy != Destination.Privacy.MINIMAL:
-            data[name] = details[name][:MAX_WORDS]
+    # At the minimal level only the kind of a change is named: the change itself may
+    # name people.
+    names = "change before after asked_by reason".split()
+    is_minimal = privacy == Destination.Privacy.MINIMAL
+    for name in ("mailbox", "rule", *(() if is_minimal else names)):
+        if details.get(name):
+            data[name] = _words(details[name], privacy)
     if entry.action == LEDGER_CHECKED:
         data["checkpoint"] = checkpoint()
     if details.get("kind"):
@@ -189,10 +187,10 @@ def _decision_data(
     """Return what was decided, by whom and why. If the desk decided, its own row is
     used, which says more than MultiMail reports.
     """
-    carried_out = [
+    decisions = [
         one for one in message.decisions.all() if one.state == DecisionState.APPLIED
     ]
-    applied = max(carried_out, key=lambda one: one.pk, default=None)
+    applied = decisions[0] if decisions else None
     our_word = _DECIDED[applied.outcome] if applied else None
     decision = _DECIDED.get(action) or _DECIDED.get(message.state) or our_word
     reason = name = role = ""

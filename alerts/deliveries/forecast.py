@@ -9,16 +9,15 @@ from enum import StrEnum
 
 from django.conf import settings
 
-from alerts.channels.email import EmailChannel
-from alerts.channels.web_push import WebPush
 from alerts.deliveries.mentions import chat_of
+from alerts.deliveries.personal import KINDS
 from alerts.deliveries.planning import Act, asks
 from alerts.models import Delivery, Destination
 from approvals.escalation.handling import StepAhead, steps_ahead
 from audit.models import Entry
 from mirror.models import Message
-from notices.models import Cause, Preferences
-from notices.preferences import after_quiet_time, mail_pause, preferences_of, wants_chat
+from notices.models import Cause
+from notices.preferences import is_on_desk, times_of, wants_chat
 from people.models import Person
 from policy.models import LadderStep
 
@@ -88,43 +87,35 @@ _Told = tuple[datetime, Kind, str]
 
 def _due(message: Message) -> Iterator[_Told]:
     """Yield what people are told for what happened already."""
-    kinds = {EmailChannel.kind: Kind.MAIL, WebPush.kind: Kind.PUSH}
     due = Delivery.objects.filter(
         message=message, kind=Delivery.Kind.NOTICE, state=Delivery.State.DUE
     )
     for one in due.select_related("destination__owner"):
-        kind = kinds[one.destination.kind]
-        yield one.next_attempt_at, kind, str(one.destination.owner)
+        [way] = [way for way, kind in KINDS.items() if kind == one.destination.kind]
+        yield one.next_attempt_at, Kind(way), str(one.destination.owner)
 
 
 def _told(person: Person, step: StepAhead, message: Message) -> Iterator[_Told]:
     """Yield by which ways a step tells a person, and when."""
     name = str(person)
-    wanted = preferences_of(person)
     is_assigned = step.act == LadderStep.Act.ASSIGN
     cause = Cause.ASSIGNED if is_assigned else Cause.REMINDED
     if is_assigned:
         yield step.at, Kind.ASSIGN, name
-    elif cause in wanted.desk:
+    elif is_on_desk(person, cause):
         yield step.at, Kind.NOTICE, name
-    own = Destination.objects.filter(owner=person)
-    off = set(own.exclude(switched_off_at=None).values_list("kind", flat=True))
-    on = set(own.filter(switched_off_at=None).values_list("kind", flat=True))
-    if WebPush.kind in on and cause in wanted.push:
-        yield _time(step, step.at, wanted), Kind.PUSH, name
     if message.pk is not None and wants_chat(person, cause):
         chat = chat_of(person, message.pk)
         if chat is not None:
             yield step.at, Kind.CHAT, f"{name} ({chat})"
-    pause = mail_pause(wanted, cause)
-    # The first mail makes the destination.
-    is_mailed = settings.EMAIL_URL and EmailChannel.kind not in off
-    if pause is not None and is_mailed:
-        yield _time(step, step.at + pause, wanted), Kind.MAIL, name
-
-
-def _time(step: StepAhead, at: datetime, wanted: Preferences) -> datetime:
-    return at if step.is_last else after_quiet_time(at, wanted)
+    times = times_of(person, cause, step.at, is_last=step.is_last)
+    for way, at in times.items():
+        own = Destination.objects.filter(owner=person, kind=KINDS[way])
+        # The first mail makes the destination.
+        is_first_mail = way == "mail" and not own.exists()
+        is_on = is_first_mail or own.filter(switched_off_at=None).exists()
+        if is_on and (way != "mail" or settings.EMAIL_URL):
+            yield at, Kind(way), name
 
 
 def _alerted(message: Message) -> list[str]:

@@ -49,7 +49,6 @@ def chat_of(person: Person, message: int) -> Destination | None:
     services = set(person.chat_accounts.values_list("service", flat=True))
     cards = Card.objects.filter(
         message=message,
-        is_answer=False,
         removed=False,
         destination__switched_off_at=None,
     )

@@ -2,6 +2,7 @@
 that the person wants, and drops those whose notice was read or is over.
 """
 
+from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
@@ -17,44 +18,45 @@ from alerts.deliveries.mentions import plan_mention
 from alerts.models import Delivery, Destination
 from approvals.models import Snooze
 from notices.models import Notice
-from notices.preferences import mail_at, push_at
+from notices.preferences import times_of_notice
 from notices.wording import shown
+
+# The kinds of destinations by the ways that `times_of` names.
+KINDS = {"push": WebPush.kind, "mail": EmailChannel.kind}
 
 
 def on_notices_made(notices: Collection[Notice], **_more: Any) -> None:
     """Plan the ways of new notices, in their transaction. The sweep finds them."""
-    own: dict[tuple[int, str], list[Destination]] = {}
+    own = defaultdict[tuple[int, str], list[Destination]](list)
     people = [one.person for one in notices]
     for destination in Destination.objects.filter(owner__in=people):
-        key = (destination.owner_id or 0, destination.kind)
-        own.setdefault(key, []).append(destination)
+        own[destination.owner_id or 0, destination.kind].append(destination)
     deliveries = []
     for notice in notices:
         person = notice.person
-        times = {WebPush.kind: push_at(notice)}
-        if settings.EMAIL_URL:
-            times[EmailChannel.kind] = mail_at(notice)
-        if times.get(EmailChannel.kind) and (person.pk, EmailChannel.kind) not in own:
-            destination, _ = Destination.objects.get_or_create(
-                owner=person,
-                kind=EmailChannel.kind,
-                defaults={"name": f"Email to {person}"[:80]},
-            )
-            own[person.pk, EmailChannel.kind] = [destination]
-        deliveries += [
-            Delivery(
-                kind=Delivery.Kind.NOTICE,
-                destination=destination,
-                notice=notice,
-                message_id=notice.message_id,
-                action=notice.action or notice.cause,
-                next_attempt_at=at,
-            )
-            for kind, at in times.items()
-            if at is not None
-            for destination in own.get((person.pk, kind), ())
-            if destination.switched_off_at is None
-        ]
+        for way, at in times_of_notice(notice).items():
+            if way == "mail" and not settings.EMAIL_URL:
+                continue
+            destinations = own[person.pk, KINDS[way]]
+            if way == "mail" and not destinations:
+                made, _ = Destination.objects.get_or_create(
+                    owner=person,
+                    kind=EmailChannel.kind,
+                    defaults={"name": f"Email to {person}"[:80]},
+                )
+                destinations.append(made)
+            deliveries += [
+                Delivery(
+                    kind=Delivery.Kind.NOTICE,
+                    destination=destination,
+                    notice=notice,
+                    message_id=notice.message_id,
+                    action=notice.action or notice.cause,
+                    next_attempt_at=at,
+                )
+                for destination in destinations
+                if destination.switched_off_at is None
+            ]
         plan_mention(notice)
     Delivery.objects.bulk_create(deliveries)
 

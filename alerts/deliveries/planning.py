@@ -77,7 +77,7 @@ PLANNED_ACTIONS = _FOR_DESTINATIONS | notices.ACTIONS | {SET_APART}
 # planned is tried again.
 AT_ONCE = 50
 TRIED_FOR = timedelta(minutes=10)
-# Actions that are answered in the channel whose command started the message.
+# Actions that make a card in the channel where the message began.
 ANSWERED = (
     "message.approved",
     "message.rejected",
@@ -193,18 +193,12 @@ def plan(entries: Collection[Entry], destinations: Collection[Destination]) -> N
                 for route in one.routes.all()
             )
         ]
-        deliveries += _of_cards(act, told, interested, cards)
+        deliveries += _of_cards(act, told, interested + _answering(act, told), cards)
         deliveries += _events(act, [one for one in interested if not _has_cards(one)])
         if act.entry.action == LATE:
             deliveries += [
                 _delivery(act, "mention", one) for one in interested if one.mentions
             ]
-        for one in _answering(act, told):
-            # One post that changes.
-            card, _ = Card.objects.get_or_create(
-                destination=one, message=act.message, is_answer=True
-            )
-            deliveries.append(_delivery(act, "answer", one, card=card))
     Card.objects.bulk_create(card for card in cards.values() if card.pk is None)
     Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
     # Those with the most failures in a row come last.
@@ -225,9 +219,8 @@ def _existing_cards(
     unsent = Delivery.objects.filter(card=OuterRef("pk"), state="due")
     of_acts = Q(message__in=[one.message for one in acts if one.message])
     of_acts |= Q(message=None, about__in=[one.about for one in acts if one.about])
-    cards = Card.objects.filter(
-        of_acts, destination__in=destinations, is_answer=False
-    ).annotate(is_due=Exists(unsent))
+    cards = Card.objects.filter(of_acts, destination__in=destinations)
+    cards = cards.annotate(is_due=Exists(unsent))
     return {(one.destination_id, one.message_id, one.about): one for one in cards}
 
 
@@ -340,19 +333,16 @@ def _has_cards(destination: Destination) -> bool:
 
 
 def _answering(act: Act, destinations: Collection[Destination]) -> list[Destination]:
-    """Return the destinations that answer the command that started the message: those
-    set to answer commands of its channel; if there is none, the first of the others
-    that answer commands and that posts in this channel itself.
+    """Return the destinations that show what became of a message in the channel where it
+    began: those set to answer this channel.
     """
     if act.message is None or act.entry.action not in ANSWERED:
         return []
     trigger = act.message.trigger
     channels = (trigger.get("discord_channel"), trigger.get("discord_channel_id"))
     began_in = {one_spelling(str(name)) for name in channels if name} - {""}
-    mapped = [one for one in destinations if one.answers_channel and _has_cards(one)]
-    answering = [one for one in mapped if one_spelling(one.answers_channel) in began_in]
-    posting = [one for one in mapped if (one.channel or one.posts_in) in began_in]
-    return answering or posting[:1]
+    answering = [one for one in destinations if one.answers_channel in began_in]
+    return [one for one in answering if _has_cards(one)]
 
 
 def _drop_cards(set_apart: Collection[Entry]) -> None:
@@ -363,7 +353,6 @@ def _drop_cards(set_apart: Collection[Entry]) -> None:
         return
     unposted = Card.objects.filter(
         message__public_id__in=[one.message for one in set_apart],
-        is_answer=False,
         post_id="",
     )
     deliveries = (

@@ -5,11 +5,11 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from alerts import tasks
-from alerts.errors import DestinationNotAllowed
 from alerts.models import Card, Delivery
 from alerts.models.deliveries import DeliveryQuerySet
 from audit.recording import record
 from common.actors import Actor
+from common.pages import only_for
 
 # The most that one request sends again, so that it cannot flood a channel.
 MAX_AGAIN = 100
@@ -18,15 +18,12 @@ MAX_AGAIN = 100
 @transaction.atomic
 def resend(deliveries: DeliveryQuerySet, actor: Actor) -> int:
     """Make the oldest of these deliveries that were given up due again, at most
-    MAX_AGAIN; return how many. Raises DestinationNotAllowed.
+    MAX_AGAIN; return how many. Raises PermissionDenied.
 
     A card is edited in place; one that was deleted in the channel is posted again. An
     event keeps its id and body, so that its receiver can recognise a repeated one.
     """
-    if not actor.is_admin_of_all:
-        raise DestinationNotAllowed(
-            "Only an admin of everything can send alerts again."
-        )
+    only_for("an admin of everything", actor.is_admin_of_all)
     can_be_sent = (
         deliveries.filter(
             state=Delivery.State.FAILED,
@@ -34,7 +31,7 @@ def resend(deliveries: DeliveryQuerySet, actor: Actor) -> int:
             destination__switched_off_at=None,
             destination__removed_at=None,
         )
-        .exclude(digest__removed=True)
+        .exclude(card__about__startswith="digest/", card__removed=True)
         .select_for_update(of=("self",), no_key=True)
         .order_by("pk")
     )

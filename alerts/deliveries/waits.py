@@ -43,8 +43,8 @@ def switch_off(destination: Destination, because: str, *, actor: Actor = ACTOR) 
             "destination.switched_off",
             destination,
             actor,
-            before="on",
-            after="off",
+            "on",
+            "off",
             explanation=because,
         )
 
@@ -53,7 +53,6 @@ def record_change(
     action: str,
     destination: Destination,
     actor: Actor,
-    *,
     before: str,
     after: str,
     **more: str,

@@ -23,11 +23,12 @@ from alerts.channels import channel_of
 from alerts.channels.base import TestResult
 from alerts.deliveries import waits
 from alerts.destinations.wording import describe, sentence
-from alerts.errors import DestinationMissing, DestinationNotAllowed, NotChanged
+from alerts.errors import DestinationMissing, NotChanged
 from alerts.ledger_events import actions_of
-from alerts.models import Card, Delivery, Destination, Digest, Route
+from alerts.models import Card, Delivery, Destination, Route
 from audit.recording import record
 from common.actors import Actor
+from common.pages import only_for
 from common.postgres import atomic_with_retry, clock
 from mirror.models import Connection
 from mirror.states import MessageState
@@ -48,24 +49,16 @@ Settings = Mapping[str, Any]
 _COLUMNS = "kind name url channel secret answers_channel mentions privacy".split()
 
 
-def may_manage(actor: Actor) -> bool:
-    """Whether the actor may add, change and remove destinations."""
-    return actor.is_admin_of_all
-
-
 def check_may_manage(actor: Actor) -> None:
-    """Raise DestinationNotAllowed if the actor may not manage destinations."""
-    if not may_manage(actor):
-        raise DestinationNotAllowed(
-            "Only an admin of everything can set where alerts go."
-        )
+    """Raise PermissionDenied if the actor may not manage destinations."""
+    only_for("an admin of everything", actor.is_admin_of_all)
 
 
 def managed_destination(destination_id: int, actor: Actor) -> Destination:
     """Return a destination that the actor may change, locked for this transaction.
     Deliveries can still be planned for it.
 
-    Raises DestinationNotAllowed and DestinationMissing.
+    Raises PermissionDenied and DestinationMissing.
     """
     check_may_manage(actor)
     destination = (
@@ -112,7 +105,7 @@ def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]
             for key in (dict.fromkeys(keys) or [None])
         )
     waits.record_change(
-        "destination.added", destination, actor, before="", after=describe(destination)
+        "destination.added", destination, actor, "", describe(destination)
     )
     return destination
 
@@ -158,7 +151,6 @@ def change_destination(
             setattr(destination, name, value)
     if _address_parts(destination) != old_address:
         destination.tested_at = None
-        destination.posts_in = ""
         _reset_failures(destination)
         _begin_new_posts(destination)
     _save(destination)
@@ -167,8 +159,8 @@ def change_destination(
         "destination.changed",
         destination,
         actor,
-        before=before,
-        after=describe(destination),
+        before,
+        describe(destination),
         **address_note,
     )
     return destination
@@ -181,12 +173,12 @@ def _begin_new_posts(destination: Destination) -> None:
     """
     cards = Card.objects.filter(destination=destination, removed=False)
     waiting = Delivery.objects.unfinished().filter(destination=destination)
-    goes_on = Q(message__state=MessageState.HELD) | Q(is_answer=True)
+    goes_on = Q(message__state=MessageState.HELD)
     goes_on |= Q(post_id="", pk__in=waiting.exclude(card=None).values("card"))
     goes_on |= Q(about__startswith="connection/")
+    goes_on &= ~Q(about__startswith="digest/")
     cards.exclude(goes_on).update(removed=True)
     cards.filter(goes_on).update(post_id="", digest=None, revision_shown=None)
-    Digest.objects.filter(destination=destination).update(removed=True)
 
 
 @atomic_with_retry
@@ -208,8 +200,8 @@ def switch_on(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
             "destination.switched_on",
             destination,
             actor,
-            before="off",
-            after="on",
+            "off",
+            "on",
             explanation=because,
         )
     return destination
@@ -245,9 +237,7 @@ def remove_destination(*, destination_id: int, actor: Actor) -> CanWait[Destinat
     destination.secret_before = ""
     destination.save()
     destination.routes.all().delete()
-    waits.record_change(
-        "destination.removed", destination, actor, before=before, after=""
-    )
+    waits.record_change("destination.removed", destination, actor, before, "")
     return destination
 
 
@@ -289,8 +279,8 @@ def rotate_secret(
         "destination.secret_rotated",
         destination,
         actor,
-        before="one secret signs",
-        after=after,
+        "one secret signs",
+        after,
     )
     return secret
 
@@ -323,8 +313,8 @@ def add_route(
         "destination.route_added",
         destination,
         actor,
-        before="",
-        after=f"notified when {sentence(added)}",
+        "",
+        f"notified when {sentence(added)}",
     )
     return added
 
@@ -343,8 +333,8 @@ def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> CanWait
         "destination.route_removed",
         destination,
         actor,
-        before=f"notified when {sentence(route)}",
-        after="",
+        f"notified when {sentence(route)}",
+        "",
     )
     route.delete()
 
@@ -366,9 +356,7 @@ def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
             and current
             and _address_parts(current) == _address_parts(destination)
         ):
-            Destination.objects.filter(pk=destination_id).update(
-                tested_at=Now(), posts_in=result.channel
-            )
+            Destination.objects.filter(pk=destination_id).update(tested_at=Now())
         details = {
             "destination": destination.name,
             "took": "yes" if result.accepted else "no",
@@ -386,7 +374,7 @@ def ways_of(actor: Actor) -> list[Destination]:
     own = Destination.objects.filter(owner=person)
     mail = own.filter(kind="email").first() or Destination(owner=person, kind="email")
     browsers = own.filter(kind="web_push", switched_off_at=None).order_by("pk")
-    shared = Destination.objects.for_list() if may_manage(actor) else ()
+    shared = Destination.objects.for_list() if actor.is_admin_of_all else ()
     return [mail, *browsers, *shared]
 
 

@@ -57,11 +57,6 @@ class DestinationForm(DrawnForm):
     Each kind has its own fields (of url, channel and secret), which its channel checks.
     """
 
-    kind = forms.ChoiceField(
-        required=False,
-        choices=lambda: [(one.kind, one.label) for one in shared_channels().values()],
-        error_messages=same_error("Choose one of these kinds."),
-    )
     name = forms.CharField(
         help_text="Its name at this desk.",
         max_length=80,
@@ -124,6 +119,8 @@ class DestinationForm(DrawnForm):
         self.channel = channel_of(kind)
         for one in self.channel.fields:
             self.fields[one.name] = _channel_field(one, is_new=self.is_new)
+        if not self.channel.answers_commands:
+            del self.fields["answers_channel"]
         levels: Any = self.fields["privacy"]
         levels.choices = [
             (level, NotedChoice(Destination.Privacy(level).label, note))
@@ -157,10 +154,6 @@ class DestinationForm(DrawnForm):
                     self.add_error(name, messages)
         values["kind"] = self.channel.kind
         answers = values.get("answers_channel")
-        if answers and not self.channel.answers_commands:
-            self.add_error(
-                "answers_channel", "Only a destination in Discord can answer commands."
-            )
         is_used = values.get("events") or answers
         if self.is_new and "events" not in self.errors and not is_used:
             self.add_error("events", "Choose at least one event.")

@@ -2,20 +2,17 @@
 description contains a secret with which somebody could post.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from django.db.models import Q
 from django.utils import timezone
 
 from alerts.channels import channel_of
 from alerts.channels.base import Channel
 from alerts.ledger_events import EVENTS
 from alerts.models import Destination, Route
-from common.actors import Actor
 from common.tables import table_pairs
-from mirror.models import Connection, Mailbox
 
 TO_PEOPLE = table_pairs("""
 minimal | Only that there is a message. No subject; addresses are masked.
@@ -70,28 +67,14 @@ def destination_status(destination: Destination) -> DestinationStatus:
             "Switched off", "rose", destination.switched_off_because
         )
     until = destination.waits_until
-    if until and until > timezone.now():
+    # The pause between two posts is nothing to report.
+    if until and until > timezone.now() + timedelta(seconds=10):
         reason = "It asked the desk to wait, its limit is reached, or attempts failed."
         return DestinationStatus("Waiting", "amber", reason, until)
     if destination.failures:
         reason = "The last attempt failed. It is tried again automatically."
         return DestinationStatus("Failing", "amber", reason)
     return DestinationStatus("On", "green")
-
-
-def hidden_routes(actor: Actor) -> set[int]:
-    """Return the keys of the routes whose connection or mailbox the actor may not see."""
-    if actor.sees_all():
-        return set()
-    mailboxes = Mailbox.objects.visible_to(actor)
-    connections = Connection.objects.visible_to(actor)
-    of_mailboxes = Q(mailbox__isnull=False) & ~Q(mailbox__in=mailboxes)
-    of_connections = Q(mailbox=None, connection__isnull=False) & ~Q(
-        connection__in=connections
-    )
-    return set(
-        Route.objects.filter(of_mailboxes | of_connections).values_list("pk", flat=True)
-    )
 
 
 def sentence(route: Route) -> str:
@@ -102,9 +85,9 @@ def sentence(route: Route) -> str:
     return f"{listed(events) or 'nothing happens'}, {where}"
 
 
-def event_words(route: Route, *, hidden: Collection[int] = ()) -> tuple[list[str], str]:
+def event_words(route: Route, *, is_hidden: bool = False) -> tuple[list[str], str]:
     """Return a route's events in words, and where they happen, such as "in the mailbox
-    a@b.example". The routes in `hidden` do not name their connection or mailbox.
+    a@b.example"; if that `is_hidden`, without the name.
     """
     events = [
         event.words
@@ -116,8 +99,8 @@ def event_words(route: Route, *, hidden: Collection[int] = ()) -> tuple[list[str
         action.replace(".", " ").replace("_", " ") for action in route.actions
     ]
     where = "in all connections"
-    if route.pk in hidden:
-        where = "for mail that you cannot see"
+    if is_hidden and (route.mailbox_id or route.connection_id):
+        where = "for some of the mail"
     elif route.mailbox is not None:
         where = f"in the mailbox {route.mailbox}"
     elif route.connection is not None:

@@ -6,7 +6,6 @@ channel. Start reading at destinations.py.
 from alerts.models.deliveries import (
     Card,
     Delivery,
-    Digest,
     Interaction,
     UnplannedAct,
 )
@@ -16,7 +15,6 @@ __all__ = [
     "Card",
     "Delivery",
     "Destination",
-    "Digest",
     "Interaction",
     "Route",
     "UnplannedAct",

@@ -1,4 +1,4 @@
-"""The tables of cards and digests (posts in a channel), of deliveries (what is due at a
+"""The tables of cards (posts in a channel), of deliveries (what is due at a
 destination, with its attempts), of acts that wait to be planned, and of interactions
 (what people did under cards, or typed as a command, and is answered).
 """
@@ -21,44 +21,25 @@ from outgoing.models import DeliveryQuerySet as CourierDeliveryQuerySet
 from people.models import ChatService, Person
 
 
-class Digest(models.Model):
-    """One post in place of many cards, made if more cards are due than a channel
-    accepts. It is edited in place.
-    """
-
-    destination = models.ForeignKey(
-        Destination, on_delete=models.CASCADE, related_name="digests"
-    )
-    # The id of the post: Discord's id, or Slack's time stamp. Empty if there is no post
-    # yet, or the service gave it no id.
-    post_id = models.CharField(max_length=32)
-    opened_at = models.DateTimeField(db_default=Now())
-    # Whether somebody deleted the post, so that it is not edited any more.
-    removed = models.BooleanField(default=False)
-
-    def __str__(self) -> str:
-        return f"digest {self.post_id or 'not posted'}"
-
-
 class Card(models.Model):
-    """The one card of a message at a destination, or the one answer about it in the
-    channel where it began; or the card of something that is no message, which `about`
-    names.
+    """The one card of a message at a destination, or of something that is no message,
+    which `about` names: also of a digest, one post in place of many cards.
     """
 
     destination = models.ForeignKey(Destination, on_delete=models.CASCADE)
     message = models.ForeignKey(
         Message, null=True, on_delete=models.CASCADE, related_name="cards"
     )
-    # Such as "connection/4"; empty for a message.
+    # Such as "connection/4", or "digest/17"; empty for a message.
     about = models.CharField(max_length=80)
-    is_answer = models.BooleanField(default=False, db_default=False)
     # The digest that shows it, if it has no post of its own.
     digest = models.ForeignKey(
-        Digest, null=True, on_delete=models.SET_NULL, related_name="cards"
+        "self", null=True, on_delete=models.SET_NULL, related_name="cards"
     )
-    # The id of its own post, as of a digest.
+    # The id of its post: Discord's id, or Slack's time stamp. Empty if there is no post
+    # yet, or the service gave it no id.
     post_id = models.CharField(max_length=32)
+    made_at = models.DateTimeField(db_default=Now())
     # A person deleted the post: it is not posted again.
     removed = models.BooleanField(default=False)
     # The key of the version of the message that it showed last.
@@ -66,9 +47,7 @@ class Card(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["destination", "message", "is_answer"], name="one_card"
-            ),
+            models.UniqueConstraint(fields=["destination", "message"], name="one_card"),
             models.UniqueConstraint(
                 fields=["destination", "about"],
                 condition=~Q(about=""),
@@ -88,6 +67,11 @@ class Card(models.Model):
     def __str__(self) -> str:
         return f"card {self.post_id or 'not posted'}"
 
+    @property
+    def is_digest(self) -> bool:
+        """Whether it stands for many cards."""
+        return self.about.startswith("digest/")
+
 
 class DeliveryQuerySet(CourierDeliveryQuerySet):
     def overdue(self) -> Self:
@@ -106,19 +90,16 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         return self.filter(state__in=("due", "sending"))
 
     def in_turn(self) -> Self:
-        """Deliveries that wait for no other one. An event or an answer waits for the
-        earlier ones about the same message; a card on a digest is sent with the digest.
+        """Deliveries that wait for no other one. An event waits for the earlier ones
+        about the same message; a card on a digest is sent with the digest.
         """
-        kinds_in_order = ("event", "answer")
         earlier = self.model._default_manager.unfinished().filter(
             destination=models.OuterRef("destination"),
             message=models.OuterRef("message"),
-            kind__in=kinds_in_order,
+            kind="event",
             pk__lt=models.OuterRef("pk"),
         )
-        has_to_wait = Q(kind__in=kinds_in_order, message__isnull=False) & models.Exists(
-            earlier
-        )
+        has_to_wait = Q(kind="event", message__isnull=False) & models.Exists(earlier)
         return self.exclude(has_to_wait).exclude(
             kind="card", card__digest__isnull=False
         )
@@ -169,15 +150,12 @@ class UnplannedAct(models.Model):
 
 
 class Delivery(CourierDelivery):
-    """One thing to deliver to a destination: a card, a digest, an answer, an event, a
-    notice to its owner, or a mention. What a card, a digest or a mail shows is built when it is
-    sent.
+    """One thing to deliver to a destination: a card, an event, a notice to its owner, or
+    a mention. What a card or a mail shows is built when it is sent.
     """
 
     class Kind(models.TextChoices):
         CARD = "card", "Card"
-        DIGEST = "digest", "Digest"
-        ANSWER = "answer", "Answer where it began"
         EVENT = "event", "Event"
         NOTICE = "notice", "Notice"
         MENTION = "mention", "Mention"
@@ -188,12 +166,6 @@ class Delivery(CourierDelivery):
     )
     card = models.ForeignKey(
         Card, null=True, on_delete=models.CASCADE, related_name="deliveries"
-    )
-    digest = models.ForeignKey(
-        Digest,
-        null=True,
-        on_delete=models.CASCADE,
-        related_name="deliveries",
     )
     message = models.ForeignKey(
         Message,
@@ -240,20 +212,17 @@ class Delivery(CourierDelivery):
             # An act is delivered to a destination once, however often it is planned.
             models.UniqueConstraint(
                 fields=["destination", "entry"],
-                condition=Q(kind__in=("event", "answer", "mention")),
+                condition=Q(kind__in=("event", "mention")),
                 name="told_once",
             ),
             models.UniqueConstraint(
                 fields=["destination", "notice"], name="notice_once_a_way"
             ),
             models.CheckConstraint(
-                condition=Q(kind="card", card__isnull=False, digest=None)
-                | Q(kind="digest", digest__isnull=False, card=None)
-                # An answer of an earlier version has no card.
-                | Q(kind="answer", digest=None)
-                | Q(kind="event", card=None, digest=None)
-                | Q(kind="notice", notice__isnull=False, card=None, digest=None)
-                | Q(kind="mention", message__isnull=False, card=None, digest=None),
+                condition=Q(kind="card", card__isnull=False)
+                | Q(kind="event", card=None)
+                | Q(kind="notice", notice__isnull=False, card=None)
+                | Q(kind="mention", message__isnull=False, card=None),
                 name="delivery_is_of_its_kind",
             ),
         ]
@@ -270,8 +239,8 @@ class Delivery(CourierDelivery):
                 notice__cause=self.notice.cause, notice__person=self.notice.person_id
             )
             return same.filter(destination=self.destination_id).exclude(pk=self.pk)
-        if self.digest_id is not None:
-            return Delivery.objects.filter(kind="card", card__digest=self.digest_id)
+        if self.card is not None and self.card.is_digest:
+            return Delivery.objects.filter(card__digest=self.card_id)
         return Delivery.objects.none()
 
     def claimed_with_it(self) -> DeliveryQuerySet:

@@ -47,8 +47,6 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
             .only(
                 "kind",
                 "answers_channel",
-                "channel",
-                "posts_in",
                 "mentions",
                 "privacy",
                 "failures",
@@ -106,10 +104,6 @@ class Destination(models.Model):
     # The Discord channel whose commands are answered at this destination: its id, or
     # its name as messages' triggers have it.
     answers_channel = models.CharField(max_length=100)
-    # The id of the channel in which it posts, as the answer to a post says. A
-    # destination that answers commands answers those of this channel too, because some
-    # programs send a channel's id, and others its name.
-    posts_in = models.CharField(max_length=32, db_default="")
     # The role in Discord, or the user group in Slack, that is mentioned if a step of a
     # review plan asks this destination; empty for none.
     mentions = models.CharField(max_length=32)

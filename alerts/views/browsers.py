@@ -3,13 +3,10 @@
 from typing import Any
 
 from django import forms
-from django.contrib.auth.decorators import login_not_required
-from django.contrib.staticfiles import finders
 from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.http import FileResponse, HttpResponse, JsonResponse
+from django.http import HttpResponse
 from django.shortcuts import render
-from django.templatetags.static import static
 from django.views.decorators.http import require_POST, require_safe
 
 from alerts.channels.web_push import WebPush, public_key, subscription_error
@@ -98,33 +95,3 @@ def _switch_off(browser: Destination) -> None:
     """Forget the address and the keys of a browser; what was sent to it stays known."""
     fields: Any = {"switched_off_at": Now(), "url": "", "secret": ""}
     Destination.objects.filter(pk=browser.pk).update(**fields)
-
-
-@login_not_required
-@require_safe
-def service_worker(request: DeskRequest) -> FileResponse:
-    """Return the script that shows what is pushed. It stands at the root, because a
-    browser lets it act only for pages below its own address.
-    """
-    path = finders.find("js/service_worker.js")
-    assert isinstance(path, str)
-    return FileResponse(open(path, "rb"), content_type="text/javascript")
-
-
-@login_not_required
-@require_safe
-def manifest(request: DeskRequest) -> JsonResponse:
-    """Return what a browser needs to install the desk as an app."""
-    icons = [
-        {"src": static(f"icons/seal-{size}.png"), "sizes": f"{size}x{size}"}
-        for size in (192, 512)
-    ]
-    content = {
-        "name": "Countersign",
-        "start_url": "/queue/",
-        "display": "standalone",
-        "background_color": "#fbfaf8",
-        "theme_color": "#fbfaf8",
-        "icons": [{**one, "type": "image/png", "purpose": "any"} for one in icons],
-    }
-    return JsonResponse(content, content_type="application/manifest+json")

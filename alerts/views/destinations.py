@@ -16,22 +16,19 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from alerts.channels import channel_of, shared_channels
-from alerts.deliveries.planning import asks, read_acts
 from alerts.destinations import commands
 from alerts.destinations.forms import DestinationForm, RouteForm
 from alerts.destinations.wording import (
     destination_status,
     event_words,
-    hidden_routes,
     privacy_notes,
     sentence,
 )
-from alerts.errors import DestinationMissing, DestinationNotAllowed, NotChanged
-from alerts.ledger_events import EVENTS, actions_of
-from alerts.models import Delivery, Destination, Route
-from audit.models import Entry
+from alerts.errors import DestinationMissing, NotChanged
+from alerts.models import Delivery, Destination
 from common.pages import (
     DeskRequest,
+    answer,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,
@@ -39,23 +36,17 @@ from common.pages import (
 from people.second_admin.setting import mails_name_subjects
 from people.sign_in.reauthentication import reauthenticated
 
-MAX_ACTS = 100
-
 
 def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Decorate a view so that only users who may manage destinations get it; others get
-    a page that says why. A removed destination is a 404.
+    """Decorate a view so that only users who may manage destinations get it. A removed
+    destination is a 404.
     """
 
     @wraps(view)
     def guarded(request: DeskRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        commands.check_may_manage(request.actor)
         try:
-            commands.check_may_manage(request.actor)
             return view(request, *args, **kwargs)
-        except DestinationNotAllowed as error:
-            return render(
-                request, "alerts/refused.html", {"error": error.sentence}, status=403
-            )
         except DestinationMissing as error:
             raise Http404(error.sentence) from error
 
@@ -164,7 +155,7 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 @reauthenticated
 def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Add a route, after a preview of the newest acts that it would have delivered."""
+    """Add a route."""
     destination = find_destination(destination_id)
     form = RouteForm(
         request.POST if request.method == "POST" else None,
@@ -172,29 +163,12 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     )
     if not form.is_valid():
         return _route_page(request, destination, form)
-    events = form.cleaned_data["events"]
-    place = form.chosen_place()
-    if request.POST.get("do") != "add":
-        named = [action for event in EVENTS for action in event.actions]
-        newest = Entry.objects.filter(action__in=named).with_details().newest_first()
-        acts = read_acts(newest[:MAX_ACTS])
-        route = Route(
-            destination=destination,
-            actions=actions_of(events),
-            connection_id=place.get("connection"),
-            mailbox_id=place.get("mailbox"),
-        )
-        return _route_page(
-            request,
-            destination,
-            form,
-            looked_at=len(acts),
-            acts=[act for act in acts if asks(route, act)],
-            is_previewed=True,
-        )
     try:
         commands.add_route(
-            destination_id=destination_id, events=events, actor=request.actor, **place
+            destination_id=destination_id,
+            events=form.cleaned_data["events"],
+            actor=request.actor,
+            **form.chosen_place(),
         )
     except NotChanged as error:
         form.add_error("events", error.sentence)
@@ -219,16 +193,10 @@ def remove_route(
 
 
 def _route_page(
-    request: DeskRequest, destination: Destination, form: RouteForm, **more: Any
+    request: DeskRequest, destination: Destination, form: RouteForm
 ) -> HttpResponse:
-    context = {
-        "destination": destination,
-        "form": form,
-        **more,
-    }
-    return render(
-        request, "alerts/route.html", context, status=422 if form.errors else 200
-    )
+    context = {"destination": destination, "form": form}
+    return answer(request, "alerts/route.html", context, form=form)
 
 
 def _secret(
@@ -287,7 +255,8 @@ def _list(
     """Show the destinations with their state, and the newest deliveries with their
     answers. `failed` is the key of a destination whose test failed, and why.
     """
-    hidden = hidden_routes(request.actor)
+    # Who sees only some mail does not learn what else there is.
+    is_hidden = not request.actor.sees_all()
     rows = []
     for destination in Destination.objects.for_list():
         channel = channel_of(destination.kind)
@@ -299,14 +268,14 @@ def _list(
                 "address": channel.address(destination),
                 "status": destination_status(destination),
                 "shows": privacy_notes(channel)[destination.privacy],
-                "routes": [event_words(route, hidden=hidden) for route in routes],
+                "routes": [event_words(route, is_hidden=is_hidden) for route in routes],
                 "error": failed[1] if failed[0] == destination.pk else "",
             }
         )
     context = {
         "rows": rows,
         "deliveries": Delivery.objects.for_list(request.actor)[:10],
-        "may_manage": commands.may_manage(request.actor),
+        "may_manage": request.actor.is_admin_of_all,
         "next": _next(request),
         "names_subjects": mails_name_subjects(),
     }

@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from alerts.deliveries.resending import MAX_AGAIN, resend
-from alerts.destinations.commands import may_manage as actor_may_manage
 from alerts.destinations.forms import LogForm
 from alerts.models import Delivery, Destination
 from alerts.views.destinations import managing
@@ -35,7 +34,7 @@ def log(request: DeskRequest) -> HttpResponse:
         "older": older,
         "states": Delivery.State.choices,
         "destinations": Destination.objects.not_removed().order_by("name", "pk"),
-        "may_manage": actor_may_manage(request.actor),
+        "may_manage": request.actor.is_admin_of_all,
         "max_again": MAX_AGAIN,
     }
     return render(request, "alerts/log.html", context)
@@ -46,7 +45,7 @@ def one(request: DeskRequest, alert_id: int) -> HttpResponse:
     """Show one delivery. People who may manage destinations also see the request and
     the answer.
     """
-    may_manage = actor_may_manage(request.actor)
+    may_manage = request.actor.is_admin_of_all
     deliveries = Delivery.objects.for_list(request.actor)
     if may_manage:
         deliveries = deliveries.defer(None)

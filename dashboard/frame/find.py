@@ -13,7 +13,6 @@ from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from alerts.destinations.commands import may_manage
 from approvals.decisions.status import shown_status
 from approvals.models import SavedView
 from approvals.queue.filters import TABS
@@ -60,7 +59,7 @@ _RIGHTS: dict[str, Callable[[Actor], bool]] = {
     "people": attrgetter("looks_after_people"),
     "accounts": attrgetter("looks_after_accounts"),
     "admin": attrgetter("is_admin_of_all"),
-    "alerts": may_manage,
+    "alerts": attrgetter("is_admin_of_all"),
     "reports": may_read_reports,
     "switch": lambda actor: actor.has(Role.REVIEWER) or actor.has(Role.ADMIN),
 }

@@ -16,7 +16,7 @@ from alerts.deliveries.deliver import MAX_ATTEMPTS, claim
 from alerts.deliveries.drain import drain
 from alerts.deliveries.erasing import erase_bodies
 from alerts.deliveries.planning import CARD_ACTIONS, plan_waiting
-from alerts.models import Card, Delivery, Destination, Digest, Route
+from alerts.models import Card, Delivery, Destination, Route
 from audit.models import Entry, Seal
 from audit.recording import record
 from audit.sealing.sealer import seal_all
@@ -148,9 +148,9 @@ def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(
     message = factories.make_message(connection)
     other = factories.make_message(connection)
     drain(destination_id=destination.pk)
-    digest = Digest.objects.create(destination=destination, post_id="7")
+    digest = Card.objects.create(destination=destination, about="digest/1", post_id="7")
     Card.objects.filter(message=message).update(digest=digest, post_id="")
-    of_digest = {"kind": "digest", "digest": digest, "request": "Your refund"}
+    of_digest = {"card": digest, "request": "Your refund"}
     Delivery.objects.create(destination=destination, state="delivered", **of_digest)
     program = Destination.objects.create(
         kind="inngest", name="Functions", url="https://inn.gs/e/key"
@@ -223,7 +223,7 @@ def test_worker_that_is_sending_during_an_erasure_restores_nothing(
     assert delivery.state == "failed"
 
 
-def test_channel_gets_one_answer_that_changes_and_quotes_the_reason_alone(
+def test_channel_where_it_began_gets_one_card_that_changes_and_has_the_reason(
     client, connection, discord
 ):
     discord.destination(1, answers_channel="outreach")
@@ -239,12 +239,12 @@ def test_channel_gets_one_answer_that_changes_and_quotes_the_reason_alone(
         post_confirmed(client, connection, body)
         work_to_the_end()
     [post] = discord.posts_in(1)
-    shown = post["embeds"][0]["description"]
-    assert shown.startswith("**Bounced**")
-    assert "Fine" not in shown, "the reason of the approval is not that of the bounce"
+    assert post["embeds"][0]["description"].startswith("**Bounced.**")
+    # The reason of the approval is not that of the bounce.
+    assert "Fine" not in str(post)
     assert [call.method for call in discord.of(1)] == ["POST", "PATCH", "PATCH"]
-    first = discord.of(1)[0].body["embeds"][0]["description"]
-    assert "> Fine." in first
+    first = str(discord.of(1)[0].body["embeds"][0]["fields"])
+    assert "Fine." in first
     assert "7K2M" not in first
 
 

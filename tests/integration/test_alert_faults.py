@@ -10,30 +10,19 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from alerts.channels.discord import rates
 from alerts.deliveries.drain import drain
-from alerts.models import Card, Delivery, Destination, Digest
+from alerts.models import Card, Delivery, Destination
 from audit.models import Entry
-from common.redis import quick_redis
 from tests.alerting import deliver, make_message, work_to_the_end
 from tests.factories import event_body, post_confirmed
 
 HELD = ("message.held",)
-SCOPE = rates.Scope("somewhere", "1", "POST")
 
 
 @pytest.fixture
 def _small_bursts(monkeypatch):
     """Treat more than two waiting cards as a burst."""
     monkeypatch.setattr("alerts.deliveries.deliver.MAX_WAITING", 2)
-
-
-@pytest.fixture
-def scope():
-    """A rate limit of Discord that Redis does not know yet."""
-    for key in quick_redis().scan_iter("alerts:somewhere:*"):
-        quick_redis().delete(key)
-    return SCOPE
 
 
 def asked_to_wait(seconds, **headers):
@@ -118,26 +107,19 @@ def test_block_of_this_server_stops_all_channels(
     assert seconds_left(other) == pytest.approx(seconds, rel=0.5)
 
 
-@pytest.mark.slow
-def test_responses_that_risk_a_ban_stop_all_sending_early(
-    connection, discord, monkeypatch
+def test_destination_pauses_after_each_post_and_longer_if_a_limit_is_used_up(
+    connection, discord, destination, monkeypatch
 ):
-    monkeypatch.setattr(rates, "INVALID", 2)
-    first = discord.destination(1, actions=HELD)
-    other = discord.destination(2, actions=HELD)
-    discord.next["1"] = [asked_to_wait(0.1) for _ in range(2)]
-    make_message(connection)
-    for _ in range(2):
-        assert drain(destination_id=first.pk) == "0 tried, then asked to wait"
+    monkeypatch.setattr("alerts.channels.discord.channel.PAUSE", 100.0)
+    used_up = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset-After": "600"}
+    discord.next["1"] = [(200, {}, {"id": "1"}), (200, used_up, {"id": "2"})]
+    for _ in range(3):
+        make_message(connection)
+    for seconds in (100, 600):
+        assert drain(destination_id=destination.pk) == "1 tried, then not due"
+        assert seconds_left(destination) == pytest.approx(seconds, rel=0.5)
         end_waits()
-    assert drain(destination_id=other.pk) == "0 tried, then asked to wait"
     assert len(discord.calls) == 2
-    assert seconds_left(other) == pytest.approx(600, abs=100)
-    # As after ten minutes.
-    quick_redis().delete(f"alerts:{discord.url.removeprefix('http://')}:invalid")
-    end_waits()
-    work_to_the_end()
-    assert [call.status for call in discord.calls[2:]] == [200, 200]
 
 
 @pytest.mark.slow
@@ -233,9 +215,9 @@ def test_burst_becomes_one_digest_that_is_edited(
     end_waits()
     work_to_the_end()
     assert [call.method for call in discord.calls] == ["POST", "POST", "POST"]
-    digest = Digest.objects.get()
+    digest = Card.objects.get(about__startswith="digest/")
     assert Card.objects.filter(digest=digest, post_id="").count() == 3
-    [own] = Card.objects.exclude(post_id="")
+    [own] = Card.objects.exclude(post_id="").exclude(pk=digest.pk)
     assert own.message == before
     assert own.digest is None
     # Changes edit the digest; messages after the burst get their own cards.
@@ -296,54 +278,4 @@ def test_failed_post_is_logged_without_the_address_and_an_internal_error_blocks_
     with monkeypatch.context() as broken:
         broken.setattr("alerts.deliveries.deliver.card_content", None)
         assert deliver(delivery_id=delivery.pk) == "postponed"
-    # Without Redis a destination pauses after each post.
-    monkeypatch.setattr(rates, "ALONE_SECONDS", 600)
-    monkeypatch.setattr("alerts.channels.discord.rates.is_resting", lambda: True)
-    for _ in range(2):
-        make_message(connection)
-    assert drain(destination_id=destination.pk) == "1 tried, then not due"
-    assert seconds_left(destination) == pytest.approx(600, abs=100)
     assert Delivery.objects.get(pk=delivery.pk).state == "due"
-
-
-def test_only_our_own_rate_limits_count_towards_a_ban_and_a_redis_clock_set_back_does_not(
-    scope, monkeypatch
-):
-    later = {
-        "X-RateLimit-Remaining": "0",
-        "X-RateLimit-Reset-After": "900",
-        "X-RateLimit-Bucket": "b",
-    }
-    rates.learn(scope, status=200, headers=later)
-    assert 800 < rates.take(scope) <= 900
-    # A clock that was set back an hour: all of this is in its future.
-    hour = 3_600_000
-    store = quick_redis()
-    for name in ("until", "since"):
-        store.hincrby("alerts:somewhere:bucket:b:1", name, hour)
-    seconds, _ = store.time()
-    for number in range(rates.CHANNEL):
-        store.zadd("alerts:somewhere:posts:1", {str(number): seconds * 1000 + hour})
-    assert rates.take(scope) == 0
-
-    monkeypatch.setattr(rates, "INVALID", 1)
-    rates.learn(scope, status=429, headers={"X-RateLimit-Scope": "shared"})
-    assert rates.take(scope) == 0
-    rates.learn(scope, status=429, headers={"X-RateLimit-Scope": "user"})
-    assert 500 < rates.take(scope) <= 600
-
-
-@pytest.mark.slow
-def test_rate_limits_are_learnt_and_respected(connection, discord, monkeypatch):
-    discord.bucket_limit = (2, 0.2)
-    discord.channel_limit = (3, 0.2)
-    monkeypatch.setattr(rates, "CHANNEL", 3)
-    # Much longer than Discord's window here, because a post may arrive late.
-    monkeypatch.setattr(rates, "CHANNEL_SECONDS", 1.5)
-    discord.destination(1, actions=HELD)
-    for number in range(4):
-        make_message(connection, subject=f"Number {number}")
-    work_to_the_end()
-    assert [(call.title, call.status) for call in discord.calls] == [
-        (f"Number {number}", 200) for number in range(4)
-    ]

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import inngest as inngest_package
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.db.models.functions import Now
 from django.test import override_settings
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
@@ -15,7 +16,6 @@ from alerts.channels import channel_of
 from alerts.channels.base import CardRefused, DestinationGone, RetryLater
 from alerts.deliveries.event_bodies import send_event
 from alerts.destinations.commands import rotate_secret
-from alerts.errors import DestinationNotAllowed
 from alerts.models import Delivery, Destination
 from approvals.decisions.execute import run_decision
 from audit.models import Entry, EntryDetail
@@ -318,7 +318,7 @@ def test_old_and_new_secret_verify_until_the_overlap_ends_or_the_secret_leaked(
     new = rotate_secret(destination_id=destination.pk, actor=actor)
     destination.refresh_from_db()
     by_reviewer = reviewer.actor(surface="web")
-    with pytest.raises(DestinationNotAllowed):
+    with pytest.raises(PermissionDenied):
         rotate_secret(destination_id=destination.pk, actor=by_reviewer)
     send_event(tell(destination, message, "message.sent"), destination)
     with rolled_back():

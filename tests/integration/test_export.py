@@ -5,9 +5,11 @@ import hashlib
 import io
 import json
 import re
+import threading
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.db import transaction
 
 from audit import exports
 from audit.exports import COLUMNS, Format, begin_export, take_cut
@@ -21,7 +23,7 @@ from common.fingerprint import short_fingerprint
 from common.words import CONTENT
 from people.models import Grant, Person
 from tests.factories import make_connection, make_message, make_person, rolled_back
-from tests.integration.deciding import decide
+from tests.integration.deciding import decide, in_thread
 from tests.ledger import append, as_superuser
 
 PATH = "/audit/export/"
@@ -239,3 +241,30 @@ def test_file_equals_the_pages_for_any_filter(signed_in, auditor, monkeypatch):
             assert [json.loads(line) for line in file] == rows[::-1], query
             counts.add(len(rows))
     assert len(counts) > 3, "the filters were too strict to tell anything"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_action_that_commits_after_the_request_is_not_exported(auditor):
+    """Its number is lower than others in the file, and its row exists before the file
+    is read.
+    """
+    began = threading.Event()
+    may_end = threading.Event()
+
+    def act():
+        with transaction.atomic():
+            record("message.opened", actor=worker("test"))
+            began.set()
+            may_end.wait(600)
+
+    thread, _ = in_thread(act)
+    assert began.wait(600)
+    with transaction.atomic():
+        later = record("message.opened", actor=worker("test"))
+    try:
+        export = begin(auditor)
+    finally:
+        may_end.set()
+        thread.join()
+    assert Entry.objects.of_action("message.opened").count() == 2
+    assert ids(b"".join(export).decode()) == [later.pk]

@@ -239,7 +239,7 @@ def test_account_mail_cannot_be_ended_and_comes_at_once(server, second_reviewer)
     notice = Notice.objects.create(
         person=second_reviewer, cause="account", action="person.factor_removed"
     )
-    assert preferences.mail_at(notice) <= clock()
+    assert preferences.times_of_notice(notice)["mail"] <= clock()
     email.EmailChannel().post_notices(
         Destination(owner=second_reviewer),
         [email.ShownNotice(notice, "A factor was removed", "", "/x/")],
@@ -277,7 +277,7 @@ def test_a_stand_in_is_told_what_waits_for_whoever_is_away(
     assert Notice.objects.open().filter(person=admin, cause="mentioned").exists()
     # Their own mail comes when they are back.
     newest = Notice.objects.get(person=second_reviewer, ended_at=None)
-    assert preferences.mail_at(newest) > clock() + hour / 2
+    assert preferences.times_of_notice(newest)["mail"] > clock() + hour / 2
 
 
 @pytest.mark.slow

@@ -11,10 +11,11 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts.cards.markup import shortened
 from alerts.cards.message import desk_link, message_card
 from alerts.channels import channel_of
 from alerts.channels.slack.channel import webhook_error
-from alerts.channels.slack.format import Mrkdwn, card_body, short_body
+from alerts.channels.slack.format import Mrkdwn, card_body
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
 from approvals.decisions.status import Status, StatusCode
@@ -131,7 +132,7 @@ def test_failure_is_tried_again_and_a_refused_card_is_shortened(
     standin.next = [(200, {}, {"ok": False, "error": "invalid_blocks"})]
     assert deliver_due() == ["delivered"]
     [short] = standin.posts.values()
-    assert short["blocks"] == []
+    assert "actions" not in {one["type"] for one in short["blocks"]}
     # Slack would format the subject in it.
     assert short["mrkdwn"] is False
     for status in (401, 404, 410):
@@ -139,7 +140,7 @@ def test_failure_is_tried_again_and_a_refused_card_is_shortened(
         standin.next = [(status, {}, "<title>Not Found</title>")]
         assert deliver_due() == ["postponed"], status
         assert deliver_due() == ["delivered"]
-    assert short["text"].endswith("Open the message on the desk.")
+    assert "Open the message on the desk." in str(short)
 
 
 def test_colons_make_no_emoji_of_others_text():
@@ -166,11 +167,9 @@ def test_any_text_is_shown_literally_within_the_limits(text):
         facts={"risk": text, "privacy": "full", "claimed_by": text},
     )  # fmt: skip
     link = desk_link(facts.message)
-    body = card_body(
-        message_card(facts, Status(StatusCode.HELD, "amber", text), Mrkdwn()),
-        has_buttons=True,
-    )
-    for one in (body, short_body(body)):
+    card = message_card(facts, Status(StatusCode.HELD, "amber", text), Mrkdwn())
+    body, short = (card_body(one, has_buttons=True) for one in (card, shortened(card)))
+    for one in (body, short):
         assert find_error(one) == ""
         controls = {re.split("[|^]", control)[0] for control in controls_in(one)}
         assert controls <= {f"<{link}", "<!date"}
@@ -215,9 +214,9 @@ def test_address_and_token_are_stored_encrypted_and_never_come_out(
 
 
 WRONG = {
-    "https://hooks.slack.com/services/T1/B1": "not a webhook address",
+    "https://hooks.slack.com/services/T1/B1": "not a complete address",
     "http://hooks.slack.com/services/T1/B1/x": "start with https://",
-    "https://hooks.slack.com.evil.example/services/T1/B1/x": "not a Slack webhook address",
+    "https://hooks.slack.com.evil.example/services/T1/B1/x": "not an address of Slack",
     f"{REAL}?x=1": "question mark",
 }
 
@@ -234,7 +233,7 @@ def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(
     found = channel_of("slack").test(
         Destination(kind="slack", url=f"http://127.0.0.1:1{HOOK}"), within=2
     )
-    assert "not a Slack webhook address" in found.sentence
+    assert "not an address of Slack" in found.sentence
     client = signed_in(admin)
     for fields, field in (
         ({}, "url"), ({"secret": TOKEN}, "channel"), ({"secret": "xoxb", "channel": CHANNEL}, "secret"),

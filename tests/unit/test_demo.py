@@ -5,7 +5,6 @@ cards; and the demo's messages, by which nobody real is written to.
 from datetime import UTC, datetime
 
 from alerts.channels.discord.registration import COMMANDS
-from demo.discord.markdown import render
 from demo.messages import MESSAGES
 from demo.messages.message import blanks, fill_in
 from tests.discord_limits import Command, find_errors
@@ -13,20 +12,6 @@ from tests.discord_limits import Command, find_errors
 
 def test_commands_are_accepted_by_discord():
     assert find_errors(COMMANDS, list[Command]) == {}
-
-
-def test_markup_is_rendered_and_escapes_are_literal():
-    rendered = {
-        r"\*\*plain\*\* \`x\` \[a\]": "**plain** `x` [a]",
-        "[read](https://a.example/?a=1&b=2)": (
-            '<a href="https://a.example/?a=1&amp;b=2" target="_blank" rel="noopener noreferrer">read</a>'
-        ),
-    }
-    assert {text: render(text) for text in rendered} == rendered
-    # A link whose text is an address is shown as written, and a title has none of its
-    # own.
-    assert "<a" not in render("[https://acme-corp.example](https://acrne-corp.example)")
-    assert "<a" not in render("[x](https://a.example) https://b.example", links=False)
 
 
 RESERVED = (".example", ".test", "@example.com")

@@ -13,21 +13,16 @@ OWN = "http://127.0.0.1:8288"
 # What is wrong with an address of Inngest, and with one for webhooks: a part of the
 # sentence that says it.
 NO_INNGEST = {
-    "https://inn.gs/e/": "not an event URL",
-    f"{OWN}/x/{KEY}": "not an event URL",
+    "https://inn.gs/e/": "not a complete address",
+    f"{OWN}/x/{KEY}": "not a complete address",
     f"https://inn.gs/e/signkey-prod-{KEY}": "signing key",
     f"http://127.0.0.1:8289/e/{KEY}": "OUTGOING_ALLOW",
     f"https://inn.gs.elsewhere.example/e/{KEY}": "not an address of Inngest",
 }
-PRIVATE = ("[::1]", "10.0.0.7", "localhost:8288", "metadata.internal.", "intranet")
 NO_WEBHOOK = {
     "http://hooks.example/in": "https://",
-    **{f"https://{host}/in": "private network" for host in PRIVATE},
     "https://desk.yourteam.example/webhooks/": "the desk's own",
     "https://desk.yourteam.example./webhooks/": "the desk's own",
-    f"https://discord.com/api/webhooks/1/{KEY}": "Discord",
-    f"https://discord.com./api/webhooks/1/{KEY}": "Discord",
-    INNGEST: "Inngest",
     "https://me:secret@hooks.example/in": "a user name",
 }
 
@@ -57,8 +52,8 @@ def test_invalid_address_is_explained_without_the_key(kind, wrong):
 
 def test_address_is_shown_without_what_would_let_somebody_post():
     shown = {
-        INNGEST: "inn.gs/e/…WXYZ",
-        f"{OWN}/e/test": "127.0.0.1:8288/e/••••",
+        INNGEST: "inn.gs/••••",
+        f"{OWN}/e/test": "127.0.0.1:8288/••••",
         "https://me:secret@hooks.example/in/secret?token=secret": "hooks.example/••••",
         "secret": "••••",
         "https://[::1/secret": "••••",
@@ -72,15 +67,15 @@ PATH = f"/api/webhooks/{NUMBER}/{KEY}"
 DISCORD = f"https://discord.com{PATH}"
 NO_DISCORD = {
     "discord.com/api/webhooks/1/x": "not a complete address",
-    "https://discord.com/channels/1/2": "address of a channel",
-    "https://discord.com/api/webhooks/118": "is incomplete",
+    "https://discord.com/channels/1/2": "not a complete address",
+    "https://discord.com/api/webhooks/118": "not a complete address",
     f"{DISCORD}?wait=true": "question mark",
     f"http://discord.com{PATH}": "start with https://",
     f"https://discord.com:8443{PATH}": "have no port",
-    f"https://discord.com.evil.example{PATH}": "not a Discord webhook address",
+    f"https://discord.com.evil.example{PATH}": "not an address of Discord",
     f"https://discord.com@evil.example{PATH}": "a user name or a #",
     f"https://disc\u043erd.com{PATH}": "invalid character",
-    "http://10.0.0.5:8080/admin/": "not the address of a webhook",
+    "http://10.0.0.5:8080/admin/": "not a complete address",
 }
 
 

@@ -3,7 +3,7 @@ is right at daylight saving.
 """
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
@@ -14,14 +14,11 @@ from policy.calendars import (
     Calendar,
     after_working_time,
     is_open,
-    next_opening,
 )
 
-BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = (
     "Europe/Berlin America/New_York Australia/Lord_Howe America/Santiago Asia/Kathmandu"
 )
-HOUR = timedelta(hours=1)
 FIRST = datetime(2026, 3, 20, tzinfo=UTC)
 # From before one change of the clocks until after the other, in minutes.
 LONG = 235 * DAY
@@ -93,21 +90,3 @@ def test_hours_within_others_are_never_open_where_those_are_not(wide, closed, of
     weekly = [() if day in closed else wide.weekly[day] for day in range(7)]
     narrow = replace(wide, weekly=tuple(weekly), holidays={**wide.holidays, **off})
     assert is_open(wide, at) or not is_open(narrow, at)
-
-
-def test_weekend_and_holiday_do_not_count():
-    week = (((540, 1020),),) * 5 + ((), ())
-    office = Calendar("Office", BERLIN, week, {date(2026, 12, 25): "Xmas"})
-
-    def december(day, hour):
-        return datetime(2026, 12, day, hour, tzinfo=BERLIN)
-
-    # Thursday 16:00, an hour left; Friday the 25th is a holiday; so it ends on Monday.
-    thursday = december(24, 16)
-    assert after_working_time(office, thursday, HOUR) == december(24, 17)
-    assert after_working_time(office, thursday, 2 * HOUR) == december(28, 10)
-    assert next_opening(office, december(24, 17)) == december(28, 9)
-    # A calendar without hours says so.
-    never = replace(office, weekly=((),) * 7)
-    assert after_working_time(never, thursday, HOUR) is None
-    assert not is_open(never, thursday)

@@ -1,8 +1,7 @@
 """The two kinds of destinations at Discord, webhook and bot: the fields in their form,
 how they post and edit cards, and what Discord's answers mean.
 
-Every request is counted against Discord's limits (rates.py), and every answer updates
-what is known of the limits. No sentence and no log contains the token in a webhook's
+No sentence and no log contains the token in a webhook's
 address or the bot's token.
 """
 
@@ -20,7 +19,6 @@ from alerts.cards.markup import Card
 from alerts.channels.base import (
     CardFixed,
     CardGone,
-    CardRefused,
     ChatChannel,
     DestinationGone,
     FormField,
@@ -28,29 +26,27 @@ from alerts.channels.base import (
     Reply,
     RetryLater,
 )
-from alerts.channels.discord import rates
 from alerts.channels.discord.commands import COMMANDS, run_command, with_typed_text
-from alerts.channels.discord.embeds import MARKDOWN, buttons, embed, payload, shortened
+from alerts.channels.discord.embeds import MARKDOWN, buttons, embed, payload
 from alerts.channels.discord.replies import edit_answer, private, reason_form
 from alerts.channels.requests import (
-    MASK,
-    address_error,
-    is_allowed,
+    failure,
     json_object,
     masked_host,
     redacted,
     send,
-    split_address,
+    service_error,
 )
 from alerts.models import Destination, Interaction
 from common.exchange import seconds_asked
-from common.origins import origin_of
 from outgoing.guarded import TOTAL_TIMEOUT, Answer
 from people.models import ChatService
 
 HOSTS = ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com")
 EXAMPLE = "https://discord.com/api/webhooks/1180000000000000427/a-long-token"
 HINT = "In Discord, open the channel's settings, Integrations, Webhooks, and press “Copy Webhook URL”."
+# In seconds: Discord takes 30 posts a minute in a channel, and says so in no header.
+PAUSE = 2.05
 # Discord's error code for a message that does not exist any more.
 UNKNOWN_MESSAGE = 10008
 # Its codes for a message that is there and cannot be edited: it is in a closed thread,
@@ -73,9 +69,6 @@ _ID = re.compile(r"[0-9]{1,32}")
 _PATH = re.compile(
     r"/api(/v[0-9]{1,2})?/webhooks/(?P<id>[0-9]{1,20})/(?P<token>[A-Za-z0-9_-]{1,200})/?"
 )
-# What people may copy after the token from examples in the documentation of Discord and
-# others.
-_AFTER_TOKEN = re.compile(r"github|slack|messages/.*")
 _THREAD = re.compile(r"[0-9]{1,20}")
 # A channel's id, or its address, which ends with it.
 _CHANNEL = re.compile(
@@ -105,8 +98,6 @@ class Target:
     # The address without a query, and the query that belongs to it.
     base: str
     headers: dict[str, str]
-    # The id of the webhook or channel, for which Discord counts requests.
-    limit_key: str
     # The token, which is removed from logs.
     secret: str
     query: str = ""
@@ -115,15 +106,11 @@ class Target:
 
 class _Discord(ChatChannel):
     service = "Discord"
-    hosts = HOSTS
     markup = MARKDOWN
     when_accepted = "Discord accepted the test. Check the channel."
     answers_with_id = True
     chat = ChatService.DISCORD
     answers_commands = True
-    when_late = when_unreachable = (
-        "Check that this server can reach discord.com on port 443, then test again."
-    )
 
     @abstractmethod
     def target(self, destination: Destination) -> Target:
@@ -134,7 +121,6 @@ class _Discord(ChatChannel):
     def body(self, card: Card, destination: Destination) -> dict[str, Any]:
         return payload(embed(card))
 
-    shorten = staticmethod(shortened)
     send_answer = staticmethod(edit_answer)
     commands = dict.fromkeys(COMMANDS, run_command)
 
@@ -211,36 +197,24 @@ class DiscordWebhook(_Discord):
     }
 
     def url_error(self, url: str) -> str:
-        if error := address_error(url, example=EXAMPLE, hint=HINT):
+        error = service_error(
+            url,
+            self.service,
+            HOSTS,
+            _PATH,
+            EXAMPLE,
+            HINT,
+        )
+        if error:
             return error
         parts = urlsplit(url)
-        if not is_allowed(url):
-            if parts.hostname not in HOSTS:
-                begins = "https://discord.com/api/webhooks/"
-                return f"This is not a Discord webhook address: it starts with {begins}. {HINT}"
-            if origin_of(url) != f"https://{parts.hostname}:443":
-                return "Discord's addresses start with https:// and have no port. Enter it without one."
-        if not _PATH.fullmatch(parts.path):
-            if parts.path.startswith("/channels/"):
-                return f"This is the address of a channel. The desk needs its webhook. {HINT}"
-            if re.fullmatch(r"/api(/v[0-9]+)?/webhooks/[0-9]+/?", parts.path):
-                return f"The address is incomplete: after the number comes a slash and a long token. {HINT}"
-            begun = _PATH.match(parts.path)
-            if begun and _AFTER_TOKEN.fullmatch(parts.path, begun.end()):
-                return "Remove everything after the token."
-            return f"This is not the address of a webhook. One looks like {EXAMPLE}. {HINT}"
         for name, value in parse_qsl(parts.query, keep_blank_values=True):
             if name != "thread_id" or not _THREAD.fullmatch(value):
                 return "Remove everything after the question mark, except thread_id and its number."
         return ""
 
     def address(self, destination: Destination) -> str:
-        """Return the address's host and the end of the webhook's id, without its token."""
-        parts = split_address(destination.url)
-        path = _PATH.fullmatch(parts.path) if parts else None
-        if parts is None or path is None:
-            return masked_host(destination.url)
-        return f"{parts.netloc}/api/webhooks/…{path['id'][-4:]}/{MASK}"
+        return masked_host(destination.url)
 
     def target(self, destination: Destination) -> Target:
         if error := self.url_error(destination.url):
@@ -251,7 +225,7 @@ class DiscordWebhook(_Discord):
         assert path is not None, "the address has no error"
         url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
         headers = {"User-Agent": "Countersign (webhook, 1)"}
-        return Target(url, headers, path["id"], path["token"], query=parts.query)
+        return Target(url, headers, path["token"], query=parts.query)
 
 
 class DiscordBot(_Discord):
@@ -321,7 +295,7 @@ class DiscordBot(_Discord):
             "Authorization": f"Bot {token}",
             "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
         }
-        return Target(url, headers, destination.channel, token, is_bot=True)
+        return Target(url, headers, token, is_bot=True)
 
 
 def _call_discord(
@@ -335,16 +309,6 @@ def _call_discord(
     answer. Raises NotPosted.
     """
     method = "PATCH" if message_id else "POST"
-    parts = urlsplit(target.base)
-    # All of Discord's hosts share their limits; a stand-in for tests has its own.
-    service = "discord" if parts.hostname in HOSTS else parts.netloc
-    scope = rates.Scope(service, target.limit_key, method)
-    pause = 0.0
-    try:
-        if wait := rates.take(scope):
-            raise RetryLater("Its rate limit is used up for now.", seconds=wait)
-    except rates.Unknown:
-        pause = rates.ALONE_SECONDS
     url = f"{target.base}/messages" if target.is_bot or message_id else target.base
     if message_id:
         url += f"/{message_id}"
@@ -359,18 +323,13 @@ def _call_discord(
         method, url, json.dumps(body).encode(), headers=target.headers, limit=limit
     )
     result = json_object(answer)
-    channel = str(result.get("channel_id") or "")
     status = answer.status
-    channel = channel if status == 200 and _ID.fullmatch(channel) else ""
-    rates.learn(scope, status=status, headers=answer.headers, channel=channel)
     logged_answer = redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
     if status in (200, 204):
         new_id = str(result.get("id") or "")
         # The id becomes part of an address later, so it must be one.
         new_id = new_id if _ID.fullmatch(new_id) else message_id
-        return Posted(
-            new_id, status, answer=logged_answer, pause=pause, channel=channel
-        )
+        return Posted(new_id, status, answer=logged_answer, pause=_pause(answer))
     answer_fields: dict[str, Any] = {"status": status, "answer": logged_answer}
     if status == 429:
         raise RetryLater(
@@ -389,25 +348,21 @@ def _call_discord(
         raise CardFixed(
             f"Discord lets nobody edit the card (code {code}).", **answer_fields
         )
-    if code in CLOSED:
-        raise RetryLater(
-            f"The thread in Discord is closed (code {code}).", **answer_fields
-        )
-    if status in (401, 403, 404) and code in NOT_DISCORD:
-        raise RetryLater(
-            f"This server was refused before Discord read the request ({status}).",
-            **answer_fields,
-        )
-    if status in (401, 403, 404) or code in NOT_HERE:
-        why = (
-            "the bot may not post there"
-            if target.is_bot
-            else "the webhook was deleted or may not post"
-        )
-        raise DestinationGone(f"Discord answered {status}: {why}.", **answer_fields)
-    if status == 400:
-        raise CardRefused(f"Discord refused the card (code {code}).", **answer_fields)
-    raise RetryLater(f"Discord answered {status}.", **answer_fields)
+    is_refusal = status in (401, 403, 404)
+    if code in CLOSED or (is_refusal and code in NOT_DISCORD):
+        raise RetryLater(f"Discord answered {status} (code {code}).", **answer_fields)
+    gone = (status,) if is_refusal or code in NOT_HERE else ()
+    raise failure("Discord", answer, logged_answer, gone=gone, refused=(400,))
+
+
+def _pause(answer: Answer) -> float:
+    """Return how many seconds to wait until the next request: longer than usual if the
+    headers say that a limit is used up.
+    """
+    if answer.headers.get("X-RateLimit-Remaining") != "0":
+        return PAUSE
+    asked = seconds_asked(answer.headers.get("X-RateLimit-Reset-After")) or 0.0
+    return min(max(asked, PAUSE), 86400.0)
 
 
 def _wait_seconds(answer: Answer, result: dict[str, Any]) -> float:

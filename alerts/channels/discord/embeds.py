@@ -28,10 +28,6 @@ _SUCCESS = 3
 _DANGER = 4
 _LINK = 5
 _STYLES = {"approve": _SUCCESS, "reject": _DANGER, "claim": _SECONDARY}
-# In UTF-16 units, for the short form of a card.
-_SHORT = 100
-_SHORT_LINE = 200
-_SHORTENED = "Discord did not accept the full card. Open the message on the desk."
 _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_~|>[]()#:<@-"})
 
 
@@ -124,34 +120,6 @@ def buttons(card: Card) -> list[dict[str, Any]]:
         }
         for action, label, custom_id in buttons_of(card)
     ]
-    if len(card.url) <= MAX_LINK:
+    if 0 < len(card.url) <= MAX_LINK:
         row.append({"type": _BUTTON, "style": _LINK, "label": "Open", "url": card.url})
     return [{"type": _ROW, "components": row}] if row else []
-
-
-def shortened(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a short form of a card's `body`, for a card that Discord refused: a few
-    lines without links and buttons. Its texts are escaped already.
-    """
-    card = body["embeds"][0]
-    line = card.get("description", "").partition("\n")[0]
-    short_embed = {
-        "title": _short(card.get("title", "")) or "A message",
-        "description": "\n".join(filter(None, (_short(line, _SHORT_LINE), _SHORTENED))),
-        "color": card["color"],
-        "fields": [
-            one | {"value": _short(one["value"]) or "—"}
-            for one in card.get("fields", ())
-            if one["name"] == "Message ID"
-        ],
-    }
-    if "footer" in card:
-        # It has the number of the delivery, which identifies a post that arrived twice.
-        short_embed["footer"] = {"text": _short(card["footer"]["text"])}
-    return payload(short_embed, [] if "components" in body else None)
-
-
-def _short(text: str, limit: int = _SHORT) -> str:
-    return cut(
-        text.encode("utf-16", "replace").decode("utf-16", "replace"), limit
-    ).strip()

@@ -16,7 +16,6 @@ from alerts.cards.markup import Card
 from alerts.channels.base import (
     CardFixed,
     CardGone,
-    CardRefused,
     ChatChannel,
     DestinationGone,
     FormField,
@@ -24,20 +23,16 @@ from alerts.channels.base import (
     RetryLater,
 )
 from alerts.channels.requests import (
-    MASK,
-    address_error,
-    is_allowed,
+    failure,
     masked_host,
     redacted,
-    retry_after,
     send,
-    split_address,
+    service_error,
 )
-from alerts.channels.slack.format import MARKUP, card_body, mention_body, short_body
+from alerts.channels.slack.format import MARKUP, card_body, mention_body
 from alerts.channels.slack.replies import answer_body, send_answer
 from alerts.channels.slack.web_api import HOSTS, call_api
 from alerts.models import Destination
-from common.origins import origin_of
 from outgoing.guarded import TOTAL_TIMEOUT, Answer
 from people.models import ChatService
 
@@ -80,14 +75,10 @@ class Slack(ChatChannel):
     label = "Slack"
     service = "Slack"
     chat = ChatService.SLACK
-    hosts = HOSTS
     summary = "Cards. Needs an incoming webhook, or a bot token, with which cards are edited in place and have buttons."
     urls = "alerts.channels.slack.interactions"
     markup = MARKUP
     when_accepted = "Slack accepted the test. Check the channel."
-    when_late = when_unreachable = (
-        "Check that this server can reach slack.com on port 443, then test again."
-    )
     fields = (
         FormField(
             "url",
@@ -136,10 +127,6 @@ class Slack(ChatChannel):
             raise ValidationError(
                 {"channel": "Enter the id of the channel that the bot posts to."}
             )
-        if is_new and channel and not secret:
-            raise ValidationError(
-                {"secret": "Enter the bot token, which this channel needs."}
-            )
         if is_new and not secret and not values.get("url"):
             raise ValidationError(
                 {
@@ -165,13 +152,8 @@ class Slack(ChatChannel):
         # Without a token it posts to its webhook, whatever channel was entered.
         if destination.channel and destination.secret:
             return f"channel {destination.channel}"
-        parts = split_address(destination.url)
-        path = _PATH.fullmatch(parts.path) if parts else None
-        if parts is None or path is None:
-            return masked_host(destination.url)
-        return f"{parts.netloc}/services/…{path['hook'][-4:]}/{MASK}"
+        return masked_host(destination.url)
 
-    shorten = staticmethod(short_body)
     answer_body = staticmethod(answer_body)
     send_answer = staticmethod(send_answer)
 
@@ -222,17 +204,17 @@ def webhook_error(url: str) -> str:
     """Return why this cannot be the address of an incoming webhook of Slack, and what
     to do, as a sentence; empty if it can.
     """
-    if error := address_error(url, example=EXAMPLE, hint=_HINT):
+    error = service_error(
+        url,
+        "Slack",
+        HOSTS,
+        _PATH,
+        EXAMPLE,
+        _HINT,
+    )
+    if error or not urlsplit(url).query:
         return error
-    parts = urlsplit(url)
-    if not is_allowed(url):
-        if parts.hostname not in HOSTS:
-            return f"This is not a Slack webhook address such as {EXAMPLE}. {_HINT}"
-        if origin_of(url) != f"https://{parts.hostname}:443":
-            return "Slack's addresses start with https:// and have no port. Enter it without one."
-    if not _PATH.fullmatch(parts.path):
-        return f"This is not a webhook address such as {EXAMPLE}. {_HINT}"
-    return "Remove everything after the question mark." if parts.query else ""
+    return "Remove everything after the question mark."
 
 
 def _call(
@@ -261,46 +243,32 @@ def _failure(answer: Answer, error: str, logged_answer: str) -> Exception:
     if not _ERROR.fullmatch(error):
         error = ""
     status = answer.status
-    sentence = f"Slack answered {error or status}."
-    if status == 429 or error in _RATE_LIMITED:
-        return RetryLater(
-            "Slack asked to wait.",
-            seconds=retry_after(answer),
-            status=429,
-            answer=logged_answer,
-        )
+    answered: dict[str, Any] = {"answer": logged_answer}
     if error in _CARD_FIXED:
-        return CardFixed(
-            f"Slack lets nobody edit the card ({error}).",
-            status=403,
-            answer=logged_answer,
-        )
+        sentence = f"Slack lets nobody edit the card ({error})."
+        return CardFixed(sentence, status=403, **answered)
     if error == "message_not_found":
-        return CardGone(
-            "Somebody deleted the card in Slack.", status=404, answer=logged_answer
-        )
-    # The longer words name what a channel restricts. A refusal without a word of Slack's
-    # is a proxy's.
+        sentence = "Somebody deleted the card in Slack."
+        return CardGone(sentence, status=404, **answered)
+    # The Web API answers 200 to everything, so the word is turned into the status that
+    # a webhook would have got, for the wording of a test's result. The longer words
+    # name what a channel restricts.
     is_gone = error in _GONE or error.startswith("restricted_action")
-    if is_gone or (error and status in (401, 403, 404, 410)):
-        if status == 200:
-            # The Web API answers 200 to everything, so the word is turned into the
-            # status that a webhook would have got, for the wording of a test's result.
-            if error.endswith("is_archived"):
-                status = 410
-            elif error in ("channel_not_found", "not_in_channel"):
-                status = 404
-            else:
-                status = 403 if _RIGHTS.search(error) else 401
-        return DestinationGone(
-            f"{sentence} It does not accept posts there.",
-            status=status,
-            answer=logged_answer,
-        )
-    if error in _REFUSED or status == 400:
-        return CardRefused(
-            f"Slack refused the card ({error or status}).",
-            status=400,
-            answer=logged_answer,
-        )
-    return RetryLater(sentence, status=None if error else status, answer=logged_answer)
+    if error in _RATE_LIMITED:
+        status = 429
+    elif error in _REFUSED:
+        status = 400
+    elif is_gone and status == 200:
+        status = 403 if _RIGHTS.search(error) else 401
+        if error.endswith("is_archived"):
+            status = 410
+        elif error in ("channel_not_found", "not_in_channel"):
+            status = 404
+    if error and status == 200:
+        return RetryLater(f"Slack answered {error}.", **answered)
+    # A refusal without a word of Slack's is a proxy's.
+    gone = (401, 403, 404, 410) if error else ()
+    said = f"Slack ({error})" if error else "Slack"
+    return failure(
+        said, answer, logged_answer, status=status, gone=gone, refused=(400,)
+    )

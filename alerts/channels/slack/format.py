@@ -95,14 +95,6 @@ def mention_body(text: str) -> dict[str, Any]:
     return text_body(text, [{"type": "section", "text": _mrkdwn(text, MAX_SECTION)}])
 
 
-def short_body(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a body without blocks, for one that Slack refused."""
-    return text_body(
-        f"{body['text']}\nSlack did not accept the full card. Open the message on the desk.",
-        [],
-    )
-
-
 def text_body(text: str, blocks: list[dict[str, Any]]) -> dict[str, Any]:
     """Return a body with these blocks. Notifications show `text`, in which Slack makes
     no links, mentions or formatting of its own.

@@ -55,9 +55,8 @@ class _Received(Received):
     external_id: _Trigger = at("trigger_id")
     user: _Id = at("user.id")
     user_name: Name | None = at("user.username", default=None)
-    server_id: _Id | None = at("team.id", "user.team_id", default=None)
+    team: _Id | None = at("team.id", "user.team_id", default=None)
     channel_id: _Id = at("container.channel_id")
-    channel_name: Name | None = at("channel.name", default=None)
     card: _Stamp = at("container.message_ts")
     action: Text = at("view.callback_id", "actions.0.action_id")
     custom_id: Name | None = at("view.callback_id", "actions.0.value", default=None)
@@ -69,7 +68,7 @@ class _Received(Received):
 
     @property
     def user_id(self) -> str:
-        return f"{self.server_id or ''}:{self.user}"
+        return f"{self.team or ''}:{self.user}"
 
     @property
     def kind(self) -> str:
