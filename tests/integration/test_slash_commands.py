@@ -252,6 +252,7 @@ def test_fault_of_the_desk_is_answered_at_once_and_nothing_is_sent(desk, discord
 def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
     odd = command("reply", message_id="../../account", body="x")
     assert run(odd) == "refused"
+    assert "not an id from /checkinbox" in words(discord)
     hostile = "@everyone **look** [here](https://evil.example) `x` \u202egpj.exe"
     came = make_inbound(desk.world, subject=hostile)
     assert run(command("checkinbox")) == "done"
@@ -272,7 +273,7 @@ def test_who_may_not_write_sends_nothing(desk, discord, auditor):
     ChatAccount.objects.create(person=auditor, service="discord", account_id="2")
     assert run(command("checkinbox", user="2")) == "done"
     assert run(command("sendemail", user="2", **MESSAGE)) == "refused"
-    assert "none that you may use" in discord.said
+    assert "No mailbox that you may use" in discord.said
     assert run(command("sendemail", user="1", **MESSAGE)) == "not linked"
     assert "is not linked to anyone at the desk" in discord.said
     assert MESSAGE["body"] in discord.said
@@ -280,7 +281,7 @@ def test_who_may_not_write_sends_nothing(desk, discord, auditor):
     Connection.objects.update(paused_at=Now())
     for name, options in (("checkinbox", {}), ("sendemail", MESSAGE)):
         assert run(command(name, **options)) == "refused"
-        assert "none that you may use" in discord.said
+        assert "No mailbox that you may use" in discord.said
     Connection.objects.update(paused_at=None)
     RoleRule.objects.create(role="reviewer", needs_second_factor=True)
     assert run(command("sendemail", **MESSAGE)) == "second factor"

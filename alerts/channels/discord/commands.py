@@ -62,6 +62,7 @@ _MAX_ROWS = 10
 _MAX_PART = 60
 _MAX_REFUSAL = 900
 _TYPED = "\nYou typed:\n```\n{}\n```"
+_NO_MAILBOX = "No mailbox that you may use for this has an agent key and is not paused. Ask an admin."
 # Hosted MultiMail says of every message that it is queued.
 _ACCEPTED = "MultiMail accepted it. If it waits for review, somebody else must approve it. Do not send it again."
 _WAITS = "It waits for review. Somebody else must approve it, because you started it. Do not send it again."
@@ -107,8 +108,8 @@ def run_command(interaction: Interaction) -> Reply:
             interaction.outcome = before
             interaction.save(update_fields=["outcome"])
         if isinstance(error, _TEMPORARY) and interaction.attempts < MAX_TRIES:
-            seconds = getattr(error, "retry_after", None)
-            raise RetryLater(why, seconds=seconds) from error
+            wait = getattr(error, "retry_after", None)
+            raise RetryLater(why, seconds=wait) from error
     except Exception:
         # Another try would fail in the same way, and a person is waiting.
         log.exception("command failed", extra={"interaction": interaction.external_id})
@@ -233,8 +234,10 @@ def _mailbox(command: _Command) -> Mailbox:
     found = [usable[name] for name in usable if end == "/" or f"/{name}".endswith(end)]
     if len(found) == 1:
         return found[0]
-    names = ", ".join(usable) or "none that you may use works with an agent key"
-    raise CommandRefused(f"Choose a mailbox as the option mailbox: {names}.")
+    if not usable:
+        raise CommandRefused(_NO_MAILBOX)
+    names = ", ".join(usable)
+    raise CommandRefused(f"Choose one of these as the option mailbox: {names}.")
 
 
 def _send(
