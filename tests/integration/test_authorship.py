@@ -22,6 +22,7 @@ from tests.factories import (
     show_row,
 )
 from tests.integration.deciding import decide, ruling_of
+from tests.variants import variants
 
 WORDS = "Please send the whole refund of 900 EUR to the new account today."
 
@@ -106,7 +107,8 @@ AGAIN = [
 
 
 @pytest.mark.parametrize(
-    "write", [suggest, edit, comment, reason("send_back"), reason("reject")]
+    "write",
+    variants([suggest, edit, comment, reason("send_back"), reason("reject")], 2),
 )
 def test_whoever_wrote_the_words_does_not_approve_them_when_the_agent_sends_them(
     message, reviewer, second_reviewer, write
@@ -123,7 +125,7 @@ def test_whoever_wrote_the_words_does_not_approve_them_when_the_agent_sends_them
         assert why_not(resent(message, text), reviewer) == ""
 
 
-@pytest.mark.parametrize("fields", AGAIN)
+@pytest.mark.parametrize("fields", variants(AGAIN, 4))
 def test_words_are_theirs_however_they_are_written_again(message, reviewer, fields):
     note_words(actor_of(reviewer), WORDS)
     assert why_not(resent(message, **fields), reviewer) == "editor"

@@ -48,6 +48,7 @@ from tests.integration.deciding import (
     ruling_of,
 )
 from tests.ledger import latest_details
+from tests.variants import variants
 from upstream.agent import Agent
 
 TEXT = "Hello **Dana**,\n\nyour refund of 40 EUR is on its way."
@@ -289,15 +290,18 @@ def test_edit_that_is_not_over_refuses_approvals(
 
 @pytest.mark.parametrize(
     ("state", "decision", "is_sent"),
-    [
-        ("sent", None, True),
-        ("gone", None, True),
-        ("rejected", None, False),
-        ("held", ("recorded", "approve"), True),
-        ("held", ("undone", "approve"), False),
-        ("held", ("withdrawn", "approve"), True),
-        ("held", ("recorded", "reject"), False),
-    ],
+    variants(
+        [
+            ("sent", None, True),
+            ("gone", None, True),
+            ("rejected", None, False),
+            ("held", ("recorded", "approve"), True),
+            ("held", ("undone", "approve"), False),
+            ("held", ("withdrawn", "approve"), True),
+            ("held", ("recorded", "reject"), False),
+        ],
+        4,
+    ),
 )
 def test_of_a_message_and_its_edited_version_only_one_is_approved(
     message, copy, reviewer, second_reviewer, state, decision, is_sent

@@ -44,6 +44,7 @@ from tests.integration.deciding import decide, make_due
 from tests.integration.test_invitations import ANYBODY, PASSWORD, token_in
 from tests.markup import says
 from tests.signing import code_now, give_app, resume
+from tests.variants import variants
 
 EVERYTHING = GrantTarget()
 
@@ -176,7 +177,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", variants(WAYS, 4))
 def test_two_accounts_of_one_person_are_no_two_approvals(
     way, message, gus, dan, reviewer
 ):

@@ -76,6 +76,7 @@ from tests.factories import (
 )
 from tests.integration.deciding import at_once
 from tests.signing import give_app
+from tests.variants import variants
 
 EVERYTHING = GrantTarget()
 
@@ -373,7 +374,7 @@ CONCERNING = {
 }
 
 
-@pytest.mark.parametrize("concerning", CONCERNING.values(), ids=CONCERNING)
+@pytest.mark.parametrize("concerning", variants(CONCERNING.values(), 5), ids=CONCERNING)
 def test_nobody_whom_a_change_concerns_accepts_it(concerning, world, second):
     work = concerning(world, second)
     switch_on()
@@ -495,7 +496,7 @@ OUTDATED = {
 }
 
 
-@pytest.mark.parametrize("steps", OUTDATED.values(), ids=OUTDATED)
+@pytest.mark.parametrize("steps", variants(OUTDATED.values(), 4), ids=OUTDATED)
 def test_change_that_does_not_fit_any_more_is_refused(steps, world, second, signed_in):
     steps = steps(world, second)
     work = next(steps)

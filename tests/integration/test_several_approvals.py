@@ -36,6 +36,7 @@ from tests.factories import (
 )
 from tests.integration.deciding import at_once, carry_out, decide, make_due
 from tests.ledger import latest_details
+from tests.variants import variants
 
 CARE = {"is_reauthenticated": True, "risk_read": ["policy"]}
 AT_ONCE = pytest.mark.django_db(transaction=True)
@@ -144,7 +145,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("change", variants(CHANGES.values(), 4), ids=CHANGES)
 def test_what_changes_before_it_is_carried_out_holds_it_again(
     message, reviewer, second_reviewer, finance, change
 ):
