@@ -17,6 +17,7 @@ from common.env import (
     env_str,
     env_url,
 )
+from common.smtp import Server
 from dashboard.env import env_secret, env_server
 from simple_form.declarations import rows
 
@@ -97,3 +98,6 @@ def test_lists_servers_and_mail_addresses_are_read(monkeypatch):
     } == origins
     mail = ["", "smtp://user:p%40ss@x.example:25?tls=required&dsn=1", "smtps://x"]
     assert [read(env_mail_url, value) for value in mail] == mail
+    for url in ("smtp://x.example:465", "smtps://x.example"):
+        assert Server.from_url(url).implicit_tls, url
+    assert not Server.from_url("smtp://x.example:587").implicit_tls
