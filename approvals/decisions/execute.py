@@ -29,6 +29,7 @@ from approvals.decisions.forms import with_suggestion
 from approvals.decisions.later import delay_in_words
 from approvals.decisions.outcomes import ACTOR
 from approvals.decisions.ruling import closing_of, rulings, stop_of
+from approvals.held_rows import mirror_row
 from approvals.models import Decision
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
@@ -39,7 +40,6 @@ from mirror.errors import ThreadMovedOn
 from mirror.models import Message
 from mirror.states import DecisionEvent, DecisionState, upstream_action
 from mirror.sync import reads
-from mirror.sync.rows import mirror_row
 from mirror.threads import conversation_of
 from policy.kill_switch import LOCK as STOP_LOCK
 from upstream import errors

@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 
 from approvals import examination
 from approvals.decisions import settle
+from approvals.held_rows import UNREADABLE, mirror_row
 from approvals.models import Decision
 from approvals.reconcile import closing
 from audit.models import Entry
@@ -32,7 +33,6 @@ from mirror.models import Connection, Message, Revision
 from mirror.states import FETCH_TRIES, DecisionEvent, DecisionState, MessageState
 from mirror.sync import health, reads
 from mirror.sync.health import ACTOR
-from mirror.sync.rows import UNREADABLE, mirror_row
 from upstream import errors
 from upstream.client import Pending
 from upstream.events import read_time

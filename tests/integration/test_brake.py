@@ -10,12 +10,12 @@ from django.db.models import F
 from alerts.models import Card, Delivery
 from approvals import examination, tasks
 from approvals.desk_messages import desk_messages
+from approvals.held_rows import mirror_row
 from approvals.intake.ingest import receive_webhook
 from approvals.models import Arrival, Brake, Cap
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Message
-from mirror.sync.rows import mirror_row
 from tests.factories import (
     actor_of,
     event_body,

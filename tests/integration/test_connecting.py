@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from approvals import examination
 from approvals.desk_messages import desk_messages
+from approvals.held_rows import mirror_row
 from approvals.intake import ingest
 from approvals.models import Decision
 from approvals.reconcile import reads
@@ -24,7 +25,6 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.states import MessageState
 from mirror.sync import health
-from mirror.sync.rows import mirror_row
 from policy.kill_switch import pull, release
 from tests.account import account
 from tests.factories import (

@@ -8,6 +8,7 @@ from django.template.loader import render_to_string
 
 from approvals import examination
 from approvals.desk_messages import shown_message
+from approvals.held_rows import mirror_row
 from approvals.message_page.content.differences import changes_since
 from approvals.message_page.sheet import Way
 from approvals.message_page.side_panel import actions_on
@@ -16,7 +17,6 @@ from approvals.models import Decision, Verdict
 from approvals.queue.filters import Filters
 from audit.models import Entry
 from mirror.models import Message
-from mirror.sync.rows import mirror_row
 from tests.factories import (
     MAILBOX,
     NOW,

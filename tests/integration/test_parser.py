@@ -17,13 +17,13 @@ from django.db.models.functions import Now
 
 from approvals import examination
 from approvals.bulk.sheet import gather
+from approvals.held_rows import mirror_row
 from approvals.models import Review
 from approvals.operations.attention import attention_for
 from common.postgres import clock
 from launcher.postgres import JOBS, Parser
 from mirror import store
 from mirror.models import AttachedFile, Message
-from mirror.sync.rows import mirror_row
 from parsing import client, program
 from parsing.client import ParserBusy, ParserKilled, ParserUnavailable, parse
 from parsing.jobs import unpack
