@@ -375,7 +375,7 @@ def _compare(decision: Decision, row: dict[str, Any]) -> None:
     if complete_row is not row:
         # Mirror it now: if the list does not show the difference, the next read of the
         # list would not find it.
-        mirror_row(connection, complete_row, clock(), examination)
+        mirror_row(connection, complete_row, clock())
     raise _DecisionOutdated(difference)
 
 
