@@ -3,8 +3,8 @@ text": the text of its parts, its headers, and how the HTML part differs from th
 part.
 
 Nothing is left out: invisible characters are shown by name, a long text is split into
-pages, and fields that this connection's key cannot read are named. The comparison has a
-limit of steps, because messages may be hostile.
+pages, and fields that this connection's key cannot read are named. What is compared
+has a limit, because messages may be hostile.
 """
 
 import json
@@ -217,8 +217,6 @@ def _time(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else ""
 
 
-# The most steps for the comparison of both parts: some tens of milliseconds.
-MAX_EFFORT = 120_000
 # Characters of each part that are shown if the parts are not compared.
 SIDE = 20_000
 # Up to this many equal words between two differences are shown as part of them.
@@ -267,7 +265,7 @@ def compare_parts(
     in_text = _words(written.plain)
     in_html = _words(shown.plain)
     blocks, is_fine = common_blocks(
-        [w.strip() for w in in_text], [w.strip() for w in in_html], Effort(MAX_EFFORT)
+        [w.strip() for w in in_text], [w.strip() for w in in_html], Effort()
     )
     to_html = _targets(shown)
     to_text = _targets(written)
