@@ -232,7 +232,7 @@ class Comparison:
     `kind` is "unseen" (the key cannot read both), "one" (there is only one part, named
     in `only`), "doubt" (a part could not be rendered with certainty), "same" or
     "differ". A piece of kind GONE is only in the text, one of kind NEW only in the
-    HTML. If the parts have too little in common to compare, `sides` has both.
+    HTML. If the parts are too long to compare by words, `sides` has both.
     """
 
     kind: str
