@@ -178,9 +178,11 @@ def lock_upstream_id(connection: Connection, upstream_id: str) -> datetime:
     return take_lock(f"message {connection.pk} {upstream_id}")
 
 
-def locked_message(connection: Connection, upstream_id: str) -> Message | None:
-    """Return the message whose id is already locked, with its row locked too; None if
-    the mirror does not have it.
+def locked_message(
+    connection: Connection, upstream_id: str, *related: str
+) -> Message | None:
+    """Return the message whose id is already locked, with its row locked too, and these
+    related rows loaded; None if the mirror does not have it.
     """
     rows = Message.objects.known_as(connection=connection.pk, upstream_id=upstream_id)
     # Most webhooks are about a new message. Then this query is much faster than the one
@@ -190,7 +192,7 @@ def locked_message(connection: Connection, upstream_id: str) -> Message | None:
     # With no_key, rows that refer to the message (such as cards) can be inserted
     # meanwhile.
     locked = rows.select_for_update(of=("self",), no_key=True)
-    return locked.select_related("connection", "revision", "mailbox").get()
+    return locked.select_related("connection", "revision", "mailbox", *related).get()
 
 
 def move(message: Message, *, event: str, now: datetime, status: str = "") -> bool:
