@@ -27,6 +27,17 @@ class StalePolicy(PolicyError):
     """
 
 
+class RuleError(ValueError):
+    """A rule or pass is not valid; `sentence` tells a person why, and `field` names the
+    field of its form where that is shown.
+    """
+
+    def __init__(self, sentence: str, field: str = "name") -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.field = field
+
+
 def seen_state(words: str) -> str:
     """Return a hash of how a row reads, empty if there is none. Forms send it back, so
     that a change of what is no longer as it was shown can be refused.

@@ -4,7 +4,7 @@ allow; the kill switch; review plans with their calendars and ladders, and who i
 duty.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Self, TypeVar
 
 from django.conf import settings
@@ -24,6 +24,8 @@ from mirror.models.connections import takes_policy
 # by one worker at a time. Two would do no harm: the gate takes one of two lists that
 # were written on the basis of the same version.
 PUSH_TIME = timedelta(seconds=90)
+# The end of an entry that has none.
+ENDLESS = datetime.max.replace(tzinfo=UTC)
 
 
 Row = TypeVar("Row", bound="Scoped")

@@ -8,7 +8,6 @@ It also has the checks of roles, and the locks on messages, that commands share.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -25,11 +24,11 @@ from mirror.models import AttachedFile, Message
 from mirror.states import Outcome
 from people.identities import Identities
 from people.models import Grant
-from policy.calendars import Calendars, all_calendars
+from policy.calendars import all_calendars
+from policy.errors import RuleError
 from policy.models import Group, KeyOwner, KillSwitch
 from policy.rules.conditions import Names
 from policy.rules.demand import (
-    NO_POLICY,
     Approval,
     Contributors,
     Demand,
@@ -39,7 +38,7 @@ from policy.rules.demand import (
     evaluate,
 )
 from policy.rules.facts import active_policy, facts_of, listed_until, lookups_for
-from policy.rules.rules import Effects, RuleError
+from policy.rules.rules import Effects
 from rendering import named
 
 
@@ -101,29 +100,14 @@ def _proven_key(message: Message) -> str:
     return message.sent_by_key if is_proven else ""
 
 
-@dataclass(frozen=True)
-class PolicyInForce:
-    """The active policy, with what its rules need: the names of groups and calendars,
-    and the calendars. If it cannot be read, nothing may be approved.
+def policy_in_force() -> Policy:
+    """Return the active policy. If it cannot be read, it says so, and nothing may be
+    approved by it.
     """
-
-    policy: Policy = NO_POLICY
-    names: Names = field(default_factory=Names)
-    calendars: Calendars = field(default_factory=dict)
-
-
-def policy_in_force() -> PolicyInForce:
-    """Return the active policy, with the groups and calendars that its rules need."""
     try:
-        policy = active_policy()
+        return active_policy()
     except RuleError as error:
-        return PolicyInForce(Policy(unreadable=error.sentence))
-    groups: dict[int, str] = {}
-    if policy.named["groups"]:
-        groups = dict(Group.objects.values_list("pk", "name"))
-    calendars = all_calendars() if policy.named["calendars"] else {}
-    hours = {key: one.name for key, one in calendars.items()}
-    return PolicyInForce(policy, Names(groups=groups, calendars=hours), calendars)
+        return Policy(unreadable=error.sentence)
 
 
 def demands_for(
@@ -131,7 +115,7 @@ def demands_for(
     actor: Actor,
     now: datetime,
     *,
-    in_force: PolicyInForce | None = None,
+    policy: Policy | None = None,
     contributors: Mapping[int, Contributors] | None = None,
     is_decided: bool = False,
     is_automatic: bool = False,
@@ -147,8 +131,7 @@ def demands_for(
     """
     if not messages:
         return {}
-    in_force = in_force or policy_in_force()
-    policy = in_force.policy
+    policy = policy or policy_in_force()
     contributors = contributors or contributors_of(messages)
     identities = Identities()
     roots = {one.root for one in contributors.values()} - {0}
@@ -168,11 +151,16 @@ def demands_for(
         approvals[one.message_id].append(given)
     scopes: list[tuple[int, Scope]] = []
     groups: defaultdict[int, set[int]] = defaultdict(set)
+    group_names = {}
     if approvals or policy.asks_people:
         grants = Grant.objects.filter(role=Role.REVIEWER, person__is_active=True)
         scopes = [(one.person_id, one.scope) for one in grants]
         for member in Group.members.through.objects.all():
             groups[member.group_id].add(member.person_id)
+        group_names = dict(Group.objects.values_list("pk", "name"))
+    calendars = all_calendars() if policy.asks_hours else {}
+    hours = {key: one.name for key, one in calendars.items()}
+    names = Names(groups=group_names, calendars=hours)
     demands = {}
     for message in messages:
         behind = contributors[message.pk]
@@ -197,7 +185,7 @@ def demands_for(
                 )
             ),
             groups=groups,
-            names=in_force.names,
+            names=names,
             identities=identities,
         )
         demands[message.pk] = evaluate(
@@ -205,7 +193,7 @@ def demands_for(
             look_up_facts(message, message.review),
             now,
             people,
-            calendars=in_force.calendars,
+            calendars=calendars,
             first=look_up_facts(first, first.review) if first else None,
             is_decided=is_decided,
         )
@@ -214,7 +202,7 @@ def demands_for(
 
 def passages_for_rules(message: Message, actor: Actor) -> list[str]:
     """Return what in a held message is the reason why rules of the policy apply."""
-    if not message.is_held or not policy_in_force().policy.number:
+    if not message.is_held or not policy_in_force().number:
         return []
     asked = desk_messages().for_policy().filter(pk=message.pk)
     return [
@@ -230,7 +218,7 @@ def closing_of(message: Message, now: datetime) -> datetime | None:
     """
     policy = active_policy()
     ends = [listed_until(policy, message, now)]
-    if policy.named["calendars"]:
+    if policy.asks_hours:
         demands = demands_for([message], worker("decisions"), now)
         ends.append(demands[message.pk].closes())
     return min(filter(None, ends), default=None)

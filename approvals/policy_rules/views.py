@@ -7,7 +7,7 @@ the effects.
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime, time
 from typing import Any, ClassVar
 from uuid import UUID
@@ -35,7 +35,7 @@ from common.pages import (
 )
 from common.time_zones import local_time, zone_name
 from mirror.models import Message
-from policy.errors import PolicyRefused, StalePolicy
+from policy.errors import PolicyRefused, RuleError, StalePolicy
 from policy.models import PolicyVersion
 from policy.pages import SavedForm, edit_setting
 from policy.rules.changes import (
@@ -71,7 +71,6 @@ from policy.rules.rules import (
     Part,
     Pass,
     PolicyRule,
-    RuleError,
     differences,
 )
 
@@ -108,7 +107,7 @@ class PartForm(SeenForm):
     def __init__(
         self, data: Any, *, actor: Actor, stored: Any, edits: int, **initial: Any
     ) -> None:
-        of_part = asdict(stored.when) | asdict(stored) if stored else {}
+        of_part = asdict(stored) if stored else {}
         super().__init__(data, initial={"edits": edits, **of_part, **initial})
         self.stored = stored
         self.names = names_for(actor)
@@ -121,21 +120,21 @@ class PartForm(SeenForm):
         named = self.stored.named().get(kind, ()) if self.stored else ()
         return self.names.choices(kind, named)
 
+    def clean_name(self) -> str:
+        return " ".join(self.cleaned_data["name"].split())
+
     def clean(self) -> None:
+        typed = self.cleaned_data
         if self.errors:
             return
+        typed["id"] = self.stored.id if self.stored else secrets.token_hex(6)
+        self.part = self.makes(
+            **{one.name: typed[one.name] for one in fields(self.makes)}
+        )
         try:
-            self.part = self.makes(
-                id=self.stored.id if self.stored else secrets.token_hex(6),
-                name=" ".join(self.cleaned_data["name"].split()),
-                **self.own_fields(self.cleaned_data),
-            ).checked()
+            self.part.check()
         except RuleError as error:
             self.add_error(error.field, error.sentence)
-
-    def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
-        """Return what only a rule or only a pass has."""
-        raise NotImplementedError
 
     def save(self, actor: Actor) -> str:
         save_rule(actor=actor, edits=self.cleaned_data["edits"], rule=self.part)
@@ -179,7 +178,7 @@ When a message … | Links | has_link links_except |
 
     def __init__(self, data: Any, *, stored: PolicyRule | None, **more: Any) -> None:
         then = stored.then if stored else Effects()
-        initial = {name: getattr(then, name) for name in Effects.editor}
+        initial = asdict(stored.when) | asdict(then) if stored else {}
         initial |= {f"approvals_{group}": n for group, n in then.approvals.items()}
         super().__init__(data, stored=stored, **more, **initial)
         any_reviewer = (str(ANY_REVIEWER), "any reviewer, in all")
@@ -187,19 +186,20 @@ When a message … | Links | has_link links_except |
             field = number_field(f"Of {name}", MOST_APPROVALS, least=0)
             self.fields[f"approvals_{group}"] = field
 
-    def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
-        known = self.stored.when.known if self.stored else frozenset()
-        when = {name: typed[name] for kind in KINDS for name in kind.editor}
-        approvals = {
-            int(name.removeprefix("approvals_")): n
-            for name, n in typed.items()
-            if name.startswith("approvals_") and n
-        }
-        then = {name: typed[name] for name in Effects.editor}
-        return {
-            "when": Conditions(**when, known=known),
-            "then": Effects(approvals, **then),
-        }
+    def clean(self) -> None:
+        typed = self.cleaned_data
+        if not self.errors:
+            known = self.stored.when.known if self.stored else frozenset()
+            when = {name: typed[name] for kind in KINDS for name in kind.editor}
+            typed["when"] = Conditions(**when, known=known)
+            approvals = {
+                int(name.removeprefix("approvals_")): n
+                for name, n in typed.items()
+                if name.startswith("approvals_") and n
+            }
+            then = {name: typed[name] for name in Effects.editor}
+            typed["then"] = Effects(approvals, **then)
+        super().clean()
 
 
 for _kind in KINDS:
@@ -221,7 +221,7 @@ class PassForm(PartForm):
     layout = """
 | * The pass | name |
 | * Which messages | keys mailboxes lists most currency link_domains |
-| * How many, how long | a_day ends_on |
+| * How many, how long | a_day ends_at |
 """
 
     keys = ChecksField("API keys", "keys", required=True)
@@ -243,7 +243,7 @@ class PassForm(PartForm):
     a_day = number_field(
         "Messages a day, at most", MOST_A_DAY, required=True, initial=20
     )
-    ends_on = forms.DateField(
+    ends_at = forms.DateField(
         label="Until the end of",
         help_text="At most 366 days ahead.",
         error_messages=same_error("Choose a day."),
@@ -252,17 +252,12 @@ class PassForm(PartForm):
 
     def __init__(self, data: Any, *, stored: Pass | None, **more: Any) -> None:
         if stored:
-            more["ends_on"] = f"{local_time(stored.ends_at):%Y-%m-%d}"
+            more["ends_at"] = f"{local_time(stored.ends_at):%Y-%m-%d}"
         super().__init__(data, stored=stored, **more)
 
-    def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
-        when = {name: typed.pop(name) for name in ("keys", "mailboxes", "lists")}
-        ends_at = datetime.combine(
-            typed["ends_on"], time(23, 59), ZoneInfo(zone_name())
-        )
-        of_pass = ("most", "currency", "link_domains", "a_day")
-        limits = {name: typed[name] for name in of_pass}
-        return {"when": Conditions(**when), "ends_at": ends_at, **limits}
+    def clean_ends_at(self) -> datetime:
+        last = self.cleaned_data["ends_at"]
+        return datetime.combine(last, time(23, 59), ZoneInfo(zone_name()))
 
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

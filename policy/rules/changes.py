@@ -28,8 +28,9 @@ from people.models import Person
 from people.roles import GrantTarget
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from policy.calendars import DAYS, write_day
-from policy.errors import PolicyRefused, StalePolicy, check_name, check_seen
+from policy.errors import PolicyRefused, RuleError, StalePolicy, check_name, check_seen
 from policy.models import (
+    ENDLESS,
     AllowEntry,
     Allowlist,
     GateList,
@@ -48,7 +49,6 @@ from policy.rules.rules import (
     Parts,
     Pass,
     PolicyRule,
-    RuleError,
     Rules,
     differences,
     passes_loosen,
@@ -90,18 +90,13 @@ class Policies:
 
 def policies() -> Policies:
     """Return the active version and the draft, as they are now."""
-    versions = PolicyVersion.objects.filter(
-        state__in=("active", "draft")
-    ).select_related("author", "activated_by")
-    by_state = {one.state: one for one in versions}
-    active = by_state.get("active")
-    draft = by_state.get("draft")
-    return Policies(
-        active,
-        draft,
-        version_as_is(active) if active else NO_POLICY,
-        version_as_is(draft),
-    )
+    versions = PolicyVersion.objects.exclude(state="retired")
+    named = {
+        one.state: one for one in versions.select_related("author", "activated_by")
+    }
+    active, draft = named.get("active"), named.get("draft")
+    in_force = version_as_is(active) if active else NO_POLICY
+    return Policies(active, draft, in_force, version_as_is(draft))
 
 
 def version_as_is(version: PolicyVersion | None) -> Policy:
@@ -306,9 +301,9 @@ def _unsigned_entries(passes: Iterable[Pass]) -> str:
     pass named them: the sentence of a pass may read as it did when it was last signed.
     """
     came = {}
-    lists = frozenset[int]().union(*(one.when.lists for one in passes))
+    lists = frozenset[int]().union(*(one.lists for one in passes))
     for named in Allowlist.objects.filter(pk__in=lists).order_by("name"):
-        naming = {"passes__contains": [{"when": {"lists": [named.pk]}}]}
+        naming = {"passes__contains": [{"lists": [named.pk]}]}
         signed = PolicyVersion.objects.activated().filter(**naming).first()
         entries = named.entries.all()
         if signed:
@@ -372,9 +367,8 @@ def _before_after(before: Policy, after: Parts) -> list[str]:
     """Return the lines of what differs in the draft or between two versions, before and
     after.
     """
-    changes = differences(before.parts, after, names_for())
-    sides = ([one.before for one in changes], [one.after for one in changes])
-    return ["\n".join(filter(None, side)) for side in sides]
+    sides = zip(*differences(before.parts, after, names_for()), strict=True)
+    return ["\n".join(filter(None, side)) for side in sides] or ["", ""]
 
 
 def _record(
@@ -569,13 +563,9 @@ class WantedEntry:
     note: str = ""
     expires_at: datetime | None = None
 
-    @property
-    def ends(self) -> str:
-        """Until when it counts, in words."""
-        return f"until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
-
     def __str__(self) -> str:
-        return f"{self.pattern} {self.ends}".rstrip()
+        until = f" until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
+        return f"{self.pattern}{until}"
 
 
 @dataclass(frozen=True)
@@ -586,31 +576,22 @@ class Step:
     after: WantedEntry | None
 
     @property
-    def did(self) -> str:
-        """What is done, as a word."""
-        if self.before and self.after:
-            return "changed"
-        return "added" if self.after else "removed"
-
-    def __str__(self) -> str:
-        if self.before is None or self.after is None:
-            return str(self.after or self.before)
-        if self.before.ends == self.after.ends:
-            return f"{self.after} (its note)"
-        before, after = (
-            one.ends or "without an end" for one in (self.before, self.after)
-        )
-        return f"{self.after.pattern} ({after}, before {before})"
+    def in_words(self) -> tuple[str, str]:
+        """What is done, as a word, and the entry."""
+        if self.before is None:
+            return "added", str(self.after)
+        if self.after is None:
+            return "removed", str(self.before)
+        if self.before.expires_at == self.after.expires_at:
+            return "changed", f"{self.after} (its note)"
+        return "changed", f"{self.after} (before: {self.before})"
 
     @property
     def is_longer(self) -> bool:
         """Whether the entry counts for longer than before."""
         if self.before is None or self.after is None:
             return self.after is not None
-        ends = self.before.expires_at
-        return ends is not None and (
-            self.after.expires_at is None or self.after.expires_at > ends
-        )
+        return (self.after.expires_at or ENDLESS) > (self.before.expires_at or ENDLESS)
 
 
 def steps_of(
@@ -670,8 +651,8 @@ def apply_change(
     steps = steps_of(locked, put, remove)
     # The entries that are added, changed and removed, each with its end.
     acts: dict[str, list[str]] = {}
-    for one in steps.values():
-        acts.setdefault(one.did, []).append(str(one))
+    for did, entry in (one.in_words for one in steps.values()):
+        acts.setdefault(did, []).append(entry)
 
     def change() -> ChangeInWords:
         policy = policies().in_force

@@ -6,12 +6,11 @@ ruling). Pure, but that `Identities` reads the accounts once.
 decision is carried out.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from typing import Any
 
 from django.utils.text import get_text_list
 
@@ -65,13 +64,9 @@ class Policy:
         return (*self.rules, *self.passes)
 
     @cached_property
-    def named(self) -> dict[str, frozenset[Any]]:
-        """The keys of what rules name, by the kinds of `Names`."""
-        named: dict[str, frozenset[Any]] = defaultdict(frozenset)
-        for rule in self.rules:
-            for kind, keys in rule.named().items():
-                named[kind] |= keys
-        return named
+    def asks_hours(self) -> bool:
+        """Whether a rule asks for certain hours."""
+        return any(one.then.office_hours for one in self.rules)
 
     @cached_property
     def asks_people(self) -> bool:
@@ -229,10 +224,6 @@ class People:
     names: Names = field(default_factory=Names)
     identities: Identities = field(default_factory=Identities, compare=False)
 
-    def groups_of(self, person: int) -> set[int]:
-        """Return the groups in which a person is."""
-        return {group for group, members in self.groups.items() if person in members}
-
 
 @dataclass(frozen=True)
 class Demand:
@@ -386,7 +377,11 @@ class Demand:
                 "somebody else must approve it."
             )
             reasons.append(("editor", edited))
-        in_groups = effects.barred_groups & people.groups_of(people.person)
+        in_groups = [
+            one
+            for one in effects.barred_groups
+            if people.person in people.groups.get(one, ())
+        ]
         is_counted_as = people.person in self.barred and not (reasons or in_groups)
         if not self.is_readable:
             sentence = "The rules of the policy could not be read, so nothing can be approved. Tell an admin."

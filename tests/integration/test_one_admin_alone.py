@@ -362,7 +362,7 @@ def givers(demand):
     people = demand.people
     may = people.reviewers - demand.barred
     return {
-        group: {one for one in may if group in people.groups_of(one)}
+        group: may & {*people.groups.get(group, ())}
         for group in demand.effects.named_groups
     }
 
