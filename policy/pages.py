@@ -50,31 +50,24 @@ from policy.rules.fields import EntriesField, ReadField
 MAX_HOLIDAYS = 400
 
 
-class SavedForm(DrawnForm):
-    """A form that stores what was typed. `seen_field` has the state that the page showed:
-    a change over somebody else's is refused.
+class SettingForm(DrawnForm):
+    """A form that stores what was typed. `seen` is the state that the page showed: a
+    change over somebody else's is refused.
     """
 
-    seen_field: ClassVar[str] = "seen"
+    seen = forms.CharField(required=False, max_length=16, widget=forms.HiddenInput)
+
+    def __init__(self, data: Any, seen: str, **initial: Any) -> None:
+        super().__init__(data, initial={"seen": seen, **initial})
 
     def save(self, actor: Actor) -> str:
         """Store what was typed, and return a notice."""
         raise NotImplementedError
 
 
-class SettingForm(SavedForm):
-    """The form of a row that reads differently after each change."""
-
-    seen = forms.CharField(required=False, max_length=16, widget=forms.HiddenInput)
-
-    def __init__(self, data: Any, words: str) -> None:
-        """`words`: how what is stored reads, empty if nothing is."""
-        super().__init__(data, initial={"seen": seen_state(words)})
-
-
 def edit_setting(
     request: DeskRequest,
-    form: SavedForm,
+    form: SettingForm,
     to: str,
     template: str = "policy/edit.html",
     error: SentenceError | None = None,
@@ -94,7 +87,7 @@ def edit_setting(
             error = refused
             if isinstance(refused, StalePolicy):
                 # It can be sent again, over what is stored now.
-                form.show(form.seen_field, form.initial.get(form.seen_field, ""))
+                form.show("seen", form.initial["seen"])
     return answer(request, template, {"form": form, **context}, error, form=form)
 
 
@@ -112,9 +105,9 @@ class NamedForm(SettingForm):
     )
 
     def __init__(self, data: Any, stored: Any) -> None:
-        super().__init__(data, in_words(stored) if stored else "")
+        seen = seen_state(in_words(stored)) if stored else ""
+        super().__init__(data, seen, name=stored or "")
         self.stored = stored
-        self.initial["name"] = stored or ""
 
     def clean_name(self) -> str:
         return " ".join(str(self.cleaned_data["name"]).split())
@@ -364,7 +357,7 @@ class ChangeForm(SettingForm):
     remove = forms.Field(required=False, widget=forms.MultipleHiddenInput)
 
     def __init__(self, data: Any, stored: Allowlist) -> None:
-        super().__init__(data, in_words(stored))
+        super().__init__(data, seen_state(in_words(stored)))
         self.stored = stored
 
     def clean_lines(self) -> list[WantedEntry]:

@@ -28,7 +28,6 @@ from common.pages import (
     admin_or_403,
     answer,
     changes,
-    cleaned,
     first_or_404,
     require_get_or_post,
     same_error,
@@ -37,7 +36,7 @@ from common.time_zones import local_time, zone_name
 from mirror.models import Message
 from policy.errors import PolicyRefused, RuleError, StalePolicy
 from policy.models import PolicyVersion
-from policy.pages import SavedForm, edit_setting
+from policy.pages import SettingForm, edit_setting
 from policy.rules.changes import (
     EMPTY,
     MAX_NOTE,
@@ -75,20 +74,7 @@ from policy.rules.rules import (
 )
 
 
-class SeenForm(SavedForm):
-    """The number of edits of the draft that the page showed, by which a button that was
-    shown before somebody else's change is refused.
-    """
-
-    seen_field = "edits"
-    edits = forms.IntegerField(
-        min_value=0,
-        error_messages={"required": "Reload the page, and try again."},
-        widget=forms.HiddenInput,
-    )
-
-
-class PartForm(SeenForm):
+class PartForm(SettingForm):
     """What the forms of rules and passes have in common. `makes` is what it makes,
     `title` names a new one, and `intro` says what such a part does.
     """
@@ -105,10 +91,10 @@ class PartForm(SeenForm):
     )
 
     def __init__(
-        self, data: Any, *, actor: Actor, stored: Any, edits: int, **initial: Any
+        self, data: Any, *, actor: Actor, stored: Any, seen: str, **initial: Any
     ) -> None:
         of_part = asdict(stored) if stored else {}
-        super().__init__(data, initial={"edits": edits, **of_part, **initial})
+        super().__init__(data, seen, **{**of_part, **initial})
         self.stored = stored
         self.names = names_for(actor)
         for field in self.fields.values():
@@ -137,7 +123,7 @@ class PartForm(SeenForm):
             self.add_error(error.field, error.sentence)
 
     def save(self, actor: Actor) -> str:
-        save_rule(actor=actor, edits=self.cleaned_data["edits"], rule=self.part)
+        save_rule(actor=actor, seen=self.cleaned_data["seen"], rule=self.part)
         sentence = self.part.sentence(self.names)
         wrong = problems(policies().drafted.rules, read_staff(self.names))
         of_it = [one.sentence for one in wrong if one.rule == self.part.id]
@@ -263,12 +249,9 @@ class PassForm(PartForm):
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-class ActivateForm(SeenForm):
-    """The state that the activation page showed, and a note why the draft is activated.
-    `active` is the number of the version that was active.
-    """
+class ActivateForm(SettingForm):
+    """A note why the draft is activated."""
 
-    active = forms.IntegerField(min_value=0)
     note = forms.CharField(
         label="Why, for whoever reads the versions later (optional)",
         required=False,
@@ -371,7 +354,7 @@ def begin(request: DeskRequest) -> str:
 def discard(request: DeskRequest) -> str:
     """Discard the draft. Its rules stay in the ledger."""
     actor = admin_or_403(request)
-    discard_draft(actor=actor, edits=cleaned(SeenForm(request.POST))["edits"])
+    discard_draft(actor=actor, seen=request.POST.get("seen", ""))
     return "The draft is discarded. The ledger keeps what it said."
 
 
@@ -380,8 +363,8 @@ def discard(request: DeskRequest) -> str:
 def delete(request: DeskRequest, policy_part: str) -> str:
     """Delete one rule or pass of the draft."""
     actor = admin_or_403(request)
-    edits = cleaned(SeenForm(request.POST))["edits"]
-    delete_rule(actor=actor, rule_id=policy_part, edits=edits)
+    seen = request.POST.get("seen", "")
+    delete_rule(actor=actor, rule_id=policy_part, seen=seen)
     return "It is deleted from the draft."
 
 
@@ -399,8 +382,8 @@ def edit(
     stored = next((one for one in of_kind if one.id == policy_part), None)
     if typed is None and (now.draft is None or (policy_part and not stored)):
         raise Http404("There is no draft, or this is not in it any more.")
-    edits = now.draft.edits if now.draft else 0
-    form = form_class(typed, actor=actor, stored=stored, edits=edits)
+    seen = now.draft.seen if now.draft else ""
+    form = form_class(typed, actor=actor, stored=stored, seen=seen)
     title = stored.name if stored else form.title
     return edit_setting(
         request, form, to="policy", title=title, above=("Policy", "policy")
@@ -413,11 +396,12 @@ def activate(request: DeskRequest) -> HttpResponse:
     POST, activate it.
     """
     actor = admin_or_403(request)
-    form = ActivateForm(request.POST if request.method == "POST" else None)
     now = policies()
     if now.draft is None or now.drafted.unreadable:
         why = now.drafted.unreadable or "There is no draft to activate."
         return answer_policy(request, error=StalePolicy(why))
+    typed = request.POST if request.method == "POST" else None
+    form = ActivateForm(typed, now.draft.seen)
     tried = SimpleLazyObject(
         lambda: rehearse(
             before=now.in_force, after=now.drafted, actor=actor, now=timezone.now()

@@ -3,7 +3,7 @@ activate its draft. Each writes an entry to the ledger.
 
 There is one draft at most. Forms send back which state of the draft they showed; a
 change to any other state is refused, so nobody overwrites or activates what they have
-not seen. Activating also checks which version was shown as active.
+not seen. While there is a draft, no other version becomes active.
 
 Admins also add, change and delete what rules name: groups of people, calendars, which
 review plans name too, and allowlists. A change of a list is then pushed to the gates.
@@ -126,9 +126,7 @@ def begin_draft(*, actor: Actor, rules: Iterable[Part], based_on: int) -> Policy
             f"There is a draft{by} already. Continue with it, or discard it first."
         )
     highest = PolicyVersion.objects.aggregate(most=Max("number"))["most"] or 0
-    draft = PolicyVersion(
-        number=highest + 1, author_id=int(actor.id), based_on=based_on
-    )
+    draft = PolicyVersion(number=highest + 1, author_id=int(actor.id))
     _set_parts(draft, map(with_known, rules))
     draft.save()
     begun_from = f"version {based_on}" if based_on else "no rules"
@@ -138,23 +136,22 @@ def begin_draft(*, actor: Actor, rules: Iterable[Part], based_on: int) -> Policy
 
 
 @atomic_with_retry
-def save_rule(*, actor: Actor, edits: int, rule: Part) -> PolicyVersion:
+def save_rule(*, actor: Actor, seen: str, rule: Part) -> PolicyVersion:
     """Add a rule or pass to the draft, or replace the one that has its id.
 
-    `edits` is the draft's number of edits when the person saw it. Raises StalePolicy if
-    the draft was changed since, and PolicyRefused for a pass that two admins could not
-    sign.
+    `seen` is that of the draft which the person saw. Raises StalePolicy if it was
+    changed since, and PolicyRefused for a pass that two admins could not sign.
     """
     _check_signable([rule] if isinstance(rule, Pass) else [])
-    current, draft = _lock_as_seen(actor, edits)
+    current, draft = _lock_as_seen(actor, seen)
     parts = {one.id: one for one in current.drafted.parts}
     return _change_draft(actor, draft, current, {**parts, rule.id: with_known(rule)})
 
 
 @atomic_with_retry
-def delete_rule(*, actor: Actor, edits: int, rule_id: str) -> PolicyVersion:
-    """Delete a rule or pass of the draft. `edits` as in `save_rule`."""
-    current, draft = _lock_as_seen(actor, edits)
+def delete_rule(*, actor: Actor, seen: str, rule_id: str) -> PolicyVersion:
+    """Delete a rule or pass of the draft. `seen` as in `save_rule`."""
+    current, draft = _lock_as_seen(actor, seen)
     parts = {one.id: one for one in current.drafted.parts if one.id != rule_id}
     return _change_draft(actor, draft, current, parts)
 
@@ -178,15 +175,12 @@ def _check_signable(passes: Sequence[Pass]) -> None:
 def _change_draft(
     actor: Actor, draft: PolicyVersion, current: Policies, parts: Mapping[str, Part]
 ) -> PolicyVersion:
-    """Store these rules and passes; if nothing changes, the draft keeps its number of
-    edits.
-    """
+    """Store these rules and passes, if anything changes."""
     after = tuple(parts.values())
     if after != current.drafted.parts:
         _set_parts(draft, after)
-        draft.edits += 1
-        draft.changed_at = Now()
-        draft.save(update_fields=["rules", "passes", "edits", "changed_at"])
+        draft.changed_at = clock()
+        draft.save(update_fields=["rules", "passes", "changed_at"])
         _record(
             "policy.draft_changed", actor, draft, *_before_after(current.drafted, after)
         )
@@ -202,34 +196,25 @@ def _set_parts(draft: PolicyVersion, parts: Iterable[Part]) -> None:
 
 
 @atomic_with_retry
-def discard_draft(*, actor: Actor, edits: int) -> None:
-    """Delete the draft; the ledger keeps its rules. `edits` as in `save_rule`."""
-    current, draft = _lock_as_seen(actor, edits)
+def discard_draft(*, actor: Actor, seen: str) -> None:
+    """Delete the draft; the ledger keeps its rules. `seen` as in `save_rule`."""
+    current, draft = _lock_as_seen(actor, seen)
     draft.delete()
     _record("policy.draft_discarded", actor, draft, *_before_after(current.drafted, ()))
 
 
-def _lock_as_seen(
-    actor: Actor, edits: int, active: int | None = None
-) -> tuple[Policies, PolicyVersion]:
-    """Lock the policies, and return them and the draft.
-
-    Raises StalePolicy if the draft has another number of edits, or if another version
-    is active than `active`, unless that is None.
+def _lock_as_seen(actor: Actor, seen: str) -> tuple[Policies, PolicyVersion]:
+    """Lock the policies, and return them and the draft. Raises StalePolicy if it is not
+    as it was `seen`.
     """
     current = _lock(actor)
     if current.draft is None:
         raise StalePolicy(
             "There is no draft any more: somebody activated or discarded it."
         )
-    if current.draft.edits != edits:
+    if current.draft.seen != seen:
         raise StalePolicy(
             "Somebody changed the draft meanwhile. Check it as it is now, then repeat your change."
-        )
-    number = current.in_force.number
-    if active not in (None, number):
-        raise StalePolicy(
-            f"Meanwhile version {number} became active. Check what the draft changes, then activate it."
         )
     return current, current.draft
 
@@ -237,19 +222,18 @@ def _lock_as_seen(
 @atomic_with_retry
 @second_admin("Policy", always=True)
 def activate_draft(
-    *, actor: Actor, edits: int, active: int, note: str = ""
+    *, actor: Actor, seen: str, note: str = ""
 ) -> CanWait[PolicyVersion]:
     """Make the draft the active version, and retire the version that was active.
 
-    `edits` is as in `save_rule`, and `active` the number of the version that was shown
-    as active, 0 for none; raises StalePolicy if either has changed. Decisions that wait
-    to be carried out must then satisfy the new rules.
+    `seen` as in `save_rule`. Decisions that wait to be carried out must then satisfy
+    the new rules.
 
     A pass takes two admins whatever the organisation has set, unless it was signed as
     it is, or with more; so do looser rules beside a pass. Raises PolicyRefused if there
     are no two.
     """
-    current, draft = _lock_as_seen(actor, edits, active)
+    current, draft = _lock_as_seen(actor, seen)
     before, after = current.in_force, current.drafted
     if after.unreadable:
         raise PolicyRefused(after.unreadable)

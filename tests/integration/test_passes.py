@@ -76,7 +76,9 @@ def one(connection, mailbox, reviewer, admin, second):
 
 
 def sent_by_pass(message):
-    apply_policy()
+    # On a busy machine a sweep may end before it reached all messages.
+    while apply_policy():
+        pass
     return Decision.objects.by_pass().filter(message=message).first()
 
 
