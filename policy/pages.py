@@ -18,7 +18,6 @@ from common.pages import (
     DeskRequest,
     DrawnForm,
     LenientForm,
-    MultilineField,
     admin_or_403,
     answer,
     changes,
@@ -292,22 +291,14 @@ MAX_CHARACTERS = 900_000
 MAX_NOTE = 300
 
 
-def read_lines(text: str) -> list[WantedEntry]:
-    """Return the entries of a text. Raises ValueError with a sentence."""
-    entries = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        pattern, note, ends, *more = *map(str.strip, line.split(",")), "", ""
-        try:
-            if any(more):
-                raise ValueError("It has more than a pattern, a note and an end.")
-            if len(note) > MAX_NOTE:
-                raise ValueError(f"The note is longer than {MAX_NOTE} characters.")
-            entries.append(WantedEntry(read_pattern(pattern), note, _moment(ends)))
-        except ValueError as error:
-            raise ValueError(f"Line {number}: {error}") from None
-    return entries
+def read_line(line: str) -> WantedEntry:
+    """Return the entry of a line. Raises ValueError with a sentence."""
+    pattern, note, ends, *more = *map(str.strip, line.split(",")), "", ""
+    if any(more):
+        raise ValueError("It has more than a pattern, a note and an end.")
+    if len(note) > MAX_NOTE:
+        raise ValueError(f"The note is longer than {MAX_NOTE} characters.")
+    return WantedEntry(read_pattern(pattern), note, _moment(ends))
 
 
 def _moment(text: str) -> datetime | None:
@@ -345,12 +336,14 @@ class ListForm(DrawnForm):
 class ChangeForm(SettingForm):
     """A change of a list: lines of entries to put there, or entries to remove."""
 
-    lines = MultilineField(
-        label="Addresses and domains, one a line",
-        required=False,
-        max_length=MAX_CHARACTERS,
-        help_text="dana@x.example, x.example, or *.x.example for its subdomains alone. "
+    lines = EntriesField(
+        "Addresses and domains, one a line",
+        read_line,
+        "dana@x.example, x.example, or *.x.example for its subdomains alone. "
         "Then, if you like, a note and the end: x.example, The fair, 2026-12-31",
+        most=MAX_LINES,
+        kind=list,
+        max_length=MAX_CHARACTERS,
         widget=forms.Textarea({"spellcheck": "false"}),
     )
     # The patterns of ticked entries; the request has the field once for each.
@@ -359,15 +352,6 @@ class ChangeForm(SettingForm):
     def __init__(self, data: Any, stored: Allowlist) -> None:
         super().__init__(data, seen_state(in_words(stored)))
         self.stored = stored
-
-    def clean_lines(self) -> list[WantedEntry]:
-        try:
-            put = read_lines(self.cleaned_data["lines"])
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
-        if len(put) > MAX_LINES:
-            raise forms.ValidationError(f"Enter at most {MAX_LINES:,} at a time.")
-        return put
 
     def save(self, actor: Actor) -> str:
         apply_change(

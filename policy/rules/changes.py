@@ -363,12 +363,6 @@ def _record(
 
 
 Row = TypeVar("Row", bound=Named)
-# What the ledger calls it: that one was added, changed, and deleted.
-_ACTIONS = {
-    Allowlist: ("allowlist.added", "allowlist.changed", "allowlist.deleted"),
-    Group: ("policy.group_changed", "policy.group_changed", "policy.group_deleted"),
-    WorkCalendar: ("calendar.set", "calendar.set", "calendar.removed"),
-}
 
 
 def naming(row: Named, parts: Iterable[One]) -> list[One]:
@@ -524,18 +518,13 @@ def record_change(
 ) -> None:
     """Record a change of a list, group or calendar in the ledger, if it is one."""
     if before != after:
-        added, changed, deleted = _ACTIONS[type(row)]
-        action = added if not before else changed
+        kind = str(row._meta.verbose_name)
+        did = "changed" if before else "added"
         record(
-            action if after else deleted,
+            f"{kind}.{did if after else 'deleted'}",
             actor=actor,
             connection=getattr(row, "owning_connection", None),
-            details={
-                str(row._meta.verbose_name): row.name,
-                "before": before,
-                "after": after,
-                **more,
-            },
+            details={kind: row.name, "before": before, "after": after, **more},
         )
 
 

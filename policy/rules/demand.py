@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 from django.utils.text import get_text_list
 
 from people.identities import Identities
-from policy.calendars import Calendar, Calendars, next_closing, next_opening
+from policy.calendars import Calendars, next_closing, next_common_opening
 from policy.rules.conditions import MessageFacts, Names
 from policy.rules.rules import (
     ANY_REVIEWER,
@@ -29,8 +29,6 @@ from policy.rules.rules import (
 from rendering import named
 from risk.words import PLACES
 
-# How often the next opening of several calendars is looked for.
-_MOST_OPENINGS = 400
 # What sentences say of somebody as whom a person counts.
 _MAY_NOT = "may not approve this"
 # How many passages of a message, and names of files, a sentence has.
@@ -460,26 +458,6 @@ class Demand:
             next_closing(one, self.leaves_at) for one in named if one and self.leaves_at
         ]
         return min(ends, default=None)
-
-
-# Cached: many rules share their hours, and a page checks all of its rows for one time.
-@lru_cache(maxsize=1024)
-def next_common_opening(
-    calendars: tuple[Calendar | None, ...], at: datetime
-) -> datetime | None:
-    """Return from when on all of these calendars are open, this time if they are; None
-    if they never are, or if one was deleted.
-    """
-    for _ in range(_MOST_OPENINGS):
-        openings = [next_opening(one, at) if one else None for one in calendars]
-        known = [one for one in openings if one]
-        if len(known) < len(openings):
-            return None
-        if max(known, default=at) == at:
-            return at
-        # From each opening on, look again.
-        at = max(known)
-    return None
 
 
 def evaluate(

@@ -22,7 +22,7 @@ from functools import lru_cache
 from itertools import chain, islice, product
 from typing import Any, Protocol
 
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.db.models.functions import Lower, Now
 from django.utils.text import get_text_list
 
@@ -79,8 +79,7 @@ def policy_of(key: int) -> Policy:
     Callers that decide must not catch this error: while the policy cannot be read, no
     message may be sent.
     """
-    versions = PolicyVersion.objects.exclude(state=PolicyVersion.State.DRAFT)
-    return read_policy(versions.get(pk=key))
+    return read_policy(PolicyVersion.objects.get(pk=key))
 
 
 def read_policy(version: PolicyVersion) -> Policy:
@@ -472,13 +471,17 @@ def names_for(actor: Actor = EVERYTHING) -> Names:
     connections = Connection.objects.visible_to(actor)
     lists = Allowlist.objects.visible_to(actor).order_by(Lower("name"))
     keys = api_keys(actor).items()
+
+    def by_key(rows: QuerySet[Any]) -> dict[int, str]:
+        return {one.pk: str(one) for one in rows}
+
     return Names(
-        mailboxes={one.pk: str(one) for one in mailboxes.at_work()},
+        mailboxes=by_key(mailboxes.at_work()),
         keys=dict(sorted(keys, key=lambda pair: pair[1].casefold())),
-        lists={one.pk: one.name for one in lists},
-        groups={one.pk: one.name for one in Group.objects.all()},
-        calendars={one.pk: one.name for one in WorkCalendar.objects.order_by("name")},
-        connections={one.pk: one.name for one in connections.at_work()},
+        lists=by_key(lists),
+        groups=by_key(Group.objects.all()),
+        calendars=by_key(WorkCalendar.objects.all()),
+        connections=dict(connections.at_work().values_list("pk", "name")),
         is_whole=actor.sees_all(),
     )
 
