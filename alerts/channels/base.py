@@ -1,5 +1,5 @@
 """The base classes of channels: which fields the form of a destination has, how a
-channel posts to it, which errors posting can raise, and how a destination is tested.
+channel posts to it, and how a destination is tested.
 
 `CardChannel` posts cards that people read, and edits them. `EventChannel` posts each
 event once, for programs.
@@ -7,19 +7,34 @@ event once, for programs.
 
 import json
 import math
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card, Markup
+from alerts.channels.requests import (
+    DestinationGone,
+    NotPosted,
+    RetryLater,
+    address_error,
+    failure,
+    is_allowed,
+    masked_host,
+    redacted,
+    secret_parts,
+    send,
+)
 from alerts.models import Destination, Interaction
+from common.origins import origin_of
 from common.postgres import clock
-from outgoing.guarded import TOTAL_TIMEOUT, TooLate
+from outgoing.guarded import TOTAL_TIMEOUT, Answer, TooLate
 
 TEST_EVENT = "desk.test"
 TEST_CARD = Card(
@@ -30,65 +45,6 @@ TEST_CARD = Card(
     fields=(),
     footer="",
 )
-
-
-class NotPosted(Exception):
-    """The post was not accepted. `status` and `answer` are what the service answered,
-    if it did.
-    """
-
-    def __init__(
-        self, sentence: str, *, status: int | None = None, answer: str = ""
-    ) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.answer = answer
-
-
-class Refused(NotPosted):
-    """The service refused, and would refuse the same request again."""
-
-
-class DestinationGone(Refused):
-    """The destination does not exist any more, or accepts nothing from the desk. The
-    caller switches it off.
-    """
-
-
-class CardGone(Refused):
-    """The card to edit does not exist any more: somebody deleted it."""
-
-
-class CardFixed(Refused):
-    """The card to edit exists, but the service lets nobody edit it any more. The caller
-    posts a new one.
-    """
-
-
-class CardRefused(Refused):
-    """The service does not accept this body."""
-
-
-class RetryLater(NotPosted):
-    """Posting failed now, and may work later.
-
-    With `seconds`, everything for this destination waits so long: the service asked for
-    it, or the desk's own count shows that its limit is reached. With `whole_service`
-    every destination of the same service waits. Without `seconds` it is a failure, and
-    the usual back-off applies.
-    """
-
-    def __init__(
-        self,
-        sentence: str,
-        *,
-        seconds: float | None = None,
-        whole_service: bool = False,
-        **answered: Any,
-    ) -> None:
-        super().__init__(sentence, **answered)
-        self.seconds = seconds
-        self.whole_service = whole_service
 
 
 @dataclass(frozen=True)
@@ -139,6 +95,10 @@ class FormField:
     is_secret: bool = False
     max_length: int = 500
     too_long: str = "The address is too long for a webhook."
+    # What it looks like, with a group for what is stored, and the error if it does not.
+    # An address has `url_error` instead.
+    pattern: re.Pattern[str] = re.compile("(.*)")
+    invalid: str = ""
 
 
 class Channel(ABC):
@@ -170,6 +130,22 @@ class Channel(ABC):
     # Whether the service gives each post an id. Then an answer without an id is not
     # the service's.
     answers_with_id: bool = False
+    # Its hosts, if it is a service with some, and which paths and queries its addresses
+    # have there.
+    hosts: Container[str] = ()
+    path = re.compile("")
+    query = re.compile("")
+    # For an admin whose address is wrong: an example, where to find one, and what the
+    # query may be.
+    example = ""
+    hint = ""
+    except_query = ""
+    # The statuses after which the destination is gone, and after which this body will
+    # never be accepted.
+    gone: Container[int] = ()
+    refused: Container[int] = ()
+    # In seconds, between two posts to one destination.
+    pause = 0.0
     redirected = "{service} redirects to another address ({status}), which is not followed. Enter that address instead."
 
     @property
@@ -179,42 +155,79 @@ class Channel(ABC):
         """
         return ""
 
-    def clean(self, typed: Mapping[str, str], *, is_new: bool) -> dict[str, str]:
-        """Return the fields' values as they are stored. A field that was left empty is
-        missing, so that a stored secret stays. Raises ValidationError.
+    def clean_field(self, field: FormField, typed: str) -> str:
+        """Return what was typed as it is stored. Raises ValidationError; its sentence
+        does not repeat what was typed, which may be a secret.
         """
-        values = {}
-        errors = {}
-        for field in self.fields:
-            value = typed.get(field.name, "").strip()
-            try:
-                if value:
-                    values[field.name] = self.clean_field(field.name, value)
-                elif field.required and (is_new or not field.is_secret):
-                    raise ValidationError(field.required)
-            except ValidationError as error:
-                errors[field.name] = error.messages
-        if errors:
-            raise ValidationError(errors)
-        return values
+        if field.name == "url" and (error := self.url_error(typed)):
+            raise ValidationError(error)
+        found = field.pattern.fullmatch(typed)
+        if found is None:
+            raise ValidationError(field.invalid)
+        return found[1]
+
+    def missing(self, values: Mapping[str, str], *, is_new: bool) -> dict[str, str]:
+        """Return errors by the names of fields that are empty, and needed beside these
+        values.
+        """
+        return {}
 
     def url_error(self, url: str) -> str:
         """Return why this cannot be an address of this kind, and what to do, as a
         sentence; empty if it can.
         """
+        if error := address_error(url, example=self.example, hint=self.hint):
+            return error
+        if not self.hosts:
+            return ""
+        parts = urlsplit(url)
+        if not is_allowed(url):
+            if parts.hostname not in self.hosts:
+                return f"This is not an address of {self.service}, such as {self.example}. {self.hint}"
+            if origin_of(url) != f"https://{parts.hostname}:443":
+                return f"{self.service}'s addresses have no port. Enter it without one."
+        if not self.path.fullmatch(parts.path):
+            return f"This is not a complete address such as {self.example}. {self.hint}"
+        if not self.query.fullmatch(parts.query):
+            return f"Remove everything after the question mark{self.except_query}."
         return ""
 
-    def clean_field(self, name: str, value: str) -> str:
-        """Return one value as it is stored. Raises ValidationError; its sentence does
-        not repeat the value, which may be a secret.
-        """
-        if error := self.url_error(value):
-            raise ValidationError(error)
-        return value
-
-    @abstractmethod
     def address(self, destination: Destination) -> str:
         """Return the destination's address to show, without its secret part."""
+        return masked_host(destination.url)
+
+    def post_body(
+        self,
+        destination: Destination,
+        body: bytes,
+        *,
+        headers: Mapping[str, str] = {},
+        limit: float = TOTAL_TIMEOUT,
+    ) -> Posted:
+        """Post this to the destination's address. Raises NotPosted."""
+        url = destination.url
+        if error := self.url_error(url):
+            # It may have been accepted while OUTGOING_ALLOW still named its origin.
+            raise DestinationGone(error)
+        answer = send("POST", url, body, headers=headers, limit=limit)
+        logged = redacted(answer, secret_parts(url))
+        if self.is_accepted(answer):
+            return Posted(self.posted_id(answer), answer.status, logged, self.pause)
+        raise self.failure(answer, logged)
+
+    def is_accepted(self, answer: Answer) -> bool:
+        """Whether the service accepted a post."""
+        return 200 <= answer.status < 300
+
+    def failure(self, answer: Answer, logged: str) -> Exception:
+        """Return what to raise for an answer that accepts nothing."""
+        return failure(
+            self.service, answer, logged, gone=self.gone, refused=self.refused
+        )
+
+    def posted_id(self, answer: Answer) -> str:
+        """Return the id that the service gave a post; empty if it gave none."""
+        return ""
 
     def command_channel(self, typed: str) -> str:
         """Return, as it is stored, the channel that somebody typed whose commands are
@@ -381,4 +394,4 @@ class NotInstalled(CardChannel, EventChannel):
     def _refuse(self, *_args: Any, **_options: Any) -> Any:
         raise DestinationGone(self.not_ready)
 
-    clean_field = body = post = edit = post_event = post_test = _refuse
+    body = post = edit = post_event = post_test = _refuse

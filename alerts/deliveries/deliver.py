@@ -27,13 +27,12 @@ from alerts.cards.markup import shortened
 from alerts.cards.message import card_of_message, read_message
 from alerts.cards.notice import newest_entry, notice_card
 from alerts.channels import channel_of
-from alerts.channels.base import (
-    CardChannel,
+from alerts.channels.base import CardChannel, Posted
+from alerts.channels.requests import (
     CardFixed,
     CardGone,
     CardRefused,
     DestinationGone,
-    Posted,
     Refused,
     RetryLater,
 )

@@ -13,7 +13,7 @@ from django.test import override_settings
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from alerts.channels import channel_of
-from alerts.channels.base import CardRefused, DestinationGone, RetryLater
+from alerts.channels.requests import CardRefused, DestinationGone, RetryLater
 from alerts.deliveries.event_bodies import send_event
 from alerts.destinations.commands import rotate_secret
 from alerts.models import Delivery, Destination

@@ -7,7 +7,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from alerts.channels.base import RetryLater
+from alerts.channels.requests import RetryLater
 from alerts.channels.slack import Slack, channel
 from alerts.channels.slack.format import MAX_SECTION, cut_entities
 from alerts.models import Destination

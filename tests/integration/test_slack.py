@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from alerts.cards.markup import shortened
 from alerts.cards.message import desk_link, message_card
 from alerts.channels import channel_of
-from alerts.channels.slack.channel import webhook_error
 from alerts.channels.slack.format import Mrkdwn, card_body
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
@@ -225,9 +224,9 @@ def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(
     signed_in, admin, settings
 ):
     for url, words in WRONG.items():
-        assert words in webhook_error(url), url
-    assert webhook_error(REAL) == ""
-    assert webhook_error(f"https://hooks.slack-gov.com{HOOK}") == ""
+        assert words in channel_of("slack").url_error(url), url
+    assert channel_of("slack").url_error(REAL) == ""
+    assert channel_of("slack").url_error(f"https://hooks.slack-gov.com{HOOK}") == ""
     # Allowed before, but not any more: nothing is posted there.
     settings.OUTGOING_ALLOW = []
     found = channel_of("slack").test(

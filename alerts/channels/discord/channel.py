@@ -12,33 +12,25 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from django.conf import settings
 from django.core.cache import caches
-from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card
-from alerts.channels.base import (
-    CardFixed,
-    CardGone,
-    ChatChannel,
-    DestinationGone,
-    FormField,
-    Posted,
-    Reply,
-    RetryLater,
-)
+from alerts.channels.base import ChatChannel, FormField, Posted, Reply
 from alerts.channels.discord.commands import COMMANDS, run_command, with_typed_text
 from alerts.channels.discord.embeds import MARKDOWN, buttons, embed, payload
 from alerts.channels.discord.replies import edit_answer, private, reason_form
 from alerts.channels.requests import (
+    CardFixed,
+    CardGone,
+    DestinationGone,
+    RetryLater,
     failure,
     json_object,
-    masked_host,
     redacted,
     send,
-    service_error,
 )
 from alerts.models import Destination, Interaction
 from common.exchange import seconds_asked
@@ -46,8 +38,6 @@ from outgoing.guarded import TOTAL_TIMEOUT, Answer
 from people.models import ChatService
 
 HOSTS = ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com")
-EXAMPLE = "https://discord.com/api/webhooks/1180000000000000427/a-long-token"
-HINT = "In Discord, open the channel's settings, Integrations, Webhooks, and press “Copy Webhook URL”."
 # Discord takes so many requests in so many seconds, and says so in no header.
 REQUESTS = 30
 SECONDS = 60.0
@@ -70,13 +60,9 @@ _LOGGED_HEADERS = (
     "Via",
 )
 _ID = re.compile(r"[0-9]{1,32}")
-_PATH = re.compile(
-    r"/api(/v[0-9]{1,2})?/webhooks/(?P<id>[0-9]{1,20})/(?P<token>[A-Za-z0-9_-]{1,200})/?"
-)
-_THREAD = re.compile(r"[0-9]{1,20}")
 # A channel's id, or its address, which ends with it.
 _CHANNEL = re.compile(
-    r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?(?P<id>[0-9]{1,20})/?",
+    r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?([0-9]{1,20})/?",
     re.ASCII,
 )
 _CHANNEL_HINT = (
@@ -85,13 +71,14 @@ _CHANNEL_HINT = (
 )
 
 
-_ROLE = re.compile(r"[0-9]{1,20}", re.ASCII)
 MENTIONS = FormField(
     "mentions",
     "Role to mention when a message is late",
     "In Discord, with Developer Mode on: Server Settings, Roles, Copy Role ID. Only a step of a review plan uses it.",
     max_length=32,
     too_long="This is too long for the id of a role.",
+    pattern=re.compile("([0-9]{1,20})"),
+    invalid="This is not the id of a role, which has only digits.",
 )
 
 
@@ -142,13 +129,6 @@ class _Discord(ChatChannel):
             "allowed_mentions": {"parse": [], **named},
         }
 
-    def clean_field(self, name: str, value: str) -> str:
-        if name == MENTIONS.name and not _ROLE.fullmatch(value):
-            raise ValidationError(
-                "This is not the id of a role, which has only digits."
-            )
-        return value if name == MENTIONS.name else super().clean_field(name, value)
-
     def post(
         self,
         destination: Destination,
@@ -169,7 +149,7 @@ class _Discord(ChatChannel):
         """
         typed = typed.strip(" #")
         channel_address = _CHANNEL.fullmatch(typed)
-        return channel_address["id"] if channel_address else typed
+        return channel_address[1] if channel_address else typed
 
 
 class DiscordWebhook(_Discord):
@@ -180,6 +160,14 @@ class DiscordWebhook(_Discord):
     kind = "discord_webhook"
     label = "Discord webhook"
     summary = "Cards with links. Needs a webhook address."
+    hosts = HOSTS
+    path = re.compile(
+        "/api(/v[0-9]{1,2})?/webhooks/[0-9]{1,20}/(?P<token>[A-Za-z0-9_-]{1,200})/?"
+    )
+    query = re.compile("(thread_id=[0-9]{1,20})?")
+    example = "https://discord.com/api/webhooks/1180000000000000427/a-long-token"
+    hint = "In Discord, open the channel's settings, Integrations, Webhooks, and press “Copy Webhook URL”."
+    except_query = ", except thread_id and its number"
     fields = (
         FormField(
             "url",
@@ -200,32 +188,12 @@ class DiscordWebhook(_Discord):
         "create a new one in the channel's settings, Integrations, Webhooks.",
     }
 
-    def url_error(self, url: str) -> str:
-        error = service_error(
-            url,
-            self.service,
-            HOSTS,
-            _PATH,
-            EXAMPLE,
-            HINT,
-        )
-        if error:
-            return error
-        parts = urlsplit(url)
-        for name, value in parse_qsl(parts.query, keep_blank_values=True):
-            if name != "thread_id" or not _THREAD.fullmatch(value):
-                return "Remove everything after the question mark, except thread_id and its number."
-        return ""
-
-    def address(self, destination: Destination) -> str:
-        return masked_host(destination.url)
-
     def target(self, destination: Destination) -> Target:
         if error := self.url_error(destination.url):
             # It may have been accepted while OUTGOING_ALLOW still named its origin.
             raise DestinationGone(error)
         parts = urlsplit(destination.url)
-        path = _PATH.fullmatch(parts.path)
+        path = self.path.fullmatch(parts.path)
         assert path is not None, "the address has no error"
         url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
         headers = {"User-Agent": "Countersign (webhook, 1)"}
@@ -246,6 +214,8 @@ class DiscordBot(_Discord):
             required=f"Enter the channel id. {_CHANNEL_HINT}",
             max_length=200,
             too_long="This is too long for a channel id.",
+            pattern=_CHANNEL,
+            invalid=f"This is not a channel id, which has only digits. {_CHANNEL_HINT}",
         ),
         MENTIONS,
     )
@@ -275,15 +245,6 @@ class DiscordBot(_Discord):
 
     def body(self, card: Card, destination: Destination) -> dict[str, Any]:
         return payload(embed(card), buttons(card) if card.message else None)
-
-    def clean_field(self, name: str, value: str) -> str:
-        if name == MENTIONS.name:
-            return super().clean_field(name, value)
-        if channel_address := _CHANNEL.fullmatch(value):
-            return channel_address["id"]
-        raise ValidationError(
-            f"This is not a channel id, which has only digits. {_CHANNEL_HINT}"
-        )
 
     def address(self, destination: Destination) -> str:
         return f"channel {destination.channel}"

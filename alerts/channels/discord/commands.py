@@ -20,10 +20,11 @@ from django.urls import reverse
 
 from alerts.cards.markup import cut, units
 from alerts.channels.answers import actor_of, recorded_refusal
-from alerts.channels.base import Reply, RetryLater
+from alerts.channels.base import Reply
 from alerts.channels.discord.embeds import MARKDOWN, literal
 from alerts.channels.discord.replies import MAX_CONTENT
 from alerts.channels.presses import proof_of
+from alerts.channels.requests import RetryLater
 from alerts.models import Interaction
 from approvals.authorship import note_words
 from approvals.models import CommandedMail

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.conf import settings
 
-from alerts.channels.base import NotPosted
 from alerts.channels.discord.replies import call_discord
+from alerts.channels.requests import NotPosted
 from common.tables import table_pairs, table_rows
 
 # Discord's codes for the type of an option that is text, and of a slash command.

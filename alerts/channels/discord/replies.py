@@ -16,8 +16,7 @@ from alerts.channels.answers import (
     REASON_LABEL,
     REASON_TITLE,
 )
-from alerts.channels.base import Refused, RetryLater
-from alerts.channels.requests import failure, send
+from alerts.channels.requests import Refused, RetryLater, failure, send
 from alerts.models import Interaction
 from approvals.decisions.forms import MAX_REASON
 from outgoing.guarded import TOTAL_TIMEOUT, Answer

@@ -10,8 +10,8 @@ from alerts.channels.answers import (
     REASON_LABEL,
     REASON_TITLE,
 )
-from alerts.channels.base import NotPosted, Reply
-from alerts.channels.requests import failure, send
+from alerts.channels.base import Reply
+from alerts.channels.requests import NotPosted, failure, send
 from alerts.channels.slack.format import MAX_SECTION, cut_entities
 from alerts.channels.slack.web_api import call_api
 from alerts.models import Destination, Interaction
