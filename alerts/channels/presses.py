@@ -41,7 +41,6 @@ from approvals.errors import (
 from approvals.models import Decision
 from audit.recording import record
 from common.actors import Actor
-from common.mail_addresses import without_addresses
 from mirror.errors import DeskError, ThreadMovedOn
 from mirror.models import Message, Revision
 from mirror.states import Outcome
@@ -76,16 +75,14 @@ class _Press:
     reason: str
     # The address of the message's page on the desk.
     url: str
-    # Whether the channel may not show addresses.
-    is_masked: bool
+    destination: Destination
     markup: Markup
 
     def shown(self, text: str) -> str:
-        """Return a sentence escaped for the chat, without addresses if the channel may
-        not show them.
+        """Return a sentence escaped for the chat, as far as it may be shown
+        there.
         """
-        text = without_addresses(text) if self.is_masked else text
-        return self.markup.literal(text, MAX_VALUE)
+        return self.markup.literal(self.destination.shown_text(text), MAX_VALUE)
 
     def link(self, label: str) -> str:
         """Return a link to the message's page."""
@@ -171,7 +168,7 @@ def judge(
             reason=options.get(REASON, ""),
             url=url,
             markup=markup,
-            is_masked=card.destination.privacy == Destination.Privacy.MINIMAL,
+            destination=card.destination,
         )
     )
 

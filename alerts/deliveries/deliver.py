@@ -24,7 +24,12 @@ from django.urls import reverse
 from alerts.cards.digest import digest_card, digest_facts
 from alerts.cards.markup import Card as CardContent
 from alerts.cards.markup import shortened
-from alerts.cards.message import card_of_message, read_message
+from alerts.cards.message import (
+    card_status,
+    message_card,
+    message_facts,
+    read_message,
+)
 from alerts.cards.notice import newest_entry, notice_card
 from alerts.channels import channel_of
 from alerts.channels.base import CardChannel, Posted
@@ -246,7 +251,8 @@ def card_content(delivery: Delivery) -> CardContent:
         # Set on the delivery too: the ledger entry about the delivery names the
         # message.
         message = delivery.message = read_message(delivery.card.message_id)
-        card = card_of_message(message, destination, markup)
+        facts = message_facts(message, destination)
+        card = message_card(facts, card_status(message), markup)
     # The number identifies a post that arrived twice.
     return replace(card, footer=f"{card.footer} · alert {delivery.pk}")
 

@@ -79,9 +79,7 @@ def send_mention(delivery: Delivery) -> Posted:
     if len(messages) == 1:
         [message] = messages
         link = desk_link(message)
-        subject = message.subject.strip() or "(no subject)"
-        if destination.privacy == Destination.Privacy.MINIMAL:
-            subject = "A message"
+        subject = destination.shown_subject(message)
     text = f"{sentence}: {channel.markup.literal(subject, _MAX_SUBJECT)}. {channel.markup.answer_link('Open', link)}"
     is_group = delivery.notice is None
     posted: Posted = channel.post(
