@@ -116,30 +116,29 @@ def shows_all(message: Message, destination: Destination, markup: Markup) -> boo
 def message_facts(message: Message, destination: Destination) -> CardFacts:
     """Read what the card of `message` is built from, for this destination."""
     findings = message.revision.findings if message.revision else []
-    review = message.review
-    facts = CardFacts(
+    newest = latest_decision(message)
+    is_held = message.state == MessageState.HELD
+    is_live = newest is not None and newest.state in LIVE_DECISIONS
+    reason = claimed_by = approvals = ""
+    if message.state in _WENT_WRONG:
+        reason = message.mail_error
+    elif not is_held:
+        reason = without_references(message.upstream_reason)
+        reason = newest.reason if newest else reason
+    elif not is_live:
+        claims = Claim.objects.filter(message=message).live().select_related("person")
+        claimed_by = ", ".join(str(one.person) for one in claims)
+        approvals = approvals_of(message)
+    return CardFacts(
         message,
         destination,
-        risk=rules_in_words(review.rules, MAX_RISK_WORDS),
-        risk_level=review.risk_level,
+        risk=rules_in_words(message.review.rules, MAX_RISK_WORDS),
+        risk_level=message.review.risk_level,
         alike=next(alike_pairs(findings), None),
-    )
-    newest = latest_decision(message)
-    if message.state != MessageState.HELD:
-        reason = without_references(message.upstream_reason)
-        if message.state in _WENT_WRONG:
-            reason = message.mail_error
-        elif newest is not None:
-            reason = newest.reason
-        return replace(facts, reason=reason)
-    if newest is not None and newest.state in LIVE_DECISIONS:
-        return replace(facts, is_stoppable=newest.is_stoppable)
-    claims = Claim.objects.filter(message=message).live().select_related("person")
-    claim = claims.first()
-    return replace(
-        facts,
-        claimed_by=str(claim.person) if claim else "",
-        approvals=approvals_of(message),
+        claimed_by=claimed_by,
+        reason=reason,
+        approvals=approvals,
+        is_stoppable=bool(newest and is_held and is_live and newest.is_stoppable),
     )
 
 

@@ -21,6 +21,7 @@ from django.core.exceptions import ValidationError
 from alerts.cards.markup import Card, Markup
 from alerts.channels.requests import (
     DestinationGone,
+    Json,
     NotPosted,
     RetryLater,
     address_error,
@@ -146,7 +147,6 @@ class Channel(ABC):
     refused: Container[int] = ()
     # In seconds, between two posts to one destination.
     pause = 0.0
-    redirected = "{service} redirects to another address ({status}), which is not followed. Enter that address instead."
 
     @property
     def not_ready(self) -> str:
@@ -267,20 +267,17 @@ class Channel(ABC):
             return str(error)
         if error.seconds is not None:
             seconds = max(1, math.ceil(error.seconds))
-            plural = "" if seconds == 1 else "s"
-            return f"{self.service} asks to wait {seconds} second{plural}. The address works; test it then."
-        if status is None and error.answer:
-            # Slack: an error of its own, in an answer with status 200.
-            return f"{error} Test again in a few minutes."
-        if status is None:
-            if isinstance(error.__cause__, TooLate):
-                return f"{self.service} did not answer in time. Test again."
+            return f"{self.service} asks to wait {seconds} s. The address works; test it then."
+        if isinstance(error.__cause__, TooLate):
+            return f"{self.service} did not answer in time. Test again."
+        if status is None and not error.answer:
             return f"{self.service} could not be reached. Check the address, and that this server can reach it."
-        if status < 400:
-            return self.redirected.format(service=self.service, status=status)
-        if status >= 500:
-            return f"{self.service} answered {status}: it has a problem. Test again in a few minutes."
-        return f"{self.service} answered {status}. Check the address."
+        if status and status < 400:
+            return f"{self.service} redirects to another address ({status}). Enter that address instead."
+        if status and status < 500:
+            return f"{error} Check the address."
+        # A problem of the service. Slack tells of some with status 200.
+        return f"{error} Test again in a few minutes."
 
 
 class CardChannel(Channel):
@@ -290,26 +287,23 @@ class CardChannel(Channel):
 
     posts_cards = True
     markup: Markup
-    redirected = "The answer ({status}) did not come from {service}. Check the address."
 
     @abstractmethod
-    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
+    def body(self, card: Card, destination: Destination) -> Json:
         """Return the request's body that shows this card there."""
 
     @abstractmethod
     def post(
         self,
         destination: Destination,
-        body: dict[str, Any],
+        body: Json,
         *,
         limit: float = TOTAL_TIMEOUT,
     ) -> Posted:
         """Post this body as a new post."""
 
     @abstractmethod
-    def edit(
-        self, destination: Destination, message_id: str, body: dict[str, Any]
-    ) -> Posted:
+    def edit(self, destination: Destination, message_id: str, body: Json) -> Posted:
         """Edit a post in place. `message_id` is an id that `post` returned."""
 
     def post_test(self, destination: Destination, *, limit: float) -> Posted:
@@ -326,19 +320,17 @@ class ChatChannel(CardChannel):
     commands: Mapping[str, Callable[[Interaction], Reply]] = {}
 
     @abstractmethod
-    def mention_body(
-        self, account: str, text: str, *, is_group: bool
-    ) -> dict[str, Any]:
+    def mention_body(self, account: str, text: str, *, is_group: bool) -> Json:
         """Return the request's body that shows this text, and notifies exactly this
         account or group.
         """
 
     @abstractmethod
-    def answer_body(self, interaction: Interaction, reply: Reply) -> dict[str, Any]:
+    def answer_body(self, interaction: Interaction, reply: Reply) -> Json:
         """Return an answer in the service's format."""
 
     @abstractmethod
-    def send_answer(self, interaction: Interaction, body: dict[str, Any]) -> None:
+    def send_answer(self, interaction: Interaction, body: Json) -> None:
         """Send an answer that was deferred. Raises Refused and RetryLater."""
 
 
@@ -351,7 +343,7 @@ class EventChannel(Channel):
 
     def envelope(
         self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    ) -> Json:
         """Return the body of an event, in the form that Standard Webhooks recommends."""
         return {"type": name, "timestamp": at.isoformat(), "data": data}
 

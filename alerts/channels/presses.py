@@ -9,7 +9,7 @@ anything about a message that they may not see.
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import transaction
@@ -22,6 +22,7 @@ from alerts.channels.answers import (
     REASON,
     actor_of,
     link_instructions,
+    record_refusal,
     recorded_refusal,
 )
 from alerts.channels.base import Reply
@@ -106,18 +107,12 @@ def judge(
     message = None
     if button is not None:
         message = Message.objects.filter(public_id=button.message).first()
-    actor = replace(actor_of(interaction), proof=proof_of(interaction))
+    actor = actor_of(interaction)
     service = interaction.get_service_display()
 
     def refuse(outcome: str, why: str, answer: str) -> Reply:
-        if words := recorded_refusal(interaction, why):
-            what = button.action if button else interaction.name
-            record(
-                "interaction.refused",
-                actor=actor,
-                details={"outcome": what, "explanation": words},
-                **(message.ledger_subject if message else {}),
-            )
+        what = button.action if button else interaction.name
+        record_refusal(interaction, actor, what, why, message)
         return Reply(outcome, answer)
 
     if interaction.person is None:
@@ -136,8 +131,7 @@ def judge(
         return refuse("second factor", why, answer)
     if button is None:
         if interaction.name in commands:
-            command = {"command": f"/{interaction.name}"}
-            record("command.given", actor, details=command)
+            record("command.given", actor, details={"command": f"/{interaction.name}"})
             return None
         return Reply("listed", waiting_list(actor, markup))
     visible = Message.objects.visible_to(actor)
@@ -192,17 +186,6 @@ def waiting_list(actor: Actor, markup: Markup) -> str:
             return text + more
         text += row
     return text
-
-
-def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
-    """Return what the service signed about the person who pressed, as pairs of a name
-    and a value for the ledger.
-    """
-    return (
-        (interaction.service, interaction.user_name),
-        (f"{interaction.service}_id", interaction.user_id),
-        ("interaction", interaction.external_id),
-    )
 
 
 def _carry_out(press: _Press) -> Reply:

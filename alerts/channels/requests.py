@@ -15,6 +15,8 @@ from common.exchange import seconds_asked
 from common.origins import origin_of
 from outgoing.guarded import Answer, DeliveryError, request
 
+# A JSON object: the body of a request or of an answer, or a part of one.
+Json = dict[str, Any]
 # How many characters of a service's answer, and of its headers, the log keeps.
 MAX_STORED = 4000
 MASK = "••••"
@@ -163,7 +165,7 @@ def failure(
     one; `logged` is the answer for the log.
     """
     status = status or answer.status
-    answered: dict[str, Any] = {"status": status, "answer": logged}
+    answered: Json = {"status": status, "answer": logged}
     if status == 429:
         seconds = retry_after(answer)
         return RetryLater(f"{service} asked to wait.", seconds=seconds, **answered)
@@ -206,7 +208,7 @@ def secret_parts(url: str) -> list[str]:
     return [one for one in (*parts, *map(unquote, parts)) if len(one) > 5]
 
 
-def json_object(answer: Answer) -> dict[str, Any]:
+def json_object(answer: Answer) -> Json:
     """Return the JSON object in the body; an empty one if there is none."""
     try:
         result = json.loads(answer.body)

@@ -12,9 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from alerts.cards.markup import Card, Markup
 from alerts.channels.base import CardChannel, FormField, Posted
-from alerts.channels.requests import (
-    is_allowed,
-)
+from alerts.channels.requests import Json, is_allowed
 from alerts.models import Destination
 from outgoing.guarded import TOTAL_TIMEOUT
 
@@ -22,7 +20,7 @@ from outgoing.guarded import TOTAL_TIMEOUT
 HOSTS = (".environment.api.powerplatform.com", ".logic.azure.com")
 
 
-def _block(*runs: dict[str, Any], **more: Any) -> dict[str, Any]:
+def _block(*runs: Json, **more: Any) -> Json:
     inlines = [{"type": "TextRun", **one} for one in runs]
     return {"type": "RichTextBlock", "inlines": inlines, **more}
 
@@ -70,7 +68,7 @@ class Teams(CardChannel):
             return f"The address is incomplete: its signature is missing. {self.hint}"
         return ""
 
-    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
+    def body(self, card: Card, destination: Destination) -> Json:
         blocks = [
             _block({"text": card.title, "weight": "Bolder", "size": "Medium"}),
             _block({"text": card.description}),
@@ -104,15 +102,13 @@ class Teams(CardChannel):
     def post(
         self,
         destination: Destination,
-        body: dict[str, Any],
+        body: Json,
         *,
         limit: float = TOTAL_TIMEOUT,
     ) -> Posted:
         return self.post_body(destination, json.dumps(body).encode(), limit=limit)
 
-    def edit(
-        self, destination: Destination, message_id: str, body: dict[str, Any]
-    ) -> Posted:
+    def edit(self, destination: Destination, message_id: str, body: Json) -> Posted:
         return self.post(destination, body)
 
 

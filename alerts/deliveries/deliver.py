@@ -257,15 +257,15 @@ def card_content(delivery: Delivery) -> CardContent:
     return replace(card, footer=f"{card.footer} · alert {delivery.pk}")
 
 
+# What sends the deliveries that are no cards, by their kind.
+_SENDS = {"event": send_event, "notice": send_notices, "mention": send_mention}
+
+
 def _send(delivery: Delivery) -> tuple[CardContent | None, Posted]:
     # Posts a card or an event. Returns the card, None for an event, and what was
     # accepted. Raises as the channel does.
-    if delivery.kind == Delivery.Kind.EVENT:
-        return None, send_event(delivery, delivery.destination)
-    if delivery.kind == Delivery.Kind.NOTICE:
-        return None, send_notices(delivery)
-    if delivery.kind == Delivery.Kind.MENTION:
-        return None, send_mention(delivery)
+    if send := _SENDS.get(delivery.kind):
+        return None, send(delivery)
     card = card_content(delivery)
     channel: Any = channel_of(delivery.destination.kind)
     try:

@@ -17,6 +17,7 @@ from django.conf import settings
 from alerts.cards.message import read_message
 from alerts.channels import channel_of
 from alerts.channels.base import Posted
+from alerts.channels.requests import Json
 from alerts.ledger_events import LEDGER_CHECKED, event_of
 from alerts.models import Delivery, Destination
 from audit.models import Entry
@@ -55,10 +56,11 @@ send_back | rejected
 """)
 
 
-def send_event(delivery: Delivery, destination: Destination) -> Posted:
+def send_event(delivery: Delivery) -> Posted:
     """Make one attempt to post the event of this delivery. Raises what the channel's
     `post_event` raises.
     """
+    destination = delivery.destination
     # An event that was stored for another level of privacy is built again: it could
     # reveal more than the destination may get now.
     if (
@@ -118,9 +120,7 @@ def event_id(entry: Entry) -> str:
     return f"evt_{entry.hash[:32]}"
 
 
-def _message_data(
-    entry: Entry, message: Message, destination: Destination
-) -> dict[str, Any]:
+def _message_data(entry: Entry, message: Message, destination: Destination) -> Json:
     # What an event says about a message, at this level of privacy.
     data = {
         # The programs in MultiMail's documentation read either name.
@@ -154,12 +154,12 @@ def _message_data(
     return data
 
 
-def _details_data(entry: Entry, destination: Destination) -> dict[str, Any]:
+def _details_data(entry: Entry, destination: Destination) -> Json:
     """Return the data of an act that is about no message of the desk, such as mail that
     an allowlist refused.
     """
     details = entry.details
-    data: dict[str, Any] = {}
+    data: Json = {}
     for name, key in (("to", "recipients"), ("refused", "refused")):
         if details.get(key):
             data[name] = [
@@ -213,14 +213,14 @@ def _decision_data(
     }
 
 
-def _metadata(trigger: Mapping[str, Any], destination: Destination) -> dict[str, Any]:
+def _metadata(trigger: Mapping[str, Any], destination: Destination) -> Json:
     """Return the metadata that the sender gave with the message. A program that waits
     for the event recognises its own message by it.
     """
     if not destination.is_minimal and len(json.dumps(trigger)) <= MAX_METADATA:
         return dict(trigger)
     # Only the names that the desk knows: other metadata may contain anything.
-    metadata: dict[str, Any] = {}
+    metadata: Json = {}
     for name in NAMED:
         value = trigger.get(name)
         if isinstance(value, str):

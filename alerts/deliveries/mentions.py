@@ -29,7 +29,7 @@ _MAX_SUBJECT = 150
 
 def plan_mention(notice: Notice) -> None:
     """Plan that a chat mentions the person of a notice, if they want that."""
-    if notice.message_id is None or not _wants(notice):
+    if notice.message_id is None or not wants_chat(notice.person, Cause(notice.cause)):
         return
     destination = chat_of(notice.person, notice.message_id)
     if destination is not None:
@@ -93,16 +93,12 @@ def _still_told(notice: Notice, keys: list[int]) -> list[Any]:
     over, not snoozed, and about what the person still sees.
     """
     person = notice.person
-    if not _wants(notice):
+    if not wants_chat(notice.person, Cause(notice.cause)):
         return []
     unread = Notice.objects.unread(person.actor(surface="worker")).filter(pk__in=keys)
     snoozed = Snooze.objects.in_force().of_person(person.pk).values("message")
     waiting = unread.exclude(message__in=snoozed).select_related("message")
     return [one.message for one in waiting.order_by("pk")]
-
-
-def _wants(notice: Notice) -> bool:
-    return wants_chat(notice.person, Cause(notice.cause))
 
 
 def _account(person: Person, service: str) -> str:

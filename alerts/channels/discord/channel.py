@@ -11,8 +11,6 @@ import time
 from abc import abstractmethod
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from django.conf import settings
 from django.core.cache import caches
@@ -26,6 +24,7 @@ from alerts.channels.requests import (
     CardFixed,
     CardGone,
     DestinationGone,
+    Json,
     RetryLater,
     failure,
     json_object,
@@ -86,13 +85,12 @@ MENTIONS = FormField(
 class Target:
     """What a request to one destination needs."""
 
-    # The address without a query, and the query that belongs to it.
-    base: str
+    # The address to which it posts, and that of a post, with {} for its id.
+    posts: str
+    post: str
     headers: dict[str, str]
     # The token, which is removed from logs.
     secret: str
-    query: str = ""
-    is_bot: bool = False
 
 
 class _Discord(ChatChannel):
@@ -109,20 +107,18 @@ class _Discord(ChatChannel):
         is not usable.
         """
 
-    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
+    def body(self, card: Card, destination: Destination) -> Json:
         return payload(embed(card))
 
     send_answer = staticmethod(edit_answer)
     commands = dict.fromkeys(COMMANDS, run_command)
 
-    def answer_body(self, interaction: Interaction, reply: Reply) -> dict[str, Any]:
+    def answer_body(self, interaction: Interaction, reply: Reply) -> Json:
         if reply.form:
             return reason_form(reply.form)
         return private(with_typed_text(reply, interaction.options))
 
-    def mention_body(
-        self, account: str, text: str, *, is_group: bool
-    ) -> dict[str, Any]:
+    def mention_body(self, account: str, text: str, *, is_group: bool) -> Json:
         named = {"roles" if is_group else "users": [account]}
         return {
             "content": f"<@{'&' if is_group else ''}{account}> {text}",
@@ -132,16 +128,66 @@ class _Discord(ChatChannel):
     def post(
         self,
         destination: Destination,
-        body: dict[str, Any],
+        body: Json,
         *,
         limit: float = TOTAL_TIMEOUT,
     ) -> Posted:
-        return _call_discord(self.target(destination), body, limit=limit)
+        return self._call(destination, body, limit=limit)
 
-    def edit(
-        self, destination: Destination, message_id: str, body: dict[str, Any]
+    def edit(self, destination: Destination, message_id: str, body: Json) -> Posted:
+        return self._call(destination, body, message_id=message_id)
+
+    def _call(
+        self,
+        destination: Destination,
+        body: Json,
+        *,
+        message_id: str = "",
+        limit: float = TOTAL_TIMEOUT,
     ) -> Posted:
-        return _call_discord(self.target(destination), body, message_id=message_id)
+        """Post a new message, or edit the one with this id, and return its id and Discord's
+        answer. Raises NotPosted.
+        """
+        target = self.target(destination)
+        method = "PATCH" if message_id else "POST"
+        url = target.post.format(message_id) if message_id else target.posts
+        answer = send(
+            method, url, json.dumps(body).encode(), headers=target.headers, limit=limit
+        )
+        result = json_object(answer)
+        status = answer.status
+        logged_answer = redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
+        if status in (200, 204):
+            new_id = str(result.get("id") or "")
+            # The id becomes part of an address later, so it must be one.
+            new_id = new_id if _ID.fullmatch(new_id) else message_id
+            pause = _pause(answer, target)
+            return Posted(new_id, status, answer=logged_answer, pause=pause)
+        answer_fields: Json = {"status": status, "answer": logged_answer}
+        if status == 429:
+            raise RetryLater(
+                "Discord asked to wait.",
+                seconds=_wait_seconds(answer, result),
+                # Without Discord's number it is a block of this server's address.
+                whole_service=result.get("global") is True
+                or "retry_after" not in result
+                or "X-RateLimit-Global" in answer.headers,
+                **answer_fields,
+            )
+        code = result.get("code")
+        if status == 404 and code == UNKNOWN_MESSAGE:
+            raise CardGone("Somebody deleted the card in Discord.", **answer_fields)
+        if message_id and code in FIXED:
+            raise CardFixed(
+                f"Discord lets nobody edit the card (code {code}).", **answer_fields
+            )
+        is_refusal = status in (401, 403, 404)
+        if code in CLOSED or (is_refusal and code in NOT_DISCORD):
+            raise RetryLater(
+                f"Discord answered {status} (code {code}).", **answer_fields
+            )
+        gone = (status,) if is_refusal or code in NOT_HERE else ()
+        raise failure("Discord", answer, logged_answer, gone=gone, refused=(400,))
 
     def command_channel(self, typed: str) -> str:
         """Return the channel's id if its address was typed, else its name without the #
@@ -161,9 +207,7 @@ class DiscordWebhook(_Discord):
     label = "Discord webhook"
     summary = "Cards with links. Needs a webhook address."
     hosts = HOSTS
-    path = re.compile(
-        "/api(/v[0-9]{1,2})?/webhooks/[0-9]{1,20}/(?P<token>[A-Za-z0-9_-]{1,200})/?"
-    )
+    path = re.compile("/api(/v[0-9]{1,2})?/webhooks/[0-9]{1,20}/[A-Za-z0-9_-]{1,200}/?")
     query = re.compile("(thread_id=[0-9]{1,20})?")
     example = "https://discord.com/api/webhooks/1180000000000000427/a-long-token"
     hint = "In Discord, open the channel's settings, Integrations, Webhooks, and press “Copy Webhook URL”."
@@ -192,12 +236,16 @@ class DiscordWebhook(_Discord):
         if error := self.url_error(destination.url):
             # It may have been accepted while OUTGOING_ALLOW still named its origin.
             raise DestinationGone(error)
-        parts = urlsplit(destination.url)
-        path = self.path.fullmatch(parts.path)
-        assert path is not None, "the address has no error"
-        url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
-        headers = {"User-Agent": "Countersign (webhook, 1)"}
-        return Target(url, headers, path["token"], query=parts.query)
+        # The query of the address names a thread and must stay. "wait" makes Discord
+        # answer with the message, which has its id.
+        address, _, thread = destination.url.partition("?")
+        address = address.rstrip("/")
+        return Target(
+            f"{address}?{thread}&wait=true".replace("?&", "?"),
+            f"{address}/messages/{{}}?{thread}".rstrip("?"),
+            {"User-Agent": "Countersign (webhook, 1)"},
+            address.rpartition("/")[2],
+        )
 
 
 class DiscordBot(_Discord):
@@ -205,6 +253,7 @@ class DiscordBot(_Discord):
 
     kind = "discord_bot"
     label = "Discord channel, by the bot"
+    summary = "Cards with buttons. Needs the channel id, and an operator who sets DISCORD_BOT_TOKEN."
     urls = "alerts.channels.discord.interactions"
     fields = (
         FormField(
@@ -228,22 +277,12 @@ class DiscordBot(_Discord):
     }
 
     @property
-    def summary(self) -> str:  # type: ignore[override]
-        """What this kind posts and needs, and what an operator has to set first."""
-        first = ""
-        if self.not_ready:
-            first = (
-                ", and DISCORD_BOT_TOKEN, which is not set: an operator sets it first"
-            )
-        return f"Cards with buttons. Needs the channel id{first}."
-
-    @property
     def not_ready(self) -> str:
         if settings.DISCORD_BOT_TOKEN:
             return ""
         return "DISCORD_BOT_TOKEN is not set, so the bot cannot post."
 
-    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
+    def body(self, card: Card, destination: Destination) -> Json:
         return payload(embed(card), buttons(card) if card.message else None)
 
     def address(self, destination: Destination) -> str:
@@ -255,70 +294,12 @@ class DiscordBot(_Discord):
         if not _ID.fullmatch(destination.channel):
             raise DestinationGone("The destination has no channel.")
         token = settings.DISCORD_BOT_TOKEN
-        url = f"{settings.DISCORD_API_URL.rstrip('/')}/channels/{destination.channel}"
+        posts = f"{settings.DISCORD_API_URL.rstrip('/')}/channels/{destination.channel}/messages"
         headers = {
             "Authorization": f"Bot {token}",
             "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
         }
-        return Target(url, headers, token, is_bot=True)
-
-
-def _call_discord(
-    target: Target,
-    body: dict[str, Any],
-    *,
-    message_id: str = "",
-    limit: float = TOTAL_TIMEOUT,
-) -> Posted:
-    """Post a new message, or edit the one with this id, and return its id and Discord's
-    answer. Raises NotPosted.
-    """
-    method = "PATCH" if message_id else "POST"
-    url = f"{target.base}/messages" if target.is_bot or message_id else target.base
-    if message_id:
-        url += f"/{message_id}"
-    if not target.is_bot:
-        # "wait" makes Discord answer with the message, which has its id. The query of
-        # the address names a thread and must stay.
-        query = "&".join(
-            filter(None, (target.query, "" if message_id else "wait=true"))
-        )
-        url += f"?{query}" if query else ""
-    answer = send(
-        method, url, json.dumps(body).encode(), headers=target.headers, limit=limit
-    )
-    result = json_object(answer)
-    status = answer.status
-    logged_answer = redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
-    if status in (200, 204):
-        new_id = str(result.get("id") or "")
-        # The id becomes part of an address later, so it must be one.
-        new_id = new_id if _ID.fullmatch(new_id) else message_id
-        pause = _pause(answer, target)
-        return Posted(new_id, status, answer=logged_answer, pause=pause)
-    answer_fields: dict[str, Any] = {"status": status, "answer": logged_answer}
-    if status == 429:
-        raise RetryLater(
-            "Discord asked to wait.",
-            seconds=_wait_seconds(answer, result),
-            # Without Discord's number it is a block of this server's address.
-            whole_service=result.get("global") is True
-            or "retry_after" not in result
-            or "X-RateLimit-Global" in answer.headers,
-            **answer_fields,
-        )
-    code = result.get("code")
-    if status == 404 and code == UNKNOWN_MESSAGE:
-        raise CardGone("Somebody deleted the card in Discord.", **answer_fields)
-    if message_id and code in FIXED:
-        raise CardFixed(
-            f"Discord lets nobody edit the card (code {code}).", **answer_fields
-        )
-    is_refusal = status in (401, 403, 404)
-    if code in CLOSED or (is_refusal and code in NOT_DISCORD):
-        raise RetryLater(f"Discord answered {status} (code {code}).", **answer_fields)
-    gone = (status,) if is_refusal or code in NOT_HERE else ()
-    raise failure("Discord", answer, logged_answer, gone=gone, refused=(400,))
+        return Target(posts, f"{posts}/{{}}", headers, token)
 
 
 def _pause(answer: Answer, target: Target) -> float:
@@ -327,7 +308,7 @@ def _pause(answer: Answer, target: Target) -> float:
 
     Each process counts for itself; if several send more together, Discord asks to wait.
     """
-    key = f"discord/{sha256(target.base.encode()).hexdigest()}"
+    key = f"discord/{sha256(target.posts.encode()).hexdigest()}"
     now = time.time()
     recent = [one for one in caches["process"].get(key, ()) if one > now - SECONDS]
     times = [*recent, now][-REQUESTS:]
@@ -339,7 +320,7 @@ def _pause(answer: Answer, target: Target) -> float:
     return pause
 
 
-def _wait_seconds(answer: Answer, result: dict[str, Any]) -> float:
+def _wait_seconds(answer: Answer, result: Json) -> float:
     # How long a 429 asks to wait, from its body or its header: at most a day; a minute
     # if it does not say.
     asked = result.get("retry_after") or answer.headers.get("Retry-After")

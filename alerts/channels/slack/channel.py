@@ -7,7 +7,6 @@ No sentence and no log contains the webhook's token or the bot's.
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from django.conf import settings
 
@@ -16,6 +15,7 @@ from alerts.channels.base import ChatChannel, FormField, Posted
 from alerts.channels.requests import (
     CardFixed,
     CardGone,
+    Json,
     RetryLater,
     failure,
     json_object,
@@ -131,12 +131,10 @@ class Slack(ChatChannel):
     answer_body = staticmethod(answer_body)
     send_answer = staticmethod(send_answer)
 
-    def mention_body(
-        self, account: str, text: str, *, is_group: bool
-    ) -> dict[str, Any]:
+    def mention_body(self, account: str, text: str, *, is_group: bool) -> Json:
         return mention_body(f"<{'!subteam^' if is_group else '@'}{account}> {text}")
 
-    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
+    def body(self, card: Card, destination: Destination) -> Json:
         # A press is judged by the id of the card's post, which a webhook does not give.
         has_buttons = _has_bot(destination) and bool(settings.SLACK_SIGNING_SECRET)
         return card_body(card, has_buttons=has_buttons)
@@ -144,7 +142,7 @@ class Slack(ChatChannel):
     def post(
         self,
         destination: Destination,
-        body: dict[str, Any],
+        body: Json,
         *,
         limit: float = TOTAL_TIMEOUT,
     ) -> Posted:
@@ -155,9 +153,7 @@ class Slack(ChatChannel):
     def is_accepted(self, answer: Answer) -> bool:
         return answer.status == 200 and answer.body.strip() == b"ok"
 
-    def edit(
-        self, destination: Destination, message_id: str, body: dict[str, Any]
-    ) -> Posted:
+    def edit(self, destination: Destination, message_id: str, body: Json) -> Posted:
         if not _has_bot(destination):
             return self.post(destination, body)
         return self._call(destination, "chat.update", {**body, "ts": message_id})
@@ -166,7 +162,7 @@ class Slack(ChatChannel):
         self,
         destination: Destination,
         method: str,
-        body: dict[str, Any],
+        body: Json,
         *,
         limit: float = TOTAL_TIMEOUT,
     ) -> Posted:
@@ -190,7 +186,7 @@ class Slack(ChatChannel):
         if not _ERROR.fullmatch(error):
             error = ""
         status = answer.status
-        answered: dict[str, Any] = {"answer": logged}
+        answered: Json = {"answer": logged}
         if error in _CARD_FIXED:
             sentence = f"Slack lets nobody edit the card ({error})."
             return CardFixed(sentence, status=403, **answered)
