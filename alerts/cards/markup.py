@@ -17,9 +17,9 @@ MAX_VALUE = 1024
 # For short values. The limits are chosen so that a whole card stays under the 6,000 of
 # Discord, the lowest limit of any channel.
 MAX_SHORT = 256
-# For values of which a card may have several, and how many addresses one of them names.
+# For values of which a card may have several, and how many addresses or files one of them names.
 MAX_FIELD = 512
-MAX_ADDRESSES = 5
+MAX_LISTED = 5
 # Discord does not accept a longer address for a button.
 MAX_LINK = 512
 _SHORTENED = "The full card was not accepted. Open the message on the desk."
@@ -182,9 +182,9 @@ class Fields(list[Field]):
 
     def addresses(self, name: str, addresses: Sequence[str]) -> None:
         """Add a field with the first of these addresses."""
-        first = [str(one) for one in addresses[:MAX_ADDRESSES]]
+        first = [str(one) for one in addresses[:MAX_LISTED]]
         shown = ", ".join(map(self.destination.shown_address, first))
-        rest = len(addresses) - MAX_ADDRESSES
+        rest = len(addresses) - MAX_LISTED
         # A column is too narrow for several.
         inline = len(addresses) < 2
         self.text(name, shown, MAX_FIELD, rest=rest, inline=inline)

@@ -11,9 +11,9 @@ from django.db.models import Prefetch
 from django.utils import timezone
 
 from alerts.cards.markup import (
-    MAX_ADDRESSES,
     MAX_FIELD,
     MAX_LINK,
+    MAX_LISTED,
     MAX_TITLE,
     OPEN_TONES,
     Card,
@@ -51,7 +51,6 @@ MAX_NAME = 100
 MAX_TEXT = 1000
 # How many of each a card names.
 MAX_RISK_WORDS = 3
-MAX_FILES = 5
 # The fields that a card has to know to show all of a message.
 _WHOLE = {"markdown", "html", "attachments", "cc", "bcc"}
 # The fields that no card shows, or not what is in them.
@@ -108,7 +107,7 @@ def shows_all(message: Message, destination: Destination, markup: Markup) -> boo
         set(revision.coverage) >= _WHOLE
         and bool(text)
         and not any(content.get(name) for name in _NOT_ON_CARDS)
-        and all(len(group) <= MAX_ADDRESSES for group in groups)
+        and all(len(group) <= MAX_LISTED for group in groups)
         and all(units(markup.plain(one, 2 * most)) <= most for one, most in shown)
     )
 
@@ -257,8 +256,8 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
     if files and minimal:
         fields.text("Files", str(len(files)), inline=True)
     elif files:
-        file_names = ", ".join(files[:MAX_FILES])
-        fields.text("Files", file_names, MAX_FIELD, rest=len(files) - MAX_FILES)
+        file_names = ", ".join(files[:MAX_LISTED])
+        fields.text("Files", file_names, MAX_FIELD, rest=len(files) - MAX_LISTED)
     fields.text("Triggered by", triggered_by(message.trigger))
     # A sample was never held.
     if is_open and message.held_at is not None:

@@ -35,7 +35,7 @@ from alerts.channels.requests import (
 from alerts.models import Destination, Interaction
 from common.origins import origin_of
 from common.postgres import clock
-from outgoing.guarded import TOTAL_TIMEOUT, Answer, TooLate
+from outgoing.guarded import Answer, TooLate
 
 TEST_EVENT = "desk.test"
 TEST_CARD = Card(
@@ -59,6 +59,10 @@ class Posted:
     answer: str = ""
     # For how many seconds the destination gets no other request.
     pause: float = 0.0
+
+
+# Of what did not have to be sent any more.
+OVER = Posted("", 0, "It was over before it was sent.")
 
 
 @dataclass(frozen=True)
@@ -202,14 +206,13 @@ class Channel(ABC):
         body: bytes,
         *,
         headers: Mapping[str, str] = {},
-        limit: float = TOTAL_TIMEOUT,
     ) -> Posted:
         """Post this to the destination's address. Raises NotPosted."""
         url = destination.url
         if error := self.url_error(url):
             # It may have been accepted while OUTGOING_ALLOW still named its origin.
             raise DestinationGone(error)
-        answer = send("POST", url, body, headers=headers, limit=limit)
+        answer = send("POST", url, body, headers=headers, limit=destination.time_limit)
         logged = redacted(answer, secret_parts(url))
         if self.is_accepted(answer):
             return Posted(self.posted_id(answer), answer.status, logged, self.pause)
@@ -240,15 +243,16 @@ class Channel(ABC):
         return ""
 
     @abstractmethod
-    def post_test(self, destination: Destination, *, limit: float) -> Posted:
+    def post_test(self, destination: Destination) -> Posted:
         """Post a test that says it is one. Raises as every post does."""
 
     def test(self, destination: Destination, *, within: float) -> TestResult:
         """Post a test for a person who waits, and return how it ended, with a sentence
         that says what to do.
         """
+        destination.time_limit = within
         try:
-            posted = self.post_test(destination, limit=within)
+            posted = self.post_test(destination)
         except NotPosted as error:
             return TestResult(False, self._why_not(error))
         if self.answers_with_id and not posted.message_id:
@@ -292,22 +296,18 @@ class CardChannel(Channel):
     def body(self, card: Card, destination: Destination) -> Json:
         """Return the request's body that shows this card there."""
 
-    @abstractmethod
-    def post(
-        self,
-        destination: Destination,
-        body: Json,
-        *,
-        limit: float = TOTAL_TIMEOUT,
-    ) -> Posted:
+    def post(self, destination: Destination, body: Json) -> Posted:
         """Post this body as a new post."""
+        return self.post_body(destination, json.dumps(body).encode())
 
-    @abstractmethod
     def edit(self, destination: Destination, message_id: str, body: Json) -> Posted:
-        """Edit a post in place. `message_id` is an id that `post` returned."""
+        """Edit a post in place, or post it anew where that cannot be. `message_id` is
+        an id that `post` returned.
+        """
+        return self.post(destination, body)
 
-    def post_test(self, destination: Destination, *, limit: float) -> Posted:
-        return self.post(destination, self.body(TEST_CARD, destination), limit=limit)
+    def post_test(self, destination: Destination) -> Posted:
+        return self.post(destination, self.body(TEST_CARD, destination))
 
 
 class ChatChannel(CardChannel):
@@ -347,15 +347,15 @@ class EventChannel(Channel):
         """Return the body of an event, in the form that Standard Webhooks recommends."""
         return {"type": name, "timestamp": at.isoformat(), "data": data}
 
-    @abstractmethod
     def post_event(
-        self, destination: Destination, body: bytes, *, event_id: str, limit: float
+        self, destination: Destination, body: bytes, *, event_id: str
     ) -> Posted:
         """Post one event. Every attempt has the same id and body, so that the receiver
         can drop a repeated one.
         """
+        return self.post_body(destination, body)
 
-    def post_test(self, destination: Destination, *, limit: float) -> Posted:
+    def post_test(self, destination: Destination) -> Posted:
         event_id = f"evt_{uuid4().hex}"
         data = {
             "event": TEST_EVENT,
@@ -364,9 +364,7 @@ class EventChannel(Channel):
         body = json.dumps(
             self.envelope(TEST_EVENT, clock(), event_id, data), ensure_ascii=False
         )
-        return self.post_event(
-            destination, body.encode(), event_id=event_id, limit=limit
-        )
+        return self.post_event(destination, body.encode(), event_id=event_id)
 
 
 class NotInstalled(CardChannel, EventChannel):
@@ -379,9 +377,6 @@ class NotInstalled(CardChannel, EventChannel):
     not_ready = "This kind is not installed."
     fields = ()
     markup = Markup()
-
-    def address(self, destination: Destination) -> str:
-        return ""
 
     def _refuse(self, *_args: Any, **_options: Any) -> Any:
         raise DestinationGone(self.not_ready)

@@ -45,7 +45,7 @@ class EmailChannel(Channel):
     def address(self, destination: Destination) -> str:
         return destination.owner.email if destination.owner else ""
 
-    def post_test(self, destination: Destination, *, limit: float) -> Posted:
+    def post_test(self, destination: Destination) -> Posted:
         person: Any = destination.owner
         return self._send(person.email, mail_for_test(person))
 

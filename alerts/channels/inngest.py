@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from alerts.channels.base import TEST_EVENT, EventChannel, FormField, Posted
+from alerts.channels.base import TEST_EVENT, EventChannel, FormField
 from alerts.channels.requests import (
     json_object,
 )
-from alerts.models import Destination
 from outgoing.guarded import Answer
 
 # The beginning of each event's name, as in MultiMail's documentation about Inngest.
@@ -72,11 +71,6 @@ class Inngest(EventChannel):
             "ts": int(at.timestamp() * 1000),
             "data": data,
         }
-
-    def post_event(
-        self, destination: Destination, body: bytes, *, event_id: str, limit: float
-    ) -> Posted:
-        return self.post_body(destination, body, limit=limit)
 
     def posted_id(self, answer: Answer) -> str:
         # Inngest's answer is such as {"ids": ["01H..."], "status": 200}. If it has no

@@ -155,14 +155,14 @@ def judge(
         return Reply("not shown whole", f"{NOT_WHOLE}{link}, then decide.")
     return _carry_out(
         _Press(
-            button=button,
-            interaction=interaction,
-            message=message,
-            actor=actor,
-            reason=options.get(REASON, ""),
-            url=url,
-            markup=markup,
-            destination=card.destination,
+            button,
+            interaction,
+            message,
+            actor,
+            options.get(REASON, ""),
+            url,
+            card.destination,
+            markup,
         )
     )
 

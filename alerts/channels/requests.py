@@ -13,7 +13,7 @@ from django.conf import settings
 
 from common.exchange import seconds_asked
 from common.origins import origin_of
-from outgoing.guarded import Answer, DeliveryError, request
+from outgoing.guarded import TOTAL_TIMEOUT, Answer, DeliveryError, request
 
 # A JSON object: the body of a request or of an answer, or a part of one.
 Json = dict[str, Any]
@@ -134,7 +134,7 @@ def send(
     body: bytes,
     *,
     headers: Mapping[str, str] = {},
-    limit: float,
+    limit: float = TOTAL_TIMEOUT,
 ) -> Answer:
     """Send one request, and return the answer, whatever its status. It has `limit`
     seconds in all.

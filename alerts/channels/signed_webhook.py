@@ -65,9 +65,9 @@ class SignedWebhook(EventChannel):
         return PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
     def post_event(
-        self, destination: Destination, body: bytes, *, event_id: str, limit: float
+        self, destination: Destination, body: bytes, *, event_id: str
     ) -> Posted:
-        """Post one event within `limit` seconds. Raises DestinationGone, which switches
+        """Post one event. Raises DestinationGone, which switches
         the destination off, for a 410, a refused address or a missing secret. After any
         other answer than a 2xx the event is posted again later.
         """
@@ -76,7 +76,7 @@ class SignedWebhook(EventChannel):
                 "The destination has no signing secret. Create a new secret for it."
             )
         headers = signed_headers(destination, event_id=event_id, body=body)
-        return self.post_body(destination, body, headers=headers, limit=limit)
+        return self.post_body(destination, body, headers=headers)
 
 
 def signed_headers(

@@ -6,15 +6,13 @@ All text stands in text runs, in which Teams reads no markup. Whoever has the ad
 post there, so no sentence and no log contains its signature.
 """
 
-import json
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from alerts.cards.markup import Card, Markup
-from alerts.channels.base import CardChannel, FormField, Posted
+from alerts.channels.base import CardChannel, FormField
 from alerts.channels.requests import Json, is_allowed
 from alerts.models import Destination
-from outgoing.guarded import TOTAL_TIMEOUT
 
 # The ends of the hosts of workflows, the second of older ones.
 HOSTS = (".environment.api.powerplatform.com", ".logic.azure.com")
@@ -98,18 +96,6 @@ class Teams(CardChannel):
             "content": content,
         }
         return {"type": "message", "attachments": [attached]}
-
-    def post(
-        self,
-        destination: Destination,
-        body: Json,
-        *,
-        limit: float = TOTAL_TIMEOUT,
-    ) -> Posted:
-        return self.post_body(destination, json.dumps(body).encode(), limit=limit)
-
-    def edit(self, destination: Destination, message_id: str, body: Json) -> Posted:
-        return self.post(destination, body)
 
 
 CHANNELS = (Teams(),)

@@ -125,7 +125,7 @@ class WebPush(Channel):
             "" if is_key else "The browser's keys are not valid."
         )
 
-    def post_test(self, destination: Destination, *, limit: float) -> Posted:
+    def post_test(self, destination: Destination) -> Posted:
         return self._push(destination, "This browser gets notifications.", "", 0)
 
     def post_notices(

@@ -27,7 +27,6 @@ from common.tables import table_pairs
 from mirror.models import Connection, Message
 from mirror.models.messages import NAMED
 from mirror.states import DecisionState
-from outgoing.guarded import TOTAL_TIMEOUT
 
 # With these limits an event stays under the 256 KB that Inngest accepts, even if much
 # of it has to be escaped.
@@ -77,7 +76,6 @@ def send_event(delivery: Delivery) -> Posted:
         destination,
         delivery.request.encode(),
         event_id=delivery.event_id,
-        limit=TOTAL_TIMEOUT,
     )
     return posted
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from alerts.cards.message import desk_link
 from alerts.channels import channel_of
-from alerts.channels.base import Posted
+from alerts.channels.base import OVER, Posted
 from alerts.models import Card, Delivery, Destination
 from approvals.desk_messages import awaits_review
 from approvals.models import Snooze
@@ -73,7 +73,7 @@ def send_mention(delivery: Delivery) -> Posted:
         account = _account(delivery.notice.person, channel.chat) if messages else ""
         sentence = SENTENCES[delivery.notice.cause]
     if not account:
-        return Posted("", 0, answer="It was over before it was sent.")
+        return OVER
     link = f"{settings.PUBLIC_URL}{reverse('queue')}"
     subject = f"{len(messages)} messages"
     if len(messages) == 1:

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from common.encryption import EncryptedTextField
 from common.mail_addresses import masked_address, without_addresses
 from mirror.models import Connection, Mailbox, Message
+from outgoing.guarded import TOTAL_TIMEOUT
 from people.models import Person
 
 # What is removed from the name of a Discord channel, and what becomes a hyphen, to
@@ -123,6 +124,10 @@ class Destination(models.Model):
     # Acts before this time are not delivered: the destination did not exist, was
     # switched off, or answered another channel.
     told_since = models.DateTimeField(db_default=Now())
+
+    # In seconds, how long one request to it may take. A test, for which a person waits,
+    # sets less.
+    time_limit = TOTAL_TIMEOUT
 
     objects = DestinationQuerySet.as_manager()
 

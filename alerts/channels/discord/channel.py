@@ -33,7 +33,7 @@ from alerts.channels.requests import (
 )
 from alerts.models import Destination, Interaction
 from common.exchange import seconds_asked
-from outgoing.guarded import TOTAL_TIMEOUT, Answer
+from outgoing.guarded import Answer
 from people.models import ChatService
 
 HOSTS = ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com")
@@ -125,14 +125,8 @@ class _Discord(ChatChannel):
             "allowed_mentions": {"parse": [], **named},
         }
 
-    def post(
-        self,
-        destination: Destination,
-        body: Json,
-        *,
-        limit: float = TOTAL_TIMEOUT,
-    ) -> Posted:
-        return self._call(destination, body, limit=limit)
+    def post(self, destination: Destination, body: Json) -> Posted:
+        return self._call(destination, body)
 
     def edit(self, destination: Destination, message_id: str, body: Json) -> Posted:
         return self._call(destination, body, message_id=message_id)
@@ -143,7 +137,6 @@ class _Discord(ChatChannel):
         body: Json,
         *,
         message_id: str = "",
-        limit: float = TOTAL_TIMEOUT,
     ) -> Posted:
         """Post a new message, or edit the one with this id, and return its id and Discord's
         answer. Raises NotPosted.
@@ -152,7 +145,11 @@ class _Discord(ChatChannel):
         method = "PATCH" if message_id else "POST"
         url = target.post.format(message_id) if message_id else target.posts
         answer = send(
-            method, url, json.dumps(body).encode(), headers=target.headers, limit=limit
+            method,
+            url,
+            json.dumps(body).encode(),
+            headers=target.headers,
+            limit=destination.time_limit,
         )
         result = json_object(answer)
         status = answer.status

@@ -19,7 +19,7 @@ from alerts.channels.answers import (
 from alerts.channels.requests import Json, Refused, RetryLater, failure, send
 from alerts.models import Interaction
 from approvals.decisions.forms import MAX_REASON
-from outgoing.guarded import TOTAL_TIMEOUT, Answer
+from outgoing.guarded import Answer
 
 # In UTF-16 units: the longest message that Discord accepts.
 MAX_CONTENT = 2000
@@ -81,7 +81,7 @@ def call_discord(method: str, path: str, content: Any, **headers: str) -> Answer
     url = f"{settings.DISCORD_API_URL.rstrip('/')}/{path}"
     headers["User-Agent"] = f"DiscordBot ({settings.PUBLIC_URL}, 1)"
     body = json.dumps(content).encode()
-    return send(method, url, body, headers=headers, limit=TOTAL_TIMEOUT)
+    return send(method, url, body, headers=headers)
 
 
 def edit_answer(interaction: Interaction, body: Json) -> None:

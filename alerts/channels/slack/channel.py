@@ -4,7 +4,6 @@ webhook it cannot, so each change is a new post. It must not know routes or deli
 No sentence and no log contains the webhook's token or the bot's.
 """
 
-import json
 import re
 from collections.abc import Mapping
 
@@ -25,7 +24,7 @@ from alerts.channels.slack.format import MARKUP, card_body, mention_body
 from alerts.channels.slack.replies import answer_body, send_answer
 from alerts.channels.slack.web_api import HOSTS, call_api
 from alerts.models import Destination
-from outgoing.guarded import TOTAL_TIMEOUT, Answer
+from outgoing.guarded import Answer
 from people.models import ChatService
 
 _TIMESTAMP = re.compile(r"[0-9]{1,20}\.[0-9]{1,10}")
@@ -139,16 +138,10 @@ class Slack(ChatChannel):
         has_buttons = _has_bot(destination) and bool(settings.SLACK_SIGNING_SECRET)
         return card_body(card, has_buttons=has_buttons)
 
-    def post(
-        self,
-        destination: Destination,
-        body: Json,
-        *,
-        limit: float = TOTAL_TIMEOUT,
-    ) -> Posted:
+    def post(self, destination: Destination, body: Json) -> Posted:
         if _has_bot(destination):
-            return self._call(destination, "chat.postMessage", body, limit=limit)
-        return self.post_body(destination, json.dumps(body).encode(), limit=limit)
+            return self._call(destination, "chat.postMessage", body)
+        return super().post(destination, body)
 
     def is_accepted(self, answer: Answer) -> bool:
         return answer.status == 200 and answer.body.strip() == b"ok"
@@ -158,19 +151,12 @@ class Slack(ChatChannel):
             return self.post(destination, body)
         return self._call(destination, "chat.update", {**body, "ts": message_id})
 
-    def _call(
-        self,
-        destination: Destination,
-        method: str,
-        body: Json,
-        *,
-        limit: float = TOTAL_TIMEOUT,
-    ) -> Posted:
+    def _call(self, destination: Destination, method: str, body: Json) -> Posted:
         """Post or edit as the bot. Raises NotPosted if it was refused: then Slack
         answers 200 too, with "ok": false.
         """
         content = {**body, "channel": destination.channel}
-        answer, result = call_api(destination, method, content, limit=limit)
+        answer, result = call_api(destination, method, content)
         logged = redacted(answer, [destination.secret])
         posted_id = str(result.get("ts"))
         is_ok = answer.status == 200 and result.get("ok") is True

@@ -15,7 +15,6 @@ from alerts.channels.slack.format import MAX_SECTION, cut_entities, plain_text
 from alerts.channels.slack.web_api import call_api
 from alerts.models import Destination, Interaction
 from approvals.decisions.forms import MAX_REASON
-from outgoing.guarded import TOTAL_TIMEOUT
 
 
 def answer_body(interaction: Interaction, reply: Reply) -> Json:
@@ -74,7 +73,7 @@ def send_answer(interaction: Interaction, body: Json) -> None:
             return
         body = answer_body(interaction, Reply("too late", LATE))
     content = json.dumps(body).encode()
-    answer = send("POST", interaction.token, content, limit=TOTAL_TIMEOUT)
+    answer = send("POST", interaction.token, content)
     if answer.status != 200:
         raise failure("Slack", answer, refused=range(500))
 
@@ -87,7 +86,7 @@ def _opens(interaction: Interaction, view: Json) -> bool:
         return False
     content = {"trigger_id": interaction.external_id, "view": view}
     try:
-        _, result = call_api(destination, "views.open", content, limit=TOTAL_TIMEOUT)
+        _, result = call_api(destination, "views.open", content)
     except NotPosted:
         return False
     return result.get("ok") is True

@@ -13,7 +13,7 @@ API = "https://slack.com/api"
 
 
 def call_api(
-    destination: Destination, method: str, content: Json, *, limit: float
+    destination: Destination, method: str, content: Json
 ) -> tuple[Answer, Json]:
     """Call a method with these arguments; return the answer and the JSON in it, whose
     "ok" says whether it worked. Raises DestinationGone and RetryLater.
@@ -28,5 +28,11 @@ def call_api(
         "Content-Type": "application/json; charset=utf-8",
     }
     body = json.dumps(content).encode()
-    answer = send("POST", f"{api_url}/{method}", body, headers=headers, limit=limit)
+    answer = send(
+        "POST",
+        f"{api_url}/{method}",
+        body,
+        headers=headers,
+        limit=destination.time_limit,
+    )
     return answer, json_object(answer)
