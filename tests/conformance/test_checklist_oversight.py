@@ -204,27 +204,6 @@ def test_schedule_first_asks_when_its_time_has_come(tenant):
     assert tenant.wait_for_mails(subject)
 
 
-def test_approved_content_is_not_edited_and_it_is_held_again_when_its_time_is_moved(
-    tenant,
-):
-    sent = tenant.send(send_at=in_hours(1))
-    ok(tenant.decide(sent["id"], "approve"))
-    path = f"{tenant.base}/emails/{sent['id']}/schedule"
-    before = tenant.read(sent["id"])
-    for change in (
-        {"markdown": "Other"},
-        {"cc": ["o@x.example"]},
-        {"subject": "Other", "send_at": in_hours(2)},
-    ):
-        assert ok(tenant.call("PATCH", path, json=change), 409)["status"] == "scheduled"
-    assert tenant.read(sent["id"]) == before
-    moved = in_hours(3)
-    answer = ok(tenant.patch(path, key="agent", send_at=moved))
-    assert datetime.fromisoformat(answer["send_at"]) == datetime.fromisoformat(moved)
-    assert tenant.status(sent["id"]) == "pending_send_approval"
-    assert not tenant.read(sent["id"])["approved_at"]
-
-
 def test_held_inbound_is_read_by_nobody_before_its_approval_and_never_once_rejected(
     make_tenant,
 ):

@@ -357,8 +357,9 @@ def test_html_that_is_not_read_in_time_is_refused_with_a_sentence(world, monkeyp
 def test_approved_mail_keeps_its_content_and_is_held_again_when_its_time_changes(world):
     email = world.approved(send_at=AT)
     world.listen("oversight.pending")
-    answer = edit(world, email, subject="Another")
-    assert (answer.status_code, answer.json()["code"]) == (409, "already_approved")
+    for fields in ({"markdown": "Other"}, {"subject": "Another", "send_at": LATER}):
+        answer = edit(world, email, **fields)
+        assert (answer.status_code, answer.json()["code"]) == (409, "already_approved")
     assert edit(world, email, send_at=LATER).status_code == 200
     email.refresh_from_db()
     assert email.subject != "Another"
