@@ -50,9 +50,17 @@ def _redis_does_not_rest(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def _plans_at_once(request, monkeypatch):
-    """Plan alerts when something is recorded, because no worker runs here: after the
-    commit, if the test commits, else immediately.
+def _plans_nothing(monkeypatch):
+    """Plan no alerts and notices: planning would take a third of the time in which a
+    message is made.
+    """
+    monkeypatch.setattr(tasks.plan, "apply_async_on_commit", lambda *_, **__: None)
+
+
+@pytest.fixture
+def plans_at_once(request, monkeypatch, _plans_nothing):
+    """Plan alerts and notices when something is recorded, because no worker runs here:
+    after the commit, if the test commits, else immediately.
     """
     marker = request.node.get_closest_marker("django_db")
     commits = "transactional_db" in request.fixturenames or bool(
@@ -131,7 +139,7 @@ def desk(signed_in, reviewer):
 
 
 @pytest.fixture
-def route(db):
+def route(plans_at_once):
     """The route of a Discord channel that gets alert cards."""
     channel = Destination.objects.create(
         name="#approvals", url="https://discord.com/api/webhooks/1/x"
@@ -173,7 +181,7 @@ def mail_server(settings, monkeypatch):
 
 
 @pytest.fixture
-def discord():
+def discord(plans_at_once):
     """A stand-in for Discord's webhooks."""
     with alerting.discord() as standin:
         yield standin

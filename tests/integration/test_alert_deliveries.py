@@ -28,6 +28,8 @@ from tests.factories import change_row, event_body, post_confirmed, rolled_back
 from tests.integration.deciding import in_thread, waiting_for_a_lock
 from tests.integration.test_retention import erase
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 HELD = ("message.held",)
 
 

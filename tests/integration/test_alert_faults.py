@@ -17,6 +17,8 @@ from audit.models import Entry
 from tests.alerting import deliver, make_message, work_to_the_end
 from tests.factories import event_body, post_confirmed
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 HELD = ("message.held",)
 
 

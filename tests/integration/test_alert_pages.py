@@ -13,6 +13,8 @@ from mirror.models import Mailbox
 from tests.alerting import deliver, make_message
 from tests.factories import change_row, make_connection, make_person
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 HOOK = "https://discord.com/api/webhooks/1180000000000000427/a-token"
 ENDPOINT = "https://hooks.yourteam.example/a-secret-path"
 

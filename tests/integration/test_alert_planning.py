@@ -33,6 +33,8 @@ from tests import factories
 from tests.factories import change_row, make_connection, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 WEBHOOK = "https://discord.com/api/webhooks/1/token"
 KINDS = ("discord_webhook", "discord_bot", "inngest", "signed_webhook")
 

@@ -21,6 +21,8 @@ from people.models import ChatAccount
 from tests.answering import discord as standin
 from tests.factories import change_row, make_message
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 APP = "119000000000000001"
 ANA = "118000000000000042"
 TOKEN = "aW50ZXJhY3Rpb246dG9rZW4"

@@ -25,6 +25,8 @@ from tests.factories import (
 )
 from tests.integration.deciding import at_once, decide
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 KEY = {"sent_by_key": "01KEY", "sent_by_key_name": "Invoices"}
 NONE = dict.fromkeys(("key", "alike", "mailbox", "recipient"), (0, 0))
 SLOW = pytest.mark.slow

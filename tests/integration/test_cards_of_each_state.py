@@ -16,6 +16,8 @@ from tests.cards import embed_of, notice_body, notice_word
 from tests.discord_limits import find_errors
 from tests.factories import change_row, make_message
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 METADATA = {
     "discord_user": "@everyone eve@hidden.example",
     "discord_channel": "outreach",

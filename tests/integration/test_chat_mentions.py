@@ -16,6 +16,8 @@ from tests.integration.test_notices import assign
 from tests.integration.test_slack import make
 from tests.slack import CHANNEL, TOKEN, slack
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 HELD = ["message.held", "message.late"]
 HOSTILE = "@everyone <@1> <@&2> <!channel> <@U012> [x](https://evil.example) `"
 ANA = "4711"

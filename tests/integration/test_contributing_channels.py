@@ -15,6 +15,8 @@ from tests.conformance.recipes import ROOT
 from tests.factories import make_message
 from tests.programs import program
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 
 def make_folder_of_the_example(channels):
     text = (

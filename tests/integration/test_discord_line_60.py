@@ -6,6 +6,7 @@ import json
 import re
 from html import unescape
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from rendering.invisibles import stripped
 from tests.cards import posted
 from tests.factories import make_message
 from tests.integration.deciding import decide
+
+pytestmark = pytest.mark.usefixtures("plans_at_once")
 
 PINGS = "@everyone @here <@1> <@&2> <#3>"
 HOSTILE = f"{PINGS} **[x](https://evil.example)** https://evil.example `c` ||s|| <t:1> 1. > # \u202egpj\u200b"

@@ -34,6 +34,8 @@ from tests.factories import (
 from tests.integration.deciding import decide, make_due
 from tests.programs import program
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 KEY = "an-event-key-that-nobody-may-see"
 
 

@@ -20,6 +20,8 @@ from tests.integration.test_escalation import (
     on_duty,
 )
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 
 @pytest.fixture
 def message():

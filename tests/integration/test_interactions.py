@@ -44,6 +44,8 @@ from tests.factories import (
 from tests.integration.deciding import at_once, decide, in_thread
 from tests.markup import words_of
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 KEY = Ed25519PrivateKey.generate()
 ADDRESS = "/discord/interactions/"
 ANA = "118000000000000042"

@@ -42,6 +42,8 @@ from tests.integration.deciding import Killed, decide
 from tests.integration.gateway.servers import mail_server
 from tests.integration.test_notices import comment
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 
 def end_by_deciding(message, person, asked_person):
     decide(message, person)

@@ -38,6 +38,8 @@ from tests.factories import (
 from tests.integration.deciding import decide, undo
 from tests.signing import sign_in
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 
 @pytest.fixture
 def message():

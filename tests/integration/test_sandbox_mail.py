@@ -16,6 +16,8 @@ from tests.integration.deciding import decided
 from tests.ledger import erase_here, seal_here
 from tests.markup import words_of
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 TESTED = "Test: recorded, not sent"
 
 

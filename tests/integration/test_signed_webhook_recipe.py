@@ -15,6 +15,8 @@ from tests.integration.test_events_out import tell, try_out
 from tests.serving import named
 from tests.stack import wait_for
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 
 @pytest.fixture
 def receiver(tmp_path):

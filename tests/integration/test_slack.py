@@ -26,6 +26,8 @@ from tests.integration.deciding import decide
 from tests.ledger import latest_details
 from tests.slack import CHANNEL, HOOK, TOKEN, controls_in, find_error, slack
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 REAL = f"https://hooks.slack.com{HOOK}"
 SECRETS = ("tokenthatnobodymaysee", TOKEN)
 HOSTILE = "<!channel> <@U012> <https://evil.example|click> & *bold* _it_ ~s~ `c` @here \u202e &lt;!here&gt;"

@@ -24,6 +24,8 @@ from tests.factories import change_row, make_message, show_row
 from tests.ledger import latest_details
 from tests.slack import CHANNEL, HOOK, TOKEN, slack
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 ADDRESS = "/slack/interactions/"
 TEAM, ANA, MALLORY = "T0123", "U0456", "U0666"

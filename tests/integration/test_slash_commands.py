@@ -34,6 +34,8 @@ from tests.integration.gateway.world import make_inbound
 from tests.integration.test_interactions import application, sent  # noqa: F401 -- a fixture
 from tests.ledger import lines_of
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 ANA = "80351110224678912"
 APP = "119000000000000001"
 NUMBERS = itertools.count(900)

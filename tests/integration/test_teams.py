@@ -13,6 +13,8 @@ from tests.factories import change_row, make_message
 from tests.integration.deciding import decide
 from tests.serving import standing_in
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 SIGNATURE = "a-signature-that-nobody-may-see"
 PATH = f"/workflows/1/triggers/manual/paths/invoke?api-version=1&sig={SIGNATURE}"
 HOSTILE = "**[click](https://evil.example)** <at>everyone</at> \u202e"

@@ -15,6 +15,8 @@ from tests.integration.deciding import decide
 from tests.integration.test_notices import assign
 from tests.push import SUBSCRIPTION, make_browser, push_service, signed_claims
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 PAGE = "/account/notifications/browsers/"
 
 
