@@ -1,6 +1,6 @@
 """Django's configuration of the approvals app. At start it connects the app's receivers
-to signals: connections that change, what becomes known of messages, messages of
-threads, ledger entries, kill switches that are released, and review plans that change.
+to signals: what becomes known of messages, messages of threads, ledger entries, kill
+switches that are released, and review plans that change.
 """
 
 from django.apps import AppConfig
@@ -18,18 +18,10 @@ class ApprovalsConfig(AppConfig):
         from approvals import collaboration, examination
         from approvals.decisions import execute
         from approvals.escalation import handling
-        from approvals.intake.webhooks import announce_change
         from mirror import store, threads
-        from mirror.models import Connection
         from policy.kill_switch import released
         from policy.models import DutyTurn, ReviewPlan, WorkCalendar
 
-        for signal in (post_save, post_delete):
-            signal.connect(
-                announce_change,
-                sender=Connection,
-                dispatch_uid="approvals.intake.senders",
-            )
         store.more_known.connect(
             examination.on_more_known, dispatch_uid="approvals.examination"
         )

@@ -1,10 +1,9 @@
-"""Examines the content of a message when the mirror stores it: what is risky about it
+"""Examines the content of a message when it is stored: what is risky about it
 (findings), the columns by which the queue sorts, searches and groups messages, and
 which earlier message it is a new version of.
 
-Whoever stores a content passes this module to the mirror, as a `mirror.store.Examiner`.
-Each function runs a fixed number of SQL statements, however long the history, the
-queue or the list of recipients is.
+`held_rows` calls these functions when it stores a content. Each runs a fixed number of
+SQL statements, however long the history, the queue or the list of recipients is.
 """
 
 import logging

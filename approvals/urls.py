@@ -50,11 +50,6 @@ urlpatterns = [
     path(
         "queue/<uuid:public_id>/view/", content_views.message_sheet, name="message-view"
     ),
-    path(
-        "queue/<uuid:public_id>/text-first/",
-        content_views.text_first,
-        name="text-first",
-    ),
     path("queue/<uuid:public_id>/opened/", message.opened, name="message-opened"),
     path("queue/<uuid:public_id>/verdict/", message.verdict, name="verdict"),
     path("queue/<uuid:public_id>/files/", content_views.files, name="message-files"),

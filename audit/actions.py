@@ -226,8 +226,6 @@ person.notices_set | set what they are mailed
 person.browser_added | switched notifications of a browser on
 person.browser_removed | switched notifications of a browser off
 person.away_set | set when they are out of office
-person.reads_text_first | chose that messages open as text
-person.reads_laid_out | chose that messages open rendered
 person.keys_moved | changed their keyboard shortcuts
 person.keys_off | switched keyboard shortcuts off
 person.keys_on | switched keyboard shortcuts on
@@ -283,7 +281,6 @@ SETTINGS = frozenset(
     second_admin.set oversight_minimum.brought person_figures.set
     mail_subjects.set
     person.chat_linked person.chat_unlinked person.time_zone_set
-    person.reads_text_first person.reads_laid_out
     person.keys_moved person.keys_off person.keys_on
     """.split()
 )

@@ -39,7 +39,7 @@ class AfterCommitTask(DjangoTask):
 
     def apply_async_on_commit(self, *args: Any, **options: Any) -> Any:
         """Send the task once the current transaction has committed, with options such
-        as `countdown`. With `once`, one that waits for its countdown is enough.
+        as `countdown`. With `once`, one that waits for the same countdown is enough.
         """
         # A lambda, not a `partial`: Django logs the name of a function that fails here,
         # and would raise an error for a `partial`, which has none.
@@ -85,9 +85,9 @@ class AfterCommitTask(DjangoTask):
         options |= {"argsrepr": "", "kwargsrepr": "", "declare": ()}
         try:
             # The mark ends before the task begins, which so finds what is committed now.
-            if once and not quick_redis().set(
-                f"task:{self.name}", "", px=int(options["countdown"] * 1000), nx=True
-            ):
+            milliseconds = int(options.get("countdown", 0) * 1000)
+            mark = f"task:{self.name}:{milliseconds}"
+            if once and not quick_redis().set(mark, "", px=milliseconds, nx=True):
                 return
             self.apply_async(*args, **options)
         except (OperationalError, redis.RedisError, OSError) as error:

@@ -2,6 +2,6 @@
 with their revisions, attachments and threads, and reads MultiMail to keep them up to
 date.
 
-The mirror does not know the policy. Code that stores a message's content passes an
-object for that, the `store.Examiner`. Start with `store.py`.
+The mirror does not know the policy, so `approvals.held_rows` stores the contents of
+messages. Start with `store.py`.
 """

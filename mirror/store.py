@@ -12,16 +12,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from django.contrib.postgres.search import SearchVectorField
 from django.core.cache import caches
 from django.db import transaction
 from django.db.models import F, Func, Model, Value
-from django.db.models.functions import Cast, Coalesce, Now
+from django.db.models.functions import Cast, Coalesce
 from django.dispatch import Signal
 
-from common.actors import Actor
 from common.fingerprint import (
     FIELDS,
     Attachment,
@@ -31,13 +30,12 @@ from common.fingerprint import (
     within,
 )
 from common.logs import trace_id
-from common.postgres import clock, take_lock
+from common.postgres import take_lock
 from common.tables import table_rows
-from common.words import CONTENT, MAX_TEXT, indexed, vector
+from common.words import CONTENT, indexed, vector
 from mirror import tasks
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
 from mirror.recipients import addresses_of
-from mirror.recording import details_of_content, record_about
 from mirror.states import (
     MESSAGE_TRANSITIONS,
     START,
@@ -49,54 +47,13 @@ from rendering import RenderedMessage, render_message
 from rendering.result import NOT_SAFE
 from rendering.source_view import render_source
 from risk.examined import Examined, examine_content, unexamined
-from risk.findings import Finding, may_have_left, restored
+from risk.findings import Finding, restored
 from upstream.events import Event, direction_of, mail_ids, read_time
 
 # A message with so many aliases gets no more: its `search` has room for them.
 MAX_ALIASES = 200
 # How many files of a message are fetched. The page only names the others.
 MAX_FILES = 50
-
-
-class Examiner(Protocol):
-    """What the review desk does with a content that is being stored: find its risks,
-    count it against caps, and so on. The mirror itself knows nothing of these.
-    """
-
-    def version_before(
-        self, message: Message, content: Content, examined: Examined
-    ) -> Message | None:
-        """Return the earlier message for which changes were requested, and of which
-        this one, with this content, is the new version; None if there is none.
-        """
-
-    def findings(
-        self, message: Message, content: Content, examined: Examined
-    ) -> list[dict[str, Any]]:
-        """Return the findings about the content, worst first, in the form in which the
-        revision stores them.
-        """
-
-    def columns_of(
-        self,
-        message: Message,
-        content: Content,
-        examined: Examined,
-        findings: Iterable[Mapping[str, Any]],
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the columns of the message, and those of its review, that are computed
-        from its content and its findings.
-        """
-
-    def store_review(
-        self, message: Message, columns: Mapping[str, Any], *, is_new_version: bool
-    ) -> None:
-        """Store these columns in the review of a locked message."""
-
-    def count(self, message: Message, actor: Actor) -> None:
-        """Count a held message of which a first or other content was read against the
-        caps; if it exceeds one, it is set apart.
-        """
 
 
 # Sent when more became known of a version, a finding or what a file is, in the same
@@ -221,9 +178,11 @@ def lock_upstream_id(connection: Connection, upstream_id: str) -> datetime:
     return take_lock(f"message {connection.pk} {upstream_id}")
 
 
-def locked_message(connection: Connection, upstream_id: str) -> Message | None:
-    """Return the message whose id is already locked, with its row locked too; None if
-    the mirror does not have it.
+def locked_message(
+    connection: Connection, upstream_id: str, *related: str
+) -> Message | None:
+    """Return the message whose id is already locked, with its row locked too, and these
+    related rows loaded; None if the mirror does not have it.
     """
     rows = Message.objects.known_as(connection=connection.pk, upstream_id=upstream_id)
     # Most webhooks are about a new message. Then this query is much faster than the one
@@ -233,7 +192,7 @@ def locked_message(connection: Connection, upstream_id: str) -> Message | None:
     # With no_key, rows that refer to the message (such as cards) can be inserted
     # meanwhile.
     locked = rows.select_for_update(of=("self",), no_key=True)
-    return locked.select_related("connection", "revision", "mailbox").get()
+    return locked.select_related("connection", "revision", "mailbox", *related).get()
 
 
 def move(message: Message, *, event: str, now: datetime, status: str = "") -> bool:
@@ -404,90 +363,6 @@ def examined_content(message: Message, content: Content) -> Examined:
     return examine_content(content)
 
 
-def store_revision(
-    message: Message,
-    *,
-    row: Mapping[str, Any],
-    actor: Actor,
-    now: datetime,
-    examiner: Examiner,
-    examined: Examined,
-) -> Revision:
-    """Store what a pending row says about a locked message, and return its current
-    revision: a new one only if the content changed.
-
-    `examined` is what the parser found in the row's content before the transaction.
-    """
-    current = message.revision
-    content = content_of(row)
-    new_content = content if current is None else changed_content(current, content)
-    whole_content = new_content or (stored_content(current) if current else content)
-    if whole_content != content:
-        # Rare: the content was put together from two sources, so it is examined here.
-        examined = examined_content(message, whole_content)
-    message.subject = whole_content.subject
-    message.recipients = list(whole_content.to)
-    message.sender = fitting("sender", whole_content.sender)
-    _copy_row(message, row)
-    message.aliases += [one for one in mail_ids(row) if one not in message.aliases]
-    is_first = message.hydrated_at is None
-    if is_first and (
-        earlier := examiner.version_before(message, whole_content, examined)
-    ):
-        message.answers = earlier
-        message.try_number = earlier.try_number + 1
-    if current is None or new_content is not None:
-        stored = asdict(whole_content)
-        current = Revision.objects.create(
-            message=message,
-            number=current.number + 1 if current else 1,
-            coverage=stored.pop("coverage"),
-            content=stored,
-            fingerprint=fingerprint(whole_content),
-            # Findings compare a message with others of its kind, which is known only
-            # now that the columns of the row are set.
-            findings=examiner.findings(message, whole_content, examined),
-            html_text=examined.words[:MAX_TEXT],
-            is_unsafe=examined.is_unsafe,
-            simplified=min(int(row.get("simplified") or 0), 1000),
-        )
-        mark = current.short_fingerprint
-        message.aliases += [current.fingerprint, mark, mark.replace("-", "")]
-        details = details_of_content(whole_content, number=current.number)
-        details["key"] = message.sent_by_key_name or message.sent_by_key
-        record_about(
-            "message.changed" if message.revision else "message.fetched",
-            message,
-            actor=actor,
-            fingerprint=current.fingerprint,
-            details=details,
-        )
-    # After a restore, our gateway holds messages again of which it does not know whether
-    # they were sent: the backup may be older than their approval.
-    rules = [one.get("rule") for one in current.findings]
-    if row.get("fate_unknown") and "restored" not in rules:
-        current.findings = [asdict(may_have_left()), *current.findings]
-        current.save(update_fields=["findings"])
-    message.revision = current
-    message.hydrated_at = message.hydrated_at or now
-    # By the database's clock, because it is compared with the times at which reads
-    # began.
-    message.seen_at = Now()
-    columns, review = examiner.columns_of(
-        message, whole_content, examined, current.findings
-    )
-    for name, value in columns.items():
-        setattr(message, name, value)
-    message.save()
-    examiner.store_review(message, review, is_new_version=new_content is not None)
-    is_counted = is_first or new_content is not None
-    if is_counted and message.is_held and not message.is_inbound:
-        examiner.count(message, actor)
-    if new_content is not None:
-        expect_parts(message, new_content)
-    return current
-
-
 @transaction.atomic
 def add_findings(revision: Revision, *findings: Finding) -> None:
     """Store further findings of a version, and send `more_known`."""
@@ -502,36 +377,6 @@ def add_findings(revision: Revision, *findings: Finding) -> None:
         stored.findings = [*new, *stored.findings]
         stored.save(update_fields=["findings"])
     more_known.send(sender=Revision, message=message, revision=stored)
-
-
-def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
-    """Set the columns of a message that a pending row has besides its content."""
-    metadata = row.get("metadata")
-    message.trigger = metadata if isinstance(metadata, dict) else message.trigger
-    message.sent_by_key = fitting("sent_by_key", row.get("sent_by_key"))
-    message.sent_by_key_name = fitting("sent_by_key_name", row.get("sent_by_key_name"))
-    message.thread_id = fitting("thread_id", row.get("thread_id"))
-    message.upstream_status = (
-        fitting("upstream_status", row.get("status")) or message.upstream_status
-    )
-    message.sandbox = bool(row.get("sandbox"))
-    message.direction = direction_of(
-        row.get("direction") or message.direction, row.get("status")
-    )
-    upstream_id = str(row.get("mailbox_id") or "")
-    mailbox = message.mailbox
-    # Mostly the webhook has named the mailbox already.
-    if mailbox is None or not mailbox.address or mailbox.upstream_id != upstream_id:
-        mailbox = find_mailbox(
-            message.connection,
-            upstream_id=upstream_id,
-            address=str(row.get("mailbox") or ""),
-        )
-    message.mailbox = mailbox or message.mailbox
-    if message.hydrated_at is None and row.get("send_at"):
-        # The event that announced it may name the time before it waited for its own. It
-        # must not expire or be late before it was held.
-        message.held_at = max(held_since(row, clock()), message.held_at)
 
 
 def held_since(row: Mapping[str, Any], now: datetime) -> datetime:

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from common.actors import Actor
 from mirror.models import Message
-from mirror.states import MessageState
+from mirror.states import LIVE_DECISIONS, MessageState
 from people.models import PendingChange, Person
 
 
@@ -43,10 +43,11 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
     def lasting(self, actor: Actor) -> Self:
         """The actor's notices whose cause lasts, and whose subject they may see."""
         has_message = Q(message__in=Message.objects.visible_to(actor))
-        waits = Q(message__state=MessageState.HELD) | ~Q(cause__in=WAITING)
+        is_decided = Q(message__decisions__state__in=LIVE_DECISIONS)
+        waits = Q(message__state=MessageState.HELD) & ~is_decided
         has_change = Q(change__in=PendingChange.objects.for_admin(actor))
         return self.open().filter(
-            Q(message=None) | (has_message & waits),
+            Q(message=None) | (has_message & (waits | ~Q(cause__in=WAITING))),
             Q(change=None) | has_change,
             person=int(actor.id),
             person__is_active=True,

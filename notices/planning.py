@@ -35,7 +35,7 @@ decision.undone decision.refused decision.found_again decision.without_effect
 """.split()
 # Acts after which a message does not wait any more.
 _DECIDED = """
-decision.recorded message.approved message.released message.rejected message.sent
+decision.recorded message.approved message.released message.rejected
 message.cancelled message.failed message.gone message.set_apart
 """.split()
 # Acts by which a decision comes back to whoever made it.

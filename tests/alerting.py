@@ -14,7 +14,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from unittest.mock import patch
 from urllib.parse import urlsplit
 
 from alerts.deliveries.deliver import deliver as deliver_next
@@ -161,9 +160,7 @@ def discord():
             return
         handler.reply(status, reply, **headers)
 
-    # Nobody waits for the pause between two posts.
-    no_pause = patch("alerts.channels.discord.channel.PAUSE", 0.0)
-    with standing_in(standin, answer), no_pause:
+    with standing_in(standin, answer):
         yield standin
 
 

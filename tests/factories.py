@@ -12,7 +12,7 @@ from django.db.models import Max
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from approvals import examination
+from approvals.held_rows import store_revision
 from approvals.intake import ingest
 from approvals.reconcile import closing
 from common.actors import Actor, worker
@@ -178,13 +178,12 @@ def show_row(message, **fields):
         locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
         assert locked is not None
         row = pending_row(message.upstream_id, **fields)
-        store.store_revision(
+        store_revision(
             locked,
             row=row,
             examined=store.examined_content(locked, store.content_of(row)),
             actor=worker("sync"),
             now=NOW + timedelta(seconds=1),
-            examiner=examination,
         )
     return locked
 

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
@@ -73,16 +74,23 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
 
     If too many cards are due, they are put on a digest first.
     """
+    due = Delivery.objects.due().filter(destination=OuterRef("pk"))
     destination: Any = (
         Destination.objects.locked()
-        .annotate(is_waiting=Q(waits_until__gt=Now(), switched_off_at=None))
+        .annotate(
+            is_waiting=Q(waits_until__gt=Now(), switched_off_at=None),
+            # For each due delivery, up to so many, the digest with its card, or None.
+            digests=ArraySubquery(due.values("card__digest")[: MAX_WAITING + 1]),
+        )
         .get(pk=destination_id)
     )
+    if not destination.digests:
+        return None, ""
     if destination.is_waiting:
         return None, "not due"
     if destination.owner is not None:
         drop_ended(destination)
-    if channel_of(destination.kind).posts_cards:
+    if len(destination.digests) > MAX_WAITING or any(destination.digests):
         _put_on_digests(destination)
     # Expired leases do not count: otherwise the rows of dead workers would block the
     # destination. The cards on a digest are sent with it.
@@ -138,9 +146,6 @@ def _put_on_digests(destination: Destination) -> None:
     due = Delivery.objects.due().filter(
         destination=destination, kind=Delivery.Kind.CARD
     )
-    digests_of_due = list(due.values_list("card__digest", flat=True)[: MAX_WAITING + 1])
-    if len(digests_of_due) <= MAX_WAITING and not any(digests_of_due):
-        return
     # Only cards of messages that have no post, and of which no attempt may have posted
     # one.
     unposted = due.filter(
@@ -172,9 +177,6 @@ def deliver(*, destination_id: int) -> str:
     """Make one attempt at the next delivery of a destination, and return in a few words
     how it ended; empty if nothing is due.
     """
-    # Mostly nothing is due, and this query needs no lock.
-    if not Delivery.objects.due().filter(destination=destination_id).exists():
-        return ""
     delivery, why_not = claim(destination_id)
     if delivery is None:
         return why_not

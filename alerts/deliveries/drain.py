@@ -86,9 +86,7 @@ def sweep() -> str:
         tasks.drain.delay_each(destinations)
         return len(destinations)
 
-    unplanned = duty(
-        lambda: UnplannedAct.objects.order_by("pk"), lambda _: plan_waiting()
-    )
+    unplanned = duty(UnplannedAct.objects.left_behind, lambda _: plan_waiting())
     commanded = duty(CommandedMail.objects.to_note, note_commanded, most=100)
     due = duty(lambda: Delivery.objects.due().order_by("next_attempt_at"), send_due)
     result = do_all(

@@ -7,9 +7,10 @@ the act a moment later.
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from django.db import transaction
@@ -22,6 +23,7 @@ from alerts.channels import channel_of
 from alerts.deliveries.event_bodies import event_body, event_id
 from alerts.ledger_events import BRAKE, ENDS, EVENTS, HELD, about_key
 from alerts.models import Card, Delivery, Destination, Route, UnplannedAct
+from alerts.models.deliveries import UNDO_PAUSE
 from alerts.models.destinations import one_spelling
 from audit.models import Entry
 from common.postgres import take_lock
@@ -34,7 +36,7 @@ log = logging.getLogger(__name__)
 # In seconds, until a worker plans an act. What MultiMail reports after a decision, and
 # the content of a held message, arrive within moments: all of it is planned at once,
 # and one post of a card shows it.
-PLAN_PAUSE = 1.0
+PLAN_PAUSE = 2.0
 # Content that arrives later than that edits the card, which so far shows no content and
 # has no buttons.
 FETCHED = "message.fetched"
@@ -106,8 +108,10 @@ def on_recorded(entry: Entry, about: Any = None, **_: Any) -> None:
     if entry.action in PLANNED_ACTIONS:
         person = about.pk if isinstance(about, Person) else None
         UnplannedAct.objects.create(entry=entry.pk, person=person)
+        can_be_undone = entry.action == "decision.recorded" and entry.surface == "web"
+        pause = UNDO_PAUSE if can_be_undone else PLAN_PAUSE
         # One task plans all acts of this time.
-        tasks.plan.apply_async_on_commit((), countdown=PLAN_PAUSE, once=True)
+        tasks.plan.apply_async_on_commit((), countdown=pause, once=True)
 
 
 def plan_waiting() -> int:
@@ -183,6 +187,8 @@ def plan(entries: Collection[Entry], destinations: Collection[Destination]) -> N
         return
     cards = _existing_cards(acts, destinations)
     deliveries: list[Delivery] = []
+    # Several acts are mostly about the same message.
+    read = cache(read_message)
     for act in acts:
         told = [one for one in destinations if one.told_since <= act.entry.at]
         interested = [
@@ -194,7 +200,8 @@ def plan(entries: Collection[Entry], destinations: Collection[Destination]) -> N
             )
         ]
         deliveries += _of_cards(act, told, interested + _answering(act, told), cards)
-        deliveries += _events(act, [one for one in interested if not _has_cards(one)])
+        programs = [one for one in interested if not _has_cards(one)]
+        deliveries += _events(act, programs, read)
         if act.entry.action == LATE:
             deliveries += [
                 _delivery(act, "mention", one) for one in interested if one.mentions
@@ -250,9 +257,11 @@ def _of_cards(
     return deliveries
 
 
-def _events(act: Act, programs: Collection[Destination]) -> list[Delivery]:
+def _events(
+    act: Act, programs: Collection[Destination], read: Callable[[int], Message]
+) -> list[Delivery]:
     """Return the deliveries of the act's event, with its body for each program."""
-    message = read_message(act.message.pk) if act.message and programs else None
+    message = read(act.message.pk) if act.message and programs else None
     return [
         _delivery(
             act,

@@ -20,6 +20,10 @@ from outgoing.models import Delivery as CourierDelivery
 from outgoing.models import DeliveryQuerySet as CourierDeliveryQuerySet
 from people.models import ChatService, Person
 
+# In seconds, until a decision made in a browser is planned. Mostly it was carried out
+# by then, which the same post shows; until then it can mostly be undone.
+UNDO_PAUSE = 7.0
+
 
 class Card(models.Model):
     """The one card of a message at a destination, or of something that is no message,
@@ -134,6 +138,13 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         return deliveries
 
 
+class UnplannedActQuerySet(models.QuerySet["UnplannedAct"]):
+    def left_behind(self) -> Self:
+        """Acts whose task was probably lost, in the order of the ledger."""
+        pause = timedelta(seconds=UNDO_PAUSE)
+        return self.filter(recorded_at__lt=Now() - pause).order_by("pk")
+
+
 class UnplannedAct(models.Model):
     """An act in the ledger whose deliveries are not planned yet. The row is made in the
     transaction of the act, and deleted when the act was planned.
@@ -144,6 +155,8 @@ class UnplannedAct(models.Model):
     recorded_at = models.DateTimeField(db_default=Now())
     # The key of the person whom the act is about, if it is about one.
     person = models.BigIntegerField(null=True)
+
+    objects = UnplannedActQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"entry {self.entry}"

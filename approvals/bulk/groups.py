@@ -5,8 +5,8 @@ Alike means the same as in the queue: the same text except for names, numbers, a
 dates and addresses. The places in which alike messages differ are of two kinds. If more
 than half of the messages have the same value in a place, the messages with another
 value are "odd" and are shown whole too. Otherwise each message has its "own" value
-there, such as a name or an order number. The comparison has a limit of steps, because
-texts may be hostile.
+there, such as a name or an order number. What is compared has a limit, because texts may
+be hostile.
 """
 
 from collections import Counter
@@ -33,6 +33,8 @@ MAX_DIFFERENCES = 12
 MAX_DIFFERENT = 600
 # How many characters before a difference are shown with it.
 BEFORE = 40
+# The most pairs of words for the comparison of all messages.
+MAX_EFFORT = 1_000_000_000
 # The kinds of differing places; templates use them as CSS classes.
 ODD = "odd"
 OWN = "own"
@@ -77,7 +79,7 @@ def grouped(items: Sequence[Item]) -> list[Group]:
     Also set on each grouped message how it differs (`_compare`). Messages that are too
     few to group, or too costly to compare, get a group each.
     """
-    effort = Effort()
+    effort = Effort(MAX_EFFORT)
     alike: dict[Hashable, list[Item]] = {}
     for item in items:
         message = item.message

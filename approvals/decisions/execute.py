@@ -29,6 +29,7 @@ from approvals.decisions.forms import with_suggestion
 from approvals.decisions.later import delay_in_words
 from approvals.decisions.outcomes import ACTOR
 from approvals.decisions.ruling import closing_of, rulings, stop_of
+from approvals.held_rows import mirror_row
 from approvals.models import Decision
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
@@ -39,7 +40,6 @@ from mirror.errors import ThreadMovedOn
 from mirror.models import Message
 from mirror.states import DecisionEvent, DecisionState, upstream_action
 from mirror.sync import reads
-from mirror.sync.rows import mirror_row
 from mirror.threads import conversation_of
 from policy.kill_switch import LOCK as STOP_LOCK
 from upstream import errors
@@ -375,7 +375,7 @@ def _compare(decision: Decision, row: dict[str, Any]) -> None:
     if complete_row is not row:
         # Mirror it now: if the list does not show the difference, the next read of the
         # list would not find it.
-        mirror_row(connection, complete_row, clock(), examination)
+        mirror_row(connection, complete_row, clock())
     raise _DecisionOutdated(difference)
 
 

@@ -295,7 +295,7 @@ def apply_event(
         return Applied(Result.UNKNOWN)
     # The database's time, like all stored times: this host's clock may be wrong.
     now = store.lock_upstream_id(connection, event.email_id)
-    message = store.locked_message(connection, event.email_id)
+    message = store.locked_message(connection, event.email_id, "review")
     is_old = event.at is not None and event.at < now - LONG_PAST
     if message is None:
         return _begin(connection, event, actor, now, is_old=is_old)

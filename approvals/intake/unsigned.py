@@ -1,12 +1,11 @@
 """Counts webhooks without a valid signature. A sender who keeps sending them gets 429,
 and the number of the last day is shown under Needs attention.
 
-They are counted in Redis, so that a forged webhook costs no SQL statement. A periodic
-task stores the number of the day on each connection.
+They are counted in Redis, so that a forged webhook writes nothing to the database. A
+periodic task stores the number of the day on each connection.
 """
 
 import time
-from dataclasses import dataclass
 
 import redis
 from django.db.models.functions import Now
@@ -14,9 +13,6 @@ from django.db.models.functions import Now
 from common.redis import is_resting, quick_redis, rest
 from mirror.models import Connection
 
-# The Redis key whose value is new after each change of a connection. It is read
-# together with the count.
-CHANGED = "countersign:connections-changed"
 # Seconds: the window of the limits below, and an hour.
 WINDOW = 60
 HOUR = 3600
@@ -29,34 +25,22 @@ TO_ONE_CONNECTION = 600
 TOTAL = "countersign:unsigned-total"
 
 
-@dataclass(frozen=True)
-class Counted:
-    """The result of counting a webhook. `wait` is how many seconds its sender has to
-    wait; 0 if the limits are not reached.
-    """
-
-    wait: int
-    # The value of CHANGED in Redis; `is_known` is false while Redis is away.
-    change: str | None = None
-    is_known: bool = False
-
-
 # The counts of the current window in this process, while Redis is away.
 _local: dict[str, int] = {}
 _local_window = 0
 
 
-def count_unsigned(*, connection: int, address: str) -> Counted:
+def count_unsigned(*, connection: int, address: str) -> int:
     """Count one webhook without a valid signature, for its connection and the address
-    of its sender; in this process while Redis is away.
+    of its sender; in this process while Redis is away. Return how many seconds the
+    sender has to wait; 0 if the limits are not reached.
     """
     global _local_window
     now = int(time.time())
     window, second = divmod(now, WINDOW)
     of_address = f"countersign:unsigned:{window}:address:{address}"
     of_connection = f"countersign:unsigned:{window}:connection:{connection}"
-    change = None
-    is_known = False
+    is_counted = False
     if not is_resting():
         try:
             pipeline = quick_redis().pipeline(transaction=False)
@@ -68,13 +52,11 @@ def count_unsigned(*, connection: int, address: str) -> Counted:
                 pipeline.incr(key)
                 pipeline.expire(key, seconds)
             pipeline.incr(TOTAL)
-            pipeline.get(CHANGED)
-            from_there, _, to_it, *_, value = pipeline.execute()
-            change = value.decode() if value else None
-            is_known = True
+            from_there, _, to_it, *_ = pipeline.execute()
+            is_counted = True
         except redis.RedisError as error:
             rest(error)
-    if not is_known:
+    if not is_counted:
         if window != _local_window or len(_local) > 10_000:
             _local.clear()
             _local_window = window
@@ -83,7 +65,7 @@ def count_unsigned(*, connection: int, address: str) -> Counted:
         from_there = _local[of_address]
         to_it = _local[of_connection]
     is_too_many = from_there > FROM_ONE_ADDRESS or to_it > TO_ONE_CONNECTION
-    return Counted(WINDOW - second if is_too_many else 0, change, is_known)
+    return WINDOW - second if is_too_many else 0
 
 
 def unsigned_lately(connection: int) -> int:

@@ -3,29 +3,15 @@ body, has the webhook stored and applied in one transaction, enqueues what follo
 it, and answers.
 
 The view has no CSRF token, because only the signature counts, and no cookie or session.
-
-Connections are cached for KEEP_SECONDS, by the id in the address of their webhook:
-
-- A secret that was removed works for up to KEEP_SECONDS longer.
-- An id that is not cached is always looked up, so a new connection is known at once.
-- Before a signature is refused, Redis is asked whether any connection has changed since
-  this process last read one, so a new secret is accepted at once. If Redis is away, or
-  the change was not made through Django, that may take KEEP_SECONDS; MultiMail sends
-  refused webhooks again.
-
-So forged webhooks cost no SQL statements.
+A forged webhook costs one SQL statement, which reads its connection.
 """
 
 import hashlib
 import logging
-import time
-import uuid
-from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error as AnyDatabaseError
-from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
@@ -34,12 +20,11 @@ from django.views.decorators.http import require_POST
 
 from approvals import tasks
 from approvals.intake import ingest
-from approvals.intake.unsigned import CHANGED, count_unsigned
+from approvals.intake.unsigned import count_unsigned
 from common.addresses import came_unencrypted, client_address
 from common.bodies import declared_length, json_answer, read_body
 from common.disk import is_disk_full_error
 from common.logs import given_id, traced
-from common.redis import send
 from mirror.models import Connection, WebhookEvent
 from policy.tasks import read_refusals
 from upstream.events import REFUSED
@@ -49,7 +34,6 @@ log = logging.getLogger(__name__)
 
 # Bytes.
 MAX_BODY = 256 * 1024
-KEEP_SECONDS = 1.0
 # The annotation of a connection whose previous secret still counts beside the new one.
 _OVERLAPS = "previous_secret_is_valid"
 
@@ -114,36 +98,23 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
     signature = request.headers.get(HEADER, "")
     secret_used = verify(body, signature, secrets_of(connection))
     if not secret_used:
-        # Perhaps the connection's secret has just been changed.
-        counted = count_unsigned(
-            connection=connection.pk, address=client_address(request)
-        )
-        changed_connection = (
-            sender_if_changed(webhook_id, counted.change) if counted.is_known else None
-        )
-        secret_used = (
-            verify(body, signature, secrets_of(changed_connection))
-            if changed_connection
-            else ""
-        )
-        if not changed_connection or not secret_used:
-            if counted.wait:
-                # Not logged, because there would be too many lines.
-                return _refused(
-                    429,
-                    "Too many webhooks without a valid signature came from there or for this address.",
-                    wait=counted.wait,
-                )
-            log.warning(
-                "webhook refused",
-                extra={"connection": connection.slug, "reason": "signature"},
-            )
+        wait = count_unsigned(connection=connection.pk, address=client_address(request))
+        if wait:
+            # Not logged, because there would be too many lines.
             return _refused(
-                401,
-                f"The signature in {HEADER} does not match the body. Check that the signing secret of this webhook is "
-                "the one on the connection's page, and that nothing on the way changes the body.",
+                429,
+                "Too many webhooks without a valid signature came from there or for this address.",
+                wait=wait,
             )
-        connection = changed_connection
+        log.warning(
+            "webhook refused",
+            extra={"connection": connection.slug, "reason": "signature"},
+        )
+        return _refused(
+            401,
+            f"The signature in {HEADER} does not match the body. Check that the signing secret of this webhook is "
+            "the one on the connection's page, and that nothing on the way changes the body.",
+        )
     with traced(
         given_id(request.headers.get("X-Request-Id"))
         or hashlib.sha256(body).hexdigest()[:16]
@@ -178,20 +149,17 @@ def _refused(status: int, sentence: str, *, wait: int = 0) -> HttpResponse:
     return answer
 
 
-# By the webhook's id: the connection, and when it was read, by the monotonic clock.
-_remembered: dict[str, tuple[Connection, float]] = {}
-# What Redis held under CHANGED when this process last read a changed connection.
-_seen_change: str | None = None
-
-
 def sender(webhook_id: str) -> Connection | None:
-    """Return the connection with this webhook id, perhaps from the cache; None if there
-    is none.
-    """
-    connection, read_at = _remembered.get(webhook_id, (None, 0.0))
-    if connection is not None and time.monotonic() - read_at < KEEP_SECONDS:
-        return connection
-    return _read(webhook_id)
+    """Return the connection with this webhook id; None if there is none."""
+    # By the database's clock: a host whose clock is wrong would refuse valid
+    # signatures.
+    overlaps = ExpressionWrapper(
+        Q(previous_secret_until__gt=Now()) | Q(previous_secret_until=None),
+        output_field=BooleanField(),
+    )
+    at_work = Connection.objects.at_work().annotate(**{_OVERLAPS: overlaps})
+    # PostgreSQL rejects U+0000 in parameters.
+    return at_work.filter(webhook_id=webhook_id.replace("\0", " ")).first()
 
 
 def secrets_of(connection: Connection) -> dict[str, str]:
@@ -202,54 +170,3 @@ def secrets_of(connection: Connection) -> dict[str, str]:
     if getattr(connection, _OVERLAPS, False):
         secrets["previous"] = connection.previous_webhook_secret
     return secrets
-
-
-def sender_if_changed(webhook_id: str, change: str | None) -> Connection | None:
-    """Return the connection as it is now, if any connection has changed since this
-    process last looked; otherwise None.
-
-    `change` is the value of CHANGED in Redis, which is new after each change.
-    """
-    global _seen_change
-    if change == _seen_change:
-        return None
-    _remembered.clear()
-    connection = _read(webhook_id)
-    _seen_change = change
-    return connection
-
-
-def announce_change(**_: Any) -> None:
-    """Clear the cache of connections after one has changed: in this process at once,
-    and after the commit in all processes.
-    """
-    _remembered.clear()
-
-    def announce() -> None:
-        _remembered.clear()
-        send("SET", CHANGED, uuid.uuid4().hex)
-
-    transaction.on_commit(announce, robust=True)
-
-
-def _read(webhook_id: str) -> Connection | None:
-    # Reads the connection with this webhook id from the database, and caches it.
-    began = time.monotonic()
-    # By the database's clock: a host whose clock is wrong would refuse valid
-    # signatures.
-    overlaps = ExpressionWrapper(
-        Q(previous_secret_until__gt=Now()) | Q(previous_secret_until=None),
-        output_field=BooleanField(),
-    )
-    matching = (
-        Connection.objects.at_work()
-        .annotate(**{_OVERLAPS: overlaps})
-        .filter(webhook_id=webhook_id)
-    )
-    # PostgreSQL rejects U+0000 in parameters.
-    connection = None if "\0" in webhook_id else matching.first()
-    if connection is None:
-        _remembered.pop(webhook_id, None)
-    elif webhook_id not in _remembered or _remembered[webhook_id][1] < began:
-        _remembered[webhook_id] = connection, began
-    return connection

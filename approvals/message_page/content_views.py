@@ -34,7 +34,6 @@ from approvals.errors import VerdictNotAllowed
 from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.sheet import (
     ViewForm,
-    Way,
     rendered_message_of,
     sheet_context,
     twin_of,
@@ -65,7 +64,6 @@ from mirror.models import AttachedFile, Message, RemotePicture
 from mirror.recording import record_about
 from mirror.store import stored_content
 from mirror.threads import conversation_of, enqueue_freshen
-from people.accounts.profile import set_text_first
 from rendering import draw_original, stripped
 from rendering.passages import with_marks
 
@@ -81,10 +79,6 @@ def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return redirect(
             reverse("message", args=[public_id]) + (f"?{query}" if query else "")
         )
-    return _sheet(request, public_id, way_asked(request))
-
-
-def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
     message = get_visible_message_or_404(request, public_id)
     content = stored_content(message.revision) if message.revision else None
     rendered = (
@@ -101,7 +95,7 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
             message,
             content,
             rendered,
-            way=way,
+            way=way_asked(request),
             sent_back=changes_since_sent_back(message),
             query=filters_of(request).suffix,
         ),
@@ -139,18 +133,6 @@ def original(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if request.method != "HEAD":
         note_served(message, request.actor)
     return framed(draw_original(stored_content(revision)))
-
-
-@require_POST
-def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Set whether messages first open as text or rendered for this person."""
-    get_visible_message_or_404(request, public_id)
-    wanted = request.POST.get("wanted") == "on"
-    set_text_first(actor=request.actor, wanted=wanted)
-    if request.htmx:
-        request.user.text_first = wanted  # type: ignore[union-attr]
-        return _sheet(request, public_id, Way("text" if wanted else "rendered"))
-    return redirect(message_address(request, public_id))
 
 
 @require_safe

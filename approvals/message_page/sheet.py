@@ -189,12 +189,9 @@ class Tab:
 
 
 def way_asked(request: DeskRequest) -> Way:
-    """Return the view that the URL asks for. If it asks for none, this is the text for
-    people who prefer it, else the rendered message.
-    """
+    """Return the view that the URL asks for, by default the rendered message."""
     form = ViewForm(request.GET)
-    usual = "text" if getattr(request.user, "text_first", False) else "rendered"
-    return Way(form.value("view") or usual, form.value("page") or 1)
+    return Way(form.value("view") or "rendered", form.value("page") or 1)
 
 
 def sheet_context(

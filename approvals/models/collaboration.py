@@ -44,6 +44,20 @@ class PersonalQuerySet(OfMessagesQuerySet[_Model]):
         return rows.select_for_update(of=("self",), skip_locked=True)
 
 
+class Personal(models.Model):
+    """A row that ties one person to a message."""
+
+    message = models.ForeignKey(
+        Message, on_delete=models.CASCADE, related_name="%(class)ss"
+    )
+    person = models.ForeignKey(
+        Person, on_delete=models.CASCADE, related_name="%(class)ss"
+    )
+
+    class Meta:
+        abstract = True
+
+
 class ClaimQuerySet(PersonalQuerySet["Claim"]):
     """Reads of claims. The database's clock decides whether a claim has expired."""
 
@@ -115,13 +129,9 @@ class SnoozeQuerySet(PersonalQuerySet["Snooze"]):
         )
 
 
-class Snooze(models.Model):
+class Snooze(Personal):
     """Hides a message from one person's Waiting tab for a time. Others still see it."""
 
-    message = models.ForeignKey(
-        Message, on_delete=models.CASCADE, related_name="snoozes"
-    )
-    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="snoozes")
     until = models.DateTimeField()
 
     objects = SnoozeQuerySet.as_manager()
@@ -194,17 +204,11 @@ class QuestionQuerySet(PersonalQuerySet["Question"]):
         return self.exclude(message__state=MessageState.HELD)
 
 
-class Question(models.Model):
+class Question(Personal):
     """A mention of a person in a comment, which awaits their answer. The row is deleted
     when they answer.
     """
 
-    message = models.ForeignKey(
-        Message, on_delete=models.CASCADE, related_name="questions"
-    )
-    person = models.ForeignKey(
-        Person, on_delete=models.CASCADE, related_name="questions"
-    )
     comment = models.ForeignKey(
         Comment, on_delete=models.CASCADE, related_name="questions"
     )
@@ -278,17 +282,11 @@ class StepDone(models.Model):
         ]
 
 
-class Reminder(models.Model):
+class Reminder(Personal):
     """A reminder to a person about a message that is late or nearly so. The message is
     in their Mine tab until it is decided.
     """
 
-    message = models.ForeignKey(
-        Message, on_delete=models.CASCADE, related_name="reminders"
-    )
-    person = models.ForeignKey(
-        Person, on_delete=models.CASCADE, related_name="reminders"
-    )
     # When the newest of their reminders about it came.
     reminded_at = models.DateTimeField(db_default=Now())
 

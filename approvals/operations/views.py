@@ -2,10 +2,8 @@
 about a message again, and replay, compare or dismiss a webhook.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
-from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Any
 from uuid import UUID
 
 from django.http import Http404, HttpResponse
@@ -19,16 +17,11 @@ from approvals.message_page.views import have_asked
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import grouped
 from common.actors import Actor
-from common.pages import (
-    DeskRequest,
-    first_or_404,
-    page_or_fragment,
-    redirect_with_notice,
-)
-from mirror.errors import ActNotAllowed, DeskError
+from common.errors import SentenceError
+from common.pages import DeskRequest, changes, first_or_404, page_or_fragment
+from mirror.errors import ActNotAllowed
 from mirror.models import Message, WebhookEvent
 
-P = ParamSpec("P")
 # The notice after a replay, by the new result of the webhook.
 _REPLAYED = {
     "applied": "The webhook was applied.",
@@ -39,13 +32,10 @@ _REPLAYED = {
 }
 
 
-@require_safe
-def attention(request: DeskRequest) -> HttpResponse:
+def _page(
+    request: DeskRequest, *, error: SentenceError | None = None, **_: Any
+) -> HttpResponse:
     """Show the items that need a person and that the actor may see, in groups."""
-    return _answer(request)
-
-
-def _answer(request: DeskRequest, error: DeskError | None = None) -> HttpResponse:
     actor = request.actor
     now = timezone.now()
     items = attention_for(actor, now)
@@ -75,35 +65,20 @@ def _answer(request: DeskRequest, error: DeskError | None = None) -> HttpRespons
     )
 
 
-def _action(
-    act: Callable[Concatenate[DeskRequest, P], str],
-) -> Callable[Concatenate[DeskRequest, P], HttpResponse]:
-    """Decorate a function that does something and returns a notice, to make it a view:
-    the notice, or the error that it raises, is shown on the page.
-    """
-
-    @require_POST
-    @wraps(act)
-    def view(
-        request: DeskRequest, /, *args: P.args, **kwargs: P.kwargs
-    ) -> HttpResponse:
-        try:
-            notice = act(request, *args, **kwargs)
-        except (ActNotAllowed, EventAlreadyHandled) as error:
-            return _answer(request, error)
-        return redirect_with_notice(request, notice, "attention")
-
-    return view
+attention = require_safe(_page)
+_changes = changes(_page, to="attention")
 
 
-@_action
+@require_POST
+@_changes
 def look(request: DeskRequest, public_id: UUID) -> str:
     """Enqueue a question to MultiMail about the message of an item."""
     have_asked(request, public_id)
     return "Checking with MultiMail. The result appears here in a few seconds."
 
 
-@_action
+@require_POST
+@_changes
 def settle_group(request: DeskRequest, key: str) -> str:
     """Do the action of a group for each of its items that the actor may act on; with
     do=dismiss, dismiss its webhooks instead.
@@ -153,14 +128,16 @@ def _event_or_404(request: DeskRequest, event_id: int) -> WebhookEvent:
     )
 
 
-@_action
+@require_POST
+@_changes
 def replay(request: DeskRequest, event_id: int) -> str:
     """Apply a stored webhook again."""
     event = _event_or_404(request, event_id)
     return _REPLAYED[replay_event(event_id=event.pk, actor=request.actor)]
 
 
-@_action
+@require_POST
+@_changes
 def compare(request: DeskRequest, event_id: int) -> str:
     """Dismiss a webhook that contradicts its message, and ask MultiMail for the
     message's status.
@@ -169,7 +146,8 @@ def compare(request: DeskRequest, event_id: int) -> str:
     return "Checking the message with MultiMail. The webhook was dismissed."
 
 
-@_action
+@require_POST
+@_changes
 def dismiss(request: DeskRequest, event_id: int) -> str:
     """Dismiss a stored webhook without applying it."""
     event = _event_or_404(request, event_id)

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.errors import StaleDecision
+from approvals.held_rows import FOUND_BY_READING
 from approvals.intake import ingest
 from approvals.models import Decision
 from common.actors import Actor, webhook
@@ -32,7 +33,6 @@ from mirror.states import (
 from mirror.sync import reads
 from mirror.sync.health import ACTOR
 from mirror.sync.reads import UpstreamStatus
-from mirror.sync.rows import FOUND_BY_READING
 from upstream.events import mail_ids
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does

@@ -18,8 +18,8 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from approvals import examination
 from approvals.decisions import settle
+from approvals.held_rows import UNREADABLE, mirror_row
 from approvals.models import Decision
 from approvals.reconcile import closing
 from audit.models import Entry
@@ -32,7 +32,6 @@ from mirror.models import Connection, Message, Revision
 from mirror.states import FETCH_TRIES, DecisionEvent, DecisionState, MessageState
 from mirror.sync import health, reads
 from mirror.sync.health import ACTOR
-from mirror.sync.rows import UNREADABLE, mirror_row
 from upstream import errors
 from upstream.client import Pending
 from upstream.events import read_time
@@ -79,7 +78,7 @@ def hydrate(message_id: int, now: datetime) -> str:
         if pending is None:
             return "unreachable"
         if pending.rows:
-            if not mirror_row(message.connection, pending.rows[0], now, examination):
+            if not mirror_row(message.connection, pending.rows[0], now):
                 return "unreadable"
             log.info("content fetched", extra={"email": message.upstream_id})
             return "fetched"
@@ -123,7 +122,7 @@ def ask_about(message_id: int, now: datetime) -> str:
         if not message.is_held:
             closing.reopen(message.connection, message.upstream_id, began, now)
         is_mirrored = upstream.row is None or mirror_row(
-            message.connection, upstream.row, now, examination
+            message.connection, upstream.row, now
         )
         closing.refute_reports(message, began)
         if upstream.row is None:
@@ -267,9 +266,7 @@ class _Reading:
                         "recipients not read",
                         extra={"email": upstream_id, "reason": error.sentence},
                     )
-                self.unreadable += not mirror_row(
-                    self.connection, row, self.now, examination
-                )
+                self.unreadable += not mirror_row(self.connection, row, self.now)
         self._restore_listed(
             [one for one in held.values() if one.upstream_id in self.rows]
         )

@@ -433,8 +433,6 @@ def remove_connection(
     locked.upstream_webhook_id = ""
     locked.paused_by_hand = True
     locked.paused_because = "It was removed from the desk."
-    # `save`, not `update`: it sends a signal, after which the web processes forget the
-    # secrets.
     locked.save()
     Connection.objects.filter(pk=locked.pk).update(removed_at=Now(), paused_at=Now())
     locked.refresh_from_db()

@@ -63,7 +63,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
         pending list shows; uses the partial index email_awaiting_decision.
         """
         held = self.filter(status__in=AWAITING_DECISION).order_by("id")
-        return held.with_mailbox().with_attachments().select_related("sent_by_key")
+        return held.with_mailbox().with_attachments()
 
     def received(self) -> Self:
         """Received emails."""
@@ -123,8 +123,10 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return list(days.annotate(number=Count("pk")))
 
     def with_mailbox(self) -> Self:
-        """Loads mailbox and account too, which every answer and event names."""
-        return self.select_related("mailbox", "account")
+        """Loads mailbox, account and the sender's key too, which answers and events
+        name.
+        """
+        return self.select_related("mailbox", "account", "sent_by_key")
 
     def without_bodies(self) -> Self:
         """Loads no texts, which may be long."""

@@ -1,5 +1,5 @@
 """The commands by which a person changes their own settings: name, time zone, days out
-of office, password and display preferences.
+of office, password and keyboard shortcuts.
 """
 
 from datetime import date, datetime, time, timedelta
@@ -69,13 +69,6 @@ def away_in_words(person: Person) -> str:
     """Return when a person is out of office, in the words of the ledger."""
     first, last = away_days(person)
     return f"{first} to {last}" if first else "not away"
-
-
-@atomic_with_retry
-def set_text_first(*, actor: Actor, wanted: bool) -> None:
-    """Set whether messages open as text or rendered; recorded if it changed."""
-    action = "person.reads_text_first" if wanted else "person.reads_laid_out"
-    _set(actor, "text_first", wanted, action=action, words=("laid out", "as text"))
 
 
 @atomic_with_retry

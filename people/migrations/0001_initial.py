@@ -137,7 +137,6 @@ class Migration(migrations.Migration):
                 ('time_zone', models.CharField(default='UTC', max_length=64)),
                 ('joined_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('keys_off', models.BooleanField(default=False)),
-                ('text_first', models.BooleanField(default=False)),
                 ('away_from', models.DateTimeField(null=True)),
                 ('away_until', models.DateTimeField(null=True)),
                 ('assigned_at', models.DateTimeField(null=True)),

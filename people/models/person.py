@@ -98,8 +98,6 @@ class Person(AbstractBaseUser):
     joined_at = models.DateTimeField(db_default=Now())
     # Whether single-key shortcuts are switched off.
     keys_off = models.BooleanField(default=False)
-    # Whether messages open as text instead of laid out.
-    text_first = models.BooleanField(default=False)
 
     # Out of office: nothing is assigned to them meanwhile. They set it on their account
     # page.

@@ -21,8 +21,8 @@ def newcomer(product):
     """A new person, whom no other test uses, and their address; removed afterwards."""
     email = "passkeys@yourteam.example"
     product.sql(
-        "INSERT INTO people_person (email, name, password, is_active, time_zone, keys_off, text_first)"
-        " SELECT %s, 'Kim Tanaka', password, true, 'UTC', false, false FROM people_person WHERE email = %s",
+        "INSERT INTO people_person (email, name, password, is_active, time_zone, keys_off)"
+        " SELECT %s, 'Kim Tanaka', password, true, 'UTC', false FROM people_person WHERE email = %s",
         email,
         product.known["REVIEWER_EMAIL"],
     )

@@ -7,6 +7,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.core.cache.backends.locmem import LocMemCache
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -107,19 +108,24 @@ def test_block_of_this_server_stops_all_channels(
     assert seconds_left(other) == pytest.approx(seconds, rel=0.5)
 
 
-def test_destination_pauses_after_each_post_and_longer_if_a_limit_is_used_up(
+def test_destination_pauses_when_a_limit_is_used_up(
     connection, discord, destination, monkeypatch
 ):
-    monkeypatch.setattr("alerts.channels.discord.channel.PAUSE", 100.0)
+    counts = {"process": LocMemCache("discord", {})}
+    monkeypatch.setattr("alerts.channels.discord.channel.caches", counts)
+    monkeypatch.setattr("alerts.channels.discord.channel.REQUESTS", 3)
     used_up = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset-After": "600"}
-    discord.next["1"] = [(200, {}, {"id": "1"}), (200, used_up, {"id": "2"})]
-    for _ in range(3):
+    discord.next["1"] = [(200, used_up, {"id": "1"})]
+    for _ in range(5):
         make_message(connection)
-    for seconds in (100, 600):
-        assert drain(destination_id=destination.pk) == "1 tried, then not due"
+    # Discord's header, the third request in a minute, and the end of that minute.
+    for tried, seconds in ((1, 600), (2, 60)):
+        assert drain(destination_id=destination.pk) == f"{tried} tried, then not due"
         assert seconds_left(destination) == pytest.approx(seconds, rel=0.5)
         end_waits()
-    assert len(discord.calls) == 2
+    monkeypatch.setattr("alerts.channels.discord.channel.SECONDS", 0.0)
+    assert drain(destination_id=destination.pk) == "2 tried, then nothing left"
+    assert len(discord.calls) == 5
 
 
 @pytest.mark.slow

@@ -8,14 +8,14 @@ import pytest
 from django.db.models import F
 
 from alerts.models import Card, Delivery
-from approvals import examination, tasks
+from approvals import tasks
 from approvals.desk_messages import desk_messages
+from approvals.held_rows import mirror_row
 from approvals.intake.ingest import receive_webhook
 from approvals.models import Arrival, Brake, Cap
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Message
-from mirror.sync.rows import mirror_row
 from tests.factories import (
     actor_of,
     event_body,
@@ -46,7 +46,7 @@ def come(client, connection, number=1, **fields):
 def read(connection, upstream_id, **fields):
     """Let the desk read a message that came."""
     row = pending_row(upstream_id, **{**KEY, **fields})
-    assert mirror_row(connection, row, clock(), examination)
+    assert mirror_row(connection, row, clock())
 
 
 def apart():

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from approvals import examination
 from approvals.desk_messages import desk_messages
+from approvals.held_rows import mirror_row
 from approvals.intake import ingest
 from approvals.models import Decision
 from approvals.reconcile import reads
@@ -24,7 +24,6 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.states import MessageState
 from mirror.sync import health
-from mirror.sync.rows import mirror_row
 from policy.kill_switch import pull, release
 from tests.account import account
 from tests.factories import (
@@ -252,7 +251,7 @@ def test_work_in_progress_while_a_connection_is_removed_restores_nothing(
     Connection.objects.update(reading_until=None)
     remove(connection, ida)
     # A read of one message, a webhook, and the wake-up for a full read.
-    assert mirror_row(connection, pending_row(message.upstream_id), NOW, examination)
+    assert mirror_row(connection, pending_row(message.upstream_id), NOW)
     late = ingest.receive_webhook(
         connection=connection, body=event_body(), secret_used="current"
     )

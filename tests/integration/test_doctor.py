@@ -33,10 +33,10 @@ from tests.integration.deciding import make_decision
 def run_doctor(capsys):
     """Return a function that runs the doctor and returns its exit status and output."""
 
-    def run():
+    def run(*options):
         status = 0
         try:
-            call_command("doctor")
+            call_command("doctor", *options)
         except SystemExit as ended:
             status = int(ended.code or 0)
         return status, capsys.readouterr().out
@@ -85,6 +85,18 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
 
 
 @pytest.mark.slow
+def test_doctor_posts_a_test_to_each_destination_if_asked(run_doctor, working, discord):
+    good, gone = discord.destination(1), discord.destination(2)
+    discord.next["2"] = [(404, {}, {"code": 10015})]
+    run_doctor()
+    assert discord.calls == []
+    status, out = run_doctor("--test-alerts")
+    assert status == 2
+    assert f"{gone}: Discord does not know this webhook" in out.split("For info")[0]
+    assert f"{good}: Discord accepted the test." in out
+    assert Entry.objects.filter(action="destination.tested").count() == 2
+
+
 def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
     run_doctor, working, reviewer, settings, tmp_path
 ):

@@ -10,11 +10,11 @@ import pytest
 from django.db import OperationalError, connections, transaction
 from django.db.models.functions import Now
 
-from approvals import examination
 from approvals.decisions import execute
 from approvals.decisions.execute import abandon, run_decision, upstream_reason
 from approvals.decisions.forms import MAX_REASON, VerdictForm
 from approvals.decisions.outcomes import end_with_error, end_with_success, event_for
+from approvals.held_rows import store_revision
 from approvals.models import Decision, Verdict
 from approvals.models.decisions import DecisionQuerySet
 from audit.models import Entry
@@ -407,13 +407,12 @@ def hosted(upstream):
     with transaction.atomic():
         locked = store.lock_message(connection, upstream_id=message.upstream_id)
         row = bare(message)
-        store.store_revision(
+        store_revision(
             locked,
             row=row,
             examined=store.examined_content(locked, store.content_of(row)),
             actor=worker("sync"),
             now=NOW,
-            examiner=examination,
         )
     upstream.decides(200, decision="approved")
     return Message.objects.get(pk=message.pk)

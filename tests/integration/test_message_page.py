@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from django.template.loader import render_to_string
 
-from approvals import examination
 from approvals.desk_messages import shown_message
+from approvals.held_rows import mirror_row
 from approvals.message_page.content.differences import changes_since
 from approvals.message_page.sheet import Way
 from approvals.message_page.side_panel import actions_on
@@ -16,7 +16,6 @@ from approvals.models import Decision, Verdict
 from approvals.queue.filters import Filters
 from audit.models import Entry
 from mirror.models import Message
-from mirror.sync.rows import mirror_row
 from tests.factories import (
     MAILBOX,
     NOW,
@@ -258,7 +257,7 @@ def test_field_that_the_key_does_not_show_is_never_shown_as_empty(desk, connecti
         "mailbox_id": MAILBOX["upstream_id"],
         "to": ["dana@northwind.example"],
     }
-    assert mirror_row(connection, row, NOW, examination)
+    assert mirror_row(connection, row, NOW)
     shown = read(desk, message)
     for label in ("From", "Reply-To", "Cc", "Bcc", "Send at", "In reply to"):
         assert re.search(

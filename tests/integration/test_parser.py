@@ -15,15 +15,14 @@ from pathlib import Path
 import pytest
 from django.db.models.functions import Now
 
-from approvals import examination
 from approvals.bulk.sheet import gather
+from approvals.held_rows import mirror_row
 from approvals.models import Review
 from approvals.operations.attention import attention_for
 from common.postgres import clock
 from launcher.postgres import JOBS, Parser
 from mirror import store
 from mirror.models import AttachedFile, Message
-from mirror.sync.rows import mirror_row
 from parsing import client, program
 from parsing.client import ParserBusy, ParserKilled, ParserUnavailable, parse
 from parsing.jobs import unpack
@@ -199,7 +198,7 @@ def test_message_that_cannot_be_read_safely_is_put_aside(
     row = pending_row("01HOSTILE", html_body="<p>Pay <b>now</b></p>", markdown=None)
     # At first it is put off, because it takes long.
     for _ in range(2):
-        assert mirror_row(connection, row, clock(), examination)
+        assert mirror_row(connection, row, clock())
     message = Message.objects.get(upstream_id="01HOSTILE")
     assert message.state == "held"
     assert message.review.risk_level == "high"
@@ -209,9 +208,7 @@ def test_message_that_cannot_be_read_safely_is_put_aside(
     assert (message.written_to, message.review.policy_facts) == (None, None)
     # Never again by itself, also when the row has news.
     monkeypatch.setattr("rendering.parsed.parse", None)
-    assert mirror_row(
-        connection, {**row, "metadata": {"run_id": "7"}}, clock(), examination
-    )
+    assert mirror_row(connection, {**row, "metadata": {"run_id": "7"}}, clock())
 
     page = desk.get(f"/queue/{message.public_id}/").text
     assert "The message could not be read safely." in page
@@ -230,7 +227,7 @@ def test_message_waits_for_a_parser_that_is_away_without_being_given_up(
         away.setattr(client, "_RESTART_SECONDS", 0.0)
         away.setenv("PARSER_SOCKET", "/nonexistent")
         for _ in range(5):
-            assert mirror_row(connection, row, clock(), examination)
+            assert mirror_row(connection, row, clock())
     message.refresh_from_db()
     assert message.fetch_tries == 0
     assert message.hydrated_at is None
@@ -242,7 +239,7 @@ def test_message_waits_for_a_parser_that_is_away_without_being_given_up(
     found = attention_for(actor_of(admin), clock())
     [item] = [one for one in found if one.message]
     assert item.several == f"messages of {message.mailbox} are not read yet"
-    assert mirror_row(connection, row, clock(), examination)
+    assert mirror_row(connection, row, clock())
     # Nor is a page of the desk an error, whatever other tests have rendered.
     monkeypatch.setattr("approvals.message_page.sheet._cache", OrderedDict())
     monkeypatch.setattr(client, "_RESTART_SECONDS", 0.0)

@@ -7,12 +7,15 @@ address or the bot's token.
 
 import json
 import re
+import time
 from abc import abstractmethod
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from django.conf import settings
+from django.core.cache import caches
 from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card
@@ -45,8 +48,9 @@ from people.models import ChatService
 HOSTS = ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com")
 EXAMPLE = "https://discord.com/api/webhooks/1180000000000000427/a-long-token"
 HINT = "In Discord, open the channel's settings, Integrations, Webhooks, and press “Copy Webhook URL”."
-# In seconds: Discord takes 30 posts a minute in a channel, and says so in no header.
-PAUSE = 2.05
+# Discord takes so many requests in so many seconds, and says so in no header.
+REQUESTS = 30
+SECONDS = 60.0
 # Discord's error code for a message that does not exist any more.
 UNKNOWN_MESSAGE = 10008
 # Its codes for a message that is there and cannot be edited: it is in a closed thread,
@@ -329,7 +333,8 @@ def _call_discord(
         new_id = str(result.get("id") or "")
         # The id becomes part of an address later, so it must be one.
         new_id = new_id if _ID.fullmatch(new_id) else message_id
-        return Posted(new_id, status, answer=logged_answer, pause=_pause(answer))
+        pause = _pause(answer, target)
+        return Posted(new_id, status, answer=logged_answer, pause=pause)
     answer_fields: dict[str, Any] = {"status": status, "answer": logged_answer}
     if status == 429:
         raise RetryLater(
@@ -355,14 +360,22 @@ def _call_discord(
     raise failure("Discord", answer, logged_answer, gone=gone, refused=(400,))
 
 
-def _pause(answer: Answer) -> float:
-    """Return how many seconds to wait until the next request: longer than usual if the
-    headers say that a limit is used up.
+def _pause(answer: Answer, target: Target) -> float:
+    """Return how many seconds to wait until the next request, because a limit is used
+    up: one that the headers report, or the one that they do not.
+
+    Each process counts for itself; if several send more together, Discord asks to wait.
     """
-    if answer.headers.get("X-RateLimit-Remaining") != "0":
-        return PAUSE
-    asked = seconds_asked(answer.headers.get("X-RateLimit-Reset-After")) or 0.0
-    return min(max(asked, PAUSE), 86400.0)
+    key = f"discord/{sha256(target.base.encode()).hexdigest()}"
+    now = time.time()
+    recent = [one for one in caches["process"].get(key, ()) if one > now - SECONDS]
+    times = [*recent, now][-REQUESTS:]
+    caches["process"].set(key, times, SECONDS)
+    pause = times[0] + SECONDS - now if len(times) == REQUESTS else 0.0
+    if answer.headers.get("X-RateLimit-Remaining") == "0":
+        asked = seconds_asked(answer.headers.get("X-RateLimit-Reset-After")) or 0.0
+        pause = max(pause, min(asked, 86400.0))
+    return pause
 
 
 def _wait_seconds(answer: Answer, result: dict[str, Any]) -> float:

@@ -3,8 +3,8 @@ text": the text of its parts, its headers, and how the HTML part differs from th
 part.
 
 Nothing is left out: invisible characters are shown by name, a long text is split into
-pages, and fields that this connection's key cannot read are named. The comparison has a
-limit of steps, because messages may be hostile.
+pages, and fields that this connection's key cannot read are named. What is compared
+has a limit, because messages may be hostile.
 """
 
 import json
@@ -217,8 +217,6 @@ def _time(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else ""
 
 
-# The most steps for the comparison of both parts: some tens of milliseconds.
-MAX_EFFORT = 120_000
 # Characters of each part that are shown if the parts are not compared.
 SIDE = 20_000
 # Up to this many equal words between two differences are shown as part of them.
@@ -234,7 +232,7 @@ class Comparison:
     `kind` is "unseen" (the key cannot read both), "one" (there is only one part, named
     in `only`), "doubt" (a part could not be rendered with certainty), "same" or
     "differ". A piece of kind GONE is only in the text, one of kind NEW only in the
-    HTML. If the parts have too little in common to compare, `sides` has both.
+    HTML. If the parts are too long to compare by words, `sides` has both.
     """
 
     kind: str
@@ -267,7 +265,7 @@ def compare_parts(
     in_text = _words(written.plain)
     in_html = _words(shown.plain)
     blocks, is_fine = common_blocks(
-        [w.strip() for w in in_text], [w.strip() for w in in_html], Effort(MAX_EFFORT)
+        [w.strip() for w in in_text], [w.strip() for w in in_html], Effort()
     )
     to_html = _targets(shown)
     to_text = _targets(written)

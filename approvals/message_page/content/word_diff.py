@@ -1,6 +1,6 @@
 """Compares two texts word by word, and returns what was removed, added and unchanged.
 
-No database. The comparison has a limit of steps, because texts may be hostile.
+No database. What is compared has a limit, because texts may be hostile.
 """
 
 import unicodedata
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, pairwise
 
+from rapidfuzz.distance import LCSseq
+
 from rendering.invisibles import NAMES, Tally, pieces
 
 # The kinds of pieces; SKIPPED stands for unchanged text that is not shown.
@@ -16,9 +18,9 @@ SAME = "same"
 GONE = "gone"
 NEW = "new"
 SKIPPED = "skipped"
-# The most steps for the comparison of one message, some tens of milliseconds. Two texts
-# without anything in common cost most.
-MAX_EFFORT = 200_000
+# The most pairs of words for the comparison of one message: some tens of milliseconds,
+# and 12 MB.
+MAX_EFFORT = 100_000_000
 # Characters of unchanged text that are shown before and after a change.
 CONTEXT = 160
 # Characters of removed text, and of added text, that are shown; and the most changes.
@@ -34,8 +36,6 @@ _SPACES = {"\n": "line end", "\r": "carriage return", "\t": "tab", " ": "blank"}
 
 # A run of words that two texts share: its index in each text, and its length in words.
 Block = tuple[int, int, int]
-# A linked list of blocks, the last block first.
-_Trail = tuple[Block, "_Trail | None"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class Piece:
 
 @dataclass
 class Effort:
-    """How many steps the comparison may still take; shared by all texts of one message."""
+    """How many pairs of words may still be compared; shared by all texts of one
+    message.
+    """
 
     left: int = MAX_EFFORT
 
@@ -204,7 +206,7 @@ def common_blocks(
     before: Sequence[str], after: Sequence[str], effort: Effort
 ) -> tuple[list[Block], bool]:
     """Return the blocks that both texts share, such that the rest is the fewest
-    changes, and whether that could be computed. If it takes too many steps, the only
+    changes, and whether that could be computed. If there are too many words, the only
     blocks are the common beginning and the common end.
     """
     shorter = min(len(before), len(after))
@@ -215,48 +217,15 @@ def common_blocks(
         end += 1
     inner_before = before[start : len(before) - end]
     inner_after = after[start : len(after) - end]
-    path = _walk(inner_before, inner_after, effort)
-    inner = [(start + x, start + y, length) for x, y, length in path or ()]
     last = (len(before) - end, len(after) - end, end)
-    return [(0, 0, start), *inner, last], path is not None
-
-
-def _walk(
-    before: Sequence[str], after: Sequence[str], effort: Effort
-) -> list[Block] | None:
-    """Return the blocks that both texts share, by Myers' greedy algorithm; None if it
-    takes too many steps.
-    """
-    width = len(before)
-    height = len(after)
-    if not width or not height:
-        return []
-    # By diagonal: how far it was followed, and the blocks on the path to that point.
-    reach = {1: 0}
-    trail: dict[int, _Trail | None] = {1: None}
-    for distance in range(width + height + 1):
-        effort.left -= 2 * distance + 1
-        for k in range(-distance, distance + 1, 2):
-            down = k == -distance or (k != distance and reach[k - 1] < reach[k + 1])
-            came_from = k + 1 if down else k - 1
-            x = began = reach[came_from] + (0 if down else 1)
-            while x < width and x - k < height and before[x] == after[x - k]:
-                x += 1
-            effort.left -= x - began
-            reach[k] = x
-            way = trail[came_from]
-            if x > began:
-                way = ((began, began - k, x - began), way)
-            trail[k] = way
-            if x >= width and x - k >= height:
-                blocks = []
-                while way is not None:
-                    block, way = way
-                    blocks.append(block)
-                return blocks[::-1]
-        if effort.left < 0:
-            return None
-    return None
+    effort.left -= len(inner_before) * len(inner_after)
+    if effort.left < 0:
+        return [(0, 0, start), last], False
+    opcodes = LCSseq.opcodes(inner_before, inner_after)
+    inner = [
+        (start + one.a, start + one.b, one.size) for one in opcodes.as_matching_blocks()
+    ]
+    return [(0, 0, start), *inner, last], True
 
 
 def steps_of(

@@ -10,8 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.core.management import BaseCommand
+from django.core.management import BaseCommand, CommandParser
+from django.urls import reverse
 
+from alerts.destinations.commands import test_destination
+from alerts.models import Destination
 from approvals.operations.attention import attention_for
 from approvals.operations.items import OPERATOR, AttentionItem, Group, grouped
 from common.actors import Role, operator
@@ -31,7 +34,7 @@ ACTOR = operator("doctor", Role.ADMIN, Role.REVIEWER)
 
 
 class Command(BaseCommand):
-    """Changes nothing, and prints no secret."""
+    """Changes nothing, and prints no secret. A test is recorded in the ledger."""
 
     help = (
         "Lists problems that need a person, with their causes. Exit status: 0 none, 2 some, 3 the desk could not be "
@@ -41,8 +44,18 @@ class Command(BaseCommand):
     # It must also work without the database.
     requires_system_checks = ()
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--test-alerts",
+            action="store_true",
+            help="post a test to each destination of alerts, too",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
-        groups = grouped(_items())
+        items = _items()
+        if options["test_alerts"]:
+            items += _tests_of_alerts()
+        groups = grouped(items)
         stuck = [group for group in groups if group.first.needs_action]
         self._list("Needs attention", stuck)
         self._list("For information", [group for group in groups if group not in stuck])
@@ -87,6 +100,18 @@ def _items() -> list[AttentionItem]:
     if settings.EMAIL_URL and (error := connection_error(settings.EMAIL_URL)):
         advice = "Check EMAIL_URL. Until then neither people nor recipients are mailed."
         items.append(checks.item("mail_server", error, advice))
+    return items
+
+
+def _tests_of_alerts() -> list[AttentionItem]:
+    """Post a test to each destination, as its page does, and return how each ended."""
+    page = reverse("alerts")
+    items = []
+    for one in Destination.objects.for_list():
+        result = test_destination(destination_id=one.pk, actor=ACTOR)
+        said = f"{one}: {result.sentence}"
+        is_wrong = checks.item("untold", said, "", page=page)
+        items.append(checks.fact(said) if result.accepted else is_wrong)
     return items
 
 

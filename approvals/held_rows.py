@@ -1,4 +1,5 @@
-"""Stores one row of MultiMail's list of held messages in the mirror, with its content.
+"""Stores one row of MultiMail's list of held messages in the mirror, with its content
+and with what the desk makes of that (`examination`).
 
 A row that kills the process must not do so again and again. So each try is counted in a
 transaction of its own before the row is stored, and after a few tries the message is
@@ -9,6 +10,7 @@ of any transaction.
 import logging
 import random
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,16 +18,26 @@ from django.db import DataError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from common.actors import webhook
+from approvals import examination
+from common.actors import Actor, webhook
+from common.fingerprint import fingerprint
 from common.logs import trace_id
 from common.postgres import clock
+from common.words import MAX_TEXT
 from mirror import store
-from mirror.models import Connection, Message
-from mirror.recording import details_of, record_about, trigger_details
+from mirror.models import Connection, Message, Revision
+from mirror.recording import (
+    details_of,
+    details_of_content,
+    record_about,
+    trigger_details,
+)
 from mirror.states import FETCH_TRIES, MessageEvent, MessageState
 from mirror.sync.health import ACTOR
 from parsing.client import ParserUnavailable, from_source
 from risk.examined import Examined
+from risk.findings import may_have_left
+from upstream.events import direction_of, mail_ids
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +68,6 @@ def mirror_row(
     connection: Connection,
     row: Mapping[str, Any],
     now: datetime,
-    examiner: store.Examiner,
 ) -> bool:
     """Store one row in the mirror; return False if it is unreadable, which must not
     stop the other rows.
@@ -81,7 +92,7 @@ def mirror_row(
             is_first = message.read_after is None
             with from_source(*message.sources, is_hurried=is_first):
                 examined = store.examined_content(message, store.content_of(row))
-            _store(message, row, examined, now, examiner)
+            _store(message, row, examined, now)
         except ParserUnavailable as error:
             _put_off(message, error)
     except UNREADABLE as error:
@@ -146,7 +157,6 @@ def _store(
     row: Mapping[str, Any],
     examined: Examined,
     now: datetime,
-    examiner: store.Examiner,
 ) -> None:
     # Stores the content of a counted try, and resets the count of tries.
     locked = store.lock_current(message)
@@ -158,11 +168,128 @@ def _store(
     locked.fetch_tries = 0
     locked.read_after = None
     locked.missing_since = None
-    store.store_revision(
-        locked, row=row, examined=examined, actor=ACTOR, now=now, examiner=examiner
-    )
+    store_revision(locked, row=row, examined=examined, actor=ACTOR, now=now)
     if was_gone:
         _record_found_again(locked)
+
+
+def store_revision(
+    message: Message,
+    *,
+    row: Mapping[str, Any],
+    actor: Actor,
+    now: datetime,
+    examined: Examined,
+) -> Revision:
+    """Store what a pending row says about a locked message, and return its current
+    revision: a new one only if the content changed.
+
+    `examined` is what the parser found in the row's content before the transaction.
+    """
+    current = message.revision
+    content = store.content_of(row)
+    new_content = (
+        content if current is None else store.changed_content(current, content)
+    )
+    whole_content = new_content or (
+        store.stored_content(current) if current else content
+    )
+    if whole_content != content:
+        # Rare: the content was put together from two sources, so it is examined here.
+        examined = store.examined_content(message, whole_content)
+    message.subject = whole_content.subject
+    message.recipients = list(whole_content.to)
+    message.sender = store.fitting("sender", whole_content.sender)
+    _copy_row(message, row)
+    message.aliases += [one for one in mail_ids(row) if one not in message.aliases]
+    is_first = message.hydrated_at is None
+    if is_first and (
+        earlier := examination.version_before(message, whole_content, examined)
+    ):
+        message.answers = earlier
+        message.try_number = earlier.try_number + 1
+    if current is None or new_content is not None:
+        stored = asdict(whole_content)
+        current = Revision.objects.create(
+            message=message,
+            number=current.number + 1 if current else 1,
+            coverage=stored.pop("coverage"),
+            content=stored,
+            fingerprint=fingerprint(whole_content),
+            # Findings compare a message with others of its kind, which is known only
+            # now that the columns of the row are set.
+            findings=examination.findings(message, whole_content, examined),
+            html_text=examined.words[:MAX_TEXT],
+            is_unsafe=examined.is_unsafe,
+            simplified=min(int(row.get("simplified") or 0), 1000),
+        )
+        mark = current.short_fingerprint
+        message.aliases += [current.fingerprint, mark, mark.replace("-", "")]
+        details = details_of_content(whole_content, number=current.number)
+        details["key"] = message.sent_by_key_name or message.sent_by_key
+        record_about(
+            "message.changed" if message.revision else "message.fetched",
+            message,
+            actor=actor,
+            fingerprint=current.fingerprint,
+            details=details,
+        )
+    # After a restore, our gateway holds messages again of which it does not know whether
+    # they were sent: the backup may be older than their approval.
+    rules = [one.get("rule") for one in current.findings]
+    if row.get("fate_unknown") and "restored" not in rules:
+        current.findings = [asdict(may_have_left()), *current.findings]
+        current.save(update_fields=["findings"])
+    message.revision = current
+    message.hydrated_at = message.hydrated_at or now
+    # By the database's clock, because it is compared with the times at which reads
+    # began.
+    message.seen_at = Now()
+    columns, review = examination.columns_of(
+        message, whole_content, examined, current.findings
+    )
+    for name, value in columns.items():
+        setattr(message, name, value)
+    message.save()
+    examination.store_review(message, review, is_new_version=new_content is not None)
+    is_counted = is_first or new_content is not None
+    if is_counted and message.is_held and not message.is_inbound:
+        examination.count(message, actor)
+    if new_content is not None:
+        store.expect_parts(message, new_content)
+    return current
+
+
+def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
+    """Set the columns of a message that a pending row has besides its content."""
+    metadata = row.get("metadata")
+    message.trigger = metadata if isinstance(metadata, dict) else message.trigger
+    message.sent_by_key = store.fitting("sent_by_key", row.get("sent_by_key"))
+    message.sent_by_key_name = store.fitting(
+        "sent_by_key_name", row.get("sent_by_key_name")
+    )
+    message.thread_id = store.fitting("thread_id", row.get("thread_id"))
+    message.upstream_status = (
+        store.fitting("upstream_status", row.get("status")) or message.upstream_status
+    )
+    message.sandbox = bool(row.get("sandbox"))
+    message.direction = direction_of(
+        row.get("direction") or message.direction, row.get("status")
+    )
+    upstream_id = str(row.get("mailbox_id") or "")
+    mailbox = message.mailbox
+    # Mostly the webhook has named the mailbox already.
+    if mailbox is None or not mailbox.address or mailbox.upstream_id != upstream_id:
+        mailbox = store.find_mailbox(
+            message.connection,
+            upstream_id=upstream_id,
+            address=str(row.get("mailbox") or ""),
+        )
+    message.mailbox = mailbox or message.mailbox
+    if message.hydrated_at is None and row.get("send_at"):
+        # The event that announced it may name the time before it waited for its own. It
+        # must not expire or be late before it was held.
+        message.held_at = max(store.held_since(row, clock()), message.held_at)
 
 
 def _put_off(message: Message, error: ParserUnavailable) -> None:
