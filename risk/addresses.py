@@ -210,24 +210,15 @@ def first_contact(
         for address in everybody(content)
         if domain_of(address) not in ours and not known.get(lowered(address))
     ]
-    these = "this address" if len(new) == 1 else f"{len(new):,} of these addresses"
-    yield from _about(new, "first_contact", f"Nobody has written to {these} before.")
-
-
-def _about(
-    addresses: Sequence[str], rule: str, sentence: str, *, is_milder: bool = False
-) -> Iterator[Finding]:
-    """Yield one finding about all of these addresses, if there are any. It leads to the
-    address if there is only one, otherwise to the list of addresses.
-    """
-    if addresses:
-        more = len(addresses) - 3
-        detail = ", ".join(map(one_word, addresses[:3])) + (
-            f" and {more:,} more" if more > 0 else ""
-        )
-        anchor = address_anchor(addresses[0]) if len(addresses) == 1 else ADDRESSES
+    if new:
+        these = "this address" if len(new) == 1 else f"{len(new):,} of these addresses"
+        more = f" and {len(new) - 3:,} more" if len(new) > 3 else ""
         yield finding(
-            rule, sentence, f"{detail}.", addresses, is_milder=is_milder, anchor=anchor
+            "first_contact",
+            f"Nobody has written to {these} before.",
+            f"{', '.join(map(one_word, new[:3]))}{more}.",
+            new,
+            anchor=address_anchor(new[0]) if len(new) == 1 else ADDRESSES,
         )
 
 
