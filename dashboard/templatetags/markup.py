@@ -56,7 +56,7 @@ def invalid(wrong: object, error_id: str, note_id: str = "") -> SafeString | str
 def crumb(words: str, view: str, *args: Any) -> SafeString:
     """Return the link to the page above this one."""
     return format_html(
-        '<a class="crumb" href="{}">{}{}</a>',
+        '<a class="row crumb" href="{}">{}{}</a>',
         reverse(view, args=args),
         icon("left"),
         words,
