@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.commands import run_command
+
 ROOT = Path(__file__).resolve().parents[2]
 GITHUB = ROOT / ".github"
 COMMITS = ROOT / ".ci/commits"
@@ -40,7 +42,7 @@ def test_workflow_tests_each_python_that_the_readme_promises():
 def check_subject(message, tmp_path):
     path = tmp_path / "COMMIT_EDITMSG"
     path.write_text(message)
-    return subprocess.run([COMMITS, path], capture_output=True, text=True)
+    return run_command([COMMITS, path])
 
 
 @pytest.mark.parametrize(
@@ -74,9 +76,7 @@ def test_subjects_of_a_range_are_checked_without_those_before_it_and_merges(tmp_
         git("commit", "--quiet", "--allow-empty", f"--message={message}")
 
     def check(commits):
-        return subprocess.run(
-            [COMMITS, commits], cwd=tmp_path, capture_output=True, text=True
-        )
+        return run_command([COMMITS, commits], cwd=tmp_path)
 
     git("init", "--quiet", "--initial-branch=main")
     commit("old: " + "a" * 80)

@@ -4,8 +4,9 @@ caller of decide_email.
 
 import ast
 import re
-import subprocess
 from pathlib import Path
+
+from tests.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = """
@@ -131,9 +132,7 @@ def test_every_variable_is_documented_and_every_documented_one_is_read():
 
 
 def test_no_secret_and_no_path_of_a_machine_is_in_the_repository():
-    tracked = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
+    tracked = run_command(["git", "ls-files"], cwd=ROOT, check=True).stdout.split()
     pattern = re.compile(
         r"/(?:root|home)/\w+|-----BEGIN (?:RSA |EC )?PRIVATE KEY-----\n\w|AKIA(?!IOSFODNN7EXAMPLE)[A-Z0-9]{16}"
     )

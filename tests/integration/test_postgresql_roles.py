@@ -2,7 +2,6 @@
 unchanged, and twice.
 """
 
-import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -15,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from launcher.keys import new_keys
 from launcher.postgres import OWNER, postgres_programs
+from tests.commands import run_command
 from tests.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,9 +47,7 @@ def run_file(role, **variables):
         "docs/postgresql-roles.sql",
         url(role),
     ]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    return run_command(command, cwd=ROOT)
 
 
 @contextmanager
