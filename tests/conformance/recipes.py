@@ -10,14 +10,13 @@ import smtplib
 import subprocess
 import sys
 from email.message import EmailMessage
-from pathlib import Path
 
 import pytest
 
 from launcher.orphans import die_with_parent
+from launcher.paths import ROOT
 from tests.commands import run_command
 
-ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "docs" / "recipes"
 # Variables of a developer's shell; no other variable of the test may help a program.
 _SHELL = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"}

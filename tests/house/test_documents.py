@@ -5,9 +5,9 @@ code to the pages.
 import re
 from pathlib import Path
 
+from launcher.paths import ROOT
 from tests.commands import run_command
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",

@@ -5,14 +5,13 @@ exists, and the check of commit subjects refuses long ones.
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 
+from launcher.paths import ROOT
 from tests.commands import run_command
 
-ROOT = Path(__file__).resolve().parents[2]
 GITHUB = ROOT / ".github"
 COMMITS = ROOT / ".ci/commits"
 

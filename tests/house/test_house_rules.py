@@ -4,11 +4,10 @@ caller of decide_email.
 
 import ast
 import re
-from pathlib import Path
 
+from launcher.paths import ROOT
 from tests.commands import run_command
 
-ROOT = Path(__file__).resolve().parents[2]
 APPS = """
     launcher dashboard alerts connections notices approvals policy mirror people audit risk
     rendering simple_form parsing upstream outgoing common gateway demo

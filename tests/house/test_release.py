@@ -9,13 +9,12 @@ import re
 import shutil
 import tarfile
 import tomllib
-from pathlib import Path
 
 import pytest
 
+from launcher.paths import ROOT
 from tests.commands import run_command
 
-ROOT = Path(__file__).resolve().parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 LOCKED = ("requirements.txt", "requirements-servers.txt", "requirements-bootstrap.txt")
 MIGRATION = "people/migrations/0001_initial.py"

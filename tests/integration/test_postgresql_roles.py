@@ -3,7 +3,6 @@ unchanged, and twice.
 """
 
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
@@ -13,11 +12,11 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from launcher.keys import new_keys
+from launcher.paths import ROOT
 from launcher.postgres import OWNER, postgres_programs
 from tests.commands import run_command
 from tests.stack import Stack
 
-ROOT = Path(__file__).resolve().parents[2]
 NAMES = {"database": "hosted desk", "owner": "hosted-owner", "application": "hosted"}
 PASSWORDS = {
     "owner_password": "o'wner \\ \"one",
