@@ -43,7 +43,7 @@ def pytest_configure(config):
         "suppress_health_check": [*hypothesis.HealthCheck],
     }
     hypothesis.settings.register_profile(
-        "ordinary", max_examples=20, derandomize=True, **quiet
+        "ordinary", max_examples=10, derandomize=True, **quiet
     )
     hypothesis.settings.register_profile(
         "all", max_examples=100, print_blob=True, **quiet

@@ -2,6 +2,7 @@
 or checks what an answer says.
 """
 
+import functools
 import html
 import re
 
@@ -68,5 +69,7 @@ def _compacted(text):
     return _IN_BUTTON.sub(r"\1\2\3", text)
 
 
+# Pages have most of their tags in common.
+@functools.cache
 def _one_tag(tag):
     return re.sub(r" (?=/?>$)", "", re.sub(r'class=" ?(.*?) ?"', r'class="\1"', tag))

@@ -144,12 +144,6 @@ class DeskRig(Records):
         """
         return self.shell.run(code)
 
-    def other_worker(self, task, *arguments):
-        """Run a task, and the tasks that it sends, in a separate process, as another
-        worker would.
-        """
-        return self.shell.work(task, *arguments)
-
     def calls(self, held):
         """How many calls of `decide_email` for a message reached the proxy."""
         return len(self.upstream.requests(DECIDE, held.upstream_id))

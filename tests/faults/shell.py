@@ -1,5 +1,5 @@
-"""Runs Python code for a test in a separate process of the product: as an operator
-would in `./run manage shell`, or a task as a second worker would.
+"""Runs Python code for a test in a separate process of the product, as an operator would
+in `./run manage shell`.
 """
 
 import json
@@ -17,21 +17,6 @@ for line in sys.stdin:
     except BaseException:
         error = traceback.format_exc()
     print("answer " + json.dumps({"result": names["result"], "error": error}, default=str), flush=True)
-"""
-# It also runs the tasks that a task sends, because the real worker may be stopped.
-_OTHER_WORKER = """
-from common.tasks import AfterCommitTask
-from dashboard.celery import app
-sent = []
-AfterCommitTask._send = lambda task, args, kwargs=None, **options: sent.append((task, args))
-app.conf.task_always_eager = True
-app.loader.import_default_modules()
-def work(task, *arguments):
-    done = app.tasks[task](*arguments)
-    while sent:
-        again, args = sent.pop(0)
-        again(*args)
-    return done
 """
 
 
@@ -54,10 +39,6 @@ class Shell:
                 assert not answer["error"], answer["error"]
                 return answer["result"]
         raise AssertionError("the shell ended")
-
-    def work(self, task, *arguments):
-        """Run a task, and the tasks that it sends; return its result."""
-        return self.run(_OTHER_WORKER + f"result = work({task!r}, *{arguments})")
 
     def close(self):
         if self._process is not None:

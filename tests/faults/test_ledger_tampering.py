@@ -8,6 +8,7 @@ in a virtual environment that holds nothing.
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -56,7 +57,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(settings, tmp_path):
+def desk(settings, tmp_path, monkeypatch):
+    # The verifier's own arithmetic is slow: each signature is judged once.
+    monkeypatch.setattr(verifier, "is_signed", cache(verifier.is_signed))
     settings.SEAL_FILE = tmp_path / "outside" / "seals.jsonl"
     for turn in TURNS:
         append(turn)

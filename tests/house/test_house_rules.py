@@ -4,9 +4,15 @@ caller of decide_email.
 
 import ast
 import re
+from functools import cache
+
+import pytest
 
 from launcher.paths import ROOT
 from tests.commands import run_command
+
+# In one process, which parses each source once.
+pytestmark = pytest.mark.xdist_group("sources")
 
 APPS = """
     launcher dashboard alerts connections notices approvals policy mirror people audit risk
@@ -32,12 +38,17 @@ def relative(path):
     return str(path.relative_to(ROOT))
 
 
+@cache
+def parsed(path):
+    """Return the syntax tree of a source."""
+    return ast.parse(path.read_text())
+
+
 def test_modules_open_with_their_job():
-    bodies = {path: ast.parse(path.read_text()) for path in SOURCES}
     silent = [
         relative(path)
-        for path, tree in bodies.items()
-        if tree.body and not ast.get_docstring(tree)
+        for path in SOURCES
+        if parsed(path).body and not ast.get_docstring(parsed(path))
     ]
     assert silent == [], "no docstring: say the module's job in a sentence"
 

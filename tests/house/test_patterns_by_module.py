@@ -5,7 +5,13 @@ meanwhile. Each other module that uses `re` has its reason here.
 import ast
 import tomllib
 
-from tests.house.test_house_rules import ROOT, SOURCES, relative
+from tests.house.test_house_rules import (
+    ROOT,
+    SOURCES,
+    parsed,
+    pytestmark,  # noqa: F401
+    relative,
+)
 
 # The bound is that of docs/security.md, which
 # tests/integration/test_foreign_text.py checks.
@@ -48,7 +54,7 @@ APART = ("launcher", "demo")
 def uses_re(path):
     return any(
         isinstance(node, ast.Import) and any(one.name == "re" for one in node.names)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
     )
 
 

@@ -5,7 +5,12 @@ docs/glossary.md has those that stay.
 import ast
 import re
 
-from tests.house.test_house_rules import ROOT, SOURCES
+from tests.house.test_house_rules import (
+    ROOT,
+    SOURCES,
+    parsed,
+    pytestmark,  # noqa: F401
+)
 
 COMMENTS = {
     ".html": re.compile(
@@ -42,7 +47,7 @@ def strings_of(path):
     """Yield the strings of a module that are no docstrings, and of an f-string its
     parts.
     """
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     first = [
         node.body[0]

@@ -4,8 +4,15 @@ read: other words would change what stored rows mean.
 
 import ast
 import re
+from functools import cache
 
-from tests.house.test_house_rules import ROOT, SOURCES, relative
+from tests.house.test_house_rules import (
+    ROOT,
+    SOURCES,
+    parsed,
+    pytestmark,  # noqa: F401
+    relative,
+)
 
 # What is compared with texts that others word, or that were sent to them.
 FOREIGN = {
@@ -44,12 +51,11 @@ def sentences_named(tree):
     return names
 
 
-def compared_in(path, text):
+def compared_in(path, tree):
     """Yield what a module compares with sentences: the line, and the sentence's name
     or text.
     """
-    tree = ast.parse(text)
-    named = NAMED | sentences_named(tree)
+    named = named_everywhere() | sentences_named(tree)
     for node in ast.walk(tree):
         operands = []
         if isinstance(node, ast.Compare):
@@ -78,10 +84,11 @@ def compared_in(path, text):
 
 
 # Of names that several modules use, only those that are sentences wherever they stand.
-def _named_everywhere():
+@cache
+def named_everywhere():
     sentences, others = set(), set()
     for path in SOURCES:
-        tree = ast.parse(path.read_text())
+        tree = parsed(path)
         found = sentences_named(tree)
         sentences |= found
         for node in tree.body:
@@ -91,7 +98,6 @@ def _named_everywhere():
     return sentences - others
 
 
-NAMED = _named_everywhere()
 IN_SCRIPTS = re.compile(
     r"""[!=]==?\s*(["'`])(?P<after>[^"'`]*)\1|(["'`])(?P<before>[^"'`]*)\3\s*[!=]==?"""
     r"""|\.(?:startsWith|endsWith|includes)\((["'`])(?P<part>[^"'`]*)\5\)"""
@@ -112,7 +118,7 @@ def compared_in_script(path, text):
 
 def test_nothing_is_compared_with_a_sentence():
     found = [
-        one for path in SOURCES for one in compared_in(relative(path), path.read_text())
+        one for path in SOURCES for one in compared_in(relative(path), parsed(path))
     ]
     for path in sorted((ROOT / "static").rglob("*.js")):
         if "vendor" not in path.parts:
@@ -131,7 +137,7 @@ row.status.word == "Held"
 "Timeout" in str(error)
 state == "held"
 """
-    assert len(list(compared_in("x.py", broken))) == 6
+    assert len(list(compared_in("x.py", ast.parse(broken)))) == 6
     script = """
 word === "Held"; "Held again" !== text; word.startsWith("May still");
 key === "Enter"; code === "held";

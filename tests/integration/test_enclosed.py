@@ -549,7 +549,7 @@ def test_pages_of_a_pdf_are_pictures_with_their_text_and_are_kept(
     assert parsed.drop_old_renderings() == 1
 
 
-def test_script_of_a_pdf_does_nothing_and_a_huge_page_is_drawn_in_bounds():
+def test_script_of_a_pdf_does_nothing():
     action = b"/OpenAction << /S /JavaScript /JS (while\\(true\\){}; app.launchURL\\('http://evil.example/'\\)) >> "
     file = of_bytes(office_files.pdf_of(1, box="0 0 100000 100000", action=action))
     picture = parsed.page_picture(file, 1)
@@ -782,10 +782,3 @@ def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(
     assert missing.status_code == 404
     # What is approved stays what came.
     assert view(desk, message, 1, "download/").content == INVOICE_PDF
-
-
-def test_script_of_a_pdf_does_nothing():
-    action = b"/OpenAction << /S /JavaScript /JS (while\\(true\\){}; app.launchURL\\('http://evil.example/'\\)) >> "
-    file = of_bytes(office_files.pdf_of(1, action=action))
-    assert parsed.page_picture(file, 1).startswith(PNG)
-    assert any("JavaScript" in flag["sentence"] for flag in file.seen["flags"])

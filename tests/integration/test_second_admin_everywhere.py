@@ -9,7 +9,7 @@ holds that `tests/doors.py` says truly who may use an address.
 import inspect
 import re
 import sys
-from functools import cache, partial, wraps
+from functools import partial, wraps
 
 import pytest
 from django.conf import settings as _settings
@@ -64,21 +64,25 @@ def takes_a_form(walk, path):
     return answer.status_code != 405 or "POST" in answer["Allow"]
 
 
-@cache
-def _digests():
+@pytest.fixture(autouse=True)
+def _digests(db):
+    """Prepare the query of `content`: to plan it takes longer than to run it."""
+    one = "SELECT '{0}', count(*), sum(hashtextextended(t::text, 0)) FROM {0} AS t"
     with database.cursor() as cursor:
         cursor.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
         )
         tables = [name for (name,) in cursor.fetchall() if name not in UNTOLD]
-    one = "SELECT '{0}', count(*), sum(hashtextextended(t::text, 0)) FROM {0} AS t"
-    return " UNION ALL ".join(one.format(name) for name in tables)
+        query = " UNION ALL ".join(one.format(name) for name in tables)
+        cursor.execute(f"PREPARE digests AS {query}")
+        yield
+        cursor.execute("DEALLOCATE digests")
 
 
 def content():
     """A digest of each table."""
     with database.cursor() as cursor:
-        cursor.execute(_digests())
+        cursor.execute("EXECUTE digests")
         return {name: digest for name, *digest in cursor.fetchall()}
 
 

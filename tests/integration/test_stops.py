@@ -33,7 +33,7 @@ from tests.integration.gateway_served import make_account, served_gateway
 from tests.signing import resume
 from upstream import errors
 
-AT_ONCE = 6
+AT_ONCE = 4
 
 
 def held(account, number=1):
@@ -164,7 +164,7 @@ def test_no_call_begins_while_a_switch_is_being_pulled(connection, reviewer):
 def test_nothing_begins_to_leave_after_a_stop(reviewer, admin, mail_server, press):
     with served_gateway(at_once=True) as gateway:
         account = make_account(gateway)
-        messages = held(account, 16)
+        messages = held(account, 12)
         decisions = [decide(message, reviewer).decision for message in messages]
         make_due()
         some_left = threading.Event()
@@ -191,7 +191,7 @@ def test_nothing_begins_to_leave_after_a_stop(reviewer, admin, mail_server, pres
         work(decisions)
         assert max(one.began for one in mail_server.taken) < stopped_at[0]
         left = len(mail_server.taken)
-        assert AT_ONCE <= left < 16
+        assert AT_ONCE <= left < 12
         assert Email.objects.filter(status="sent").count() == left
         states = set(Decision.objects.values_list("state", flat=True))
         assert states <= {"applied", "recorded", "refused"}

@@ -29,6 +29,8 @@ CALENDARS = {
     7: Calendar("Office", ZoneInfo("UTC"), (((540, 1020),),) * 7),
     8: Calendar("Evening", ZoneInfo("UTC"), (((1200, 1440),),) * 7),
 }
+# Of a law; the main ones get more.
+EXAMPLES = settings.default.max_examples
 HIDDEN = "somebody in Bcc (not visible with this key)"
 BOO = words_key({"boo"})
 
@@ -222,7 +224,7 @@ def test_the_laws_are_tried_with_every_condition_and_every_fact():
     assert named == {one.name for one in fields(MessageFacts)}
 
 
-@settings(max_examples=150)
+@settings(max_examples=5 * EXAMPLES)
 @given(st.lists(rules, max_size=3), rules, facts_in_doubt, leaving, people)
 def test_a_rule_that_is_added_never_lowers_what_a_message_needs(
     given_rules, added, facts, leaves_at, of
@@ -234,7 +236,6 @@ def test_a_rule_that_is_added_never_lowers_what_a_message_needs(
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
-@settings(max_examples=30)
 @given(whens, facts_known, st.data())
 def test_a_rule_that_applies_also_applies_where_less_is_known(name, when, facts, data):
     when = replace(when, **{name: data.draw(CONDITIONS[name])})
@@ -259,7 +260,7 @@ def edited(draw, before):
     return [*after, *draw(st.lists(rules, max_size=1))]
 
 
-@settings(max_examples=300)
+@settings(max_examples=10 * EXAMPLES)
 @given(st.lists(rules, min_size=1, max_size=2), st.data(), facts_in_doubt, people)
 def test_what_one_admin_may_activate_alone_never_lowers_what_a_message_needs(
     given_rules, data, facts, of

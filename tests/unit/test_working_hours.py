@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.calendars import (
@@ -68,7 +68,6 @@ def test_working_time_never_ends_inside_closed_time(calendar, at, lasting):
     assert end - at >= lasting
 
 
-@settings(max_examples=100)
 @given(calendars, about_changes, st.sets(st.integers(-1, 1)))
 def test_it_is_open_whenever_its_clock_shows_a_time_within_its_hours(calendar, at, off):
     there = at.astimezone(calendar.zone)
