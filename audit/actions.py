@@ -106,10 +106,12 @@ policy.draft_begun | began a draft of the policy
 policy.draft_changed | changed the draft of the policy
 policy.draft_discarded | discarded the draft of the policy
 policy.activated | activated a version of the policy
-policy.group_changed | set a group of the policy
-policy.group_deleted | deleted a group of the policy
-calendar.set | set a calendar of working hours
-calendar.removed | removed a calendar of working hours
+group.added | made a group of the policy
+group.changed | changed a group of the policy
+group.deleted | deleted a group of the policy
+calendar.added | made a calendar of working hours
+calendar.changed | changed a calendar of working hours
+calendar.deleted | deleted a calendar of working hours
 review_plan.set | set a review plan
 review_plan.removed | removed a review plan
 duty.set | changed who is on duty
@@ -257,12 +259,12 @@ ledger.seen_again | opened a past decision as it was seen
 SETTINGS = frozenset(
     """
     kill_switch.pulled kill_switch.released caps.changed
-    calendar.set calendar.removed review_plan.set review_plan.removed duty.set
+    calendar.added calendar.changed calendar.deleted review_plan.set review_plan.removed duty.set
     person.away_set person.notices_set person.browser_added
     person.browser_removed
     usual_texts.changed
     policy.draft_changed policy.draft_discarded policy.activated
-    policy.group_changed policy.group_deleted
+    group.added group.changed group.deleted
     allowlist.added allowlist.changed allowlist.deleted
     mailbox.created mailbox.changed mailbox.loosened mailbox.deleted mailbox.seen_changed
     mailbox.seen_looser

@@ -170,13 +170,12 @@ def _mentioned(message: Message) -> Wanted:
 
 def _asked_to_approve(message: Message) -> Wanted:
     """Those members of the groups whose approvals are missing who may approve it."""
-    in_force = policy_in_force()
-    if not in_force.policy.named["groups"] or message.review.is_apart:
+    policy = policy_in_force()
+    if not policy.asks_people or message.review.is_apart:
         return {}
     now = timezone.now()
-    demand = demands_for([message], worker("notices"), now, in_force=in_force)[
-        message.pk
-    ]
+    demands = demands_for([message], worker("notices"), now, policy=policy)
+    demand = demands[message.pk]
     members = set[int]().union(
         *(demand.people.groups.get(group, ()) for group in demand.progress.missing)
     )

@@ -26,6 +26,8 @@ _SPAN = re.compile(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})")
 _WRONG = "Write hours as 09:00-12:00, 13:00-17:00, in order. Empty: closed."
 # A calendar that is closed for so long counts as never open.
 _LONGEST_CLOSED = timedelta(days=3 * 366)
+# How often the next opening of several calendars is looked for.
+_MOST_OPENINGS = 400
 # Clocks are put forward and back only at these minutes of UTC, in all time zones.
 _QUARTER = 15
 _MINUTE = timedelta(minutes=1)
@@ -70,6 +72,26 @@ def next_opening(calendar: Calendar, at: datetime) -> datetime | None:
     """
     begin, _ = next(_spans(calendar, at), (None, None))
     return begin
+
+
+# Cached: many rules share their hours, and a page checks all of its rows for one time.
+@lru_cache(maxsize=1024)
+def next_common_opening(
+    calendars: tuple[Calendar | None, ...], at: datetime
+) -> datetime | None:
+    """Return from when on all of these calendars are open, this time if they are; None
+    if they never are, or if one was deleted.
+    """
+    for _ in range(_MOST_OPENINGS):
+        openings = [next_opening(one, at) if one else None for one in calendars]
+        known = [one for one in openings if one]
+        if len(known) < len(openings):
+            return None
+        if max(known, default=at) == at:
+            return at
+        # From each opening on, look again.
+        at = max(known)
+    return None
 
 
 def next_closing(calendar: Calendar, at: datetime) -> datetime:

@@ -11,20 +11,27 @@ from common.errors import SentenceError
 from risk.lookalikes import looks_like
 
 
-class PolicyError(SentenceError):
-    """The base class of this app's errors."""
-
-
-class PolicyRefused(PolicyError):
+class PolicyRefused(SentenceError):
     """The rules, a list, a group or a calendar cannot be changed in this way."""
 
     status = 422
 
 
-class StalePolicy(PolicyError):
+class StalePolicy(SentenceError):
     """What the person wants to change was changed since they saw it: the draft, the
     active version, a list, a group, a calendar, a review plan.
     """
+
+
+class RuleError(ValueError):
+    """A rule or pass is not valid; `sentence` tells a person why, and `field` names the
+    field of its form where that is shown.
+    """
+
+    def __init__(self, sentence: str, field: str = "name") -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.field = field
 
 
 def seen_state(words: str) -> str:

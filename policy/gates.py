@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -33,14 +33,15 @@ from mirror.models.connections import takes_policy
 from mirror.oversight_modes import NAMES, is_below, is_minimum_lower
 from mirror.recording import trigger_details
 from mirror.sync import health
-from policy.models import AllowEntry, GateList, PolicyVersion
+from policy.errors import RuleError
+from policy.models import ENDLESS, AllowEntry, GateList, PolicyVersion
 from policy.rules.conditions import (
     InMailbox,
     MessageFacts,
     OfConnection,
 )
 from policy.rules.facts import active_policy
-from policy.rules.rules import PolicyRule, RuleError, merged
+from policy.rules.rules import PolicyRule, merged
 from upstream import errors
 from upstream.admin import AdminClient, ListAtGate
 from upstream.events import read_time, written_time
@@ -58,7 +59,6 @@ NOT_OURS = "MultiMail has a list that the desk did not make. Switch that off fir
 _SCOPES = {OfConnection, InMailbox}
 # Of an entry without an end: later than all times, as gates write them.
 _NEVER = "~"
-_ENDLESS = datetime.max.replace(tzinfo=UTC)
 
 
 def rules_at(mailbox: Mailbox, active: Sequence[PolicyRule]) -> list[PolicyRule]:
@@ -102,14 +102,14 @@ def content_for(
             # What was stored under older rules for patterns allows nobody, and because
             # of it a gate would refuse the whole list.
             if is_pattern(pattern):
-                allowed[pattern] = max(allowed.get(pattern, now), ends or _ENDLESS)
+                allowed[pattern] = max(allowed.get(pattern, now), ends or ENDLESS)
         until.append(allowed)
     entries: dict[str, str | None] = {}
     for pattern in sorted(set[str]().union(*until)):
         wider = _patterns_over(pattern)
         end = min(max(by.get(one, now) for one in wider) for by in until)
         if end > now:
-            entries[pattern] = None if end == _ENDLESS else written_time(end)
+            entries[pattern] = None if end == ENDLESS else written_time(end)
     counts_contacts = all(one.when.contacts_count for one in rules)
     return "contacts" if counts_contacts else "enforce", entries
 

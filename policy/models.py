@@ -4,7 +4,7 @@ allow; the kill switch; review plans with their calendars and ladders, and who i
 duty.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Self, TypeVar
 
 from django.conf import settings
@@ -19,11 +19,14 @@ from common.mail_addresses import clean_address, patterns_for
 from common.postgres import one_of
 from mirror.models import Connection, Mailbox
 from mirror.models.connections import takes_policy
+from policy.errors import seen_state
 
 # Longer than the two calls of one attempt may take together, so that a row is pushed
 # by one worker at a time. Two would do no harm: the gate takes one of two lists that
 # were written on the basis of the same version.
 PUSH_TIME = timedelta(seconds=90)
+# The end of an entry that has none.
+ENDLESS = datetime.max.replace(tzinfo=UTC)
 
 
 Row = TypeVar("Row", bound="Scoped")
@@ -432,10 +435,6 @@ class PolicyVersion(models.Model):
     passes = models.JSONField(default=list)
     # By the id of a pass, the keys of the two admins who signed it as it is.
     signatures = models.JSONField(default=dict)
-    # The number of the version whose rules the draft began with; 0 for none.
-    based_on = models.PositiveIntegerField(default=0)
-    # Each change of the draft raises it. A form that showed another number is refused.
-    edits = models.PositiveIntegerField(default=0)
     note = models.TextField()
     author = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
@@ -469,6 +468,11 @@ class PolicyVersion(models.Model):
                 name="policy_version_activated",
             ),
         ]
+
+    @property
+    def seen(self) -> str:
+        """The state of the draft that forms send back; each change makes another."""
+        return seen_state(f"{self.number} {self.changed_at.timestamp()}")
 
 
 class WorkCalendar(Named):

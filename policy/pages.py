@@ -18,7 +18,6 @@ from common.pages import (
     DeskRequest,
     DrawnForm,
     LenientForm,
-    MultilineField,
     admin_or_403,
     answer,
     changes,
@@ -50,31 +49,24 @@ from policy.rules.fields import EntriesField, ReadField
 MAX_HOLIDAYS = 400
 
 
-class SavedForm(DrawnForm):
-    """A form that stores what was typed. `seen_field` has the state that the page showed:
-    a change over somebody else's is refused.
+class SettingForm(DrawnForm):
+    """A form that stores what was typed. `seen` is the state that the page showed: a
+    change over somebody else's is refused.
     """
 
-    seen_field: ClassVar[str] = "seen"
+    seen = forms.CharField(required=False, max_length=16, widget=forms.HiddenInput)
+
+    def __init__(self, data: Any, seen: str, **initial: Any) -> None:
+        super().__init__(data, initial={"seen": seen, **initial})
 
     def save(self, actor: Actor) -> str:
         """Store what was typed, and return a notice."""
         raise NotImplementedError
 
 
-class SettingForm(SavedForm):
-    """The form of a row that reads differently after each change."""
-
-    seen = forms.CharField(required=False, max_length=16, widget=forms.HiddenInput)
-
-    def __init__(self, data: Any, words: str) -> None:
-        """`words`: how what is stored reads, empty if nothing is."""
-        super().__init__(data, initial={"seen": seen_state(words)})
-
-
 def edit_setting(
     request: DeskRequest,
-    form: SavedForm,
+    form: SettingForm,
     to: str,
     template: str = "policy/edit.html",
     error: SentenceError | None = None,
@@ -94,7 +86,7 @@ def edit_setting(
             error = refused
             if isinstance(refused, StalePolicy):
                 # It can be sent again, over what is stored now.
-                form.show(form.seen_field, form.initial.get(form.seen_field, ""))
+                form.show("seen", form.initial["seen"])
     return answer(request, template, {"form": form, **context}, error, form=form)
 
 
@@ -112,9 +104,9 @@ class NamedForm(SettingForm):
     )
 
     def __init__(self, data: Any, stored: Any) -> None:
-        super().__init__(data, in_words(stored) if stored else "")
+        seen = seen_state(in_words(stored)) if stored else ""
+        super().__init__(data, seen, name=stored or "")
         self.stored = stored
-        self.initial["name"] = stored or ""
 
     def clean_name(self) -> str:
         return " ".join(str(self.cleaned_data["name"]).split())
@@ -299,22 +291,14 @@ MAX_CHARACTERS = 900_000
 MAX_NOTE = 300
 
 
-def read_lines(text: str) -> list[WantedEntry]:
-    """Return the entries of a text. Raises ValueError with a sentence."""
-    entries = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        pattern, note, ends, *more = *map(str.strip, line.split(",")), "", ""
-        try:
-            if any(more):
-                raise ValueError("It has more than a pattern, a note and an end.")
-            if len(note) > MAX_NOTE:
-                raise ValueError(f"The note is longer than {MAX_NOTE} characters.")
-            entries.append(WantedEntry(read_pattern(pattern), note, _moment(ends)))
-        except ValueError as error:
-            raise ValueError(f"Line {number}: {error}") from None
-    return entries
+def read_line(line: str) -> WantedEntry:
+    """Return the entry of a line. Raises ValueError with a sentence."""
+    pattern, note, ends, *more = *map(str.strip, line.split(",")), "", ""
+    if any(more):
+        raise ValueError("It has more than a pattern, a note and an end.")
+    if len(note) > MAX_NOTE:
+        raise ValueError(f"The note is longer than {MAX_NOTE} characters.")
+    return WantedEntry(read_pattern(pattern), note, _moment(ends))
 
 
 def _moment(text: str) -> datetime | None:
@@ -352,29 +336,22 @@ class ListForm(DrawnForm):
 class ChangeForm(SettingForm):
     """A change of a list: lines of entries to put there, or entries to remove."""
 
-    lines = MultilineField(
-        label="Addresses and domains, one a line",
-        required=False,
-        max_length=MAX_CHARACTERS,
-        help_text="dana@x.example, x.example, or *.x.example for its subdomains alone. "
+    lines = EntriesField(
+        "Addresses and domains, one a line",
+        read_line,
+        "dana@x.example, x.example, or *.x.example for its subdomains alone. "
         "Then, if you like, a note and the end: x.example, The fair, 2026-12-31",
+        most=MAX_LINES,
+        kind=list,
+        max_length=MAX_CHARACTERS,
         widget=forms.Textarea({"spellcheck": "false"}),
     )
     # The patterns of ticked entries; the request has the field once for each.
     remove = forms.Field(required=False, widget=forms.MultipleHiddenInput)
 
     def __init__(self, data: Any, stored: Allowlist) -> None:
-        super().__init__(data, in_words(stored))
+        super().__init__(data, seen_state(in_words(stored)))
         self.stored = stored
-
-    def clean_lines(self) -> list[WantedEntry]:
-        try:
-            put = read_lines(self.cleaned_data["lines"])
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
-        if len(put) > MAX_LINES:
-            raise forms.ValidationError(f"Enter at most {MAX_LINES:,} at a time.")
-        return put
 
     def save(self, actor: Actor) -> str:
         apply_change(

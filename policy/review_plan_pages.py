@@ -27,6 +27,7 @@ from mirror.models import Mailbox, may_set
 from people.models import Person
 from policy import review_plans as commands
 from policy.calendars import DAY, is_working_time
+from policy.errors import seen_state
 from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.pages import SettingForm, edit_setting
 from policy.review_plans import KINDS, RISKS, plans
@@ -96,9 +97,11 @@ class PlanForm(SettingForm):
         plan = self.stored or ReviewPlan()
         steps = list(plan.steps.all()) if self.stored else []
         words = commands.plan_in_words(plan, steps) if self.stored else ""
-        super().__init__(data, words)
-        self.initial.update(
-            calendar=plan.calendar, assigns_in_turn=plan.assigns_in_turn
+        super().__init__(
+            data,
+            seen_state(words),
+            calendar=plan.calendar,
+            assigns_in_turn=plan.assigns_in_turn,
         )
         for risk, name in RISKS.items():
             targets = plan.targets.get(risk) or (None, None)

@@ -17,8 +17,12 @@ from alerts.deliveries.deliver import card_content
 from alerts.models import Delivery, Destination
 from mirror.models import Message, Revision
 
+HEADERS = Destination()
 
-def facts_of(*, cc=(), bcc=(), files=(), text="", facts=(), **fields):
+
+def facts_of(
+    *, cc=(), bcc=(), files=(), text="", destination=HEADERS, facts=(), **fields
+):
     """The facts of a card about a message with these fields. `facts` adds others."""
     ordinary = {
         "upstream_id": "01E",
@@ -39,7 +43,7 @@ def facts_of(*, cc=(), bcc=(), files=(), text="", facts=(), **fields):
         coverage=["cc", "bcc"],
         fingerprint="3bc6a0a582982ed",
     )
-    return CardFacts(message, **dict(facts))
+    return CardFacts(message, destination, **dict(facts))
 
 
 def embed(facts, status):

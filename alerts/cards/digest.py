@@ -5,7 +5,7 @@ has and how many of them wait, the subjects of the newest few, and a link to the
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alerts.cards.markup import Card, Field, Fields, Markup
+from alerts.cards.markup import Card, Field, Markup
 from alerts.models import Card as CardRow
 from alerts.models import Destination
 from approvals.desk_messages import desk_messages
@@ -34,7 +34,7 @@ def digest_facts(digest: CardRow, destination: Destination) -> DigestFacts:
     waiting = messages.filter(state=MessageState.HELD)
     number = waiting.count()
     subjects: Sequence[str] = ()
-    if destination.privacy != Destination.Privacy.MINIMAL:
+    if not destination.is_minimal:
         newest = (waiting if number else messages).order_by("-held_at", "-pk")
         subjects = list(newest.values_list("subject", flat=True)[:MAX_LISTED])
     high_risk = waiting.filter(review__risk_level="high").count()
@@ -47,9 +47,9 @@ def digest_card(facts: DigestFacts, link: str, markup: Markup) -> Card:
     """
     plural = "" if facts.total == 1 else "s"
     title = f"{facts.total} message{plural}, {facts.waiting or 'none'} waiting"
-    fields = Fields(markup)
+    fields = []
     if facts.high_risk:
-        fields.text("High risk", str(facts.high_risk), 20, inline=True)
+        fields.append(Field("High risk", str(facts.high_risk), inline=True))
     lines = [
         markup.plain(one.strip() or "(no subject)", _MAX_TITLE)
         for one in facts.subjects

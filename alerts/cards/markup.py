@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from alerts.models import Destination
 from rendering.invisibles import Tally, pieces
 
 MAX_TITLE = 256
@@ -16,6 +17,9 @@ MAX_VALUE = 1024
 # For short values. The limits are chosen so that a whole card stays under the 6,000 of
 # Discord, the lowest limit of any channel.
 MAX_SHORT = 256
+# For values of which a card may have several, and how many addresses or files one of them names.
+MAX_FIELD = 512
+MAX_LISTED = 5
 # Discord does not accept a longer address for a button.
 MAX_LINK = 512
 _SHORTENED = "The full card was not accepted. Open the message on the desk."
@@ -150,17 +154,20 @@ def cut(text: str, limit: int) -> str:
 
 
 class Fields(list[Field]):
-    """The list of a card's fields, with methods that add one in the channel's markup."""
+    """The list of a card's fields, with methods that add one in the channel's markup,
+    as far as the destination's level of privacy allows.
+    """
 
-    def __init__(self, markup: Markup) -> None:
+    def __init__(self, markup: Markup, destination: Destination) -> None:
         super().__init__()
         self.markup = markup
+        self.destination = destination
 
     def text(
         self,
         name: str,
         value: str,
-        limit: int = MAX_VALUE,
+        limit: int = MAX_SHORT,
         *,
         rest: int = 0,
         inline: bool = False,
@@ -169,9 +176,18 @@ class Fields(list[Field]):
         follows, for which space is kept.
         """
         more = f" and {rest} more" if rest > 0 else ""
+        shown = self.markup.plain(self.destination.shown_text(value), limit - len(more))
         # Channels refuse a field without a value.
-        shown = self.markup.plain(value, limit - len(more)).strip() or "—"
-        self.append(Field(name, shown + more, inline))
+        self.append(Field(name, (shown.strip() or "—") + more, inline))
+
+    def addresses(self, name: str, addresses: Sequence[str]) -> None:
+        """Add a field with the first of these addresses."""
+        first = [str(one) for one in addresses[:MAX_LISTED]]
+        shown = ", ".join(map(self.destination.shown_address, first))
+        rest = len(addresses) - MAX_LISTED
+        # A column is too narrow for several.
+        inline = len(addresses) < 2
+        self.text(name, shown, MAX_FIELD, rest=rest, inline=inline)
 
     def moment(self, name: str, at: datetime) -> None:
         """Add a field with a time."""

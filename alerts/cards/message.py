@@ -2,7 +2,6 @@
 destination's level of privacy allows.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -12,10 +11,10 @@ from django.db.models import Prefetch
 from django.utils import timezone
 
 from alerts.cards.markup import (
+    MAX_FIELD,
     MAX_LINK,
-    MAX_SHORT,
+    MAX_LISTED,
     MAX_TITLE,
-    MAX_VALUE,
     OPEN_TONES,
     Card,
     Field,
@@ -34,7 +33,6 @@ from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Claim, Decision
 from audit.trail import last_of
 from common.actors import worker
-from common.mail_addresses import masked_address, without_addresses
 from common.references import without_references
 from mirror.models import Message
 from mirror.recipients import copied_to
@@ -48,14 +46,11 @@ from risk.lookalikes import alike_pairs, compare_names
 from risk.rules import rules_in_words
 
 # In UTF-16 units, for one field each.
-MAX_FINDINGS = 512
 MAX_NAME = 100
 # Of the message's text, at the level that shows it. A longer text is read on the desk.
 MAX_TEXT = 1000
 # How many of each a card names.
 MAX_RISK_WORDS = 3
-MAX_RECIPIENTS = 5
-MAX_FILES = 5
 # The fields that a card has to know to show all of a message.
 _WHOLE = {"markdown", "html", "attachments", "cc", "bcc"}
 # The fields that no card shows, or not what is in them.
@@ -77,10 +72,10 @@ MAX_REASON = 600
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the card of a message is built from, at one level of privacy."""
+    """What the card of a message is built from, for one destination."""
 
     message: Message
-    privacy: str = Destination.Privacy.HEADERS
+    destination: Destination
     # The findings in words, and "high", "notice" or empty.
     risk: str = ""
     risk_level: str = ""
@@ -93,29 +88,6 @@ class CardFacts:
     approvals: str = ""
     # Whether a rule approved it without a person, and it can still be stopped.
     is_stoppable: bool = False
-
-    @property
-    def is_minimal(self) -> bool:
-        """Whether no subject, no name and no whole address may be shown."""
-        return self.privacy == Destination.Privacy.MINIMAL
-
-    @property
-    def content(self) -> Mapping[str, Any]:
-        """The fields of the message's current version; empty before they were read."""
-        return self.message.revision.content if self.message.revision else {}
-
-
-def card_of_message(message: Message, destination: Destination, markup: Markup) -> Card:
-    """Return the card of a message as it is now."""
-    card = message_card(
-        message_facts(message, destination), card_status(message), markup
-    )
-    return replace(
-        card,
-        message=message.public_id,
-        revision=message.revision_id,
-        shows_all=shows_all(message, destination, markup),
-    )
 
 
 def shows_all(message: Message, destination: Destination, markup: Markup) -> bool:
@@ -130,12 +102,12 @@ def shows_all(message: Message, destination: Destination, markup: Markup) -> boo
     text = str(content.get("markdown") or "").strip()
     groups = (message.recipients, copied_to(revision, "cc"), copied_to(revision, "bcc"))
     shown = [(text, MAX_TEXT), (message.subject, MAX_TITLE)]
-    shown += [(", ".join(group), MAX_FINDINGS) for group in groups]
+    shown += [(", ".join(group), MAX_FIELD) for group in groups]
     return (
         set(revision.coverage) >= _WHOLE
         and bool(text)
         and not any(content.get(name) for name in _NOT_ON_CARDS)
-        and all(len(group) <= MAX_RECIPIENTS for group in groups)
+        and all(len(group) <= MAX_LISTED for group in groups)
         and all(units(markup.plain(one, 2 * most)) <= most for one, most in shown)
     )
 
@@ -143,30 +115,29 @@ def shows_all(message: Message, destination: Destination, markup: Markup) -> boo
 def message_facts(message: Message, destination: Destination) -> CardFacts:
     """Read what the card of `message` is built from, for this destination."""
     findings = message.revision.findings if message.revision else []
-    review = message.review
-    facts = CardFacts(
-        message,
-        destination.privacy,
-        risk=rules_in_words(review.rules, MAX_RISK_WORDS),
-        risk_level=review.risk_level,
-        alike=next(alike_pairs(findings), None),
-    )
     newest = latest_decision(message)
-    if message.state != MessageState.HELD:
+    is_held = message.state == MessageState.HELD
+    is_live = newest is not None and newest.state in LIVE_DECISIONS
+    reason = claimed_by = approvals = ""
+    if message.state in _WENT_WRONG:
+        reason = message.mail_error
+    elif not is_held:
         reason = without_references(message.upstream_reason)
-        if message.state in _WENT_WRONG:
-            reason = message.mail_error
-        elif newest is not None:
-            reason = newest.reason
-        return replace(facts, reason=reason)
-    if newest is not None and newest.state in LIVE_DECISIONS:
-        return replace(facts, is_stoppable=newest.is_stoppable)
-    claims = Claim.objects.filter(message=message).live().select_related("person")
-    claim = claims.first()
-    return replace(
-        facts,
-        claimed_by=str(claim.person) if claim else "",
-        approvals=approvals_of(message),
+        reason = newest.reason if newest else reason
+    elif not is_live:
+        claims = Claim.objects.filter(message=message).live().select_related("person")
+        claimed_by = ", ".join(str(one.person) for one in claims)
+        approvals = approvals_of(message)
+    return CardFacts(
+        message,
+        destination,
+        risk=rules_in_words(message.review.rules, MAX_RISK_WORDS),
+        risk_level=message.review.risk_level,
+        alike=next(alike_pairs(findings), None),
+        claimed_by=claimed_by,
+        reason=reason,
+        approvals=approvals,
+        is_stoppable=bool(newest and is_held and is_live and newest.is_stoppable),
     )
 
 
@@ -223,13 +194,10 @@ def message_card(facts: CardFacts, status: Status, markup: Markup) -> Card:
     """Return the card of a message in this status, with a link to decide while it is
     held.
     """
-    title = facts.message.subject.strip() or "(no subject)"
-    detail = status.detail
-    if facts.is_minimal:
-        title = "A message"
-        # A reason given elsewhere may hold an address.
-        detail = without_addresses(detail)
-    detail = markup.literal(detail)
+    message = facts.message
+    destination = facts.destination
+    # A reason given elsewhere may hold an address.
+    detail = markup.literal(destination.shown_text(status.detail))
     sentence = detail if detail.endswith("…") else f"{detail}."
     if detail.startswith(f"{status.word} by "):
         # "Approved by Ana." instead of "Approved. Approved by Ana."
@@ -237,18 +205,21 @@ def message_card(facts: CardFacts, status: Status, markup: Markup) -> Card:
     else:
         headline = markup.bold(f"{status.word}.") + (f" {sentence}" if detail else "")
     is_open = status.tone in OPEN_TONES
-    link = desk_link(facts.message)
+    link = desk_link(message)
     if is_open:
         headline += f"\n{markup.link('Read it and decide', link)}"
     elif facts.is_stoppable:
         headline += f"\n{markup.link('Read it, or stop it', link)}"
     return Card(
-        title=markup.plain(title, MAX_TITLE),
+        title=markup.plain(destination.shown_subject(message), MAX_TITLE),
         url=link,
         description=headline,
         tone=status.tone,
         fields=_fields(facts, markup, is_open=is_open),
         word=status.word,
+        message=message.public_id,
+        revision=message.revision_id,
+        shows_all=shows_all(message, destination, markup),
     )
 
 
@@ -271,38 +242,23 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
     """Return the fields in this order: addresses, files, and who started the message;
     if it is held, since when; then findings, text and ids.
     """
-    minimal = facts.is_minimal
     message = facts.message
+    minimal = facts.destination.is_minimal
     revision = message.revision
-    fields = Fields(markup)
-
-    def add_addresses(
-        name: str, addresses: Sequence[str], limit: int, *, inline: bool
-    ) -> None:
-        shown = [str(one) for one in addresses[:MAX_RECIPIENTS]]
-        if minimal:
-            shown = [masked_address(one) for one in shown]
-        rest = len(addresses) - MAX_RECIPIENTS
-        fields.text(name, ", ".join(shown), limit, rest=rest, inline=inline)
-
-    sender = masked_address(message.sender) if minimal else message.sender
-    fields.text("From", sender, MAX_SHORT, inline=True)
-    recipients = message.recipients
-    add_addresses("To", recipients, MAX_VALUE, inline=len(recipients) < 2)
-    # Not inline, so that each field has the whole width: a column is too narrow for
-    # several addresses.
+    content = revision.content if revision else {}
+    fields = Fields(markup, facts.destination)
+    fields.addresses("From", [message.sender])
+    fields.addresses("To", message.recipients)
     for name in ("cc", "bcc"):
         if revision and (copied := copied_to(revision, name)):
-            add_addresses(name.capitalize(), copied, MAX_FINDINGS, inline=False)
-    files = [str(one["name"]) for one in facts.content.get("attachments") or ()]
+            fields.addresses(name.capitalize(), copied)
+    files = [str(one["name"]) for one in content.get("attachments") or ()]
     if files and minimal:
-        fields.text("Files", str(len(files)), MAX_SHORT, inline=True)
+        fields.text("Files", str(len(files)), inline=True)
     elif files:
-        file_names = ", ".join(files[:MAX_FILES])
-        fields.text("Files", file_names, MAX_FINDINGS, rest=len(files) - MAX_FILES)
-    started = triggered_by(message.trigger)
-    shown = without_addresses(started) if minimal else started
-    fields.text("Triggered by", shown, MAX_SHORT)
+        file_names = ", ".join(files[:MAX_LISTED])
+        fields.text("Files", file_names, MAX_FIELD, rest=len(files) - MAX_LISTED)
+    fields.text("Triggered by", triggered_by(message.trigger))
     # A sample was never held.
     if is_open and message.held_at is not None:
         fields.moment("Held", message.held_at)
@@ -313,7 +269,7 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
         fields.text("Claimed by", facts.claimed_by or "nobody", MAX_NAME, inline=True)
     if facts.risk:
         name = "Findings · high risk" if facts.risk_level == "high" else "Findings"
-        fields.text(name, facts.risk, MAX_FINDINGS)
+        fields.text(name, facts.risk, MAX_FIELD)
     if facts.alike and not minimal:
         # Three lines: the domain as written, a caret under each letter that differs,
         # and the known domain.
@@ -325,14 +281,14 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
         ).rstrip()
         lines = markup.aligned((written_line, carets, known_line))
         fields.append(Field("Look-alike", lines, is_formatted=True))
-    text = str(facts.content.get("markdown") or "").strip()
-    if facts.privacy == Destination.Privacy.FULL and text:
+    text = str(content.get("markdown") or "").strip()
+    if facts.destination.privacy == Destination.Privacy.FULL and text:
         fields.text("Message", text, MAX_TEXT)
     if facts.reason and not minimal:
         fields.text("Reason", facts.reason, MAX_REASON)
-    fields.text("Message ID", message.upstream_id, MAX_SHORT, inline=True)
+    fields.text("Message ID", message.upstream_id, inline=True)
     if revision:
-        fields.text("Fingerprint", revision.short_fingerprint, MAX_SHORT, inline=True)
+        fields.text("Fingerprint", revision.short_fingerprint, inline=True)
     return fields
 
 

@@ -13,7 +13,6 @@ from alerts.models import Destination
 from approvals.models import Brake
 from audit.models import Entry
 from audit.sealing.signing import checkpoint
-from common.mail_addresses import masked_address, without_addresses
 from common.tables import table_rows
 from mirror.models import Connection
 
@@ -42,8 +41,24 @@ brake.opened | Messages over limit | orange |
 brake.ended | Within limits again | plain |
     New messages go to the queue again. Those over limit still wait for somebody.
 connection.removed | Removed | plain | The desk no longer reads it.
+message.refused_at_gate | Blocked recipient | rose |
+    Nothing was sent, and there is nothing to review. The sender was told why.
+ledger.checked | Everything holds | plain |
+    This is the newest checkpoint, which the verifier takes with --head. A copy at a third party shows if the ledger
+    was changed later.
+change.asked | Waiting for a second admin | amber |
 """)
 }
+# The fields of a card and where the details of its entry have them.
+_REFUSED_ADDRESSES = {"From": "mailbox", "To": "recipients", "Refused": "refused"}
+_CHANGED = {
+    "Now": "before",
+    "Then": "after",
+    "Asked by": "asked_by",
+    "Reason": "reason",
+}
+# These have cards of their own, beside the one of their connection.
+_WITH_OWN_CARD = (*OF_BRAKE, REFUSED, CHANGE_ASKED, LEDGER_CHECKED)
 _UNKNOWN = ["Changed", "plain", "Open the desk."]
 
 
@@ -53,52 +68,48 @@ def notice_card(
     """Return the card of what `about` names, such as "connection/4" or "brake/9".
     `entry` is the act that it shows.
     """
-    minimal = destination.privacy == Destination.Privacy.MINIMAL
-    if entry and entry.action == REFUSED:
-        return _refusal_card(entry, markup, minimal=minimal)
-    if entry and entry.action == CHANGE_ASKED:
-        return _change_card(entry, markup, minimal=minimal)
-    if entry and entry.action == LEDGER_CHECKED:
-        return _checkpoint_card(markup)
-    kind, _, key = about.partition("/")
-    number = int(key) if key.isdecimal() else None
-    word, tone, detail = _NOTICES.get(entry.action if entry else "", _UNKNOWN)
-    fields = Fields(markup)
-    if entry:
-        fields.moment("Since", entry.at)
+    kind, number = _kind_and_key(about)
+    action = entry.action if entry else ""
+    fields = Fields(markup, destination)
+    brake = connection = None
     if kind == "brake":
         # A brake holds a flood of messages apart; all of them have this one card.
-        brake = Brake.objects.filter(pk=number).first() if number else None
-        is_over = brake is not None and brake.ended_at is not None
-        word, tone, detail = _NOTICES["brake.ended" if is_over else "brake.opened"]
+        brake = Brake.objects.filter(pk=number).first()
+        action = "brake.ended" if brake and brake.ended_at else "brake.opened"
+    elif kind == "connection":
+        connection = Connection.objects.filter(pk=number).first()
+    word, tone, detail = _NOTICES.get(action, _UNKNOWN)
+    title = word
+    path = reverse("queue")
+    if entry and action == REFUSED:
+        title = "Message to a blocked recipient"
+        path = f"{reverse('audit')}?action={REFUSED}"
+        _add_refusal(fields, entry)
+    elif entry and action == CHANGE_ASKED:
+        title = "A change waits for a second admin"
+        path = reverse("pending-changes")
+        detail = _add_change(fields, entry)
+    elif action == LEDGER_CHECKED:
+        title = "The ledger was checked"
+        path = reverse("ledger-state")
+        detail += f"\n{markup.aligned([checkpoint()])}"
+    elif kind == "brake":
         path = reverse("brake", args=[brake.pk]) if brake else reverse("brakes")
-        title = word
-        subject = "messages over limit"
-    else:
-        if kind != "connection":
-            number = entry.connection if entry else None
-        connection = Connection.objects.filter(pk=number).first() if number else None
-        path = reverse("queue")
-        title = f"The desk: {word.lower()}"
-        subject = "the desk"
-        if connection:
-            path = reverse("connection", args=[connection.pk])
-            title = f"{markup.plain(connection.name, MAX_NAME)}: {word.lower()}"
-            subject = "a connection"
-        if connection and connection.complete_as_of:
+    elif connection:
+        title = f"{markup.plain(connection.name, MAX_NAME)}: {word.lower()}"
+        path = reverse("connection", args=[connection.pk])
+        if connection.complete_as_of:
             fields.moment("Queue up to date", connection.complete_as_of)
-    description = f"{markup.bold(f'{word}.')} {detail}"
-    if entry and (explanation := entry.details.get("explanation")):
-        if minimal:
-            explanation = without_addresses(explanation)
-        description += f"\n{markup.literal(explanation, MAX_EXPLANATION)}"
+    if entry:
+        fields.moment("When", entry.at)
+        if explanation := destination.shown_text(entry.details.get("explanation", "")):
+            detail += f"\n{markup.literal(explanation, MAX_EXPLANATION)}"
     return Card(
         title=title,
         url=f"{settings.PUBLIC_URL}{path}",
-        description=description,
+        description=f"{markup.bold(f'{word}.')} {detail}",
         tone=tone,
         fields=fields,
-        footer=f"Countersign · about {subject}",
         word=word,
     )
 
@@ -110,95 +121,44 @@ def newest_entry(about: str, planned: int | None) -> Entry | None:
     for everything else, `planned` is the key of the entry.
     """
     entries = Entry.objects.with_details()
-    kind, _, key = about.partition("/")
-    number = int(key) if key.isdecimal() else None
+    kind, number = _kind_and_key(about)
     if kind == "connection" and number is not None:
-        # A flood has a card of its own.
-        actions = [action for action in _NOTICES if action not in OF_BRAKE]
+        actions = [one for one in _NOTICES if one not in _WITH_OWN_CARD]
         newest = entries.filter(connection=number, message=None, action__in=actions)
         return newest.newest_first().first()
     # Each refusal and each change has its own card.
-    entry_id = number if kind in ("refusal", "change") else planned
-    return entries.filter(pk=entry_id).first() if entry_id is not None else None
+    key = number if kind in ("refusal", "change") else planned
+    return entries.filter(pk=key).first() if key is not None else None
 
 
-def _refusal_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
-    """Return the card of mail that an allowlist refused. It was never held, so there is
-    nothing to decide.
+def _kind_and_key(about: str) -> tuple[str, int]:
+    kind, _, key = about.partition("/")
+    return kind, int(key) if key.isdecimal() else 0
+
+
+def _add_refusal(fields: Fields, entry: Entry) -> None:
+    """Add the fields about mail that an allowlist refused. It was never held, so there
+    is nothing to decide.
     """
     details = entry.details
-    started = triggered_by(entry.trigger)
-    mailbox = details.get("mailbox", "")
-    rule = details.get("rule", "")
-    if minimal:
-        started = without_addresses(started)
-        mailbox = masked_address(mailbox) if mailbox else ""
-        rule = without_addresses(rule)
-    fields = Fields(markup)
-    fields.text("From", mailbox, inline=True)
-    for name, key in (("To", "recipients"), ("Refused", "refused")):
-        if listed := details.get(key, ""):
-            if minimal:
-                listed = ", ".join(map(masked_address, listed.split(", ")))
-            fields.text(name, listed, 600)
-    fields.text("Triggered by", started, 256, inline=True)
-    if rule:
-        fields.text("Rule", rule, 256, inline=True)
-    fields.moment("When", entry.at)
-    return Card(
-        title="Message to a blocked recipient",
-        url=f"{settings.PUBLIC_URL}{reverse('audit')}?action={REFUSED}",
-        description=f"{markup.bold('Blocked recipient.')} "
-        "Nothing was sent, and there is nothing to review. The sender was told why.",
-        tone="rose",
-        fields=fields,
-        footer="Countersign · blocked recipient",
-        word="Blocked recipient",
-    )
+    for name, key in _REFUSED_ADDRESSES.items():
+        if listed := details.get(key):
+            fields.addresses(name, listed.split(", "))
+    fields.text("Triggered by", triggered_by(entry.trigger), inline=True)
+    if rule := details.get("rule"):
+        fields.text("Rule", rule, inline=True)
 
 
-def _checkpoint_card(markup: Markup) -> Card:
-    """Return the card with the newest checkpoint of the ledger, which the verifier takes
-    with --head. A copy at a third party shows if the ledger was changed later.
-    """
-    return Card(
-        title="The ledger was checked",
-        url=f"{settings.PUBLIC_URL}{reverse('ledger-state')}",
-        description=f"{markup.bold('Everything holds.')} This is its newest checkpoint."
-        f"\n{markup.aligned([checkpoint()])}",
-        tone="plain",
-        fields=(),
-        footer="Countersign · about the ledger",
-        word="Checked",
-    )
+def _add_change(fields: Fields, entry: Entry) -> str:
+    """Add the fields about a change that waits for a second admin, who accepts it on
+    the desk and not on the card. Return what changes.
 
-
-def _change_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
-    """Return the card of a change that waits for a second admin, who accepts it on the
-    desk and not on the card.
-
-    At the minimal level it shows only the kind of the change, which may name people.
+    At the minimal level that is only the kind of the change, which may name people.
     """
     details = entry.details
-    fields = Fields(markup)
-    if not minimal:
-        for name, key in (
-            ("Now", "before"),
-            ("Then", "after"),
-            ("Asked by", "asked_by"),
-            ("Reason", "reason"),
-        ):
+    is_minimal = fields.destination.is_minimal
+    if not is_minimal:
+        for name, key in _CHANGED.items():
             fields.text(name, details.get(key, ""), 600)
-    fields.moment("Since", entry.at)
-    subject = markup.literal(
-        details.get("kind" if minimal else "change", ""), MAX_EXPLANATION
-    )
-    return Card(
-        title="A change waits for a second admin",
-        url=f"{settings.PUBLIC_URL}{reverse('pending-changes')}",
-        description=f"{markup.bold('Waiting for a second admin.')} {subject}",
-        tone="amber",
-        fields=fields,
-        footer="Countersign · change of policy",
-        word="Waiting for a second admin",
-    )
+    subject = details.get("kind" if is_minimal else "change", "")
+    return fields.markup.literal(subject, MAX_EXPLANATION)

@@ -2,13 +2,16 @@
 it is, how to link it, and how often a refusal is recorded.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 from django.db.models.functions import Now
 
 from alerts.cards.markup import Markup
 from alerts.models import Interaction
+from audit.recording import record
 from common.actors import Actor
+from mirror.models import Message
 from people.accounts.chat_accounts import offer_link
 from people.models import Person
 
@@ -74,6 +77,31 @@ def recorded_refusal(interaction: Interaction, reason: str) -> str | None:
     return reason if number < MAX_REFUSALS - 1 else f"{reason} {LAST_REFUSAL}"
 
 
+def record_refusal(
+    interaction: Interaction,
+    actor: Actor,
+    what: str,
+    reason: str,
+    message: Message | None = None,
+) -> None:
+    """Record in the ledger what was refused, unless it is one refusal too many."""
+    if words := recorded_refusal(interaction, reason):
+        about = message.ledger_subject if message else {}
+        details = {"outcome": what, "explanation": words}
+        record("interaction.refused", actor, details=details, **about)
+
+
+def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
+    """Return what the service signed about the person who pressed, as pairs of a name
+    and a value for the ledger.
+    """
+    return (
+        (interaction.service, interaction.user_name),
+        (f"{interaction.service}_id", interaction.user_id),
+        ("interaction", interaction.external_id),
+    )
+
+
 def actor_of(interaction: Interaction) -> Actor:
     """Return who pressed or typed: the person to whom the account is linked, who is also
     noted in the interaction, or else the account.
@@ -83,11 +111,12 @@ def actor_of(interaction: Interaction) -> Actor:
         chat_accounts__service=interaction.service, chat_accounts__account_id=account
     )
     interaction.person = linked.prefetch_related("grants").first()
-    if interaction.person is not None:
-        return interaction.person.actor(surface=interaction.service)
-    return Actor(
+    actor = Actor(
         kind=interaction.service,
         id=account,
         label=interaction.user_name or account,
         surface=interaction.service,
     )
+    if interaction.person is not None:
+        actor = interaction.person.actor(surface=interaction.service)
+    return replace(actor, proof=proof_of(interaction))

@@ -1,5 +1,5 @@
 """The base classes of channels: which fields the form of a destination has, how a
-channel posts to it, which errors posting can raise, and how a destination is tested.
+channel posts to it, and how a destination is tested.
 
 `CardChannel` posts cards that people read, and edits them. `EventChannel` posts each
 event once, for programs.
@@ -7,19 +7,35 @@ event once, for programs.
 
 import json
 import math
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card, Markup
+from alerts.channels.requests import (
+    DestinationGone,
+    Json,
+    NotPosted,
+    RetryLater,
+    address_error,
+    failure,
+    is_allowed,
+    masked_host,
+    redacted,
+    secret_parts,
+    send,
+)
 from alerts.models import Destination, Interaction
+from common.origins import origin_of
 from common.postgres import clock
-from outgoing.guarded import TOTAL_TIMEOUT, TooLate
+from outgoing.guarded import Answer, TooLate
 
 TEST_EVENT = "desk.test"
 TEST_CARD = Card(
@@ -30,65 +46,6 @@ TEST_CARD = Card(
     fields=(),
     footer="",
 )
-
-
-class NotPosted(Exception):
-    """The post was not accepted. `status` and `answer` are what the service answered,
-    if it did.
-    """
-
-    def __init__(
-        self, sentence: str, *, status: int | None = None, answer: str = ""
-    ) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.answer = answer
-
-
-class Refused(NotPosted):
-    """The service refused, and would refuse the same request again."""
-
-
-class DestinationGone(Refused):
-    """The destination does not exist any more, or accepts nothing from the desk. The
-    caller switches it off.
-    """
-
-
-class CardGone(Refused):
-    """The card to edit does not exist any more: somebody deleted it."""
-
-
-class CardFixed(Refused):
-    """The card to edit exists, but the service lets nobody edit it any more. The caller
-    posts a new one.
-    """
-
-
-class CardRefused(Refused):
-    """The service does not accept this body."""
-
-
-class RetryLater(NotPosted):
-    """Posting failed now, and may work later.
-
-    With `seconds`, everything for this destination waits so long: the service asked for
-    it, or the desk's own count shows that its limit is reached. With `whole_service`
-    every destination of the same service waits. Without `seconds` it is a failure, and
-    the usual back-off applies.
-    """
-
-    def __init__(
-        self,
-        sentence: str,
-        *,
-        seconds: float | None = None,
-        whole_service: bool = False,
-        **answered: Any,
-    ) -> None:
-        super().__init__(sentence, **answered)
-        self.seconds = seconds
-        self.whole_service = whole_service
 
 
 @dataclass(frozen=True)
@@ -102,6 +59,10 @@ class Posted:
     answer: str = ""
     # For how many seconds the destination gets no other request.
     pause: float = 0.0
+
+
+# Of what did not have to be sent any more.
+OVER = Posted("", 0, "It was over before it was sent.")
 
 
 @dataclass(frozen=True)
@@ -139,6 +100,10 @@ class FormField:
     is_secret: bool = False
     max_length: int = 500
     too_long: str = "The address is too long for a webhook."
+    # What it looks like, with a group for what is stored, and the error if it does not.
+    # An address has `url_error` instead.
+    pattern: re.Pattern[str] = re.compile("(.*)")
+    invalid: str = ""
 
 
 class Channel(ABC):
@@ -170,7 +135,22 @@ class Channel(ABC):
     # Whether the service gives each post an id. Then an answer without an id is not
     # the service's.
     answers_with_id: bool = False
-    redirected = "{service} redirects to another address ({status}), which is not followed. Enter that address instead."
+    # Its hosts, if it is a service with some, and which paths and queries its addresses
+    # have there.
+    hosts: Container[str] = ()
+    path = re.compile("")
+    query = re.compile("")
+    # For an admin whose address is wrong: an example, where to find one, and what the
+    # query may be.
+    example = ""
+    hint = ""
+    except_query = ""
+    # The statuses after which the destination is gone, and after which this body will
+    # never be accepted.
+    gone: Container[int] = ()
+    refused: Container[int] = ()
+    # In seconds, between two posts to one destination.
+    pause = 0.0
 
     @property
     def not_ready(self) -> str:
@@ -179,42 +159,78 @@ class Channel(ABC):
         """
         return ""
 
-    def clean(self, typed: Mapping[str, str], *, is_new: bool) -> dict[str, str]:
-        """Return the fields' values as they are stored. A field that was left empty is
-        missing, so that a stored secret stays. Raises ValidationError.
+    def clean_field(self, field: FormField, typed: str) -> str:
+        """Return what was typed as it is stored. Raises ValidationError; its sentence
+        does not repeat what was typed, which may be a secret.
         """
-        values = {}
-        errors = {}
-        for field in self.fields:
-            value = typed.get(field.name, "").strip()
-            try:
-                if value:
-                    values[field.name] = self.clean_field(field.name, value)
-                elif field.required and (is_new or not field.is_secret):
-                    raise ValidationError(field.required)
-            except ValidationError as error:
-                errors[field.name] = error.messages
-        if errors:
-            raise ValidationError(errors)
-        return values
+        if field.name == "url" and (error := self.url_error(typed)):
+            raise ValidationError(error)
+        found = field.pattern.fullmatch(typed)
+        if found is None:
+            raise ValidationError(field.invalid)
+        return found[1]
+
+    def missing(self, values: Mapping[str, str], *, is_new: bool) -> dict[str, str]:
+        """Return errors by the names of fields that are empty, and needed beside these
+        values.
+        """
+        return {}
 
     def url_error(self, url: str) -> str:
         """Return why this cannot be an address of this kind, and what to do, as a
         sentence; empty if it can.
         """
+        if error := address_error(url, example=self.example, hint=self.hint):
+            return error
+        if not self.hosts:
+            return ""
+        parts = urlsplit(url)
+        if not is_allowed(url):
+            if parts.hostname not in self.hosts:
+                return f"This is not an address of {self.service}, such as {self.example}. {self.hint}"
+            if origin_of(url) != f"https://{parts.hostname}:443":
+                return f"{self.service}'s addresses have no port. Enter it without one."
+        if not self.path.fullmatch(parts.path):
+            return f"This is not a complete address such as {self.example}. {self.hint}"
+        if not self.query.fullmatch(parts.query):
+            return f"Remove everything after the question mark{self.except_query}."
         return ""
 
-    def clean_field(self, name: str, value: str) -> str:
-        """Return one value as it is stored. Raises ValidationError; its sentence does
-        not repeat the value, which may be a secret.
-        """
-        if error := self.url_error(value):
-            raise ValidationError(error)
-        return value
-
-    @abstractmethod
     def address(self, destination: Destination) -> str:
         """Return the destination's address to show, without its secret part."""
+        return masked_host(destination.url)
+
+    def post_body(
+        self,
+        destination: Destination,
+        body: bytes,
+        *,
+        headers: Mapping[str, str] = {},
+    ) -> Posted:
+        """Post this to the destination's address. Raises NotPosted."""
+        url = destination.url
+        if error := self.url_error(url):
+            # It may have been accepted while OUTGOING_ALLOW still named its origin.
+            raise DestinationGone(error)
+        answer = send("POST", url, body, headers=headers, limit=destination.time_limit)
+        logged = redacted(answer, secret_parts(url))
+        if self.is_accepted(answer):
+            return Posted(self.posted_id(answer), answer.status, logged, self.pause)
+        raise self.failure(answer, logged)
+
+    def is_accepted(self, answer: Answer) -> bool:
+        """Whether the service accepted a post."""
+        return 200 <= answer.status < 300
+
+    def failure(self, answer: Answer, logged: str) -> Exception:
+        """Return what to raise for an answer that accepts nothing."""
+        return failure(
+            self.service, answer, logged, gone=self.gone, refused=self.refused
+        )
+
+    def posted_id(self, answer: Answer) -> str:
+        """Return the id that the service gave a post; empty if it gave none."""
+        return ""
 
     def command_channel(self, typed: str) -> str:
         """Return, as it is stored, the channel that somebody typed whose commands are
@@ -227,15 +243,16 @@ class Channel(ABC):
         return ""
 
     @abstractmethod
-    def post_test(self, destination: Destination, *, limit: float) -> Posted:
+    def post_test(self, destination: Destination) -> Posted:
         """Post a test that says it is one. Raises as every post does."""
 
     def test(self, destination: Destination, *, within: float) -> TestResult:
         """Post a test for a person who waits, and return how it ended, with a sentence
         that says what to do.
         """
+        destination.time_limit = within
         try:
-            posted = self.post_test(destination, limit=within)
+            posted = self.post_test(destination)
         except NotPosted as error:
             return TestResult(False, self._why_not(error))
         if self.answers_with_id and not posted.message_id:
@@ -254,20 +271,17 @@ class Channel(ABC):
             return str(error)
         if error.seconds is not None:
             seconds = max(1, math.ceil(error.seconds))
-            plural = "" if seconds == 1 else "s"
-            return f"{self.service} asks to wait {seconds} second{plural}. The address works; test it then."
-        if status is None and error.answer:
-            # Slack: an error of its own, in an answer with status 200.
-            return f"{error} Test again in a few minutes."
-        if status is None:
-            if isinstance(error.__cause__, TooLate):
-                return f"{self.service} did not answer in time. Test again."
+            return f"{self.service} asks to wait {seconds} s. The address works; test it then."
+        if isinstance(error.__cause__, TooLate):
+            return f"{self.service} did not answer in time. Test again."
+        if status is None and not error.answer:
             return f"{self.service} could not be reached. Check the address, and that this server can reach it."
-        if status < 400:
-            return self.redirected.format(service=self.service, status=status)
-        if status >= 500:
-            return f"{self.service} answered {status}: it has a problem. Test again in a few minutes."
-        return f"{self.service} answered {status}. Check the address."
+        if status and status < 400:
+            return f"{self.service} redirects to another address ({status}). Enter that address instead."
+        if status and status < 500:
+            return f"{error} Check the address."
+        # A problem of the service. Slack tells of some with status 200.
+        return f"{error} Test again in a few minutes."
 
 
 class CardChannel(Channel):
@@ -277,30 +291,23 @@ class CardChannel(Channel):
 
     posts_cards = True
     markup: Markup
-    redirected = "The answer ({status}) did not come from {service}. Check the address."
 
     @abstractmethod
-    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
+    def body(self, card: Card, destination: Destination) -> Json:
         """Return the request's body that shows this card there."""
 
-    @abstractmethod
-    def post(
-        self,
-        destination: Destination,
-        body: dict[str, Any],
-        *,
-        limit: float = TOTAL_TIMEOUT,
-    ) -> Posted:
+    def post(self, destination: Destination, body: Json) -> Posted:
         """Post this body as a new post."""
+        return self.post_body(destination, json.dumps(body).encode())
 
-    @abstractmethod
-    def edit(
-        self, destination: Destination, message_id: str, body: dict[str, Any]
-    ) -> Posted:
-        """Edit a post in place. `message_id` is an id that `post` returned."""
+    def edit(self, destination: Destination, message_id: str, body: Json) -> Posted:
+        """Edit a post in place, or post it anew where that cannot be. `message_id` is
+        an id that `post` returned.
+        """
+        return self.post(destination, body)
 
-    def post_test(self, destination: Destination, *, limit: float) -> Posted:
-        return self.post(destination, self.body(TEST_CARD, destination), limit=limit)
+    def post_test(self, destination: Destination) -> Posted:
+        return self.post(destination, self.body(TEST_CARD, destination))
 
 
 class ChatChannel(CardChannel):
@@ -313,19 +320,17 @@ class ChatChannel(CardChannel):
     commands: Mapping[str, Callable[[Interaction], Reply]] = {}
 
     @abstractmethod
-    def mention_body(
-        self, account: str, text: str, *, is_group: bool
-    ) -> dict[str, Any]:
+    def mention_body(self, account: str, text: str, *, is_group: bool) -> Json:
         """Return the request's body that shows this text, and notifies exactly this
         account or group.
         """
 
     @abstractmethod
-    def answer_body(self, interaction: Interaction, reply: Reply) -> dict[str, Any]:
+    def answer_body(self, interaction: Interaction, reply: Reply) -> Json:
         """Return an answer in the service's format."""
 
     @abstractmethod
-    def send_answer(self, interaction: Interaction, body: dict[str, Any]) -> None:
+    def send_answer(self, interaction: Interaction, body: Json) -> None:
         """Send an answer that was deferred. Raises Refused and RetryLater."""
 
 
@@ -338,19 +343,19 @@ class EventChannel(Channel):
 
     def envelope(
         self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    ) -> Json:
         """Return the body of an event, in the form that Standard Webhooks recommends."""
         return {"type": name, "timestamp": at.isoformat(), "data": data}
 
-    @abstractmethod
     def post_event(
-        self, destination: Destination, body: bytes, *, event_id: str, limit: float
+        self, destination: Destination, body: bytes, *, event_id: str
     ) -> Posted:
         """Post one event. Every attempt has the same id and body, so that the receiver
         can drop a repeated one.
         """
+        return self.post_body(destination, body)
 
-    def post_test(self, destination: Destination, *, limit: float) -> Posted:
+    def post_test(self, destination: Destination) -> Posted:
         event_id = f"evt_{uuid4().hex}"
         data = {
             "event": TEST_EVENT,
@@ -359,9 +364,7 @@ class EventChannel(Channel):
         body = json.dumps(
             self.envelope(TEST_EVENT, clock(), event_id, data), ensure_ascii=False
         )
-        return self.post_event(
-            destination, body.encode(), event_id=event_id, limit=limit
-        )
+        return self.post_event(destination, body.encode(), event_id=event_id)
 
 
 class NotInstalled(CardChannel, EventChannel):
@@ -375,10 +378,7 @@ class NotInstalled(CardChannel, EventChannel):
     fields = ()
     markup = Markup()
 
-    def address(self, destination: Destination) -> str:
-        return ""
-
     def _refuse(self, *_args: Any, **_options: Any) -> Any:
         raise DestinationGone(self.not_ready)
 
-    clean_field = body = post = edit = post_event = post_test = _refuse
+    body = post = edit = post_event = post_test = _refuse

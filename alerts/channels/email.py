@@ -8,21 +8,13 @@ from typing import Any
 
 from django.conf import settings
 
-from alerts.channels.base import (
-    Channel,
-    DestinationGone,
-    NotPosted,
-    Posted,
-    Refused,
-    RetryLater,
-)
+from alerts.channels.base import Channel, Posted
+from alerts.channels.requests import DestinationGone, NotPosted, Refused, RetryLater
 from alerts.models import Destination
 from common.desk_mail import Failure, MailNotSent, send
 from notices.mails import mail_for_test, mail_of
 from notices.wording import ShownNotice
 
-# Seconds between two mails to one person, so that what comes in between makes one mail.
-PAUSE = 60.0
 _RAISED = {
     Failure.LATER: RetryLater,
     Failure.REFUSED: Refused,
@@ -39,6 +31,8 @@ class EmailChannel(Channel):
     fields = ()
     posts_cards = False
     is_personal = True
+    # What comes meanwhile makes one mail.
+    pause = 60.0
     when_accepted = (
         "The mail server accepted the mail. Open it, and press the link in it."
     )
@@ -51,7 +45,7 @@ class EmailChannel(Channel):
     def address(self, destination: Destination) -> str:
         return destination.owner.email if destination.owner else ""
 
-    def post_test(self, destination: Destination, *, limit: float) -> Posted:
+    def post_test(self, destination: Destination) -> Posted:
         person: Any = destination.owner
         return self._send(person.email, mail_for_test(person))
 
@@ -73,7 +67,7 @@ class EmailChannel(Channel):
         except MailNotSent as error:
             kind = _RAISED[error.failure]
             raise kind(str(error), status=error.status) from error
-        return Posted("", 250, answer=answer, pause=PAUSE)
+        return Posted("", 250, answer=answer, pause=self.pause)
 
 
 CHANNELS = (EmailChannel(),)

@@ -20,8 +20,9 @@ from pydantic import Field as ModelField
 
 from alerts.channels import all_channels
 from alerts.channels.answers import BROKEN, REASON
-from alerts.channels.base import ChatChannel, Refused, Reply, RetryLater
+from alerts.channels.base import ChatChannel, Reply
 from alerts.channels.presses import judge
+from alerts.channels.requests import Refused, RetryLater
 from alerts.channels.signed_requests import RequestRefused
 from alerts.models import Interaction
 from alerts.tasks import answer_interaction as task

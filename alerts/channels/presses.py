@@ -9,7 +9,7 @@ anything about a message that they may not see.
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import transaction
@@ -22,6 +22,7 @@ from alerts.channels.answers import (
     REASON,
     actor_of,
     link_instructions,
+    record_refusal,
     recorded_refusal,
 )
 from alerts.channels.base import Reply
@@ -41,7 +42,6 @@ from approvals.errors import (
 from approvals.models import Decision
 from audit.recording import record
 from common.actors import Actor
-from common.mail_addresses import without_addresses
 from mirror.errors import DeskError, ThreadMovedOn
 from mirror.models import Message, Revision
 from mirror.states import Outcome
@@ -76,16 +76,14 @@ class _Press:
     reason: str
     # The address of the message's page on the desk.
     url: str
-    # Whether the channel may not show addresses.
-    is_masked: bool
+    destination: Destination
     markup: Markup
 
     def shown(self, text: str) -> str:
-        """Return a sentence escaped for the chat, without addresses if the channel may
-        not show them.
+        """Return a sentence escaped for the chat, as far as it may be shown
+        there.
         """
-        text = without_addresses(text) if self.is_masked else text
-        return self.markup.literal(text, MAX_VALUE)
+        return self.markup.literal(self.destination.shown_text(text), MAX_VALUE)
 
     def link(self, label: str) -> str:
         """Return a link to the message's page."""
@@ -109,18 +107,12 @@ def judge(
     message = None
     if button is not None:
         message = Message.objects.filter(public_id=button.message).first()
-    actor = replace(actor_of(interaction), proof=proof_of(interaction))
+    actor = actor_of(interaction)
     service = interaction.get_service_display()
 
     def refuse(outcome: str, why: str, answer: str) -> Reply:
-        if words := recorded_refusal(interaction, why):
-            what = button.action if button else interaction.name
-            record(
-                "interaction.refused",
-                actor=actor,
-                details={"outcome": what, "explanation": words},
-                **(message.ledger_subject if message else {}),
-            )
+        what = button.action if button else interaction.name
+        record_refusal(interaction, actor, what, why, message)
         return Reply(outcome, answer)
 
     if interaction.person is None:
@@ -139,8 +131,7 @@ def judge(
         return refuse("second factor", why, answer)
     if button is None:
         if interaction.name in commands:
-            command = {"command": f"/{interaction.name}"}
-            record("command.given", actor, details=command)
+            record("command.given", actor, details={"command": f"/{interaction.name}"})
             return None
         return Reply("listed", waiting_list(actor, markup))
     visible = Message.objects.visible_to(actor)
@@ -164,14 +155,14 @@ def judge(
         return Reply("not shown whole", f"{NOT_WHOLE}{link}, then decide.")
     return _carry_out(
         _Press(
-            button=button,
-            interaction=interaction,
-            message=message,
-            actor=actor,
-            reason=options.get(REASON, ""),
-            url=url,
-            markup=markup,
-            is_masked=card.destination.privacy == Destination.Privacy.MINIMAL,
+            button,
+            interaction,
+            message,
+            actor,
+            options.get(REASON, ""),
+            url,
+            card.destination,
+            markup,
         )
     )
 
@@ -195,17 +186,6 @@ def waiting_list(actor: Actor, markup: Markup) -> str:
             return text + more
         text += row
     return text
-
-
-def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
-    """Return what the service signed about the person who pressed, as pairs of a name
-    and a value for the ledger.
-    """
-    return (
-        (interaction.service, interaction.user_name),
-        (f"{interaction.service}_id", interaction.user_id),
-        ("interaction", interaction.external_id),
-    )
 
 
 def _carry_out(press: _Press) -> Reply:

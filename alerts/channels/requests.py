@@ -1,20 +1,22 @@
 """What all channels share to call a service over HTTP: it checks the address that an
 admin entered, makes one request with a time limit, and removes secrets from the answer.
+Also has the errors that posting can raise.
 """
 
 import json
 import re
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from django.conf import settings
 
-from alerts.channels.base import CardRefused, DestinationGone, NotPosted, RetryLater
 from common.exchange import seconds_asked
 from common.origins import origin_of
-from outgoing.guarded import Answer, DeliveryError, request
+from outgoing.guarded import TOTAL_TIMEOUT, Answer, DeliveryError, request
 
+# A JSON object: the body of a request or of an answer, or a part of one.
+Json = dict[str, Any]
 # How many characters of a service's answer, and of its headers, the log keeps.
 MAX_STORED = 4000
 MASK = "••••"
@@ -22,6 +24,65 @@ _HEADERS = {"Content-Type": "application/json", "User-Agent": "Countersign/1"}
 # Seconds to wait after a 429: at most, and if the answer gives no number.
 _LONGEST_WAIT = 3600.0
 _USUAL_WAIT = 30.0
+
+
+class NotPosted(Exception):
+    """The post was not accepted. `status` and `answer` are what the service answered,
+    if it did.
+    """
+
+    def __init__(
+        self, sentence: str, *, status: int | None = None, answer: str = ""
+    ) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.answer = answer
+
+
+class Refused(NotPosted):
+    """The service refused, and would refuse the same request again."""
+
+
+class DestinationGone(Refused):
+    """The destination does not exist any more, or accepts nothing from the desk. The
+    caller switches it off.
+    """
+
+
+class CardGone(Refused):
+    """The card to edit does not exist any more: somebody deleted it."""
+
+
+class CardFixed(Refused):
+    """The card to edit exists, but the service lets nobody edit it any more. The caller
+    posts a new one.
+    """
+
+
+class CardRefused(Refused):
+    """The service does not accept this body."""
+
+
+class RetryLater(NotPosted):
+    """Posting failed now, and may work later.
+
+    With `seconds`, everything for this destination waits so long: the service asked for
+    it, or the desk's own count shows that its limit is reached. With `whole_service`
+    every destination of the same service waits. Without `seconds` it is a failure, and
+    the usual back-off applies.
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        seconds: float | None = None,
+        whole_service: bool = False,
+        **answered: Any,
+    ) -> None:
+        super().__init__(sentence, **answered)
+        self.seconds = seconds
+        self.whole_service = whole_service
 
 
 def address_error(url: str, *, example: str, hint: str = "") -> str:
@@ -35,30 +96,9 @@ def address_error(url: str, *, example: str, hint: str = "") -> str:
         return f"This is not a complete address such as {example}.{hint}"
     if parts.username is not None or parts.fragment:
         return f"The address contains a user name or a #, which webhooks do not have.{hint}"
-    return ""
-
-
-def service_error(
-    url: str,
-    service: str,
-    hosts: Container[str],
-    path: re.Pattern[str],
-    example: str,
-    hint: str,
-) -> str:
-    """Return why this cannot be an address of a service, by its hosts and the pattern of
-    its paths, in words for the admin; empty if it can.
-    """
-    if error := address_error(url, example=example, hint=hint):
-        return error
-    parts = urlsplit(url)
-    if not is_allowed(url):
-        if parts.hostname not in hosts:
-            return f"This is not an address of {service}, such as {example}. {hint}"
-        if origin_of(url) != f"https://{parts.hostname}:443":
-            return f"{service}'s addresses start with https:// and have no port. Enter it without one."
-    if not path.fullmatch(parts.path):
-        return f"This is not a complete address such as {example}. {hint}"
+    # An operator allowed some origins, even if they are private or use plain http.
+    if parts.scheme != "https" and not is_allowed(url):
+        return f"The address must start with https://, so that nobody can read along.{hint}"
     return ""
 
 
@@ -94,7 +134,7 @@ def send(
     body: bytes,
     *,
     headers: Mapping[str, str] = {},
-    limit: float,
+    limit: float = TOTAL_TIMEOUT,
 ) -> Answer:
     """Send one request, and return the answer, whatever its status. It has `limit`
     seconds in all.
@@ -125,7 +165,7 @@ def failure(
     one; `logged` is the answer for the log.
     """
     status = status or answer.status
-    answered: dict[str, Any] = {"status": status, "answer": logged}
+    answered: Json = {"status": status, "answer": logged}
     if status == 429:
         seconds = retry_after(answer)
         return RetryLater(f"{service} asked to wait.", seconds=seconds, **answered)
@@ -138,7 +178,10 @@ def failure(
 
 
 def redacted(
-    answer: Answer, secrets: Iterable[str], *, headers: Iterable[str] = ()
+    answer: Answer,
+    secrets: Iterable[str],
+    *,
+    headers: Iterable[str] = ("Retry-After",),
 ) -> str:
     """Return the named headers and the body, without these secrets, for the log of the
     delivery.
@@ -154,7 +197,18 @@ def redacted(
     return text[:MAX_STORED]
 
 
-def json_object(answer: Answer) -> dict[str, Any]:
+def secret_parts(url: str) -> list[str]:
+    """Return the parts of an address with which somebody could post there, as written
+    and decoded. They are parts, because an answer may spell the signs between them
+    differently.
+    """
+    _, _, address = url.partition("//")
+    parts = re.split("[/?&=]", address)[1:]
+    # Shorter ones are no secrets, and would be found in any text.
+    return [one for one in (*parts, *map(unquote, parts)) if len(one) > 5]
+
+
+def json_object(answer: Answer) -> Json:
     """Return the JSON object in the body; an empty one if there is none."""
     try:
         result = json.loads(answer.body)

@@ -4,35 +4,21 @@ import what builds cards for chat channels.
 """
 
 import base64
-import re
 import secrets
 import time
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from standardwebhooks import Webhook
 
-from alerts.channels.base import (
-    TEST_EVENT,
-    DestinationGone,
-    EventChannel,
-    FormField,
-    Posted,
-)
+from alerts.channels.base import TEST_EVENT, EventChannel, FormField, Posted
 from alerts.channels.requests import (
-    address_error,
-    failure,
-    is_allowed,
-    masked_host,
-    redacted,
-    send,
+    DestinationGone,
 )
 from alerts.models import Destination
 from common.origins import origin_of
 from common.postgres import clock
 
-EXAMPLE = "https://hooks.yourteam.example/countersign"
 PREFIX = "whsec_"
 # The specification asks for 24 to 64 bytes.
 _SECRET_BYTES = 32
@@ -46,6 +32,8 @@ class SignedWebhook(EventChannel):
     service = "The receiver"
     summary = "Events for a program, signed as Standard Webhooks says. Enter its address; the desk makes the secret."
     makes_secret = True
+    example = "https://hooks.yourteam.example/countersign"
+    gone = (410,)
     when_accepted = f"The receiver accepted the test, an event of type {TEST_EVENT}."
     fields = (
         FormField(
@@ -67,52 +55,28 @@ class SignedWebhook(EventChannel):
     }
 
     def url_error(self, url: str) -> str:
-        if error := address_error(url, example=EXAMPLE):
+        if error := super().url_error(url):
             return error
-        parts = urlsplit(url)
         if origin_of(url) == origin_of(settings.PUBLIC_URL):
             return "This is the desk's own address. Enter the address of the receiving program."
-        # An operator allowed this origin, even if it is private or uses plain http.
-        if is_allowed(url):
-            return ""
-        if parts.scheme != "https":
-            return "The address must start with https://, so that events are encrypted in transit."
         return ""
-
-    def address(self, destination: Destination) -> str:
-        return masked_host(destination.url)
 
     def new_secret(self) -> str:
         return PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
     def post_event(
-        self, destination: Destination, body: bytes, *, event_id: str, limit: float
+        self, destination: Destination, body: bytes, *, event_id: str
     ) -> Posted:
-        """Post one event within `limit` seconds. Raises DestinationGone, which switches
+        """Post one event. Raises DestinationGone, which switches
         the destination off, for a 410, a refused address or a missing secret. After any
         other answer than a 2xx the event is posted again later.
         """
-        if error := self.url_error(destination.url):
-            raise DestinationGone(error)
         if not destination.secret:
             raise DestinationGone(
                 "The destination has no signing secret. Create a new secret for it."
             )
-        answer = send(
-            "POST",
-            destination.url,
-            body,
-            headers=signed_headers(destination, event_id=event_id, body=body),
-            limit=limit,
-        )
-        # In pieces, because an answer may spell the signs between them differently.
-        # Shorter pieces are no secrets, and would be found in any text.
-        _, _, address = destination.url.partition("//")
-        pieces = re.split("[/?&=]", address)[1:]
-        logged_answer = redacted(answer, (one for one in pieces if len(one) > 5))
-        if 200 <= answer.status < 300:
-            return Posted("", answer.status, answer=logged_answer)
-        raise failure(self.service, answer, logged_answer, gone=(410,))
+        headers = signed_headers(destination, event_id=event_id, body=body)
+        return self.post_body(destination, body, headers=headers)
 
 
 def signed_headers(

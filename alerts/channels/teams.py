@@ -6,39 +6,19 @@ All text stands in text runs, in which Teams reads no markup. Whoever has the ad
 post there, so no sentence and no log contains its signature.
 """
 
-import json
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from alerts.cards.markup import Card, Markup
-from alerts.channels.base import (
-    CardChannel,
-    DestinationGone,
-    FormField,
-    Posted,
-)
-from alerts.channels.requests import (
-    address_error,
-    failure,
-    is_allowed,
-    masked_host,
-    redacted,
-    send,
-)
+from alerts.channels.base import CardChannel, FormField
+from alerts.channels.requests import Json, is_allowed
 from alerts.models import Destination
-from outgoing.guarded import TOTAL_TIMEOUT
 
 # The ends of the hosts of workflows, the second of older ones.
 HOSTS = (".environment.api.powerplatform.com", ".logic.azure.com")
-EXAMPLE = "https://default0.0.environment.api.powerplatform.com/…/workflows/…?sig=…"
-# Teams takes about one message a second in a channel.
-PAUSE = 1.0
-_HINT = "In Teams: the channel, Workflows, “Send webhook alerts to a channel”; copy the address at its end."
-_GONE = (401, 403, 404, 410)
-_REFUSED = (400, 413, 422)
 
 
-def _block(*runs: dict[str, Any], **more: Any) -> dict[str, Any]:
+def _block(*runs: Json, **more: Any) -> Json:
     inlines = [{"type": "TextRun", **one} for one in runs]
     return {"type": "RichTextBlock", "inlines": inlines, **more}
 
@@ -54,11 +34,17 @@ class Teams(CardChannel):
     )
     markup = Markup()
     when_accepted = "The workflow accepted the test. Check the channel."
+    example = "https://default0.0.environment.api.powerplatform.com/…/workflows/…?sig=…"
+    hint = "In Teams: the channel, Workflows, “Send webhook alerts to a channel”; copy the address at its end."
+    # Teams takes about one message a second in a channel.
+    pause = 1.0
+    gone = (401, 403, 404, 410)
+    refused = (400, 413, 422)
     fields = (
         FormField(
             "url",
             "Address of the workflow",
-            _HINT,
+            hint,
             required="Enter the address of the workflow.",
             is_secret=True,
             max_length=1000,
@@ -71,20 +57,16 @@ class Teams(CardChannel):
     }
 
     def url_error(self, url: str) -> str:
-        if error := address_error(url, example=EXAMPLE, hint=_HINT):
+        if error := super().url_error(url):
             return error
         parts = urlsplit(url)
-        is_known = parts.scheme == "https" and (parts.hostname or "").endswith(HOSTS)
-        if not is_known and not is_allowed(url):
-            return f"This is not the address of a workflow in Teams. {_HINT}"
+        if not (parts.hostname or "").endswith(HOSTS) and not is_allowed(url):
+            return f"This is not the address of a workflow in Teams. {self.hint}"
         if "sig" not in parse_qs(parts.query):
-            return f"The address is incomplete: its signature is missing. {_HINT}"
+            return f"The address is incomplete: its signature is missing. {self.hint}"
         return ""
 
-    def address(self, destination: Destination) -> str:
-        return masked_host(destination.url)
-
-    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
+    def body(self, card: Card, destination: Destination) -> Json:
         blocks = [
             _block({"text": card.title, "weight": "Bolder", "size": "Medium"}),
             _block({"text": card.description}),
@@ -114,29 +96,6 @@ class Teams(CardChannel):
             "content": content,
         }
         return {"type": "message", "attachments": [attached]}
-
-    def post(
-        self,
-        destination: Destination,
-        body: dict[str, Any],
-        *,
-        limit: float = TOTAL_TIMEOUT,
-    ) -> Posted:
-        url = destination.url
-        if error := self.url_error(url):
-            # It may have been accepted while OUTGOING_ALLOW still named its origin.
-            raise DestinationGone(error)
-        answer = send("POST", url, json.dumps(body).encode(), limit=limit)
-        signatures = parse_qs(urlsplit(url).query).get("sig", [])
-        logged = redacted(answer, signatures, headers=["Retry-After"])
-        if 200 <= answer.status < 300:
-            return Posted("", answer.status, answer=logged, pause=PAUSE)
-        raise failure("The workflow", answer, logged, gone=_GONE, refused=_REFUSED)
-
-    def edit(
-        self, destination: Destination, message_id: str, body: dict[str, Any]
-    ) -> Posted:
-        return self.post(destination, body)
 
 
 CHANNELS = (Teams(),)

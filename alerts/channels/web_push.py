@@ -19,30 +19,22 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.conf import settings
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 
-from alerts.channels.base import Channel, DestinationGone, Posted
+from alerts.channels.base import Channel, Posted
 from alerts.channels.requests import (
-    address_error,
-    failure,
-    is_allowed,
-    masked_host,
-    redacted,
-    send,
+    DestinationGone,
 )
 from alerts.models import Destination
 from common.origins import origin_of
 from notices.models import unread_count
 from notices.wording import ShownNotice
-from outgoing.guarded import TOTAL_TIMEOUT
 
-# Seconds: how long the service keeps a push for a browser that is away, how long a
-# signature is valid, and between two pushes to one browser.
+# Seconds: how long the service keeps a push for a browser that is away, and how long a
+# signature is valid.
 KEPT = 4 * 3600
 _SIGNED_FOR = 3600
-PAUSE = 10.0
 # How many bytes one record holds.
 _RECORD = 4096
 _CURVE = ec.SECP256R1()
-_GONE = (401, 403, 404, 410)
 
 
 def signing_key() -> ec.EllipticCurvePrivateKey:
@@ -60,21 +52,6 @@ def signing_key() -> ec.EllipticCurvePrivateKey:
 def public_key() -> str:
     """Return its public half, as browsers take it."""
     return urlsafe_base64_encode(_point(signing_key().public_key()))
-
-
-def subscription_error(url: str, p256dh: str, auth: str) -> str:
-    """Return why this is no subscription of a browser, as a sentence; empty if it is."""
-    error = address_error(url, example="https://push.example/a-long-token")
-    if error:
-        return error
-    if urlsplit(url).scheme != "https" and not is_allowed(url):
-        return "The address of a push service starts with https://."
-    try:
-        _receiver(p256dh)
-        is_key = len(urlsafe_base64_decode(auth)) == 16
-    except ValueError:
-        is_key = False
-    return "" if is_key else "The browser's keys are not valid."
 
 
 def encrypted(
@@ -126,14 +103,29 @@ class WebPush(Channel):
     fields = ()
     posts_cards = False
     is_personal = True
+    example = "https://push.example/a-long-token"
+    gone = (401, 403, 404, 410)
+    refused = range(500)
+    pause = 10.0
     when_accepted = (
         "The push service accepted it. A notification appears in that browser."
     )
 
-    def address(self, destination: Destination) -> str:
-        return masked_host(destination.url)
+    def subscription_error(self, url: str, keys: str) -> str:
+        """Return why these are not the address and the keys of a browser's
+        subscription, as a sentence; empty if they are.
+        """
+        p256dh, _, auth = keys.partition(" ")
+        try:
+            _receiver(p256dh)
+            is_key = len(urlsafe_base64_decode(auth)) == 16
+        except ValueError:
+            is_key = False
+        return self.url_error(url) or (
+            "" if is_key else "The browser's keys are not valid."
+        )
 
-    def post_test(self, destination: Destination, *, limit: float) -> Posted:
+    def post_test(self, destination: Destination) -> Posted:
         return self._push(destination, "This browser gets notifications.", "", 0)
 
     def post_notices(
@@ -161,10 +153,10 @@ class WebPush(Channel):
         topic: str = "test",
     ) -> Posted:
         url = destination.url
-        p256dh, _, auth = destination.secret.partition(" ")
-        if error := subscription_error(url, p256dh, auth):
+        if error := self.subscription_error(url, destination.secret):
             raise DestinationGone(error)
         content = {"id": opens, "text": sentence, "unread": unread}
+        p256dh, _, auth = destination.secret.partition(" ")
         body = encrypted(json.dumps(content).encode(), p256dh, auth)
         headers = {
             "Authorization": _signature(url),
@@ -173,12 +165,7 @@ class WebPush(Channel):
             "TTL": str(KEPT),
             "Topic": topic,
         }
-        answer = send("POST", url, body, headers=headers, limit=TOTAL_TIMEOUT)
-        said = redacted(answer, [urlsplit(url).path.rpartition("/")[2]])
-        if 200 <= answer.status < 300:
-            return Posted("", answer.status, answer=said, pause=PAUSE)
-        refused = range(500)
-        raise failure(self.service, answer, said, gone=_GONE, refused=refused)
+        return self.post_body(destination, body, headers=headers)
 
 
 def _signature(url: str) -> str:

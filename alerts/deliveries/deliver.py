@@ -24,16 +24,20 @@ from django.urls import reverse
 from alerts.cards.digest import digest_card, digest_facts
 from alerts.cards.markup import Card as CardContent
 from alerts.cards.markup import shortened
-from alerts.cards.message import card_of_message, read_message
+from alerts.cards.message import (
+    card_status,
+    message_card,
+    message_facts,
+    read_message,
+)
 from alerts.cards.notice import newest_entry, notice_card
 from alerts.channels import channel_of
-from alerts.channels.base import (
-    CardChannel,
+from alerts.channels.base import CardChannel, Posted
+from alerts.channels.requests import (
     CardFixed,
     CardGone,
     CardRefused,
     DestinationGone,
-    Posted,
     Refused,
     RetryLater,
 )
@@ -247,20 +251,21 @@ def card_content(delivery: Delivery) -> CardContent:
         # Set on the delivery too: the ledger entry about the delivery names the
         # message.
         message = delivery.message = read_message(delivery.card.message_id)
-        card = card_of_message(message, destination, markup)
+        facts = message_facts(message, destination)
+        card = message_card(facts, card_status(message), markup)
     # The number identifies a post that arrived twice.
     return replace(card, footer=f"{card.footer} · alert {delivery.pk}")
+
+
+# What sends the deliveries that are no cards, by their kind.
+_SENDS = {"event": send_event, "notice": send_notices, "mention": send_mention}
 
 
 def _send(delivery: Delivery) -> tuple[CardContent | None, Posted]:
     # Posts a card or an event. Returns the card, None for an event, and what was
     # accepted. Raises as the channel does.
-    if delivery.kind == Delivery.Kind.EVENT:
-        return None, send_event(delivery, delivery.destination)
-    if delivery.kind == Delivery.Kind.NOTICE:
-        return None, send_notices(delivery)
-    if delivery.kind == Delivery.Kind.MENTION:
-        return None, send_mention(delivery)
+    if send := _SENDS.get(delivery.kind):
+        return None, send(delivery)
     card = card_content(delivery)
     channel: Any = channel_of(delivery.destination.kind)
     try:

@@ -17,17 +17,16 @@ from django.conf import settings
 from alerts.cards.message import read_message
 from alerts.channels import channel_of
 from alerts.channels.base import Posted
+from alerts.channels.requests import Json
 from alerts.ledger_events import LEDGER_CHECKED, event_of
 from alerts.models import Delivery, Destination
 from audit.models import Entry
 from audit.sealing.signing import checkpoint
-from common.mail_addresses import masked_address, without_addresses
 from common.references import without_references
 from common.tables import table_pairs
 from mirror.models import Connection, Message
 from mirror.models.messages import NAMED
 from mirror.states import DecisionState
-from outgoing.guarded import TOTAL_TIMEOUT
 
 # With these limits an event stays under the 256 KB that Inngest accepts, even if much
 # of it has to be escaped.
@@ -56,10 +55,11 @@ send_back | rejected
 """)
 
 
-def send_event(delivery: Delivery, destination: Destination) -> Posted:
+def send_event(delivery: Delivery) -> Posted:
     """Make one attempt to post the event of this delivery. Raises what the channel's
     `post_event` raises.
     """
+    destination = delivery.destination
     # An event that was stored for another level of privacy is built again: it could
     # reveal more than the destination may get now.
     if (
@@ -76,7 +76,6 @@ def send_event(delivery: Delivery, destination: Destination) -> Posted:
         destination,
         delivery.request.encode(),
         event_id=delivery.event_id,
-        limit=TOTAL_TIMEOUT,
     )
     return posted
 
@@ -87,7 +86,6 @@ def event_body(entry: Entry, message: Message | None, destination: Destination) 
     """
     event = event_of(entry.action)
     name = event.name if event else entry.action
-    privacy = destination.privacy
     if message:
         connection: Connection | None = message.connection
     else:
@@ -98,16 +96,16 @@ def event_body(entry: Entry, message: Message | None, destination: Destination) 
         "event": name,
         "at": entry.at.isoformat(),
         "connection": connection.slug if connection else None,
-        "privacy": privacy,
+        "privacy": destination.privacy,
     }
     if message:
-        data |= _message_data(entry, message, privacy)
+        data |= _message_data(entry, message, destination)
     else:
-        data |= _details_data(entry, privacy)
+        data |= _details_data(entry, destination)
     if entry.action == "approval.recorded":
         data["approvals"] = entry.details.get("approvals") or None
     if explanation := entry.details.get("explanation"):
-        data["explanation"] = _words(explanation, privacy)
+        data["explanation"] = _words(explanation, destination)
     channel: Any = channel_of(destination.kind)
     body = channel.envelope(name, entry.at, number, data)
     return json.dumps(body, ensure_ascii=False)
@@ -120,7 +118,7 @@ def event_id(entry: Entry) -> str:
     return f"evt_{entry.hash[:32]}"
 
 
-def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any]:
+def _message_data(entry: Entry, message: Message, destination: Destination) -> Json:
     # What an event says about a message, at this level of privacy.
     data = {
         # The programs in MultiMail's documentation read either name.
@@ -128,23 +126,24 @@ def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any
         "message_id": message.upstream_id,
         "thread_id": message.thread_id or None,
         "mailbox_id": message.mailbox.upstream_id if message.mailbox else None,
-        "mailbox": _address(str(message.mailbox or ""), privacy),
+        "mailbox": _address(str(message.mailbox or ""), destination),
         "direction": message.direction,
-        "from": _address(message.sender, privacy),
+        "from": _address(message.sender, destination),
         "to": [
-            _address(str(one), privacy) for one in message.recipients[:MAX_RECIPIENTS]
+            _address(str(one), destination)
+            for one in message.recipients[:MAX_RECIPIENTS]
         ],
         "status": message.upstream_status,
         "state": message.state,
         "sandbox": message.sandbox,
-        **_decision_data(entry.action, message, privacy),
+        **_decision_data(entry.action, message, destination),
         "fingerprint": entry.fingerprint or message.fingerprint or None,
-        "metadata": _metadata(message.trigger, privacy),
+        "metadata": _metadata(message.trigger, destination),
         "link": f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/",
     }
-    if privacy != Destination.Privacy.MINIMAL:
+    if not destination.is_minimal:
         data["subject"] = message.subject[:MAX_WORDS]
-    if privacy == Destination.Privacy.FULL and message.revision:
+    if destination.privacy == Destination.Privacy.FULL and message.revision:
         # Cut until it fits, counted in the bytes in which it is sent.
         text = str(message.revision.content.get("markdown") or "")[:MAX_TEXT]
         while len(json.dumps(text, ensure_ascii=False).encode()) > MAX_TEXT:
@@ -153,36 +152,35 @@ def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any
     return data
 
 
-def _details_data(entry: Entry, privacy: str) -> dict[str, Any]:
+def _details_data(entry: Entry, destination: Destination) -> Json:
     """Return the data of an act that is about no message of the desk, such as mail that
     an allowlist refused.
     """
     details = entry.details
-    data: dict[str, Any] = {}
+    data: Json = {}
     for name, key in (("to", "recipients"), ("refused", "refused")):
         if details.get(key):
             data[name] = [
-                _address(one, privacy)
+                _address(one, destination)
                 for one in details[key].split(", ")[:MAX_RECIPIENTS]
             ]
     # At the minimal level only the kind of a change is named: the change itself may
     # name people.
     names = "change before after asked_by reason".split()
-    is_minimal = privacy == Destination.Privacy.MINIMAL
-    for name in ("mailbox", "rule", *(() if is_minimal else names)):
+    for name in ("mailbox", "rule", *(() if destination.is_minimal else names)):
         if details.get(name):
-            data[name] = _words(details[name], privacy)
+            data[name] = _words(details[name], destination)
     if entry.action == LEDGER_CHECKED:
         data["checkpoint"] = checkpoint()
     if details.get("kind"):
         data["kind"] = details["kind"]
     if entry.trigger:
-        data["metadata"] = _metadata(entry.trigger, privacy)
+        data["metadata"] = _metadata(entry.trigger, destination)
     return data
 
 
 def _decision_data(
-    action: str, message: Message, privacy: str
+    action: str, message: Message, destination: Destination
 ) -> dict[str, str | None]:
     """Return what was decided, by whom and why. If the desk decided, its own row is
     used, which says more than MultiMail reports.
@@ -204,7 +202,7 @@ def _decision_data(
         name = message.upstream_decided_by
         role = "somebody elsewhere"
     # A role contains no name.
-    is_minimal = privacy == Destination.Privacy.MINIMAL
+    is_minimal = destination.is_minimal
     decided_by = role if is_minimal else name[:200]
     return {
         "decision": decision,
@@ -213,34 +211,27 @@ def _decision_data(
     }
 
 
-def _metadata(trigger: Mapping[str, Any], privacy: str) -> dict[str, Any]:
+def _metadata(trigger: Mapping[str, Any], destination: Destination) -> Json:
     """Return the metadata that the sender gave with the message. A program that waits
     for the event recognises its own message by it.
     """
-    if (
-        privacy != Destination.Privacy.MINIMAL
-        and len(json.dumps(trigger)) <= MAX_METADATA
-    ):
+    if not destination.is_minimal and len(json.dumps(trigger)) <= MAX_METADATA:
         return dict(trigger)
     # Only the names that the desk knows: other metadata may contain anything.
-    metadata: dict[str, Any] = {}
+    metadata: Json = {}
     for name in NAMED:
         value = trigger.get(name)
         if isinstance(value, str):
-            metadata[name] = _words(value, privacy)[:500]
+            metadata[name] = _words(value, destination)[:500]
         elif isinstance(value, int):
             metadata[name] = value
     return metadata
 
 
-def _address(address: str, privacy: str) -> str:
-    if address and privacy == Destination.Privacy.MINIMAL:
-        address = masked_address(address)
-    return address[:MAX_ADDRESS]
+def _address(address: str, destination: Destination) -> str:
+    return destination.shown_address(address)[:MAX_ADDRESS]
 
 
-def _words(text: str, privacy: str) -> str:
+def _words(text: str, destination: Destination) -> str:
     """Return free text, cut, and at the minimal level without email addresses."""
-    if privacy == Destination.Privacy.MINIMAL:
-        text = without_addresses(text)
-    return text[:MAX_WORDS]
+    return destination.shown_text(text)[:MAX_WORDS]

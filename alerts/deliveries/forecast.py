@@ -5,9 +5,9 @@ plan, by the ways that each person wants, and what is due already. Nothing is se
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from django.conf import settings
+from django.db.models import TextChoices
 
 from alerts.deliveries.mentions import chat_of
 from alerts.deliveries.personal import KINDS
@@ -22,27 +22,16 @@ from people.models import Person
 from policy.models import LadderStep
 
 
-class Kind(StrEnum):
+class Kind(TextChoices):
     """What happens: somebody gets the message, is told of it by some way, or it ends."""
 
-    ASSIGN = "assign"
-    NOTICE = "notice"
-    PUSH = "push"
-    MAIL = "mail"
-    CHAT = "chat"
-    ALERT = "alert"
-    EXPIRE = "expire"
-
-
-_SENTENCES = {
-    Kind.ASSIGN: "Assigned to {}",
-    Kind.NOTICE: "Notice on the desk to {}",
-    Kind.PUSH: "Push to {}",
-    Kind.MAIL: "Mail to {}",
-    Kind.CHAT: "Mention in the chat: {}",
-    Kind.ALERT: "Alert to {}",
-    Kind.EXPIRE: "It expires, and is rejected",
-}
+    ASSIGN = "assign", "Assigned to {}"
+    NOTICE = "notice", "Notice on the desk to {}"
+    PUSH = "push", "Push to {}"
+    MAIL = "mail", "Mail to {}"
+    CHAT = "chat", "Mention in the chat: {}"
+    ALERT = "alert", "Alert to {}"
+    EXPIRE = "expire", "It expires, and is rejected"
 
 
 @dataclass(frozen=True)
@@ -56,7 +45,7 @@ class Expected:
     @property
     def sentence(self) -> str:
         """What happens, for pages."""
-        return _SENTENCES[self.kind].format(", ".join(self.names))
+        return str(self.kind.label).format(", ".join(self.names))
 
 
 def forecast(message: Message, now: datetime) -> list[Expected]:

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from alerts.cards.message import desk_link
 from alerts.channels import channel_of
-from alerts.channels.base import Posted
+from alerts.channels.base import OVER, Posted
 from alerts.models import Card, Delivery, Destination
 from approvals.desk_messages import awaits_review
 from approvals.models import Snooze
@@ -29,7 +29,7 @@ _MAX_SUBJECT = 150
 
 def plan_mention(notice: Notice) -> None:
     """Plan that a chat mentions the person of a notice, if they want that."""
-    if notice.message_id is None or not _wants(notice):
+    if notice.message_id is None or not wants_chat(notice.person, Cause(notice.cause)):
         return
     destination = chat_of(notice.person, notice.message_id)
     if destination is not None:
@@ -73,15 +73,13 @@ def send_mention(delivery: Delivery) -> Posted:
         account = _account(delivery.notice.person, channel.chat) if messages else ""
         sentence = SENTENCES[delivery.notice.cause]
     if not account:
-        return Posted("", 0, answer="It was over before it was sent.")
+        return OVER
     link = f"{settings.PUBLIC_URL}{reverse('queue')}"
     subject = f"{len(messages)} messages"
     if len(messages) == 1:
         [message] = messages
         link = desk_link(message)
-        subject = message.subject.strip() or "(no subject)"
-        if destination.privacy == Destination.Privacy.MINIMAL:
-            subject = "A message"
+        subject = destination.shown_subject(message)
     text = f"{sentence}: {channel.markup.literal(subject, _MAX_SUBJECT)}. {channel.markup.answer_link('Open', link)}"
     is_group = delivery.notice is None
     posted: Posted = channel.post(
@@ -95,16 +93,12 @@ def _still_told(notice: Notice, keys: list[int]) -> list[Any]:
     over, not snoozed, and about what the person still sees.
     """
     person = notice.person
-    if not _wants(notice):
+    if not wants_chat(notice.person, Cause(notice.cause)):
         return []
     unread = Notice.objects.unread(person.actor(surface="worker")).filter(pk__in=keys)
     snoozed = Snooze.objects.in_force().of_person(person.pk).values("message")
     waiting = unread.exclude(message__in=snoozed).select_related("message")
     return [one.message for one in waiting.order_by("pk")]
-
-
-def _wants(notice: Notice) -> bool:
-    return wants_chat(notice.person, Cause(notice.cause))
 
 
 def _account(person: Person, service: str) -> str:

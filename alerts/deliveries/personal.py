@@ -11,7 +11,7 @@ from django.db.models import OuterRef, Subquery
 from django.db.models.functions import Now
 
 from alerts.channels import channel_of
-from alerts.channels.base import Posted
+from alerts.channels.base import OVER, Posted
 from alerts.channels.email import EmailChannel
 from alerts.channels.web_push import WebPush
 from alerts.deliveries.mentions import plan_mention
@@ -85,7 +85,7 @@ def send_notices(delivery: Delivery) -> Posted:
     unread = Notice.objects.for_list(owner.actor(surface="worker"))
     notices = unread.filter(pk__in=[delivery.notice_id, *keys], read_at=None)
     if not notices:
-        return Posted("", 0, answer="It was over before it was sent.")
+        return OVER
     channel: Any = channel_of(destination.kind)
     posted: Posted = channel.post_notices(
         destination, [shown(one) for one in notices], key=delivery.pk

@@ -343,10 +343,8 @@ def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
     """Post a test, and return whether it was accepted, with a sentence. The post is
     made outside of any transaction, and takes TEST_SECONDS at most.
     """
-    check_may_manage(actor)
-    destination = Destination.objects.not_removed().filter(pk=destination_id).first()
-    if destination is None:
-        raise DestinationMissing("This destination was removed in the meantime.")
+    with transaction.atomic():
+        destination = managed_destination(destination_id, actor)
     result = channel_of(destination.kind).test(destination, within=TEST_SECONDS)
     with transaction.atomic():
         # A destination whose address changed meanwhile has not been tested.

@@ -9,7 +9,7 @@ from django.forms.models import model_to_dict
 from django.utils.text import capfirst
 
 from alerts.channels import DEFAULT_KIND, channel_of, shared_channels
-from alerts.channels.base import FormField
+from alerts.channels.base import Channel, FormField
 from alerts.destinations.wording import privacy_notes
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
@@ -118,7 +118,7 @@ class DestinationForm(DrawnForm):
                 kind = DEFAULT_KIND
         self.channel = channel_of(kind)
         for one in self.channel.fields:
-            self.fields[one.name] = _channel_field(one, is_new=self.is_new)
+            self.fields[one.name] = ChannelField(self.channel, one, is_new=self.is_new)
         if not self.channel.answers_commands:
             del self.fields["answers_channel"]
         levels: Any = self.fields["privacy"]
@@ -135,26 +135,15 @@ class DestinationForm(DrawnForm):
         return one_spelling(self.channel.command_channel(typed))
 
     def clean(self) -> None:
-        """Check the fields of the kind. Refuse settings that the kind cannot have, and
-        a new destination to which nothing would be posted.
+        """Refuse settings that the kind cannot have, and a new destination to which
+        nothing would be posted.
         """
         values = self.cleaned_data
-        typed = {
-            one.name: values.get(one.name, "")
-            for one in self.channel.fields
-            if one.name not in self.errors
-        }
-        try:
-            values.update(
-                dict.fromkeys(typed, "") | self.channel.clean(typed, is_new=self.is_new)
-            )
-        except forms.ValidationError as error:
-            for name, messages in error.message_dict.items():
-                if name not in self.errors:
-                    self.add_error(name, messages)
+        missing = self.channel.missing(values, is_new=self.is_new)
+        for name, sentence in missing.items():
+            self.add_error(name, sentence)
         values["kind"] = self.channel.kind
-        answers = values.get("answers_channel")
-        is_used = values.get("events") or answers
+        is_used = values.get("events") or values.get("answers_channel")
         if self.is_new and "events" not in self.errors and not is_used:
             self.add_error("events", "Choose at least one event.")
 
@@ -163,25 +152,33 @@ class DestinationForm(DrawnForm):
         return [self[one.name] for one in self.channel.fields]
 
 
-def _channel_field(one: FormField, *, is_new: bool) -> forms.CharField:
-    """Return a field that only one kind of destination has."""
-    note = one.note
-    attrs = {**VERBATIM, "autocomplete": "new-password"}
-    widget: forms.Widget = forms.TextInput(attrs)
-    if one.is_secret:
-        note += " Anybody who has it can post there. It is stored encrypted and never shown again."
-        if not is_new:
-            note += " Leave it empty to keep it."
-            attrs["placeholder"] = "unchanged"
-        widget = forms.PasswordInput(attrs)
-    return forms.CharField(
-        label=one.label,
-        help_text=note,
-        required=False,
-        max_length=one.max_length,
-        error_messages=same_error(one.too_long),
-        widget=widget,
-    )
+class ChannelField(forms.CharField):
+    """A field that only one kind of destination has."""
+
+    def __init__(self, channel: Channel, field: FormField, *, is_new: bool) -> None:
+        note = field.note
+        attrs = {**VERBATIM, "autocomplete": "new-password"}
+        widget: forms.Widget = forms.TextInput(attrs)
+        if field.is_secret:
+            note += " Anybody who has it can post there. It is stored encrypted and never shown again."
+            if not is_new:
+                note += " Leave it empty to keep it."
+                attrs["placeholder"] = "unchanged"
+            widget = forms.PasswordInput(attrs)
+        super().__init__(
+            label=field.label,
+            help_text=note,
+            required=bool(field.required) and (is_new or not field.is_secret),
+            max_length=field.max_length,
+            error_messages={"required": field.required, "max_length": field.too_long},
+            widget=widget,
+        )
+        self.channel = channel
+        self.field = field
+
+    def clean(self, value: Any) -> str:
+        typed = super().clean(value)
+        return self.channel.clean_field(self.field, typed) if typed else ""
 
 
 class RouteForm(DrawnForm):

@@ -10,7 +10,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
-from mirror.models import Connection, Mailbox
+from common.mail_addresses import masked_address, without_addresses
+from mirror.models import Connection, Mailbox, Message
+from outgoing.guarded import TOTAL_TIMEOUT
 from people.models import Person
 
 # What is removed from the name of a Discord channel, and what becomes a hyphen, to
@@ -123,6 +125,10 @@ class Destination(models.Model):
     # switched off, or answered another channel.
     told_since = models.DateTimeField(db_default=Now())
 
+    # In seconds, how long one request to it may take. A test, for which a person waits,
+    # sets less.
+    time_limit = TOTAL_TIMEOUT
+
     objects = DestinationQuerySet.as_manager()
 
     class Meta:
@@ -140,6 +146,25 @@ class Destination(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_minimal(self) -> bool:
+        """Whether it gets no subject, no name and no whole address."""
+        return self.privacy == self.Privacy.MINIMAL
+
+    def shown_subject(self, message: Message) -> str:
+        """Return what it gets to see of a message's subject."""
+        if self.is_minimal:
+            return "A message"
+        return message.subject.strip() or "(no subject)"
+
+    def shown_text(self, text: str) -> str:
+        """Return what it gets to see of a text: at the minimal level no address."""
+        return without_addresses(text) if self.is_minimal else text
+
+    def shown_address(self, address: str) -> str:
+        """Return what it gets to see of an address."""
+        return masked_address(address) if self.is_minimal and address else address
 
 
 class Route(models.Model):

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from alerts.channels.web_push import WebPush, public_key, subscription_error
+from alerts.channels.web_push import WebPush, public_key
 from alerts.models import Destination
 from audit.recording import record
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
@@ -27,10 +27,12 @@ class SubscriptionForm(forms.Form):
     auth = forms.CharField(max_length=50)
 
     def clean(self) -> None:
-        """Refuse what is no subscription."""
-        if not self.errors and (
-            error := subscription_error(*self.cleaned_data.values())
-        ):
+        """Refuse what is no subscription, and join the keys as they are stored."""
+        if self.errors:
+            return
+        typed = self.cleaned_data
+        typed["keys"] = f"{typed['p256dh']} {typed['auth']}"
+        if error := WebPush().subscription_error(typed["endpoint"], typed["keys"]):
             raise forms.ValidationError(error)
 
 
@@ -65,7 +67,7 @@ def add_browser(request: DeskRequest) -> HttpResponse:
         kind=WebPush.kind,
         name=name[:80],
         url=typed["endpoint"],
-        secret=f"{typed['p256dh']} {typed['auth']}",
+        secret=typed["keys"],
     )
     record(
         "person.browser_added",

@@ -70,7 +70,11 @@ def edit(request: DeskRequest, destination_id: int | None = None) -> HttpRespons
     secret, a page shows it first, this once.
     """
     destination = find_destination(destination_id) if destination_id else None
-    form = _form(request, destination)
+    form = DestinationForm(
+        request.POST or None,
+        destination=destination,
+        initial={"kind": request.GET.get("kind", "")},
+    )
     if not form.is_valid():
         return _page(request, form, destination)
     settings = form.cleaned_data
@@ -146,8 +150,8 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
             destination_id=destination_id, actor=request.actor, **overlap
         )
     except NotChanged as error:
-        form = _form(request, destination, is_sent=False)
-        return _page(request, form, destination, error=error.sentence)
+        form = DestinationForm(destination=destination)
+        return _page(request, form, destination, error)
     return _secret(request, destination, secret, is_new=False, leaked=leaked)
 
 
@@ -158,25 +162,25 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Add a route."""
     destination = find_destination(destination_id)
     form = RouteForm(
-        request.POST if request.method == "POST" else None,
-        initial={"events": ["email.held"], "place": ""},
+        request.POST or None, initial={"events": ["email.held"], "place": ""}
     )
-    if not form.is_valid():
-        return _route_page(request, destination, form)
-    try:
-        commands.add_route(
-            destination_id=destination_id,
-            events=form.cleaned_data["events"],
-            actor=request.actor,
-            **form.chosen_place(),
-        )
-    except NotChanged as error:
-        form.add_error("events", error.sentence)
-        return _route_page(request, destination, form)
-    notice = f"The route to {destination} is added."
-    return redirect_with_notice(
-        request, notice, "destination", destination_id=destination_id
-    )
+    if form.is_valid():
+        try:
+            commands.add_route(
+                destination_id=destination_id,
+                events=form.cleaned_data["events"],
+                actor=request.actor,
+                **form.chosen_place(),
+            )
+        except NotChanged as error:
+            form.add_error("events", error.sentence)
+        else:
+            notice = f"The route to {destination} is added."
+            return redirect_with_notice(
+                request, notice, "destination", destination_id=destination_id
+            )
+    context = {"destination": destination, "form": form}
+    return answer(request, "alerts/route.html", context, form=form)
 
 
 @require_POST
@@ -192,13 +196,6 @@ def remove_route(
     )
 
 
-def _route_page(
-    request: DeskRequest, destination: Destination, form: RouteForm
-) -> HttpResponse:
-    context = {"destination": destination, "form": form}
-    return answer(request, "alerts/route.html", context, form=form)
-
-
 def _secret(
     request: DeskRequest, destination: Destination, secret: str, **more: bool
 ) -> HttpResponse:
@@ -212,22 +209,11 @@ def _secret(
     return render(request, "alerts/secret.html", context)
 
 
-def _form(
-    request: DeskRequest, destination: Destination | None, *, is_sent: bool = True
-) -> DestinationForm:
-    return DestinationForm(
-        request.POST if request.method == "POST" and is_sent else None,
-        destination=destination,
-        initial={"kind": request.GET.get("kind", "")},
-    )
-
-
 def _page(
     request: DeskRequest,
     form: DestinationForm,
     destination: Destination | None,
-    *,
-    error: str = "",
+    error: NotChanged | None = None,
 ) -> HttpResponse:
     # The page with the form of a destination, and its routes if it exists.
     context: dict[str, Any] = {
@@ -236,7 +222,6 @@ def _page(
         "form": form,
         "may_manage": True,
         "kinds": shared_channels().values(),
-        "error": error,
         "next": _next(request),
     }
     if destination:
@@ -245,8 +230,7 @@ def _page(
         context["routes"] = [
             (one, sentence(one), event_words(one)) for one in destination.routes.all()
         ]
-    status = 422 if form.errors or error else 200
-    return render(request, "alerts/destination.html", context, status=status)
+    return answer(request, "alerts/destination.html", context, error, form=form)
 
 
 def _list(

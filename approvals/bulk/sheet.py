@@ -15,7 +15,7 @@ from uuid import UUID
 from django.core import signing
 
 from approvals.decisions.decide import why_not_in_bulk
-from approvals.decisions.ruling import rulings
+from approvals.decisions.ruling import Ruling, rulings
 from approvals.decisions.status import available_actions, shown_status
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.errors import InvalidInput
@@ -31,7 +31,6 @@ from mirror.attachments.preview import FilePreview
 from mirror.models import AttachedFile, Message, Revision, ThreadMessage
 from mirror.store import stored_content
 from mirror.threads import came_since
-from policy.rules.demand import Ruling
 from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
 

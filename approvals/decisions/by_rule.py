@@ -39,6 +39,7 @@ from mirror.recording import record_about
 from mirror.states import CAN_EXPIRE, DecisionEvent, Outcome
 from mirror.sync import health, reads
 from mirror.threads import conversation_of, enqueue_freshen
+from policy.errors import RuleError
 from policy.models import PolicyVersion
 from policy.rules.demand import Demand
 from policy.rules.facts import (
@@ -49,7 +50,7 @@ from policy.rules.facts import (
     sending_of,
     signed_passes,
 )
-from policy.rules.rules import Misfit, Pass, RuleError
+from policy.rules.rules import Misfit, Pass
 from upstream import errors
 
 log = logging.getLogger(__name__)
@@ -286,7 +287,7 @@ def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:
     signed = [
         (one, names)
         for one, names in signed_passes(policy, at).values()
-        if key in one.when.keys and locked.mailbox_id in one.when.mailboxes
+        if key in one.keys and locked.mailbox_id in one.mailboxes
     ]
     # A refused edit is as if nobody had edited it.
     edits = Replacement.objects.exclude(state="refused")

@@ -1,7 +1,7 @@
 """Answers whether a person may approve or reject messages now, and why not (a
 "ruling"). It reads the facts from the database: what the active policy asks, which
 approvals there are, who started and edited the messages, kill switches, allowlists and
-files. From these facts `policy.rules.demand` computes the ruling.
+files. From these facts `policy.rules.demand` computes what the policy asks.
 
 It also has the checks of roles, and the locks on messages, that commands share.
 """
@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from uuid import UUID
 
 from django.db.models import F
@@ -25,22 +25,141 @@ from mirror.models import AttachedFile, Message
 from mirror.states import Outcome
 from people.identities import Identities
 from people.models import Grant
-from policy.calendars import Calendars, all_calendars
+from policy.calendars import all_calendars
+from policy.errors import RuleError
 from policy.models import Group, KeyOwner, KillSwitch
 from policy.rules.conditions import Names
 from policy.rules.demand import (
-    NO_POLICY,
     Approval,
-    Contributors,
     Demand,
     People,
     Policy,
-    Ruling,
     evaluate,
 )
 from policy.rules.facts import active_policy, facts_of, listed_until, lookups_for
-from policy.rules.rules import Effects, RuleError
+from policy.rules.rules import Effects
 from rendering import named
+
+
+@dataclass(frozen=True)
+class Contributors:
+    """The keys of the people behind a message. `authors` are the owners of the API keys
+    that sent it or what it replaces, whoever started it by a command, and the authors
+    of a message that it replaces. `editors` edited it or wrote words of it.
+    """
+
+    # The API keys that sent the messages which it replaces.
+    earlier_keys: frozenset[str] = frozenset()
+    authors: frozenset[int] = frozenset()
+    editors: frozenset[int] = frozenset()
+    # The first message of the edits in a row to which it belongs; 0 for none.
+    root: int = 0
+    # When that was held, if an edit made this one of it.
+    first_held_at: datetime | None = None
+    # Whether an edited version of it is being sent, or may have been; and whether
+    # another version of it was approved or sent.
+    is_being_edited: bool = False
+    is_other_sent: bool = False
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """Whether a person may approve or reject a message now, and the reasons as
+    sentences, from facts about the message and the person. In doubt they may not.
+    """
+
+    is_held: bool
+    is_fetched: bool
+    is_reviewer: bool
+    is_expired: bool = False
+    mailbox: str = ""
+    # Names of attached files whose bytes are known to differ from the fingerprint.
+    files_that_differ: tuple[str, ...] = ()
+    # Who pulled the kill switch, and why; empty when nothing is stopped. People may
+    # decide all the same; the decisions wait, and can be undone, until it is released.
+    stopped_by: str = ""
+    contributors: Contributors = field(default_factory=Contributors)
+    # What the rules of the policy ask, and how many approvals are given.
+    demand: Demand = field(default_factory=Demand)
+
+    @property
+    def may_reject(self) -> bool:
+        """Whether the person may reject it."""
+        return self.is_held and self.is_fetched and self.is_reviewer
+
+    @property
+    def may_approve(self) -> bool:
+        """Whether the person may approve it."""
+        return self.may_reject and not self.refusals
+
+    @property
+    def rule(self) -> str:
+        """A word for the first reason that refuses an approval, or lets it wait."""
+        if not self.may_reject:
+            return ""
+        if self.refusals:
+            return self.refusals[0][0]
+        return "stopped" if self.stopped_by else ""
+
+    @cached_property
+    def refusals(self) -> list[tuple[str, str]]:
+        """Why the person may not approve it, even if they may reject it: for each reason
+        a word and a sentence.
+        """
+        names = ", ".join(self.files_that_differ)
+        checks = (
+            (
+                "version",
+                self.contributors.is_being_edited,
+                "Somebody edited this message, so the edited version is approved in its place.",
+            ),
+            (
+                "version",
+                self.contributors.is_other_sent,
+                "Another version of this message was approved, so this one must not be sent too. Reject it.",
+            ),
+            ("expired", self.is_expired, "The time to approve this message is over."),
+            (
+                "files",
+                self.files_that_differ,
+                f"It cannot be approved: an attachment does not match the fingerprint ({names}).",
+            ),
+        )
+        refusing = [(code, sentence) for code, refuses, sentence in checks if refuses]
+        return refusing + self.demand.refusals()
+
+    @cached_property
+    def reasons(self) -> tuple[str, ...]:
+        """The sentences, the most important first."""
+        if not self.is_held:
+            return ("This message is no longer held, so there is nothing to decide.",)
+        if not self.is_reviewer:
+            where = f" of {self.mailbox}" if self.mailbox else ""
+            return (
+                f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk.",
+            )
+        if not self.is_fetched:
+            return (
+                "The content is still being fetched. It can be decided once it is here.",
+            )
+        demand = self.demand
+        if self.refusals:
+            return (*(sentence for _, sentence in self.refusals), *demand.sentences)
+        progress = demand.progress
+        if self.stopped_by:
+            first = (
+                "You may decide, but nothing is sent until the kill switch is released. "
+                f"Pulled by {self.stopped_by}."
+            )
+        elif not demand.takes_several:
+            first = "One approval is needed, and you may give it."
+        elif not demand.people.approvals:
+            first = f"{progress.needed} approvals are needed, and you may give one."
+        else:
+            first = (
+                f"{progress} approvals are given{demand.approved_by}. You may give one."
+            )
+        return (first, *demand.sentences)
 
 
 def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
@@ -101,29 +220,14 @@ def _proven_key(message: Message) -> str:
     return message.sent_by_key if is_proven else ""
 
 
-@dataclass(frozen=True)
-class PolicyInForce:
-    """The active policy, with what its rules need: the names of groups and calendars,
-    and the calendars. If it cannot be read, nothing may be approved.
+def policy_in_force() -> Policy:
+    """Return the active policy. If it cannot be read, it says so, and nothing may be
+    approved by it.
     """
-
-    policy: Policy = NO_POLICY
-    names: Names = field(default_factory=Names)
-    calendars: Calendars = field(default_factory=dict)
-
-
-def policy_in_force() -> PolicyInForce:
-    """Return the active policy, with the groups and calendars that its rules need."""
     try:
-        policy = active_policy()
+        return active_policy()
     except RuleError as error:
-        return PolicyInForce(Policy(unreadable=error.sentence))
-    groups: dict[int, str] = {}
-    if policy.named["groups"]:
-        groups = dict(Group.objects.values_list("pk", "name"))
-    calendars = all_calendars() if policy.named["calendars"] else {}
-    hours = {key: one.name for key, one in calendars.items()}
-    return PolicyInForce(policy, Names(groups=groups, calendars=hours), calendars)
+        return Policy(unreadable=error.sentence)
 
 
 def demands_for(
@@ -131,7 +235,7 @@ def demands_for(
     actor: Actor,
     now: datetime,
     *,
-    in_force: PolicyInForce | None = None,
+    policy: Policy | None = None,
     contributors: Mapping[int, Contributors] | None = None,
     is_decided: bool = False,
     is_automatic: bool = False,
@@ -147,8 +251,7 @@ def demands_for(
     """
     if not messages:
         return {}
-    in_force = in_force or policy_in_force()
-    policy = in_force.policy
+    policy = policy or policy_in_force()
     contributors = contributors or contributors_of(messages)
     identities = Identities()
     roots = {one.root for one in contributors.values()} - {0}
@@ -168,11 +271,16 @@ def demands_for(
         approvals[one.message_id].append(given)
     scopes: list[tuple[int, Scope]] = []
     groups: defaultdict[int, set[int]] = defaultdict(set)
+    group_names = {}
     if approvals or policy.asks_people:
         grants = Grant.objects.filter(role=Role.REVIEWER, person__is_active=True)
         scopes = [(one.person_id, one.scope) for one in grants]
         for member in Group.members.through.objects.all():
             groups[member.group_id].add(member.person_id)
+        group_names = dict(Group.objects.values_list("pk", "name"))
+    calendars = all_calendars() if policy.asks_hours else {}
+    hours = {key: one.name for key, one in calendars.items()}
+    names = Names(groups=group_names, calendars=hours)
     demands = {}
     for message in messages:
         behind = contributors[message.pk]
@@ -197,7 +305,7 @@ def demands_for(
                 )
             ),
             groups=groups,
-            names=in_force.names,
+            names=names,
             identities=identities,
         )
         demands[message.pk] = evaluate(
@@ -205,7 +313,7 @@ def demands_for(
             look_up_facts(message, message.review),
             now,
             people,
-            calendars=in_force.calendars,
+            calendars=calendars,
             first=look_up_facts(first, first.review) if first else None,
             is_decided=is_decided,
         )
@@ -214,7 +322,7 @@ def demands_for(
 
 def passages_for_rules(message: Message, actor: Actor) -> list[str]:
     """Return what in a held message is the reason why rules of the policy apply."""
-    if not message.is_held or not policy_in_force().policy.number:
+    if not message.is_held or not policy_in_force().number:
         return []
     asked = desk_messages().for_policy().filter(pk=message.pk)
     return [
@@ -230,7 +338,7 @@ def closing_of(message: Message, now: datetime) -> datetime | None:
     """
     policy = active_policy()
     ends = [listed_until(policy, message, now)]
-    if policy.named["calendars"]:
+    if policy.asks_hours:
         demands = demands_for([message], worker("decisions"), now)
         ends.append(demands[message.pk].closes())
     return min(filter(None, ends), default=None)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from approvals.decisions.ruling import content_changed, lock_for_reviewer
+from approvals.decisions.ruling import Ruling, content_changed, lock_for_reviewer
 from approvals.errors import VerdictNotAllowed
 from approvals.models import OpenedPart
 from audit.trail import recorded_actions
@@ -23,7 +23,6 @@ from common.postgres import atomic_with_retry
 from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.threads import Conversation
-from policy.rules.demand import Ruling
 from rendering import named
 from risk.findings import Finding, level_of, restored, worst_first
 

@@ -21,6 +21,7 @@ from approvals.authorship import note_words
 from approvals.decisions.decide import give_verdict, who_was_first
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
 from approvals.decisions.ruling import (
+    Ruling,
     content_changed,
     lock_for_reviewer,
     lock_visible,
@@ -36,7 +37,6 @@ from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.states import Outcome
 from mirror.store import stored_content
-from policy.rules.demand import Ruling
 
 # If its mailbox has one of these oversight modes, hosted MultiMail would send the
 # edited version without review.

@@ -40,8 +40,9 @@ from mirror.oversight_modes import mode_words
 from mirror.states import DecisionState, MessageState
 from mirror.sync.health import freshness_of
 from policy import gates
+from policy.errors import RuleError
 from policy.models import KillSwitch, PolicyVersion
-from policy.rules.rules import PolicyRule, RuleError
+from policy.rules.rules import PolicyRule
 
 # How many items of one kind are read at most, and so are covered by one action. The
 # count includes all.

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from django.db.models import TextChoices
@@ -84,7 +85,8 @@ def ask(
     messages words of the rules were not looked for yet.
     """
     parts = [one for policy in policies for one in policy.parts]
-    sets = (one.when.words for one in parts if one.when.words)
+    rules = chain.from_iterable(one.rules for one in policies)
+    sets = (one.when.words for one in rules if one.when.words)
     messages = _look_back(messages, {words_key(one): one for one in sets})
     lookups = lookups_for(parts, now, messages)
     asked: dict[Message, list[Asked]] = {}

@@ -7,7 +7,7 @@ the effects.
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime, time
 from typing import Any, ClassVar
 from uuid import UUID
@@ -28,16 +28,15 @@ from common.pages import (
     admin_or_403,
     answer,
     changes,
-    cleaned,
     first_or_404,
     require_get_or_post,
     same_error,
 )
 from common.time_zones import local_time, zone_name
 from mirror.models import Message
-from policy.errors import PolicyRefused, StalePolicy
+from policy.errors import PolicyRefused, RuleError, StalePolicy
 from policy.models import PolicyVersion
-from policy.pages import SavedForm, edit_setting
+from policy.pages import SettingForm, edit_setting
 from policy.rules.changes import (
     EMPTY,
     MAX_NOTE,
@@ -71,25 +70,11 @@ from policy.rules.rules import (
     Part,
     Pass,
     PolicyRule,
-    RuleError,
     differences,
 )
 
 
-class SeenForm(SavedForm):
-    """The number of edits of the draft that the page showed, by which a button that was
-    shown before somebody else's change is refused.
-    """
-
-    seen_field = "edits"
-    edits = forms.IntegerField(
-        min_value=0,
-        error_messages={"required": "Reload the page, and try again."},
-        widget=forms.HiddenInput,
-    )
-
-
-class PartForm(SeenForm):
+class PartForm(SettingForm):
     """What the forms of rules and passes have in common. `makes` is what it makes,
     `title` names a new one, and `intro` says what such a part does.
     """
@@ -106,10 +91,10 @@ class PartForm(SeenForm):
     )
 
     def __init__(
-        self, data: Any, *, actor: Actor, stored: Any, edits: int, **initial: Any
+        self, data: Any, *, actor: Actor, stored: Any, seen: str, **initial: Any
     ) -> None:
-        of_part = asdict(stored.when) | asdict(stored) if stored else {}
-        super().__init__(data, initial={"edits": edits, **of_part, **initial})
+        of_part = asdict(stored) if stored else {}
+        super().__init__(data, seen, **{**of_part, **initial})
         self.stored = stored
         self.names = names_for(actor)
         for field in self.fields.values():
@@ -121,24 +106,24 @@ class PartForm(SeenForm):
         named = self.stored.named().get(kind, ()) if self.stored else ()
         return self.names.choices(kind, named)
 
+    def clean_name(self) -> str:
+        return " ".join(self.cleaned_data["name"].split())
+
     def clean(self) -> None:
+        typed = self.cleaned_data
         if self.errors:
             return
+        typed["id"] = self.stored.id if self.stored else secrets.token_hex(6)
+        self.part = self.makes(
+            **{one.name: typed[one.name] for one in fields(self.makes)}
+        )
         try:
-            self.part = self.makes(
-                id=self.stored.id if self.stored else secrets.token_hex(6),
-                name=" ".join(self.cleaned_data["name"].split()),
-                **self.own_fields(self.cleaned_data),
-            ).checked()
+            self.part.check()
         except RuleError as error:
             self.add_error(error.field, error.sentence)
 
-    def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
-        """Return what only a rule or only a pass has."""
-        raise NotImplementedError
-
     def save(self, actor: Actor) -> str:
-        save_rule(actor=actor, edits=self.cleaned_data["edits"], rule=self.part)
+        save_rule(actor=actor, seen=self.cleaned_data["seen"], rule=self.part)
         sentence = self.part.sentence(self.names)
         wrong = problems(policies().drafted.rules, read_staff(self.names))
         of_it = [one.sentence for one in wrong if one.rule == self.part.id]
@@ -179,7 +164,7 @@ When a message … | Links | has_link links_except |
 
     def __init__(self, data: Any, *, stored: PolicyRule | None, **more: Any) -> None:
         then = stored.then if stored else Effects()
-        initial = {name: getattr(then, name) for name in Effects.editor}
+        initial = asdict(stored.when) | asdict(then) if stored else {}
         initial |= {f"approvals_{group}": n for group, n in then.approvals.items()}
         super().__init__(data, stored=stored, **more, **initial)
         any_reviewer = (str(ANY_REVIEWER), "any reviewer, in all")
@@ -187,19 +172,20 @@ When a message … | Links | has_link links_except |
             field = number_field(f"Of {name}", MOST_APPROVALS, least=0)
             self.fields[f"approvals_{group}"] = field
 
-    def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
-        known = self.stored.when.known if self.stored else frozenset()
-        when = {name: typed[name] for kind in KINDS for name in kind.editor}
-        approvals = {
-            int(name.removeprefix("approvals_")): n
-            for name, n in typed.items()
-            if name.startswith("approvals_") and n
-        }
-        then = {name: typed[name] for name in Effects.editor}
-        return {
-            "when": Conditions(**when, known=known),
-            "then": Effects(approvals, **then),
-        }
+    def clean(self) -> None:
+        typed = self.cleaned_data
+        if not self.errors:
+            known = self.stored.when.known if self.stored else frozenset()
+            when = {name: typed[name] for kind in KINDS for name in kind.editor}
+            typed["when"] = Conditions(**when, known=known)
+            approvals = {
+                int(name.removeprefix("approvals_")): n
+                for name, n in typed.items()
+                if name.startswith("approvals_") and n
+            }
+            then = {name: typed[name] for name in Effects.editor}
+            typed["then"] = Effects(approvals, **then)
+        super().clean()
 
 
 for _kind in KINDS:
@@ -221,7 +207,7 @@ class PassForm(PartForm):
     layout = """
 | * The pass | name |
 | * Which messages | keys mailboxes lists most currency link_domains |
-| * How many, how long | a_day ends_on |
+| * How many, how long | a_day ends_at |
 """
 
     keys = ChecksField("API keys", "keys", required=True)
@@ -243,7 +229,7 @@ class PassForm(PartForm):
     a_day = number_field(
         "Messages a day, at most", MOST_A_DAY, required=True, initial=20
     )
-    ends_on = forms.DateField(
+    ends_at = forms.DateField(
         label="Until the end of",
         help_text="At most 366 days ahead.",
         error_messages=same_error("Choose a day."),
@@ -252,28 +238,20 @@ class PassForm(PartForm):
 
     def __init__(self, data: Any, *, stored: Pass | None, **more: Any) -> None:
         if stored:
-            more["ends_on"] = f"{local_time(stored.ends_at):%Y-%m-%d}"
+            more["ends_at"] = f"{local_time(stored.ends_at):%Y-%m-%d}"
         super().__init__(data, stored=stored, **more)
 
-    def own_fields(self, typed: dict[str, Any]) -> dict[str, Any]:
-        when = {name: typed.pop(name) for name in ("keys", "mailboxes", "lists")}
-        ends_at = datetime.combine(
-            typed["ends_on"], time(23, 59), ZoneInfo(zone_name())
-        )
-        of_pass = ("most", "currency", "link_domains", "a_day")
-        limits = {name: typed[name] for name in of_pass}
-        return {"when": Conditions(**when), "ends_at": ends_at, **limits}
+    def clean_ends_at(self) -> datetime:
+        last = self.cleaned_data["ends_at"]
+        return datetime.combine(last, time(23, 59), ZoneInfo(zone_name()))
 
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-class ActivateForm(SeenForm):
-    """The state that the activation page showed, and a note why the draft is activated.
-    `active` is the number of the version that was active.
-    """
+class ActivateForm(SettingForm):
+    """A note why the draft is activated."""
 
-    active = forms.IntegerField(min_value=0)
     note = forms.CharField(
         label="Why, for whoever reads the versions later (optional)",
         required=False,
@@ -376,7 +354,7 @@ def begin(request: DeskRequest) -> str:
 def discard(request: DeskRequest) -> str:
     """Discard the draft. Its rules stay in the ledger."""
     actor = admin_or_403(request)
-    discard_draft(actor=actor, edits=cleaned(SeenForm(request.POST))["edits"])
+    discard_draft(actor=actor, seen=request.POST.get("seen", ""))
     return "The draft is discarded. The ledger keeps what it said."
 
 
@@ -385,8 +363,8 @@ def discard(request: DeskRequest) -> str:
 def delete(request: DeskRequest, policy_part: str) -> str:
     """Delete one rule or pass of the draft."""
     actor = admin_or_403(request)
-    edits = cleaned(SeenForm(request.POST))["edits"]
-    delete_rule(actor=actor, rule_id=policy_part, edits=edits)
+    seen = request.POST.get("seen", "")
+    delete_rule(actor=actor, rule_id=policy_part, seen=seen)
     return "It is deleted from the draft."
 
 
@@ -404,8 +382,8 @@ def edit(
     stored = next((one for one in of_kind if one.id == policy_part), None)
     if typed is None and (now.draft is None or (policy_part and not stored)):
         raise Http404("There is no draft, or this is not in it any more.")
-    edits = now.draft.edits if now.draft else 0
-    form = form_class(typed, actor=actor, stored=stored, edits=edits)
+    seen = now.draft.seen if now.draft else ""
+    form = form_class(typed, actor=actor, stored=stored, seen=seen)
     title = stored.name if stored else form.title
     return edit_setting(
         request, form, to="policy", title=title, above=("Policy", "policy")
@@ -418,11 +396,12 @@ def activate(request: DeskRequest) -> HttpResponse:
     POST, activate it.
     """
     actor = admin_or_403(request)
-    form = ActivateForm(request.POST if request.method == "POST" else None)
     now = policies()
     if now.draft is None or now.drafted.unreadable:
         why = now.drafted.unreadable or "There is no draft to activate."
         return answer_policy(request, error=StalePolicy(why))
+    typed = request.POST if request.method == "POST" else None
+    form = ActivateForm(typed, now.draft.seen)
     tried = SimpleLazyObject(
         lambda: rehearse(
             before=now.in_force, after=now.drafted, actor=actor, now=timezone.now()

@@ -207,15 +207,15 @@ def _demands(
     """Return what the active policy asks of the held messages of a page, by key of the
     message. Empty, without reading messages, if no rule asks for certain people.
     """
-    in_force = policy_in_force()
-    if not in_force.policy.asks_people:
+    policy = policy_in_force()
+    if not policy.asks_people:
         return {}
     held = [one.pk for one in messages if one.is_held and one.revision_id]
     return demands_for(
         list(desk_messages().for_policy().filter(pk__in=held)),
         actor,
         now,
-        in_force=in_force,
+        policy=policy,
     )
 
 

@@ -43,9 +43,9 @@ from mirror.sync.account import (
     without_refused,
 )
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
+from policy.errors import RuleError
 from policy.gates import minimum_of, minimum_rules
 from policy.rules.facts import needs_of_new_mailbox
-from policy.rules.rules import RuleError
 from upstream import errors
 from upstream.events import read_time
 from upstream.refused_fields import OF_A_MAILBOX

@@ -37,9 +37,9 @@ from dashboard.models import BACKUP, Tick
 from launcher import data_folder
 from launcher.postgres import OF_A_COMMAND
 from mirror.models import Connection
+from policy.errors import RuleError
 from policy.models import KillSwitch
 from policy.rules.problems import problems_now
-from policy.rules.rules import RuleError
 
 # As PostgreSQL reports its version: 15.0.
 OLDEST_POSTGRESQL = 150_000

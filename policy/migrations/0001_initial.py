@@ -159,8 +159,6 @@ class Migration(migrations.Migration):
                 ('rules', models.JSONField(default=list)),
                 ('passes', models.JSONField(default=list)),
                 ('signatures', models.JSONField(default=dict)),
-                ('based_on', models.PositiveIntegerField(default=0)),
-                ('edits', models.PositiveIntegerField(default=0)),
                 ('note', models.TextField()),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('activated_at', models.DateTimeField(null=True)),

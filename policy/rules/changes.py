@@ -3,7 +3,7 @@ activate its draft. Each writes an entry to the ledger.
 
 There is one draft at most. Forms send back which state of the draft they showed; a
 change to any other state is refused, so nobody overwrites or activates what they have
-not seen. Activating also checks which version was shown as active.
+not seen. While there is a draft, no other version becomes active.
 
 Admins also add, change and delete what rules name: groups of people, calendars, which
 review plans name too, and allowlists. A change of a list is then pushed to the gates.
@@ -28,8 +28,9 @@ from people.models import Person
 from people.roles import GrantTarget
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from policy.calendars import DAYS, write_day
-from policy.errors import PolicyRefused, StalePolicy, check_name, check_seen
+from policy.errors import PolicyRefused, RuleError, StalePolicy, check_name, check_seen
 from policy.models import (
+    ENDLESS,
     AllowEntry,
     Allowlist,
     GateList,
@@ -48,7 +49,6 @@ from policy.rules.rules import (
     Parts,
     Pass,
     PolicyRule,
-    RuleError,
     Rules,
     differences,
     passes_loosen,
@@ -90,18 +90,13 @@ class Policies:
 
 def policies() -> Policies:
     """Return the active version and the draft, as they are now."""
-    versions = PolicyVersion.objects.filter(
-        state__in=("active", "draft")
-    ).select_related("author", "activated_by")
-    by_state = {one.state: one for one in versions}
-    active = by_state.get("active")
-    draft = by_state.get("draft")
-    return Policies(
-        active,
-        draft,
-        version_as_is(active) if active else NO_POLICY,
-        version_as_is(draft),
-    )
+    versions = PolicyVersion.objects.exclude(state="retired")
+    named = {
+        one.state: one for one in versions.select_related("author", "activated_by")
+    }
+    active, draft = named.get("active"), named.get("draft")
+    in_force = version_as_is(active) if active else NO_POLICY
+    return Policies(active, draft, in_force, version_as_is(draft))
 
 
 def version_as_is(version: PolicyVersion | None) -> Policy:
@@ -131,9 +126,7 @@ def begin_draft(*, actor: Actor, rules: Iterable[Part], based_on: int) -> Policy
             f"There is a draft{by} already. Continue with it, or discard it first."
         )
     highest = PolicyVersion.objects.aggregate(most=Max("number"))["most"] or 0
-    draft = PolicyVersion(
-        number=highest + 1, author_id=int(actor.id), based_on=based_on
-    )
+    draft = PolicyVersion(number=highest + 1, author_id=int(actor.id))
     _set_parts(draft, map(with_known, rules))
     draft.save()
     begun_from = f"version {based_on}" if based_on else "no rules"
@@ -143,23 +136,22 @@ def begin_draft(*, actor: Actor, rules: Iterable[Part], based_on: int) -> Policy
 
 
 @atomic_with_retry
-def save_rule(*, actor: Actor, edits: int, rule: Part) -> PolicyVersion:
+def save_rule(*, actor: Actor, seen: str, rule: Part) -> PolicyVersion:
     """Add a rule or pass to the draft, or replace the one that has its id.
 
-    `edits` is the draft's number of edits when the person saw it. Raises StalePolicy if
-    the draft was changed since, and PolicyRefused for a pass that two admins could not
-    sign.
+    `seen` is that of the draft which the person saw. Raises StalePolicy if it was
+    changed since, and PolicyRefused for a pass that two admins could not sign.
     """
     _check_signable([rule] if isinstance(rule, Pass) else [])
-    current, draft = _lock_as_seen(actor, edits)
+    current, draft = _lock_as_seen(actor, seen)
     parts = {one.id: one for one in current.drafted.parts}
     return _change_draft(actor, draft, current, {**parts, rule.id: with_known(rule)})
 
 
 @atomic_with_retry
-def delete_rule(*, actor: Actor, edits: int, rule_id: str) -> PolicyVersion:
-    """Delete a rule or pass of the draft. `edits` as in `save_rule`."""
-    current, draft = _lock_as_seen(actor, edits)
+def delete_rule(*, actor: Actor, seen: str, rule_id: str) -> PolicyVersion:
+    """Delete a rule or pass of the draft. `seen` as in `save_rule`."""
+    current, draft = _lock_as_seen(actor, seen)
     parts = {one.id: one for one in current.drafted.parts if one.id != rule_id}
     return _change_draft(actor, draft, current, parts)
 
@@ -183,15 +175,12 @@ def _check_signable(passes: Sequence[Pass]) -> None:
 def _change_draft(
     actor: Actor, draft: PolicyVersion, current: Policies, parts: Mapping[str, Part]
 ) -> PolicyVersion:
-    """Store these rules and passes; if nothing changes, the draft keeps its number of
-    edits.
-    """
+    """Store these rules and passes, if anything changes."""
     after = tuple(parts.values())
     if after != current.drafted.parts:
         _set_parts(draft, after)
-        draft.edits += 1
-        draft.changed_at = Now()
-        draft.save(update_fields=["rules", "passes", "edits", "changed_at"])
+        draft.changed_at = clock()
+        draft.save(update_fields=["rules", "passes", "changed_at"])
         _record(
             "policy.draft_changed", actor, draft, *_before_after(current.drafted, after)
         )
@@ -207,34 +196,25 @@ def _set_parts(draft: PolicyVersion, parts: Iterable[Part]) -> None:
 
 
 @atomic_with_retry
-def discard_draft(*, actor: Actor, edits: int) -> None:
-    """Delete the draft; the ledger keeps its rules. `edits` as in `save_rule`."""
-    current, draft = _lock_as_seen(actor, edits)
+def discard_draft(*, actor: Actor, seen: str) -> None:
+    """Delete the draft; the ledger keeps its rules. `seen` as in `save_rule`."""
+    current, draft = _lock_as_seen(actor, seen)
     draft.delete()
     _record("policy.draft_discarded", actor, draft, *_before_after(current.drafted, ()))
 
 
-def _lock_as_seen(
-    actor: Actor, edits: int, active: int | None = None
-) -> tuple[Policies, PolicyVersion]:
-    """Lock the policies, and return them and the draft.
-
-    Raises StalePolicy if the draft has another number of edits, or if another version
-    is active than `active`, unless that is None.
+def _lock_as_seen(actor: Actor, seen: str) -> tuple[Policies, PolicyVersion]:
+    """Lock the policies, and return them and the draft. Raises StalePolicy if it is not
+    as it was `seen`.
     """
     current = _lock(actor)
     if current.draft is None:
         raise StalePolicy(
             "There is no draft any more: somebody activated or discarded it."
         )
-    if current.draft.edits != edits:
+    if current.draft.seen != seen:
         raise StalePolicy(
             "Somebody changed the draft meanwhile. Check it as it is now, then repeat your change."
-        )
-    number = current.in_force.number
-    if active not in (None, number):
-        raise StalePolicy(
-            f"Meanwhile version {number} became active. Check what the draft changes, then activate it."
         )
     return current, current.draft
 
@@ -242,19 +222,18 @@ def _lock_as_seen(
 @atomic_with_retry
 @second_admin("Policy", always=True)
 def activate_draft(
-    *, actor: Actor, edits: int, active: int, note: str = ""
+    *, actor: Actor, seen: str, note: str = ""
 ) -> CanWait[PolicyVersion]:
     """Make the draft the active version, and retire the version that was active.
 
-    `edits` is as in `save_rule`, and `active` the number of the version that was shown
-    as active, 0 for none; raises StalePolicy if either has changed. Decisions that wait
-    to be carried out must then satisfy the new rules.
+    `seen` as in `save_rule`. Decisions that wait to be carried out must then satisfy
+    the new rules.
 
     A pass takes two admins whatever the organisation has set, unless it was signed as
     it is, or with more; so do looser rules beside a pass. Raises PolicyRefused if there
     are no two.
     """
-    current, draft = _lock_as_seen(actor, edits, active)
+    current, draft = _lock_as_seen(actor, seen)
     before, after = current.in_force, current.drafted
     if after.unreadable:
         raise PolicyRefused(after.unreadable)
@@ -306,9 +285,9 @@ def _unsigned_entries(passes: Iterable[Pass]) -> str:
     pass named them: the sentence of a pass may read as it did when it was last signed.
     """
     came = {}
-    lists = frozenset[int]().union(*(one.when.lists for one in passes))
+    lists = frozenset[int]().union(*(one.lists for one in passes))
     for named in Allowlist.objects.filter(pk__in=lists).order_by("name"):
-        naming = {"passes__contains": [{"when": {"lists": [named.pk]}}]}
+        naming = {"passes__contains": [{"lists": [named.pk]}]}
         signed = PolicyVersion.objects.activated().filter(**naming).first()
         entries = named.entries.all()
         if signed:
@@ -372,9 +351,8 @@ def _before_after(before: Policy, after: Parts) -> list[str]:
     """Return the lines of what differs in the draft or between two versions, before and
     after.
     """
-    changes = differences(before.parts, after, names_for())
-    sides = ([one.before for one in changes], [one.after for one in changes])
-    return ["\n".join(filter(None, side)) for side in sides]
+    sides = zip(*differences(before.parts, after, names_for()), strict=True)
+    return ["\n".join(filter(None, side)) for side in sides] or ["", ""]
 
 
 def _record(
@@ -385,12 +363,6 @@ def _record(
 
 
 Row = TypeVar("Row", bound=Named)
-# What the ledger calls it: that one was added, changed, and deleted.
-_ACTIONS = {
-    Allowlist: ("allowlist.added", "allowlist.changed", "allowlist.deleted"),
-    Group: ("policy.group_changed", "policy.group_changed", "policy.group_deleted"),
-    WorkCalendar: ("calendar.set", "calendar.set", "calendar.removed"),
-}
 
 
 def naming(row: Named, parts: Iterable[One]) -> list[One]:
@@ -546,18 +518,13 @@ def record_change(
 ) -> None:
     """Record a change of a list, group or calendar in the ledger, if it is one."""
     if before != after:
-        added, changed, deleted = _ACTIONS[type(row)]
-        action = added if not before else changed
+        kind = str(row._meta.verbose_name)
+        did = "changed" if before else "added"
         record(
-            action if after else deleted,
+            f"{kind}.{did if after else 'deleted'}",
             actor=actor,
             connection=getattr(row, "owning_connection", None),
-            details={
-                str(row._meta.verbose_name): row.name,
-                "before": before,
-                "after": after,
-                **more,
-            },
+            details={kind: row.name, "before": before, "after": after, **more},
         )
 
 
@@ -569,13 +536,9 @@ class WantedEntry:
     note: str = ""
     expires_at: datetime | None = None
 
-    @property
-    def ends(self) -> str:
-        """Until when it counts, in words."""
-        return f"until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
-
     def __str__(self) -> str:
-        return f"{self.pattern} {self.ends}".rstrip()
+        until = f" until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
+        return f"{self.pattern}{until}"
 
 
 @dataclass(frozen=True)
@@ -586,31 +549,22 @@ class Step:
     after: WantedEntry | None
 
     @property
-    def did(self) -> str:
-        """What is done, as a word."""
-        if self.before and self.after:
-            return "changed"
-        return "added" if self.after else "removed"
-
-    def __str__(self) -> str:
-        if self.before is None or self.after is None:
-            return str(self.after or self.before)
-        if self.before.ends == self.after.ends:
-            return f"{self.after} (its note)"
-        before, after = (
-            one.ends or "without an end" for one in (self.before, self.after)
-        )
-        return f"{self.after.pattern} ({after}, before {before})"
+    def in_words(self) -> tuple[str, str]:
+        """What is done, as a word, and the entry."""
+        if self.before is None:
+            return "added", str(self.after)
+        if self.after is None:
+            return "removed", str(self.before)
+        if self.before.expires_at == self.after.expires_at:
+            return "changed", f"{self.after} (its note)"
+        return "changed", f"{self.after} (before: {self.before})"
 
     @property
     def is_longer(self) -> bool:
         """Whether the entry counts for longer than before."""
         if self.before is None or self.after is None:
             return self.after is not None
-        ends = self.before.expires_at
-        return ends is not None and (
-            self.after.expires_at is None or self.after.expires_at > ends
-        )
+        return (self.after.expires_at or ENDLESS) > (self.before.expires_at or ENDLESS)
 
 
 def steps_of(
@@ -670,8 +624,8 @@ def apply_change(
     steps = steps_of(locked, put, remove)
     # The entries that are added, changed and removed, each with its end.
     acts: dict[str, list[str]] = {}
-    for one in steps.values():
-        acts.setdefault(one.did, []).append(str(one))
+    for did, entry in (one.in_words for one in steps.values()):
+        acts.setdefault(did, []).append(entry)
 
     def change() -> ChangeInWords:
         policy = policies().in_force

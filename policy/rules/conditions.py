@@ -23,7 +23,9 @@ from typing import Annotated, Any, ClassVar, TypeVar, cast
 from django import forms
 from django.utils.text import get_text_list
 from pydantic import (
+    AfterValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     TypeAdapter,
     ValidationError,
@@ -40,6 +42,7 @@ from common.mail_addresses import (
 from common.pages import same_error
 from common.tables import table_pairs
 from mirror.attachments import file_types
+from policy.errors import RuleError
 from policy.rules.fields import (
     ChecksField,
     EntriesField,
@@ -144,15 +147,15 @@ def stored_as(kind: Any) -> TypeAdapter[Any]:
 
 
 def from_json(kind: type[Stored], value: object) -> Stored:
-    """Return the stored dataclass of this type. Raises ValueError with a sentence if the
-    value is not one.
+    """Return the stored dataclass of this type. Raises RuleError if the value is not
+    one.
     """
     try:
         result: Stored = stored_as(cast(Any, kind)).validate_json(json.dumps(value))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))[:80]
-        raise ValueError(f"{first['msg']} ({place}).") from None
+        raise RuleError(f"{first['msg']} ({place}).") from None
     return result
 
 
@@ -188,6 +191,13 @@ def read_word(typed: str) -> str:
         return read_phrase(typed).text
     except ValueError as error:
         raise ValueError(f"“{typed[:40]}”: {error}") from None
+
+
+Sought = Annotated[
+    frozenset[Annotated[str, AfterValidator(read_word)]],
+    Field(max_length=MOST_WORDS),
+    PlainSerializer(sorted),
+]
 
 
 @dataclass(frozen=True)
@@ -608,7 +618,7 @@ class HasFinding(_OneOf):
 class HasWord(Condition):
     """It has one of these words, phrases and patterns (`risk.words`)."""
 
-    words: Words = frozenset()
+    words: Sought = frozenset()
     says = "contains {}"
     editor = {
         "words": EntriesField(

@@ -1,22 +1,21 @@
-"""What the policy asks for one message, of whom, which approvals count, and whether the
-person who looks may approve or reject it now, with the reasons as sentences (the
-ruling). Pure, but that `Identities` reads the accounts once.
+"""What the policy asks for one message, of whom, which approvals count, and whether that
+of the person who looks would, with the reasons as sentences. Pure, but that `Identities`
+reads the accounts once.
 
 `evaluate` is asked when a message is shown, when somebody decides, and before the
 decision is carried out.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from typing import Any
 
 from django.utils.text import get_text_list
 
 from people.identities import Identities
-from policy.calendars import Calendar, Calendars, next_closing, next_opening
+from policy.calendars import Calendars, next_closing, next_common_opening
 from policy.rules.conditions import MessageFacts, Names
 from policy.rules.rules import (
     ANY_REVIEWER,
@@ -30,8 +29,6 @@ from policy.rules.rules import (
 from rendering import named
 from risk.words import PLACES
 
-# How often the next opening of several calendars is looked for.
-_MOST_OPENINGS = 400
 # What sentences say of somebody as whom a person counts.
 _MAY_NOT = "may not approve this"
 # How many passages of a message, and names of files, a sentence has.
@@ -65,13 +62,9 @@ class Policy:
         return (*self.rules, *self.passes)
 
     @cached_property
-    def named(self) -> dict[str, frozenset[Any]]:
-        """The keys of what rules name, by the kinds of `Names`."""
-        named: dict[str, frozenset[Any]] = defaultdict(frozenset)
-        for rule in self.rules:
-            for kind, keys in rule.named().items():
-                named[kind] |= keys
-        return named
+    def asks_hours(self) -> bool:
+        """Whether a rule asks for certain hours."""
+        return any(one.then.office_hours for one in self.rules)
 
     @cached_property
     def asks_people(self) -> bool:
@@ -229,10 +222,6 @@ class People:
     names: Names = field(default_factory=Names)
     identities: Identities = field(default_factory=Identities, compare=False)
 
-    def groups_of(self, person: int) -> set[int]:
-        """Return the groups in which a person is."""
-        return {group for group, members in self.groups.items() if person in members}
-
 
 @dataclass(frozen=True)
 class Demand:
@@ -386,7 +375,11 @@ class Demand:
                 "somebody else must approve it."
             )
             reasons.append(("editor", edited))
-        in_groups = effects.barred_groups & people.groups_of(people.person)
+        in_groups = [
+            one
+            for one in effects.barred_groups
+            if people.person in people.groups.get(one, ())
+        ]
         is_counted_as = people.person in self.barred and not (reasons or in_groups)
         if not self.is_readable:
             sentence = "The rules of the policy could not be read, so nothing can be approved. Tell an admin."
@@ -467,26 +460,6 @@ class Demand:
         return min(ends, default=None)
 
 
-# Cached: many rules share their hours, and a page checks all of its rows for one time.
-@lru_cache(maxsize=1024)
-def next_common_opening(
-    calendars: tuple[Calendar | None, ...], at: datetime
-) -> datetime | None:
-    """Return from when on all of these calendars are open, this time if they are; None
-    if they never are, or if one was deleted.
-    """
-    for _ in range(_MOST_OPENINGS):
-        openings = [next_opening(one, at) if one else None for one in calendars]
-        known = [one for one in openings if one]
-        if len(known) < len(openings):
-            return None
-        if max(known, default=at) == at:
-            return at
-        # From each opening on, look again.
-        at = max(known)
-    return None
-
-
 def evaluate(
     policy: Policy,
     facts: MessageFacts,
@@ -520,124 +493,3 @@ def evaluate(
         is_decided=is_decided,
         is_readable=not policy.unreadable,
     )
-
-
-@dataclass(frozen=True)
-class Contributors:
-    """The keys of the people behind a message. `authors` are the owners of the API keys
-    that sent it or what it replaces, whoever started it by a command, and the authors
-    of a message that it replaces. `editors` edited it or wrote words of it.
-    """
-
-    # The API keys that sent the messages which it replaces.
-    earlier_keys: frozenset[str] = frozenset()
-    authors: frozenset[int] = frozenset()
-    editors: frozenset[int] = frozenset()
-    # The first message of the edits in a row to which it belongs; 0 for none.
-    root: int = 0
-    # When that was held, if an edit made this one of it.
-    first_held_at: datetime | None = None
-    # Whether an edited version of it is being sent, or may have been; and whether
-    # another version of it was approved or sent.
-    is_being_edited: bool = False
-    is_other_sent: bool = False
-
-
-@dataclass(frozen=True)
-class Ruling:
-    """Whether a person may approve or reject a message now, and the reasons as
-    sentences, from facts about the message and the person. In doubt they may not.
-    """
-
-    is_held: bool
-    is_fetched: bool
-    is_reviewer: bool
-    is_expired: bool = False
-    mailbox: str = ""
-    # Names of attached files whose bytes are known to differ from the fingerprint.
-    files_that_differ: tuple[str, ...] = ()
-    # Who pulled the kill switch, and why; empty when nothing is stopped. People may
-    # decide all the same; the decisions wait, and can be undone, until it is released.
-    stopped_by: str = ""
-    contributors: Contributors = field(default_factory=Contributors)
-    # What the rules of the policy ask, and how many approvals are given.
-    demand: Demand = field(default_factory=Demand)
-
-    @property
-    def may_reject(self) -> bool:
-        """Whether the person may reject it."""
-        return self.is_held and self.is_fetched and self.is_reviewer
-
-    @property
-    def may_approve(self) -> bool:
-        """Whether the person may approve it."""
-        return self.may_reject and not self.refusals
-
-    @property
-    def rule(self) -> str:
-        """A word for the first reason that refuses an approval, or lets it wait."""
-        if not self.may_reject:
-            return ""
-        if self.refusals:
-            return self.refusals[0][0]
-        return "stopped" if self.stopped_by else ""
-
-    @cached_property
-    def refusals(self) -> list[tuple[str, str]]:
-        """Why the person may not approve it, even if they may reject it: for each reason
-        a word and a sentence.
-        """
-        names = ", ".join(self.files_that_differ)
-        checks = (
-            (
-                "version",
-                self.contributors.is_being_edited,
-                "Somebody edited this message, so the edited version is approved in its place.",
-            ),
-            (
-                "version",
-                self.contributors.is_other_sent,
-                "Another version of this message was approved, so this one must not be sent too. Reject it.",
-            ),
-            ("expired", self.is_expired, "The time to approve this message is over."),
-            (
-                "files",
-                self.files_that_differ,
-                f"It cannot be approved: an attachment does not match the fingerprint ({names}).",
-            ),
-        )
-        refusing = [(code, sentence) for code, refuses, sentence in checks if refuses]
-        return refusing + self.demand.refusals()
-
-    @cached_property
-    def reasons(self) -> tuple[str, ...]:
-        """The sentences, the most important first."""
-        if not self.is_held:
-            return ("This message is no longer held, so there is nothing to decide.",)
-        if not self.is_reviewer:
-            where = f" of {self.mailbox}" if self.mailbox else ""
-            return (
-                f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk.",
-            )
-        if not self.is_fetched:
-            return (
-                "The content is still being fetched. It can be decided once it is here.",
-            )
-        demand = self.demand
-        if self.refusals:
-            return (*(sentence for _, sentence in self.refusals), *demand.sentences)
-        progress = demand.progress
-        if self.stopped_by:
-            first = (
-                "You may decide, but nothing is sent until the kill switch is released. "
-                f"Pulled by {self.stopped_by}."
-            )
-        elif not demand.takes_several:
-            first = "One approval is needed, and you may give it."
-        elif not demand.people.approvals:
-            first = f"{progress.needed} approvals are needed, and you may give one."
-        else:
-            first = (
-                f"{progress} approvals are given{demand.approved_by}. You may give one."
-            )
-        return (first, *demand.sentences)

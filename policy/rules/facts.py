@@ -16,13 +16,13 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from itertools import chain, islice, product
 from typing import Any, Protocol
 
-from django.db.models import F, Func, JSONField, Max
+from django.db.models import Max, QuerySet
 from django.db.models.functions import Lower, Now
 from django.utils.text import get_text_list
 
@@ -32,7 +32,9 @@ from common.mail_addresses import patterns_for
 from mirror.attachments.file_types import claimed_kinds
 from mirror.models import AttachedFile, Connection, KnownContact, Mailbox, Message
 from people.models import Person
+from policy.errors import RuleError
 from policy.models import (
+    ENDLESS,
     AllowEntry,
     Allowlist,
     Group,
@@ -54,7 +56,6 @@ from policy.rules.rules import (
     Part,
     Pass,
     PolicyRule,
-    RuleError,
     Sending,
     parts_from_json,
 )
@@ -78,8 +79,7 @@ def policy_of(key: int) -> Policy:
     Callers that decide must not catch this error: while the policy cannot be read, no
     message may be sent.
     """
-    versions = PolicyVersion.objects.exclude(state=PolicyVersion.State.DRAFT)
-    return read_policy(versions.get(pk=key))
+    return read_policy(PolicyVersion.objects.get(pk=key))
 
 
 def read_policy(version: PolicyVersion) -> Policy:
@@ -214,14 +214,10 @@ def word_sets() -> dict[str, frozenset[str]]:
     of the draft ask.
     """
     # The draft, too: so its words are known of most messages once it is activated.
-    asked = Func(
-        F("rules"),
-        template="jsonb_path_query_array(%(expressions)s, '$[*].when.words')",
-        output_field=JSONField(),
-    )
     versions = PolicyVersion.objects.exclude(state=PolicyVersion.State.RETIRED)
-    sets = map(frozenset, chain.from_iterable(versions.values_list(asked, flat=True)))
-    return {words_key(words): words for words in sets}
+    rules = chain.from_iterable(versions.values_list("rules", flat=True))
+    asked = (frozenset(one.get("when", {}).get("words", ())) for one in rules)
+    return {words_key(words): words for words in asked if words}
 
 
 def unknown_words(
@@ -398,29 +394,24 @@ def lookups_for(
     """Read what the facts about these messages need for these rules and passes, in three
     queries at most.
     """
-    conditions = [one.when for one in parts]
+    parts = list(parts)
     addresses = {
         one for message in messages for one in message.written_to or () if "@" in one
     }
     lists: dict[str, dict[int, datetime]] = defaultdict(dict)
-    named = frozenset[int]().union(
-        *(one.lists | one.lists_except for one in conditions)
-    )
+    named = frozenset[int]().union(*(one.named()["lists"] for one in parts))
     if named:
         entries = set[str]().union(*map(entries_of, addresses))
         rows = AllowEntry.objects.live(now).filter(
             allowlist__in=named, pattern__in=entries
         )
         for entry in rows:
-            lists[entry.pattern][entry.allowlist_id] = entry.expires_at or _ENDLESS
+            lists[entry.pattern][entry.allowlist_id] = entry.expires_at or ENDLESS
     contacts = None
-    if any(one.contacts_count for one in conditions):
+    if any(isinstance(one, PolicyRule) and one.when.contacts_count for one in parts):
         connections = {one.connection_id for one in messages}
         contacts = contacts_among(connections, addresses)
     return Lookups(lists, contacts)
-
-
-_ENDLESS = datetime.max.replace(tzinfo=UTC)
 
 
 def listed_until(policy: Policy, message: Message, now: datetime) -> datetime | None:
@@ -428,15 +419,15 @@ def listed_until(policy: Policy, message: Message, now: datetime) -> datetime | 
     or pass now is still on them; None if that does not end.
     """
     lookups = lookups_for(policy.parts, now, [message])
-    named = [one.when.lists_except for one in policy.parts]
-    named += [one.when.lists for one in policy.passes]
-    until = [_ENDLESS]
+    named = [one.when.lists_except for one in policy.rules]
+    named += [one.lists for one in policy.passes]
+    until = [ENDLESS]
     for lists, recipient in product(named, message.written_to or ()):
         entries = [lookups.lists.get(one, {}) for one in patterns_for(recipient)]
         ends = [at for entry in entries for key, at in entry.items() if key in lists]
-        until.append(max(ends, default=_ENDLESS))
+        until.append(max(ends, default=ENDLESS))
     end = min(until)
-    return None if end == _ENDLESS else end
+    return None if end == ENDLESS else end
 
 
 # Contacts of an account that were read longer ago than this do not count.
@@ -480,13 +471,17 @@ def names_for(actor: Actor = EVERYTHING) -> Names:
     connections = Connection.objects.visible_to(actor)
     lists = Allowlist.objects.visible_to(actor).order_by(Lower("name"))
     keys = api_keys(actor).items()
+
+    def by_key(rows: QuerySet[Any]) -> dict[int, str]:
+        return {one.pk: str(one) for one in rows}
+
     return Names(
-        mailboxes={one.pk: str(one) for one in mailboxes.at_work()},
+        mailboxes=by_key(mailboxes.at_work()),
         keys=dict(sorted(keys, key=lambda pair: pair[1].casefold())),
-        lists={one.pk: one.name for one in lists},
-        groups={one.pk: one.name for one in Group.objects.all()},
-        calendars={one.pk: one.name for one in WorkCalendar.objects.order_by("name")},
-        connections={one.pk: one.name for one in connections.at_work()},
+        lists=by_key(lists),
+        groups=by_key(Group.objects.all()),
+        calendars=by_key(WorkCalendar.objects.all()),
+        connections=dict(connections.at_work().values_list("pk", "name")),
         is_whole=actor.sees_all(),
     )
 

@@ -2,7 +2,7 @@
 a rule stores.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from django import forms
@@ -75,7 +75,7 @@ class ReadField(MultilineField):
 
 
 class EntriesField(ReadField):
-    """Values, one on each line, each read by `read_one`."""
+    """Values, one on each line, each read by `read_one`, as a set or another `kind`."""
 
     widget = forms.Textarea(
         {"rows": 3, "spellcheck": "false", "autocapitalize": "none"}
@@ -84,21 +84,30 @@ class EntriesField(ReadField):
     def __init__(
         self,
         label: str,
-        read_one: Callable[[str], str],
+        read_one: Callable[[str], Any],
         help_text: str = "An address, a domain or *.domain on each line.",
         *,
         most: int = MOST_ENTRIES,
+        kind: type[Collection[Any]] = frozenset,
+        **more: Any,
     ) -> None:
-        def read(typed: str) -> frozenset[str]:
-            lines = [one.strip() for one in typed.split("\n") if one.strip()]
-            if len(lines) > most:
-                raise ValueError(f"Write at most {most} lines.")
-            return frozenset(map(read_one, lines))
+        def read(typed: str) -> Any:
+            entries = []
+            for number, line in enumerate(typed.split("\n"), start=1):
+                try:
+                    if line.strip():
+                        entries.append(read_one(line.strip()))
+                except ValueError as error:
+                    raise ValueError(f"Line {number}: {error}") from None
+            if len(entries) > most:
+                raise ValueError(f"Write at most {most:,} lines.")
+            return kind(entries)  # type: ignore[call-arg]
 
-        def write(values: frozenset[str]) -> str:
+        def write(values: Collection[str]) -> str:
             return "\n".join(sorted(values))
 
-        super().__init__(label, read, write, help_text=help_text, max_length=MAX_LINES)
+        more = {"max_length": MAX_LINES, **more}
+        super().__init__(label, read, write, help_text=help_text, **more)
 
 
 def amount_field(label: str, help_text: str) -> forms.DecimalField:

@@ -13,10 +13,10 @@ from django.utils.text import get_text_list
 
 from mirror.models import Connection, Mailbox
 from people.models import Grant
-from policy.calendars import Calendars, all_calendars
+from policy.calendars import Calendars, all_calendars, next_common_opening
 from policy.models import Group
 from policy.rules.conditions import Names
-from policy.rules.demand import next_common_opening, progress
+from policy.rules.demand import progress
 from policy.rules.facts import active_policy, names_for
 from policy.rules.rules import Effects, PolicyRule, merged
 

@@ -12,17 +12,18 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from django import forms
 from django.db.models import TextChoices
 from django.utils.text import get_text_list
+from pydantic import AwareDatetime, Field, PositiveInt
 
 from common.durations import MAX_WRITTEN, minutes_in_words, read_minutes
 from mirror.oversight_modes import MODES, mode_words
 from mirror.oversight_modes import NAMES as MODE_NAMES
+from policy.errors import RuleError
 from policy.rules.conditions import (
-    MOST_WORDS,
     Conditions,
     Fields,
     InMailbox,
@@ -36,7 +37,6 @@ from policy.rules.conditions import (
     any_of,
     exactly,
     from_json,
-    read_word,
     stored_as,
 )
 from policy.rules.fields import (
@@ -58,7 +58,10 @@ MOST_MINUTES = 60 * 24 * 366
 
 
 def _read_expiry(typed: str) -> int | None:
-    return read_minutes(typed) or None if typed else None
+    minutes = read_minutes(typed) if typed else 0
+    if minutes > MOST_MINUTES:
+        raise ValueError("A message can wait for a year at most.")
+    return minutes or None
 
 
 def read_sentence(typed: str) -> str:
@@ -83,12 +86,12 @@ class Effects:
     have. `sentences` are told to whoever reads the message.
     """
 
-    approvals: Mapping[int, int] = field(default_factory=dict)
+    approvals: Mapping[int, PositiveInt] = field(default_factory=dict)
     barred_groups: Keys = frozenset()
     bar_editor: bool = False
     care: bool = False
     reject: str = ""
-    expire_minutes: int | None = None
+    expire_minutes: Annotated[int, Field(le=MOST_MINUTES)] | None = None
     office_hours: Keys = frozenset()
     least_mode: str = ""
     sentences: Words = frozenset()
@@ -232,17 +235,6 @@ def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
 MOST_RULES = 500
 
 
-class RuleError(ValueError):
-    """A rule or pass is not valid; `sentence` tells a person why, and `field` names the
-    field of its form where that is shown.
-    """
-
-    def __init__(self, sentence: str, field: str = "name") -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        self.field = field
-
-
 @dataclass(frozen=True)
 class Part:
     """What a rule and a pass have in common.
@@ -250,27 +242,21 @@ class Part:
     The `id` stays the same from version to version of the policy.
     """
 
-    id: str
-    name: str
-    when: Conditions = field(default_factory=Conditions)
+    id: Annotated[str, Field(pattern="^[A-Za-z0-9]{1,12}$")]
+    name: Annotated[str, Field(pattern=r"\S")]
 
     @classmethod
     def from_json(cls, value: object) -> Self:
         """Return the stored value. Raises RuleError for unknown fields and impossible
         values.
         """
-        try:
-            return from_json(cls, value).checked()
-        except ValueError as error:
-            raise RuleError(str(error)) from None
+        part = from_json(cls, value)
+        part.check()
+        return part
 
-    def checked(self) -> Self:
-        """Return it itself. Raises RuleError if it has an impossible value."""
-        if not (self.id.isalnum() and self.id.isascii()):
-            raise RuleError("A rule needs an id of letters and digits.")
-        if not self.name.strip():
-            raise RuleError("A rule needs a name.")
-        return self
+    def check(self) -> None:
+        """Raise RuleError if its values do not go together."""
+        raise NotImplementedError
 
     def sentence(self, names: Names) -> str:
         """Return what it says as a sentence."""
@@ -282,13 +268,7 @@ class Part:
 
     def named(self) -> dict[str, frozenset[Any]]:
         """Return the keys of what it names, by the kinds of `Names`."""
-        when = self.when
-        return {
-            "connections": when.connections,
-            "mailboxes": when.mailboxes,
-            "keys": when.keys,
-            "lists": when.lists | when.lists_except,
-        }
+        raise NotImplementedError
 
     def as_json(self) -> Any:
         """Return it as it is stored."""
@@ -304,28 +284,20 @@ One = TypeVar("One", bound=Part)
 class PolicyRule(Part):
     """One rule: messages that meet the conditions `when` need what `then` asks for."""
 
+    when: Conditions = field(default_factory=Conditions)
     then: Effects = field(default_factory=Effects)
 
-    def checked(self) -> Self:
+    def check(self) -> None:
         when, then = self.when, self.then
         if when.currency and when.amount is None:
             raise RuleError(
                 "Write the amount that is in this currency; 0 is any amount.", "amount"
             )
-        if len(when.words) > MOST_WORDS:
-            raise RuleError(f"A rule names at most {MOST_WORDS} words.")
-        try:
-            list(map(read_word, when.words))
-        except ValueError as error:
-            raise RuleError(str(error)) from None
-        numbers = then.approvals.values()
-        if any(n < 1 for n in numbers) or sum(numbers) > MOST_APPROVALS:
+        if sum(then.approvals.values()) > MOST_APPROVALS:
             raise RuleError(
-                f"Between 1 and {MOST_APPROVALS} approvals can be asked for together.",
+                f"At most {MOST_APPROVALS} approvals can be asked for together.",
                 "approvals_0",
             )
-        if (then.expire_minutes or 0) > MOST_MINUTES:
-            raise RuleError("A message can wait for a year at most.", "expire_minutes")
         if then.is_empty:
             raise RuleError(
                 f"“{self.name}” asks for nothing beyond the one approval that is always needed.",
@@ -337,12 +309,17 @@ class PolicyRule(Part):
                 "The oversight of a mailbox goes by connections and mailboxes only.",
                 "least_mode",
             )
-        return super().checked()
 
     def named(self) -> dict[str, frozenset[Any]]:
-        then = self.then
-        groups = then.barred_groups.union(then.named_groups)
-        return super().named() | {"groups": groups, "calendars": then.office_hours}
+        when, then = self.when, self.then
+        return {
+            "connections": when.connections,
+            "mailboxes": when.mailboxes,
+            "keys": when.keys,
+            "lists": when.lists | when.lists_except,
+            "groups": then.barred_groups.union(then.named_groups),
+            "calendars": then.office_hours,
+        }
 
     def sentence(self, names: Names) -> str:
         parts = [one.words_in(names) for one in self.when.asked]
@@ -374,30 +351,20 @@ Rules = tuple[PolicyRule, ...]
 Parts = tuple[Part, ...]
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How one rule or pass differs between two policies: its line before and after. One
-    is empty if it was added or removed.
-    """
-
-    before: str
-    after: str
-
-
 def differences(
     before: Iterable[Part], after: Iterable[Part], names: Names
-) -> list[Difference]:
-    """Return which rules and passes were added or changed, in the order of `after`, then
-    which were removed.
+) -> list[tuple[str, str]]:
+    """Return the lines, before and after, of the rules and passes that were added or
+    changed, in the order of `after`, then of those that were removed. One line is empty
+    if there was none before, or is none after.
     """
     old = {one.id: one for one in before}
     new = {one.id: one for one in after}
+    pairs = [(old.get(key), new.get(key)) for key in new | old]
     return [
-        Difference(
-            *(one.line(names) if one else "" for one in (old.get(key), new.get(key)))
-        )
-        for key in new | old
-        if old.get(key) != new.get(key)
+        (was.line(names) if was else "", becomes.line(names) if becomes else "")
+        for was, becomes in pairs
+        if was != becomes
     ]
 
 
@@ -458,37 +425,30 @@ class Sending:
 @dataclass(frozen=True, kw_only=True)
 class Pass(Part):
     """Messages that are sent without a person: of these API keys and mailboxes, to
-    recipients who are each on one of these allowlists (`when`), until `ends_at`, and at
-    most `a_day` in 24 hours.
+    recipients who are each on one of these allowlists, until `ends_at`, and at most
+    `a_day` in 24 hours.
 
     `most` is the highest sum that they may name, in `currency`; None for no sum at all.
     `link_domains` are entries as in allowlists, without addresses.
     """
 
-    ends_at: datetime
-    a_day: int
+    keys: Annotated[Words, Field(min_length=1)]
+    mailboxes: Annotated[Keys, Field(min_length=1)]
+    lists: Annotated[Keys, Field(min_length=1)]
+    ends_at: AwareDatetime
+    a_day: Annotated[PositiveInt, Field(le=MOST_A_DAY)]
     most: Decimal | None = None
     currency: str = ""
     link_domains: Words = frozenset()
 
-    def checked(self) -> Self:
-        when = self.when
-        if not (when.keys and when.mailboxes and when.lists and len(self.id) <= 12):
-            raise RuleError("A pass needs an API key, a mailbox and an allowlist.")
-        if when != Conditions(
-            keys=when.keys, mailboxes=when.mailboxes, lists=when.lists
-        ):
-            raise RuleError("A pass has a condition that it cannot have.")
+    def check(self) -> None:
         if bool(self.currency) != (self.most is not None):
             raise RuleError("Write an amount and its currency, or neither.", "currency")
-        if not 1 <= self.a_day <= MOST_A_DAY:
-            raise RuleError(f"A pass sends 1 to {MOST_A_DAY:,} messages a day.")
-        if self.ends_at.tzinfo is None:
-            raise RuleError("The end of a pass needs a time zone.")
-        return super().checked()
+
+    def named(self) -> dict[str, frozenset[Any]]:
+        return {"mailboxes": self.mailboxes, "keys": self.keys, "lists": self.lists}
 
     def sentence(self, names: Names) -> str:
-        when = self.when
         sums = "no sum"
         if self.most is not None:
             sums = f"at most {self.most:f} {self.currency}"
@@ -496,9 +456,9 @@ class Pass(Part):
         if self.link_domains:
             links = f"links to {any_of(self.link_domains)} only"
         return (
-            f"Messages of the API key {names.any_of('keys', when.keys)} from "
-            f"{names.any_of('mailboxes', when.mailboxes)} to recipients on the allowlist "
-            f"{names.any_of('lists', when.lists)}, that name {sums}, have no finding, no attachment and {links}, "
+            f"Messages of the API key {names.any_of('keys', self.keys)} from "
+            f"{names.any_of('mailboxes', self.mailboxes)} to recipients on the allowlist "
+            f"{names.any_of('lists', self.lists)}, that name {sums}, have no finding, no attachment and {links}, "
             f"are sent without a person; at most {self.a_day:,} a day, until "
             f"{self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
         )
@@ -510,13 +470,12 @@ class Pass(Part):
         anything of the message (`is_asked`) is a reason, whatever the rule asks for.
         """
         known = [getattr(facts, one.name) for one in fields(facts)]
-        unlisted = ToUnlisted(lists_except=self.when.lists)
+        unlisted = ToUnlisted(lists_except=self.lists)
         keeps = {
             Misfit.RULE: is_asked,
             Misfit.UNKNOWN: None in (*known, facts.seen_recipients, sending.leaves_at),
-            Misfit.KEY: facts.key not in self.when.keys,
-            Misfit.MAILBOX: facts.mailbox not in self.when.mailboxes
-            or facts.is_inbound,
+            Misfit.KEY: facts.key not in self.keys,
+            Misfit.MAILBOX: facts.mailbox not in self.mailboxes or facts.is_inbound,
             Misfit.ORIGIN: not facts.is_agents_alone or facts.is_edited,
             Misfit.TRIES: facts.tries != 1,
             Misfit.RECIPIENTS: not facts.recipients

@@ -27,7 +27,7 @@ REASONS = {
     "it is typed into a field, or cut before: at most 20,000 characters": """
         alerts.channels.discord.channel alerts.cards.buttons
         alerts.channels.slack.channel alerts.channels.slack.format
-        alerts.channels.requests alerts.channels.signed_webhook common.csv_rows
+        alerts.channels.base alerts.channels.requests common.csv_rows
         alerts.models.destinations
         approvals.collaboration approvals.examination
         approvals.policy_rules.views audit.search.filters common.durations

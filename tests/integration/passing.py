@@ -6,8 +6,7 @@ from decimal import Decimal
 
 from common.postgres import clock
 from policy.models import PolicyVersion
-from policy.rules.changes import activate_draft, begin_draft, policies
-from policy.rules.conditions import Conditions
+from policy.rules.changes import activate_draft, begin_draft
 from policy.rules.rules import Pass
 from tests.factories import actor_of, make_list
 
@@ -15,15 +14,12 @@ from tests.factories import actor_of, make_list
 def make_pass(mailbox, **fields):
     """Return a pass for refunds of the mailbox to a list that names Dana."""
     named = make_list("dana@northwind.example", connection=mailbox.connection)
-    when = Conditions(
-        keys=frozenset({f"{mailbox.connection_id}:01KEY"}),
-        mailboxes=frozenset({mailbox.pk}),
-        lists=frozenset({named.pk}),
-    )
     usual = {
         "id": "refunds",
         "name": "Refunds",
-        "when": when,
+        "keys": frozenset({f"{mailbox.connection_id}:01KEY"}),
+        "mailboxes": frozenset({mailbox.pk}),
+        "lists": frozenset({named.pk}),
         "ends_at": clock().replace(microsecond=0) + timedelta(days=90),
         "a_day": 50,
         "most": Decimal(100),
@@ -40,6 +36,5 @@ def activate(first, second, *parts):
     draft = begin_draft(actor=actor_of(first), rules=parts, based_on=0)
     return activate_draft(
         actor=replace(actor_of(first), second=str(second.pk) if second else ""),
-        edits=draft.edits,
-        active=policies().in_force.number,
+        seen=draft.seen,
     )

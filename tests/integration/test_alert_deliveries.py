@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from alerts.cards.digest import digest_facts
-from alerts.channels.base import DestinationGone
+from alerts.channels.requests import DestinationGone
 from alerts.deliveries import deliver as delivering
 from alerts.deliveries.deliver import MAX_ATTEMPTS, claim
 from alerts.deliveries.drain import drain

@@ -55,7 +55,7 @@ def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_show
     # A third secret would drop one that the receiver may still use; a leaked one is
     # dropped at once.
     answer = client.post(f"/alerts/{destination.pk}/secret/")
-    assert answer.status_code == 422
+    assert answer.status_code == 409
     client.post(f"/alerts/{destination.pk}/secret/", {"leaked": "yes"})
     destination.refresh_from_db()
     assert destination.secret_before == ""

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from policy.models import Allowlist
-from policy.pages import read_lines
+from policy.pages import ChangeForm
 from policy.rules.changes import WantedEntry
 from tests.factories import (
     change_list,
@@ -83,6 +84,7 @@ def test_lines_are_read_and_faulty_ones_say_why():
         e.example,,2026-12-31T18:00:00+02:00
     """
     ends = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
+    read_lines = ChangeForm.base_fields["lines"].clean
     assert read_lines(text) == [
         WantedEntry("a.example", "two words", ends),
         WantedEntry("e.example", expires_at=datetime(2026, 12, 31, 16, tzinfo=UTC)),
@@ -93,5 +95,5 @@ def test_lines_are_read_and_faulty_ones_say_why():
         ("d.example,,,more", "more than"),
         (f"g.example,{'x' * 301}", "longer than 300"),
     ):
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(ValidationError, match=words):
             read_lines(f"a.example\n{line}")

@@ -69,4 +69,5 @@ def test_folder_of_the_example_is_offered_added_tested_and_delivered_to(
             deliver(delivery_id=Delivery.objects.get(state="due").pk) == "switched off"
         )
     destination.refresh_from_db()
-    assert destination.switched_off_because == "The relay no longer accepts events."
+    reason = "The relay answered 410. It accepts nothing there."
+    assert destination.switched_off_because == reason

@@ -13,7 +13,7 @@ from django.test import override_settings
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from alerts.channels import channel_of
-from alerts.channels.base import CardRefused, DestinationGone, RetryLater
+from alerts.channels.requests import CardRefused, DestinationGone, RetryLater
 from alerts.deliveries.event_bodies import send_event
 from alerts.destinations.commands import rotate_secret
 from alerts.models import Delivery, Destination
@@ -124,7 +124,7 @@ def test_decision_is_sent_to_inngest_as_its_own_package_reads_events(
 ):
     decided(message, reviewer, upstream, "approve")
     delivery = tell(to_inngest(inngest.url), message, "message.approved")
-    assert send_event(delivery, delivery.destination).message_id
+    assert send_event(delivery).message_id
     event = inngest_package.Event.model_validate(inngest.events[0])
     assert event.name == "multimail/email.decided"
     assert event.id == delivery.event_id
@@ -183,7 +183,7 @@ def test_privacy_level_applies_to_every_field_of_an_event(
             "message.rejected",
             explanation=HOSTILE,
         )
-        send_event(delivery, delivery.destination)
+        send_event(delivery)
         raw = receiver.posts[-1].body.decode()
         data = receiver.posts[-1].said["data"]
         assert data["privacy"] == privacy
@@ -218,7 +218,7 @@ def test_event_about_no_message_holds_what_the_ledger_stores(connection, receive
         delivery = Delivery.objects.create(
             destination=destination, kind="event", entry=entry.pk, action=action
         )
-        send_event(delivery, destination)
+        send_event(delivery)
     failing, refused = (post.said for post in receiver.posts)
     assert failing["type"] == "connection.failing"
     expected = {"connection": connection.slug, "explanation": "No answer."}
@@ -244,7 +244,7 @@ def test_each_response_of_a_program_has_its_outcome(message, receiver):
             receiver.posts.clear()
             end = ENDS[kind].get(receiver.status, RetryLater)
             with pytest.raises(end) as raised:
-                send_event(delivery, destination)
+                send_event(delivery)
             assert raised.type == end, kind
             assert raised.value.status == receiver.status, kind
             if receiver.status == 429:
@@ -298,7 +298,7 @@ def test_address_that_is_no_longer_allowed_is_not_called(message, receiver):
     for destination in to_each(receiver.url).values():
         delivery = tell(destination, message, "message.sent")
         with override_settings(OUTGOING_ALLOW=[]), pytest.raises(DestinationGone):
-            send_event(delivery, destination)
+            send_event(delivery)
     assert receiver.posts == []
 
 
@@ -320,17 +320,17 @@ def test_old_and_new_secret_verify_until_the_overlap_ends_or_the_secret_leaked(
     by_reviewer = reviewer.actor(surface="web")
     with pytest.raises(PermissionDenied):
         rotate_secret(destination_id=destination.pk, actor=by_reviewer)
-    send_event(tell(destination, message, "message.sent"), destination)
+    send_event(tell(destination, message, "message.sent"))
     with rolled_back():
         change_row(destination, secret_before_until=Now() - timedelta(seconds=1))
         destination.refresh_from_db()
-        send_event(tell(destination, message, "message.delivered"), destination)
+        send_event(tell(destination, message, "message.delivered"))
     newest = rotate_secret(
         destination_id=destination.pk, actor=actor, overlap=timedelta(0)
     )
     destination.refresh_from_db()
     assert destination.secret_before == ""
-    send_event(tell(destination, message, "message.delivered"), destination)
+    send_event(tell(destination, message, "message.delivered"))
     during, after, leaked = receiver.posts
     assert [takes(one, during) for one in (before, new)] == [True, True]
     assert [takes(one, after) for one in (before, new)] == [False, True]

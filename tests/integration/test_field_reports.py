@@ -7,8 +7,9 @@ from email.message import EmailMessage
 
 import pytest
 
-from alerts.channels.base import RetryLater
-from alerts.channels.slack import Slack, channel
+from alerts.channels import base
+from alerts.channels.requests import RetryLater
+from alerts.channels.slack import Slack
 from alerts.channels.slack.format import MAX_SECTION, cut_entities
 from alerts.models import Destination
 from common.smtp import Server
@@ -207,7 +208,7 @@ def test_what_people_type_at_the_sign_in_is_read(client, reviewer):
 def test_slack_took_a_card_only_if_it_says_so(monkeypatch):
     hook = "https://hooks.slack.com/services/T1/B1/x"
     page = Answer(200, {}, b"<html>Please sign in to this network")
-    monkeypatch.setattr(channel, "send", lambda *args, **options: page)
+    monkeypatch.setattr(base, "send", lambda *args, **options: page)
     with pytest.raises(RetryLater):
         Slack().post(Destination(kind="slack", url=hook), {"text": "x"})
 

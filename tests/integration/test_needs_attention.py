@@ -27,9 +27,9 @@ from dashboard.models import BACKUP, Host, Tick
 from dashboard.words import STUCK
 from launcher import data_folder
 from mirror.models import Connection
+from policy.errors import RuleError
 from policy.kill_switch import pull
 from policy.models import KillSwitch
-from policy.rules.rules import RuleError
 from tests.factories import actor_of, rolled_back
 
 # The kinds of items about messages, connections and seals; test_attention.py,

@@ -154,18 +154,17 @@ def change_draft(by, n):
     ]
     which = n // 7 % 8
     if which < len(changed):
-        save_rule(actor=by, edits=draft.edits, rule=changed[which])
+        save_rule(actor=by, seen=draft.seen, rule=changed[which])
     else:
-        delete_rule(actor=by, edits=draft.edits, rule_id=rule.id)
+        delete_rule(actor=by, seen=draft.seen, rule_id=rule.id)
 
 
-def with_draft(command, *more):
+def with_draft(command):
     def act(by, n):
         now = policies()
         if now.draft is None:
             raise NoRow
-        values = dict.fromkeys(more, now.in_force.number)
-        command(actor=by, edits=now.draft.edits, **values)
+        command(actor=by, seen=now.draft.seen)
 
     return act
 
@@ -289,7 +288,7 @@ ACTS = {
     "begin a draft": begin,
     "change the draft": change_draft,
     "activate a changed draft": activate_changed,
-    "activate the draft": with_draft(activate_draft, "active"),
+    "activate the draft": with_draft(activate_draft),
     "discard the draft": with_draft(discard_draft),
     "add a group": new_group,
     "change a group": regroup,
@@ -362,7 +361,7 @@ def givers(demand):
     people = demand.people
     may = people.reviewers - demand.barred
     return {
-        group: {one for one in may if group in people.groups_of(one)}
+        group: may & {*people.groups.get(group, ())}
         for group in demand.effects.named_groups
     }
 

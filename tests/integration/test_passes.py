@@ -76,7 +76,9 @@ def one(connection, mailbox, reviewer, admin, second):
 
 
 def sent_by_pass(message):
-    apply_policy()
+    # On a busy machine a sweep may end before it reached all messages.
+    while apply_policy():
+        pass
     return Decision.objects.by_pass().filter(message=message).first()
 
 
@@ -400,7 +402,7 @@ def test_pass_sends_through_our_gateway_and_the_rest_waits_for_people(
     change_row(first, state="sent")
     usual = make_pass(account.mailbox)
     keys = frozenset({f"{account.connection.pk}:{first.sent_by_key}"})
-    activate(admin, second, replace(usual, when=replace(usual.when, keys=keys)))
+    activate(admin, second, replace(usual, keys=keys))
     fits = send("Your refund of 39.99 EUR is on its way.")
     wider = send("Your refund of 100.01 EUR is on its way.")
     assert sent_by_pass(fits) is None, "its thread was not read yet"

@@ -131,9 +131,7 @@ class World:
 
     def activate(self, *rules):
         begin_draft(actor=self.by, rules=rules, based_on=policies().in_force.number)
-        now = policies()
-        seen = {"edits": now.draft.edits, "active": now.in_force.number}
-        activate_draft(actor=self.by, **seen)
+        activate_draft(actor=self.by, seen=policies().draft.seen)
 
     def desk(self, pictures=False, seconds=5):
         window = timedelta(seconds=seconds)
@@ -451,7 +449,7 @@ def mailbox_is_gone(world, second):
 def draft_is_begun_anew(world, second):
     put_in_force({"approvals": {"0": 2}})
     yield world.activate
-    discard_draft(actor=world.by, edits=policies().draft.edits)
+    discard_draft(actor=world.by, seen=policies().draft.seen)
     begin_draft(actor=world.by, rules=[rule(care=True)], based_on=1)
 
 

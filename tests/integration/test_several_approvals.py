@@ -225,7 +225,7 @@ def test_of_thirty_presses_of_two_people_two_count_and_one_decides(
 @AT_ONCE
 def test_of_thirty_activations_of_one_draft_one_wins(admin):
     draft = begin_draft(actor=actor_of(admin), rules=[FIRST_RULE], based_on=0)
-    shown = {"edits": draft.edits, "active": 0}
+    shown = {"seen": draft.seen}
     actors = [
         actor_of(make_person(f"{one}@x.example", f"{one}", "admin"))
         for one in range(30)

@@ -49,7 +49,7 @@ def test_receiver_takes_what_the_desk_signed_once_and_nothing_else(
     delivery = tell(destination, message, "message.rejected")
     assert try_out(destination, within=10.0).accepted
     for _ in range(2):
-        assert send_event(delivery, destination).status == 204
+        assert send_event(delivery).status == 204
     line = f"email.decided {message.upstream_id} rejected"
     assert out.read_text().count(line) == 1
     # One signed with another secret, and one without a signature.

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from alerts.cards.markup import shortened
 from alerts.cards.message import desk_link, message_card
 from alerts.channels import channel_of
-from alerts.channels.slack.channel import webhook_error
 from alerts.channels.slack.format import Mrkdwn, card_body
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
@@ -164,7 +163,7 @@ def test_any_text_is_shown_literally_within_the_limits(text):
     facts = facts_of(
         upstream_id=text, subject=text, sender=text, recipients=[text] * 7, trigger={"discord_user": text},
         text=text, held_at=at, expires_at=at, files=[text], cc=[text],
-        facts={"risk": text, "privacy": "full", "claimed_by": text},
+        destination=Destination(privacy="full"), facts={"risk": text, "claimed_by": text},
     )  # fmt: skip
     link = desk_link(facts.message)
     card = message_card(facts, Status(StatusCode.HELD, "amber", text), Mrkdwn())
@@ -225,15 +224,15 @@ def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(
     signed_in, admin, settings
 ):
     for url, words in WRONG.items():
-        assert words in webhook_error(url), url
-    assert webhook_error(REAL) == ""
-    assert webhook_error(f"https://hooks.slack-gov.com{HOOK}") == ""
+        assert words in channel_of("slack").url_error(url), url
+    assert channel_of("slack").url_error(REAL) == ""
+    assert channel_of("slack").url_error(f"https://hooks.slack-gov.com{HOOK}") == ""
     # Allowed before, but not any more: nothing is posted there.
     settings.OUTGOING_ALLOW = []
     found = channel_of("slack").test(
         Destination(kind="slack", url=f"http://127.0.0.1:1{HOOK}"), within=2
     )
-    assert "not an address of Slack" in found.sentence
+    assert "must start with https:" in found.sentence
     client = signed_in(admin)
     for fields, field in (
         ({}, "url"), ({"secret": TOKEN}, "channel"), ({"secret": "xoxb", "channel": CHANNEL}, "secret"),

@@ -55,7 +55,7 @@ def facts(text, privacy="headers"):
         upstream_id=text, subject=text, sender=text, recipients=[text] * 7, held_at=HELD_AT, expires_at=EXPIRES_AT,
         trigger={"discord_user": text, "discord_channel": text, "discord_guild": text}, text=text,
         cc=[text], files=[text],
-        facts={"risk": text, "privacy": privacy, "claimed_by": text},
+        destination=Destination(privacy=privacy), facts={"risk": text, "claimed_by": text},
     )  # fmt: skip
 
 

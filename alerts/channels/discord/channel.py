@@ -11,43 +11,32 @@ import time
 from abc import abstractmethod
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from django.conf import settings
 from django.core.cache import caches
-from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card
-from alerts.channels.base import (
-    CardFixed,
-    CardGone,
-    ChatChannel,
-    DestinationGone,
-    FormField,
-    Posted,
-    Reply,
-    RetryLater,
-)
+from alerts.channels.base import ChatChannel, FormField, Posted, Reply
 from alerts.channels.discord.commands import COMMANDS, run_command, with_typed_text
 from alerts.channels.discord.embeds import MARKDOWN, buttons, embed, payload
 from alerts.channels.discord.replies import edit_answer, private, reason_form
 from alerts.channels.requests import (
+    CardFixed,
+    CardGone,
+    DestinationGone,
+    Json,
+    RetryLater,
     failure,
     json_object,
-    masked_host,
     redacted,
     send,
-    service_error,
 )
 from alerts.models import Destination, Interaction
 from common.exchange import seconds_asked
-from outgoing.guarded import TOTAL_TIMEOUT, Answer
+from outgoing.guarded import Answer
 from people.models import ChatService
 
 HOSTS = ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com")
-EXAMPLE = "https://discord.com/api/webhooks/1180000000000000427/a-long-token"
-HINT = "In Discord, open the channel's settings, Integrations, Webhooks, and press “Copy Webhook URL”."
 # Discord takes so many requests in so many seconds, and says so in no header.
 REQUESTS = 30
 SECONDS = 60.0
@@ -70,13 +59,9 @@ _LOGGED_HEADERS = (
     "Via",
 )
 _ID = re.compile(r"[0-9]{1,32}")
-_PATH = re.compile(
-    r"/api(/v[0-9]{1,2})?/webhooks/(?P<id>[0-9]{1,20})/(?P<token>[A-Za-z0-9_-]{1,200})/?"
-)
-_THREAD = re.compile(r"[0-9]{1,20}")
 # A channel's id, or its address, which ends with it.
 _CHANNEL = re.compile(
-    r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?(?P<id>[0-9]{1,20})/?",
+    r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?([0-9]{1,20})/?",
     re.ASCII,
 )
 _CHANNEL_HINT = (
@@ -85,13 +70,14 @@ _CHANNEL_HINT = (
 )
 
 
-_ROLE = re.compile(r"[0-9]{1,20}", re.ASCII)
 MENTIONS = FormField(
     "mentions",
     "Role to mention when a message is late",
     "In Discord, with Developer Mode on: Server Settings, Roles, Copy Role ID. Only a step of a review plan uses it.",
     max_length=32,
     too_long="This is too long for the id of a role.",
+    pattern=re.compile("([0-9]{1,20})"),
+    invalid="This is not the id of a role, which has only digits.",
 )
 
 
@@ -99,13 +85,12 @@ MENTIONS = FormField(
 class Target:
     """What a request to one destination needs."""
 
-    # The address without a query, and the query that belongs to it.
-    base: str
+    # The address to which it posts, and that of a post, with {} for its id.
+    posts: str
+    post: str
     headers: dict[str, str]
     # The token, which is removed from logs.
     secret: str
-    query: str = ""
-    is_bot: bool = False
 
 
 class _Discord(ChatChannel):
@@ -122,46 +107,84 @@ class _Discord(ChatChannel):
         is not usable.
         """
 
-    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
+    def body(self, card: Card, destination: Destination) -> Json:
         return payload(embed(card))
 
     send_answer = staticmethod(edit_answer)
     commands = dict.fromkeys(COMMANDS, run_command)
 
-    def answer_body(self, interaction: Interaction, reply: Reply) -> dict[str, Any]:
+    def answer_body(self, interaction: Interaction, reply: Reply) -> Json:
         if reply.form:
             return reason_form(reply.form)
         return private(with_typed_text(reply, interaction.options))
 
-    def mention_body(
-        self, account: str, text: str, *, is_group: bool
-    ) -> dict[str, Any]:
+    def mention_body(self, account: str, text: str, *, is_group: bool) -> Json:
         named = {"roles" if is_group else "users": [account]}
         return {
             "content": f"<@{'&' if is_group else ''}{account}> {text}",
             "allowed_mentions": {"parse": [], **named},
         }
 
-    def clean_field(self, name: str, value: str) -> str:
-        if name == MENTIONS.name and not _ROLE.fullmatch(value):
-            raise ValidationError(
-                "This is not the id of a role, which has only digits."
-            )
-        return value if name == MENTIONS.name else super().clean_field(name, value)
+    def post(self, destination: Destination, body: Json) -> Posted:
+        return self._call(destination, body)
 
-    def post(
+    def edit(self, destination: Destination, message_id: str, body: Json) -> Posted:
+        return self._call(destination, body, message_id=message_id)
+
+    def _call(
         self,
         destination: Destination,
-        body: dict[str, Any],
+        body: Json,
         *,
-        limit: float = TOTAL_TIMEOUT,
+        message_id: str = "",
     ) -> Posted:
-        return _call_discord(self.target(destination), body, limit=limit)
-
-    def edit(
-        self, destination: Destination, message_id: str, body: dict[str, Any]
-    ) -> Posted:
-        return _call_discord(self.target(destination), body, message_id=message_id)
+        """Post a new message, or edit the one with this id, and return its id and Discord's
+        answer. Raises NotPosted.
+        """
+        target = self.target(destination)
+        method = "PATCH" if message_id else "POST"
+        url = target.post.format(message_id) if message_id else target.posts
+        answer = send(
+            method,
+            url,
+            json.dumps(body).encode(),
+            headers=target.headers,
+            limit=destination.time_limit,
+        )
+        result = json_object(answer)
+        status = answer.status
+        logged_answer = redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
+        if status in (200, 204):
+            new_id = str(result.get("id") or "")
+            # The id becomes part of an address later, so it must be one.
+            new_id = new_id if _ID.fullmatch(new_id) else message_id
+            pause = _pause(answer, target)
+            return Posted(new_id, status, answer=logged_answer, pause=pause)
+        answer_fields: Json = {"status": status, "answer": logged_answer}
+        if status == 429:
+            raise RetryLater(
+                "Discord asked to wait.",
+                seconds=_wait_seconds(answer, result),
+                # Without Discord's number it is a block of this server's address.
+                whole_service=result.get("global") is True
+                or "retry_after" not in result
+                or "X-RateLimit-Global" in answer.headers,
+                **answer_fields,
+            )
+        code = result.get("code")
+        if status == 404 and code == UNKNOWN_MESSAGE:
+            raise CardGone("Somebody deleted the card in Discord.", **answer_fields)
+        if message_id and code in FIXED:
+            raise CardFixed(
+                f"Discord lets nobody edit the card (code {code}).", **answer_fields
+            )
+        is_refusal = status in (401, 403, 404)
+        if code in CLOSED or (is_refusal and code in NOT_DISCORD):
+            raise RetryLater(
+                f"Discord answered {status} (code {code}).", **answer_fields
+            )
+        gone = (status,) if is_refusal or code in NOT_HERE else ()
+        raise failure("Discord", answer, logged_answer, gone=gone, refused=(400,))
 
     def command_channel(self, typed: str) -> str:
         """Return the channel's id if its address was typed, else its name without the #
@@ -169,7 +192,7 @@ class _Discord(ChatChannel):
         """
         typed = typed.strip(" #")
         channel_address = _CHANNEL.fullmatch(typed)
-        return channel_address["id"] if channel_address else typed
+        return channel_address[1] if channel_address else typed
 
 
 class DiscordWebhook(_Discord):
@@ -180,6 +203,12 @@ class DiscordWebhook(_Discord):
     kind = "discord_webhook"
     label = "Discord webhook"
     summary = "Cards with links. Needs a webhook address."
+    hosts = HOSTS
+    path = re.compile("/api(/v[0-9]{1,2})?/webhooks/[0-9]{1,20}/[A-Za-z0-9_-]{1,200}/?")
+    query = re.compile("(thread_id=[0-9]{1,20})?")
+    example = "https://discord.com/api/webhooks/1180000000000000427/a-long-token"
+    hint = "In Discord, open the channel's settings, Integrations, Webhooks, and press “Copy Webhook URL”."
+    except_query = ", except thread_id and its number"
     fields = (
         FormField(
             "url",
@@ -200,36 +229,20 @@ class DiscordWebhook(_Discord):
         "create a new one in the channel's settings, Integrations, Webhooks.",
     }
 
-    def url_error(self, url: str) -> str:
-        error = service_error(
-            url,
-            self.service,
-            HOSTS,
-            _PATH,
-            EXAMPLE,
-            HINT,
-        )
-        if error:
-            return error
-        parts = urlsplit(url)
-        for name, value in parse_qsl(parts.query, keep_blank_values=True):
-            if name != "thread_id" or not _THREAD.fullmatch(value):
-                return "Remove everything after the question mark, except thread_id and its number."
-        return ""
-
-    def address(self, destination: Destination) -> str:
-        return masked_host(destination.url)
-
     def target(self, destination: Destination) -> Target:
         if error := self.url_error(destination.url):
             # It may have been accepted while OUTGOING_ALLOW still named its origin.
             raise DestinationGone(error)
-        parts = urlsplit(destination.url)
-        path = _PATH.fullmatch(parts.path)
-        assert path is not None, "the address has no error"
-        url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
-        headers = {"User-Agent": "Countersign (webhook, 1)"}
-        return Target(url, headers, path["token"], query=parts.query)
+        # The query of the address names a thread and must stay. "wait" makes Discord
+        # answer with the message, which has its id.
+        address, _, thread = destination.url.partition("?")
+        address = address.rstrip("/")
+        return Target(
+            f"{address}?{thread}&wait=true".replace("?&", "?"),
+            f"{address}/messages/{{}}?{thread}".rstrip("?"),
+            {"User-Agent": "Countersign (webhook, 1)"},
+            address.rpartition("/")[2],
+        )
 
 
 class DiscordBot(_Discord):
@@ -237,6 +250,7 @@ class DiscordBot(_Discord):
 
     kind = "discord_bot"
     label = "Discord channel, by the bot"
+    summary = "Cards with buttons. Needs the channel id, and an operator who sets DISCORD_BOT_TOKEN."
     urls = "alerts.channels.discord.interactions"
     fields = (
         FormField(
@@ -246,6 +260,8 @@ class DiscordBot(_Discord):
             required=f"Enter the channel id. {_CHANNEL_HINT}",
             max_length=200,
             too_long="This is too long for a channel id.",
+            pattern=_CHANNEL,
+            invalid=f"This is not a channel id, which has only digits. {_CHANNEL_HINT}",
         ),
         MENTIONS,
     )
@@ -258,32 +274,13 @@ class DiscordBot(_Discord):
     }
 
     @property
-    def summary(self) -> str:  # type: ignore[override]
-        """What this kind posts and needs, and what an operator has to set first."""
-        first = ""
-        if self.not_ready:
-            first = (
-                ", and DISCORD_BOT_TOKEN, which is not set: an operator sets it first"
-            )
-        return f"Cards with buttons. Needs the channel id{first}."
-
-    @property
     def not_ready(self) -> str:
         if settings.DISCORD_BOT_TOKEN:
             return ""
         return "DISCORD_BOT_TOKEN is not set, so the bot cannot post."
 
-    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
+    def body(self, card: Card, destination: Destination) -> Json:
         return payload(embed(card), buttons(card) if card.message else None)
-
-    def clean_field(self, name: str, value: str) -> str:
-        if name == MENTIONS.name:
-            return super().clean_field(name, value)
-        if channel_address := _CHANNEL.fullmatch(value):
-            return channel_address["id"]
-        raise ValidationError(
-            f"This is not a channel id, which has only digits. {_CHANNEL_HINT}"
-        )
 
     def address(self, destination: Destination) -> str:
         return f"channel {destination.channel}"
@@ -294,70 +291,12 @@ class DiscordBot(_Discord):
         if not _ID.fullmatch(destination.channel):
             raise DestinationGone("The destination has no channel.")
         token = settings.DISCORD_BOT_TOKEN
-        url = f"{settings.DISCORD_API_URL.rstrip('/')}/channels/{destination.channel}"
+        posts = f"{settings.DISCORD_API_URL.rstrip('/')}/channels/{destination.channel}/messages"
         headers = {
             "Authorization": f"Bot {token}",
             "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
         }
-        return Target(url, headers, token, is_bot=True)
-
-
-def _call_discord(
-    target: Target,
-    body: dict[str, Any],
-    *,
-    message_id: str = "",
-    limit: float = TOTAL_TIMEOUT,
-) -> Posted:
-    """Post a new message, or edit the one with this id, and return its id and Discord's
-    answer. Raises NotPosted.
-    """
-    method = "PATCH" if message_id else "POST"
-    url = f"{target.base}/messages" if target.is_bot or message_id else target.base
-    if message_id:
-        url += f"/{message_id}"
-    if not target.is_bot:
-        # "wait" makes Discord answer with the message, which has its id. The query of
-        # the address names a thread and must stay.
-        query = "&".join(
-            filter(None, (target.query, "" if message_id else "wait=true"))
-        )
-        url += f"?{query}" if query else ""
-    answer = send(
-        method, url, json.dumps(body).encode(), headers=target.headers, limit=limit
-    )
-    result = json_object(answer)
-    status = answer.status
-    logged_answer = redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
-    if status in (200, 204):
-        new_id = str(result.get("id") or "")
-        # The id becomes part of an address later, so it must be one.
-        new_id = new_id if _ID.fullmatch(new_id) else message_id
-        pause = _pause(answer, target)
-        return Posted(new_id, status, answer=logged_answer, pause=pause)
-    answer_fields: dict[str, Any] = {"status": status, "answer": logged_answer}
-    if status == 429:
-        raise RetryLater(
-            "Discord asked to wait.",
-            seconds=_wait_seconds(answer, result),
-            # Without Discord's number it is a block of this server's address.
-            whole_service=result.get("global") is True
-            or "retry_after" not in result
-            or "X-RateLimit-Global" in answer.headers,
-            **answer_fields,
-        )
-    code = result.get("code")
-    if status == 404 and code == UNKNOWN_MESSAGE:
-        raise CardGone("Somebody deleted the card in Discord.", **answer_fields)
-    if message_id and code in FIXED:
-        raise CardFixed(
-            f"Discord lets nobody edit the card (code {code}).", **answer_fields
-        )
-    is_refusal = status in (401, 403, 404)
-    if code in CLOSED or (is_refusal and code in NOT_DISCORD):
-        raise RetryLater(f"Discord answered {status} (code {code}).", **answer_fields)
-    gone = (status,) if is_refusal or code in NOT_HERE else ()
-    raise failure("Discord", answer, logged_answer, gone=gone, refused=(400,))
+        return Target(posts, f"{posts}/{{}}", headers, token)
 
 
 def _pause(answer: Answer, target: Target) -> float:
@@ -366,7 +305,7 @@ def _pause(answer: Answer, target: Target) -> float:
 
     Each process counts for itself; if several send more together, Discord asks to wait.
     """
-    key = f"discord/{sha256(target.base.encode()).hexdigest()}"
+    key = f"discord/{sha256(target.posts.encode()).hexdigest()}"
     now = time.time()
     recent = [one for one in caches["process"].get(key, ()) if one > now - SECONDS]
     times = [*recent, now][-REQUESTS:]
@@ -378,7 +317,7 @@ def _pause(answer: Answer, target: Target) -> float:
     return pause
 
 
-def _wait_seconds(answer: Answer, result: dict[str, Any]) -> float:
+def _wait_seconds(answer: Answer, result: Json) -> float:
     # How long a 429 asks to wait, from its body or its header: at most a day; a minute
     # if it does not say.
     asked = result.get("retry_after") or answer.headers.get("Retry-After")

@@ -19,15 +19,14 @@ from django.db import transaction
 from django.urls import reverse
 
 from alerts.cards.markup import cut, units
-from alerts.channels.answers import actor_of, recorded_refusal
-from alerts.channels.base import Reply, RetryLater
+from alerts.channels.answers import actor_of, proof_of, record_refusal
+from alerts.channels.base import Reply
 from alerts.channels.discord.embeds import MARKDOWN, literal
 from alerts.channels.discord.replies import MAX_CONTENT
-from alerts.channels.presses import proof_of
+from alerts.channels.requests import RetryLater
 from alerts.models import Interaction
 from approvals.authorship import note_words
 from approvals.models import CommandedMail
-from audit.recording import record
 from common.actors import Actor, Role
 from common.mail_addresses import split_addresses
 from common.tables import table_pairs
@@ -97,7 +96,7 @@ def run_command(interaction: Interaction) -> Reply:
     """Carry out a command, and return the answer. Raises RetryLater after a temporary
     failure.
     """
-    actor = replace(actor_of(interaction), proof=proof_of(interaction))
+    actor = actor_of(interaction)
     command = _Command(interaction, actor, json.loads(interaction.options))
     before = interaction.outcome
     try:
@@ -116,10 +115,8 @@ def run_command(interaction: Interaction) -> Reply:
         why = "The desk had an error; its log says which."
     if interaction.name != INBOX:
         why = f"{why} {NOT_KNOWN if interaction.outcome == CALLING else NOT_SENT}"
-    if words := recorded_refusal(interaction, why):
-        details = {"outcome": interaction.name, "explanation": words}
-        with transaction.atomic():
-            record("interaction.refused", actor, details=details)
+    with transaction.atomic():
+        record_refusal(interaction, actor, interaction.name, why)
     return Reply("refused", literal(why, _MAX_REFUSAL))
 
 

@@ -5,10 +5,10 @@ invisible characters marked.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from alerts.cards.buttons import buttons_of
 from alerts.cards.markup import MAX_LINK, MAX_SHORT, Card, Markup, cut, visible
+from alerts.channels.requests import Json
 
 COLOURS = {
     "amber": 0xF59E0B,
@@ -79,7 +79,7 @@ class DiscordMarkdown(Markup):
 MARKDOWN = DiscordMarkdown()
 
 
-def embed(card: Card) -> dict[str, Any]:
+def embed(card: Card) -> Json:
     content = {
         "title": card.title,
         "url": card.url,
@@ -94,24 +94,22 @@ def embed(card: Card) -> dict[str, Any]:
     return {name: value for name, value in content.items() if value}
 
 
-def payload(
-    content: dict[str, Any], components: Sequence[dict[str, Any]] | None = None
-) -> dict[str, Any]:
+def payload(content: Json, components: Sequence[Json] | None = None) -> Json:
     """Return the body of a request to Discord: one embed, and no mentions, so that it
     notifies nobody whatever its text contains.
 
     `components` replace the buttons of an edited post: with an empty list it has none
     any more, and with None it keeps its buttons.
     """
-    body: dict[str, Any] = {"embeds": [content], "allowed_mentions": {"parse": []}}
+    body: Json = {"embeds": [content], "allowed_mentions": {"parse": []}}
     if components is not None:
         body["components"] = list(components)
     return body
 
 
-def buttons(card: Card) -> list[dict[str, Any]]:
+def buttons(card: Card) -> list[Json]:
     """Return the rows of buttons: those that decide, and Open."""
-    row: list[dict[str, Any]] = [
+    row: list[Json] = [
         {
             "type": _BUTTON,
             "style": _STYLES[action],

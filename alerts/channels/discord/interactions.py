@@ -27,7 +27,7 @@ from pydantic import BeforeValidator, StringConstraints
 from alerts import tasks
 from alerts.channels.answers import BROKEN
 from alerts.channels.discord.commands import COMMANDS
-from alerts.channels.discord.replies import DEFERRED, PONG, Body, private
+from alerts.channels.discord.replies import DEFERRED, PONG, private
 from alerts.channels.interactions import (
     Name,
     Received,
@@ -37,6 +37,7 @@ from alerts.channels.interactions import (
     reading,
     store,
 )
+from alerts.channels.requests import Json
 from alerts.channels.signed_requests import RequestRefused, signed_body
 from alerts.models import Interaction
 from common.bodies import json_answer
@@ -176,7 +177,7 @@ def _is_ours(signature: str, timestamp: str, body: bytes) -> bool:
     return True
 
 
-def _answer(application: str, columns: dict[str, str], until: float) -> Body:
+def _answer(application: str, columns: dict[str, str], until: float) -> Json:
     """Carry out an interaction, or leave it to a worker, and return the answer. Raises
     TooSlow.
     """
@@ -201,7 +202,7 @@ def _answer(application: str, columns: dict[str, str], until: float) -> Body:
 @atomic_with_retry
 def _store_and_answer(
     columns: dict[str, str], until: float, *, is_deferred: bool
-) -> Body:
+) -> Json:
     """Store an interaction, and carry it out now or have a worker do it; once, however
     often Discord sends it. Return the answer.
 
@@ -223,5 +224,5 @@ def _store_and_answer(
     # If it was deferred the first time, a repeated request gets the same response.
     if interaction.attempts or not interaction.answer:
         return DEFERRED
-    body: Body = json.loads(interaction.answer)
+    body: Json = json.loads(interaction.answer)
     return body

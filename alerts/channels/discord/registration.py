@@ -3,12 +3,11 @@ somebody types a slash. One call replaces the application's whole list.
 """
 
 import re
-from typing import Any
 
 from django.conf import settings
 
-from alerts.channels.base import NotPosted
 from alerts.channels.discord.replies import call_discord
+from alerts.channels.requests import Json, NotPosted
 from common.tables import table_pairs, table_rows
 
 # Discord's codes for the type of an option that is text, and of a slash command.
@@ -41,7 +40,7 @@ mailbox | Which mailbox, where you may use several
 )
 
 
-def _option(name: str) -> dict[str, Any]:
+def _option(name: str) -> Json:
     bare = name.strip("[]")
     return {
         "type": _STRING,
@@ -51,7 +50,7 @@ def _option(name: str) -> dict[str, Any]:
     }
 
 
-COMMANDS: list[dict[str, Any]] = [
+COMMANDS: list[Json] = [
     {
         "type": _CHAT_INPUT,
         "name": name,

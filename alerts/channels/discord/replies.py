@@ -16,13 +16,11 @@ from alerts.channels.answers import (
     REASON_LABEL,
     REASON_TITLE,
 )
-from alerts.channels.base import Refused, RetryLater
-from alerts.channels.requests import failure, send
+from alerts.channels.requests import Json, Refused, RetryLater, failure, send
 from alerts.models import Interaction
 from approvals.decisions.forms import MAX_REASON
-from outgoing.guarded import TOTAL_TIMEOUT, Answer
+from outgoing.guarded import Answer
 
-Body = dict[str, Any]
 # In UTF-16 units: the longest message that Discord accepts.
 MAX_CONTENT = 2000
 # Discord's numbers: types of responses, a flag, and kinds of components.
@@ -35,16 +33,16 @@ _LABEL = 18
 _TEXT_INPUT = 4
 _PARAGRAPH = 2
 
-PONG: Body = {"type": _PONG}
+PONG: Json = {"type": _PONG}
 # Until the answer replaces it, Discord shows the person, and nobody else, that the desk
 # is thinking.
-DEFERRED: Body = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
+DEFERRED: Json = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
 # How often the answer is tried again although Discord does not know its token: for some
 # seconds it may not know those that it just gave.
 MAX_UNKNOWN = 5
 
 
-def private(content: str) -> Body:
+def private(content: str) -> Json:
     """Return the answer with this text, which only the person who pressed can see."""
     data = {
         "content": cut(content, MAX_CONTENT),
@@ -54,7 +52,7 @@ def private(content: str) -> Body:
     return {"type": _MESSAGE, "data": data}
 
 
-def reason_form(custom_id: str) -> Body:
+def reason_form(custom_id: str) -> Json:
     """Return the form that asks why a message is rejected. Its id is the custom id of
     the button, which says which message and version it is about.
     """
@@ -83,10 +81,10 @@ def call_discord(method: str, path: str, content: Any, **headers: str) -> Answer
     url = f"{settings.DISCORD_API_URL.rstrip('/')}/{path}"
     headers["User-Agent"] = f"DiscordBot ({settings.PUBLIC_URL}, 1)"
     body = json.dumps(content).encode()
-    return send(method, url, body, headers=headers, limit=TOTAL_TIMEOUT)
+    return send(method, url, body, headers=headers)
 
 
-def edit_answer(interaction: Interaction, body: Body) -> None:
+def edit_answer(interaction: Interaction, body: Json) -> None:
     """Replace what Discord shows in place of the answer; doing it again changes nothing.
     Text from mail is escaped already, and nobody is mentioned. A form is too late now.
 

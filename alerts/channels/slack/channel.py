@@ -4,50 +4,31 @@ webhook it cannot, so each change is a new post. It must not know routes or deli
 No sentence and no log contains the webhook's token or the bot's.
 """
 
-import json
 import re
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Mapping
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card
-from alerts.channels.base import (
+from alerts.channels.base import ChatChannel, FormField, Posted
+from alerts.channels.requests import (
     CardFixed,
     CardGone,
-    ChatChannel,
-    DestinationGone,
-    FormField,
-    Posted,
+    Json,
     RetryLater,
-)
-from alerts.channels.requests import (
     failure,
-    masked_host,
+    json_object,
     redacted,
-    send,
-    service_error,
 )
 from alerts.channels.slack.format import MARKUP, card_body, mention_body
 from alerts.channels.slack.replies import answer_body, send_answer
 from alerts.channels.slack.web_api import HOSTS, call_api
 from alerts.models import Destination
-from outgoing.guarded import TOTAL_TIMEOUT, Answer
+from outgoing.guarded import Answer
 from people.models import ChatService
 
-EXAMPLE = "https://hooks.slack.com/services/T0000000/B0000000/a-long-token"
-# In seconds: Slack allows about one post a second in a channel.
-PAUSE = 1.0
-_PATH = re.compile(
-    r"/services/(?P<team>[A-Z0-9]{1,30})/(?P<hook>[A-Z0-9]{1,30})/(?P<token>[A-Za-z0-9]{1,100})"
-)
-_TOKEN = re.compile(r"xox[a-z]-[A-Za-z0-9-]{1,250}")
-_CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{1,30}")
-_GROUP_ID = re.compile(r"S[A-Z0-9]{1,30}")
 _TIMESTAMP = re.compile(r"[0-9]{1,20}\.[0-9]{1,10}")
 _ERROR = re.compile(r"[a-z_]{1,60}")
-_HINT = "In Slack, open your app's page, Incoming Webhooks, and copy an address."
 
 # Slack's words for errors, of webhooks and of the Web API, by what they mean here: the
 # destination is gone, nobody may edit the card, this card is refused, or wait. After
@@ -78,6 +59,12 @@ class Slack(ChatChannel):
     summary = "Cards. Needs an incoming webhook, or a bot token, with which cards are edited in place and have buttons."
     urls = "alerts.channels.slack.interactions"
     markup = MARKUP
+    hosts = HOSTS
+    path = re.compile("/services/[A-Z0-9]{1,30}/[A-Z0-9]{1,30}/[A-Za-z0-9]{1,100}")
+    example = "https://hooks.slack.com/services/T0000000/B0000000/a-long-token"
+    hint = "In Slack, open your app's page, Incoming Webhooks, and copy an address."
+    # Slack allows about one post a second in a channel.
+    pause = 1.0
     when_accepted = "Slack accepted the test. Check the channel."
     fields = (
         FormField(
@@ -94,6 +81,8 @@ class Slack(ChatChannel):
             is_secret=True,
             max_length=300,
             too_long="This is too long for a token.",
+            pattern=re.compile("(xox[a-z]-[A-Za-z0-9-]{1,250})"),
+            invalid="This is not a bot token, which starts with xoxb-.",
         ),
         FormField(
             "channel",
@@ -101,6 +90,8 @@ class Slack(ChatChannel):
             "In Slack: at the end of the channel's details, such as C0123456789. Invite the bot first.",
             max_length=32,
             too_long="This is too long for a channel id.",
+            pattern=re.compile("([CGD][A-Z0-9]{1,30})"),
+            invalid="This is not a channel id such as C0123456789. See the end of its details.",
         ),
         FormField(
             "mentions",
@@ -108,6 +99,8 @@ class Slack(ChatChannel):
             "In Slack: the id of the group, such as S0123456789. Only a step of a review plan uses it.",
             max_length=32,
             too_long="This is too long for the id of a group.",
+            pattern=re.compile("(S[A-Z0-9]{1,30})"),
+            invalid="This is not the id of a group such as S0123456789.",
         ),
     )
     refusals = {
@@ -119,156 +112,95 @@ class Slack(ChatChannel):
         410: "The channel is archived. Choose another one.",
     }
 
-    def clean(self, typed: Any, *, is_new: bool) -> dict[str, str]:
-        values = super().clean(typed, is_new=is_new)
+    def missing(self, values: Mapping[str, str], *, is_new: bool) -> dict[str, str]:
         secret = values.get("secret")
-        channel = values.get("channel")
-        if secret and not channel:
-            raise ValidationError(
-                {"channel": "Enter the id of the channel that the bot posts to."}
-            )
-        if is_new and not secret and not values.get("url"):
-            raise ValidationError(
-                {
-                    "url": "Enter the address of the webhook, or a bot token with a channel id."
-                }
-            )
-        return values
-
-    def clean_field(self, name: str, value: str) -> str:
-        if name == "url" and (error := webhook_error(value)):
-            raise ValidationError(error)
-        if name == "secret" and not _TOKEN.fullmatch(value):
-            raise ValidationError("This is not a bot token, which starts with xoxb-.")
-        if name == "mentions" and not _GROUP_ID.fullmatch(value):
-            raise ValidationError("This is not the id of a group such as S0123456789.")
-        if name == "channel" and not _CHANNEL_ID.fullmatch(value):
-            raise ValidationError(
-                "This is not a channel id such as C0123456789. See the end of its details."
-            )
-        return value
+        if secret and values.get("channel") == "":
+            return {"channel": "Enter the id of the channel that the bot posts to."}
+        if is_new and secret == "" and values.get("url") == "":
+            return {
+                "url": "Enter the address of the webhook, or a bot token with a channel id."
+            }
+        return {}
 
     def address(self, destination: Destination) -> str:
-        # Without a token it posts to its webhook, whatever channel was entered.
-        if destination.channel and destination.secret:
+        if _has_bot(destination):
             return f"channel {destination.channel}"
-        return masked_host(destination.url)
+        return super().address(destination)
 
     answer_body = staticmethod(answer_body)
     send_answer = staticmethod(send_answer)
 
-    def mention_body(
-        self, account: str, text: str, *, is_group: bool
-    ) -> dict[str, Any]:
+    def mention_body(self, account: str, text: str, *, is_group: bool) -> Json:
         return mention_body(f"<{'!subteam^' if is_group else '@'}{account}> {text}")
 
-    def body(self, card: Card, destination: Destination) -> dict[str, Any]:
+    def body(self, card: Card, destination: Destination) -> Json:
         # A press is judged by the id of the card's post, which a webhook does not give.
-        has_buttons = bool(destination.secret and destination.channel)
-        return card_body(
-            card, has_buttons=has_buttons and bool(settings.SLACK_SIGNING_SECRET)
-        )
+        has_buttons = _has_bot(destination) and bool(settings.SLACK_SIGNING_SECRET)
+        return card_body(card, has_buttons=has_buttons)
 
-    def post(
-        self,
-        destination: Destination,
-        body: dict[str, Any],
-        *,
-        limit: float = TOTAL_TIMEOUT,
-    ) -> Posted:
-        if destination.secret and destination.channel:
-            return _call(destination, "chat.postMessage", body, limit=limit)
-        if error := webhook_error(destination.url):
-            # It may have been accepted while OUTGOING_ALLOW still named its origin.
-            raise DestinationGone(error)
-        answer = send("POST", destination.url, json.dumps(body).encode(), limit=limit)
-        token = urlsplit(destination.url).path.rpartition("/")[2]
-        logged_answer = redacted(answer, [token], headers=["Retry-After"])
-        if answer.status == 200 and answer.body.strip() == b"ok":
-            return Posted("", 200, answer=logged_answer, pause=PAUSE)
-        raise _failure(
-            answer, answer.body.decode(errors="replace").strip(), logged_answer
-        )
+    def post(self, destination: Destination, body: Json) -> Posted:
+        if _has_bot(destination):
+            return self._call(destination, "chat.postMessage", body)
+        return super().post(destination, body)
 
-    def edit(
-        self, destination: Destination, message_id: str, body: dict[str, Any]
-    ) -> Posted:
-        if not (destination.secret and destination.channel):
+    def is_accepted(self, answer: Answer) -> bool:
+        return answer.status == 200 and answer.body.strip() == b"ok"
+
+    def edit(self, destination: Destination, message_id: str, body: Json) -> Posted:
+        if not _has_bot(destination):
             return self.post(destination, body)
-        return _call(
-            destination, "chat.update", {**body, "ts": message_id}, limit=TOTAL_TIMEOUT
-        )
+        return self._call(destination, "chat.update", {**body, "ts": message_id})
+
+    def _call(self, destination: Destination, method: str, body: Json) -> Posted:
+        """Post or edit as the bot. Raises NotPosted if it was refused: then Slack
+        answers 200 too, with "ok": false.
+        """
+        content = {**body, "channel": destination.channel}
+        answer, result = call_api(destination, method, content)
+        logged = redacted(answer, [destination.secret])
+        posted_id = str(result.get("ts"))
+        is_ok = answer.status == 200 and result.get("ok") is True
+        if is_ok and _TIMESTAMP.fullmatch(posted_id):
+            return Posted(posted_id, 200, logged, self.pause)
+        raise self.failure(answer, logged)
+
+    def failure(self, answer: Answer, logged: str) -> Exception:
+        # Slack's word for the error, which says more than the status: in the JSON of
+        # the Web API, alone in the answer of a webhook.
+        word = json_object(answer).get("error") or answer.body.decode(errors="replace")
+        error = str(word).strip()
+        if not _ERROR.fullmatch(error):
+            error = ""
+        status = answer.status
+        answered: Json = {"answer": logged}
+        if error in _CARD_FIXED:
+            sentence = f"Slack lets nobody edit the card ({error})."
+            return CardFixed(sentence, status=403, **answered)
+        if error == "message_not_found":
+            sentence = "Somebody deleted the card in Slack."
+            return CardGone(sentence, status=404, **answered)
+        # The Web API answers 200 to everything, so the word is turned into the status that
+        # a webhook would have got, for the wording of a test's result. The longer words
+        # name what a channel restricts.
+        is_gone = error in _GONE or error.startswith("restricted_action")
+        if error in _RATE_LIMITED:
+            status = 429
+        elif error in _REFUSED:
+            status = 400
+        elif is_gone and status == 200:
+            status = 403 if _RIGHTS.search(error) else 401
+            if error.endswith("is_archived"):
+                status = 410
+            elif error in ("channel_not_found", "not_in_channel"):
+                status = 404
+        if error and status == 200:
+            return RetryLater(f"Slack answered {error}.", **answered)
+        # A refusal without a word of Slack's is a proxy's.
+        gone = (401, 403, 404, 410) if error else ()
+        said = f"Slack ({error})" if error else "Slack"
+        return failure(said, answer, logged, status=status, gone=gone, refused=(400,))
 
 
-def webhook_error(url: str) -> str:
-    """Return why this cannot be the address of an incoming webhook of Slack, and what
-    to do, as a sentence; empty if it can.
-    """
-    error = service_error(
-        url,
-        "Slack",
-        HOSTS,
-        _PATH,
-        EXAMPLE,
-        _HINT,
-    )
-    if error or not urlsplit(url).query:
-        return error
-    return "Remove everything after the question mark."
-
-
-def _call(
-    destination: Destination, method: str, body: dict[str, Any], *, limit: float
-) -> Posted:
-    """Post or edit as the bot. Raises NotPosted if it was refused: then Slack answers
-    200 too, with "ok": false.
-    """
-    content = {**body, "channel": destination.channel}
-    answer, result = call_api(destination, method, content, limit=limit)
-    logged_answer = redacted(answer, [destination.secret], headers=["Retry-After"])
-    timestamp = str(result.get("ts") or "")
-    if (
-        answer.status == 200
-        and result.get("ok") is True
-        and _TIMESTAMP.fullmatch(timestamp)
-    ):
-        return Posted(timestamp, 200, answer=logged_answer, pause=PAUSE)
-    raise _failure(answer, str(result.get("error") or ""), logged_answer)
-
-
-def _failure(answer: Answer, error: str, logged_answer: str) -> Exception:
-    """Return the exception to raise for an answer. `error` is Slack's word for the
-    error, which says more than the status; `logged_answer` is the answer for the log.
-    """
-    if not _ERROR.fullmatch(error):
-        error = ""
-    status = answer.status
-    answered: dict[str, Any] = {"answer": logged_answer}
-    if error in _CARD_FIXED:
-        sentence = f"Slack lets nobody edit the card ({error})."
-        return CardFixed(sentence, status=403, **answered)
-    if error == "message_not_found":
-        sentence = "Somebody deleted the card in Slack."
-        return CardGone(sentence, status=404, **answered)
-    # The Web API answers 200 to everything, so the word is turned into the status that
-    # a webhook would have got, for the wording of a test's result. The longer words
-    # name what a channel restricts.
-    is_gone = error in _GONE or error.startswith("restricted_action")
-    if error in _RATE_LIMITED:
-        status = 429
-    elif error in _REFUSED:
-        status = 400
-    elif is_gone and status == 200:
-        status = 403 if _RIGHTS.search(error) else 401
-        if error.endswith("is_archived"):
-            status = 410
-        elif error in ("channel_not_found", "not_in_channel"):
-            status = 404
-    if error and status == 200:
-        return RetryLater(f"Slack answered {error}.", **answered)
-    # A refusal without a word of Slack's is a proxy's.
-    gone = (401, 403, 404, 410) if error else ()
-    said = f"Slack ({error})" if error else "Slack"
-    return failure(
-        said, answer, logged_answer, status=status, gone=gone, refused=(400,)
-    )
+def _has_bot(destination: Destination) -> bool:
+    # Without a token it posts to its webhook, whatever channel was entered.
+    return bool(destination.secret and destination.channel)

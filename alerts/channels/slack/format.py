@@ -8,16 +8,17 @@ which Slack reads no other markup.
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from alerts.cards.buttons import buttons_of
 from alerts.cards.markup import MAX_SHORT, Card, Field, Markup, cut, visible
+from alerts.channels.requests import Json
 
 # The button that opens the desk. Slack tells of its press, too.
 OPEN = "open"
 # Slack's styles of buttons.
 _STYLES = {"approve": "primary", "reject": "danger"}
 # Block Kit's limits, in characters.
+MAX_LABEL = 75
 MAX_HEADER = 150
 MAX_SECTION = 3000
 MAX_FIELD = 2000
@@ -60,12 +61,12 @@ class Mrkdwn(Markup):
 MARKUP = Mrkdwn()
 
 
-def card_body(card: Card, *, has_buttons: bool) -> dict[str, Any]:
+def card_body(card: Card, *, has_buttons: bool) -> Json:
     """Return the body that shows a card: a header, the status, the fields, buttons that
     decide (`has_buttons`) and one that opens the desk, and a footer.
     """
-    blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": _plain_text(card.title, MAX_HEADER)},
+    blocks: list[Json] = [
+        {"type": "header", "text": plain_text(card.title, MAX_HEADER)},
         {"type": "section", "text": _mrkdwn(card.description, MAX_SECTION)},
     ]
     blocks += [
@@ -85,17 +86,17 @@ def card_body(card: Card, *, has_buttons: bool) -> dict[str, Any]:
         blocks.append({"type": "actions", "elements": buttons})
     if card.footer:
         blocks.append(
-            {"type": "context", "elements": [_plain_text(card.footer, MAX_SECTION)]}
+            {"type": "context", "elements": [plain_text(card.footer, MAX_SECTION)]}
         )
     return text_body(f"{card.title}: {card.word}" if card.word else card.title, blocks)
 
 
-def mention_body(text: str) -> dict[str, Any]:
+def mention_body(text: str) -> Json:
     """Return a body that shows a text with a mention."""
     return text_body(text, [{"type": "section", "text": _mrkdwn(text, MAX_SECTION)}])
 
 
-def text_body(text: str, blocks: list[dict[str, Any]]) -> dict[str, Any]:
+def text_body(text: str, blocks: list[Json]) -> Json:
     """Return a body with these blocks. Notifications show `text`, in which Slack makes
     no links, mentions or formatting of its own.
     """
@@ -115,22 +116,23 @@ def cut_entities(text: str, limit: int) -> str:
     return _HALF_ENTITY.sub("…", cut(text, limit))
 
 
-def _field(field: Field) -> dict[str, Any]:
+def _field(field: Field) -> Json:
     if field.is_formatted:
         return _mrkdwn(f"*{field.name}*\n{field.value}", MAX_FIELD)
-    return _plain_text(f"{field.name}\n{field.value}", MAX_FIELD)
+    return plain_text(f"{field.name}\n{field.value}", MAX_FIELD)
 
 
-def _button(label: str, action: str, **more: str) -> dict[str, Any]:
-    text = {"type": "button", "text": _plain_text(label, 75), "action_id": action}
+def _button(label: str, action: str, **more: str) -> Json:
+    text = {"type": "button", "text": plain_text(label), "action_id": action}
     style = {"style": _STYLES[action]} if action in _STYLES else {}
     return {**text, **style, **more}
 
 
-def _plain_text(text: str, limit: int) -> dict[str, Any]:
+def plain_text(text: str, limit: int = MAX_LABEL) -> Json:
+    """Return a text in which Slack reads no markup."""
     return {"type": "plain_text", "text": cut_entities(text, limit), "emoji": False}
 
 
-def _mrkdwn(text: str, limit: int) -> dict[str, Any]:
+def _mrkdwn(text: str, limit: int) -> Json:
     # Verbatim: Slack does not turn names of channels and people into links.
     return {"type": "mrkdwn", "text": cut_entities(text, limit), "verbatim": True}

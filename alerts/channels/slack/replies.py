@@ -1,7 +1,6 @@
 """The desk's answers to presses and forms in Slack: their format, and how one is sent."""
 
 import json
-from typing import Any
 
 from alerts.channels.answers import (
     LATE,
@@ -10,18 +9,15 @@ from alerts.channels.answers import (
     REASON_LABEL,
     REASON_TITLE,
 )
-from alerts.channels.base import NotPosted, Reply
-from alerts.channels.requests import failure, send
-from alerts.channels.slack.format import MAX_SECTION, cut_entities
+from alerts.channels.base import Reply
+from alerts.channels.requests import Json, NotPosted, failure, send
+from alerts.channels.slack.format import MAX_SECTION, cut_entities, plain_text
 from alerts.channels.slack.web_api import call_api
 from alerts.models import Destination, Interaction
 from approvals.decisions.forms import MAX_REASON
-from outgoing.guarded import TOTAL_TIMEOUT
-
-Body = dict[str, Any]
 
 
-def answer_body(interaction: Interaction, reply: Reply) -> Body:
+def answer_body(interaction: Interaction, reply: Reply) -> Json:
     """Return an answer in Slack's format: a text, or the form that asks for a reason."""
     if reply.form:
         return {"view": _reason_form(interaction, reply.form)}
@@ -32,7 +28,7 @@ def answer_body(interaction: Interaction, reply: Reply) -> Body:
     }
 
 
-def _reason_form(interaction: Interaction, custom_id: str) -> Body:
+def _reason_form(interaction: Interaction, custom_id: str) -> Json:
     """Return the form that asks why a message is rejected. It brings back the custom id
     of the button, and the card under which that was pressed.
     """
@@ -51,26 +47,22 @@ def _reason_form(interaction: Interaction, custom_id: str) -> Body:
     field = {
         "type": "input",
         "block_id": REASON,
-        "label": _plain(REASON_LABEL),
-        "hint": _plain(REASON_HELP),
+        "label": plain_text(REASON_LABEL),
+        "hint": plain_text(REASON_HELP),
         "element": element,
     }
     return {
         "type": "modal",
         "callback_id": custom_id,
         "private_metadata": json.dumps(opened_by),
-        "title": _plain(REASON_TITLE),
-        "submit": _plain("Reject"),
-        "close": _plain("Cancel"),
+        "title": plain_text(REASON_TITLE),
+        "submit": plain_text("Reject"),
+        "close": plain_text("Cancel"),
         "blocks": [field],
     }
 
 
-def _plain(text: str) -> dict[str, Any]:
-    return {"type": "plain_text", "text": text, "emoji": False}
-
-
-def send_answer(interaction: Interaction, body: Body) -> None:
+def send_answer(interaction: Interaction, body: Json) -> None:
     """Send the answer. Raises Refused and RetryLater; neither contains the address.
 
     A form that cannot be opened, mostly because Slack allows three seconds for that, is
@@ -81,12 +73,12 @@ def send_answer(interaction: Interaction, body: Body) -> None:
             return
         body = answer_body(interaction, Reply("too late", LATE))
     content = json.dumps(body).encode()
-    answer = send("POST", interaction.token, content, limit=TOTAL_TIMEOUT)
+    answer = send("POST", interaction.token, content)
     if answer.status != 200:
         raise failure("Slack", answer, refused=range(500))
 
 
-def _opens(interaction: Interaction, view: Body) -> bool:
+def _opens(interaction: Interaction, view: Json) -> bool:
     """Open a form for the person who pressed; return whether Slack did."""
     bots = Destination.objects.not_removed().exclude(secret="")
     destination = bots.filter(kind="slack", channel=interaction.channel_id).first()
@@ -94,7 +86,7 @@ def _opens(interaction: Interaction, view: Body) -> bool:
         return False
     content = {"trigger_id": interaction.external_id, "view": view}
     try:
-        _, result = call_api(destination, "views.open", content, limit=TOTAL_TIMEOUT)
+        _, result = call_api(destination, "views.open", content)
     except NotPosted:
         return False
     return result.get("ok") is True

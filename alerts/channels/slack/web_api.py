@@ -1,10 +1,9 @@
 """Calls methods of Slack's Web API as a destination's bot."""
 
 import json
-from typing import Any
 from urllib.parse import urlsplit
 
-from alerts.channels.requests import is_allowed, json_object, send
+from alerts.channels.requests import Json, is_allowed, json_object, send
 from alerts.models import Destination
 from outgoing.guarded import Answer
 
@@ -14,8 +13,8 @@ API = "https://slack.com/api"
 
 
 def call_api(
-    destination: Destination, method: str, content: dict[str, Any], *, limit: float
-) -> tuple[Answer, dict[str, Any]]:
+    destination: Destination, method: str, content: Json
+) -> tuple[Answer, Json]:
     """Call a method with these arguments; return the answer and the JSON in it, whose
     "ok" says whether it worked. Raises DestinationGone and RetryLater.
     """
@@ -29,5 +28,11 @@ def call_api(
         "Content-Type": "application/json; charset=utf-8",
     }
     body = json.dumps(content).encode()
-    answer = send("POST", f"{api_url}/{method}", body, headers=headers, limit=limit)
+    answer = send(
+        "POST",
+        f"{api_url}/{method}",
+        body,
+        headers=headers,
+        limit=destination.time_limit,
+    )
     return answer, json_object(answer)
