@@ -5,6 +5,7 @@ import secrets
 import subprocess
 from pathlib import Path
 
+from tests.commands import run_command
 from tests.stack import wait_for
 
 # The addresses of both ends of the cable between this machine and the system.
@@ -55,16 +56,12 @@ class System:
     def run(self, *command, check=True, text=None):
         """Run a command in the system, as root; return the completed process."""
         path = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        done = subprocess.run(
+        done = run_command(
             [
                 *("nsenter", f"--target={self._first()}", "--all"),
                 *("env", "-i", f"PATH={path}", "LC_ALL=C.UTF-8", *command),
             ],
             input=text,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
         )
         if check:
             assert done.returncode == 0, done.stdout + done.stderr + self.journal()

@@ -141,6 +141,11 @@ class Browser:
             reason=reason,
         )
 
+    def approve(self, row):
+        """Approve a message of the queue, as it is there."""
+        answer = self.decide(row["id"], "approve", row["fingerprint"])
+        assert answer.status_code == 302, answer.status_code
+
     def trace(self, message_id):
         return self.get(f"/audit/trace/{message_id}/?format=json").json()["entries"]
 
@@ -171,9 +176,9 @@ class Product:
             self.known[f"{prefix}_PASSWORD"],
         )
 
-    def call(self, method, path, key="AGENT_KEY", **options):
+    def call(self, method, path, key="AGENT_KEY", headers=None, **options):
         """Call the gateway with one of the demo's keys."""
-        headers = {"Authorization": f"Bearer {self.known[key]}"}
+        headers = {"Authorization": f"Bearer {self.known[key]}", **(headers or {})}
         return requests.request(
             method,
             self.known["GATEWAY_URL"] + path,

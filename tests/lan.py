@@ -9,15 +9,14 @@ import signal
 import subprocess
 
 from launcher.paths import ROOT
+from tests.commands import run_command
 from tests.supervised import Supervised
 
 _FOLDER = "/var/run/netns"
 
 
 def _ip(*arguments):
-    done = subprocess.run(
-        ["ip", *arguments], check=False, capture_output=True, text=True
-    )
+    done = run_command(["ip", *arguments])
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -100,13 +99,8 @@ class Host(Supervised):
 
     def run(self, *arguments, root=None, **variables):
         command = [str((root or self.root) / "run"), *arguments]
-        return subprocess.run(
-            [*on_host(self._namespace, self.name), *command],
-            env=self.env | variables,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
+        return run_command(
+            [*on_host(self._namespace, self.name), *command], env=self.env | variables
         )
 
     def prepare(self, **variables):

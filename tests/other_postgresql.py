@@ -7,10 +7,10 @@ brings its own PostgreSQL, unless they give it a database.
 """
 
 import os
-import subprocess
 from pathlib import Path
 
 from launcher import postgres
+from tests.commands import run_command
 
 VARIABLE = "COUNTERSIGN_TEST_POSTGRESQL"
 FOLDER = os.environ.get(VARIABLE)
@@ -24,7 +24,7 @@ def use():
     if not FOLDER:
         return
     program = [Path(FOLDER) / "postgres", "--version"]
-    printed = subprocess.run(program, check=True, capture_output=True, text=True)
+    printed = run_command(program, check=True)
     # "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"
     postgres.VERSION = int(printed.stdout.split()[2].partition(".")[0])
     postgres.postgres_programs = lambda: Path(FOLDER)

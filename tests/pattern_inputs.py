@@ -13,7 +13,6 @@ import mmap
 import os
 import re
 import signal
-import subprocess
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +25,7 @@ from gateway.smtp import _CAUSES_BY_WORDS
 from simple_form.declarations import _STAND_FOR
 from simple_form.elements import _EFFECTS
 from simple_form.simplify import _LEFT_OUT, _LONG
+from tests.commands import run_command
 
 ROOT = Path(__file__).parents[1]
 # Characters of an input.
@@ -88,13 +88,7 @@ def find_patterns():
     """Return all patterns of the product, and the calls of `re` whose pattern could not
     be found out.
     """
-    listed = subprocess.run(
-        ["git", "ls-files", "*.py"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    listed = run_command(["git", "ls-files", "*.py"], cwd=ROOT, check=True)
     sources = {
         name: (ROOT / name).read_text(encoding="utf-8")
         for name in listed.stdout.split()

@@ -21,6 +21,7 @@ from launcher.environment import pick_free_ports
 from launcher.orphans import die_with_parent
 from launcher.paths import ROOT
 from tests import other_postgresql
+from tests.commands import run_command
 from tests.prepared import preparing
 
 
@@ -121,19 +122,11 @@ class Stack:
         """Whether its launcher runs."""
         return self.launcher is not None and self.launcher.poll() is None
 
-    def run(self, *arguments, timeout=120):
+    def run(self, *arguments):
         """Run `./run` with arguments and the same environment, such as `run("manage",
         "doctor")`. Return the completed process.
         """
-        return subprocess.run(
-            [str(ROOT / "run"), *arguments],
-            env=self._outer,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        return run_command([str(ROOT / "run"), *arguments], env=self._outer)
 
     def converse(self, *arguments):
         """Start `./run` as `run` does, but return the running process, with pipes for

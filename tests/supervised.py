@@ -9,6 +9,7 @@ import subprocess
 from email import message_from_bytes
 from pathlib import Path
 
+import psycopg
 from aiosmtpd.controller import Controller
 
 from common.credentials import read_credentials
@@ -16,6 +17,7 @@ from launcher import environment
 from launcher.environment import PORTS, pick_free_ports
 from launcher.paths import ROOT
 from launcher.postgres import OWNER, Postgres, Redis
+from tests.commands import run_command
 from tests.stack import wait_for
 
 # Files of this machine, so that packages can be fetched from another root.
@@ -94,14 +96,12 @@ class Supervised:
         """Run `./run` of this clone, or of another, to its end; return the completed
         process.
         """
-        return subprocess.run(
-            [str(root / "run"), *arguments],
-            env=self.env | variables,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
+        return run_command([str(root / "run"), *arguments], env=self.env | variables)
+
+    def ask(self, query):
+        """Return the first column of the first row, asked as the tables' owner."""
+        with psycopg.connect(self.env["DATABASE_OWNER_URL"]) as session:
+            return session.execute(query).fetchone()[0]
 
     def start(self, name, **variables):
         """Start one process."""

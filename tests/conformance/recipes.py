@@ -10,13 +10,13 @@ import smtplib
 import subprocess
 import sys
 from email.message import EmailMessage
-from pathlib import Path
 
 import pytest
 
 from launcher.orphans import die_with_parent
+from launcher.paths import ROOT
+from tests.commands import run_command
 
-ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "docs" / "recipes"
 # Variables of a developer's shell; no other variable of the test may help a program.
 _SHELL = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"}
@@ -33,10 +33,7 @@ def environment(product, *names, **more):
 
 def run(name, *arguments, env):
     """Run a program to its end."""
-    return subprocess.run(
-        [sys.executable, str(RECIPES / name), *arguments],
-        env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    return run_command([sys.executable, str(RECIPES / name), *arguments], env=env)
 
 
 def install(folder, wanted, *commands):
@@ -49,9 +46,7 @@ def install(folder, wanted, *commands):
         if done.exists() and done.read_text() == wanted:
             return
         for command in commands:
-            ran = subprocess.run(
-                ["timeout", "600", *command], cwd=folder, capture_output=True, text=True, check=False
-            )  # fmt: skip
+            ran = run_command(["timeout", "600", *command], cwd=folder)
             assert "EINTEGRITY" not in ran.stderr
             assert "EUSAGE" not in ran.stderr, "the lock file does not fit package.json"
             if ran.returncode:
@@ -71,9 +66,17 @@ def running(command, *, env, log, **options):
     parent = os.getpid()
     with log.open("w") as output:
         process = subprocess.Popen(
-            command, env=env, text=True, preexec_fn=lambda: die_with_parent(parent=parent),
-            **{"stdout": output, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL, **options},
-        )  # fmt: skip
+            command,
+            env=env,
+            text=True,
+            preexec_fn=lambda: die_with_parent(parent=parent),
+            **{
+                "stdout": output,
+                "stderr": subprocess.STDOUT,
+                "stdin": subprocess.DEVNULL,
+                **options,
+            },
+        )
         try:
             yield process
         finally:

@@ -5,11 +5,11 @@ against the product.
 import json
 import os
 import re
-import subprocess
 import sys
 
 import pytest
 
+from tests.commands import run_command
 from tests.conformance import recipes
 from tests.conformance.recipes import ROOT
 
@@ -51,14 +51,7 @@ def test_command_of_the_documentation_works(product, language, code, answer):
         if language == "sh"
         else [sys.executable, "-W", "ignore", "-c", code]
     )
-    ran = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, **product.known},
-        check=False,
-    )
+    ran = run_command(command, env={**os.environ, **product.known})
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip()
     assert '"error"' not in ran.stdout

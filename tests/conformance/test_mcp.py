@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ElicitResult
 
 from simple_form.declarations import rows
+from tests.commands import run_command
 from tests.conformance import recipes
 from tests.conformance.tool_table import use_tools
 
@@ -563,9 +563,7 @@ def test_python_clients_of_older_protocols(request, agent, packages, version):
     recipes.install(folder, " ".join(packages), make, fetch)
     command = [python, str(HERE / "mcp_v1_client.py"), *asked(agent)]
     check_client(
-        subprocess.run(
-            command, capture_output=True, text=True, timeout=120, check=False
-        ),
+        run_command(command),
         version,
     )
 
@@ -590,8 +588,6 @@ def test_typescript_clients(request, agent, package, mode, version):
     command = ["node", str(folder / "mcp_client.mjs"), *asked(agent)]
     env = {"PATH": os.environ["PATH"], "MODE": mode}
     check_client(
-        subprocess.run(
-            command, env=env, capture_output=True, text=True, timeout=120, check=False
-        ),
+        run_command(command, env=env),
         version,
     )

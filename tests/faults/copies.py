@@ -1,9 +1,9 @@
 """Copies of this code in other folders."""
 
 import shutil
-import subprocess
 
 from launcher.paths import ROOT
+from tests.commands import run_command
 
 
 def copy_code(folder):
@@ -11,9 +11,7 @@ def copy_code(folder):
     that are installed here.
     """
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    files = subprocess.run(
-        listed, cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.split("\0")
+    files = run_command(listed, cwd=ROOT, check=True).stdout.split("\0")
     for name in files:
         if name and not name.startswith("tests/") and (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from tests.commands import run_command
+
 
 @contextlib.contextmanager
 def small_disk(folder, size):
@@ -19,7 +21,7 @@ def small_disk(folder, size):
         "none",
         str(folder),
     ]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
+    if run_command(mount).returncode:
         pytest.skip("This machine lets nobody mount a small file system.")
     try:
         yield folder

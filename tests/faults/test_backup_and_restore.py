@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +28,7 @@ from dashboard.models import BACKUP, Tick
 from launcher import environment
 from launcher.paths import ROOT
 from launcher.postgres import APPLICATION, OWNER, postgres_programs
+from tests.commands import run_command
 from tests.factories import make_connection, make_message, make_person
 from tests.faults.small_disks import small_disk
 from tests.filled_tables import TABLES, fill_empty_tables
@@ -106,14 +106,9 @@ def restore(folder, target, path, *arguments):
         "BACKUP_PASSPHRASE": PASSPHRASE,
     }
     ports = dict.fromkeys(environment.PORTS, "0")
-    return subprocess.run(
+    return run_command(
         [ROOT / "run", "restore", str(path), *map(str, arguments)],
         env={**outer, **ports, **variables, **target},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
     )
 
 
@@ -172,11 +167,9 @@ def content(url):
 
 def schema(url):
     """Return all definitions: tables, constraints, indexes, triggers, privileges."""
-    dumped = subprocess.run(
+    dumped = run_command(
         [postgres_programs() / "pg_dump", "--schema-only", "--schema=public", url],
         check=True,
-        capture_output=True,
-        text=True,
     ).stdout
     # A dump has a random name in it, and PostgreSQL writes the casts and parentheses of a
     # condition that it has read another way.

@@ -4,13 +4,13 @@ commands of docs/operators/backup.md.
 
 import re
 import shutil
-import subprocess
 
 import pytest
 
 from common.credentials import read_credentials
 from launcher.environment import PORTS
 from launcher.paths import ROOT
+from tests.commands import run_command
 from tests.desk import Product
 from tests.faults.copies import copy_code
 from tests.signing import code_now
@@ -126,15 +126,7 @@ def test_desk_comes_back_from_the_backup_alone(tmp_path, monkeypatch):
 
 def run_in(clone, script, stack):
     """Run shell commands in the clone, with the variables of a stack; each must succeed."""
-    done = subprocess.run(
-        ["sh", "-ec", script],
-        cwd=clone,
-        env=stack._outer,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_command(["sh", "-ec", script], cwd=clone, env=stack._outer)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

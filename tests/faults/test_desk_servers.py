@@ -68,8 +68,7 @@ def test_exhausted_connections_are_reported_at_once_and_recover_automatically(de
             answer = sender.post(body)
             assert answer.status_code == 503
             assert answer.headers["Retry-After"].isdecimal()
-        fields = {"outcome": "approve", "fingerprint": held.fingerprint, "reason": ""}
-        answer = desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields)
+        answer = desk.approve_from(page, held)
         assert answer.status_code == 503
         assert answer.headers["Retry-After"].isdecimal()
         assert "The database is not responding" in answer.text
@@ -202,15 +201,7 @@ def test_redis_away_costs_neither_webhook_nor_decision(desk):
         with way(desk):
             for body in bodies:
                 assert sender.post(body).status_code == 200, way.__name__
-            fields = {
-                "outcome": "approve",
-                "fingerprint": held.fingerprint,
-                "reason": "",
-            }
-            assert (
-                desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields).status_code
-                == 302
-            ), way.__name__
+            assert desk.approve_from(page, held).status_code == 302, way.__name__
             assert desk.decision(held)["outcome"] == "approve"
             upstream_id, subject = desk.product.send()
         assert_stored_once(desk, bodies)
@@ -283,18 +274,6 @@ def neighbour_decides(desk):
     desk.wait_for_decision(held, "applied")
 
 
-def mend(desk):
-    desk.sql("UPDATE mirror_connection SET wait_until = NULL WHERE slug = 'demo'")
-    desk.reconcile()
-    desk.wait(
-        lambda: (
-            not desk.connection()["paused_at"]
-            and not desk.connection()["failing_since"]
-        ),
-        "it to be well",
-    )
-
-
 def test_slow_connection_does_not_hold_up_its_neighbour(desk, neighbour):
     slow = [desk.hold() for _ in range(THREADS + 1)]
     stop = wire.Gate()
@@ -311,33 +290,3 @@ def test_slow_connection_does_not_hold_up_its_neighbour(desk, neighbour):
         desk.let_fall_due(held)
     for held in slow:
         desk.sweep_to(held, "applied")
-
-
-@pytest.mark.parametrize("trouble", ["refused", "revoked", "throttled"])
-def test_broken_connection_does_not_hold_up_its_neighbour(desk, neighbour, trouble):
-    held = desk.hold()
-    fault = {
-        "refused": desk.upstream.refusing(),
-        "revoked": desk.upstream.fault(wire.answering(401), kind=""),
-        "throttled": desk.upstream.fault(
-            wire.answering(429, Retry_After="3600"), kind=""
-        ),
-    }[trouble]
-    try:
-        with fault:
-            assert desk.decide(held) == 302
-            # Reading its thread may be throttled first, and then the decision is not
-            # even tried.
-            desk.wait(
-                lambda: (
-                    desk.decision(held)["explanation"]
-                    or desk.connection()["wait_until"]
-                ),
-                "the trouble",
-            )
-            neighbour_decides(desk)
-    finally:
-        mend(desk)
-    desk.let_fall_due(held)
-    desk.sweep_to(held, "applied")
-    assert len(desk.upstream.reached(DECIDE, held.upstream_id)) == 1

@@ -84,16 +84,10 @@ def test_full_disk_decides_nothing_unwritten_and_recovers(desk):
     assert [desk.decide(held) for held in messages[:2]] == [302, 302]
     with full(desk) as fill:
         refused = until_refused(desk, sender, fill)
-        answers = []
-        for held, page in zip(messages[2:], pages[2:], strict=True):
-            fields = {
-                "outcome": "approve",
-                "fingerprint": held.fingerprint,
-                "reason": "",
-            }
-            answers.append(
-                desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields).status_code
-            )
+        answers = [
+            desk.approve_from(page, held).status_code
+            for held, page in zip(messages[2:], pages[2:], strict=True)
+        ]
         desk.stack.kill("worker-desk", signal.SIGCONT)
         still = [event() for _ in range(20)]
         refused += [body for body in still if not is_accepted(sender, body)]

@@ -21,6 +21,7 @@ from launcher.bootstrap import install_debian_packages
 from launcher.environment import PRODUCT_VARIABLES
 from launcher.paths import ROOT
 from launcher.postgres import postgres_programs
+from tests.commands import run_command
 from tests.stack import wait_for
 from tests.supervised import NAMES, OF_THE_MACHINE, Supervised
 
@@ -33,11 +34,9 @@ def buildah(*arguments, check=True):
     """Run buildah without the help of a container's runtime; return the completed
     process.
     """
-    return subprocess.run(
+    return run_command(
         ["buildah", *arguments],
         env=os.environ | {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"},
-        capture_output=True,
-        text=True,
         check=check,
     )
 
@@ -52,9 +51,7 @@ def image(tmp_path_factory):
         pytest.skip("buildah and mmdebstrap are missing: apt install them")
     system = str(tmp_path_factory.mktemp("base") / "base.tar")
     options = ["--variant=minbase", "--include=ca-certificates"]
-    subprocess.run(
-        ["mmdebstrap", *options, "bookworm", system], check=True, capture_output=True
-    )
+    run_command(["mmdebstrap", *options, "bookworm", system], check=True)
     base = buildah("from", "scratch").stdout.strip()
     buildah("add", base, system, "/")
     for file in filter(os.path.exists, OF_THE_MACHINE):
@@ -111,13 +108,9 @@ class Contained(Supervised):
         ]
 
     def run(self, *arguments, **options):
-        return subprocess.run(
+        return run_command(
             self.command(*arguments, **options),
             env=os.environ | {"STORAGE_DRIVER": "vfs"},
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
         )
 
     def start(self, name):

@@ -3,18 +3,17 @@ stopped, refuses or has other tables, a wrong file, a wrong passphrase.
 """
 
 import os
-import subprocess
-import zipfile
 
 import pytest
 from django.apps import apps
 from django.core.management import find_commands, load_command_class
 from django.db import connection
 
-from dashboard.backup.archive import DUMP, MANIFEST, new_backup
+from dashboard.backup.archive import DUMP, new_backup
 from launcher.keys import new_keys
 from launcher.paths import MANAGE, ROOT
 from launcher.postgres import Postgres
+from tests.commands import run_command
 
 pytestmark = pytest.mark.slow
 PASSPHRASE = "correct horse battery"
@@ -66,15 +65,10 @@ def run(command, folder, **variables):
     """Run a command to its end; return its status and output, which must have no
     traceback.
     """
-    done = subprocess.run(
+    done = run_command(
         [str(part) for part in command],
         cwd=folder,
         env=os.environ | {"BACKUP_PASSPHRASE": PASSPHRASE, "DEMO": "0"} | variables,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
     )
     output = done.stdout + done.stderr
     assert "Traceback" not in output, output
@@ -154,26 +148,13 @@ def backup(tmp_path):
     return path
 
 
-def make_zip(path):
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(MANIFEST, '{"format": 1, "files": {"x": 1}}')
-        archive.writestr("x", "")
-
-
 def test_restore_says_what_is_wrong_with_the_file(backup, stopped, tmp_path):
     text = tmp_path / "text"
     text.write_text("Not a backup.")
-    other = tmp_path / "other.zip"
-    make_zip(other)
-    cut_off = tmp_path / "cut.off"
-    cut_off.write_bytes(backup.read_bytes()[:-99])
     cases = [
         (text, PASSPHRASE, "is not a complete backup"),
-        (other, PASSPHRASE, "is damaged"),
-        (cut_off, PASSPHRASE, "is not a complete backup"),
         (tmp_path, PASSPHRASE, "Is a directory"),
         (tmp_path / "none", PASSPHRASE, "No such file"),
-        (backup, "another passphrase", "it is wrong"),
         (backup, "", "There is no terminal to ask for the passphrase"),
         (backup, PASSPHRASE, "does not lead to PostgreSQL"),
     ]
@@ -200,3 +181,4 @@ def test_verbs_say_that_the_database_is_stopped(stopped, tmp_path):
         status, output = run([ROOT / "run", *verb], tmp_path, **stopped)
         assert status != 0
         assert "connection" in output.lower(), (verb, output)
+    assert not (tmp_path / "x").exists()

@@ -14,6 +14,7 @@ from requests.adapters import HTTPAdapter
 from launcher.bootstrap import install_debian_packages
 from launcher.environment import pick_free_ports
 from launcher.paths import ROOT
+from tests.commands import run_command
 from tests.desk import Browser, Product, some_words
 from tests.stack import running_stack, wait_for
 
@@ -70,14 +71,13 @@ def nginx(desk, ports, folder):
     """Start nginx with our file and a certificate that it makes."""
     installed("nginx", "nginx-light")
     certificate = ["-keyout", str(folder / "key"), "-out", str(folder / "pem")]
-    subprocess.run(
+    run_command(
         [
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"),
             *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
             *certificate,
         ],
         check=True,
-        capture_output=True,
     )
     text = (FILES / "nginx.conf").read_text()
     for old, new in {
@@ -179,10 +179,7 @@ def test_desk_and_gateway_work_behind_a_proxy(
             timeout=120,
         )
         assert sent.status_code == 202, sent.text
-        row = product.held(browser, sent.json()["message_id"])
-        assert (
-            browser.decide(row["id"], "approve", row["fingerprint"]).status_code < 400
-        )
+        browser.approve(product.held(browser, sent.json()["message_id"]))
         plain = client.get(
             f"http://localhost:{http}/queue/", allow_redirects=False, timeout=10
         )

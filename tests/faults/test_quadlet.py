@@ -19,6 +19,7 @@ import yaml
 from launcher.bootstrap import install_debian_packages
 from launcher.paths import ROOT
 from tests.booted import System
+from tests.commands import run_command
 from tests.stack import wait_for
 
 pytestmark = [
@@ -74,10 +75,8 @@ def system(tmp_path_factory):
     assert there or install_debian_packages(["systemd-container", "mmdebstrap"])
     root = tmp_path_factory.mktemp("trixie") / "root"
     include = "--include=systemd,systemd-sysv,dbus,podman"
-    subprocess.run(
-        ["mmdebstrap", "--variant=minbase", include, "trixie", str(root)],
-        check=True,
-        capture_output=True,
+    run_command(
+        ["mmdebstrap", "--variant=minbase", include, "trixie", str(root)], check=True
     )
     (root / "usr/bin/podman").write_text(PODMAN)
     page = (ROOT / "docs" / "operators" / "containers.md").read_text()

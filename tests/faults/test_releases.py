@@ -34,6 +34,8 @@ _FILLING = """
 CREATE UNLOGGED TABLE filling AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 500000) AS n
 """
 
+MADE_UP = "SELECT count(*) FROM django_migrations WHERE name LIKE '%made_up'"
+
 
 def release(folder, version, migrations):
     """Make a copy of this code with another version and more migrations."""
@@ -56,10 +58,6 @@ def test_upgrade_over_two_releases_and_back(supervised, tmp_path):
     def prepare(root=ROOT, **variables):
         return supervised.run("process", "prepare", root=root, **variables)
 
-    def tables(query="SELECT count(*) FROM gateway_account"):
-        with psycopg.connect(supervised.env["DATABASE_OWNER_URL"]) as session:
-            return session.execute(query).fetchone()[0]
-
     data = tmp_path / "data"
     assert prepare().returncode == 0
     made = supervised.run("manage", "gateway_account", "--name", "Acme")
@@ -72,7 +70,7 @@ def test_upgrade_over_two_releases_and_back(supervised, tmp_path):
     with ThreadPoolExecutor(2) as hosts:
         both = list(hosts.map(prepare, (newest, newest)))
     assert [one.returncode for one in both] == [0, 0], both
-    assert tables("SELECT count(made_up_2) FROM dashboard_host") == 1
+    assert supervised.ask("SELECT count(made_up_2) FROM dashboard_host") == 1
     [backup] = (data / "backups").iterdir()
     printed = "".join(one.stdout for one in both)
     assert printed.count(f"a backup was made: {backup}") == 1
@@ -102,7 +100,7 @@ def test_upgrade_over_two_releases_and_back(supervised, tmp_path):
     assert restored.returncode == 0, restored.stdout + restored.stderr
     assert prepare(**back).returncode == 0
     supervised.env |= back
-    assert tables() == 1
+    assert supervised.ask("SELECT count(*) FROM gateway_account") == 1
 
 
 def test_nothing_is_upgraded_without_a_backup(supervised, tmp_path):
@@ -113,9 +111,7 @@ def test_nothing_is_upgraded_without_a_backup(supervised, tmp_path):
     refused = supervised.run("process", "prepare", root=newest)
     assert refused.returncode != 0
     assert "No upgrade without a backup" in refused.stderr
-    with psycopg.connect(supervised.env["DATABASE_OWNER_URL"]) as session:
-        query = "SELECT count(*) FROM django_migrations WHERE name LIKE '%made_up'"
-        assert session.execute(query).fetchone() == (0,)
+    assert supervised.ask(MADE_UP) == 0
 
 
 def test_upgrade_on_a_disk_that_fills_up_leaves_the_version_before(tmp_path):
@@ -139,10 +135,8 @@ def test_upgrade_on_a_disk_that_fills_up_leaves_the_version_before(tmp_path):
         sentence = refused.stderr.strip().splitlines()[-1]
         assert "and nothing was changed: could not extend file" in sentence
         assert "Traceback" not in refused.stderr
-        with psycopg.connect(supervised.env["DATABASE_OWNER_URL"]) as session:
-            query = "SELECT count(*) FROM django_migrations WHERE name LIKE '%made_up'"
-            assert session.execute(query).fetchone() == (0,)
-            query = "SELECT column_name FROM information_schema.columns WHERE column_name LIKE 'made_up%'"
-            assert session.execute(query).fetchall() == []
+        assert supervised.ask(MADE_UP) == 0
+        columns = "SELECT count(*) FROM information_schema.columns WHERE column_name LIKE 'made_up%'"
+        assert supervised.ask(columns) == 0
         again = prepare(ROOT)
         assert again.returncode == 0, again.stderr

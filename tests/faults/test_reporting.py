@@ -4,18 +4,17 @@ in which the database refuses a row, and quotes mail in its error.
 
 import gzip
 import json
-import subprocess
 import sys
 import uuid
 
 import psycopg
 import pytest
-import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
 )
 
 from launcher.paths import ROOT
+from tests.commands import run_command
 from tests.desk import Product
 from tests.programs import program
 from tests.stack import running_stack
@@ -119,20 +118,19 @@ def fail_twice(reports):
     """
     product = reports.product
     ana = product.reviewer()
-    key = {"Authorization": f"Bearer {product.known['AGENT_KEY']}"}
     hook = {"url": f"{reports.hooks.url}/", "events": ["oversight.pending"]}
     made = product.call("POST", "/v1/webhooks", key="ADMIN_KEY", json=hook)
     assert made.status_code == 201, made.text
-    sent = requests.post(
-        f"{product.known['GATEWAY_URL']}/v1/send_email",
+    sent = product.call(
+        "POST",
+        "/v1/send_email",
         json={
             "from": product.known["MAILBOX_ADDRESS"],
             "to": "dana@northwind.example",
             "subject": reports.words,
             "body": f"The word is {reports.words}.",
         },
-        headers=key | {"X-Request-Id": "asked-1", "baggage": f"note={reports.words}"},
-        timeout=60,
+        headers={"X-Request-Id": "asked-1", "baggage": f"note={reports.words}"},
     )
     row = product.held(ana, sent.json()["message_id"])
     owner = product.stack.env["DATABASE_OWNER_URL"]
@@ -145,8 +143,7 @@ def fail_twice(reports):
         page = ana.get(f"/queue/{row['id']}/?note={reports.words}")
         assert page.status_code == 500
         database.execute("DROP TRIGGER refuse_message ON audit_entry")
-        given = ana.decide(row["id"], "approve", row["fingerprint"])
-        assert given.status_code == 302
+        ana.approve(row)
         product.wait_for(
             lambda: len(reports.events()) > 1,
             60,
@@ -245,14 +242,7 @@ def loaded(*names, **variables):
         "DATABASE_URL": "postgresql://127.0.0.1/none",
         "REDIS_URL": "redis://127.0.0.1:1",
     }
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ran = run_command([sys.executable, "-c", code], cwd=ROOT, env=variables)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

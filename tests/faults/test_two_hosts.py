@@ -19,6 +19,7 @@ import requests
 from launcher.bootstrap import install_debian_packages, servers_folder
 from launcher.paths import ROOT
 from launcher.postgres import _unprivileged
+from tests.commands import run_command
 from tests.desk import TIMEOUT, Product, some_words
 from tests.faults.test_releases import release
 from tests.lan import Host, Lan, inside, on_host
@@ -116,7 +117,7 @@ def data_host(lan):
         for role in ("owner", "application"):
             psql += ["-v", f"{role}_password={PASSWORD}"]
         wait_for(
-            lambda: subprocess.run(psql, capture_output=True).returncode == 0,
+            lambda: run_command(psql).returncode == 0,
             60,
             "PostgreSQL",
             report=(folder / "log").read_text,

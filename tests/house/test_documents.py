@@ -3,10 +3,11 @@ code to the pages.
 """
 
 import re
-import subprocess
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from launcher.paths import ROOT
+from tests.commands import run_command
+
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -45,9 +46,7 @@ def anchors(page):
 
 
 def sources():
-    tracked = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
+    tracked = run_command(["git", "ls-files"], cwd=ROOT, check=True).stdout.split()
     paths = [
         ROOT / name
         for name in tracked

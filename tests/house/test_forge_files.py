@@ -5,12 +5,13 @@ exists, and the check of commit subjects refuses long ones.
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from launcher.paths import ROOT
+from tests.commands import run_command
+
 GITHUB = ROOT / ".github"
 COMMITS = ROOT / ".ci/commits"
 
@@ -40,7 +41,7 @@ def test_workflow_tests_each_python_that_the_readme_promises():
 def check_subject(message, tmp_path):
     path = tmp_path / "COMMIT_EDITMSG"
     path.write_text(message)
-    return subprocess.run([COMMITS, path], capture_output=True, text=True)
+    return run_command([COMMITS, path])
 
 
 @pytest.mark.parametrize(
@@ -74,9 +75,7 @@ def test_subjects_of_a_range_are_checked_without_those_before_it_and_merges(tmp_
         git("commit", "--quiet", "--allow-empty", f"--message={message}")
 
     def check(commits):
-        return subprocess.run(
-            [COMMITS, commits], cwd=tmp_path, capture_output=True, text=True
-        )
+        return run_command([COMMITS, commits], cwd=tmp_path)
 
     git("init", "--quiet", "--initial-branch=main")
     commit("old: " + "a" * 80)

@@ -4,16 +4,16 @@ caller of decide_email.
 
 import ast
 import re
-import subprocess
 from functools import cache
-from pathlib import Path
 
 import pytest
+
+from launcher.paths import ROOT
+from tests.commands import run_command
 
 # In one process, which parses each source once.
 pytestmark = pytest.mark.xdist_group("sources")
 
-ROOT = Path(__file__).resolve().parents[2]
 APPS = """
     launcher dashboard alerts connections notices approvals policy mirror people audit risk
     rendering simple_form parsing upstream outgoing common gateway demo
@@ -142,9 +142,7 @@ def test_every_variable_is_documented_and_every_documented_one_is_read():
 
 
 def test_no_secret_and_no_path_of_a_machine_is_in_the_repository():
-    tracked = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
+    tracked = run_command(["git", "ls-files"], cwd=ROOT, check=True).stdout.split()
     pattern = re.compile(
         r"/(?:root|home)/\w+|-----BEGIN (?:RSA |EC )?PRIVATE KEY-----\n\w|AKIA(?!IOSFODNN7EXAMPLE)[A-Z0-9]{16}"
     )

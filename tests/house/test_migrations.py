@@ -8,7 +8,8 @@ migrations may be edited.
 import hashlib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from launcher.paths import ROOT
+
 RECORD = Path("tests/releases/migrations.sha256")
 
 

@@ -7,14 +7,14 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tarfile
 import tomllib
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from launcher.paths import ROOT
+from tests.commands import run_command
+
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 LOCKED = ("requirements.txt", "requirements-servers.txt", "requirements-bootstrap.txt")
 MIGRATION = "people/migrations/0001_initial.py"
@@ -25,7 +25,7 @@ def git(folder, *arguments):
     variables = {name: text for name, text in os.environ.items() if name[:4] != "GIT_"}
     identity = ["-c", "user.name=Release", "-c", "user.email=release@countersign.test"]
     command = ["git", "-C", str(folder), *identity, *arguments]
-    result = subprocess.run(command, env=variables, capture_output=True, text=True)
+    result = run_command(command, env=variables)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
@@ -41,12 +41,10 @@ def release(folder, *arguments, umask=0o022, **variables):
         for role in ("AUTHOR", "COMMITTER")
         for key, text in (("NAME", "Release"), ("EMAIL", "release@countersign.test"))
     }
-    return subprocess.run(
+    return run_command(
         [folder / ".ci/release", *arguments],
         env={**os.environ, **identity, **variables},
         umask=umask,
-        capture_output=True,
-        text=True,
     )
 
 

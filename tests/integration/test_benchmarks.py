@@ -15,6 +15,7 @@ from benchmarks.__main__ import NAMES
 from launcher.paths import ROOT
 from launcher.postgres import APPLICATION, DATABASE, OWNER
 from launcher.quality import find_chromium
+from tests.commands import run_command
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +49,7 @@ def test_benchmark_at_a_tiny_size_reports_figures_and_a_ratio(name, folder):
     command = [sys.executable, "-m", "benchmarks", "--smoke", name]
     environment = {**os.environ, **database, "DATA_DIR": str(folder)}
     before = page.PAGE.read_bytes()
-    ran = subprocess.run(
-        command,
-        env=environment,
-        cwd=ROOT,
-        check=False,
-        timeout=300,
-        capture_output=True,
-        text=True,
-    )
+    ran = run_command(command, env=environment, cwd=ROOT)
 
     assert ran.returncode == 0, ran.stderr
     question, *values = ran.stdout.splitlines()

@@ -4,7 +4,6 @@ after a failure.
 
 import re
 import shlex
-import subprocess
 import sys
 import uuid
 
@@ -21,6 +20,7 @@ from audit.trail.proof import prove
 from audit.verification.bundle import write_bundle
 from audit.verification.checks import check_database
 from audit.verifier import countersign_verify as verifier
+from tests.commands import run_command
 from tests.ledger import ACTOR, append, latest_details
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,7 +48,7 @@ def test_bundle_holds_everything_and_verifies_itself(ledger, settings, tmp_path)
     assert {one.name for one in target.iterdir()} == FILES
     program = [sys.executable, "-I", "-S", target / "countersign_verify.py"]
     command = [*program, target, "--head", settings.SEAL_FILE]
-    ran = subprocess.run(command, capture_output=True, text=True, env={}, check=False)
+    ran = run_command(command, env={})
     assert ran.returncode == 0, ran.stdout
     assert "Verified: 10 entries, 10 of them under 3 seals." in ran.stdout
     assert target.stat().st_mode & 0o077 == 0

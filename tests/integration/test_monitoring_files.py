@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 
 import pytest
 import yaml
@@ -18,6 +17,7 @@ from dashboard.health.views import exposition
 from dashboard.models import Tick
 from launcher.bootstrap import install_debian_packages
 from launcher.paths import ROOT
+from tests.commands import run_command
 from tests.factories import make_connection
 
 FILES = ROOT / "deploy" / "monitoring"
@@ -31,13 +31,7 @@ def promtool(*arguments, folder=FILES):
         os.geteuid() != 0 or not install_debian_packages(["prometheus"])
     ):
         pytest.skip("promtool is missing: apt install prometheus")
-    return subprocess.run(
-        ["promtool", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_command(["promtool", *arguments], cwd=folder)
 
 
 def rules():

@@ -4,7 +4,6 @@ promises: migrations and roles, the ledger's triggers, the queue, carrying decis
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from django.db import connection
 from dashboard.health.checks import OLDEST_POSTGRESQL
 from launcher.bootstrap import install_debian_packages
 from launcher.paths import ROOT
+from tests.commands import run_command
 from tests.other_postgresql import VARIABLE
 
 OLDEST = OLDEST_POSTGRESQL // 10_000
@@ -59,12 +59,10 @@ def test_oldest_postgresql_passes_what_leans_on_it(oldest_postgresql):
         if not name.startswith(("PYTEST_", "COUNTERSIGN_TEST_"))
     }
     command = [sys.executable, "-m", "pytest", "--quiet", "-m", "not soak"]
-    result = subprocess.run(
+    result = run_command(
         [*command, *(f"tests/{name}" for name in CHOSEN)],
         cwd=ROOT,
         env={**variables, VARIABLE: str(oldest_postgresql)},
-        capture_output=True,
-        text=True,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     summary = result.stdout.splitlines()[-1]

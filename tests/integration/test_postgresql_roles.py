@@ -2,9 +2,7 @@
 unchanged, and twice.
 """
 
-import subprocess
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
@@ -14,10 +12,11 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from launcher.keys import new_keys
+from launcher.paths import ROOT
 from launcher.postgres import OWNER, postgres_programs
+from tests.commands import run_command
 from tests.stack import Stack
 
-ROOT = Path(__file__).resolve().parents[2]
 NAMES = {"database": "hosted desk", "owner": "hosted-owner", "application": "hosted"}
 PASSWORDS = {
     "owner_password": "o'wner \\ \"one",
@@ -47,9 +46,7 @@ def run_file(role, **variables):
         "docs/postgresql-roles.sql",
         url(role),
     ]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    return run_command(command, cwd=ROOT)
 
 
 @contextmanager

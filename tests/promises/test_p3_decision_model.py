@@ -9,6 +9,7 @@ import pytest
 
 from launcher.paths import ROOT
 from launcher.quality import has_spin
+from tests.commands import run_command
 
 MODEL = ROOT / "docs" / "model" / "decision.pml"
 SMALL = {"ROWS": 1, "ATTEMPTS": 2}
@@ -18,8 +19,6 @@ SEVERAL = {"ROWS": 1, "ATTEMPTS": 1, "SEVERAL": 1}
 # A pass decides; it ends, the content changes, and anybody stops it.
 PASS = {"ROWS": 1, "ATTEMPTS": 1, "PASS": 1}
 TWO_ROWS = {"ROWS": 2, "FAULTS": 0}
-# A bound for a machine that is busy: the largest takes some minutes.
-PATIENCE = 1200
 LIVE = {"ROWS": 1, "ATTEMPTS": 1, "LIVENESS": 1}
 
 pytestmark = pytest.mark.skipif(
@@ -29,12 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 def compile_model(folder, switches, *options):
     defined = [f"-D{name}={value}" for name, value in switches.items()]
-    subprocess.run(
-        ["spin", *defined, "-a", str(MODEL)],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
+    run_command(["spin", *defined, "-a", str(MODEL)], cwd=folder, check=True)
     # For a small model, optimising takes longer than it saves; the last option wins.
     subprocess.run(
         ["gcc", "-O0", "-DMEMLIM=6000", "-DNFAIR=4", *options, "-o", "pan", "pan.c"],
@@ -45,14 +39,7 @@ def compile_model(folder, switches, *options):
 
 def run_model(folder, *options):
     command = ["./pan", "-m1000000", "-n", *options]
-    return subprocess.run(
-        command,
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    ).stdout
+    return run_command(command, cwd=folder, check=True).stdout
 
 
 def visit_all(folder, switches, *options):

@@ -27,12 +27,17 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 PDF = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
 
 
+def packed(*entries, method=zipfile.ZIP_STORED):
+    """Return an archive of these entries: a name or what the directory says, content."""
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", method) as archive:
+        for entry, content in entries:
+            archive.writestr(entry, content)
+    return written.getvalue()
+
+
 def zipped(**files):
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return packed.getvalue()
+    return packed(*files.items(), method=zipfile.ZIP_DEFLATED)
 
 
 def named(*names):
@@ -153,15 +158,15 @@ def test_contradicting_or_active_files_are_named_and_consistent_ones_are_not():
 
 
 def test_bomb_and_lock_are_announced_by_the_directory_alone():
-    packed = bytearray(named("a.txt"))
-    entry = packed.find(b"PK\x01\x02")
+    content = bytearray(named("a.txt"))
+    entry = content.find(b"PK\x01\x02")
     # Whoever unpacked it would find a single byte.
-    packed[entry + 24 : entry + 28] = struct.pack("<I", 200_000_000)
+    content[entry + 24 : entry + 28] = struct.pack("<I", 200_000_000)
     assert "high: It would unpack to far more than any message needs" in sentences(
-        bytes(packed), "a.zip"
+        bytes(content), "a.zip"
     )
-    packed[entry + 8] |= 1
-    assert "encrypted with a password" in sentences(bytes(packed), "a.zip")
+    content[entry + 8] |= 1
+    assert "encrypted with a password" in sentences(bytes(content), "a.zip")
 
 
 def hides(content, name="a.zip", content_type=""):
@@ -259,20 +264,14 @@ def with_locator():
     """Return an archive that names, at the end of its last entry, another directory."""
     info = zipfile.ZipInfo("run.txt")
     info.comment = b"PK\x06\x07" + bytes(16)
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(info, "x")
-    return packed.getvalue()
+    return packed((info, "x"))
 
 
 def with_names(stored, unicode_name):
     info = zipfile.ZipInfo(stored)
     field = struct.pack("<BI", 1, crc32(stored.encode())) + unicode_name
     info.extra = b"up" + struct.pack("<H", len(field)) + field
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(info, "x")
-    return packed.getvalue()
+    return packed((info, "x"))
 
 
 UNCERTAIN = {
@@ -300,10 +299,12 @@ def test_archive_in_which_programs_may_find_other_files_hides_them():
 
 
 def tar_without_magic():
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+    written = io.BytesIO()
+    with tarfile.open(
+        fileobj=written, mode="w", format=tarfile.USTAR_FORMAT
+    ) as archive:
         archive.addfile(tarfile.TarInfo("run.exe"))
-    content = packed.getvalue()
+    content = written.getvalue()
     return content[:257] + bytes(8) + content[265:]
 
 
@@ -372,10 +373,7 @@ def test_files_of_an_archive_have_the_names_that_programs_show():
         info = zipfile.ZipInfo("x" * len(stored))
         fields = struct.pack("<2sHBI", b"up", len(unicode_name) + 5, 1, crc32(checked))
         info.extra = b"\x99\x99\x02\x00up" + fields + unicode_name
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w") as archive:
-            archive.writestr(info, "x")
-        content = packed.getvalue().replace(info.filename.encode(), stored)
+        content = packed((info, "x")).replace(info.filename.encode(), stored)
         assert [one.name for one in zip_members(content)] == [shown]
 
 
@@ -411,11 +409,7 @@ def test_second_directory_that_a_zip64_record_names_hides_no_file():
 
 
 def test_number_of_files_that_an_archive_states_hides_none():
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("readme.txt", "x")
-        archive.writestr("invoice.exe", "x")
-    content = bytearray(packed.getvalue())
+    content = bytearray(packed(("readme.txt", "x"), ("invoice.exe", "x")))
     end = content.index(b"PK\x05\x06")
     content[end + 8 : end + 12] = struct.pack("<HH", 1, 1)
     assert "high: It contains “invoice.exe”" in sentences(bytes(content), "a.zip")

@@ -8,7 +8,6 @@ import functools
 import itertools
 import json
 import shutil
-import subprocess
 import sys
 import zipfile
 from dataclasses import replace
@@ -31,6 +30,7 @@ from tests.bundles import (
     raw,
     sign,
 )
+from tests.commands import run_command
 
 VERIFIER = Path(verifier.__file__)
 
@@ -278,9 +278,7 @@ def _limited(megabytes, *arguments):
         VERIFIER,
         *arguments,
     ]
-    return subprocess.run(
-        command, capture_output=True, timeout=120, check=False
-    ).returncode
+    return run_command(command).returncode
 
 
 @pytest.mark.slow
@@ -318,13 +316,8 @@ def test_modules_beside_the_verifier_are_not_imported(tmp_path):
         (folder / f"{name}.py").write_text("raise SystemExit(0)\n")
     (folder / "entries.jsonl").write_bytes(b"")
     # As somebody in a hurry does.
-    ran = subprocess.run(
-        [sys.executable, "-S", program, "."],
-        cwd=folder,
-        capture_output=True,
-        check=False,
-    )
-    assert ran.stdout.startswith(b"PROBLEM")
+    ran = run_command([sys.executable, "-S", program, "."], cwd=folder)
+    assert ran.stdout.startswith("PROBLEM")
 
 
 def test_command_says_what_it_did_not_check(command, tmp_path):

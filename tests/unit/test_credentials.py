@@ -1,9 +1,9 @@
 """The credentials file: what is written is read back, by Python and by a shell."""
 
 import stat
-import subprocess
 
 from common.credentials import read_credentials, write_credentials
+from tests.commands import run_command
 
 VALUES = {
     "A": "plain",
@@ -19,7 +19,5 @@ def test_credentials_come_back_as_they_were_written_also_in_a_shell(tmp_path):
     assert read_credentials(path) == VALUES
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     script = f'. {path}; printf "%s|" "$A" "$B" "$C" "$D"'
-    shown = subprocess.run(
-        ["sh", "-c", script], capture_output=True, text=True, check=True
-    ).stdout
+    shown = run_command(["sh", "-c", script], check=True).stdout
     assert shown.split("|")[:4] == list(VALUES.values())

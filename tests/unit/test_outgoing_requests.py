@@ -100,9 +100,10 @@ def test_private_addresses_are_distinguished_from_public_ones():
 
 def test_private_target_in_any_spelling_is_refused_at_connect():
     for host in ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]"):
-        with pytest.raises(DeliveryError, match="private") as caught:
-            post(f"https://{host}:9/hook", allow=[])
-        assert caught.value.refused, host
+        for scheme in ("https", "HTTPS"):
+            with pytest.raises(DeliveryError, match="private") as caught:
+                post(f"{scheme}://{host}:9/hook", allow=[])
+            assert caught.value.refused, host
 
 
 def test_name_that_leads_to_a_private_address_is_refused_also_among_others_and_after_a_check(
@@ -121,11 +122,6 @@ def test_name_that_leads_to_a_private_address_is_refused_also_among_others_and_a
         with pytest.raises(DeliveryError, match="private") as caught:
             post("https://looks-harmless.example/", allow=[])
         assert caught.value.refused
-
-
-def test_scheme_in_capitals_is_https_too():
-    with pytest.raises(DeliveryError, match="private"):
-        request("POST", "HTTPS://127.0.0.1:1/", body=b"", headers={})
 
 
 def test_address_with_an_impossible_port_is_refused():

@@ -29,7 +29,6 @@ from policy.rules.rules import (
     Sending,
     parts_from_json,
     passes_loosen,
-    rules_loosen,
 )
 from simple_form.declarations import rows
 from tests.factories import nobody_else
@@ -107,21 +106,6 @@ def test_rule_applies_for_certain_in_doubt_or_not():
         facts = replace(FACTS, **others)
         assert conditions.apply_to(facts) is (holds != "no"), (when, others)
         assert conditions.certainly_apply_to(facts) is (holds == "yes"), (when, others)
-
-
-BOO = Conditions(high_risk=True, words=frozenset({"boo"}))
-
-
-def test_removing_or_changing_a_rule_loosens():
-    rule = PolicyRule("a", "A", when=BOO, then=Effects(care=True))
-    assert rules_loosen([rule], [])
-    assert not rules_loosen([rule], [rule])
-    for changes in (
-        {"when": replace(BOO, mailboxes=frozenset({3}))},
-        {"then": Effects(expire_minutes=5)},
-        {"when": Conditions(high_risk=True)},
-    ):
-        assert rules_loosen([rule], [replace(rule, **changes)]), changes
 
 
 def test_allowlist_does_not_become_wider_by_the_other_addresses_of_a_mailbox():

@@ -2,8 +2,9 @@
 
 import os
 import signal
-import subprocess
 import sys
+
+from tests.commands import run_command
 
 
 def test_worker_with_a_stuck_task_is_killed_and_says_which():
@@ -13,12 +14,6 @@ def test_worker_with_a_stuck_task_is_killed_and_says_which():
         "watch = Watch(every=0.01, looks=3); watch._note_begin('1', type('T', (), {'name': 'tasks.hydrate'}))\n"
         "watch.begin(); threading.Event().wait(20)"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    ended = run_command([sys.executable, "-c", program], env=os.environ)
     assert ended.returncode == -signal.SIGKILL
     assert "task does not end" in ended.stderr

@@ -203,7 +203,7 @@ def test_bypass_skips_only_a_gate_that_nobody_asked_for(world):
     Account.objects.update(hold_all_at=timezone.now())
     assert sent(world) == HELD
     Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
-    assert world.send().status_code == 403
+    assert refusal_of(world.send()) == (403, "read_only")
 
 
 CHANGES = {

@@ -2,7 +2,6 @@
 and deleted for good.
 """
 
-import pytest
 from django.core.management import call_command
 
 from gateway import tasks
@@ -73,7 +72,7 @@ def test_change_of_additions_reaches_held_mail_until_it_is_approved(world):
     assert Email.objects.get(pk=email_id).additions == row["additions"]
 
 
-def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world):
+def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world, mail_server):
     world.listen("message.cancelled")
     held = world.held()
     scheduled = world.approved(send_at="2099-01-01T00:00:00Z")
@@ -81,30 +80,23 @@ def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world):
     unread = make_inbound(world)
     rejected = world.held()
     world.decide(rejected, "reject")
+    claimed = Email.objects.claim(world.approved().pk)
     assert delete(world, world.mailbox.pk).json()["status"] == "deleted"
     assert {status_of(one) for one in (held, scheduled, inbound)} == {Status.CANCELLED}
     assert status_of(unread) == Status.UNREAD
     assert status_of(rejected) == Status.REJECTED
     assert events_of(held) == ["message.cancelled"]
     assert times_noted("email.cancelled") == 3
+    assert status_of(claimed) == Status.SCHEDULED
+    assert outbox._attempt(claimed) == "lease lost"
+    tasks.sweep()
+    assert status_of(claimed) == Status.CANCELLED
+    assert mail_server.seen == 0
     assert world.call("GET", world.base, key="admin").status_code == 404
     assert delete(world, world.mailbox.pk).status_code == 404
     assert world.get("/v1/mailboxes", key="admin") == {"mailboxes": []}
     again = create(world, address=world.mailbox.address)
     assert refusal_of(again) == (409, "address_taken")
-
-
-@pytest.mark.slow
-def test_claimed_mail_is_not_sent_after_its_mailbox_is_deleted(world, mail_server):
-    email = world.approved()
-    claimed = Email.objects.claim(email.pk)
-    assert claimed is not None
-    delete(world, world.mailbox.pk)
-    assert status_of(email) == Status.SCHEDULED
-    assert outbox._attempt(claimed) == "lease lost"
-    tasks.sweep()
-    assert status_of(email) == Status.CANCELLED
-    assert mail_server.seen == 0
 
 
 def test_minimum_of_the_account_refuses_looser_modes_whatever_asks_for_them(world):

@@ -138,7 +138,6 @@ def test_approved_mail_leaves_once_as_it_was_approved(db, mail_server):
     other = world.approved()
     Mailbox.objects.update(signature_block="Changed since", display_name="Changed")
     assert [leave(email), leave(email)] == ["sent", "not due"]
-    email.refresh_from_db()
     assert email.status == Status.SENT
     assert email.fate_unknown is False
     assert email.lease_until is None
@@ -202,10 +201,13 @@ def test_additions_to_undecided_mail_are_fixed_at_its_first_attempt(free, mail_s
 
 
 def test_one_refused_recipient_bounces_and_the_others_get_it(listening, mail_server):
-    mail_server.refuse = {"gone@x.example": "550 no such user"}
-    email = listening.approved(to=[DANA, "gone@x.example"])
+    unverified = "eve@northwind.example"
+    mail_server.refuse = {
+        "gone@x.example": "550 no such user",
+        unverified: "252 2.1.5 Cannot verify, but will try",
+    }
+    email = listening.approved(to=[DANA, "gone@x.example", unverified])
     assert leave(email) == "sent"
-    email.refresh_from_db()
     assert email.status == Status.SENT
     assert email.bounced_at == email.sent_at
     assert email.refused_recipients == {"gone@x.example": [550, "no such user"]}
@@ -242,7 +244,6 @@ def test_refused_mail_fails_bounces_and_is_not_retried(listening, mail_server):
             assert leave(email) == "failed", reply
     mail_server.refuse = dict.fromkeys(both, "550 no such user")
     assert [leave(email), leave(email)] == ["failed", "not due"]
-    email.refresh_from_db()
     assert email.status == Status.SEND_FAILED
     assert email.bounce_type == "recipient_refused"
     assert email.due_at is None
@@ -265,7 +266,6 @@ def test_name_that_the_server_gives_to_a_message_is_kept(free, mail_server):
         mail_server.accepts = answer
         email = Email.objects.get(pk=free.held(markdown=answer))
         assert leave(email) == "sent"
-        email.refresh_from_db()
         assert email.relay_id == name, answer
 
 
@@ -276,7 +276,6 @@ def test_message_that_would_leave_otherwise_than_approved_is_not_sent(
     with monkeypatch.context() as patched:
         patched.setattr(header_lines, "_readable", lambda text: "3450 EUR")
         assert leave(email) == "failed"
-    email.refresh_from_db()
     assert (email.status, email.bounced_at) == (Status.SEND_FAILED, None)
     assert "its subject would be '3450 EUR'" in email.last_error
     assert mail_server.mails == 0
@@ -318,7 +317,6 @@ def test_mail_is_retried_if_the_server_accepted_nothing(listening, mail_server, 
             mail_server.mood = mood
             mail_server.refuse = {DANA: refuse} if refuse else {}
             assert [leave(email), leave(email)] == ["put off", "not due"], mood
-            email.refresh_from_db()
             assert email.status == Status.SCHEDULED
             assert email.bounced_at is None
             assert email.data_attempted_at is None
@@ -333,7 +331,6 @@ def test_mail_is_retried_if_the_server_accepted_nothing(listening, mail_server, 
         with undone():
             mail_server.accepts = reply
             assert leave(email) == "put off", reply
-            email.refresh_from_db()
             assert email.bounced_at is None
             assert reply in email.last_error
     mail_server.accepts = "250 OK"
@@ -360,7 +357,6 @@ def test_recipients_beyond_a_servers_limit_get_the_message_at_once(
     people = [f"p{number}@x.example" for number in range(7)]
     email = listening.approved(to=people[:4], cc=people[4:])
     assert [leave(email), leave(email)] == ["sent", "not due"]
-    email.refresh_from_db()
     assert list(email.refused_recipients) == ["p3@x.example"]
     taken = [one.rcpt_tos for one in mail_server.taken]
     assert taken == [people[:2], [people[2], people[4]], people[5:]]
@@ -399,7 +395,6 @@ def test_nobody_gets_a_message_before_all_recipients_are_asked(
             mail_server.mails = 0
             make_due(email, attempts=outbox.ATTEMPTS_FOR_ALL)
             assert leave(email) == "sent"
-            email.refresh_from_db()
             assert people[2] in email.refused_recipients
             assert people[0] not in email.refused_recipients
         assert mail_server.taken.pop(0).rcpt_tos == people[:1]
@@ -426,7 +421,6 @@ def test_message_that_some_have_is_not_offered_again(
     with undone():
         outcomes += [offer, refuse, offer]
         assert [leave(email), leave(email)] == ["sent", "not due"]
-        email.refresh_from_db()
         reply = [450, "only others have it: 550 5.1.1 no such user"]
         assert email.refused_recipients == {people[1]: reply}
         assert not Suppression.objects.exists()
@@ -484,7 +478,6 @@ def test_answers_with_characters_that_cannot_be_stored(listening, mail_server):
         assert leave(email) == "put off"
     mail_server.accepts = "250 OK"
     assert leave(email) == "sent"
-    email.refresh_from_db()
     assert email.refused_recipients == {DANA: [550, "5.1.1 no\ufffdsuch user"]}
 
 
@@ -565,16 +558,6 @@ def test_server_may_greet_late():
     assert said == [b"ehlo"]
 
 
-def test_recipient_who_cannot_be_verified_is_accepted(free, mail_server):
-    email = Email.objects.get(pk=free.held(to=[DANA, "eve@northwind.example"]))
-    mail_server.refuse = {
-        "eve@northwind.example": "252 2.1.5 Cannot verify, but will try"
-    }
-    assert leave(email) == "sent"
-    email.refresh_from_db()
-    assert email.refused_recipients == {}
-
-
 @pytest.mark.parametrize(
     "mood", ["drop", "garble", pytest.param("stall", marks=pytest.mark.slow)]
 )
@@ -585,7 +568,6 @@ def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
     mail_server.mood = mood
     email = listening.approved()
     assert leave(email) == "unknown"
-    email.refresh_from_db()
     assert email.status == Status.SENT
     assert email.fate_unknown is True
     assert email.sent_at is None
@@ -662,7 +644,6 @@ def test_sandbox_mail_is_announced_and_never_leaves(listening, mail_server, sett
     assert outbox._simulate(asleep) == "lease lost"
     end_lease(email)
     assert leave(email) == "pretended"
-    email.refresh_from_db()
     assert email.status == Status.SENT
     assert email.delivered_at == email.sent_at
     assert audited(email)[1]["simulated"] is True

@@ -30,7 +30,6 @@ def dsn_server(mail_server, settings):
 def sent(world, **fields):
     email = world.approved(**fields)
     assert leave(email) == "sent"
-    email.refresh_from_db()
     return email
 
 

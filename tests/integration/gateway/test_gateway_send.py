@@ -90,14 +90,6 @@ def test_header_injection_is_422_and_the_audit_log_says_whose_key_tried(world):
     assert not AuditLogEntry.objects.exists()
 
 
-def test_send_in_read_only_is_403_and_stores_nothing(world):
-    asked = world.send(oversight_mode="read_only")
-    Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
-    for answer in (asked, world.send()):
-        assert refusal_of(answer) == (403, "read_only")
-    assert not Email.objects.exists()
-
-
 def test_response_explains_an_overruled_mode(world):
     """Point 7."""
     for asked, overruled in (
@@ -109,6 +101,9 @@ def test_response_explains_an_overruled_mode(world):
         assert body["oversight_mode"] == "gated_send", asked
         assert ("/request-upgrade" in body["message"]) is bool(overruled), asked
         assert body.get("requested_oversight_mode") == overruled, asked
+    refused = world.send(oversight_mode="read_only")
+    assert refusal_of(refused) == (403, "read_only")
+    assert Email.objects.count() == 3
 
 
 HIDING = (
@@ -357,12 +352,16 @@ def test_html_that_is_not_read_in_time_is_refused_with_a_sentence(world, monkeyp
 def test_approved_mail_keeps_its_content_and_is_held_again_when_its_time_changes(world):
     email = world.approved(send_at=AT)
     world.listen("oversight.pending")
-    for fields in ({"markdown": "Other"}, {"subject": "Another", "send_at": LATER}):
-        answer = edit(world, email, **fields)
-        assert (answer.status_code, answer.json()["code"]) == (409, "already_approved")
+    for change in (
+        {"subject": "Another"},
+        {"cc": ["o@x.example"]},
+        {"markdown": "Other", "send_at": LATER},
+    ):
+        refused = edit(world, email, **change)
+        assert refusal_of(refused) == (409, "already_approved"), change
+    assert edit(world, world.held(send_at=AT), cc=["o@x.example"]).status_code == 409
     assert edit(world, email, send_at=LATER).status_code == 200
     email.refresh_from_db()
-    assert email.subject != "Another"
     # It was approved for its time, and is asked about again.
     assert email.status == Status.PENDING_SEND_APPROVAL
     assert (email.decision, email.decided_at, email.additions) == ("", None, None)

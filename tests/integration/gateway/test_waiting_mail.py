@@ -15,7 +15,6 @@ from common.waiting_mail import KEY
 from gateway import tasks
 from gateway.models import Email
 from tests.factories import change_row
-from tests.integration.gateway.servers import mail_server
 from tests.integration.gateway.world import leave, status_of, undone
 
 DANA = "dana@northwind.example"
@@ -53,13 +52,6 @@ REPLIES = {
 }
 
 
-@pytest.fixture
-def server(settings):
-    with mail_server() as server:
-        settings.EMAIL_URL = server.url
-        yield server
-
-
 def make_old(**fields):
     """Let all mail have waited for an hour."""
     hour = timedelta(hours=1)
@@ -68,21 +60,21 @@ def make_old(**fields):
     )
 
 
-def put_off(world, server, reply="454 4.7.0 Temporary authentication failure"):
+def put_off(world, mail_server, reply="454 4.7.0 Temporary authentication failure"):
     """An approved message that the mail server has refused for now."""
     email = world.approved()
-    server.refuse = {DANA: reply}
+    mail_server.refuse = {DANA: reply}
     assert leave(email) == "put off", reply
-    server.refuse = {}
+    mail_server.refuse = {}
     email.refresh_from_db()
     return email
 
 
-def test_waiting_mail_is_noted_by_its_cause(world, server):
+def test_waiting_mail_is_noted_by_its_cause(world, mail_server):
     for cause, replies in REPLIES.items():
         for reply in map(str.strip, replies.strip().splitlines()):
             with undone():
-                email = put_off(world, server, reply)
+                email = put_off(world, mail_server, reply)
                 # Many servers take the second attempt.
                 assert tasks.note_waiting() == "0 causes", reply
                 make_old()
@@ -112,22 +104,22 @@ def run(capsys, *arguments):
     return capsys.readouterr().out.strip()
 
 
-def test_send_again_tries_what_waits_at_once_and_once(world, server, capsys):
-    waiting = [put_off(world, server) for _ in range(3)]
+def test_send_again_tries_what_waits_at_once_and_once(world, mail_server, capsys):
+    waiting = [put_off(world, mail_server) for _ in range(3)]
     make_old()
     tasks.note_waiting()
     assert run(capsys, waiting[0].pk) == "Messages that are tried again now: 1"
     assert [leave(email) for email in waiting] == ["sent", "not due", "not due"]
     assert run(capsys) == "Messages that are tried again now: 2"
     assert [leave(email) for email in waiting] == ["not due", "sent", "sent"]
-    assert len(server.taken) == 3
+    assert len(mail_server.taken) == 3
     assert run(capsys) == "Messages that are tried again now: 0"
     tasks.note_waiting()
     assert cache.get(KEY) == []
 
 
 def test_send_again_touches_nothing_that_may_have_been_sent_or_whose_time_is_not_come(
-    world, server, capsys
+    world, mail_server, capsys
 ):
     in_future = Now() + timedelta(hours=2)
     untouched = {
@@ -148,7 +140,7 @@ def test_send_again_touches_nothing_that_may_have_been_sent_or_whose_time_is_not
     }
     emails = {}
     for what, fields in untouched.items():
-        email = put_off(world, server)
+        email = put_off(world, mail_server)
         change_row(email, **{"due_at": in_future, **fields})
         emails[what] = email
     before = list(Email.objects.order_by("pk").values())
@@ -158,11 +150,11 @@ def test_send_again_touches_nothing_that_may_have_been_sent_or_whose_time_is_not
             call_command("send_again", email.pk)
         assert leave(email) == "not due", what
     assert list(Email.objects.order_by("pk").values()) == before
-    assert server.taken == []
+    assert mail_server.taken == []
 
 
-def test_send_again_leaves_mail_that_a_person_holds_back(world, server, capsys):
-    email = put_off(world, server)
+def test_send_again_leaves_mail_that_a_person_holds_back(world, mail_server, capsys):
+    email = put_off(world, mail_server)
     world.patch("/v1/account", hold_all=True)
     assert run(capsys) == "Messages that are tried again now: 0"
     assert leave(email) == "not due"

@@ -39,6 +39,7 @@ SCOPES = {
     "desk": ["oversight"],
     "reader": ["read"],
     "watcher": ["oversight_read"],
+    "watching reader": ["read", "oversight_read"],
     "admin": ["admin"],
 }
 
@@ -283,8 +284,14 @@ def status_of(email):
 
 
 def leave(email):
-    """Make one attempt to send an email, as a worker does. Return its result."""
-    return outbox.send_due(getattr(email, "pk", email))
+    """Make one attempt to send an email, as a worker does, and read its row again.
+    Return the result.
+    """
+    if isinstance(email, str):
+        return outbox.send_due(email)
+    result = outbox.send_due(email.pk)
+    email.refresh_from_db()
+    return result
 
 
 def refusal_of(answer):
