@@ -85,10 +85,11 @@ class AfterCommitTask(DjangoTask):
         options |= {"argsrepr": "", "kwargsrepr": "", "declare": ()}
         try:
             # The mark ends before the task begins, which so finds what is committed now.
-            milliseconds = int(options.get("countdown", 0) * 1000)
-            mark = f"task:{self.name}:{milliseconds}"
-            if once and not quick_redis().set(mark, "", px=milliseconds, nx=True):
-                return
+            if once:
+                milliseconds = int(options["countdown"] * 1000)
+                mark = f"task:{self.name}:{milliseconds}"
+                if not quick_redis().set(mark, "", px=milliseconds, nx=True):
+                    return
             self.apply_async(*args, **options)
         except (OperationalError, redis.RedisError, OSError) as error:
             rest(error)
