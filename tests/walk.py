@@ -237,6 +237,10 @@ class Walk:
         return seen_state(in_words(self.row))
 
     @property
+    def draft_seen(self):
+        return PolicyVersion.objects.get(state="draft").seen
+
+    @property
     def in_a_month(self):
         return f"{timezone.now() + timedelta(days=30):%Y-%m-%d}"
 

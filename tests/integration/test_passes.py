@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from alerts.deliveries.event_bodies import _decision_data
+from alerts.models import Destination
 from approvals.decisions import by_rule, execute
 from approvals.decisions.by_rule import apply_policy, give_to_people, to_stop
 from approvals.decisions.execute import run_decision
@@ -380,7 +381,9 @@ def test_everybody_sees_who_signed_it_and_stops_it_and_others_learn_no_names(
     assert f"{admin} and {second}" in shown
     with rolled_back():
         Decision.objects.update(state="applied")
-        event = _decision_data("message.approved", message, "minimal")
+        event = _decision_data(
+            "message.approved", message, Destination(privacy="minimal")
+        )
         assert event["decided_by"] == "a pass"
     client.post(f"{path}undo/")
     assert sent_by_pass(message).state == "undone"

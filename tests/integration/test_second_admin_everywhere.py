@@ -26,6 +26,8 @@ from tests.integration.multimail_forms import forms_at_multimail, post
 from tests.integration.test_second_admin import switch_on
 from tests.walk import Persona, standing_before
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 # They show something before anything is asked for, or are about changes that wait
 # themselves.
 NO_COMMANDS = {

@@ -36,6 +36,8 @@ from tests.integration.deciding import (
     read_all,
 )
 
+pytestmark = pytest.mark.usefixtures("plans_at_once")
+
 ELSEWHERE = {"status": "sent", "decision": "approved", "decided_by": "Ben elsewhere"}
 DECIDED = ("message.approved", "message.released", "message.rejected")
 
