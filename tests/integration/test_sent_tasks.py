@@ -44,13 +44,19 @@ def rows(client, queue):
 def test_task_is_sent_once_its_transaction_has_committed(broker):
     with transaction.atomic():
         hydrate.delay_on_commit(1)
-        hydrate.apply_async_on_commit((2,), countdown=1.5)
+        hydrate.apply_async_on_commit((2,), countdown=None)
         assert rows(broker, "sync") == []
     assert rows(broker, "sync") == [2, 1]
     with transaction.atomic():
         hydrate.delay_on_commit(3)
         transaction.set_rollback(True)
     assert rows(broker, "sync") == [2, 1]
+
+
+def test_task_that_waits_for_its_countdown_is_sent_once(broker):
+    for row, countdown in enumerate((7, 7, 9)):
+        hydrate.apply_async_on_commit((row,), countdown=countdown, once=True)
+    assert rows(broker, "sync") == [2, 0]
 
 
 @pytest.mark.slow
