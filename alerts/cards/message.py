@@ -259,8 +259,7 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
         file_names = ", ".join(files[:MAX_LISTED])
         fields.text("Files", file_names, MAX_FIELD, rest=len(files) - MAX_LISTED)
     fields.text("Triggered by", triggered_by(message.trigger))
-    # A sample was never held.
-    if is_open and message.held_at is not None:
+    if is_open:
         fields.moment("Held", message.held_at)
         if message.expires_at:
             fields.moment("Expires", message.expires_at)

@@ -122,7 +122,7 @@ def newest_entry(about: str, planned: int | None) -> Entry | None:
     """
     entries = Entry.objects.with_details()
     kind, number = _kind_and_key(about)
-    if kind == "connection" and number is not None:
+    if kind == "connection":
         actions = [one for one in _NOTICES if one not in _WITH_OWN_CARD]
         newest = entries.filter(connection=number, message=None, action__in=actions)
         return newest.newest_first().first()

@@ -94,7 +94,8 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
         return None, "not due"
     if destination.owner is not None:
         drop_ended(destination)
-    if len(destination.digests) > MAX_WAITING or any(destination.digests):
+    are_many = len(destination.digests) > MAX_WAITING or any(destination.digests)
+    if are_many and channel_of(destination.kind).posts_cards:
         _put_on_digests(destination)
     # Expired leases do not count: otherwise the rows of dead workers would block the
     # destination. The cards on a digest are sent with it.
