@@ -164,7 +164,9 @@ class _Discord(ChatChannel):
         if status == 429:
             raise RetryLater(
                 "Discord asked to wait.",
-                seconds=_wait_seconds(answer, result),
+                seconds=seconds_asked(
+                    result.get("retry_after") or answer.headers.get("Retry-After")
+                ),
                 # Without Discord's number it is a block of this server's address.
                 whole_service=result.get("global") is True
                 or "retry_after" not in result
@@ -312,14 +314,6 @@ def _pause(answer: Answer, target: Target) -> float:
     caches["process"].set(key, times, SECONDS)
     pause = times[0] + SECONDS - now if len(times) == REQUESTS else 0.0
     if answer.headers.get("X-RateLimit-Remaining") == "0":
-        asked = seconds_asked(answer.headers.get("X-RateLimit-Reset-After")) or 0.0
-        pause = max(pause, min(asked, 86400.0))
+        asked = seconds_asked(answer.headers.get("X-RateLimit-Reset-After"))
+        pause = max(pause, asked)
     return pause
-
-
-def _wait_seconds(answer: Answer, result: Json) -> float:
-    # How long a 429 asks to wait, from its body or its header: at most a day; a minute
-    # if it does not say.
-    asked = result.get("retry_after") or answer.headers.get("Retry-After")
-    seconds = seconds_asked(asked)
-    return 60.0 if seconds is None else min(max(seconds, 0.1), 86400.0)
