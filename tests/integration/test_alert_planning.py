@@ -202,7 +202,9 @@ def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later
         broken.setattr("alerts.deliveries.planning.plan", None)
         act("message.approved", message)
     for one in (cards, program):
-        add_route(destination_id=one.pk, events=["email.decided"], actor=actor)
+        add_route(
+            destination_id=one.pk, events=["email.decided"], place={}, actor=actor
+        )
     for one in (off, bot):
         switch_on(destination_id=one.pk, actor=actor)
     mapped = {"name": answers.name, "privacy": "headers", "answers_channel": "outreach"}

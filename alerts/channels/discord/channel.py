@@ -60,10 +60,8 @@ _LOGGED_HEADERS = (
 )
 _ID = re.compile(r"[0-9]{1,32}")
 # A channel's id, or its address, which ends with it.
-_CHANNEL = re.compile(
-    r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?([0-9]{1,20})/?",
-    re.ASCII,
-)
+_ADDRESS = r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?"
+_CHANNEL = re.compile(f"{_ADDRESS}([0-9]{{1,20}})/?", re.ASCII)
 _CHANNEL_HINT = (
     "In Discord, turn on Developer Mode, right-click or long-press the channel, and "
     "choose “Copy Channel ID”."
@@ -78,6 +76,15 @@ MENTIONS = FormField(
     too_long="This is too long for the id of a role.",
     pattern=re.compile("([0-9]{1,20})"),
     invalid="This is not the id of a role, which has only digits.",
+)
+ANSWERS = FormField(
+    "answers_channel",
+    "Answers commands in the channel",
+    "Its id or name. What becomes of mail that a command there started is posted here: approval, rejection, "
+    "delivery, bounce. Empty: nothing.",
+    max_length=100,
+    too_long="Keep the channel under 100 characters.",
+    pattern=re.compile(f"{_ADDRESS}(.*?)/?", re.ASCII),
 )
 
 
@@ -99,7 +106,6 @@ class _Discord(ChatChannel):
     when_accepted = "Discord accepted the test. Check the channel."
     answers_with_id = True
     chat = ChatService.DISCORD
-    answers_commands = True
 
     @abstractmethod
     def target(self, destination: Destination) -> Target:
@@ -188,14 +194,6 @@ class _Discord(ChatChannel):
         gone = (status,) if is_refusal or code in NOT_HERE else ()
         raise failure("Discord", answer, logged_answer, gone=gone, refused=(400,))
 
-    def command_channel(self, typed: str) -> str:
-        """Return the channel's id if its address was typed, else its name without the #
-        before it.
-        """
-        typed = typed.strip(" #")
-        channel_address = _CHANNEL.fullmatch(typed)
-        return channel_address[1] if channel_address else typed
-
 
 class DiscordWebhook(_Discord):
     """Cards with links, posted to the address of a webhook. They have no buttons,
@@ -219,6 +217,7 @@ class DiscordWebhook(_Discord):
             required="Enter the address of the webhook.",
             is_secret=True,
         ),
+        ANSWERS,
         MENTIONS,
     )
     refusals = {
@@ -265,6 +264,7 @@ class DiscordBot(_Discord):
             pattern=_CHANNEL,
             invalid=f"This is not a channel id, which has only digits. {_CHANNEL_HINT}",
         ),
+        ANSWERS,
         MENTIONS,
     )
     refusals = {
