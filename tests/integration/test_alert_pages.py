@@ -143,10 +143,8 @@ def test_test_is_posted_without_mentions_and_remembered(
     signed_in, admin, discord, destination, settings
 ):
     client = signed_in(admin)
-    answer = client.post(f"/alerts/{destination.pk}/test/", {"next": "/setup/"})
-    assert (
-        answer["Location"] == f"/alerts/?next=%2Fsetup%2F#destination-{destination.pk}"
-    )
+    answer = client.post(f"/alerts/{destination.pk}/test/", {"next": "setup"})
+    assert answer["Location"] == f"/alerts/?next=setup#destination-{destination.pk}"
     [call] = discord.calls
     assert call.path == f"{PATH}?wait=true"
     assert call.body["allowed_mentions"] == {"parse": []}
