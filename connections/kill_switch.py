@@ -199,14 +199,6 @@ stop = require_safe(_page)
 _changes = changes(_page, to="stop")
 
 
-@require_safe
-def banner(request: DeskRequest) -> HttpResponse:
-    """Render only the kill-switch banner, for pages that are open when a switch is
-    pulled or released.
-    """
-    return render(request, "_stopped.html")
-
-
 @require_POST
 @_changes
 def pull_switch(request: DeskRequest) -> str:
