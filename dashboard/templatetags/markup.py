@@ -45,6 +45,46 @@ def post_form(
     )
 
 
+@register.simple_block_tag(takes_context=True)
+def post_button(
+    context: RequestContext,
+    content: SafeString,
+    to: str = "",
+    *args: Any,
+    suffix: str = "",
+    form: str = "",
+    look: str = "",
+    **attributes: str,
+) -> SafeString:
+    """Return a button in a form of its own: `{% post_button 'stop' look="no"
+    form="acts" %}Stop{% endpost_button %}`. Both take classes, `look` those of the
+    button.
+    """
+    named = {"class": f"btn {look}".rstrip(), **attributes}
+    button = format_html("<button{}>{}</button>", flatatt(named), content)
+    classes = {"class": form} if form else {}
+    return post_form(context, button, to, *args, suffix=suffix, **classes)
+
+
+@register.simple_block_tag
+def card(
+    content: SafeString, title: str, label: str, image: str = "", **attributes: str
+) -> SafeString:
+    """Return a card under a heading with the id `label`: `{% card "Signing in" "in"
+    "key" %}...{% endcard %}`. A `class` is one more.
+    """
+    classes = f"card pad {attributes.pop('class', '')}".rstrip()
+    named = {"class": classes, "aria-labelledby": label, **attributes}
+    return format_html(
+        '<section{}><div class="row wrap card-head">{}<h2 id="{}">{}</h2></div>{}</section>',
+        flatatt(named),
+        icon(image) if image else "",
+        label,
+        title,
+        content,
+    )
+
+
 @register.simple_tag
 def page_error(sentence: str | None) -> SafeString | str:
     """Return a notice with the reason why something was refused; nothing if there is
