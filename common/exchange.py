@@ -140,16 +140,18 @@ def read_raw(response: requests.Response, size: int) -> bytes:
     return bytes(response.raw.read(size, decode_content=False))
 
 
-def seconds_asked(retry_after: object) -> float | None:
-    """Return how many seconds an answer asks to wait, by a number or a date; None if it
-    has neither.
+def seconds_asked(retry_after: object) -> float:
+    """Return how many seconds an answer asks to wait, by a number or a date: at least
+    one, at most an hour, and half a minute if it has neither.
     """
     text = str(retry_after)
+    seconds = 30.0
     if text.replace(".", "", 1).isdecimal():
-        return float(text)
-    with suppress(ValueError):
-        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
-    return None
+        seconds = float(text)
+    else:
+        with suppress(ValueError):
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    return min(max(seconds, 1.0), 3600.0)
 
 
 class _Adapter(HTTPAdapter):

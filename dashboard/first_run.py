@@ -9,7 +9,6 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef
@@ -209,7 +208,7 @@ def _connected(connections: list[Connection]) -> Step:
     if not connections:
         summary = "Connect the account whose held messages are reviewed here: the built-in gateway, or hosted."
         return Step(
-            "connect", "todo", summary, "Add a connection", _to("add-connection")
+            "connect", "todo", summary, "Add a connection", reverse("add-connection")
         )
     problems = list[str]()
     accounts = list[str]()
@@ -231,14 +230,14 @@ def _connected(connections: list[Connection]) -> Step:
         "wrong" if problems else "done",
         summary,
         "View connections",
-        _to("connections"),
+        reverse("connections"),
         problems=problems,
     )
 
 
 def _webhook(connection: Connection) -> Step:
     has_event = connection.has_event  # type: ignore[attr-defined]
-    url = f"{_to('connection', connection.pk)}#webhook"
+    url = f"{reverse('connection', args=[connection.pk])}#webhook"
     if forged := unsigned.unsigned_lately(connection.pk):
         summary = (
             f"{forged} call{'' if forged == 1 else 's'} without a valid signature in the last two minutes. If "
@@ -268,7 +267,7 @@ def _queue(connection: Connection) -> Step:
     now = connection.clock  # type: ignore[attr-defined]
     freshness = freshness_of(connection, now=now)
     label = "Read now"
-    url = _to("connection", connection.pk)
+    url = reverse("connection", args=[connection.pk])
     has_worked = connection.complete_as_of is not None
     if freshness.level == "green" and freshness.as_of:
         summary = f"The queue is up to date as of {local_time(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
@@ -307,7 +306,7 @@ def _mail(connection: Connection, *, checks_mail_server: bool) -> list[Step]:
 
 
 def _discord() -> Step:
-    url = _to("alerts")
+    url = f"{reverse('alerts')}?next=setup"
     proved = Destination.objects.proved().order_by("pk").first()
     if proved:
         summary = f"{proved.name} has received a test or a card."
@@ -317,7 +316,13 @@ def _discord() -> Step:
         summary = f"{untested.name} has not been tested yet."
         return Step("alerts", "todo", summary, "Send a test", url)
     summary = "Notify a channel when messages wait for review. Without one, people have to open the queue themselves."
-    return Step("alerts", "todo", summary, "Add a destination", _to("add-destination"))
+    return Step(
+        "alerts",
+        "todo",
+        summary,
+        "Add a destination",
+        f"{reverse('add-destination')}?next=setup",
+    )
 
 
 def _people() -> Step:
@@ -326,9 +331,9 @@ def _people() -> Step:
         summary = (
             f"You and {others} {'other' if others == 1 else 'others'} can sign in."
         )
-        return Step("people", "done", summary, "View people", _to("people"))
+        return Step("people", "done", summary, "View people", reverse("people"))
     summary = "Reviewers decide; auditors search the history. You can invite people later, or work alone."
-    return Step("people", "todo", summary, "Invite people", _to("invite"))
+    return Step("people", "todo", summary, "Invite people", reverse("invite"))
 
 
 def _first_message(connection: Connection | None) -> Step:
@@ -342,8 +347,3 @@ def _first_message(connection: Connection | None) -> Step:
         return Step("letter", "done", summary, "Open the queue", reverse("queue"))
     summary = "Send one as an agent would. It is held, and appears in the queue."
     return Step("letter", "todo", summary, "Open the queue", reverse("queue"))
-
-
-def _to(view: str, *args: int) -> str:
-    """Return the URL of a page, which then shows a link back to the set-up page."""
-    return f"{reverse(view, args=args)}?{urlencode({'next': reverse('setup')})}"

@@ -2,7 +2,6 @@
 without a delivery.
 """
 
-from alerts.cards.digest import digest_card
 from alerts.cards.message import (
     CardFacts,
     card_status,
@@ -67,11 +66,6 @@ def notice_body(about, entry, destination):
 def notice_word(about, entry):
     """The status word on such a card."""
     return notice_card(about, entry, Destination(), MARKDOWN).word
-
-
-def digest_body(facts, link):
-    """The body of a digest."""
-    return payload(embeds.embed(digest_card(facts, link, MARKDOWN)))
 
 
 def posted(destination, *, card, pk=1):

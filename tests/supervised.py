@@ -4,7 +4,6 @@ that are not ours.
 
 import contextlib
 import os
-import socket
 import subprocess
 from email import message_from_bytes
 from pathlib import Path
@@ -57,9 +56,6 @@ class Supervised:
         self.started = {}
         self.postgres = Postgres(folder, durable=False)
         self.redis = Redis(folder, durable=False)
-        self.notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notices.bind(str(folder / "notify"))
-        self.notices.settimeout(60)
         inherited = {
             name: value
             for name, value in os.environ.items()
@@ -121,7 +117,6 @@ class Supervised:
         statuses = {name: one.wait(30) for name, one in self.started.items()}
         self.redis.stop()
         self.postgres.stop()
-        self.notices.close()
         return statuses
 
 

@@ -424,9 +424,7 @@ def _error_for(answer: Answer, parsed: Json | None) -> errors.UpstreamError:
         sentence = f"MultiMail answered {status}: {message}"
     if status == 429:
         seconds = seconds_asked(answer.headers.get("Retry-After"))
-        return errors.Throttled(
-            sentence, retry_after=30.0 if seconds is None else min(seconds, 3600.0)
-        )
+        return errors.Throttled(sentence, retry_after=seconds)
     if parsed is None and status != 401:
         # MultiMail's errors are JSON. This one comes from a proxy, which does not know
         # what the call did.

@@ -2,8 +2,8 @@
 has and how many of them wait, the subjects of the newest few, and a link to the queue.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from django.conf import settings
+from django.urls import reverse
 
 from alerts.cards.markup import Card, Field, Markup
 from alerts.models import Card as CardRow
@@ -16,47 +16,27 @@ MAX_LISTED = 10
 _MAX_TITLE = 90
 
 
-@dataclass(frozen=True)
-class DigestFacts:
-    """What a digest shows. `subjects` are those of the newest waiting messages, or of
-    the newest of all if none waits; empty if they may not be shown.
+def digest_card(digest: CardRow, destination: Destination, markup: Markup) -> Card:
+    """Return the card of a digest as it is now. It is built again whenever one of its
+    messages changes.
     """
-
-    total: int
-    waiting: int
-    high_risk: int = 0
-    subjects: Sequence[str] = ()
-
-
-def digest_facts(digest: CardRow, destination: Destination) -> DigestFacts:
-    """Return what a digest shows now."""
     messages = desk_messages().filter(cards__digest=digest)
     waiting = messages.filter(state=MessageState.HELD)
+    total = messages.count()
     number = waiting.count()
-    subjects: Sequence[str] = ()
-    if not destination.is_minimal:
-        newest = (waiting if number else messages).order_by("-held_at", "-pk")
-        subjects = list(newest.values_list("subject", flat=True)[:MAX_LISTED])
-    high_risk = waiting.filter(review__risk_level="high").count()
-    return DigestFacts(messages.count(), number, high_risk, subjects)
-
-
-def digest_card(facts: DigestFacts, link: str, markup: Markup) -> Card:
-    """Return the card of a digest. It is built again whenever one of its messages
-    changes.
-    """
-    plural = "" if facts.total == 1 else "s"
-    title = f"{facts.total} message{plural}, {facts.waiting or 'none'} waiting"
+    title = f"{total} message{'' if total == 1 else 's'}, {number or 'none'} waiting"
     fields = []
-    if facts.high_risk:
-        fields.append(Field("High risk", str(facts.high_risk), inline=True))
-    lines = [
-        markup.plain(one.strip() or "(no subject)", _MAX_TITLE)
-        for one in facts.subjects
-    ]
-    if lines:
-        name = "Newest waiting" if facts.waiting else "Newest"
-        fields.append(Field(name, "\n".join(lines)))
+    if high_risk := waiting.filter(review__risk_level="high").count():
+        fields.append(Field("High risk", str(high_risk), inline=True))
+    if total and not destination.is_minimal:
+        newest = (waiting if number else messages).order_by("-held_at", "-pk")
+        subjects = [
+            markup.plain(one.strip() or "(no subject)", _MAX_TITLE)
+            for one in newest.values_list("subject", flat=True)[:MAX_LISTED]
+        ]
+        name = "Newest waiting" if number else "Newest"
+        fields.append(Field(name, "\n".join(subjects)))
+    link = f"{settings.PUBLIC_URL}{reverse('queue')}"
     why = (
         "They arrived too quickly for separate cards, so this card is for all of them."
     )
@@ -64,7 +44,7 @@ def digest_card(facts: DigestFacts, link: str, markup: Markup) -> Card:
         title=title,
         url=link,
         description=f"{markup.bold(why)}\n{markup.link('Open the queue', link)}",
-        tone="amber" if facts.waiting else "plain",
+        tone="amber" if number else "plain",
         fields=fields,
         footer="Countersign · updated automatically",
         word=title,

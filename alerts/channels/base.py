@@ -91,7 +91,7 @@ class TestResult:
 class FormField:
     """A field of the form. A secret is stored encrypted, and never shown again."""
 
-    # The column of Destination that stores it: url, channel, secret or mentions.
+    # The column of Destination that stores it, such as url or channel.
     name: str
     label: str
     note: str
@@ -122,8 +122,6 @@ class Channel(ABC):
     is_personal = False
     # The service in ChatAccount whose people it can mention and answer; empty for none.
     chat: str = ""
-    # Whether it can post answers in the channel where a command began.
-    answers_commands: bool = False
     # Whether the desk makes its secret, which nobody types.
     makes_secret: bool = False
     # A module with URL patterns of its own.
@@ -231,12 +229,6 @@ class Channel(ABC):
     def posted_id(self, answer: Answer) -> str:
         """Return the id that the service gave a post; empty if it gave none."""
         return ""
-
-    def command_channel(self, typed: str) -> str:
-        """Return, as it is stored, the channel that somebody typed whose commands are
-        to be answered.
-        """
-        return typed.strip()
 
     def new_secret(self) -> str:
         """Return a secret for a new destination; empty if the desk makes none."""

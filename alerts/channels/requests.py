@@ -21,9 +21,6 @@ Json = dict[str, Any]
 MAX_STORED = 4000
 MASK = "••••"
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "Countersign/1"}
-# Seconds to wait after a 429: at most, and if the answer gives no number.
-_LONGEST_WAIT = 3600.0
-_USUAL_WAIT = 30.0
 
 
 class NotPosted(Exception):
@@ -167,7 +164,7 @@ def failure(
     status = status or answer.status
     answered: Json = {"status": status, "answer": logged}
     if status == 429:
-        seconds = retry_after(answer)
+        seconds = seconds_asked(answer.headers.get("Retry-After"))
         return RetryLater(f"{service} asked to wait.", seconds=seconds, **answered)
     sentence = f"{service} answered {status}."
     if status in gone:
@@ -215,11 +212,3 @@ def json_object(answer: Answer) -> Json:
     except (ValueError, RecursionError):
         return {}
     return result if isinstance(result, dict) else {}
-
-
-def retry_after(answer: Answer) -> float:
-    """Return how many seconds a 429 asks to wait: at least 1, at most 3,600, and 30 if it
-    does not say.
-    """
-    seconds = seconds_asked(answer.headers.get("Retry-After"))
-    return _USUAL_WAIT if seconds is None else min(max(seconds, 1.0), _LONGEST_WAIT)

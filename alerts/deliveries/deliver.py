@@ -14,14 +14,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
-from django.urls import reverse
 
-from alerts.cards.digest import digest_card, digest_facts
+from alerts.cards.digest import digest_card
 from alerts.cards.markup import Card as CardContent
 from alerts.cards.markup import shortened
 from alerts.cards.message import (
@@ -243,8 +241,7 @@ def card_content(delivery: Delivery) -> CardContent:
     assert delivery.card is not None, "the delivery of a card has one"
     about = delivery.card.about
     if delivery.card.is_digest:
-        link = f"{settings.PUBLIC_URL}{reverse('queue')}"
-        card = digest_card(digest_facts(delivery.card, destination), link, markup)
+        card = digest_card(delivery.card, destination, markup)
     elif about:
         entry = newest_entry(about, delivery.entry)
         card = notice_card(about, entry, destination, markup)

@@ -30,7 +30,6 @@ from audit.recording import record
 from common.actors import Actor
 from common.pages import only_for
 from common.postgres import atomic_with_retry, clock
-from mirror.models import Connection
 from mirror.states import MessageState
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
@@ -43,8 +42,8 @@ OVERLAP = timedelta(days=1)
 _address_parts = attrgetter("url", "channel", "secret")
 
 
-# A destination's columns and, of a new one, `events` and `connections` of its first
-# routes: no connections means all, also those added later.
+# A destination's columns and, of a new one, `events` and `place` of its first route, as
+# `add_route` takes them.
 Settings = Mapping[str, Any]
 _COLUMNS = "kind name url channel secret answers_channel mentions privacy".split()
 
@@ -83,27 +82,21 @@ def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]
     the desk makes the secret of this kind, the destination gets a new one.
     """
     check_may_manage(actor)
-    keys = settings.get("connections") or ()
-    names = Connection.objects.filter(pk__in=keys).values_list("name", flat=True)
+    destination = Destination()
+    route = Route(actions=actions_of(settings["events"]), **settings["place"])
     yield lambda: ChangeInWords(
         title=f"Destination {settings['name']}: add it",
         before="no such destination",
-        after=listed(
-            _without_secrets(settings)
-            | {"connections": list(names) or "all, also those added later"}
-        ),
+        after=listed(_without_secrets(settings) | {"route": sentence(route)}),
         page=reverse("alerts"),
     )
-    destination = Destination()
     for name in _COLUMNS:
         setattr(destination, name, settings.get(name, getattr(destination, name)))
     destination.secret = destination.secret or channel_of(destination.kind).new_secret()
     _save(destination)
-    if actions := actions_of(settings.get("events", ())):
-        Route.objects.bulk_create(
-            Route(destination=destination, connection_id=key, actions=actions)
-            for key in (dict.fromkeys(keys) or [None])
-        )
+    if route.actions:
+        route.destination = destination
+        route.save()
     waits.record_change(
         "destination.added", destination, actor, "", describe(destination)
     )
@@ -111,12 +104,13 @@ def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]
 
 
 def _without_secrets(settings: Settings) -> dict[str, Any]:
-    """Return the settings to show, with only the host of the address."""
+    """Return the columns to show, with only the host of the address."""
     host = urlsplit(settings.get("url", "")).hostname
     address = f"another one, at {host}" if host else ""
     if settings.get("secret") and not address:
         address = "another one"
-    return {**settings, "url": "", "secret": "", "address": address}
+    hidden = dict.fromkeys(["url", "secret", "events", "place"])
+    return {**settings, **hidden, "address": address}
 
 
 def _in_words(destination: Destination, did: str, **arguments: Any) -> ChangeInWords:
@@ -291,24 +285,24 @@ def add_route(
     *,
     destination_id: int,
     events: Sequence[str],
-    connection: int | None = None,
-    mailbox: int | None = None,
+    place: Mapping[str, int],
     actor: Actor,
 ) -> CanWait[Route]:
-    """Add a route: for these events in one connection or one mailbox, or without both
-    in all connections. Raises NotChanged if an existing route has all its events.
+    """Add a route: for these events in one connection (`place` is {"connection_id": 4})
+    or one mailbox, or in all connections. Raises NotChanged if an existing route has
+    all its events.
     """
     destination = managed_destination(destination_id, actor)
-    actions = actions_of(events)
-    wanted = Route(actions=actions, connection_id=connection, mailbox_id=mailbox)
-    yield lambda: _in_words(destination, "add a route", route=sentence(wanted))
-    routes = destination.routes.filter(connection=connection, mailbox=mailbox)
-    existing = routes.filter(actions__contains=actions).first()
+    added = Route(destination=destination, actions=actions_of(events), **place)
+    yield lambda: _in_words(destination, "add a route", route=sentence(added))
+    existing = destination.routes.filter(
+        connection=added.connection_id,
+        mailbox=added.mailbox_id,
+        actions__contains=added.actions,
+    ).first()
     if existing is not None:
         raise NotChanged(f"This route exists already: {sentence(existing)}.")
-    added = destination.routes.create(
-        connection_id=connection, mailbox_id=mailbox, actions=actions
-    )
+    added.save()
     waits.record_change(
         "destination.route_added",
         destination,

@@ -18,7 +18,6 @@ from common.pages import VERBATIM, DrawnForm, NotedChoice, same_error
 from mirror.models import Connection, Mailbox
 
 _EVENTS = [(event.name, capfirst(event.words)) for event in EVENTS]
-_NO_SUCH_EVENT = "Choose from these events."
 # What most people want to be notified about: a message waits, as a review plan announces
 # too, or something went wrong.
 _DEFAULT_EVENTS = (
@@ -33,16 +32,12 @@ _DEFAULT_EVENTS = (
 _SHOWN = "kind name privacy channel mentions answers_channel".split()
 
 
-def _connections() -> list[tuple[int, str]]:
-    connections = Connection.objects.filter(removed_at=None).order_by("name")
-    return list(connections.values_list("pk", "name"))
-
-
 def _places() -> list[tuple[str, str]]:
+    connections = Connection.objects.filter(removed_at=None).order_by("name")
     mailboxes = Mailbox.objects.filter(connection__removed_at=None)
     return [
         ("", "all connections, also those added later"),
-        *((f"connection-{key}", name) for key, name in _connections()),
+        *((f"connection-{one.pk}", one.name) for one in connections),
         *(
             (f"mailbox-{one.pk}", f"the mailbox {one}")
             for one in mailboxes.order_by("address", "pk")
@@ -50,7 +45,36 @@ def _places() -> list[tuple[str, str]]:
     ]
 
 
-class DestinationForm(DrawnForm):
+class RouteForm(DrawnForm):
+    """The form that adds a route: events, and the connection or mailbox where they
+    happen.
+    """
+
+    events = forms.MultipleChoiceField(
+        label="Notifies about",
+        choices=_EVENTS,
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={
+            "required": "Choose at least one event.",
+            "invalid_choice": "Choose from these events.",
+        },
+    )
+    place = forms.ChoiceField(
+        label="For",
+        required=False,
+        choices=_places,
+        error_messages=same_error("This connection or mailbox is gone. Choose again."),
+    )
+
+    def clean_place(self) -> dict[str, int]:
+        """Return the columns of the route, such as {"mailbox_id": 4}; none for all
+        connections.
+        """
+        kind, _, key = str(self.cleaned_data["place"]).partition("-")
+        return {f"{kind}_id": int(key)} if key else {}
+
+
+class DestinationForm(RouteForm):
     """The form that adds or changes a destination. A secret that is left empty stays as
     it is.
 
@@ -66,15 +90,6 @@ class DestinationForm(DrawnForm):
             "max_length": "Keep the name under 80 characters.",
         },
     )
-    answers_channel = forms.CharField(
-        label="Answers commands in the channel",
-        help_text="Its id or name. What becomes of mail that a command there started is posted here: approval, "
-        "rejection, delivery, bounce. Empty: nothing.",
-        required=False,
-        widget=forms.TextInput({"autocomplete": "off", "placeholder": "support"}),
-        max_length=100,
-        error_messages=same_error("Keep the channel under 100 characters."),
-    )
     privacy = forms.ChoiceField(
         initial=Destination.Privacy.HEADERS,
         widget=forms.RadioSelect,
@@ -82,22 +97,6 @@ class DestinationForm(DrawnForm):
             "required": "Choose what a card shows.",
             "invalid_choice": "Choose one of the three levels.",
         },
-    )
-    events = forms.MultipleChoiceField(
-        label="Notifies about",
-        required=False,
-        initial=_DEFAULT_EVENTS,
-        choices=_EVENTS,
-        widget=forms.CheckboxSelectMultiple,
-        error_messages=same_error(_NO_SUCH_EVENT),
-    )
-    connections = forms.TypedMultipleChoiceField(
-        choices=_connections,
-        help_text="None selected: all, including new ones.",
-        coerce=int,
-        required=False,
-        error_messages=same_error("One of these connections is gone. Choose again."),
-        widget=forms.CheckboxSelectMultiple,
     )
 
     def __init__(
@@ -119,8 +118,8 @@ class DestinationForm(DrawnForm):
         self.channel = channel_of(kind)
         for one in self.channel.fields:
             self.fields[one.name] = ChannelField(self.channel, one, is_new=self.is_new)
-        if not self.channel.answers_commands:
-            del self.fields["answers_channel"]
+        self.fields["events"].required = False
+        self.fields["events"].initial = _DEFAULT_EVENTS
         levels: Any = self.fields["privacy"]
         levels.choices = [
             (level, NotedChoice(Destination.Privacy(level).label, note))
@@ -128,11 +127,8 @@ class DestinationForm(DrawnForm):
         ]
 
     def clean_answers_channel(self) -> str:
-        """Return the channel as it is stored: its id if its address was typed, else its
-        name in one spelling.
-        """
-        typed = self.cleaned_data["answers_channel"]
-        return one_spelling(self.channel.command_channel(typed))
+        """Return the channel as names are compared."""
+        return one_spelling(self.cleaned_data["answers_channel"])
 
     def clean(self) -> None:
         """Refuse settings that the kind cannot have, and a new destination to which
@@ -179,34 +175,6 @@ class ChannelField(forms.CharField):
     def clean(self, value: Any) -> str:
         typed = super().clean(value)
         return self.channel.clean_field(self.field, typed) if typed else ""
-
-
-class RouteForm(DrawnForm):
-    """The form that adds a route: events, and the connection or mailbox where they
-    happen.
-    """
-
-    events = forms.MultipleChoiceField(
-        choices=_EVENTS,
-        widget=forms.CheckboxSelectMultiple,
-        error_messages={
-            "required": "Choose at least one event.",
-            "invalid_choice": _NO_SUCH_EVENT,
-        },
-    )
-    place = forms.ChoiceField(
-        label="For",
-        required=False,
-        choices=_places,
-        error_messages=same_error("This connection or mailbox is gone. Choose again."),
-    )
-
-    def chosen_place(self) -> dict[str, int]:
-        """Return what was chosen as an argument of `add_route`, such as {"mailbox": 4};
-        empty for all connections.
-        """
-        kind, _, key = str(self.cleaned_data["place"]).partition("-")
-        return {kind: int(key)} if key else {}
 
 
 class LogForm(forms.Form):

@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from alerts.channels import channel_of, shared_channels
@@ -131,8 +130,7 @@ def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
     destination = commands.remove_destination(
         destination_id=destination_id, actor=request.actor
     )
-    notice = f"{destination} is removed. Its posts stay."
-    return redirect_with_notice(request, notice, _next(request) or "alerts")
+    return _to_list(request, destination, f"{destination} is removed. Its posts stay.")
 
 
 @require_POST
@@ -168,9 +166,8 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
         try:
             commands.add_route(
                 destination_id=destination_id,
-                events=form.cleaned_data["events"],
                 actor=request.actor,
-                **form.chosen_place(),
+                **form.cleaned_data,
             )
         except NotChanged as error:
             form.add_error("events", error.sentence)
@@ -270,14 +267,8 @@ alerts = require_safe(_list)
 
 
 def _next(request: DeskRequest) -> str:
-    """Return the path of the desk's page to lead back to, from the request's `next`;
-    empty if there is none, or it would leave the desk.
-    """
-    path = request.POST.get("next") or request.GET.get("next") or ""
-    is_ours = path.startswith("/") and url_has_allowed_host_and_scheme(
-        path, allowed_hosts=None
-    )
-    return path if is_ours else ""
+    """Return "setup" if the list leads back to the set-up page."""
+    return request.POST.get("next") or request.GET.get("next", "")
 
 
 def _to_list(

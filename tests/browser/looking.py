@@ -53,17 +53,6 @@ def too_wide(page):
     return _ask(page, "tooWide")
 
 
-def is_narrow(page):
-    """Whether the page fits the width of its window."""
-    # Until then its style sheets may be missing.
-    page.wait_for_load_state()
-    return bool(
-        page.evaluate(
-            "document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth"
-        )
-    )
-
-
 def violations_in(page, *schemes):
     """Return axe-core's findings, in each of these colour schemes if any is given. They
     differ only in colours, so only contrast is checked again.

@@ -36,7 +36,6 @@ SERVICES = [
 ]
 # For this name Caddy signs the certificate itself.
 NAME = "desk.local"
-PASSWORD = "paper lantern under northern rain"
 PAGE = (ROOT / "docs" / "operators" / "first-hour.md").read_text()
 
 

@@ -270,11 +270,6 @@ class DeskRig(Records):
 
         return self.wait(swept, what, timeout)
 
-    def sweep_through(self):
-        """Sweep, and wait until the sweep and all tasks that it sent have ended."""
-        self.sweep()
-        self.wait_for_idle()
-
     def wait_for_idle(self, but=0):
         """Wait until the desk's workers have nothing more to do, except for `but` tasks
         that the test keeps from ending.

@@ -188,17 +188,6 @@ class Proxy:
         self._unlisten()
 
     @contextlib.contextmanager
-    def refusing(self):
-        """Refuse new connections in the block, and cut open ones."""
-        self._unlisten()
-        # Bind the port, so that no other process gets it meanwhile.
-        self._bound = self._bind(self.port)
-        try:
-            yield
-        finally:
-            self.serve(self.gateway)
-
-    @contextlib.contextmanager
     def fault(self, fault, kind=DECIDE, email_id="", times=1_000_000):
         """Apply a fault to requests while the block runs. Newer rules come first."""
         rule = Rule(fault, kind, email_id, times)

@@ -9,8 +9,6 @@ from django.apps import apps
 from django.core.management import find_commands, load_command_class
 from django.db import connection
 
-from dashboard.backup.archive import DUMP, new_backup
-from launcher.keys import new_keys
 from launcher.paths import MANAGE, ROOT
 from launcher.postgres import Postgres
 from tests.commands import run_command
@@ -133,41 +131,6 @@ def test_command_says_what_the_database_refuses(role, database, words, tmp_path)
         assert status == 3, output
         assert words in output
         assert "./run manage doctor" in output
-
-
-@pytest.fixture
-def backup(tmp_path):
-    """A backup whose passphrase is PASSPHRASE."""
-    path = tmp_path / "desk.backup"
-    facts = {"made_at": "2026-11-20T10:00:00+00:00", "migrations": []}
-    with new_backup(path) as backup:
-        with backup.add(DUMP) as dump:
-            dump.write(b"no dump" * 9000)
-        secrets = {"keys": new_keys(), "files": {}}
-        backup.finish(facts, secrets=secrets, passphrase=PASSPHRASE)
-    return path
-
-
-def test_restore_says_what_is_wrong_with_the_file(backup, stopped, tmp_path):
-    text = tmp_path / "text"
-    text.write_text("Not a backup.")
-    cases = [
-        (text, PASSPHRASE, "is not a complete backup"),
-        (tmp_path, PASSPHRASE, "Is a directory"),
-        (tmp_path / "none", PASSPHRASE, "No such file"),
-        (backup, "", "There is no terminal to ask for the passphrase"),
-        (backup, PASSPHRASE, "does not lead to PostgreSQL"),
-    ]
-    for file, passphrase, words in cases:
-        variables = stopped | {
-            "DATA_DIR": str(tmp_path / "new"),
-            "BACKUP_PASSPHRASE": passphrase,
-        }
-        for key in new_keys():
-            variables[key] = ""
-        status, output = run([ROOT / "run", "restore", file], tmp_path, **variables)
-        assert status == 1, output
-        assert words in output, (words, output)
 
 
 def test_verbs_say_that_the_database_is_stopped(stopped, tmp_path):

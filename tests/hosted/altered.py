@@ -9,10 +9,6 @@ names arrays to reverse. With `was`, only answers with that status are changed.
 """
 
 import re
-from typing import Any
-
-# Status, body and headers.
-Answer = tuple[int, Any, dict[str, str]]
 
 
 def altered(alters, call, answer):

@@ -4,7 +4,6 @@ exists, and the check of commit subjects refuses long ones.
 
 import json
 import re
-import subprocess
 
 import pytest
 import yaml
@@ -61,34 +60,3 @@ def test_subject_of_a_message_has_at_most_72_characters(message, is_accepted, tm
     result = check_subject(message, tmp_path)
     assert (result.returncode == 0) == is_accepted, result.stderr
     assert ("73 characters" in result.stderr) == (not is_accepted)
-
-
-def test_subjects_of_a_range_are_checked_without_those_before_it_and_merges(tmp_path):
-    identity = ["-c", "user.name=Ana", "-c", "user.email=ana@countersign.test"]
-
-    def git(*arguments):
-        subprocess.run(
-            ["git", "-C", str(tmp_path), *identity, *arguments], check=True, text=True
-        )
-
-    def commit(message):
-        git("commit", "--quiet", "--allow-empty", f"--message={message}")
-
-    def check(commits):
-        return run_command([COMMITS, commits], cwd=tmp_path)
-
-    git("init", "--quiet", "--initial-branch=main")
-    commit("old: " + "a" * 80)
-    git("branch", "before")
-    commit("area: Say what is new")
-    git("checkout", "--quiet", "-b", "side", "before")
-    commit("area: Another thing")
-    git("merge", "--quiet", "--no-ff", "main", f"--message=Merge {'f' * 80}")
-    assert check("before..side").returncode == 0
-    commit("area: " + "b" * 80)
-    result = check("before..side")
-    assert result.returncode == 1
-    assert "86 characters" in result.stderr
-    assert "old: " not in result.stderr
-    assert check("main..nowhere").returncode != 0
-    assert check("side..before").returncode == 0

@@ -13,8 +13,6 @@ from tests.house.test_house_rules import (
     relative,
 )
 
-# The bound is that of docs/security.md, which
-# tests/integration/test_foreign_text.py checks.
 REASONS = {
     "the whole text has to fit into a few characters": """
         alerts.channels.discord.interactions alerts.channels.discord.registration

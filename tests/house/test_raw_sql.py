@@ -53,23 +53,3 @@ def test_raw_sql_stands_in_five_places():
     launcher = {name for name in found if name.startswith("launcher/")}
     assert found - launcher == set().union(*PLACES.values())
     assert len(PLACES) <= 5
-
-
-def test_raw_sql_is_found_and_what_is_none_is_not():
-    for source in (
-        "connection.cursor()",
-        "session.execute('SELECT 1')",
-        "Message.objects.raw('SELECT 1')",
-        "Message.objects.extra(where=['true'])",
-        "RawSQL('now()', [])",
-        "found.query.sql_with_params()",
-        "psycopg.connect(url)",
-        "from psycopg import sql",
-    ):
-        assert has_raw_sql(ast.parse(source)), source
-    for source in (
-        "redis.pipeline().execute()",
-        "log.error('no', extra={})",
-        "Message.objects.filter(pk=1)",
-    ):
-        assert not has_raw_sql(ast.parse(source)), source

@@ -38,11 +38,3 @@ def test_no_class_is_styled_in_two_sheets():
         if path.name not in APART
     }
     assert styled_twice(sheets) == STILL
-
-
-def test_class_with_two_meanings_is_found():
-    sheets = {
-        "a.css": "a.told, .x .other { color: red }",
-        "b.css": "/* .other {} */ @media print { .told:hover { color: red } .other { top: 0 } }",
-    }
-    assert styled_twice(sheets) == {"told"}

@@ -117,10 +117,6 @@ class HostedDesk:
         """The text of the message's page."""
         return text_of(client.get(f"/queue/{message.public_id}/"))
 
-    def connection_page(self, client):
-        """The text of the connection's page."""
-        return text_of(client.get(f"/connections/{self.connection.pk}/"))
-
 
 def text_of(answer):
     """Return the words of a page without its tags."""

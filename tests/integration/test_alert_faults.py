@@ -96,7 +96,7 @@ def test_wait_that_discord_asks_for_is_kept_and_the_order_too(
     ("answer", "seconds"),
     [
         ((429, {"Retry-After": "600"}, b"error code: 1015"), 600),
-        ((429, {}, {"code": 0, "message": "You are being blocked."}), 60),
+        ((429, {}, {"code": 0, "message": "You are being blocked."}), 30),
     ],
 )
 def test_block_of_this_server_stops_all_channels(

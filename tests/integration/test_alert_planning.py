@@ -15,12 +15,6 @@ from alerts.deliveries.planning import (
     PLANNED_ACTIONS,
     plan_waiting,
 )
-from alerts.destinations.commands import (
-    add_route,
-    change_destination,
-    switch_off,
-    switch_on,
-)
 from alerts.ledger_events import EVENTS, about_key
 from alerts.models import Card, Delivery, Destination, Route
 from approvals import tasks
@@ -182,38 +176,6 @@ def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kin
     assert {about for kind, _, about in found if kind == "card"} == {
         message.pk, f"refusal/{refused.pk}", f"connection/{connection.pk}",
     }  # fmt: skip
-
-
-@pytest.mark.slow
-def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later(
-    message, monkeypatch, admin
-):
-    Message.objects.update(trigger={"discord_channel": "outreach"})
-    actor = admin.actor(surface="web")
-    cards = make_destination()
-    program = make_destination("inngest")
-    off = make_destination("signed_webhook", ["message.approved"])
-    answers = make_destination()
-    bot = make_destination("discord_bot", ["message.held"])
-    Card.objects.create(destination=bot, message=message, post_id="7")
-    for one in (off, bot):
-        switch_off(destination_id=one.pk, actor=actor)
-    with monkeypatch.context() as broken:
-        broken.setattr("alerts.deliveries.planning.plan", None)
-        act("message.approved", message)
-    for one in (cards, program):
-        add_route(destination_id=one.pk, events=["email.decided"], actor=actor)
-    for one in (off, bot):
-        switch_on(destination_id=one.pk, actor=actor)
-    mapped = {"name": answers.name, "privacy": "headers", "answers_channel": "outreach"}
-    change_destination(destination_id=answers.pk, settings=mapped, actor=actor)
-    assert plan_waiting() == 1
-    assert planned() == []
-    with monkeypatch.context() as broken:
-        broken.setattr("alerts.deliveries.planning.plan", None)
-        act("message.approved", message)
-    assert plan_waiting() == 1
-    assert len(planned()) == 5
 
 
 @pytest.mark.slow

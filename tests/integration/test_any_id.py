@@ -14,7 +14,6 @@ from approvals.decisions.decide import give_verdict
 from approvals.decisions.execute import run_decision
 from approvals.operations.attention import attention_for
 from approvals.reconcile.reads import ask_about
-from approvals.reports import Month, report_of
 from common.fingerprint import short_fingerprint
 from common.postgres import clock
 from gateway.accounts import register_key
@@ -173,24 +172,6 @@ def test_decision_elsewhere_is_an_entry_with_its_name(elsewhere, signed_in, audi
     assert "sync worker sent" not in trail
     found = text_of(client.get("/find/", {"q": message.upstream_id}))
     assert "Approved. Decided outside this desk by Priya Shah" in found
-
-
-@pytest.mark.slow
-def test_burst_of_eleven_counts_as_eleven(elsewhere, auditor):
-    def learn_in_parts(connection):
-        # Of some a webhook tells first, and they are asked about one by one.
-        for message in Message.objects.filter(connection=connection)[:6]:
-            ask_about(message.pk, clock())
-        assert read_all(connection) == "0 held"
-
-    rows = elsewhere(11, decided_by="Priya Shah", learns=learn_in_parts)
-    assert len(rows) == 11
-    [entry] = lines_of("connection.decided_elsewhere")
-    assert entry.details["explanation"].startswith("11 messages were decided at")
-    actor = auditor.actor(surface="web")
-    total = report_of(actor, Month.of(clock(), "UTC")).total
-    figures = {cell.name: cell.number for cell in total.cells}
-    assert (figures["elsewhere"], figures["all"]) == (11, 11)
 
 
 # --- Outside this desk ----------------------------------------------------------------

@@ -25,7 +25,7 @@ from tests.factories import (
     post_event,
     rolled_back,
 )
-from tests.integration.deciding import expires, make_decision
+from tests.integration.deciding import make_decision
 
 pytestmark = pytest.mark.usefixtures("working")
 
@@ -135,22 +135,6 @@ def test_item_that_resolves_itself_is_listed_only_once_it_is_overdue(
     assert found(make_person("ada@yourteam.example", "Ada", "admin")) == []
 
 
-@pytest.mark.slow
-def test_refused_and_overdue_messages_are_listed_until_they_are_decided_again(
-    reviewer, connection
-):
-    message = make_message(connection)
-    with rolled_back():
-        decide(message, reviewer, "refused")
-        assert kinds(reviewer) == ["refused"]
-        decide(message, reviewer, "recorded", outcome="reject")
-        assert kinds(reviewer) == []
-    expires(minutes=-5)
-    assert kinds(reviewer) == ["overdue"]
-    decide(message, None, "recorded", outcome="reject", rule="expiry")
-    assert kinds(reviewer) == []
-
-
 def test_items_outside_the_visible_scope_are_neither_counted_nor_listed(
     admin, reviewer, connection
 ):
@@ -163,25 +147,6 @@ def test_items_outside_the_visible_scope_are_neither_counted_nor_listed(
     change_row(other, complete_as_of=Now())
     stranger = make_person("x@yourteam.example", "X", "admin", connection=other)
     assert kinds(stranger) == []
-
-
-@pytest.mark.slow
-def test_missing_content_is_listed_with_its_reason_and_can_be_retried(
-    admin, connection, press
-):
-    message = make_message(connection, hydrated=False)
-    Message.objects.update(held_at=Now() - timedelta(minutes=5))
-    Connection.objects.update(last_error="MultiMail did not answer in time.")
-    [one] = found(admin)
-    assert one.kind == "unread"
-    assert one.why == "MultiMail did not answer in time."
-    Message.objects.update(fetch_tries=3)
-    [one] = found(admin)
-    assert one.kind == "unfetchable"
-    assert one.act.label == "Try again"
-    assert ("hydrate", message.pk) in press(admin, one.act.url)
-    message.refresh_from_db()
-    assert message.fetch_tries == 0
 
 
 def test_what_no_worker_claimed_and_what_has_no_news_is_listed(reviewer, connection):

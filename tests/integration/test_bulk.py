@@ -235,28 +235,6 @@ def test_notice_that_it_may_be_seen_differently_bars_a_message_from_bulk(
     assert states() == {}
 
 
-@pytest.mark.slow
-def test_owner_of_a_batch_undoes_one_or_all_that_were_not_sent(
-    desk, signed_in, connection, reviewer, second_reviewer
-):
-    messages = several(connection, "plum", "kiwi", "fig")
-    answer = post(desk, signed_for(reviewer, *messages), messages, unread=3)
-    batch = answer["Location"].partition("of=")[2]
-    desk.post("/queue/bulk/undo/", {"of": batch, "id": str(messages[2].public_id)})
-    assert states() == {"plum": "recorded", "kiwi": "recorded", "fig": "undone"}
-    Decision.objects.filter(message=messages[0]).update(
-        state="calling", may_have_left=True, attempt=1
-    )
-    desk.post("/queue/bulk/undo/", {"of": batch})
-    assert states() == {"plum": "calling", "kiwi": "undone", "fig": "undone"}
-
-    other = signed_in(second_reviewer)
-    assert other.get(f"/queue/bulk/done/?of={batch}").status_code == 302
-    Decision.objects.filter(state="undone").update(state="recorded")
-    other.post("/queue/bulk/undo/", {"of": batch})
-    assert "undone" not in states().values()
-
-
 def test_second_submit_decides_nothing_and_shows_the_same_outcome(
     desk, connection, reviewer
 ):

@@ -3,15 +3,12 @@
 import json
 
 import pytest
-from django.utils import timezone
 
 from alerts.cards.notice import newest_entry
 from alerts.models import Destination
 from approvals.desk_messages import desk_messages
-from audit.models import Entry
 from audit.recording import record
-from common.actors import webhook, worker
-from mirror.sync.health import note_failure, note_recovery
+from common.actors import worker
 from tests.cards import embed_of, notice_body, notice_word
 from tests.discord_limits import find_errors
 from tests.factories import change_row, make_message
@@ -43,36 +40,6 @@ def card_of(message, destination, **fields):
 
 def card_fields(card):
     return {one["name"]: one["value"] for one in card["fields"]}
-
-
-def act(message, action, **details):
-    actor = webhook(message.connection.slug, surface="worker")
-    record(
-        action,
-        actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
-        details=details,
-    )
-    return Entry.objects.with_details().latest("pk")
-
-
-def test_card_of_a_connection_follows_its_newest_state(connection, destination):
-    about = f"connection/{connection.pk}"
-    began = timezone.now()
-    note_failure(connection, "It did not answer @everyone at ops@acme.example.")
-    entry = newest_entry(about, None)
-    card = notice_body(about, entry, destination)["embeds"][0]
-    assert notice_word(about, entry) == "Not reachable"
-    assert "\\@everyone" in card["description"]
-    assert card["url"].endswith(f"/connections/{connection.pk}/")
-    destination.privacy = "minimal"
-    assert (
-        "ops" not in notice_body(about, entry, destination)["embeds"][0]["description"]
-    )
-    note_recovery(connection, began=began)
-    # The post shows the newest state, whichever action planned it.
-    assert notice_word(about, newest_entry(about, entry.pk)) == "Reachable again"
 
 
 def test_refusal_at_the_gate_has_its_own_notice(connection, destination):

@@ -119,30 +119,6 @@ def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(
     assert not Claim.objects.exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("method", "path", "headers", "keeps"),
-    [
-        ("get", "pulse/?open={}", {}, True),
-        ("post", "{}/opened/", {}, True),
-        ("get", "{}/", {"Sec-Purpose": "prefetch"}, False),
-    ],
-    ids=["pulse", "opened", "prefetch"],
-)
-def test_only_a_message_on_the_holders_screen_keeps_its_claim(
-    signed_in, reviewer, second_reviewer, message, method, path, headers, keeps
-):
-    claim_as(message, reviewer)
-    let_idle(minutes=9)
-    lately = Claim.objects.filter(seen_at__gt=Now() - timedelta(minutes=5))
-    touch_claim(message, actor=actor_of(second_reviewer))
-    assert not lately.exists(), "somebody else's look keeps nothing"
-    getattr(signed_in(reviewer), method)(
-        f"/queue/{path.format(message.public_id)}", headers=headers
-    )
-    assert lately.exists() is keeps
-
-
 def names(client, message):
     """The names that are offered after @."""
     page = client.get(

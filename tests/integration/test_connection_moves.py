@@ -8,7 +8,7 @@ from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from mirror.models import Connection, Message
-from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
+from tests.factories import NOW, make_message, pending_row
 from tests.integration.deciding import carry_out, decide, make_due
 from tests.integration.gateway_served import served_gateway
 from tests.markup import leads_to, says
@@ -44,40 +44,6 @@ def test_moved_gateway_is_read_and_decided_at_its_new_address(
     assert carry_out(Message.objects.get(), reviewer) == "applied"
     assert old.calls == [], "nothing is asked at the old one"
     assert ("POST", "/v1/oversight/decide") in moved_to.calls
-
-
-@pytest.mark.slow
-def test_address_where_the_account_does_not_answer_is_not_saved(
-    signed_in, admin, account, moved_to
-):
-    connection = account.connection
-    old = account.gateway.url
-    client = signed_in(admin)
-    for address, words in (
-        ("https://evil.example", "OUTGOING_ALLOW"),
-        ("http://127.0.0.1:1", "could not be reached"),
-        (moved_to.url.replace("//", "//name:word@"), "not a valid address"),
-    ):
-        says(move(client, connection, address), 422, words)
-    assert moved_to.calls == [], "no key went anywhere"
-    for fields, words in (
-        ({"account_id": "01ANOTHER"}, "belongs to a different account there"),
-        ({"account_id": ""}, "Enter the oversight key again"),
-        ({"is_our_gateway": False}, "address can change"),
-    ):
-        with rolled_back():
-            Connection.objects.update(**fields)
-            says(move(client, connection, moved_to.url), 422, words)
-    # Its oversight key was revoked meanwhile; and the address is unchanged.
-    with rolled_back():
-        account.world.account.keys.update(revoked_at=NOW)
-        assert "does not accept this key" in move(client, connection, moved_to.url).text
-    make_connection(
-        "twin", name="Twin", api_url=moved_to.url, account_id=account.world.account.pk
-    )
-    assert "already, as Twin" in move(client, connection, moved_to.url).text
-    assert Connection.objects.get(pk=connection.pk).api_url == old
-    assert not Entry.objects.filter(action="connection.moved").exists()
 
 
 def test_no_decision_is_carried_out_at_an_address_that_changed_under_it(

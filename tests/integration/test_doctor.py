@@ -5,12 +5,10 @@ is down.
 from datetime import timedelta
 from functools import partial
 
-import psycopg
 import pytest
 import redis
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection as database
 from django.db.models.functions import Now
 
 from alerts.models import Destination
@@ -84,19 +82,6 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
         assert hidden not in output
 
 
-@pytest.mark.slow
-def test_doctor_posts_a_test_to_each_destination_if_asked(run_doctor, working, discord):
-    good, gone = discord.destination(1), discord.destination(2)
-    discord.next["2"] = [(404, {}, {"code": 10015})]
-    run_doctor()
-    assert discord.calls == []
-    status, out = run_doctor("--test-alerts")
-    assert status == 2
-    assert f"{gone}: Discord does not know this webhook" in out.split("For info")[0]
-    assert f"{good}: Discord accepted the test." in out
-    assert Entry.objects.filter(action="destination.tested").count() == 2
-
-
 def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
     run_doctor, working, reviewer, settings, tmp_path
 ):
@@ -126,21 +111,6 @@ def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
     assert "The desk is not running" in output
     for words in (settings.PUBLIC_URL, "no worker", "cannot be read", "not carried"):
         assert words not in output
-
-
-@pytest.mark.django_db(transaction=True)
-def test_doctor_names_a_session_that_idles_in_a_transaction(monkeypatch):
-    with psycopg.connect(
-        **database.get_connection_params() | {"cursor_factory": psycopg.Cursor}
-    ) as other:
-        other.execute("SELECT 1")
-        pid = other.info.backend_pid
-        # No waiting for a minute; the query stays the same.
-        monkeypatch.setattr(checks, "IDLE", timedelta(0))
-        found = list(checks._postgresql())
-    assert [one.kind for one in found if f"process {pid}" in one.what] == [
-        "idle_session"
-    ]
 
 
 def test_doctor_says_how_redis_is(settings):

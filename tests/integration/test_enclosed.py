@@ -423,24 +423,8 @@ END:VCALENDAR
 HOUR = ":20260710T140000"
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "title", "when"),
-    [
-        ("", "", "Invitation", "Fri 10 Jul 2026, 13:00 to 14:00, WEST"),
-        *[
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in (
-                ("Europe/Berlin", "Nowhere", "Invitation", "15:00, in the zone “Nowhere”, which is not known here"),
-                (";TZID=Europe/Berlin", "", "Invitation", "15:00, in the zone of whoever opens it"),
-                (f";TZID=Europe/Berlin{HOUR}\nDURATION:PT1H", ":20260710\nDTEND:20260712", "Invitation",
-                 "Fri 10 Jul 2026 to Sat 11 Jul 2026, all day"),
-                ("REQUEST", "CANCEL", "Cancelled", "13:00"),
-            )
-        ],
-    ],
-)  # fmt: skip
-def test_calendar_is_shown_as_an_invitation_in_the_readers_zone(old, new, title, when):
-    file = of_bytes(CALENDAR.replace(old, new, 1).encode())
+def test_calendar_is_shown_as_an_invitation_in_the_readers_zone():
+    file = of_bytes(CALENDAR.encode())
     assert (file.kind, file.seen["flags"]) == ("calendar", ())
     with somebodys_time(lambda: "Europe/Lisbon"):
         page = render_to_string(
@@ -448,8 +432,8 @@ def test_calendar_is_shown_as_an_invitation_in_the_readers_zone(old, new, title,
             {"one": FilePreview(file), "message": Message()},
         )
     words = " ".join(words_of(page).split())
-    assert f"{title} Kick-off, with cake" in words
-    assert when in words
+    assert "Invitation Kick-off, with cake" in words
+    assert "Fri 10 Jul 2026, 13:00 to 14:00, WEST" in words
     assert "Repeats every week, 4 times Where Room 2" in words
     assert "Organizer Dana, Sales <dana@northwind.example>" in words
     assert "bob@bob.example (declined) eve@eve.example" in words

@@ -114,33 +114,6 @@ def test_targets_count_working_hours_of_the_calendar_by_risk_and_an_own_plan_com
         assert lasts == timedelta(minutes=minutes)
 
 
-@pytest.mark.slow
-def test_late_message_stands_first_until_it_is_looked_at_or_decided(
-    message, reviewer, desk
-):
-    other = make_message(message.connection, subject="Other")
-    change_row(message, held_at=Now() - timedelta(minutes=90))
-    change_row(other, held_at=Now() - timedelta(days=9))
-    make_plan(targets={"": [60, 120]})
-    Review.objects.filter(pk=other.pk).update(watch_at=None)
-    tasks.sweep()
-    listed = desk.get("/queue/?format=json").json()["messages"]
-    assert [one["id"] for one in listed] == [
-        str(message.public_id),
-        str(other.public_id),
-    ]
-    assert desk_messages().late_by_mailbox()[0]["number"] == 1
-    # A look ends the lateness of the first look; the decision is not late yet.
-    seen = {"fingerprint": message.revision.fingerprint}
-    desk.post(f"/queue/{message.public_id}/opened/", seen)
-    for lasting, is_late in ((timedelta(minutes=90), False), (3 * HOUR, True)):
-        held_for(message, lasting)
-        message.refresh_from_db()
-        review = message.review
-        assert review.look_by < clock()
-        assert review.late_since == (review.decide_by if is_late else None)
-
-
 def test_each_step_is_done_once_and_after_a_pause_only_the_last(
     message, reviewer, second_reviewer
 ):

@@ -85,10 +85,6 @@ def to_each(url):
     return {"inngest": to_inngest(url), "signed_webhook": to_webhook(url)}
 
 
-def try_out(destination, **limits):
-    return channel_of(destination.kind).test(destination, **limits)
-
-
 def tell(destination, message, action, **details):
     """The planned delivery of an action."""
     about = (

@@ -6,19 +6,14 @@ tests/faults/test_desk_small_disk.py.
 """
 
 import os
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import redis
 from django.conf import settings
-from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import connection as database
-from django.test import Client
-from django.utils import timezone
 
-from approvals.models import Decision
 from common import disk
 from launcher import environment
 from launcher.child import Child
@@ -26,8 +21,6 @@ from launcher.console import LaunchError
 from launcher.postgres import Redis
 from launcher.processes import Process
 from launcher.supervisor import Signals, StopRequested, Supervisor
-from people.sign_in.sessions import IDLE
-from tests.factories import event_body, make_message, post_event
 
 # A file system without free space, on every Linux; and a file that cannot be written.
 NO_ROOM = Path("/proc")
@@ -55,45 +48,6 @@ def full(monkeypatch):
             cursor.execute(_REFUSE)
 
     return fill
-
-
-@pytest.mark.slow
-def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_failure(
-    connection, reviewer, full
-):
-    seen = make_message(connection)
-    other = make_message(connection)
-    client = Client(raise_request_exception=False)
-    client.force_login(reviewer, backend="people.sign_in.backend.PersonBackend")
-    # Opened before, so its opening is already in the ledger.
-    client.get(f"/queue/{seen.public_id}/")
-    # The session's last use is due to be stored.
-    Session.objects.update(expire_date=timezone.now() - timedelta(minutes=30) + IDLE)
-    full()
-    for path in ("/", "/queue/", f"/queue/{seen.public_id}/", "/attention/"):
-        answer = client.get(path)
-        assert answer.status_code == 200, path
-        assert "<strong>The disk is full.</strong>" in answer.text
-    assert "Nothing is stuck" not in answer.text
-    fields = {
-        "outcome": "approve",
-        "fingerprint": seen.revision.fingerprint,
-        "reason": "",
-    }
-    refused = [
-        client.get(f"/queue/{other.public_id}/"),
-        client.post(f"/queue/{seen.public_id}/verdict/", fields),
-        Client(raise_request_exception=False).post(
-            "/accounts/login/", {"login": "a@b.example", "password": "c"}
-        ),
-    ]
-    for answer in refused:
-        assert answer.status_code == 503
-        assert answer.headers["Retry-After"] == "10"
-        assert "<h1>The disk is full</h1>" in answer.text
-    webhook = post_event(Client(), connection, event_body())
-    assert webhook.status_code == 503
-    assert not Decision.objects.exists()
 
 
 def test_doctor_and_readiness_name_the_full_disk(client, full, capsys):

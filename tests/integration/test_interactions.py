@@ -52,8 +52,6 @@ ANA = "118000000000000042"
 MALLORY = "118000000000000666"
 CARD = "122000000000000001"
 CHANNEL = "120000000000000001"
-# The error of a stopping PostgreSQL, and of one with a slow disk.
-AWAY = "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE '57P01'; END $$"
 SLOW = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(%s); RETURN NEW; END $$"
 _numbers = count(1_200_000_000_000_000_000)
 
@@ -226,21 +224,6 @@ def test_signed_nonsense_is_400_and_never_500(ana, message):
 def command(message, name="pending", **more):
     """Return what Discord sends for a command."""
     return {**press(message, **more), "type": 2, "data": {"name": name}}
-
-
-@pytest.mark.slow
-def test_internal_error_is_reported_and_nothing_is_decided(ana, message):
-    before = Entry.objects.count()
-    with rolled_back():
-        before_insert("alerts_interaction", AWAY)
-        assert "database is not responding" in answer_text(sent(press(message)))
-        assert nothing_happened()
-    Revision.objects.filter(pk=message.revision_id).update(
-        findings=["not what a finding is"]
-    )
-    assert "The desk had an error" in answer_text(sent(press(message)))
-    assert nothing_happened()
-    assert Entry.objects.count() == before
 
 
 @pytest.mark.slow

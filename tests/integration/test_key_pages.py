@@ -92,30 +92,6 @@ def test_key_is_shown_once_stored_nowhere_and_works_within_its_scopes(
 
 
 @pytest.mark.slow
-def test_key_is_limited_and_only_what_differs_is_sent(signed_in, admin, account, agent):
-    client = signed_in(admin)
-    path = path_of(account, agent, "change/")
-    same = client.post(path, {"name": "Key agent", "scopes": ["read", "send"]})
-    assert same.status_code == 422
-    assert account.asked("PATCH", "") == 0
-    fields = {"name": "Key agent", "scopes": ["read"]}
-    for mailboxes in ([account.world.mailbox.pk], []):
-        assert client.post(path, fields | {"mailboxes": mailboxes}).status_code == 302
-        agent.refresh_from_db()
-        assert agent.scopes == ["read"]
-        assert agent.mailbox_ids == mailboxes
-    # A mailbox that the form does not offer stays a limit.
-    agent.mailbox_ids = [account.world.mailbox.pk]
-    agent.save(update_fields=["mailbox_ids"])
-    account.connection.mailboxes.update(is_active=False)
-    client.post(path, {"name": "Other", "scopes": ["read"]})
-    agent.refresh_from_db()
-    assert (agent.name, agent.mailbox_ids) == ("Other", [account.world.mailbox.pk])
-    first = Entry.objects.filter(action="api_key.changed").oldest_first()[0]
-    assert first.detail.fields["after"].endswith("scopes: read")
-
-
-@pytest.mark.slow
 def test_revoking_names_the_effects_and_works_even_if_the_response_was_lost(
     signed_in, admin, account, agent, here
 ):

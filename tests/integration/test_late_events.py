@@ -10,8 +10,7 @@ from django.db.models.functions import Now
 from approvals.models import Decision
 from approvals.reconcile.reads import ask_about
 from audit.models import Entry
-from mirror.models import Connection, Message, WebhookEvent
-from mirror.sync import retention
+from mirror.models import Connection, Message
 from tests.factories import (
     NOW,
     change_row,
@@ -121,20 +120,3 @@ def test_message_assumed_gone_is_restored_if_held_upstream_and_unchanged_if_unkn
     assert ask(message) == ("not known", "approved")
     Connection.objects.update(failing_since=None)
     assert Message.objects.to_ask_about().count() == 0
-
-
-@pytest.mark.slow
-def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(
-    message, monkeypatch
-):
-    monkeypatch.setattr("mirror.sync.retention.BATCH", 2)
-    event = WebhookEvent.objects.get()
-    fields = {"body": b"{}", "secret_used": "current", "result": "applied"}
-    for number in range(5):
-        WebhookEvent.objects.create(
-            connection=event.connection, digest=f"{number}", **fields
-        )
-    old = WebhookEvent.objects.exclude(pk=event.pk)
-    old.update(received_at=Now() - timedelta(days=91))
-    assert retention.forget()["webhooks"] == 5
-    assert WebhookEvent.objects.get() == event

@@ -9,16 +9,11 @@ import uuid
 
 import pytest
 from django.core.management import call_command
-from django.db import transaction
 
-from audit.models import SealedEntry
-from audit.recording import record
-from audit.retention import remove_listed
 from audit.sealing import signing
 from audit.tasks import seal
 from audit.trail.proof import prove
 from audit.verification.bundle import write_bundle
-from audit.verification.checks import check_database
 from audit.verifier import countersign_verify as verifier
 from tests.commands import run_command
 from tests.ledger import ACTOR, append, latest_details
@@ -52,30 +47,6 @@ def test_bundle_holds_everything_and_verifies_itself(ledger, settings, tmp_path)
     assert ran.returncode == 0, ran.stdout
     assert "Verified: 10 entries, 10 of them under 3 seals." in ran.stdout
     assert target.stat().st_mode & 0o077 == 0
-
-
-@pytest.mark.slow
-def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
-    made = write_bundle(tmp_path / "bundle.zip")
-    assert (made.entries, made.size, made.seals, made.unsealed) == (9, 7, 2, 2)
-    bundle = tmp_path / "bundle.zip"
-    assert bundle.stat().st_mode & 0o077 == 0
-    trust = verifier.Trust([made.fingerprint])
-    report = verifier.check_bundle(str(bundle), trust)
-    assert (report.findings, report.entries, report.unsealed) == ([], 9, 2)
-    # Removed or omitted details are reported, and the bundle verifies.
-    told = {"numbers": str(SealedEntry.objects.get(position=0).entry)}
-    with transaction.atomic():
-        record("ledger.details_removed", actor=ACTOR, details=told)
-    assert check_database().findings == []
-    seal()
-    assert remove_listed() == 1
-    for details, missing in ((True, 1), (False, 10)):
-        folder = tmp_path / f"details-{details}"
-        write_bundle(folder, details=details)
-        report = verifier.check_bundle(str(folder))
-        assert (report.findings, len(report.missing)) == ([], missing)
-        assert (b"tested" in (folder / "details.jsonl").read_bytes()) == details
 
 
 @pytest.mark.slow

@@ -24,12 +24,11 @@ from people.models import Grant
 from rendering.render import render_message
 from tests.factories import (
     actor_of,
-    make_connection,
     make_message,
     make_person,
 )
 from tests.ledger import latest_details
-from tests.markup import leads_to, says
+from tests.markup import says
 
 
 def recorded_actions():
@@ -172,62 +171,7 @@ def test_loosening_says_what_will_be_otherwise_takes_both_steps_and_is_in_the_le
     assert latest_details("mailbox.loosened")["after"] == "monitored"
 
 
-@pytest.mark.slow
-def test_code_that_only_a_person_gets_is_asked_for_and_accepted(
-    signed_in, admin, account
-):
-    # As at hosted MultiMail, which lists no requests and mails the code.
-    account.gateway.spoiled[("GET", "/upgrade-requests")] = (
-        404,
-        b'{"error": "There is nothing here."}',
-    )
-    client = signed_in(admin)
-    path = f"/mailboxes/{account.mailbox.pk}/loosen/"
-    says(client.post(path, {"to": "monitored"}), 202, 'name="code"')
-    says(
-        client.post(path, {"to": "monitored", "code": "AAA-AAA"}),
-        422,
-        "The code is wrong",
-    )
-    # It is loosened; where the answer was lost, a read confirms it.
-    account.gateway.lost.add(("POST", "/upgrade"))
-    code = UpgradeRequest.objects.get().code
-    assert client.post(path, {"to": "monitored", "code": code}).status_code == 302
-    assert account.mailbox.oversight_mode == "monitored"
-    assert account.asked("POST", "/upgrade") == 2
-
-
 # --- making and deleting
-
-
-def new(account, **fields):
-    return {
-        "connection": account.connection.pk,
-        "address": "outreach",
-        "oversight_mode": "gated_all",
-        **fields,
-    }
-
-
-@pytest.mark.slow
-def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, account):
-    client = signed_in(admin)
-    answer = client.post("/mailboxes/add/", new(account, display_name="Outreach"))
-    made = account.connection.mailboxes.get(address="outreach@acme.example")
-    assert leads_to(answer) == f"/mailboxes/{made.pk}/"
-    assert made.oversight_mode == "gated_all"
-    assert made.display_name == "Outreach"
-    assert not made.allow_looser_per_call
-    other = make_connection("other", admin_key="mm_live_x")
-    stranger = make_person("y@yourteam.example", "Y", "admin", connection=other)
-    assert signed_in(stranger).post("/mailboxes/add/", new(account)).status_code == 422
-    client = signed_in(admin)
-    account.gateway.lost.add(("POST", "/mailboxes"))
-    board = new(account, address="board")
-    assert client.post("/mailboxes/add/", board).status_code == 302
-    assert account.asked("POST", "/mailboxes") == 2
-    assert GatewayMailbox.objects.filter(address="board@acme.example").count() == 1
-    assert recorded_actions().count("mailbox.created") == 2
 
 
 def test_code_of_another_request_does_not_set_the_mode_of_that_request(admin, account):

@@ -8,7 +8,6 @@ from django.template.loader import render_to_string
 
 from approvals.desk_messages import shown_message
 from approvals.held_rows import mirror_row
-from approvals.message_page.content.differences import changes_since
 from approvals.message_page.sheet import Way
 from approvals.message_page.side_panel import actions_on
 from approvals.message_page.views import message_context
@@ -95,33 +94,6 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(
     assert 'id="read-again" required' in page
     assert "Nothing was recorded" in page
     assert Decision.objects.count() == 0
-
-
-@pytest.mark.slow
-def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_text(
-    desk, message, connection
-):
-    shown = message.revision.fingerprint
-    show_row(
-        message,
-        subject="Your refund for order 4472",
-        markdown="<script>alert(1)</script>\u202e",
-    )
-    page = read(desk, message, f"?since={shown}")
-    assert "removed: 4471 </del>" in page
-    assert "<script>alert(1)" not in page
-    assert "&lt;script&gt;" in page
-    assert "RIGHT-TO-LEFT OVERRIDE" in page
-    # The version on screen is recorded as opened.
-    for fingerprint in (shown, "0" * 64):
-        desk.post(f"/queue/{message.public_id}/opened/", {"fingerprint": fingerprint})
-    opened = Entry.objects.get(action="message.opened")
-    assert opened.fingerprint == shown
-    # A version of another message is never compared with.
-    secret = make_message(connection, markdown="For the board only")
-    message.refresh_from_db()
-    found = changes_since(message, secret.revision.fingerprint)
-    assert (found.before, found.changes) == (None, ())
 
 
 # nothing is decided by looking; one decision

@@ -91,35 +91,6 @@ def test_process_that_stays_reads_no_bytes_of_another_source(start):
         assert reader.readline() == b""
 
 
-@pytest.mark.parametrize(
-    ("act", "why"),
-    [
-        pytest.param(b"spin", "time or memory", marks=pytest.mark.slow),
-        (b"hoard", "memory"),
-        (b"fail", "'EOFError'"),
-    ],
-)
-def test_kill_in_a_process_that_stays_harms_no_other_request(start, caplog, act, why):
-    start()
-    first = obey("one", b"")
-    stayed = obey("two", b"")
-    with pytest.raises(ParserKilled):
-        obey("one", act)
-    assert caplog.records[0].reason == why
-    assert obey("one", b"") != first
-    # A process that was there before knows of the kill.
-    with pytest.raises(ParserKilled, match="killed before"):
-        obey("two", act)
-    assert obey("two", b"") != stayed
-
-
-@pytest.mark.slow
-def test_each_request_has_its_time_in_a_process_that_stays(start):
-    start()
-    numbers = [obey("one", b"work") for _ in range(4)]
-    assert numbers[0] == numbers[1] != numbers[2] == numbers[3]
-
-
 @pytest.mark.slow
 def test_others_are_answered_while_a_source_sends_what_kills(start, monkeypatch):
     start()

@@ -3,7 +3,6 @@ unchanged, and twice.
 """
 
 from contextlib import contextmanager
-from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -11,11 +10,9 @@ from django.conf import settings
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from launcher.keys import new_keys
 from launcher.paths import ROOT
 from launcher.postgres import OWNER, postgres_programs
 from tests.commands import run_command
-from tests.stack import Stack
 
 NAMES = {"database": "hosted desk", "owner": "hosted-owner", "application": "hosted"}
 PASSWORDS = {
@@ -114,36 +111,3 @@ def test_file_makes_two_roles_and_a_database_and_run_again_it_sets_the_passwords
         ):
             with pytest.raises(errors.InsufficientPrivilege):
                 application.execute(refused)
-
-
-@pytest.mark.parametrize("maker", ["an admin of a managed server"], indirect=True)
-@pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
-def test_product_starts_on_a_database_that_the_file_made(maker, tmp_path):
-    assert run_file(maker, **NAMES, **PASSWORDS).returncode == 0
-    urls = {
-        "DATABASE_URL": to_url(NAMES["application"], PASSWORDS["application_password"]),
-        "DATABASE_OWNER_URL": to_url(NAMES["owner"], PASSWORDS["owner_password"]),
-    }
-    stack = Stack(tmp_path, DEMO="0", **urls, **new_keys())
-    try:
-        stack.start()
-        with session(OWNER, NAMES["database"]) as owner:
-            of = owner.execute(
-                "SELECT tableowner FROM pg_tables WHERE tablename = 'audit_entry'"
-            ).fetchone()
-        assert of == (NAMES["owner"],)
-        doctor = stack.run("manage", "doctor")
-        assert doctor.returncode == 0, doctor.stdout + doctor.stderr
-        assert "Only triggers" not in doctor.stdout
-    finally:
-        stack.stop()
-
-
-def to_url(role, password):
-    there = conninfo_to_dict(settings.OWN_DATABASE_URL)
-    user, word, name, host = (
-        quote(one, safe="")
-        for one in (role, password, NAMES["database"], there["host"])
-    )
-    return f"postgresql://{user}:{word}@/{name}?host={host}"

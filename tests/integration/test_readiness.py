@@ -5,10 +5,9 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from alerts.models import Delivery, Destination
 from approvals.models import Decision
 from dashboard.models import Tick
-from mirror.models import Connection, Message
+from mirror.models import Connection
 from policy.kill_switch import pull, release
 from tests.factories import change_row, make_message
 
@@ -66,21 +65,3 @@ def test_worker_without_ticks_and_a_parser_that_is_away_make_the_desk_unready(
     assert ready(client) == (503, ["beat and worker"])
     monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")
     assert ready(client) == (503, ["parser", "beat and worker"])
-
-
-@pytest.mark.slow
-def test_content_and_alerts_that_wait_make_the_desk_unready(client, connection):
-    message = make_message(connection, hydrated=False)
-    change_row(message, held_at=LONG_AGO)
-    assert ready(client) == (503, ["work"])
-    Message.objects.update(hydrated_at=Now())
-    assert ready(client) == (200, [])
-    destination = Destination.objects.create(
-        name="Ops", url="https://discord.com/api/webhooks/1/secret"
-    )
-    Delivery.objects.create(
-        destination=destination, kind="event", state="due", next_attempt_at=LONG_AGO
-    )
-    assert ready(client) == (503, ["work"])
-    Destination.objects.update(waits_until=Now() + timedelta(minutes=1))
-    assert ready(client) == (200, [])

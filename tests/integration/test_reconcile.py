@@ -3,7 +3,6 @@ the queue.
 """
 
 from datetime import timedelta
-from itertools import zip_longest
 
 import pytest
 from django.db.models.functions import Now
@@ -25,45 +24,6 @@ def read(connection, minutes=1):
     return read_everything(
         connection_id=connection.pk, now=NOW + timedelta(minutes=minutes)
     )
-
-
-HOSTILE = {
-    "to_addresses": [None, 5, [{"email": "a@b.example"}]],
-    "cc": ["a@b,c@d"],
-    "attachments": ["x", [5, None, {"name": 5, "size": -1, "sha256": []}]],
-    "reply_to": [5],
-    "markdown": [{"a": 1}],
-    "send_at": [1.5],
-    "subject": ["a\0b", "\ud800"],
-    "metadata": [{"a\0": "\udc00"}, [1]],
-    "from": ["x" * 1001],
-    "thread_id": ["x" * 201],
-    "status": ["x" * 65],
-    "additions": ["x"],
-    "received_at": [{}, "0001-01-01T00:00:00+14:00"],
-    "mailbox": ["x" * 400],
-    "mailbox_id": ["02"],
-    "sandbox": ["no"],
-    "direction": [7],
-}
-
-
-@pytest.mark.slow
-def test_odd_rows_are_mirrored_and_shown(connection, upstream, signed_in, reviewer):
-    # The first odd value of each field in one row, the second ones in the next, and so
-    # on.
-    columns = [[(name, value) for value in values] for name, values in HOSTILE.items()]
-    odd = [dict(filter(None, row)) for row in zip_longest(*columns)]
-    rows = [
-        pending_row(f"01ODD{number}", **fields) for number, fields in enumerate(odd)
-    ]
-    upstream.holds(*rows, pending_row("01GOOD"))
-    assert read(connection) == f"{len(rows) + 1} held"
-    assert Message.objects.exclude(hydrated_at=None).count() == len(rows) + 1
-    desk = signed_in(reviewer)
-    for path in ("", f"{Message.objects.earliest('pk').public_id}/"):
-        answer = desk.get(f"/queue/{path}", headers={"HX-Request": "true"})
-        assert answer.status_code == 200
 
 
 def test_row_that_cannot_be_mirrored_keeps_no_other_out(connection, upstream):

@@ -159,21 +159,3 @@ def test_private_addresses_stalling_servers_and_dead_workers_are_not_asked_again
     press(signed_in(reviewer), message)
     begun.refresh_from_db()
     assert (begun.state, begun.problem[:16]) == ("failed", "The desk stopped")
-
-
-@pytest.mark.slow
-def test_tracking_pixels_are_named_and_not_fetched(
-    connection, server, reviewer, signed_in
-):
-    html = f'<img src="{server.url}/p" width="1" height="1">'
-    html += f'<p>Hi</p><img src="{server.url}/o?u=dana%40northwind.example">'
-    message = make_message(
-        connection, to_addresses=["Dana <dana@northwind.example>"], html_body=html
-    )
-    client = signed_in(reviewer)
-    says(page(client, message), 200, "2 tracking pixels")
-    body = client.get(reverse("message-body", args=[message.public_id])).text
-    assert "tracking pixel: 1 × 1 pixels" in body
-    assert "tracking pixel: its address names the recipient" in body
-    press(client, message)
-    assert fetch_pictures(message.pk) == "nothing to do"

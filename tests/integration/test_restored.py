@@ -14,7 +14,6 @@ from django.db.models.functions import Now
 from approvals.decisions.execute import run_decision
 from approvals.models import Decision
 from approvals.reconcile.closing import resolve
-from audit.models import Entry
 from connections.accounts.commands import resume
 from dashboard.management.commands.hold_back import hold_back
 from gateway.models import Email
@@ -184,18 +183,3 @@ def test_hosted_multimail_that_was_not_restored_reports_the_outcome(
     assert look_twice(before) == ["applied", "nothing to resolve"]
     carry_out_all()
     assert len(upstream.decisions) == 1
-
-
-@pytest.mark.slow
-def test_what_a_restore_holds_back_stands_in_the_ledger_and_says_why(
-    account, held, reviewer
-):
-    decide(held, reviewer)
-    Connection.objects.update(repeats_unknown_approvals=True)
-    hold_back(NOW)
-    connection = Connection.objects.get()
-    assert connection.paused_by_hand is True
-    assert connection.repeats_unknown_approvals is False
-    actions = Entry.objects.filter(actor_id="restore").values_list("action", flat=True)
-    assert sorted(actions) == ["connection.paused_by_hand", "decision.unknown"]
-    assert not Decision.objects.due().exists()

@@ -53,7 +53,7 @@ from people.second_admin.setting import (
 )
 from people.sign_in.factors import remove_factors_of
 from policy.errors import seen_state
-from policy.models import Allowlist, Group, KeyOwner
+from policy.models import Allowlist, Group
 from policy.review_plans import add_duty
 from policy.rules.changes import (
     activate_draft,
@@ -175,22 +175,10 @@ def world(admin, mailbox):
     return World(admin, mailbox, otto)
 
 
-def groups_are_asked(world):
-    group = world.regroup(world.admin)
-    put_in_force({"approvals": {group.pk: 1}})
-
-
-# What loosens, its tightening twin, the state that tells them apart, and what has to be
-# there before.
+# What loosens, its tightening twin, and the state that tells them apart.
 LOOSENING = {
     "rules": (
         World.activate, lambda w: w.activate(rule(approvals={0: 2})), lambda w: policies().in_force.rules
-    ),
-    "members of a group": (
-        lambda w: w.regroup(w.admin, w.otto),
-        lambda w: w.regroup(w.admin),
-        lambda w: Group.objects.get().members.count(),
-        groups_are_asked,
     ),
     "higher cap": (lambda w: w.cap(key=(0, 2000)), World.cap, lambda w: caps_now()),
     "end of holding all": (
@@ -207,9 +195,8 @@ def test_every_loosening_waits_where_it_is_on_and_its_tightening_twin_never_does
 ):
     if name == "end of holding all":
         world.mailbox = request.getfixturevalue("account").mailbox
-    loosening, tighten, state, *prepare = LOOSENING[name]
-    for begin in (*prepare, tighten):
-        begin(world)
+    loosening, tighten, state = LOOSENING[name]
+    tighten(world)
     strict = state(world)
     loosening(world)
     loose = state(world)
@@ -396,15 +383,6 @@ def test_role_for_one_mailbox_does_not_let_an_admin_give_it_for_all(world, secon
     assert world.otto.grants.count() == 2
 
 
-def test_rules_that_cannot_be_read_are_replaced_by_two(world, second):
-    put_in_force({"odd": 1, "then": {}})
-    switch_on()
-    change = ask(lambda: world.activate(rule(approvals={0: 3})), world.admin)
-    assert policies().unreadable
-    assert accepted(change, second) == "accepted"
-    assert not policies().unreadable
-
-
 # --- what does not fit any more -------------------------------------------------------
 
 
@@ -419,17 +397,6 @@ def asker_is_no_admin(world, second):
     deactivate(actor=actor_of(second), person_id=world.admin.pk)
 
 
-def cap_changes(world, second):
-    yield lambda: world.cap(key=(0, 2000))
-    world.cap(key=(1, 1))
-
-
-def owner_changes(world, second):
-    world.own(world.otto)
-    yield lambda: world.own(None)
-    KeyOwner.objects.update(person=world.admin)
-
-
 def factors_change(world, second):
     give_app(world.otto)
     yield lambda: remove_factors_of(actor=world.by, person=world.otto)
@@ -439,11 +406,6 @@ def factors_change(world, second):
 def mailbox_changes(world, second):
     yield lambda: world.desk(True)
     change_row(world.mailbox, undo_window=timedelta(seconds=9))
-
-
-def mailbox_is_gone(world, second):
-    yield lambda: world.desk(True)
-    change_row(world.mailbox, is_active=False)
 
 
 def draft_is_begun_anew(world, second):
@@ -483,11 +445,8 @@ OUTDATED = {
         for one in (
             list_moves_on,
             asker_is_no_admin,
-            cap_changes,
-            owner_changes,
             factors_change,
             mailbox_changes,
-            mailbox_is_gone,
             draft_is_begun_anew,
         )
     },

@@ -7,15 +7,12 @@ import json
 
 import pytest
 import redis
-from celery import Celery
 from django.conf import settings
 from django.db import transaction
 
 from alerts.tasks import drain
 from approvals.tasks import hydrate
-from common import redis as quick
 from common import tasks
-from common.tasks import AfterCommitTask
 
 # A task is sent once its transaction has committed.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,10 +24,6 @@ def broker():
     client = redis.Redis.from_url(settings.REDIS_URL)
     client.flushdb()
     return client
-
-
-def nothing(row):
-    pass
 
 
 def rows(client, queue):
@@ -57,26 +50,6 @@ def test_task_that_waits_for_its_countdown_is_sent_once(broker):
     for row, countdown in enumerate((7, 7, 9)):
         hydrate.apply_async_on_commit((row,), countdown=countdown, once=True)
     assert rows(broker, "sync") == [2, 0]
-
-
-@pytest.mark.slow
-def test_other_callbacks_run_although_redis_is_away(caplog):
-    away = "redis+socket:///nonexistent/redis.sock"
-    other = Celery("other", broker=away, set_as_current=False)
-    other.conf.task_publish_retry = False
-    task = other.task(nothing, base=AfterCommitTask)
-    done = []
-    with transaction.atomic():
-        task.delay_on_commit(1)
-        transaction.on_commit(lambda: done.append(1))
-    assert done == [1]
-    # Threads of other tests may log as well.
-    told = [
-        record.message for record in caplog.records if record.name == "common.redis"
-    ]
-    assert told == ["Redis not reached"]
-    assert quick.is_resting()
-    assert not drain.has_enough_to_do()
 
 
 def test_busy_worker_is_sent_no_more(monkeypatch, broker):

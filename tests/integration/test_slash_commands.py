@@ -9,7 +9,6 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.db import connection as database
 from django.db.models.functions import Now
 
 from alerts.channels.discord import commands as running
@@ -237,19 +236,6 @@ def test_refusal_repeats_what_was_typed_and_shows_the_words_of_others_as_text(
     refusals = lines_of("interaction.refused")
     assert [one.details["outcome"] for one in refusals] == ["sendemail"] * 2
     assert "It is on its way" not in str([one.details for one in refusals])
-
-
-def test_fault_of_the_desk_is_answered_at_once_and_nothing_is_sent(desk, discord):
-    with database.cursor() as cursor:
-        # An unexpected exception in the desk.
-        cursor.execute(
-            "ALTER TABLE approvals_commandedmail ADD CONSTRAINT broken CHECK (false) NOT VALID"
-        )
-    assert run(command("sendemail", **MESSAGE)) == "refused"
-    assert "The desk had an error" in discord.said
-    assert running.NOT_SENT in words(discord)
-    assert MESSAGE["body"] in discord.said
-    assert Email.objects.count() == 0
 
 
 def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):

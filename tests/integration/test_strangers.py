@@ -1,11 +1,9 @@
 """Limits for anonymous requests: size, rate, and the figures for a monitor."""
 
-from dashboard.frame.csp_reports import seconds_to_wait
 from dashboard.serving import request_rules
 from upstream.signatures import HEADER
 
 TOKEN = "a-token-of-a-monitor"
-REPORT = b'{"csp-report": {"violated-directive": "img-src", "blocked-uri": "https://t.example/o.gif"}}'
 # Headers that proxies add, each alone.
 FORWARDED = (
     "X-Forwarded-For",
@@ -42,23 +40,6 @@ def test_metrics_are_read_from_anywhere_with_the_token(client, settings):
     )
     for wrong in (f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer é"):
         assert status(client, "192.0.2.7", Authorization=wrong) == 403, wrong
-
-
-def test_reports_of_one_address_and_of_all_are_limited_by_the_minute(settings):
-    settings.CSP_REPORTS_PER_MINUTE = 2
-    assert [seconds_to_wait("192.0.2.7", at=70.0) for _ in range(4)] == [0, 0, 50, 50]
-    assert seconds_to_wait("192.0.2.8", at=70.0) == 0
-    waits = [seconds_to_wait(f"198.51.100.{number}", at=70.0) for number in range(40)]
-    assert waits.count(0) == 17
-    assert seconds_to_wait("192.0.2.7", at=120.0) == 0
-
-
-def test_report_over_the_limit_is_neither_read_nor_logged(client, settings, caplog):
-    settings.CSP_REPORTS_PER_MINUTE = 0
-    answer = client.post("/csp-report/", REPORT, content_type="application/csp-report")
-    assert answer.status_code == 429
-    assert 0 < int(answer["Retry-After"]) <= 60
-    assert caplog.records == []
 
 
 def test_body_without_the_headers_it_needs_is_not_waited_for():

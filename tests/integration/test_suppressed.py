@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mirror.models import Connection, SuppressedAddress
+from mirror.models import SuppressedAddress
 from mirror.sync.account import read_suppressed
 from tests.factories import change_row, make_connection, make_message
 
@@ -49,29 +49,3 @@ def test_suppressed_address_says_so_on_the_page_until_it_is_lifted(
     set_suppressions(upstream, "eve@northwind.example")
     read_suppressed(connection_id=gateway.pk)
     assert stored_addresses() == ["eve@northwind.example"]
-
-
-UNREADABLE = [
-    (500, {}),
-    (429, {"error": "slow down"}),
-    (200, {"suppressions": "x"}),
-]
-
-
-def test_list_that_cannot_be_read_stays_as_it_was(gateway, upstream):
-    set_suppressions(upstream, "dana@northwind.example")
-    read_suppressed(connection_id=gateway.pk)
-    for answer in UNREADABLE:
-        Connection.objects.update(wait_until=None)
-        upstream.answers[PATH] = answer
-        asked = len(upstream.calls)
-        assert read_suppressed(connection_id=gateway.pk) == "not now", answer
-        assert len(upstream.calls) > asked, answer
-        assert stored_addresses() == ["dana@northwind.example"], answer
-        assert Connection.objects.get().paused_at is None, answer
-
-
-def test_nobody_asks_without_the_admin_key(connection, upstream):
-    Connection.objects.update(api_url=upstream.url)
-    assert read_suppressed(connection_id=connection.pk) == "no key"
-    assert upstream.calls == []

@@ -1,4 +1,4 @@
-"""What is posted under hostile names: cards, buttons, digests and short forms, read by
+"""What is posted under hostile names: cards, buttons and short forms, read by
 Discord and by discord.py.
 """
 
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
 from alerts.cards.buttons import read_custom_id
-from alerts.cards.digest import DigestFacts
 from alerts.cards.markup import shortened, units
 from alerts.cards.message import desk_link, message_card
 from alerts.channels.discord.channel import DiscordBot
@@ -26,7 +25,7 @@ from alerts.models import Destination
 from approvals.decisions.status import Status, StatusCode
 from demo.discord.markdown import render
 from outgoing.guarded import Answer
-from tests.cards import digest_body, facts_of
+from tests.cards import facts_of
 from tests.discord_limits import count_pings, find_errors
 
 with warnings.catch_warnings():
@@ -36,7 +35,6 @@ with warnings.catch_warnings():
     from discord.components import ActionRow, _component_factory
 
 MESSAGE = UUID("0190f5c8-0000-7000-8000-000000000001")
-LINK = "https://desk.example/approvals/1/"
 HELD_AT = datetime(2026, 3, 1, 9, tzinfo=UTC)
 EXPIRES_AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 HELD = Status(StatusCode.HELD, "amber", "Waiting for a decision")
@@ -66,10 +64,6 @@ def bot_body(text, tone="amber", privacy="headers", *, is_short=False):
     shown = replace(card, message=MESSAGE, revision=7, shows_all=True)
     shown = shortened(shown) if is_short else shown
     return DiscordBot().body(shown, Destination())
-
-
-def digest_of(text):
-    return digest_body(DigestFacts(10, 10, 10, [text] * 10), LINK)
 
 
 def read_by_discord_py(body):
@@ -114,8 +108,7 @@ def test_every_card_of_hostile_mail_is_accepted_by_discord_and_by_discord_py():
 
 
 @given(words, st.sampled_from(TONES))
-def test_any_text_makes_cards_digests_and_short_forms_within_the_limits(text, tone):
-    held_to_the_rules(digest_of(text))
+def test_any_text_makes_cards_and_short_forms_within_the_limits(text, tone):
     for is_short in (False, True):
         held_to_the_rules(bot_body(text, tone, "full", is_short=is_short))
 

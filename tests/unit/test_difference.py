@@ -29,16 +29,6 @@ def read(pieces, *kinds):
     return "".join(piece.text for piece in pieces if piece.kind in kinds)
 
 
-def marks(change, kind):
-    return [
-        text
-        for piece in change.pieces
-        if piece.kind == kind
-        for is_mark, text in piece.parts
-        if is_mark
-    ]
-
-
 def test_file_of_the_same_name_with_other_bytes_is_another_file():
     (terms,) = CONTENT.attachments
     extra = Attachment("x.zip", "application/zip", 3)

@@ -2,7 +2,6 @@
 it states, and its button.
 """
 
-import json
 from dataclasses import replace
 
 from approvals.message_page.content.jobs import facts_of
@@ -82,41 +81,6 @@ def test_pages_of_a_text_together_are_all_of_it():
 
 
 # as it arrives
-
-
-# The fields of the row, how many of its people are outside, and the words after
-# "Approve and". Of the last not all of its recipients can be seen.
-LABELS = list(
-    rows("""
-{"to_addresses": ["ana@house.example"]}                                   0    send to 1 person inside
-{"to_addresses": ["bo@away.example", "Bo <bo@AWAY.example>"], "cc": ["bo@away.example"]}
-  1    send to 1 person outside
-{"to_addresses": ["bo@away.example"], "additions": {"auto_bcc": "cy@away.example, ana@house.example"}}
-  2    send to 3 people, 2 outside
-{"to_addresses": ["bo@away.example"], "send_at": "2026-11-21T10:00:00Z"}  1    schedule to 1 person outside
-{"to_addresses": ["bo@away.example"], "bcc": null}                        1    send to at least 1 person outside
-""")
-)
-
-
-def test_approve_button_names_how_many_get_it_and_how_many_of_them_outside():
-    for fields, outside, label in LABELS:
-        row = pending_row("01E", **json.loads(fields))
-        if "bcc" in fields.partition("additions")[0]:
-            del row["bcc"]
-        message = Message(addresses=["known"], outside=int(outside))
-        found = approve_label(content_of(row), message, Demand())
-        assert found == f"Approve and {label}", row
-
-
-def test_approve_button_guesses_nothing_and_releases_what_came_in():
-    content = content_of(pending_row("01E"))
-    for found, message, label in (
-        (content, Message(addresses=[]), "Approve and send to 1 person"),
-        (None, Message(), "Approve"),
-        (content, Message(direction="inbound"), "Release to the agent"),
-    ):
-        assert approve_label(found, message, Demand()) == label
 
 
 def test_approve_button_does_not_promise_to_send_where_others_have_to_approve_too():

@@ -231,24 +231,6 @@ def ask_during_flood(flood, others, *, application=None):
         is_over.set()
 
 
-def test_session_with_200_requests_keeps_nobody_waiting_and_is_refused_more(caplog):
-    colleague = with_cookie("other")
-    elsewhere = with_cookie("third", address="198.51.100.9")
-    stranger = Client()
-    webhook = Client(path="/signed/1")
-    flood = [with_cookie("flood") for _ in range(200)]
-    answered = ask_during_flood(flood, [colleague, elsewhere, stranger, webhook])
-    assert [one.status for one in (colleague, elsewhere, stranger, webhook)] == [
-        200
-    ] * 4
-    assert answered == {429: 100}
-    refused = next(one for one in flood if one.status == 429)
-    assert refused.headers[b"retry-after"] == b"2"
-    assert refused.headers[b"connection"] == b"close"
-    # One line for all of them, and no cookie in it.
-    assert [record.message for record in caplog.records] == ["requests refused"]
-
-
 def test_request_of_a_session_passes_one_that_takes_long(monkeypatch):
     # Such as an export, beside which its page asks how far it is.
     monkeypatch.setattr(usage, "_TURN", replace(usage._TURN, seconds=0.1))

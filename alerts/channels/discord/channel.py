@@ -60,10 +60,8 @@ _LOGGED_HEADERS = (
 )
 _ID = re.compile(r"[0-9]{1,32}")
 # A channel's id, or its address, which ends with it.
-_CHANNEL = re.compile(
-    r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?([0-9]{1,20})/?",
-    re.ASCII,
-)
+_ADDRESS = r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?"
+_CHANNEL = re.compile(f"{_ADDRESS}([0-9]{{1,20}})/?", re.ASCII)
 _CHANNEL_HINT = (
     "In Discord, turn on Developer Mode, right-click or long-press the channel, and "
     "choose “Copy Channel ID”."
@@ -78,6 +76,15 @@ MENTIONS = FormField(
     too_long="This is too long for the id of a role.",
     pattern=re.compile("([0-9]{1,20})"),
     invalid="This is not the id of a role, which has only digits.",
+)
+ANSWERS = FormField(
+    "answers_channel",
+    "Answers commands in the channel",
+    "Its id or name. What becomes of mail that a command there started is posted here: approval, rejection, "
+    "delivery, bounce. Empty: nothing.",
+    max_length=100,
+    too_long="Keep the channel under 100 characters.",
+    pattern=re.compile(f"{_ADDRESS}(.*?)/?", re.ASCII),
 )
 
 
@@ -99,7 +106,6 @@ class _Discord(ChatChannel):
     when_accepted = "Discord accepted the test. Check the channel."
     answers_with_id = True
     chat = ChatService.DISCORD
-    answers_commands = True
 
     @abstractmethod
     def target(self, destination: Destination) -> Target:
@@ -164,7 +170,9 @@ class _Discord(ChatChannel):
         if status == 429:
             raise RetryLater(
                 "Discord asked to wait.",
-                seconds=_wait_seconds(answer, result),
+                seconds=seconds_asked(
+                    result.get("retry_after") or answer.headers.get("Retry-After")
+                ),
                 # Without Discord's number it is a block of this server's address.
                 whole_service=result.get("global") is True
                 or "retry_after" not in result
@@ -178,21 +186,18 @@ class _Discord(ChatChannel):
             raise CardFixed(
                 f"Discord lets nobody edit the card (code {code}).", **answer_fields
             )
-        is_refusal = status in (401, 403, 404)
-        if code in CLOSED or (is_refusal and code in NOT_DISCORD):
+        if code in CLOSED:
             raise RetryLater(
-                f"Discord answered {status} (code {code}).", **answer_fields
+                f"The thread in Discord is closed (code {code}).", **answer_fields
+            )
+        is_refusal = status in (401, 403, 404)
+        if is_refusal and code in NOT_DISCORD:
+            raise RetryLater(
+                f"This server was refused before Discord read the request ({status}).",
+                **answer_fields,
             )
         gone = (status,) if is_refusal or code in NOT_HERE else ()
         raise failure("Discord", answer, logged_answer, gone=gone, refused=(400,))
-
-    def command_channel(self, typed: str) -> str:
-        """Return the channel's id if its address was typed, else its name without the #
-        before it.
-        """
-        typed = typed.strip(" #")
-        channel_address = _CHANNEL.fullmatch(typed)
-        return channel_address[1] if channel_address else typed
 
 
 class DiscordWebhook(_Discord):
@@ -217,6 +222,7 @@ class DiscordWebhook(_Discord):
             required="Enter the address of the webhook.",
             is_secret=True,
         ),
+        ANSWERS,
         MENTIONS,
     )
     refusals = {
@@ -263,6 +269,7 @@ class DiscordBot(_Discord):
             pattern=_CHANNEL,
             invalid=f"This is not a channel id, which has only digits. {_CHANNEL_HINT}",
         ),
+        ANSWERS,
         MENTIONS,
     )
     refusals = {
@@ -312,14 +319,6 @@ def _pause(answer: Answer, target: Target) -> float:
     caches["process"].set(key, times, SECONDS)
     pause = times[0] + SECONDS - now if len(times) == REQUESTS else 0.0
     if answer.headers.get("X-RateLimit-Remaining") == "0":
-        asked = seconds_asked(answer.headers.get("X-RateLimit-Reset-After")) or 0.0
-        pause = max(pause, min(asked, 86400.0))
+        asked = seconds_asked(answer.headers.get("X-RateLimit-Reset-After"))
+        pause = max(pause, asked)
     return pause
-
-
-def _wait_seconds(answer: Answer, result: Json) -> float:
-    # How long a 429 asks to wait, from its body or its header: at most a day; a minute
-    # if it does not say.
-    asked = result.get("retry_after") or answer.headers.get("Retry-After")
-    seconds = seconds_asked(asked)
-    return 60.0 if seconds is None else min(max(seconds, 0.1), 86400.0)

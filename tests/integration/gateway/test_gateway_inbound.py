@@ -5,7 +5,6 @@ else is offered.
 import contextlib
 import socket
 import threading
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -28,7 +27,6 @@ from tests.integration.gateway.world import (
     leave,
     make_world,
 )
-from tests.recorded_patterns import BOUND, LONG, record_patterns
 from tests.stack import wait_for
 
 OURS = "<ours@acme.example>"
@@ -304,41 +302,6 @@ def test_message_that_is_too_large_is_refused_and_the_session_goes_on(
     assert received().markdown == "few words"
 
 
-@pytest.mark.slow
-def test_address_that_takes_all_the_sessions_it_can_keeps_no_other_mail_out(
-    world, listener
-):
-    with contextlib.ExitStack() as opened:
-
-        def greetings(source, number):
-            """Open so many connections from this address, keep them, and count the
-            statuses of their greetings.
-            """
-            connections = [
-                opened.enter_context(
-                    socket.create_connection(
-                        ("127.0.0.1", listener.port),
-                        timeout=60,
-                        source_address=(source, 0),
-                    )
-                )
-                for _ in range(number)
-            ]
-            return Counter(one.recv(100)[:3] for one in connections)
-
-        assert greetings("127.0.0.2", 300) == {b"220": 50, b"421": 250}
-        # Nor do several addresses: the last places are only for those that have few.
-        assert (
-            sum(greetings(f"127.0.0.{number}", 60)[b"220"] for number in range(3, 9))
-            == 190 + 2 * smtp_server.FEW
-        )
-        with connected(listener) as client:
-            assert deliver(client, mail()) == 250
-    wait_for(
-        lambda: not listener._reception.sessions_of, 60, "the sessions are forgotten"
-    )
-
-
 def test_dots_and_bare_line_ends_are_text(world, listener):
     with socket.create_connection(("127.0.0.1", listener.port), timeout=60) as raw:
         lines = raw.makefile("rb")
@@ -426,26 +389,3 @@ def test_died_is_called_for_a_crash_but_not_a_stop_and_a_used_port_fails_at_once
     broken._loop.call_soon_threadsafe(broken._loop.stop)
     wait_for(lambda: deaths, 60, "the death is told")
     assert deaths == ["broken"]
-
-
-def test_no_pattern_of_the_gateway_reads_a_long_text(world, client, monkeypatch):
-    longest = record_patterns(monkeypatch)
-    lines = "\r\n ".join(LONG[at : at + 900] for at in range(0, len(LONG), 900))
-    content = (
-        f'From: "{lines}" <{SENDER}>\r\nTo: support@acme.example\r\nSubject: {lines}\r\n'
-        f"In-Reply-To: {lines}\r\nContent-Type: text/html; name={lines}\r\n\r\n{lines}"
-    )
-    assert deliver(client, content.encode()) == 250
-    for fields, status in (
-        ({"subject": LONG}, 422),
-        ({"to": LONG}, 422),
-        ({"to": [LONG]}, 422),
-        ({"reply_to": LONG}, 422),
-        ({"gate_timing": LONG}, 422),
-        ({"idempotency_key": LONG}, 422),
-        ({"markdown": LONG}, 202),
-        ({"attachments": [{"name": LONG, "content_base64": "YQ=="}]}, 422),
-    ):
-        assert world.send(**fields).status_code == status, fields.keys()
-    world.decide(LONG, action=LONG, reason=LONG)
-    assert 0 < max(longest)[0] <= BOUND, max(longest)

@@ -26,7 +26,6 @@ from tests.integration.gateway.world import (
     noted,
     sweep_and_catch_wake_ups,
     times_noted,
-    undone,
 )
 from tests.programs import Post
 
@@ -208,13 +207,6 @@ def deliveries(webhook):
     return list(WebhookDelivery.objects.filter(webhook=webhook).order_by("pk"))
 
 
-def record_attempt(webhook, seconds, error="", *, lost=False):
-    """Record an attempt of this duration, failed if there is an error."""
-    outcome = webhook_deliveries.AttemptResult(seconds=seconds, error=error)
-    webhook_deliveries.judge(webhook, outcome, lost=lost)
-    webhook.refresh_from_db()
-
-
 @pytest.fixture
 def paused(world, webhook, hook_server):
     """Pause the endpoint by a 410, make it accept events again, and return the delivery
@@ -229,32 +221,6 @@ def paused(world, webhook, hook_server):
 
 def make_probe_due():
     Webhook.objects.update(probe_at=Now() - timedelta(seconds=1))
-
-
-@pytest.mark.slow
-def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
-    world, webhook, hook_server
-):
-    hook_server.status = 500
-    world.held()
-    webhook_deliveries.deliver(newest().pk)
-    webhook.refresh_from_db()
-    # A delivery that will be retried is not a failure yet.
-    assert webhook.failures == 0
-    assert webhook.last_error == "The answer was 500."
-    for _ in range(webhook_deliveries.ENOUGH - 1):
-        record_attempt(webhook, 0.1, "The answer was 500.", lost=True)
-    assert webhook.failures == 9
-    assert webhook.paused_at is None
-    with undone():
-        record_attempt(webhook, 0.1)
-        assert webhook.failures == 0
-        assert webhook.last_error == ""
-    finished(world, hook_server, status=500)
-    (shown,) = world.get("/v1/webhooks", key="admin")["webhooks"]
-    assert shown["is_active"] is False
-    assert shown["paused_at"]
-    assert "10 deliveries" in noted("webhook.paused").metadata["reason"]
 
 
 def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_probe(

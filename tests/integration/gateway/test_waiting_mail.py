@@ -87,18 +87,6 @@ def test_waiting_mail_is_noted_by_its_cause(world, mail_server):
                 assert timezone.now() - mail.since > timedelta(minutes=59)
 
 
-@pytest.mark.parametrize(
-    ("url", "cause"), [("smtp://127.0.0.1:9", "unreachable"), ("", "")]
-)
-def test_mail_without_a_server_is_noted_too(url, cause, world, settings):
-    settings.EMAIL_URL = url
-    for _ in range(2):
-        leave(world.approved())
-    make_old()
-    tasks.note_waiting()
-    assert [(mail.cause, mail.number) for mail in cache.get(KEY)] == [(cause, 2)]
-
-
 def run(capsys, *arguments):
     call_command("send_again", *arguments)
     return capsys.readouterr().out.strip()
