@@ -1,5 +1,5 @@
-/* Keeps what was typed about a message and puts it back: after an undo, a refusal, a change of the message, or a look at
-   another one. */
+/* Keeps what was typed about a message and puts it back: after an undo, a refusal, a change of the message, or a look
+   at another one. */
 (() => {
   "use strict";
   const { all } = window.desk;
