@@ -31,7 +31,7 @@ def is_on_desk(person: Person, cause: Cause) -> bool:
 
 
 def times_of(
-    person: Person, cause: Cause, at: datetime, *, is_last: bool = False
+    person: Person, cause: Cause, at: datetime, *, is_last: bool
 ) -> dict[str, datetime]:
     """Return when a person is told by which way outside the desk, "push" or "mail", what
     happens at a time. The last step of a review plan comes in quiet hours too, because
