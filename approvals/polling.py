@@ -141,6 +141,5 @@ def pulse(request: DeskRequest) -> HttpResponse:
             "newest": waiting.newest,
             "holders": _holders(actor),
             "open": _state_of(message),
-            "stopped": [switch.pk for switch in KillSwitch.objects.visible_to(actor)],
         }
     )

@@ -11,7 +11,6 @@ from typing import Any
 
 from django import forms
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -197,14 +196,6 @@ stop = require_safe(_page)
 
 
 _changes = changes(_page, to="stop")
-
-
-@require_safe
-def banner(request: DeskRequest) -> HttpResponse:
-    """Render only the kill-switch banner, for pages that are open when a switch is
-    pulled or released.
-    """
-    return render(request, "_stopped.html")
 
 
 @require_POST

@@ -74,7 +74,6 @@ urlpatterns = [
         name="end-old-secret",
     ),
     path("stop/", kill_switch.stop, name="stop"),
-    path("stop/banner/", kill_switch.banner, name="stop-banner"),
     path("stop/pull/", kill_switch.pull_switch, name="pull-switch"),
     path(
         "stop/<int:switch_id>/release/",

@@ -1,10 +1,14 @@
-"""Template tags for markup that many pages share: errors of a page or a field, links
-back, status chips.
+"""Template tags for markup that many pages share: forms, errors of a page or a field,
+links back, status chips.
 """
 
 from typing import Any
 
 from django import template
+from django.forms.utils import flatatt
+from django.shortcuts import resolve_url
+from django.template.context import RequestContext
+from django.template.defaulttags import CsrfTokenNode
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -12,6 +16,73 @@ from django.utils.safestring import SafeString
 from dashboard.templatetags.desk import icon
 
 register = template.Library()
+
+
+@register.simple_block_tag(takes_context=True)
+def post_form(
+    context: RequestContext,
+    content: SafeString,
+    to: str = "",
+    *args: Any,
+    suffix: str = "",
+    target: str = "",
+    **attributes: str | bool,
+) -> SafeString:
+    """Return a form that posts to a view or address, with the token that protects it:
+    `{% post_form 'undo' message.pk class="acts" %}<button>...</button>{% endpost_form %}`.
+    Without an address it posts to the page's own. With a `target`, htmx puts the answer
+    in the place of that element.
+    """
+    named = {name.replace("_", "-"): value for name, value in attributes.items()}
+    if to:
+        named["action"] = f"{resolve_url(to, *args)}{suffix}"
+    if target:
+        named |= {"hx-post": named["action"], "hx-target": target}
+        named |= {"hx-swap": "outerHTML", "hx-disabled-elt": "find button"}
+    token = CsrfTokenNode().render(context)
+    return format_html(
+        '<form method="post"{}>{}{}</form>', flatatt(named), token, content
+    )
+
+
+@register.simple_block_tag(takes_context=True)
+def post_button(
+    context: RequestContext,
+    content: SafeString,
+    to: str = "",
+    *args: Any,
+    suffix: str = "",
+    form: str = "",
+    look: str = "",
+    **attributes: str,
+) -> SafeString:
+    """Return a button in a form of its own: `{% post_button 'stop' look="no"
+    form="acts" %}Stop{% endpost_button %}`. Both take classes, `look` those of the
+    button.
+    """
+    named = {"class": f"btn {look}".rstrip(), **attributes}
+    button = format_html("<button{}>{}</button>", flatatt(named), content)
+    classes = {"class": form} if form else {}
+    return post_form(context, button, to, *args, suffix=suffix, **classes)
+
+
+@register.simple_block_tag
+def card(
+    content: SafeString, title: str, label: str, image: str = "", **attributes: str
+) -> SafeString:
+    """Return a card under a heading with the id `label`: `{% card "Signing in" "in"
+    "key" %}...{% endcard %}`. A `class` is one more.
+    """
+    classes = f"card pad {attributes.pop('class', '')}".rstrip()
+    named = {"class": classes, "aria-labelledby": label, **attributes}
+    return format_html(
+        '<section{}><div class="row wrap card-head">{}<h2 id="{}">{}</h2></div>{}</section>',
+        flatatt(named),
+        icon(image) if image else "",
+        label,
+        title,
+        content,
+    )
 
 
 @register.simple_tag

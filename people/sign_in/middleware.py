@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 SECOND_FACTOR_REQUIRED = "Your role needs a second factor. Confirm it first."
 # Views that an open page requests by itself: these must not extend the session.
-_POLLING = {"pulse", "stop-banner", "live-reach"}
+_POLLING = {"pulse", "live-reach"}
 # Views that need no second factor, because they are for everybody, signed in or not.
 PUBLIC = set(
     """

@@ -38,7 +38,6 @@
     fresh.querySelector(".more")?.toggleAttribute("open", Boolean(old.querySelector(".more[open]")));
     old.replaceWith(fresh);
     window.htmx.process(fresh);
-    emit("desk:beside-painted");
     if (focused) document.getElementById(focused)?.focus();
   }
 

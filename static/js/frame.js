@@ -3,30 +3,20 @@
 (() => {
   "use strict";
   const { all, emit, getPage, parse, say } = window.desk;
-  const { banner } = document.body.dataset;
-
-  async function fragment(url) {
-    return (await getPage(url))?.body.firstElementChild;
-  }
 
   /* The numbers and lines that the desk drew again stand in the place of those with their ids. */
   function paint({ html, waiting }) {
     for (const fresh of parse(html).querySelectorAll("body > [id]")) {
       const old = document.getElementById(fresh.id);
-      if (old && !old.isEqualNode(fresh) && !old.contains(document.activeElement)) old.replaceWith(fresh);
+      if (!old || old.isEqualNode(fresh) || old.contains(document.activeElement)) continue;
+      old.replaceWith(fresh);
+      if (fresh.id === "stopped") tellStopped(!fresh.hidden);
     }
     const title = document.title.replace(/^\([\d,]+\+?\) /, "");
     document.title = waiting === "0" ? title : `(${waiting}) ${title}`;
   }
 
-  async function setStopped(pulled) {
-    const old = document.getElementById("stopped");
-    if (!old || old.dataset.stopped.trim() === pulled.join(" ")) return;
-    const fresh = await fragment(banner);
-    if (fresh?.id !== "stopped") return;
-    old.replaceWith(fresh);
-    const isStopped = !fresh.hidden;
-    document.querySelector("[data-pulled]")?.replaceChildren(isStopped ? "on" : "");
+  function tellStopped(isStopped) {
     say(isStopped ? "The kill switch is pulled." : "The kill switch is released.");
     emit("desk:stopped");
   }
@@ -39,7 +29,7 @@
 
   async function refresh(element) {
     if (isInUse(element)) return;
-    const fresh = await fragment(element.dataset.refresh);
+    const fresh = (await getPage(element.dataset.refresh))?.body.firstElementChild;
     if (fresh?.id === element.id && !isInUse(element)) element.replaceWith(fresh);
   }
 
@@ -63,7 +53,6 @@
   });
   document.addEventListener("desk:pulse", ({ detail: pulse }) => {
     paint(pulse);
-    setStopped(pulse.stopped);
     all("[data-refresh]").forEach(refresh);
   });
   setTimeout(() => all("[data-passing]").forEach((notice) => notice.remove()), 8000);

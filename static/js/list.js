@@ -259,17 +259,10 @@
     menu.querySelector("summary").focus();
   });
   // An address says what was asked for, and nothing of what was not.
-  document.addEventListener("submit", ({ target }) => {
-    if (["search", "filter"].includes(target.id)) {
-      [...target.elements].forEach((field) => {
-        field.disabled ||= Boolean(field.name) && !field.value;
-      });
-    }
+  document.addEventListener("formdata", ({ target, formData }) => {
+    if (!["search", "filter"].includes(target.id)) return;
+    for (const [name, value] of [...formData]) if (!value) formData.delete(name);
   });
-  window.addEventListener("pageshow", () =>
-    all("#search :disabled, [form=filter]:disabled").forEach((field) => {
-      field.disabled = false;
-    }));
   document.addEventListener("click", ({ target }) => {
     if (target.closest?.("#list .item")) keepPlace();
   }, true);

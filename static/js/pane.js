@@ -1,7 +1,7 @@
 /* The open message: says that it is on screen, follows what becomes of it, and never disturbs what is being typed. */
 (() => {
   "use strict";
-  const { HELD, countDown, emit, get, noticeOf, parse, post, say, trouble } = window.desk;
+  const { HELD, all, countDown, emit, get, noticeOf, parse, post, say, trouble } = window.desk;
   // Parts that say where the message is. The letter itself is only painted again when its fingerprint is another.
   const PARTS = ["message-bar", "message-notes", "findings", "origin", "ruling", "decide"];
   const pane = () => document.getElementById("message");
@@ -12,7 +12,6 @@
   let following = 0;
   let soon = 0;
   let asked = 0;
-  let unsent = null;
   let missed = false;
   // The message that opened itself, until it counts as opened.
   let unasked = null;
@@ -22,11 +21,11 @@
   /* What the desk itself wrote into a field is no loss; what it handed back after a refusal was typed by somebody. */
   const isTyped = (field) =>
     Boolean(field.value.trim()) && (field.value !== field.defaultValue || "typed" in field.dataset);
-  const reasons = () => [...document.querySelectorAll("#decide textarea")];
 
   /* Words in a field, and what was opened to choose from: a reason, a time to put it off to, whom to take it from. */
   function isInHand() {
-    return Boolean(document.querySelector("#decide details[open]:not(.more), #ask-title")) || reasons().some(isTyped);
+    return Boolean(document.querySelector("#decide details[open]:not(.more), #ask-title")) ||
+      all("#decide textarea").some(isTyped);
   }
 
   /* Once for each version that is shown: the note in the ledger that it was on this person's screen. */
@@ -117,14 +116,18 @@
         const isCurrent = mine === asked && pane().dataset.message === message;
         // Somebody may have begun to write while the answer was on its way.
         if (isCurrent && !isWished && isInHand()) missed = true;
-        else if (isCurrent && !paint(text, { keeps: true })) {
-          window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
-        }
+        else if (isCurrent && !paint(text, { keeps: true })) replace(text);
       }
     } catch {
       follow();
     }
     if (mine === asked) tell();
+  }
+
+  /* What is typed about the message that gives way is kept. */
+  function replace(text) {
+    emit("desk:leave");
+    window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
   }
 
   /* While an answer is on its way, that answer paints; what came after it is asked for when it is there. */
@@ -212,26 +215,7 @@
   function loadChanges(since) {
     const url = new URL(pane().dataset.url, location.href);
     url.searchParams.set("since", since);
-    const typed = reasons().filter(isTyped).map(({ id, value }) => [id, value]);
-    unsent = { message: pane().dataset.message, typed };
     window.htmx.ajax("GET", `${url.pathname}${url.search}`, { target: "#message", swap: "outerHTML" });
-  }
-
-  /* What was typed before the changes were asked for stands in the new form; it opens when the changes were read. */
-  function putBack() {
-    const typed = unsent && unsent.message === pane().dataset.message ? unsent.typed : [];
-    for (const [id, value] of typed) {
-      const field = document.getElementById(id);
-      if (!field) continue;
-      field.value = value;
-      field.dataset.typed = "";
-    }
-    if (typed.length) {
-      const kept = document.createElement("p");
-      Object.assign(kept, { className: "quiet", textContent: "What you wrote is still in its field." });
-      document.querySelector("#changed .quiet")?.after(kept);
-    }
-    unsent = null;
   }
 
   function focusNotice() {
@@ -337,7 +321,6 @@
       "is-reading",
       Boolean(pane().dataset.message) || pane().classList.contains("finished"),
     );
-    putBack();
     if (getComputedStyle(document.body).display === "block") window.scrollTo(0, 0);
     // It may be drawn again before anybody presses anything.
     unasked = document.body.dataset.unasked ?? unasked;
@@ -377,11 +360,7 @@
   document.addEventListener("desk:answer", ({ detail: text }) => {
     asked += 1;
     if (paint(text)) focusNotice();
-    else {
-      // What is typed about the message that gives way is kept.
-      emit("desk:leave");
-      window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
-    }
+    else replace(text);
   });
   document.addEventListener("desk:repaint", ({ detail: text }) => {
     if (!isInHand()) paint(text, { keeps: true });

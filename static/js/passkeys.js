@@ -9,46 +9,6 @@
     NotSupportedError: "This device cannot store this kind of passkey.",
   };
 
-  const toBytes = (text) =>
-    Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (sign) => sign.charCodeAt(0));
-
-  const toText = (buffer) =>
-    btoa(String.fromCharCode(...new Uint8Array(buffer)))
-      .replace(/\+/g, "-")
-      .replace(/\//g, "_")
-      .replace(/=/g, "");
-
-  const named = (list) => (list || []).map((one) => ({ ...one, id: toBytes(one.id) }));
-
-  const make = (asked) =>
-    navigator.credentials.create({
-      publicKey: {
-        ...asked,
-        challenge: toBytes(asked.challenge),
-        user: { ...asked.user, id: toBytes(asked.user.id) },
-        excludeCredentials: named(asked.excludeCredentials),
-      },
-    });
-
-  const use = (asked) =>
-    navigator.credentials.get({
-      publicKey: { ...asked, challenge: toBytes(asked.challenge), allowCredentials: named(asked.allowCredentials) },
-    });
-
-  const written = (credential) => {
-    const response = {};
-    for (const name of ["clientDataJSON", "attestationObject", "authenticatorData", "signature", "userHandle"]) {
-      if (credential.response[name]) response[name] = toText(credential.response[name]);
-    }
-    return JSON.stringify({
-      id: credential.id,
-      rawId: toText(credential.rawId),
-      type: credential.type,
-      response,
-      clientExtensionResults: credential.getClientExtensionResults(),
-    });
-  };
-
   const options = async (form) => {
     if (form.dataset.options) return JSON.parse(form.dataset.options).publicKey;
     const answer = await fetch(form.action, { headers: { "X-Requested-With": "XMLHttpRequest" } });
@@ -64,7 +24,7 @@
 
   for (const form of document.querySelectorAll("form[data-passkey]")) {
     form.hidden = false;
-    if (!window.PublicKeyCredential) {
+    if (!window.PublicKeyCredential?.parseCreationOptionsFromJSON) {
       if (form.dataset.passkey === "sign-in") form.hidden = true;
       else say(form, "This browser cannot use passkeys.");
       continue;
@@ -76,8 +36,10 @@
       say(form, "");
       try {
         const asked = await options(form);
-        const credential = await (form.dataset.passkey === "add" ? make(asked) : use(asked));
-        form.elements.credential.value = written(credential);
+        const credential = await (form.dataset.passkey === "add"
+          ? navigator.credentials.create({ publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(asked) })
+          : navigator.credentials.get({ publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(asked) }));
+        form.elements.credential.value = JSON.stringify(credential);
         form.submit();
       } catch (error) {
         say(form, SAID[error.name] || error.message || "That did not work. Reload the page and try again.");

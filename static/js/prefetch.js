@@ -205,6 +205,7 @@
     if (pane() === from) {
       guarded = performance.now() + GUARD;
       forget();
+      emit("desk:leave");
       window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
       go(pane().dataset.page);
     } else {

@@ -2,14 +2,7 @@
 (() => {
   "use strict";
   const { emit } = window.desk;
-  const typed = new Map();
   const find = (selector) => document.querySelector(selector);
-  const open = () => document.getElementById("message")?.dataset.message;
-
-  function putBack() {
-    const field = document.getElementById("comment-text");
-    if (field && !field.value && typed.get(open())) field.value = typed.get(open());
-  }
 
   function writeComment() {
     const field = document.getElementById("comment-text");
@@ -61,21 +54,11 @@
     else chosen.click();
   }, true);
 
-  document.addEventListener("input", ({ target }) => {
-    if (target.id === "comment-text" && open()) typed.set(open(), target.value);
-  });
   /* What completes names is loaded when a comment is begun. */
   document.addEventListener("focusin", ({ target }) => {
     if (target.id === "comment-text") import(target.form.dataset.script).catch(() => {});
   });
-  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-    if (detail.target.id === "comments" && detail.xhr.status < 300) typed.delete(open());
-  });
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
-    if (["message", "beside-acts", "claim", "comments"].includes(elt.id)) putBack();
     if (elt.id === "comments" && elt.querySelector(".outcome")) elt.focus({ preventScroll: true });
   });
-  document.addEventListener("desk:beside-painted", putBack);
-  document.addEventListener("desk:painted", putBack);
-  putBack();
 })();

@@ -64,7 +64,6 @@ TEMPLATES = _settings.BASE_DIR / "templates"
 NO_PAGE = {
     "home-waiting",
     "pulse",
-    "stop-banner",
     "message-files",
     "beside",
     "unread-parts",

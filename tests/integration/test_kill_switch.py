@@ -181,7 +181,7 @@ def test_switch_is_shown_only_to_people_it_affects(signed_in, admin, mailbox):
     assert other.address not in page
     assert client.post(f"/stop/{theirs.pk}/release/").status_code == 404
     pull(admin, connection=connection)
-    assert client.get("/stop/banner/").text.count(REASON) == 1
+    assert client.get("/queue/pulse/").json()["html"].count(REASON) == 1
 
 
 def test_hosted_multimail_is_not_asked_to_hold_all(signed_in, admin, upstream):

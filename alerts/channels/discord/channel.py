@@ -186,10 +186,15 @@ class _Discord(ChatChannel):
             raise CardFixed(
                 f"Discord lets nobody edit the card (code {code}).", **answer_fields
             )
-        is_refusal = status in (401, 403, 404)
-        if code in CLOSED or (is_refusal and code in NOT_DISCORD):
+        if code in CLOSED:
             raise RetryLater(
-                f"Discord answered {status} (code {code}).", **answer_fields
+                f"The thread in Discord is closed (code {code}).", **answer_fields
+            )
+        is_refusal = status in (401, 403, 404)
+        if is_refusal and code in NOT_DISCORD:
+            raise RetryLater(
+                f"This server was refused before Discord read the request ({status}).",
+                **answer_fields,
             )
         gone = (status,) if is_refusal or code in NOT_HERE else ()
         raise failure("Discord", answer, logged_answer, gone=gone, refused=(400,))
