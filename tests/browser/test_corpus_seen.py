@@ -127,7 +127,7 @@ def look_at(page, kind, names):
     ("kind", "names"),
     [
         pytest.param("safe", NAMES, marks=pytest.mark.slow),
-        ("open", NAMES[::3]),
+        ("open", NAMES[::6]),
         pytest.param("open", NAMES, marks=pytest.mark.slow),
         ("look", LOUD_NAMES[::5]),
         pytest.param("look", list(ORIGINALS), marks=pytest.mark.slow),

@@ -185,6 +185,7 @@ def sequences(url):
         return dict(session.execute(query).fetchall())
 
 
+@pytest.mark.slow
 def test_every_row_is_restored_the_ledger_is_proven_and_losses_are_reported(
     desk, target, tmp_path
 ):
