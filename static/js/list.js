@@ -247,7 +247,7 @@
     showNews();
   });
   // A menu is over once something else is looked at.
-  const menus = () => all(".menu[open]");
+  const menus = () => all(":is(.menu, #snooze)[open]");
   document.addEventListener("click", ({ target }) =>
     menus().forEach((menu) => {
       if (!menu.contains(target)) menu.open = false;
