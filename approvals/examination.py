@@ -55,10 +55,10 @@ from mirror.recording import record_about
 from mirror.states import Outcome
 from mirror.store import rendered_content, search_words, stored_content
 from policy.rules.facts import (
+    asked_words,
     stored_facts,
     unknown_words,
     with_files,
-    word_sets,
     words_in,
 )
 from risk import CHECKS
@@ -396,7 +396,7 @@ def columns_of(
         review = risk_facets(stored_findings)
         facts = stored_facts(content, examined.sums, examined.hosts)
         facts = with_files(facts, content, message.revision_id)
-        facts["words"] = words_in(content, examined.shown, word_sets())
+        facts["words"] = words_in(content, examined.shown, asked_words())
         contacts = _known_contacts(message.connection_id, outside)
         # Then nobody can tell a first contact: there is no finding.
         facts["knows_nobody"] = bool(outside) and not contacts
@@ -465,12 +465,12 @@ def look_for_words(message: Message) -> bool:
     facts = message.review.policy_facts
     if revision is None or facts is None:
         return False
-    sets = unknown_words(facts, word_sets())
-    if sets:
+    words = unknown_words(facts, asked_words())
+    if words:
         content = stored_content(revision)
         rendered = rendered_content(revision, content)
-        facts["words"] |= words_in(content, rendered, sets)
-    return bool(sets)
+        facts["words"] |= words_in(content, rendered, words)
+    return bool(words)
 
 
 def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -92,15 +92,12 @@ def answer(
     *,
     failed: SentenceError | None = None,
 ) -> HttpResponse:
-    """Render a page. If a change `failed`, the page shows the error, beside the fields
-    if a form was not valid, and has the status that fits the error.
+    """Render a page. If a change `failed`, the page has the status that fits the error,
+    and shows it; a form that was not valid shows its errors itself.
     """
-    context = {"wrong": {}, **context}
-    if isinstance(failed, FormInvalid):
-        context["wrong"] = failed.form.errors_by_field()
-    elif failed is not None:
-        context["error"] = failed.sentence
-        context["wants_code"] = isinstance(failed, CodeWanted)
+    if failed and not isinstance(failed, FormInvalid):
+        wants_code = isinstance(failed, CodeWanted)
+        context = {**context, "error": failed.sentence, "wants_code": wants_code}
     return render(request, template, context, status=failed.status if failed else 200)
 
 
@@ -212,7 +209,7 @@ def new_ticket() -> str:
     return secrets.token_urlsafe(12)
 
 
-def take_ticket(request: DeskRequest, *, shown: str, to_repeat: str) -> None:
+def take_ticket(request: DeskRequest) -> None:
     """Use a form's token. Raises SentTwice if it was used before: reloading the answer
     must not make a second key.
     """
@@ -220,6 +217,6 @@ def take_ticket(request: DeskRequest, *, shown: str, to_repeat: str) -> None:
     name = f"ticket:{request.actor.id}:{ticket}"
     if not 8 <= len(ticket) <= 40 or not cache.add(name, 1, _DAY):
         raise SentTwice(
-            f"This form was sent before, and its {shown} was shown then, once. Check the list. To {to_repeat}, send "
-            "the form again."
+            "This form was sent before, and its key or secret was shown then, once. Check the list. To make another "
+            "one, send the form again."
         )

@@ -7,15 +7,12 @@ on the order, so an event never overwrites a field, and never changes what a rea
 stored. Decisions are stored elsewhere.
 """
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.contrib.postgres.search import SearchVectorField
-from django.core.cache import caches
 from django.db import transaction
 from django.db.models import F, Func, Model, Value
 from django.db.models.functions import Cast, Coalesce
@@ -415,7 +412,9 @@ def begin_message(
         upstream_id=event.email_id,
         event=begins,
         now=now,
-        mailbox=_mailbox_of(connection, event),
+        mailbox=find_mailbox(
+            connection, upstream_id=event.mailbox_id, address=event.mailbox
+        ),
         direction=event.direction,
         upstream_status=fitting("upstream_status", event.status),
         # Of mail that is never held no content is read: only the event has its
@@ -428,31 +427,6 @@ def begin_message(
         aliases=list(event.mail_ids),
         **_reported(event),
     )
-
-
-def _mailbox_of(connection: Connection, event: Event) -> Mailbox | None:
-    """Return the mailbox that an event names, from a cache that is at most a second
-    old.
-
-    Each process reads a mailbox once a second at most, because this query took a tenth
-    of a webhook's processor time.
-    """
-    cache = caches["process"]
-    # The id is hashed, because a webhook may contain any text, and a cache key may not.
-    # The last part of the key changes each second, by a clock that nobody can set.
-    key = f"mailbox:{connection.pk}:{hash(event.mailbox_id)}:{int(time.monotonic())}"
-    mailbox: Mailbox | None = cache.get(key)
-    if (
-        mailbox is None
-        or mailbox.upstream_id != event.mailbox_id
-        or not mailbox.address
-    ):
-        mailbox = find_mailbox(
-            connection, upstream_id=event.mailbox_id, address=event.mailbox
-        )
-        # Cached after the commit only: the mailbox may have been created just now.
-        transaction.on_commit(partial(cache.set, key, mailbox, 2))
-    return mailbox
 
 
 # The fields of a message that say how it was decided.

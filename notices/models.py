@@ -105,9 +105,6 @@ class Notice(models.Model):
             ),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.cause} for {self.person}"
-
 
 def unread_count(actor: Actor) -> int:
     """Return how many notices of the list the actor has not read."""
@@ -154,6 +151,3 @@ class Preferences(models.Model):
     stand_in = models.ForeignKey(
         Person, null=True, on_delete=models.SET_NULL, related_name="+"
     )
-
-    def __str__(self) -> str:
-        return f"what {self.person} wants to be told"

@@ -31,7 +31,7 @@ def is_on_desk(person: Person, cause: Cause) -> bool:
 
 
 def times_of(
-    person: Person, cause: Cause, at: datetime, *, is_last: bool = False
+    person: Person, cause: Cause, at: datetime, *, is_last: bool
 ) -> dict[str, datetime]:
     """Return when a person is told by which way outside the desk, "push" or "mail", what
     happens at a time. The last step of a review plan comes in quiet hours too, because
@@ -53,21 +53,13 @@ def times_of(
 
 def times_of_notice(notice: Notice) -> dict[str, datetime]:
     """Return when a new notice is told, as `times_of` does."""
-    cause = Cause(notice.cause)
-    at = clock()
-    times = times_of(notice.person, cause, at)
-    at_once = times_of(notice.person, cause, at, is_last=True)
-    return at_once if times != at_once and _is_from_last_step(notice) else times
-
-
-def _is_from_last_step(notice: Notice) -> bool:
-    """Whether the last step of a review plan told this."""
-    return (
+    is_last = (
         notice.message is not None
         and notice.by_id is None
         and notice.cause in (Cause.ASSIGNED, Cause.REMINDED)
         and is_last_step_done(notice.message)
     )
+    return times_of(notice.person, Cause(notice.cause), clock(), is_last=is_last)
 
 
 def wants_chat(person: Person, cause: Cause) -> bool:

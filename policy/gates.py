@@ -21,7 +21,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet, Subquery
-from django.db.models.functions import Greatest, Now
+from django.db.models.functions import Now
 
 from audit.recording import record
 from common.actors import Actor, webhook, worker
@@ -169,7 +169,7 @@ def push_list(*, gate_list_id: int) -> str:
         health.wait(mailbox.connection, error)
         has_none = isinstance(error, errors.NotFound | errors.FieldsRefused)
         return _fail(gate, NO_LISTS if has_none else error.sentence)
-    is_overwritten = gate.pushed and not gate.last_error and not is_as_left
+    is_overwritten = gate.pushed_at and not gate.last_error and not is_as_left
     explanation = ""
     if done == "pushed" and is_overwritten:
         explanation = "It replaced what somebody else had changed there."
@@ -185,16 +185,10 @@ def _hash(mode: str, entries: Mapping[str, str | None]) -> str:
 @transaction.atomic
 def _succeed(gate: GateList, at_gate: ListAtGate, explanation: str) -> None:
     """Store that the gate has the list, and record it if it is a new one."""
-    GateList.objects.filter(pk=gate.pk).update(
-        # What was wanted when the row was claimed. If it has changed since, `pushed`
-        # stays below `wanted`, and the list is pushed again.
-        pushed=Greatest("pushed", gate.wanted),
-        gate_version=at_gate.version,
-        pushed_at=Now(),
-        attempts=0,
-        next_attempt_at=Now(),
-        last_error="",
-    )
+    row = GateList.objects.filter(pk=gate.pk)
+    row.update(gate_version=at_gate.version, pushed_at=Now(), attempts=0, last_error="")
+    # What changed since the row was claimed is pushed again.
+    row.filter(due_at=gate.due_at).update(due_at=None)
     if at_gate.version != gate.gate_version:
         name = (
             f"{at_gate.mode}, {len(at_gate.entries)} entries, version {at_gate.version}"
@@ -208,13 +202,9 @@ def _fail(gate: GateList, sentence: str) -> str:
     the first failure since the last push.
     """
     pause = timedelta(seconds=2 ** min(gate.attempts, 10))
-    # Unless another attempt succeeded meanwhile.
-    is_stored = (
-        GateList.objects.behind()
-        .filter(pk=gate.pk)
-        .update(
-            next_attempt_at=Now() + min(pause, LONGEST_PAUSE), last_error=sentence[:500]
-        )
+    # Unless another attempt succeeded meanwhile, or is due already.
+    is_stored = GateList.objects.filter(pk=gate.pk, due_at=gate.due_at).update(
+        due_at=Now() + min(pause, LONGEST_PAUSE), last_error=sentence[:500]
     )
     if is_stored and not gate.last_error:
         _record("allowlist.push_failed", gate, explanation=sentence)

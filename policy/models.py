@@ -224,28 +224,19 @@ class GateListQuerySet(models.QuerySet["GateList"]):
         """Note that the gates may lack a change of the policy or of a list. The sweep
         has them pushed within seconds.
         """
-        self.update(wanted=F("wanted") + 1, next_attempt_at=Now(), attempts=0)
-
-    def behind(self) -> Self:
-        """Those whose gate may lack a change. Uses the index gate_list_to_push."""
-        return self.filter(pushed__lt=F("wanted"))
+        self.update(due_at=Now(), attempts=0)
 
     def to_push(self) -> Self:
         """Those to push to their gate now. Connections without an admin key are left
         out: there only the desk refuses recipients.
         """
-        pushable = (
-            self.behind()
-            .filter(
-                next_attempt_at__lte=Now(),
-                mailbox__is_active=True,
-                mailbox__connection__removed_at=None,
-            )
-            .filter(takes_policy("mailbox__connection__"))
+        pushable = self.filter(
+            takes_policy("mailbox__connection__"),
+            due_at__lte=Now(),
+            mailbox__is_active=True,
+            mailbox__connection__removed_at=None,
         )
-        return pushable.exclude(mailbox__connection__admin_key="").order_by(
-            "next_attempt_at"
-        )
+        return pushable.exclude(mailbox__connection__admin_key="").order_by("due_at")
 
     def claim(self, pk: int) -> "GateList | None":
         """Claim one row for one attempt, and return it; None if it is not due, or
@@ -254,7 +245,7 @@ class GateListQuerySet(models.QuerySet["GateList"]):
         is_claimed = (
             self.to_push()
             .filter(pk=pk)
-            .update(next_attempt_at=Now() + PUSH_TIME, attempts=F("attempts") + 1)
+            .update(due_at=Now() + PUSH_TIME, attempts=F("attempts") + 1)
         )
         rows = self.select_related("mailbox__connection")
         return rows.get(pk=pk) if is_claimed else None
@@ -269,41 +260,23 @@ class GateListQuerySet(models.QuerySet["GateList"]):
 
 
 class GateList(models.Model):
-    """Whether the gate of one mailbox has the recipients that the policy allows.
-
-    Each change of the policy or of a list raises `wanted`. After a push, `pushed` is
-    the value of `wanted` that the gate has; if it is less, the gate may lack a change.
-    """
+    """Whether the gate of one mailbox has the recipients that the policy allows."""
 
     mailbox = models.OneToOneField(
         Mailbox, on_delete=models.CASCADE, related_name="gate_list"
     )
-    wanted = models.PositiveIntegerField(default=1)
-    pushed = models.PositiveIntegerField(default=0)
+    # When the gate gets what it may lack; null if it lacks nothing. Each change of the
+    # policy or of a list sets it anew.
+    due_at = models.DateTimeField(null=True, db_default=Now(), db_index=True)
     # The version number that the gate gave the list it has.
     gate_version = models.PositiveIntegerField(default=0)
     # What was put there last, as a hash, also if no answer came.
     put = models.CharField(max_length=64)
     pushed_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
-    next_attempt_at = models.DateTimeField(db_default=Now())
     last_error = models.TextField()
 
     objects = GateListQuerySet.as_manager()
-
-    class Meta:
-        indexes = [
-            models.Index(
-                fields=["next_attempt_at"],
-                condition=Q(pushed__lt=F("wanted")),
-                name="gate_list_to_push",
-            )
-        ]
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether the gate may lack a change."""
-        return self.pushed < self.wanted
 
 
 class KillSwitchQuerySet(ScopedQuerySet["KillSwitch"]):

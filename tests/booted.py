@@ -53,7 +53,7 @@ class System:
                     return entry.parent.name
         raise OSError("it has not begun")
 
-    def run(self, *command, check=True, text=None):
+    def run(self, *command, check=True, text=""):
         """Run a command in the system, as root; return the completed process."""
         path = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         done = run_command(

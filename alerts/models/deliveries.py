@@ -68,9 +68,6 @@ class Card(models.Model):
             ),
         ]
 
-    def __str__(self) -> str:
-        return f"card {self.post_id or 'not posted'}"
-
     @property
     def is_digest(self) -> bool:
         """Whether it stands for many cards."""
@@ -158,9 +155,6 @@ class UnplannedAct(models.Model):
 
     objects = UnplannedActQuerySet.as_manager()
 
-    def __str__(self) -> str:
-        return f"entry {self.entry}"
-
 
 class Delivery(CourierDelivery):
     """One thing to deliver to a destination: a card, an event, a notice to its owner, or
@@ -239,9 +233,6 @@ class Delivery(CourierDelivery):
                 name="delivery_is_of_its_kind",
             ),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.action} {self.state}"
 
     def joined(self) -> DeliveryQuerySet:
         """The other deliveries that this one makes too: of a digest, those of the cards
@@ -348,6 +339,3 @@ class Interaction(CourierDelivery):
                 fields=["service", "external_id"], name="interaction_once"
             )
         ]
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.state}"

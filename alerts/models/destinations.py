@@ -182,6 +182,3 @@ class Route(models.Model):
     actions = models.JSONField(default=list)
     # Acts before this time are not delivered.
     since = models.DateTimeField(db_default=Now())
-
-    def __str__(self) -> str:
-        return f"{len(self.actions)} actions to {self.destination}"

@@ -280,7 +280,7 @@ def demands_for(
         group_names = dict(Group.objects.values_list("pk", "name"))
     calendars = all_calendars() if policy.asks_hours else {}
     hours = {key: one.name for key, one in calendars.items()}
-    names = Names(groups=group_names, calendars=hours)
+    names = Names({"groups": group_names, "calendars": hours})
     demands = {}
     for message in messages:
         behind = contributors[message.pk]

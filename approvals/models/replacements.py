@@ -294,9 +294,6 @@ class CommandedMail(models.Model):
 
     objects = CommandedMailQuerySet.as_manager()
 
-    def __str__(self) -> str:
-        return f"commanded by {self.person}"
-
     def made(self, message: Message) -> bool:
         """Whether it created the message. A sender can claim any interaction, but this
         only keeps the person of that interaction from approving the message.

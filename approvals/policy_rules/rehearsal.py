@@ -8,7 +8,7 @@ word that formatting splits.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
@@ -20,7 +20,7 @@ from approvals.desk_messages import desk_messages
 from common.actors import Actor
 from mirror.models import Message, Revision
 from mirror.store import stored_content
-from policy.rules.conditions import Names, words_key
+from policy.rules.conditions import Names
 from policy.rules.demand import Policy, Requirement, required
 from policy.rules.facts import (
     facts_of,
@@ -86,8 +86,8 @@ def ask(
     """
     parts = [one for policy in policies for one in policy.parts]
     rules = chain.from_iterable(one.rules for one in policies)
-    sets = (one.when.words for one in rules if one.when.words)
-    messages = _look_back(messages, {words_key(one): one for one in sets})
+    words = chain.from_iterable(one.when.words for one in rules)
+    messages = _look_back(messages, {*words})
     lookups = lookups_for(parts, now, messages)
     asked: dict[Message, list[Asked]] = {}
     for message in messages:
@@ -106,16 +106,16 @@ def ask(
 
 
 def _look_back(
-    messages: Sequence[Message], sets: Mapping[str, frozenset[str]]
+    messages: Sequence[Message], words: Collection[str]
 ) -> Sequence[Message]:
-    """Look for these sets of words in past messages, the newest first, as far as that
+    """Look for these words in past messages, the newest first, as far as that
     was not done when they came, and set them in their reviews, which are not saved.
     Return those messages for which that is done.
     """
     unread = [
         one
         for one in messages
-        if (facts := one.review.policy_facts) and unknown_words(facts, sets)
+        if (facts := one.review.policy_facts) and unknown_words(facts, words)
     ]
     if len(unread) > READ:
         messages = messages[: messages.index(unread[READ])]
@@ -125,7 +125,7 @@ def _look_back(
         if revision := revisions.get(message.revision_id):
             stored: Any = message.review.policy_facts
             plain = RenderedMessage(document="", text="", plain=revision.html_text)
-            sought = unknown_words(stored, sets)
+            sought = unknown_words(stored, words)
             stored["words"] |= words_in(stored_content(revision), plain, sought)
     return messages
 

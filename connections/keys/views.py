@@ -176,7 +176,7 @@ def add_key(request: DeskRequest, connection: Connection) -> HttpResponse:
     if request.method == "POST":
         try:
             wanted = cleaned(form)
-            take_ticket(request, shown="key", to_repeat="create another key")
+            take_ticket(request)
             created = create_key(
                 connection=connection,
                 actor=request.actor,

@@ -153,9 +153,6 @@ class DeleteOwnForm(DrawnForm):
 
 
 _LIST = "connections/webhooks.html"
-_take_ticket = partial(
-    take_ticket, shown="secret", to_repeat="register another webhook"
-)
 
 
 def _shown(connection: Connection, hooks: list[Webhook]) -> dict[str, Any]:
@@ -197,7 +194,7 @@ def add_webhook(request: DeskRequest, connection: Connection) -> HttpResponse:
     if request.method == "POST":
         try:
             typed = cleaned(form)
-            _take_ticket(request)
+            take_ticket(request)
             created = register_webhook(
                 connection=connection,
                 actor=request.actor,
@@ -280,7 +277,7 @@ def rotate(
 ) -> HttpResponse:
     """Give the webhook another secret, and show it once."""
     overlap = cleaned(OverlapForm(request.POST))["overlap"]
-    _take_ticket(request)
+    take_ticket(request)
     rotated = rotate_webhook(
         connection=connection, webhook=webhook, actor=request.actor, overlap_s=overlap
     )

@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent import futures
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -43,9 +42,8 @@ class Coalesced(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._turn = threading.Lock()
-        self._next: futures.Future[T] | None = None
+        self._newest: tuple[float, T | Exception] | None = None
 
     def run(self, work: Callable[[], T], *, patience: float) -> T:
         """Return the result of a run that begins after this call.
@@ -54,34 +52,22 @@ class Coalesced(Generic[T]):
         wait for its result. Raises what the work raises, for each of them, and Late
         after `patience` seconds.
         """
-        run, is_mine = self._join()
-        if is_mine:
-            has_turn = self._turn.acquire(timeout=patience)
-            with self._lock:
-                # The run begins now, so later callers need another one.
-                self._next = None
-            try:
-                if not has_turn:
-                    raise Late
-                run.set_result(work())
-            except Exception as error:  # noqa: BLE001 - raised again in each waiting thread
-                run.set_exception(error)
-            finally:
-                if has_turn:
-                    self._turn.release()
-                if not run.done():
-                    # The thread of this run is being ended.
-                    run.set_exception(Late())
-        elif not futures.wait([run], patience).done:
+        asked = time.monotonic()
+        if not self._turn.acquire(timeout=patience):
             raise Late
-        return run.result()
-
-    def _join(self) -> tuple[futures.Future[T], bool]:
-        """Return the next run, and whether the caller has to do it."""
-        with self._lock:
-            is_mine = self._next is None
-            self._next = run = self._next or futures.Future()
-            return run, is_mine
+        try:
+            if self._newest is None or self._newest[0] <= asked:
+                began = time.monotonic()
+                try:
+                    self._newest = (began, work())
+                except Exception as error:  # noqa: BLE001 - raised again in each thread
+                    self._newest = (began, error)
+            _, result = self._newest
+        finally:
+            self._turn.release()
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 log = logging.getLogger(__name__)

@@ -67,13 +67,11 @@ class Migration(migrations.Migration):
             name='GateList',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('wanted', models.PositiveIntegerField(default=1)),
-                ('pushed', models.PositiveIntegerField(default=0)),
+                ('due_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), db_index=True, null=True)),
                 ('gate_version', models.PositiveIntegerField(default=0)),
                 ('put', models.CharField(max_length=64)),
                 ('pushed_at', models.DateTimeField(null=True)),
                 ('attempts', models.PositiveIntegerField(default=0)),
-                ('next_attempt_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('last_error', models.TextField()),
                 ('mailbox', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='gate_list', to='mirror.mailbox')),
             ],
@@ -117,10 +115,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='allowentry',
             constraint=models.UniqueConstraint(fields=('allowlist', 'pattern'), name='allow_entry_once'),
-        ),
-        migrations.AddIndex(
-            model_name='gatelist',
-            index=models.Index(condition=models.Q(('pushed__lt', models.F('wanted'))), fields=['next_attempt_at'], name='gate_list_to_push'),
         ),
         migrations.AddConstraint(
             model_name='keyowner',

@@ -9,6 +9,7 @@ Admins also add, change and delete what rules name: groups of people, calendars,
 review plans name too, and allowlists. A change of a list is then pushed to the gates.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -57,6 +58,7 @@ from policy.rules.rules import (
 
 # In characters.
 MAX_NOTE = 300
+MOST_WORDS = 1000
 # How many entries of a list a change names.
 _NAMED = 1000
 # A version without rules and passes.
@@ -191,7 +193,11 @@ def _set_parts(draft: PolicyVersion, parts: Iterable[Part]) -> None:
     parts = tuple(parts)
     if len(parts) > MOST_RULES:
         raise PolicyRefused(f"A policy has at most {MOST_RULES} rules and passes.")
-    draft.rules = [one.as_json() for one in parts if isinstance(one, PolicyRule)]
+    rules = [one for one in parts if isinstance(one, PolicyRule)]
+    # For each message it is stored which of them it has.
+    if len(frozenset().union(*(one.when.words for one in rules))) > MOST_WORDS:
+        raise PolicyRefused(f"The rules of a policy name at most {MOST_WORDS} words.")
+    draft.rules = [one.as_json() for one in rules]
     draft.passes = [one.as_json() for one in parts if isinstance(one, Pass)]
 
 
@@ -536,44 +542,21 @@ class WantedEntry:
     note: str = ""
     expires_at: datetime | None = None
 
+    @property
+    def ends(self) -> datetime:
+        """When it ends, at the latest."""
+        return self.expires_at or ENDLESS
+
     def __str__(self) -> str:
         until = f" until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
         return f"{self.pattern}{until}"
 
 
-@dataclass(frozen=True)
-class Step:
-    """What a change does to one entry: what it is before and after it, if there is one."""
-
-    before: WantedEntry | None
-    after: WantedEntry | None
-
-    @property
-    def in_words(self) -> tuple[str, str]:
-        """What is done, as a word, and the entry."""
-        if self.before is None:
-            return "added", str(self.after)
-        if self.after is None:
-            return "removed", str(self.before)
-        if self.before.expires_at == self.after.expires_at:
-            return "changed", f"{self.after} (its note)"
-        return "changed", f"{self.after} (before: {self.before})"
-
-    @property
-    def is_longer(self) -> bool:
-        """Whether the entry counts for longer than before."""
-        if self.before is None or self.after is None:
-            return self.after is not None
-        return (self.after.expires_at or ENDLESS) > (self.before.expires_at or ENDLESS)
-
-
-def steps_of(
+def _changed_entries(
     at: Allowlist, put: Iterable[WantedEntry], remove: Iterable[str]
-) -> dict[str, Step]:
-    """Return by pattern what a change does to the entries of a list: adds or changes
-    those to `put`, of which the last counts for each pattern, and removes these
-    patterns. What stays as it is is left out. Raises ActNotAllowed for a pattern that no
-    entry can have.
+) -> list[tuple[WantedEntry | None, WantedEntry | None]]:
+    """Return each entry that a change of a list adds, changes or removes, before and
+    after it. Raises ActNotAllowed for a pattern that no entry can have.
     """
     wanted: dict[str, WantedEntry | None] = dict.fromkeys(map(stored_pattern, remove))
     try:
@@ -587,8 +570,8 @@ def steps_of(
         row[0]: WantedEntry(*row)
         for row in present.values_list("pattern", "note", "expires_at")
     }
-    steps = {one: Step(stored.get(one), after) for one, after in wanted.items()}
-    return {one: step for one, step in steps.items() if step.before != step.after}
+    pairs = [(stored.get(one), after) for one, after in wanted.items()]
+    return [(was, after) for was, after in pairs if was != after]
 
 
 @atomic_with_retry
@@ -614,18 +597,27 @@ def apply_change(
     seen: str,
     actor: Actor,
 ) -> CanWait[Allowlist]:
-    """Change the entries of one list, as `steps_of` says. `seen` is the `seen_state` of
-    the list that the actor saw.
+    """Add or change entries of a list, of which the last counts for each pattern, and
+    remove these patterns. `seen` is the `seen_state` of the list that the actor saw.
 
     A change without effect makes no new version. Raises ActNotAllowed, StalePolicy.
     """
     locked, before = lock(allowlist, actor)
     check_seen(seen, before, by=locked.changed_by or "Somebody")
-    steps = steps_of(locked, put, remove)
+    changed = _changed_entries(locked, put, remove)
     # The entries that are added, changed and removed, each with its end.
-    acts: dict[str, list[str]] = {}
-    for did, entry in (one.in_words for one in steps.values()):
-        acts.setdefault(did, []).append(entry)
+    acts = defaultdict[str, list[str]](list)
+    is_longer = False
+    for was, entry in changed:
+        if entry is None:
+            acts["removed"].append(str(was))
+        elif was is None:
+            acts["added"].append(str(entry))
+        else:
+            is_same = entry.expires_at == was.expires_at
+            what = "its note" if is_same else f"before: {was}"
+            acts["changed"].append(f"{entry} ({what})")
+        is_longer |= bool(entry and (was is None or entry.ends > was.ends))
 
     def change() -> ChangeInWords:
         policy = policies().in_force
@@ -633,8 +625,7 @@ def apply_change(
         is_named = bool(rules or naming(locked, policy.passes))
         # A rule on recipients who are on the list may apply to fewer messages.
         is_asked = any(locked.pk in one.when.lists for one in rules)
-        loosens = any(one.is_longer or is_asked for one in steps.values())
-        tightens = not (policy.unreadable or loosens)
+        tightens = not (policy.unreadable or is_longer or (changed and is_asked))
         # Two admins signed to whom a pass sends without a person; and where a rule does
         # not apply any more, passes may send what it kept for people.
         always = bool(policy.passes) and is_named and not tightens
@@ -655,24 +646,25 @@ def apply_change(
         )
 
     yield change
-    if not steps:
+    if not changed:
         return locked
     locked.version += 1
     locked.changed_by_id = int(actor.id)
     locked.changed_at = clock()
     locked.save()
-    locked.entries.filter(pattern__in=list(steps)).delete()
+    patterns = [one.pattern for pair in changed for one in pair if one]
+    locked.entries.filter(pattern__in=patterns).delete()
     new = [
         AllowEntry(
             allowlist=locked,
-            pattern=pattern,
-            note=one.after.note,
-            expires_at=one.after.expires_at,
+            pattern=entry.pattern,
+            note=entry.note,
+            expires_at=entry.expires_at,
             added_at=locked.changed_at,
             added_by_id=locked.changed_by_id,
         )
-        for pattern, one in steps.items()
-        if one.after
+        for _, entry in changed
+        if entry
     ]
     AllowEntry.objects.bulk_create(new, batch_size=2000)
     GateList.objects.bring()

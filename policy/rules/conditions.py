@@ -10,7 +10,6 @@ fits. A condition also holds if the desk does not know a fact that it asks for: 
 only ask for more, so in doubt they apply.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -85,24 +84,23 @@ attachments | file of kind
 
 @dataclass(frozen=True)
 class Names:
-    """The names of what rules refer to, by their keys, as far as somebody may see them.
-    What is missing was deleted, or, unless `is_whole`, is hidden from the person.
+    """The names of what rules refer to, by kinds such as "groups" and by their keys, as
+    far as somebody may see them. What is missing was deleted, or, unless `is_whole`, is
+    hidden from the person.
     """
 
-    connections: Mapping[int, str] = field(default_factory=dict)
-    mailboxes: Mapping[int, str] = field(default_factory=dict)
-    keys: Mapping[str, str] = field(default_factory=dict)
-    lists: Mapping[int, str] = field(default_factory=dict)
-    groups: Mapping[int, str] = field(default_factory=dict)
-    calendars: Mapping[int, str] = field(default_factory=dict)
+    of_rows: Mapping[str, Mapping[Any, str]] = field(default_factory=dict)
     is_whole: bool = True
-    attachments: ClassVar[Mapping[str, str]] = FILES
-    findings: ClassVar[Mapping[str, str]] = FINDINGS
+
+    def known(self, kind: str) -> Mapping[Any, str]:
+        """Return the names of one of these kinds."""
+        fixed = {"attachments": FILES, "findings": FINDINGS}
+        return fixed.get(kind) or self.of_rows.get(kind, {})
 
     def name_of(self, kind: str, key: Any) -> str:
-        """Return the name of one of these kinds, such as "groups"."""
-        if name := getattr(self, kind).get(key):
-            return str(name)
+        """Return the name of one of these kinds."""
+        if name := self.known(kind).get(key):
+            return name
         if kind == "keys":
             # A key that sent nothing lately has no name here, but may exist.
             return str(key).partition(":")[2]
@@ -121,7 +119,7 @@ class Names:
         """Return the choices of a form: all of this kind, and those that are `named`
         already, although they may be gone.
         """
-        known = getattr(self, kind)
+        known = self.known(kind)
         offered = (*known, *(one for one in named if one not in known))
         return [(str(one), self.name_of(kind, one)) for one in offered]
 
@@ -237,8 +235,8 @@ class MessageFacts:
     is_first_contact: bool | None = False
     risk_level: str | None = ""
     findings: frozenset[str] | None = frozenset()
-    # The sets of words, by `words_key`, of which none is in the message. Any other set
-    # has a word in it, or was not looked for.
+    # The words that are not in the message. Any other word is in it, or was not looked
+    # for.
     lacked_words: frozenset[str] = frozenset()
     # The words that were found with their places (`risk.words`), to show to people.
     words: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -631,20 +629,15 @@ class HasWord(Condition):
     }
 
     def holds(self, facts: MessageFacts) -> bool | None:
-        if self.words_key in facts.lacked_words:
-            return False
-        return None if self.words.isdisjoint(facts.words) else True
+        if not self.words.isdisjoint(facts.words):
+            return True
+        return False if self.words <= facts.lacked_words else None
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         return sorted(self.words & facts.words.keys())
 
     def words_in(self, names: Names) -> str:
         return self.says.format(any_of(f"“{one}”" for one in self.words))
-
-    @cached_property
-    def words_key(self) -> str:
-        """The key of the set of words."""
-        return words_key(self.words)
 
 
 @dataclass(frozen=True)
@@ -781,14 +774,6 @@ KINDS: dict[type[Condition], str] = {
     for kind in reversed(Conditions.__bases__)
     if issubclass(kind, Condition)
 }
-
-
-def words_key(words: Iterable[str]) -> str:
-    """Return a fingerprint of a set of words. With it the desk stores which sets it has
-    looked for in a message.
-    """
-    written = "\n".join(sorted(words)).encode()
-    return hashlib.blake2b(written, digest_size=16).hexdigest()
 
 
 @lru_cache(maxsize=4096)

@@ -81,9 +81,13 @@ class Requirement:
     in their order, and `version` the number of the policy, 0 if none is active.
     """
 
-    effects: Effects = field(default_factory=Effects)
     spoke: tuple[PolicyRule, ...] = ()
     version: int = 0
+
+    @cached_property
+    def effects(self) -> Effects:
+        """What they ask for; the oversight mode is asked of mailboxes."""
+        return replace(merged(one.then for one in self.spoke), least_mode="")
 
     def with_those_of(self, first: "Requirement", facts: MessageFacts) -> "Requirement":
         """Return these needs of an edited version together with those of its first one,
@@ -97,9 +101,7 @@ class Requirement:
             and not one.then.reject
             and one.when.certainly_apply_to(facts)
         ]
-        spoke = (*self.spoke, *others)
-        effects = replace(merged(one.then for one in spoke), least_mode="")
-        return replace(self, effects=effects, spoke=spoke)
+        return replace(self, spoke=(*self.spoke, *others))
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,7 @@ def required(policy: Policy, facts: MessageFacts) -> Requirement:
         for rule in policy.rules
         if rule.when.apply_to(facts) and _is_asked(rule.then, facts)
     ]
-    effects = merged(rule.then for rule in spoke)
-    return Requirement(replace(effects, least_mode=""), tuple(spoke), policy.number)
+    return Requirement(tuple(spoke), policy.number)
 
 
 def _is_asked(then: Effects, facts: MessageFacts) -> bool:

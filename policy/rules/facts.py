@@ -48,7 +48,6 @@ from policy.rules.conditions import (
     MessageFacts,
     Names,
     entries_of,
-    words_key,
 )
 from policy.rules.demand import NO_POLICY, Policy, required
 from policy.rules.rules import (
@@ -209,44 +208,38 @@ def _shows_text(content: Content) -> bool:
     return "markdown" in content.coverage or "html" in content.coverage
 
 
-def word_sets() -> dict[str, frozenset[str]]:
-    """Return by `words_key` the sets of words for which rules of the active version and
-    of the draft ask.
-    """
+def asked_words() -> set[str]:
+    """Return the words for which rules of the active version and of the draft ask."""
     # The draft, too: so its words are known of most messages once it is activated.
     versions = PolicyVersion.objects.exclude(state=PolicyVersion.State.RETIRED)
     rules = chain.from_iterable(versions.values_list("rules", flat=True))
-    asked = (frozenset(one.get("when", {}).get("words", ())) for one in rules)
-    return {words_key(words): words for words in asked if words}
+    return {word for one in rules for word in one.get("when", {}).get("words", ())}
 
 
-def unknown_words(
-    facts: dict[str, Any], sets: Mapping[str, frozenset[str]]
-) -> dict[str, frozenset[str]]:
-    """Return those of these sets of words that were not looked for in a message; give
-    its stored facts a place for them.
+def unknown_words(facts: dict[str, Any], words: Collection[str]) -> set[str]:
+    """Return those of these words that were not looked for in a message; give its
+    stored facts a place for them.
     """
     known = facts.setdefault("words", {})
-    return {key: words for key, words in sets.items() if key not in known}
+    return {word for word in words if word not in known}
 
 
 def words_in(
-    content: Content, rendered: RenderedMessage, sets: Mapping[str, Collection[str]]
-) -> dict[str, dict[str, str]]:
-    """Return by the keys of these sets which of their words are in a message, each with
-    its place.
+    content: Content, rendered: RenderedMessage, words: Collection[str]
+) -> dict[str, str]:
+    """Return the place of each of these words in a message, empty if it is not there.
 
-    A set is left out, as not known, if none of its words was found in what could be
-    read, but not everything could be.
+    A word is left out, as not known, if it is not in what could be read, but not
+    everything could be.
     """
-    texts = searched_texts(content, rendered) if sets else []
+    texts = searched_texts(content, rendered) if words else []
     is_whole = (
         _shows_text(content)
         and not {"to", "subject", "attachments"}.intersection(content.unseen)
         and all(text.is_whole for text, _ in texts)
     )
-    found = {key: places_of(words, texts) for key, words in sets.items()}
-    return {key: places for key, places in found.items() if places or is_whole}
+    absent = dict.fromkeys(words, "") if is_whole else {}
+    return absent | places_of(words, texts)
 
 
 def facts_of(
@@ -287,7 +280,7 @@ def facts_of(
     if "program_in_text" in findings:
         findings.add(RUNS_CODE)
         attachments = None if attachments is None else attachments | {"program"}
-    words: dict[str, dict[str, str]] = stored.get("words", {})
+    words: dict[str, str] = stored.get("words", {})
     return MessageFacts(
         connection=message.connection_id,
         mailbox=message.mailbox_id,
@@ -307,8 +300,8 @@ def facts_of(
         else None,
         risk_level=examined.risk_level if is_examined else None,
         findings=frozenset(findings) if is_examined else None,
-        lacked_words=frozenset(key for key, places in words.items() if not places),
-        words=dict(chain.from_iterable(places.items() for places in words.values())),
+        lacked_words=frozenset(word for word, place in words.items() if not place),
+        words={word: place for word, place in words.items() if place},
         amounts=amounts_in(stored.get("amounts")),
         sums=stored.get("sums", {}),
         unread_sums=tuple(stored.get("unread_sums", ())),
@@ -475,15 +468,15 @@ def names_for(actor: Actor = EVERYTHING) -> Names:
     def by_key(rows: QuerySet[Any]) -> dict[int, str]:
         return {one.pk: str(one) for one in rows}
 
-    return Names(
-        mailboxes=by_key(mailboxes.at_work()),
-        keys=dict(sorted(keys, key=lambda pair: pair[1].casefold())),
-        lists=by_key(lists),
-        groups=by_key(Group.objects.all()),
-        calendars=by_key(WorkCalendar.objects.all()),
-        connections=dict(connections.at_work().values_list("pk", "name")),
-        is_whole=actor.sees_all(),
-    )
+    names: dict[str, dict[Any, str]] = {
+        "mailboxes": by_key(mailboxes.at_work()),
+        "keys": dict(sorted(keys, key=lambda pair: pair[1].casefold())),
+        "lists": by_key(lists),
+        "groups": by_key(Group.objects.all()),
+        "calendars": by_key(WorkCalendar.objects.all()),
+        "connections": by_key(connections.at_work()),
+    }
+    return Names(names, is_whole=actor.sees_all())
 
 
 def api_keys(actor: Actor) -> dict[str, str]:

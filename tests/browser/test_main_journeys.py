@@ -245,6 +245,7 @@ IS_ON_TOP = """element => {
 }"""
 
 
+@pytest.mark.slow
 def test_hostile_letter_lies_over_nothing_asks_for_no_picture_and_runs_nothing(
     desk, product, hold
 ):

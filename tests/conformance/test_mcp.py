@@ -145,6 +145,7 @@ def test_agent_sends_and_reads_what_became_of_it(product, agent, mode):
     assert "review_url" not in read
 
 
+@pytest.mark.slow
 def test_agent_watches_until_changes_are_requested(product, agent):
     sent = agent.found("send_email", subject=subject(), **SENT)
     uri = f"countersign://emails/{sent['id']}"
@@ -237,8 +238,6 @@ def test_agent_waits_for_an_email(product, agent):
     ours, theirs = agent.within(wait).content
     assert json.loads(ours.text)["found"] is True
     assert words in theirs.text
-    waited = agent.found("wait_for_email", timeout_seconds=5)
-    assert (waited["found"], waited["timeout"]) == (False, True)
 
 
 def test_key_that_sends_decides_through_none_of_the_tools(product, agent):

@@ -58,6 +58,7 @@ def approve_one(product, ana, **headers):
     return answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given", variants(["X-Request-Id", "traceparent", "nothing"], 1)
 )

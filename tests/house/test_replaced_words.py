@@ -5,6 +5,8 @@ docs/glossary.md has those that stay.
 import ast
 import re
 
+import pytest
+
 from tests.house.test_house_rules import (
     ROOT,
     SOURCES,
@@ -72,6 +74,7 @@ def texts():
             yield path, COMMENTS[suffix].sub("", path.read_text())
 
 
+@pytest.mark.slow
 def test_replaced_words_do_not_come_back():
     found = [
         f"{path.relative_to(ROOT)}: {found[0]!r}"

@@ -3,6 +3,8 @@
 import os
 import sys
 
+import pytest
+
 from tests.commands import run_command
 from tests.house.test_house_rules import ROOT, SOURCES
 
@@ -14,6 +16,7 @@ print(len(COMMANDS))
 """
 
 
+@pytest.mark.slow
 def test_every_command_that_may_wait_is_known_once_django_is_set_up():
     decorated = sum(one.read_text().count("\n@second_admin(") for one in SOURCES)
     known = run_command(

@@ -108,7 +108,7 @@ AGAIN = [
 
 @pytest.mark.parametrize(
     "write",
-    variants([suggest, edit, comment, reason("send_back"), reason("reject")], 2),
+    variants([edit, suggest, comment, reason("send_back"), reason("reject")], 1),
 )
 def test_whoever_wrote_the_words_does_not_approve_them_when_the_agent_sends_them(
     message, reviewer, second_reviewer, write
@@ -125,7 +125,7 @@ def test_whoever_wrote_the_words_does_not_approve_them_when_the_agent_sends_them
         assert why_not(resent(message, text), reviewer) == ""
 
 
-@pytest.mark.parametrize("fields", variants(AGAIN, 4))
+@pytest.mark.parametrize("fields", variants(AGAIN, 1))
 def test_words_are_theirs_however_they_are_written_again(message, reviewer, fields):
     note_words(actor_of(reviewer), WORDS)
     assert why_not(resent(message, **fields), reviewer) == "editor"
@@ -133,7 +133,14 @@ def test_words_are_theirs_however_they_are_written_again(message, reviewer, fiel
 
 @pytest.mark.parametrize(
     "fields",
-    [{"to": ["eve@elsewhere.example"]}, {"markdown": "Pay Eve."}, {"subject": "Pay"}],
+    variants(
+        [
+            {"to": ["eve@elsewhere.example"]},
+            {"markdown": "Pay Eve."},
+            {"subject": "Pay"},
+        ],
+        1,
+    ),
 )
 def test_changed_recipients_and_short_texts_are_told_by_the_whole(
     message, reviewer, fields
@@ -183,7 +190,7 @@ def ask_for_eve(message, person):
     decide(message, person, "send_back", "Please write to <eve+2@evil.example>.")
 
 
-@pytest.mark.parametrize("write", [suggest_eve, ask_for_eve])
+@pytest.mark.parametrize("write", variants([suggest_eve, ask_for_eve], 1))
 def test_recipient_whom_somebody_suggested_is_theirs_whatever_else_changes(
     message, reviewer, write
 ):
@@ -219,7 +226,7 @@ PORTAL = "Please open [our portal]({}) today, it is nice and easy to use."
 PAGE = "<p>Welcome to <a href='{}'>our <b>Portal</b></a> of Acme.</p>"
 
 
-@pytest.mark.parametrize("edits", [suggest, edit])
+@pytest.mark.parametrize("edits", variants([edit, suggest], 1))
 def test_link_that_somebody_added_is_theirs_however_it_is_written(
     connection, reviewer, edits
 ):

@@ -127,6 +127,7 @@ def test_flood_makes_one_alert_and_one_card(client, connection, reviewer, route)
     assert Card.objects.count() == 3
 
 
+@pytest.mark.slow
 def test_over_when_the_window_has_passed_and_the_same_flood_when_it_begins_again(
     client, connection
 ):
@@ -172,6 +173,7 @@ def test_nearly_identical_ones_are_set_apart_when_they_are_read_and_their_cards_
     assert len(actions("message.set_apart")) == 2
 
 
+@pytest.mark.slow
 def test_scheduled_messages_count_where_they_leave_too(client, connection):
     cap(key=(3, 0))
     tomorrow = clock() + timedelta(days=1)

@@ -421,6 +421,7 @@ def test_press_on_an_outdated_card_decides_nothing_and_says_why(ana, message):
     assert not Verdict.objects.exists()
 
 
+@pytest.mark.slow
 def test_pending_lists_what_this_person_may_see_as_far_as_it_fits(
     ana, message, settings
 ):

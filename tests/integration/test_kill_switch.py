@@ -38,6 +38,7 @@ from tests.integration.deciding import (
     undo,
     waiting_for_a_lock,
 )
+from tests.variants import variants
 
 REASON = "Wrong price in every letter"
 
@@ -103,7 +104,7 @@ def test_pull_and_release_ask_for_the_role_and_a_reason_and_are_done_once(
     assert [one.actor_id for one in acts] == people
 
 
-@pytest.mark.parametrize("outcome", ["approve", "reject", "send_back"])
+@pytest.mark.parametrize("outcome", variants(["approve", "reject", "send_back"], 1))
 def test_pulled_switch_stops_every_call_until_it_is_released(
     message, reviewer, admin, upstream, outcome
 ):

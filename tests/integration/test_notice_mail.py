@@ -152,9 +152,8 @@ def test_what_is_snoozed_is_mailed_when_the_snooze_ends(server, asked, second_re
     [
         *(
             pytest.param(mood, "", "postponed", "due", marks=pytest.mark.slow)
-            for mood in ("busy", "stall")
+            for mood in ("busy", "stall", "drop")
         ),
-        ("drop", "", "postponed", "due"),
         ("refuse message", "", "refused", "failed"),
         ("ok", "554 5.7.1 no relaying", "refused", "failed"),
         ("ok", "550 5.1.1 unknown", "switched off", "failed"),

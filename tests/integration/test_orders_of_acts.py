@@ -33,6 +33,7 @@ from tests.integration.gateway.world import add_key, leave, undone
 from tests.integration.test_later import written_time
 from tests.integration.test_one_admin_alone import run
 from tests.integration.test_ways_round import edit_of_it
+from tests.variants import variants
 
 PEOPLE = ("ana", "ben", "cleo")
 
@@ -230,7 +231,7 @@ def test_no_order_of_acts_sends_twice_or_with_too_few_approvals_in_many_historie
 
 
 # Else the laws might hold because nothing leaves.
-@pytest.mark.parametrize("is_scheduled", [False, True])
+@pytest.mark.parametrize("is_scheduled", variants([False, True], 1))
 def test_message_that_enough_people_approve_leaves(
     people, account, mail_server, is_scheduled
 ):

@@ -227,6 +227,7 @@ def test_what_its_sentence_does_not_say_is_left_to_people(one, connection):
     assert {*messages.values()} <= {*desk_messages().in_queue()}
 
 
+@pytest.mark.slow
 def test_limit_of_a_day_holds_with_thirty_threads(
     transactional_db, connection, one, admin, second
 ):

@@ -5,15 +5,13 @@ of it, and words that were not looked for yet.
 import binascii
 from base64 import b64encode
 
-import pytest
-
 from approvals import examination
 from approvals.decisions.by_rule import apply_policy
 from approvals.models import Decision
 from common.postgres import clock
 from mirror.models import Mailbox
 from policy.models import PolicyVersion
-from tests.factories import change_row, make_message, put_in_force
+from tests.factories import change_row, make_message, put_in_force, rolled_back
 from tests.integration.deciding import needed
 from tests.markup import words_of
 
@@ -28,44 +26,47 @@ UUENCODED = binascii.b2a_uu(b"MZ" + b"a" * 40).decode()
 ENCODED = {"markdown": f"Save this:\n\nbegin 644 bill.txt\n{UUENCODED}`\nend"}
 
 
-@pytest.mark.parametrize(
-    ("when", "fields", "applies"),
-    [
-        (WORDS, TULIP, True),
-        (WORDS, {"markdown": "About \u202epilut tcejorp\u202c today"}, True),
-        (WORDS, {"subject": "project_tulip"}, True),
-        (WORDS, {"markdown": "About project\u3164tulip today"}, True),
-        (WORDS, {"markdown": "About project\u2800tulip today"}, True),
-        (WORDS, {"attachments": [{"name": "Project_Tulip.pdf", **FILE}]}, True),
-        (WORDS, {"markdown": "A tulip project"}, False),
-        (WORDS, {"markdown": "About project tu~~x~~lip today"}, True),
-        (WORDS, {"html_body": "<p>About project <del>new</del> tulip</p>"}, True),
-        (EUR, {"markdown": "We will pay 5000EUR"}, True),
-        (EUR, {"markdown": "We will pay EUR 241.00."}, False),
-        (EUR, {"markdown": "We will pay 5000 Danish crowns"}, True),
-        (EUR, {"subject": "In EUR", "markdown": "Please transfer 5000 today."}, True),
-        (EUR, {"subject": "Pay 5000", "markdown": "Please pay in EUR today."}, True),
-        (EUR, {"attachments": [{"name": "5000 EUR.pdf", **FILE}]}, True),
-        # Files that are written out in the text.
-        (PROGRAM, ENCODED, True),
-        ({"findings": ["attachment_runs_code"]}, ENCODED, True),
-        (PROGRAM, {"html_body": "<p>begin 755 run.sh<br>M(R$O8FEN"}, True),
-        (PROGRAM, {"markdown": b64encode(b"MZ" * 40).decode()}, True),
-        (PROGRAM, {"markdown": (b"MZ" * 99).hex(" ")}, True),
-        (PROGRAM, {"markdown": (b"MZ" * 32).hex()}, False),
-        (PROGRAM, {"markdown": b64encode(b"%PDF-1.7 " * 9).decode()}, False),
-        (NEW, {"to_addresses": ["dana@northwind.example"]}, False),
-        # The provider of a mailbox is nobody's own domain.
-        (NEW, {"to_addresses": ["eve.evil@gmail.com"]}, True),
-    ],
-)
-def test_rule_applies_however_it_is_written(
-    message, connection, reviewer, when, fields, applies
-):
+# Conditions, a message, and whether the rule applies to it.
+WRITTEN = [
+    (WORDS, TULIP, True),
+    (WORDS, {"markdown": "About \u202epilut tcejorp\u202c today"}, True),
+    (WORDS, {"subject": "project_tulip"}, True),
+    (WORDS, {"markdown": "About project\u3164tulip today"}, True),
+    (WORDS, {"markdown": "About project\u2800tulip today"}, True),
+    (WORDS, {"attachments": [{"name": "Project_Tulip.pdf", **FILE}]}, True),
+    (WORDS, {"markdown": "A tulip project"}, False),
+    (WORDS, {"markdown": "About project tu~~x~~lip today"}, True),
+    (WORDS, {"html_body": "<p>About project <del>new</del> tulip</p>"}, True),
+    (EUR, {"markdown": "We will pay 5000EUR"}, True),
+    (EUR, {"markdown": "We will pay EUR 241.00."}, False),
+    (EUR, {"markdown": "We will pay 5000 Danish crowns"}, True),
+    (EUR, {"subject": "In EUR", "markdown": "Please transfer 5000 today."}, True),
+    (EUR, {"subject": "Pay 5000", "markdown": "Please pay in EUR today."}, True),
+    (EUR, {"attachments": [{"name": "5000 EUR.pdf", **FILE}]}, True),
+    # Files that are written out in the text.
+    (PROGRAM, ENCODED, True),
+    ({"findings": ["attachment_runs_code"]}, ENCODED, True),
+    (PROGRAM, {"html_body": "<p>begin 755 run.sh<br>M(R$O8FEN"}, True),
+    (PROGRAM, {"markdown": b64encode(b"MZ" * 40).decode()}, True),
+    (PROGRAM, {"markdown": (b"MZ" * 99).hex(" ")}, True),
+    (PROGRAM, {"markdown": (b"MZ" * 32).hex()}, False),
+    (PROGRAM, {"markdown": b64encode(b"%PDF-1.7 " * 9).decode()}, False),
+    (NEW, {"to_addresses": ["dana@northwind.example"]}, False),
+    # The provider of a mailbox is nobody's own domain.
+    (NEW, {"to_addresses": ["eve.evil@gmail.com"]}, True),
+]
+
+
+def test_rule_applies_however_it_is_written(message, connection, reviewer):
     change_row(message, state="delivered")
     Mailbox.objects.update(address="acme.support@gmail.com")
-    put_in_force({"when": when, "then": TWO})
-    assert needed(make_message(connection, **fields), reviewer) == 1 + applies
+    wrong = []
+    for when, fields, applies in WRITTEN:
+        with rolled_back():
+            put_in_force({"when": when, "then": TWO})
+            if needed(make_message(connection, **fields), reviewer) != 1 + applies:
+                wrong.append(fields)
+    assert wrong == []
 
 
 def test_page_says_and_marks_what_a_rule_applies_for(connection, desk):

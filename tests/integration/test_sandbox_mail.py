@@ -15,6 +15,7 @@ from tests.factories import confirm_reports, event_body, make_message
 from tests.integration.deciding import decided
 from tests.ledger import erase_here, seal_here
 from tests.markup import words_of
+from tests.variants import variants
 
 pytestmark = pytest.mark.usefixtures("plans_at_once")
 
@@ -27,7 +28,7 @@ def hear(connection, message, name):
     confirm_reports()
 
 
-@pytest.mark.parametrize("is_decided_here", [True, False])
+@pytest.mark.parametrize("is_decided_here", variants([True, False], 1))
 def test_test_mail_is_recorded_and_not_sent_wherever_one_looks(
     connection, signed_in, reviewer, auditor, is_decided_here
 ):

@@ -199,6 +199,7 @@ def test_every_act_of_an_admin_waits_or_can_only_tighten(
     assert len(walked) > 60
 
 
+@pytest.mark.slow
 def test_every_act_of_an_admin_at_multimail_waits_or_can_only_tighten(
     signed_in, admin, second, account, monkeypatch, called
 ):

@@ -35,6 +35,7 @@ from tests.integration.deciding import (
     decide,
     read_all,
 )
+from tests.variants import variants
 
 pytestmark = pytest.mark.usefixtures("plans_at_once")
 
@@ -218,7 +219,9 @@ REPORTED_ENDS = [
 ]
 
 
-@pytest.mark.parametrize(("state", "name", "there", "after", "is_false"), REPORTED_ENDS)
+@pytest.mark.parametrize(
+    ("state", "name", "there", "after", "is_false"), variants(REPORTED_ENDS, 1)
+)
 def test_webhook_alone_ends_nothing_that_has_not_ended_and_a_read_tells_what_is_true(
     client, connection, upstream, admin, state, name, there, after, is_false
 ):

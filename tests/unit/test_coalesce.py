@@ -35,16 +35,17 @@ class Slow:
 
 
 class Watched(Coalesced):
-    """Lets a test wait until so many have joined a run."""
+    """Lets a test wait until so many have asked for a run."""
 
     def __init__(self):
         super().__init__()
+        self._lock, self._turn = self._turn, self
         self.joined = threading.Semaphore(0)
+        self.release = self._lock.release
 
-    def _join(self):
-        found = super()._join()
+    def acquire(self, timeout):
         self.joined.release()
-        return found
+        return self._lock.acquire(timeout=timeout)
 
     def wait_for(self, number):
         assert all(self.joined.acquire(timeout=PATIENCE) for _ in range(number))

@@ -167,7 +167,7 @@ RULE = {"id": "a1", "name": "Payments", "then": {"care": True}}
 STAFF = Staff(
     reviewers={4: frozenset({1, 2, 3}), 5: frozenset({1})},
     groups=dict.fromkeys((1, 2, 3), frozenset({1, 2})),
-    names=Names(mailboxes={4: "A", 5: "B"}, groups={1: "X", 2: "Y", 3: "Z"}),
+    names=Names({"mailboxes": {4: "A", 5: "B"}, "groups": {1: "X", 2: "Y", 3: "Z"}}),
 )
 
 

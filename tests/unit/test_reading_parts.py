@@ -16,7 +16,7 @@ from common.fingerprint import FIELDS, Content
 from mirror.models import Message
 from mirror.store import content_of
 from policy.rules.demand import Approval, Demand, People, Requirement
-from policy.rules.rules import ANY_REVIEWER, Effects
+from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule
 from rendering.render import render_message
 from simple_form.declarations import rows
 from tests.factories import nobody_else, pending_row
@@ -86,7 +86,8 @@ def test_pages_of_a_text_together_are_all_of_it():
 def test_approve_button_does_not_promise_to_send_where_others_have_to_approve_too():
     content = content_of(pending_row("01E"))
     message = Message(addresses=[])
-    two = Requirement(effects=Effects(approvals={ANY_REVIEWER: 2}))
+    rule = PolicyRule("two", "Two", then=Effects(approvals={ANY_REVIEWER: 2}))
+    two = Requirement((rule,))
     first = Demand(two, People(person=1, identities=nobody_else()))
     assert approve_label(content, message, first) == "Approve (1 of 2)"
     given = People(

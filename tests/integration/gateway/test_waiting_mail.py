@@ -70,6 +70,7 @@ def put_off(world, mail_server, reply="454 4.7.0 Temporary authentication failur
     return email
 
 
+@pytest.mark.slow
 def test_waiting_mail_is_noted_by_its_cause(world, mail_server):
     for cause, replies in REPLIES.items():
         for reply in map(str.strip, replies.strip().splitlines()):
