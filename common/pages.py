@@ -243,7 +243,7 @@ class NotedChoice(str):
 
     note: str
 
-    def __new__(cls, label: str, note: str) -> Self:
+    def __new__(cls, label: str, note: str = "") -> Self:
         choice = super().__new__(cls, label)
         choice.note = note
         return choice

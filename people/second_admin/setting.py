@@ -115,7 +115,7 @@ def shows_people() -> bool:
 
 @atomic_with_retry
 @second_admin("Individual figures")
-def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[None]:
+def set_person_figures(*, actor: Actor, on: bool, because: str) -> CanWait[None]:
     """Show figures of single people, or of teams only.
 
     `because` names the law or the agreement that allows it, and is required to show

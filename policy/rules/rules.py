@@ -50,9 +50,6 @@ from policy.rules.fields import (
 # In place of a group: any reviewer of the mailbox.
 ANY_REVIEWER = 0
 MOST_APPROVALS = 20
-# How many sentences a rule has, and how many characters in all.
-MOST_SENTENCES = 5
-LONGEST_SENTENCES = 1000
 # How late a message may expire: after a year.
 MOST_MINUTES = 60 * 24 * 366
 
@@ -117,8 +114,8 @@ class Effects:
             "Tell whoever reads it",
             str,
             "One sentence a line, such as: Confirm the IBAN by phone.",
-            most=MOST_SENTENCES,
-            max_length=LONGEST_SENTENCES,
+            most=5,
+            max_length=1000,
         ),
     }
 
@@ -266,8 +263,8 @@ class Part:
 
     def as_json(self) -> Any:
         """Return it as it is stored."""
-        adapter = stored_as(type(self))
-        return adapter.dump_python(self, mode="json", exclude_defaults=True)
+        kind: Any = type(self)
+        return stored_as(kind).dump_python(self, mode="json", exclude_defaults=True)
 
 
 One = TypeVar("One", bound=Part)
