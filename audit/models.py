@@ -533,11 +533,6 @@ class SavedSearch(Saved):
                 "person_id", Lower("name"), name="saved_search_name_once"
             )
         ]
-        indexes = [
-            models.Index(
-                fields=["shared"], condition=Q(shared=True), name="saved_search_shared"
-            )
-        ]
 
 
 class CheckQuerySet(models.QuerySet["Check"]):

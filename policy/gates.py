@@ -321,9 +321,9 @@ def minimum_rules() -> list[PolicyRule]:
     return [one for one in active_policy().rules if one.then.least_mode]
 
 
-def minimum_of(rules: Iterable[PolicyRule], connection: int, mailbox: int = 0) -> str:
+def minimum_of(rules: Iterable[PolicyRule], connection: int, mailbox: int) -> str:
     """Return the loosest oversight mode that these rules let a mailbox have; empty: any.
-    Without `mailbox`, of one that is added to the connection.
+    A `mailbox` of 0 is one that is added to the connection.
     """
     facts = MessageFacts(connection=connection, mailbox=mailbox)
     return merged(one.then for one in rules if one.when.apply_to(facts)).least_mode

@@ -396,13 +396,8 @@ class PolicyVersion(models.Model):
     no draft. If no version is active, every message needs one approval of any reviewer.
     """
 
-    class State(models.TextChoices):
-        DRAFT = "draft", "Draft"
-        ACTIVE = "active", "Active"
-        RETIRED = "retired", "Retired"
-
     number = models.PositiveIntegerField(unique=True)
-    state = models.CharField(max_length=7, choices=State, default=State.DRAFT)
+    state = models.CharField(max_length=7, default="draft")
     # As `PolicyRule.as_json` writes them, in their order; and `Pass.as_json`.
     rules = models.JSONField(default=list)
     passes = models.JSONField(default=list)

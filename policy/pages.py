@@ -17,7 +17,6 @@ from common.mail_addresses import read_pattern
 from common.pages import (
     DeskRequest,
     DrawnForm,
-    LenientForm,
     admin_or_403,
     answer,
     changes,
@@ -26,6 +25,7 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
+from common.search_field import as_asked
 from common.time_zones import zone_name, zone_named
 from people.models import Person
 from people.roles import GrantTarget, targets_to_give
@@ -364,12 +364,6 @@ class ChangeForm(SettingForm):
         return "Saved."
 
 
-class FindForm(LenientForm):
-    """A search of entries."""
-
-    q = forms.CharField(required=False, max_length=254)
-
-
 def _visible_or_404(request: DeskRequest, list_id: int) -> Allowlist:
     visible = Allowlist.objects.at_work().visible_to(request.actor)
     return first_or_404(
@@ -422,8 +416,8 @@ def _list_page(
     in.
     """
     at = _visible_or_404(request, list_id)
-    find = FindForm(request.GET)
-    found = at.entries.found_by(find.value("q") or "").select_related("added_by")
+    q = as_asked(request.GET.get("q"))
+    found = at.entries.found_by(q).select_related("added_by")
     current = policies()
     return edit_setting(
         request,
@@ -439,7 +433,7 @@ def _list_page(
         page=Paginator(found.order_by("pattern"), PAGE).get_page(
             request.GET.get("page")
         ),
-        find=find,
+        q=q,
     )
 
 

@@ -16,15 +16,3 @@ from rendering.result import (
     RemotePicture,
     RenderedMessage,
 )
-
-__all__ = [
-    "Link",
-    "ParsedContent",
-    "RemotePicture",
-    "RenderedMessage",
-    "draw_original",
-    "found_in",
-    "named",
-    "render_message",
-    "stripped",
-]

@@ -7,5 +7,3 @@ nothing else of Countersign, no database and no network.
 
 from simple_form.result import Change, SimpleForm, TooComplex
 from simple_form.simplify import simplify
-
-__all__ = ["Change", "SimpleForm", "TooComplex", "simplify"]

@@ -32,7 +32,7 @@ LINK = Colour(0, 0, 238)
 
 
 @lru_cache(maxsize=2048)
-def colour_of(value: str, behind: Colour = WHITE) -> Colour | None:
+def colour_of(value: str, behind: Colour) -> Colour | None:
     """Return what the colour of a CSS value, in lower case, looks like on another one;
     None if it is none that every mail program knows.
     """

@@ -45,7 +45,7 @@ class Agent(Client):
         mailbox_id: str,
         message: Json,
         idempotency_key: str,
-        without: Collection[str] = (),
+        without: Collection[str],
     ) -> Json:
         """Send a message so that it waits for review, even if the mailbox would send it
         at once.

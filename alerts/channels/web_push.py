@@ -54,19 +54,10 @@ def public_key() -> str:
     return urlsafe_base64_encode(_point(signing_key().public_key()))
 
 
-def encrypted(
-    text: bytes,
-    p256dh: str,
-    auth: str,
-    *,
-    sender: ec.EllipticCurvePrivateKey | None = None,
-    salt: bytes | None = None,
-) -> bytes:
-    """Return `text` encrypted for the browser with these keys (RFC 8291, section 3).
-    `sender` and `salt` are new ones each time, but in tests.
-    """
-    sender = sender or ec.generate_private_key(_CURVE)
-    salt = salt or os.urandom(16)
+def encrypted(text: bytes, p256dh: str, auth: str) -> bytes:
+    """Return `text` encrypted for the browser with these keys (RFC 8291, section 3)."""
+    sender = ec.generate_private_key(_CURVE)
+    salt = os.urandom(16)
     receiver = _receiver(p256dh)
     ours = _point(sender.public_key())
     shared = sender.exchange(ec.ECDH(), receiver)

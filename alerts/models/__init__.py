@@ -10,12 +10,3 @@ from alerts.models.deliveries import (
     UnplannedAct,
 )
 from alerts.models.destinations import Destination, Route
-
-__all__ = [
-    "Card",
-    "Delivery",
-    "Destination",
-    "Interaction",
-    "Route",
-    "UnplannedAct",
-]

@@ -437,10 +437,6 @@ class Migration(migrations.Migration):
             model_name='review',
             index=django.contrib.postgres.indexes.GinIndex(fields=['rules'], name='review_rules'),
         ),
-        migrations.AddIndex(
-            model_name='savedview',
-            index=models.Index(condition=models.Q(('shared', True)), fields=['shared'], name='saved_view_shared'),
-        ),
         migrations.AddConstraint(
             model_name='savedview',
             constraint=models.UniqueConstraint(models.F('person'), django.db.models.functions.text.Lower('name'), name='saved_view_name_once'),

@@ -17,24 +17,3 @@ from approvals.models.decisions import Decision
 from approvals.models.replacements import CommandedMail, Replacement
 from approvals.models.reviews import Arrival, Brake, Cap, Review, Verdict
 from approvals.models.usual_texts import UsualTexts
-
-__all__ = [
-    "Arrival",
-    "Brake",
-    "Cap",
-    "Claim",
-    "CommandedMail",
-    "Comment",
-    "Decision",
-    "OpenedPart",
-    "Passage",
-    "Question",
-    "Reminder",
-    "Replacement",
-    "Review",
-    "SavedView",
-    "Snooze",
-    "StepDone",
-    "UsualTexts",
-    "Verdict",
-]

@@ -258,11 +258,6 @@ class SavedView(Saved):
                 "person", Lower("name"), name="saved_view_name_once"
             )
         ]
-        indexes = [
-            models.Index(
-                fields=["shared"], condition=Q(shared=True), name="saved_view_shared"
-            )
-        ]
 
 
 class StepDone(models.Model):

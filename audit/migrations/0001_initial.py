@@ -250,10 +250,6 @@ class Migration(migrations.Migration):
             model_name='seal',
             index=models.Index(condition=models.Q(('kind', 'seal'), _negated=True), fields=['number'], name='seal_special'),
         ),
-        migrations.AddIndex(
-            model_name='savedsearch',
-            index=models.Index(condition=models.Q(('shared', True)), fields=['shared'], name='saved_search_shared'),
-        ),
         migrations.AddConstraint(
             model_name='savedsearch',
             constraint=models.UniqueConstraint(models.F('person_id'), django.db.models.functions.text.Lower('name'), name='saved_search_name_once'),

@@ -311,7 +311,7 @@ def pause_key(
 
 @second_admin("API key", calls_multimail=True)
 def resume_key(
-    *, connection: Connection, key: ApiKey, actor: Actor, code: str = ""
+    *, connection: Connection, key: ApiKey, actor: Actor, code: str
 ) -> CanWait[None]:
     """Let a paused key send again. Raises as pause_key, and CodeWanted."""
     check_admin(actor, connection, may="resume its API keys")

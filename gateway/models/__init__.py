@@ -23,27 +23,3 @@ from gateway.models.recipients import (
     Suppression,
 )
 from gateway.models.webhooks import Webhook, WebhookDelivery
-
-__all__ = [
-    "Account",
-    "Allowlist",
-    "AllowlistEntry",
-    "ApiKey",
-    "ApprovalRequest",
-    "Attachment",
-    "AuditLogEntry",
-    "Contact",
-    "Domain",
-    "Email",
-    "EmailQuerySet",
-    "IdempotencyRecord",
-    "Mailbox",
-    "Notice",
-    "Refusal",
-    "Scope",
-    "Suppression",
-    "UpgradeRequest",
-    "Webhook",
-    "WebhookDelivery",
-    "hash_key",
-]

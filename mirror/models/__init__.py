@@ -13,19 +13,3 @@ from mirror.models.connections import (
 from mirror.models.messages import Message, Revision
 from mirror.models.threads import Thread, ThreadMessage
 from mirror.models.webhooks import WebhookEvent
-
-__all__ = [
-    "AttachedFile",
-    "Connection",
-    "KnownContact",
-    "Mailbox",
-    "Message",
-    "RemotePicture",
-    "Revision",
-    "StoredFile",
-    "SuppressedAddress",
-    "Thread",
-    "ThreadMessage",
-    "WebhookEvent",
-    "may_set",
-]

@@ -3,7 +3,7 @@ recorded on the connection.
 
 Everything is read with the oversight key, except what only a read key may see. All
 threads of a process share one read of the whole list, if they ask for it at about the
-same time (`Coalesced`).
+same time (`SharedRead`).
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
@@ -29,37 +29,33 @@ from upstream.admin import AdminClient
 from upstream.client import WHOLE_TIMEOUT, Client, Pending
 from upstream.events import read_time
 
-T = TypeVar("T")
 
-
-class Late(Exception):
-    """Another thread's run took longer than the caller can wait."""
-
-
-class Coalesced(Generic[T]):
-    """Runs some work for several threads: callers who ask before a run begins share its
-    result.
+class SharedRead:
+    """Reads an account's list for several threads: callers who ask before a read begins
+    share its result.
     """
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
-        self._newest: tuple[float, T | Exception] | None = None
+        self._newest: tuple[float, Pending | Exception] | None = None
 
-    def run(self, work: Callable[[], T], *, patience: float) -> T:
-        """Return the result of a run that begins after this call.
+    def run(self, read: Callable[[], Pending], *, patience: float) -> Pending:
+        """Return the result of a read that begins after this call.
 
-        The first caller does the run, when the one under way has ended; later callers
-        wait for its result. Raises what the work raises, for each of them, and Late
+        The first caller does the read, when the one under way has ended; later callers
+        wait for its result. Raises what `read` raises, for each of them, and NotSent
         after `patience` seconds.
         """
         asked = time.monotonic()
         if not self._turn.acquire(timeout=patience):
-            raise Late
+            raise errors.NotSent(
+                "MultiMail's list of held messages is still being read."
+            )
         try:
             if self._newest is None or self._newest[0] <= asked:
                 began = time.monotonic()
                 try:
-                    self._newest = (began, work())
+                    self._newest = (began, read())
                 except Exception as error:  # noqa: BLE001 - raised again in each thread
                     self._newest = (began, error)
             _, result = self._newest
@@ -86,7 +82,7 @@ pending_send_approval pending_inbound_approval pending_approval pending
 """.split()
 _SENT = ("sent", "delivered", "approved_and_sent")
 _READABLE = ("unread", "read", "archived")
-_reads: dict[tuple[int, str], Coalesced[Pending]] = {}
+_reads: dict[tuple[int, str], SharedRead] = {}
 
 
 @dataclass(frozen=True)
@@ -144,7 +140,7 @@ def read_all(connection: Connection) -> Pending:
     A caller that asks during a read gets the result of the next one, so that it begins
     after the caller asked. Raises UpstreamError.
     """
-    reads = _reads.setdefault((connection.pk, _key_hash(connection)), Coalesced())
+    reads = _reads.setdefault((connection.pk, _key_hash(connection)), SharedRead())
 
     def list_pending() -> Pending:
         connection_row = Connection.objects.filter(pk=connection.pk)
@@ -169,12 +165,7 @@ def read_all(connection: Connection) -> Pending:
         client = oversight_client(connection, for_reading=True)
         return without_refused(connection, client.list_pending)
 
-    try:
-        return reads.run(list_pending, patience=PATIENCE)
-    except Late:
-        raise errors.NotSent(
-            "MultiMail's list of held messages is still being read."
-        ) from None
+    return reads.run(list_pending, patience=PATIENCE)
 
 
 def oversight_client(connection: Connection, *, for_reading: bool = False) -> Client:

@@ -15,19 +15,3 @@ from people.models.person import (
     RecoveryCode,
     RoleRule,
 )
-
-__all__ = [
-    "WAITS_FOR",
-    "ChatAccount",
-    "ChatLink",
-    "ChatService",
-    "Grant",
-    "GrantPeriod",
-    "Invitation",
-    "OrganisationSettings",
-    "PendingChange",
-    "Person",
-    "PersonManager",
-    "RecoveryCode",
-    "RoleRule",
-]

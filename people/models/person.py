@@ -27,9 +27,7 @@ class PersonManager(BaseUserManager["Person"]):
     account.
     """
 
-    def create_user(
-        self, *, email: str, name: str, password: str | None = None
-    ) -> "Person":
+    def create_user(self, *, email: str, name: str, password: str | None) -> "Person":
         person = self.model(email=email.strip().lower(), name=name)
         person.set_password(password)
         person.save(using=self._db)

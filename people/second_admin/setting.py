@@ -34,10 +34,13 @@ def organisation_settings() -> OrganisationSettings:
     return with_people.filter(pk=1).first() or OrganisationSettings(pk=1)
 
 
-def lock_settings() -> OrganisationSettings:
+def _lock(actor: Actor) -> OrganisationSettings:
     """Return the settings, locked until the transaction ends. The row is stored if
-    there was none.
+    there was none. Raises NotYours unless the actor is an admin of everything, or the
+    operator.
     """
+    if actor.kind != "command" and not actor.is_admin_of_all:
+        raise NotYours("Only an admin of everything can change this setting.")
     OrganisationSettings.objects.bulk_create(
         [OrganisationSettings(pk=1)], ignore_conflicts=True
     )
@@ -52,11 +55,7 @@ def set_second_admin(*, actor: Actor, on: bool) -> CanWait[None]:
     Only an admin of everything may do this, and switch it on only while there is
     another such admin: otherwise nobody could accept anything. Raises NotYours.
     """
-    if not actor.is_admin_of_all:
-        raise NotYours(
-            "Only an admin of everything can set whether changes wait for a second admin."
-        )
-    locked = lock_settings()
+    locked = _lock(actor)
     is_on = locked.second_admin_since is not None
     yield lambda: ChangeInWords(
         title="Changes wait for a second admin: switch off",
@@ -80,7 +79,7 @@ def switch_off_by_operator(*, actor: Actor) -> None:
     """Let loosening apply at once again, on the command line, when no second admin is
     left.
     """
-    locked = lock_settings()
+    locked = _lock(actor)
     if locked.second_admin_since is not None:
         _switch(locked, actor, on=False)
 
@@ -116,22 +115,18 @@ def shows_people() -> bool:
 
 @atomic_with_retry
 @second_admin("Individual figures")
-def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[None]:
+def set_person_figures(*, actor: Actor, on: bool, because: str) -> CanWait[None]:
     """Show figures of single people, or of teams only.
 
     `because` names the law or the agreement that allows it, and is required to show
     them. Raises NotYours without it, and if the actor is no admin of everything.
     """
     because = because.strip()[:MAX_REASON]
-    if not actor.is_admin_of_all:
-        raise NotYours(
-            "Only an admin of everything can set whether individual figures are shown."
-        )
+    locked = _lock(actor)
     if on and not because:
         raise ReasonNeeded(
             "Name the law or the works agreement that allows individual figures."
         )
-    locked = lock_settings()
     is_on = locked.person_figures_since is not None
     yield lambda: ChangeInWords(
         title="Individual figures",
@@ -164,9 +159,7 @@ def set_mail_subjects(*, actor: Actor, on: bool) -> CanWait[None]:
     """Set whether mails to people name the subjects of messages, and who sends them.
     Raises NotYours if the actor is no admin of everything.
     """
-    if not actor.is_admin_of_all:
-        raise NotYours("Only an admin of everything can set what mails to people name.")
-    locked = lock_settings()
+    locked = _lock(actor)
     is_on = locked.mails_name_subjects
     yield lambda: ChangeInWords(
         title="Subjects in mails to people",

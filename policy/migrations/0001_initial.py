@@ -149,7 +149,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('number', models.PositiveIntegerField(unique=True)),
-                ('state', models.CharField(choices=[('draft', 'Draft'), ('active', 'Active'), ('retired', 'Retired')], default='draft', max_length=7)),
+                ('state', models.CharField(default='draft', max_length=7)),
                 ('rules', models.JSONField(default=list)),
                 ('passes', models.JSONField(default=list)),
                 ('signatures', models.JSONField(default=dict)),

@@ -145,17 +145,13 @@ def save_rule(*, actor: Actor, seen: str, rule: Part) -> PolicyVersion:
     changed since, and PolicyRefused for a pass that two admins could not sign.
     """
     _check_signable([rule] if isinstance(rule, Pass) else [])
-    current, draft = _lock_as_seen(actor, seen)
-    parts = {one.id: one for one in current.drafted.parts}
-    return _change_draft(actor, draft, current, {**parts, rule.id: with_known(rule)})
+    return _change_draft(actor, seen, {rule.id: with_known(rule)})
 
 
 @atomic_with_retry
 def delete_rule(*, actor: Actor, seen: str, rule_id: str) -> PolicyVersion:
     """Delete a rule or pass of the draft. `seen` as in `save_rule`."""
-    current, draft = _lock_as_seen(actor, seen)
-    parts = {one.id: one for one in current.drafted.parts if one.id != rule_id}
-    return _change_draft(actor, draft, current, parts)
+    return _change_draft(actor, seen, {rule_id: None})
 
 
 def has_two_admins() -> bool:
@@ -175,10 +171,12 @@ def _check_signable(passes: Sequence[Pass]) -> None:
 
 
 def _change_draft(
-    actor: Actor, draft: PolicyVersion, current: Policies, parts: Mapping[str, Part]
+    actor: Actor, seen: str, changed: Mapping[str, Part | None]
 ) -> PolicyVersion:
-    """Store these rules and passes, if anything changes."""
-    after = tuple(parts.values())
+    """Store these rules and passes in the draft by their ids, None to delete one."""
+    current, draft = _lock_as_seen(actor, seen)
+    parts = {**{one.id: one for one in current.drafted.parts}, **changed}
+    after = tuple(filter(None, parts.values()))
     if after != current.drafted.parts:
         _set_parts(draft, after)
         draft.changed_at = clock()

@@ -119,8 +119,7 @@ class Names:
         """Return the choices of a form: all of this kind, and those that are `named`
         already, although they may be gone.
         """
-        known = self.known(kind)
-        offered = (*known, *(one for one in named if one not in known))
+        offered = dict.fromkeys((*self.known(kind), *named))
         return [(str(one), self.name_of(kind, one)) for one in offered]
 
 

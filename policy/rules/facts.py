@@ -211,7 +211,7 @@ def _shows_text(content: Content) -> bool:
 def asked_words() -> set[str]:
     """Return the words for which rules of the active version and of the draft ask."""
     # The draft, too: so its words are known of most messages once it is activated.
-    versions = PolicyVersion.objects.exclude(state=PolicyVersion.State.RETIRED)
+    versions = PolicyVersion.objects.exclude(state="retired")
     rules = chain.from_iterable(versions.values_list("rules", flat=True))
     return {word for one in rules for word in one.get("when", {}).get("words", ())}
 

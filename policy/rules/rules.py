@@ -50,9 +50,6 @@ from policy.rules.fields import (
 # In place of a group: any reviewer of the mailbox.
 ANY_REVIEWER = 0
 MOST_APPROVALS = 20
-# How many sentences a rule has, and how many characters each.
-MOST_SENTENCES = 5
-LONGEST_SENTENCE = 300
 # How late a message may expire: after a year.
 MOST_MINUTES = 60 * 24 * 366
 
@@ -62,13 +59,6 @@ def _read_expiry(typed: str) -> int | None:
     if minutes > MOST_MINUTES:
         raise ValueError("A message can wait for a year at most.")
     return minutes or None
-
-
-def read_sentence(typed: str) -> str:
-    """Return a typed sentence for readers. Raises ValueError with a sentence."""
-    if len(typed) > LONGEST_SENTENCE:
-        raise ValueError(f"Keep each sentence under {LONGEST_SENTENCE} characters.")
-    return typed
 
 
 @exactly
@@ -122,9 +112,10 @@ class Effects:
         ),
         "sentences": EntriesField(
             "Tell whoever reads it",
-            read_sentence,
+            str,
             "One sentence a line, such as: Confirm the IBAN by phone.",
-            most=MOST_SENTENCES,
+            most=5,
+            max_length=1000,
         ),
     }
 

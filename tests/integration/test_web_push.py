@@ -5,6 +5,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.db.models.functions import Now
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 
+from alerts.channels import web_push
 from alerts.channels.web_push import encrypted
 from alerts.deliveries.deliver import deliver
 from alerts.deliveries.planning import plan_waiting
@@ -36,15 +37,17 @@ def push_due():
     return deliver(destination_id=browser.pk)
 
 
-def test_text_is_encrypted_as_the_standard_says():
+def test_text_is_encrypted_as_the_standard_says(monkeypatch):
     # RFC 8291, section 5.
     sender = urlsafe_base64_decode("yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw")
+    salt = urlsafe_base64_decode("DGv6ra1nlYgDCS1FRnbzlw")
+    key = ec.derive_private_key(int.from_bytes(sender), ec.SECP256R1())
+    monkeypatch.setattr(web_push.ec, "generate_private_key", lambda curve: key)
+    monkeypatch.setattr(web_push.os, "urandom", lambda size: salt)
     body = encrypted(
         b"When I grow up, I want to be a watermelon",
         "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
         "BTBZMqHH6r4Tts7J_aSIgg",
-        sender=ec.derive_private_key(int.from_bytes(sender), ec.SECP256R1()),
-        salt=urlsafe_base64_decode("DGv6ra1nlYgDCS1FRnbzlw"),
     )
     assert urlsafe_base64_encode(body) == (
         "DGv6ra1nlYgDCS1FRnbzlwAAEABBBP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3"

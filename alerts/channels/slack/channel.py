@@ -4,26 +4,44 @@ webhook it cannot, so each change is a new post. It must not know routes or deli
 No sentence and no log contains the webhook's token or the bot's.
 """
 
+import json
 import re
 from collections.abc import Mapping
 
 from django.conf import settings
 
 from alerts.cards.markup import Card
-from alerts.channels.base import ChatChannel, FormField, Posted
+from alerts.channels.answers import (
+    LATE,
+    REASON,
+    REASON_HELP,
+    REASON_LABEL,
+    REASON_TITLE,
+)
+from alerts.channels.base import ChatChannel, FormField, Posted, Reply
 from alerts.channels.requests import (
     CardFixed,
     CardGone,
     Json,
+    NotPosted,
     RetryLater,
     failure,
     json_object,
     redacted,
+    send,
 )
-from alerts.channels.slack.format import MARKUP, card_body, mention_body
-from alerts.channels.slack.replies import answer_body, send_answer
+from alerts.channels.slack.format import (
+    MARKUP,
+    MAX_SECTION,
+    card_body,
+    cut_entities,
+    mrkdwn,
+    plain_text,
+    text_body,
+)
 from alerts.channels.slack.web_api import HOSTS, call_api
-from alerts.models import Destination
+from alerts.models import Destination, Interaction
+from approvals.decisions.forms import MAX_REASON
 from outgoing.guarded import Answer
 from people.models import ChatService
 
@@ -127,11 +145,36 @@ class Slack(ChatChannel):
             return f"channel {destination.channel}"
         return super().address(destination)
 
-    answer_body = staticmethod(answer_body)
-    send_answer = staticmethod(send_answer)
+    def answer_body(self, interaction: Interaction, reply: Reply) -> Json:
+        """Return an answer in Slack's format: a text, or the form that asks for a
+        reason.
+        """
+        if reply.form:
+            return {"view": _reason_form(interaction, reply.form)}
+        return {
+            "text": cut_entities(reply.content, MAX_SECTION),
+            "response_type": "ephemeral",
+            "replace_original": False,
+        }
+
+    def send_answer(self, interaction: Interaction, body: Json) -> None:
+        """Send the answer. Raises Refused and RetryLater; neither contains the address.
+
+        A form that cannot be opened, mostly because Slack allows three seconds for
+        that, is replaced by a text that asks to press again.
+        """
+        if "view" in body:
+            if _opens(interaction, body["view"]):
+                return
+            body = self.answer_body(interaction, Reply("too late", LATE))
+        content = json.dumps(body).encode()
+        answer = send("POST", interaction.token, content)
+        if answer.status != 200:
+            raise failure("Slack", answer, refused=range(500))
 
     def mention_body(self, account: str, text: str, *, is_group: bool) -> Json:
-        return mention_body(f"<{'!subteam^' if is_group else '@'}{account}> {text}")
+        text = f"<{'!subteam^' if is_group else '@'}{account}> {text}"
+        return text_body(text, [{"type": "section", "text": mrkdwn(text)}])
 
     def body(self, card: Card, destination: Destination) -> Json:
         # A press is judged by the id of the card's post, which a webhook does not give.
@@ -204,3 +247,51 @@ class Slack(ChatChannel):
 def _has_bot(destination: Destination) -> bool:
     # Without a token it posts to its webhook, whatever channel was entered.
     return bool(destination.secret and destination.channel)
+
+
+def _reason_form(interaction: Interaction, custom_id: str) -> Json:
+    """Return the form that asks why a message is rejected. It brings back the custom id
+    of the button, and the card under which that was pressed.
+    """
+    container = {
+        "message_ts": json.loads(interaction.options)["card"],
+        "channel_id": interaction.channel_id,
+    }
+    opened_by = {"container": container, "response_url": interaction.token}
+    element = {
+        "type": "plain_text_input",
+        "action_id": REASON,
+        "multiline": True,
+        "min_length": 1,
+        "max_length": min(MAX_REASON, 3000),
+    }
+    field = {
+        "type": "input",
+        "block_id": REASON,
+        "label": plain_text(REASON_LABEL),
+        "hint": plain_text(REASON_HELP),
+        "element": element,
+    }
+    return {
+        "type": "modal",
+        "callback_id": custom_id,
+        "private_metadata": json.dumps(opened_by),
+        "title": plain_text(REASON_TITLE),
+        "submit": plain_text("Reject"),
+        "close": plain_text("Cancel"),
+        "blocks": [field],
+    }
+
+
+def _opens(interaction: Interaction, view: Json) -> bool:
+    """Open a form for the person who pressed; return whether Slack did."""
+    bots = Destination.objects.not_removed().exclude(secret="")
+    destination = bots.filter(kind="slack", channel=interaction.channel_id).first()
+    if destination is None:
+        return False
+    content = {"trigger_id": interaction.external_id, "view": view}
+    try:
+        _, result = call_api(destination, "views.open", content)
+    except NotPosted:
+        return False
+    return result.get("ok") is True

@@ -67,7 +67,7 @@ def card_body(card: Card, *, has_buttons: bool) -> Json:
     """
     blocks: list[Json] = [
         {"type": "header", "text": plain_text(card.title, MAX_HEADER)},
-        {"type": "section", "text": _mrkdwn(card.description, MAX_SECTION)},
+        {"type": "section", "text": mrkdwn(card.description)},
     ]
     blocks += [
         {
@@ -89,11 +89,6 @@ def card_body(card: Card, *, has_buttons: bool) -> Json:
             {"type": "context", "elements": [plain_text(card.footer, MAX_SECTION)]}
         )
     return text_body(f"{card.title}: {card.word}" if card.word else card.title, blocks)
-
-
-def mention_body(text: str) -> Json:
-    """Return a body that shows a text with a mention."""
-    return text_body(text, [{"type": "section", "text": _mrkdwn(text, MAX_SECTION)}])
 
 
 def text_body(text: str, blocks: list[Json]) -> Json:
@@ -118,7 +113,7 @@ def cut_entities(text: str, limit: int) -> str:
 
 def _field(field: Field) -> Json:
     if field.is_formatted:
-        return _mrkdwn(f"*{field.name}*\n{field.value}", MAX_FIELD)
+        return mrkdwn(f"*{field.name}*\n{field.value}", MAX_FIELD)
     return plain_text(f"{field.name}\n{field.value}", MAX_FIELD)
 
 
@@ -133,6 +128,7 @@ def plain_text(text: str, limit: int = MAX_LABEL) -> Json:
     return {"type": "plain_text", "text": cut_entities(text, limit), "emoji": False}
 
 
-def _mrkdwn(text: str, limit: int) -> Json:
+def mrkdwn(text: str, limit: int = MAX_SECTION) -> Json:
+    """Return a text in Slack's markup."""
     # Verbatim: Slack does not turn names of channels and people into links.
     return {"type": "mrkdwn", "text": cut_entities(text, limit), "verbatim": True}

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mirror.sync.reads import Coalesced, Late
+from mirror.sync.reads import SharedRead
+from upstream.errors import NotSent
 
 # For what comes in the end, on a machine however busy.
 PATIENCE = 60
@@ -34,7 +35,7 @@ class Slow:
         return number
 
 
-class Watched(Coalesced):
+class Watched(SharedRead):
     """Lets a test wait until so many have asked for a run."""
 
     def __init__(self):
@@ -76,7 +77,7 @@ def test_nobody_waits_longer_than_they_can(asks):
     work = Slow()
     first = asks(shared, work)
     assert work.began.acquire(timeout=PATIENCE)
-    with pytest.raises(Late):
+    with pytest.raises(NotSent):
         shared.run(work, patience=0.05)
     work.may_end.release()
     assert first.result() == 1
