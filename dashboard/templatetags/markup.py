@@ -85,6 +85,32 @@ def card(
     )
 
 
+@register.simple_block_tag
+def section(
+    content: SafeString, title: str, label: str, **attributes: str
+) -> SafeString:
+    """Return a part of a page under a heading with the id `label`."""
+    named = {"aria-labelledby": label, **attributes}
+    return format_html(
+        '<section class="section"{}><h2 id="{}">{}</h2>{}</section>',
+        flatatt(named),
+        label,
+        title,
+        content,
+    )
+
+
+@register.simple_block_tag
+def empty_state(content: SafeString, title: str, image: str) -> SafeString:
+    """Return what stands in the place of a list without rows."""
+    return format_html(
+        '<div class="empty">{}<p class="title">{}</p>{}</div>',
+        icon(image),
+        title,
+        content,
+    )
+
+
 @register.simple_tag
 def page_error(sentence: str | None) -> SafeString | str:
     """Return a notice with the reason why something was refused; nothing if there is

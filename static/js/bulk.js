@@ -1,7 +1,7 @@
 /* The sheet of messages that are decided together: its ticks, what was on screen, and what became of them. */
 (() => {
   "use strict";
-  const { all, countDown, onKey, post } = window.desk;
+  const { all, onKey, post } = window.desk;
   // As long as a message has to be on screen to count as read, and how long several are gathered for one report.
   const READ_MS = 1000;
   const GATHER_MS = 60;
@@ -222,17 +222,4 @@
   if (sheet() || document.getElementById("bulk-done")) {
     document.querySelector("[data-focus]")?.focus({ preventScroll: true });
   }
-
-  // How long a batch can still be undone; the button stays, whether it is too late is not for this clock to say.
-  function count() {
-    const place = document.querySelector("#bulk-done [data-seconds]");
-    if (!place) return;
-    countDown(place, (left) => {
-      place.textContent = left > 0 ? place.textContent.replace(/\d+ s$/, `${left} s`) : "They are being sent now";
-    });
-  }
-  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
-    if (elt.id === "bulk-done") count();
-  });
-  count();
 })();

@@ -7,8 +7,6 @@
   const pane = () => document.getElementById("message");
   const isOpen = (id) => pane()?.dataset.message === id;
   const shownHolder = () => document.getElementById("claim")?.dataset.holder ?? "";
-  // By message, the person who claimed it; null until the desk has told.
-  let holders = null;
   let isLate = false;
   let asking = 0;
 
@@ -41,12 +39,6 @@
     if (focused) document.getElementById(focused)?.focus();
   }
 
-  /* What stands in the bar may have been painted ahead of reading. */
-  function catchUp() {
-    const open = pane()?.dataset.message;
-    if (holders && open && shownHolder() !== (holders[open] ?? "")) refresh();
-  }
-
   function refreshIfLate() {
     if (!isLate || asking) return;
     isLate = false;
@@ -57,14 +49,11 @@
     const isMine = person === me;
     const isClaim = action.startsWith("claim.");
     if (isClaim || isMine) emit("desk:row", { id: message });
-    if (isClaim && holders) {
-      if (action === "claim.taken") holders[message] = person;
-      else if (holders[message] === person) delete holders[message];
-    }
     if (isOpen(message)) {
-      if (action === "claim.taken" && !isMine) say(`${name} claimed this message`);
-      if (action === "comment.added") refresh();
-      else catchUp();
+      const isTaken = action === "claim.taken";
+      if (isTaken && !isMine) say(`${name} claimed this message`);
+      const isSeen = isClaim && shownHolder() === (isTaken ? person : "");
+      if (action === "comment.added" || (isClaim && !isSeen)) refresh();
     }
     if (asked?.includes(me)) say(`Question from ${name}`);
     if (isMine && action === "snooze.ended" && !row(message)) {
@@ -75,16 +64,15 @@
 
   document.addEventListener("desk:pulse", ({ detail: pulse }) => {
     if (!pulse.holders) return;
-    holders = pulse.holders;
+    const isNews = (id, shown) => id && shown !== (pulse.holders[id] ?? "");
     for (const item of document.querySelectorAll("#list .item")) {
       const { message } = item.dataset;
       const shown = item.querySelector("[data-held-by]")?.dataset.heldBy ?? "";
-      if (shown !== (holders[message] ?? "")) emit("desk:row", { id: message });
+      if (isNews(message, shown)) emit("desk:row", { id: message });
     }
-    catchUp();
+    if (isNews(pane()?.dataset.message, shownHolder())) refresh();
   });
 
-  document.addEventListener("desk:painted", catchUp);
   document.addEventListener("toggle", ({ target }) => {
     if (target.closest?.("#beside-acts") && !target.open) refreshIfLate();
   }, true);

@@ -1,27 +1,18 @@
 /* The notice over the message: what was decided, how long it can be undone, and what became of it. */
 (() => {
   "use strict";
-  const { countDown, emit, getPage } = window.desk;
+  const { emit, endOf, getPage } = window.desk;
   const TRIES = 12;
   const notice = () => document.getElementById("decided");
-  let ticker = 0;
   let timer = 0;
   let tries = 0;
   let hints = 0;
 
   function start() {
-    clearInterval(ticker);
     clearTimeout(timer);
     const place = notice()?.querySelector("[data-seconds]");
-    // It began when it was put here, however often the rest is painted again.
-    if (place) place.dataset.ends ??= performance.now() + Number(place.dataset.seconds) * 1000;
-    const ends = Number(place?.dataset.ends ?? 0);
-    if (place) ticker = countDown(place, (left) => tick(place, left), ends);
-    if (notice()?.hasAttribute("data-moving")) timer = setTimeout(look, Math.max(0, ends - performance.now()) + 1500);
-  }
-
-  function tick(place, left) {
-    place.textContent = place.textContent.replace(/ in \d+ s$| now$/, left > 0 ? ` in ${left} s` : " now");
+    const left = place ? Math.max(0, endOf(place) - performance.now()) : 0;
+    if (notice()?.hasAttribute("data-moving")) timer = setTimeout(look, left + 1500);
   }
 
   /* Whether it is too late is not for this clock to say: the desk is asked. */

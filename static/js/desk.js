@@ -52,15 +52,17 @@ window.desk = (() => {
     });
   }
 
-  /* Show how many seconds are left of a place's data-seconds, until none is or the place is gone. */
-  function countDown(place, show, ends = performance.now() + Number(place.dataset.seconds) * 1000) {
-    const ticker = setInterval(() => {
-      const left = Math.ceil((ends - performance.now()) / 1000);
-      show(left);
-      if (left <= 0 || !place.isConnected) clearInterval(ticker);
-    }, 250);
-    return ticker;
-  }
+  /* When what a place counts down to happens, by the clock of this page. */
+  const endOf = (place) => Number(place.dataset.ends ??= performance.now() + place.dataset.seconds * 1000);
+
+  // Buttons to undo stay: whether it is too late is not for this clock to say.
+  setInterval(() => {
+    for (const place of all("[data-seconds]")) {
+      const left = Math.ceil((endOf(place) - performance.now()) / 1000);
+      const words = left > 0 ? place.textContent.replace(/\d+\s+s$/, `${left} s`) : place.dataset.then;
+      if (place.textContent !== words) place.textContent = words;
+    }
+  }, 250);
 
   // Keys that no element got, and those of a word that is being composed, are nobody's wish. Safari tells the last of
   // these only by its code. Where reasons are chosen, they begin a text.
@@ -90,6 +92,6 @@ window.desk = (() => {
     get,
     getPage,
     post,
-    countDown,
+    endOf,
   });
 })();

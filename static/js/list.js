@@ -247,7 +247,7 @@
     showNews();
   });
   // A menu is over once something else is looked at.
-  const menus = () => all(".menu[open]");
+  const menus = () => all(":is(.menu, #snooze)[open]");
   document.addEventListener("click", ({ target }) =>
     menus().forEach((menu) => {
       if (!menu.contains(target)) menu.open = false;
@@ -263,8 +263,15 @@
     if (!["search", "filter"].includes(target.id)) return;
     for (const [name, value] of [...formData]) if (!value) formData.delete(name);
   });
-  document.addEventListener("click", ({ target }) => {
-    if (target.closest?.("#list .item")) keepPlace();
+  document.addEventListener("click", (event) => {
+    const item = event.target.closest?.("#list .item");
+    if (!item) return;
+    keepPlace();
+    if (item.dataset.message !== openId() || pressed) return;
+    // To open it again would take away what was pressed meanwhile.
+    event.preventDefault();
+    event.stopPropagation();
+    document.getElementById("subject").focus();
   }, true);
   document.addEventListener("click", ({ target, defaultPrevented }) => {
     const item = target.closest?.("#list .item");

@@ -1,14 +1,13 @@
 /* The open message: says that it is on screen, follows what becomes of it, and never disturbs what is being typed. */
 (() => {
   "use strict";
-  const { HELD, all, countDown, emit, get, noticeOf, parse, post, say, trouble } = window.desk;
+  const { HELD, all, emit, get, noticeOf, parse, post, say, trouble } = window.desk;
   // Parts that say where the message is. The letter itself is only painted again when its fingerprint is another.
   const PARTS = ["message-bar", "message-notes", "findings", "origin", "ruling", "decide"];
   const pane = () => document.getElementById("message");
   let news = null;
   let isMine = false;
   let isAsking = false;
-  let ticker = 0;
   let following = 0;
   let soon = 0;
   let asked = 0;
@@ -82,15 +81,7 @@
   /* As it was loaded with its page, the list and all else beside it already say what it says. */
   function begin() {
     showNews();
-    clearInterval(ticker);
-    const countdown = document.querySelector("#decide [data-seconds]");
-    if (countdown) ticker = countDown(countdown, (left) => tick(countdown, left));
     follow();
-  }
-
-  function tick(countdown, left) {
-    // The button stays: whether it is too late is not for this clock to say.
-    countdown.textContent = left > 0 ? countdown.textContent.replace(/\d+ s$/, `${left} s`) : countdown.dataset.then;
   }
 
   /* Something will still happen to this message. The stream tells; without it, or when it missed, the pane asks. */

@@ -4,7 +4,7 @@
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
 (() => {
   "use strict";
-  const { emit, getPage, noticeOf, onKey, parse, refuse, say, trouble } = window.desk;
+  const { emit, getPage, noticeOf, onKey, parse, post, refuse, say, trouble } = window.desk;
   const GUARD = 400;
   const IDS = "data-id-ahead";
   const pane = () => document.getElementById("message");
@@ -86,11 +86,10 @@
     history[replaces ? "replaceState" : "pushState"]({ htmx: true }, "", url);
   }
 
-  async function post(body, action) {
-    const headers = { "HX-Request": "true", "X-CSRFToken": body.get("csrfmiddlewaretoken") };
+  async function send(body, action) {
     const answer = { status: 0, text: "", isSignIn: false, to: "" };
     try {
-      const response = await fetch(action, { method: "POST", body, headers, credentials: "same-origin" });
+      const response = await post(action, body, { headers: { "HX-Request": "true" } });
       answer.status = response.status;
       answer.isSignIn = response.redirected && new URL(response.url).pathname === document.body.dataset.signIn;
       answer.to = response.headers.get("HX-Redirect") ?? "";
@@ -126,7 +125,7 @@
       .then(async () => {
         // That it was opened comes first in the ledger; a desk that is slow about it holds no verdict up.
         await Promise.race([from.reported, new Promise((done) => setTimeout(done, 2000))]);
-        return before === returns ? settle(await post(body, action), press) : drop(press);
+        return before === returns ? settle(await send(body, action), press) : drop(press);
       })
       .finally(() => {
         underWay -= 1;
@@ -279,11 +278,16 @@
     decide(event.target);
   });
   // What is fetched ahead must not be older than what is known of it.
+  const isAhead = (id) => (ahead?.url ?? fetching).includes(id);
   document.addEventListener("desk:hint", ({ detail: hint }) => {
-    const isAhead = (ahead?.url ?? fetching).includes(hint.message);
-    if (!isAhead || ["message.opened", "message.served"].includes(hint.action)) return;
+    if (!isAhead(hint.message) || ["message.opened", "message.served"].includes(hint.action)) return;
     forget();
     emit("desk:recheck");
+  });
+  document.addEventListener("desk:beside", ({ detail: hint }) => {
+    if (!isAhead(hint.message)) return;
+    forget();
+    plan();
   });
   document.addEventListener("htmx:beforeSend", ({ detail: { target, xhr, requestConfig } }) => {
     const at = undoable.indexOf(requestConfig.path);

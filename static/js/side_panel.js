@@ -24,9 +24,6 @@
       event.target.closest(".ask").remove();
       document.getElementById("claim-button")?.focus();
       emit("desk:refresh-beside");
-    } else {
-      const menu = find("#snooze[open]");
-      if (menu && !menu.contains(event.target)) menu.open = false;
     }
   });
 

@@ -13,6 +13,8 @@ from tests.alerting import work_to_the_end
 from tests.factories import make_message
 from tests.integration.deciding import decide
 from tests.integration.test_notices import assign
+from tests.integration.test_slack import make
+from tests.slack import CHANNEL, TOKEN, slack
 
 pytestmark = pytest.mark.usefixtures("plans_at_once")
 
@@ -107,3 +109,29 @@ def test_late_message_mentions_the_role_of_the_destination(discord, connection):
     [(text, allowed)] = mentions(discord)
     assert text.startswith("<@&99> ")
     assert allowed == {"parse": [], "roles": ["99"]}
+
+
+@pytest.mark.slow
+def test_slack_mentions_exactly_whom_a_message_waits_for(
+    settings, connection, reviewer, second_reviewer
+):
+    ChatAccount.objects.create(
+        person=second_reviewer, service="slack", account_id="T1:U0ANA", name="ana"
+    )
+    with slack() as standin:
+        settings.OUTGOING_ALLOW = [standin.url]
+        settings.SLACK_API_URL = standin.url
+        make(standin, secret=TOKEN, channel=CHANNEL, mentions="S9")
+        message = make_message(connection, subject=HOSTILE)
+        assign(message, second_reviewer, reviewer)
+        late(message)
+        for _ in range(4):
+            tell()
+        named = [one["text"] for one in standin.posts.values() if "<" in one["text"]]
+    assert sorted(text.partition(" ")[0] for text in named) == [
+        "<!subteam^S9>",
+        "<@U0ANA>",
+    ]
+    for text in named:
+        # One mention, and one link to the desk.
+        assert text.count("<") == 2

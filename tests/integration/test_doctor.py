@@ -82,6 +82,19 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
         assert hidden not in output
 
 
+@pytest.mark.slow
+def test_doctor_posts_a_test_to_each_destination_if_asked(run_doctor, working, discord):
+    good, gone = discord.destination(1), discord.destination(2)
+    discord.next["2"] = [(404, {}, {"code": 10015})]
+    run_doctor()
+    assert discord.calls == []
+    status, out = run_doctor("--test-alerts")
+    assert status == 2
+    assert f"{gone}: Discord does not know this webhook" in out.split("For info")[0]
+    assert f"{good}: Discord accepted the test." in out
+    assert Entry.objects.filter(action="destination.tested").count() == 2
+
+
 def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
     run_doctor, working, reviewer, settings, tmp_path
 ):

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from approvals.decisions.by_rule import apply_policy
+from approvals.decisions.decide import VerdictResult
 from approvals.decisions.execute import run_decision
 from approvals.decisions.ruling import rulings
 from approvals.decisions.status import shown_status
@@ -366,6 +367,20 @@ def test_edit_gives_a_message_no_more_time(connection, message, reviewer):
     Decision.objects.all().delete()
     with pytest.raises(EditNotPossible, match="no longer be approved"):
         edit(message, reviewer, reference="ABCDEFGHJK")
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_of_many_approvals_of_all_versions_at_once_one_counts(
+    connection, message, copy, second_reviewer, third
+):
+    row = edit(copy, second_reviewer, reference="ABCDEFGHJK", markdown="A third text.")
+    change_row(row, state="done", upstream_id="01THIRD", problem="Held too.")
+    last = arrive(connection, row, upstream_id="01THIRD")
+    found = at_once(*[partial(decide, one, third) for one in (message, copy, last)] * 8)
+    assert Decision.objects.count() == 1
+    kinds = {type(one) for one in found}
+    assert kinds == {VerdictResult, VerdictNotAllowed, AlreadyDecided}
 
 
 def test_attached_file_is_sent_and_one_that_is_gone_after_a_call_ends_the_edit_in_doubt(

@@ -657,6 +657,20 @@ def hold(world, on=True):
     return answer.json()
 
 
+def hold_before_the_next_attempt(world, monkeypatch):
+    """Set the switch after the worker has claimed an email and before it has contacted
+    the mail server.
+    """
+    connect = smtp.hand_over
+
+    def hold_first(*arguments, **options):
+        monkeypatch.setattr(smtp, "hand_over", connect)
+        hold(world)
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(smtp, "hand_over", hold_first)
+
+
 def test_hold_all_holds_back_earlier_approvals_until_it_is_lifted(
     world, other, mail_server, monkeypatch
 ):
@@ -693,6 +707,22 @@ def test_approved_mail_of_a_mailbox_that_became_read_only_waits(world, mail_serv
     Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
     assert leave(waiting) == "not due"
     assert not Email.objects.in_outbox().exists()
+
+
+def test_hold_all_set_after_the_claim_still_holds_undecided_mail(
+    world, free, mail_server, monkeypatch
+):
+    email = world.approved()
+    undecided = free.held()
+    hold_before_the_next_attempt(world, monkeypatch)
+    assert leave(email) == "lease lost"
+    assert status_of(email) == Status.SCHEDULED
+    hold_before_the_next_attempt(free, monkeypatch)
+    assert [leave(undecided), leave(undecided)] == ["lease lost", "asked"]
+    assert mail_server.seen == 0
+    hold(world, False)
+    # It does not wait for the lease of the stopped attempt.
+    assert leave(email) == "sent"
 
 
 def test_approved_mail_is_not_sent_after_its_approval_has_ended(world, mail_server):
