@@ -12,6 +12,7 @@ from approvals.errors import VerdictNotAllowed
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Mailbox, Message
+from policy.errors import PolicyRefused
 from policy.models import Group, PolicyVersion, WorkCalendar
 from policy.rules.changes import activate_draft, begin_draft, policies
 from policy.rules.facts import names_for
@@ -47,6 +48,16 @@ def begun(admin, *parts):
 def activated(admin, *parts):
     draft = begun(admin, *parts) if parts else policies().draft
     return activate_draft(actor=actor_of(admin), seen=draft.seen)
+
+
+def test_rules_name_at_most_a_thousand_words_together(admin):
+    rules = [
+        rule(f"r{n}", when={"words": [f"w{n}of{word}" for word in range(100)]})
+        for n in range(11)
+    ]
+    with pytest.raises(PolicyRefused):
+        begun(admin, *rules)
+    assert len(begun(admin, *rules[1:]).rules) == 10
 
 
 def typed_in(form):
