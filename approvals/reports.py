@@ -27,8 +27,8 @@ from common.charts import spoken
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
+    DrawnForm,
     MultilineField,
-    SentenceForm,
     admin_or_403,
     answer,
     changes,
@@ -356,11 +356,14 @@ def compare_with_ledger(actor: Actor, month: Month) -> dict[str, Any]:
     }
 
 
-class PeopleForm(SentenceForm):
+class PeopleForm(DrawnForm):
     """Whether figures of single people are shown, and why that is allowed."""
 
     on = forms.ChoiceField(choices=[("yes", "Yes"), ("no", "No")])
     because = MultilineField(
+        label="What allows it",
+        help_text="The law or the works agreement that allows individual figures. It goes into the ledger.",
+        widget=forms.Textarea({"rows": 2, "required": True}),
         required=False,
         max_length=MAX_REASON,
         error_messages={"max_length": f"Keep it under {MAX_REASON} characters."},
@@ -388,7 +391,7 @@ def _month_page(
         "settings": settings,
         "shows_people": settings.person_figures_since is not None,
         "may_set": actor.is_admin_of_all,
-        "typed": request.POST,
+        "form": PeopleForm(request.POST or None),
         "heads": HEADS,
     }
     return answer(request, "approvals/reports/report_decisions.html", context, error)

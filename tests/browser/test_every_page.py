@@ -98,7 +98,7 @@ OF_STRANGERS = {
 # its page is made as another one is, or only where something waits or was refused.
 UNSEEN = {
     *"""
-    part-opened add-browser edit-preview bulk-seen rotate-own-webhook extend
+    part-opened add-browser edit-preview bulk-seen rotate-own-webhook
     policy-rule policy-pass unlink-chat-account remove-chat-account
 """.split()
 }
