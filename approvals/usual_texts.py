@@ -143,14 +143,6 @@ def _presets(texts: Iterable[Mapping[str, str]]) -> tuple[Preset, ...]:
     return tuple(presets)
 
 
-def check_may_set(actor: Actor, mailbox: Mailbox) -> None:
-    """Raise ActNotAllowed for people who may not write the texts of a mailbox."""
-    if not mailbox.is_administered_by(actor):
-        raise ActNotAllowed(
-            f"Only an admin of {mailbox} can change its reasons and comments."
-        )
-
-
 @transaction.atomic
 @second_admin("Usual texts")
 def set_texts(
@@ -165,7 +157,10 @@ def set_texts(
 
     Raises ActNotAllowed for people who may not.
     """
-    check_may_set(actor, mailbox)
+    if not mailbox.is_administered_by(actor):
+        raise ActNotAllowed(
+            f"Only an admin of {mailbox} can change its reasons and comments."
+        )
     Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
     before = _in_words(presets_of(mailbox.pk)[kind])
     stored = [{"label": label, "words": words} for label, words in texts or ()]

@@ -5,7 +5,6 @@ Opening a sheet decides nothing. A message that was not on the sheet, or has cha
 since it was shown, is not decided.
 """
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -67,15 +66,6 @@ _MISSING = {
     Outcome.REJECT: "Say why, so that the agents can do better: the reason is sent to each of them.",
     Outcome.SEND_BACK: "Say what should change: each agent gets these words.",
 }
-
-
-def chosen_messages(ids: Sequence[str]) -> tuple[list[UUID], int]:
-    """Return the messages to put on a sheet, and how many did not fit. Invalid ids are
-    left out.
-    """
-    # Twice as many ids as fit are read, to count how many did not fit.
-    message_ids = list(dict.fromkeys(filter(None, map(as_id, ids[: 2 * MAX_ITEMS]))))
-    return message_ids[:MAX_ITEMS], len(message_ids[MAX_ITEMS:])
 
 
 # The outcome of the button that also approves ticked messages which were not read, if
@@ -176,7 +166,9 @@ TYPED = (
 @require_get_or_post
 def sheet(request: DeskRequest) -> HttpResponse:
     """Show the sheet of the chosen messages. If none is chosen, redirect to the queue."""
-    chosen, too_many = chosen_messages(request.POST.getlist("id"))
+    # Twice as many ids as fit are read, to count how many did not fit.
+    ids = request.POST.getlist("id")[: 2 * MAX_ITEMS]
+    chosen = list(dict.fromkeys(filter(None, map(as_id, ids))))
     if not chosen:
         if request.method == "POST":
             messages.info(
@@ -185,7 +177,8 @@ def sheet(request: DeskRequest) -> HttpResponse:
                 extra_tags="desk",
             )
         return redirect(_queue_address(request))
-    return _answer_with_sheet(request, chosen, too_many=too_many)
+    too_many = len(chosen[MAX_ITEMS:])
+    return _answer_with_sheet(request, chosen[:MAX_ITEMS], too_many=too_many)
 
 
 def _answer_with_sheet(

@@ -58,15 +58,6 @@ def rendered_message_of(
     return _cached(revision.fingerprint, revision, content)
 
 
-def rendered_text_of(revision: Revision, content: Content) -> RenderedMessage:
-    """Return the text part of a version that also has HTML, rendered by itself. It is
-    cached in the same way.
-    """
-    return _cached(
-        f"{revision.fingerprint} text", revision, replace(content, html=None)
-    )
-
-
 def _cached(key: str, revision: Revision, content: Content | None) -> RenderedMessage:
     with _lock:
         if key in _cache:
@@ -214,9 +205,9 @@ def sheet_context(
         and content.html is not None
         and content.markdown is not None
     ):
-        comparison = compare_parts(
-            content, rendered, rendered_text_of(message.revision, content)
-        )
+        key = f"{message.revision.fingerprint} text"
+        text = _cached(key, message.revision, replace(content, html=None))
+        comparison = compare_parts(content, rendered, text)
     elif way.name == "parts":
         # A message with one part is compared only on request.
         comparison = compare_parts(content, rendered)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from django.db import OperationalError, transaction
 from django.db.models import BooleanField, CharField, Func, Max, Min, Q, Value
@@ -132,21 +131,16 @@ def readable(actor: Actor, filters: Filters) -> EntryQuerySet:
     """
     entries = Entry.objects.readable_by(actor)
     if words := _tsquery(filters):
-        keys = _all_keys(EntryDetail.objects.filter(_has_words("words", words)))
+        rows = EntryDetail.objects.filter(_has_words("words", words))
+        keys = list(rows.values_list("pk", flat=True)[: RARE + 1])
         # The keys are all matches, so the words need not be searched again.
-        if keys is not None:
+        if len(keys) <= RARE:
             entries = entries.filter(_is_among(keys))
             filters = replace(filters, text="", to="", by="")
     matches = matching(entries, filters)
     if filters.begins or filters.ends:
         matches = matches.filter(_numbers_of(filters))
     return matches
-
-
-def _all_keys(rows: Any) -> list[int] | None:
-    """Return the keys of these rows; None if there are more than RARE."""
-    keys = list(rows.values_list("pk", flat=True)[: RARE + 1])
-    return keys if len(keys) <= RARE else None
 
 
 def _numbers_of(filters: Filters) -> Q:
