@@ -3,6 +3,7 @@ and for looser modes.
 """
 
 import logging
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -101,6 +102,27 @@ def test_code_is_valid_only_for_the_requested_change(asking, other):
     assert call(other, MAILBOX, code).status_code == 404
     assert call(asking, MAILBOX, code, key="second").status_code == 404
     assert call(asking, MAILBOX, code).status_code == 201
+
+
+@pytest.mark.slow
+def test_five_wrong_codes_end_the_request_and_a_day_ends_the_code(asking, monkeypatch):
+    call(asking, MAILBOX)
+    row = ApprovalRequest.objects.get()
+    call(asking, MAILBOX)
+    assert ApprovalRequest.objects.get().code == row.code, "asking again keeps it"
+    assert timedelta(hours=23) < row.expires_at - row.created_at < timedelta(hours=25)
+    with undone():
+        ApprovalRequest.objects.update(expires_at=timezone.now())
+        assert call(asking, MAILBOX, row.code).status_code == 404
+    for number in range(5):
+        assert call(asking, MAILBOX, f"AAA-AA{number}").status_code == 403
+    assert call(asking, MAILBOX, row.code).status_code == 404
+    call(asking, MAILBOX)
+    assert newest_code() != row.code
+    # How many can be asked for in an hour.
+    monkeypatch.setattr(accounts, "MAX_AN_HOUR", 2)
+    assert call(asking, KEY).status_code == 429
+    assert call(asking, MAILBOX, newest_code()).status_code == 201
 
 
 @pytest.mark.django_db(transaction=True)
