@@ -2,7 +2,6 @@
 none loads, moves or requests anything.
 """
 
-import re
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,12 +22,6 @@ GUARDED = ("safe", "original")
 # Number of mails on one page: a page for each would take minutes.
 FRAMES_A_PAGE = 16
 NAMES = list(MAILS)
-# Those that would load something, or lead somewhere.
-LOUD_NAMES = [
-    name
-    for name, content in ORIGINALS.items()
-    if re.search(r"url\(|@import|href=|src=", content.html or "")
-]
 # What a press or the Tab key could reach and leads somewhere or acts.
 ACTS = (
     "[href], [action], [formaction], [ping], [src]:not([src^='data:']), script, "
@@ -127,13 +120,12 @@ def look_at(page, kind, names):
     ("kind", "names"),
     [
         pytest.param("safe", NAMES, marks=pytest.mark.slow),
-        ("open", NAMES[::3]),
+        ("open", NAMES[::6]),
         pytest.param("open", NAMES, marks=pytest.mark.slow),
-        ("look", LOUD_NAMES[::5]),
         pytest.param("look", list(ORIGINALS), marks=pytest.mark.slow),
         pytest.param("original", list(ORIGINALS), marks=pytest.mark.slow),
     ],
-    ids="safe open open-all look look-all original".split(),
+    ids="safe open open-all look original".split(),
 )
 def test_no_mail_of_the_corpus_loads_moves_asks_leads_or_fails_anything(
     watched, kind, names

@@ -144,6 +144,7 @@ def test_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(
     assert len(product.mails(row["subject"])) == loser
 
 
+@pytest.mark.slow
 def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(
     desk, product, ana, hold
 ):

@@ -26,6 +26,7 @@ from tests.factories import (
 from tests.faults import wire
 from tests.faults.proxy import OTHER, Answer, Proxy
 from tests.serving import named
+from tests.variants import variants
 
 # The gateway answers in a thread of the proxy, with its own database session.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -182,8 +183,11 @@ def test_fault_while_read_or_written_ends_in_the_right_list(
 
 @pytest.mark.parametrize(
     "entries",
-    [[], [{"pattern": "northwind.example", "expires_at": "2099-01-01T00:00:00Z"}]],
-    ids=["fewer", "with an end"],
+    variants(
+        [[{"pattern": "northwind.example", "expires_at": "2099-01-01T00:00:00Z"}], []],
+        1,
+    ),
+    ids=["with an end", "fewer"],
 )
 def test_narrower_list_of_somebody_else_is_not_widened(change, tenant, entries):
     push()

@@ -35,6 +35,7 @@ from tests.filled_tables import TABLES, fill_empty_tables
 from tests.integration.deciding import decide
 from tests.ledger import append, as_superuser
 from tests.stack import wait_for
+from tests.variants import variants
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PASSPHRASE = "correct horse battery"
@@ -185,6 +186,7 @@ def sequences(url):
         return dict(session.execute(query).fetchall())
 
 
+@pytest.mark.slow
 def test_every_row_is_restored_the_ledger_is_proven_and_losses_are_reported(
     desk, target, tmp_path
 ):
@@ -286,21 +288,24 @@ def test_dump_that_may_not_read_everything_leaves_no_backup(
 
 @pytest.mark.parametrize(
     ("words", "end"),
-    [
-        ("could not be dumped", lambda owner, pid: os.kill(pid, signal.SIGKILL)),
-        (
-            "terminating connection",
-            lambda owner, pid: owner.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pg_dump'"
+    variants(
+        [
+            ("could not be dumped", lambda owner, pid: os.kill(pid, signal.SIGKILL)),
+            (
+                "terminating connection",
+                lambda owner, pid: owner.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pg_dump'"
+                ),
             ),
-        ),
-        (
-            "cannot be read: .*connection",
-            lambda owner, pid: owner.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ 'backup'"
+            (
+                "cannot be read: .*connection",
+                lambda owner, pid: owner.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ 'backup'"
+                ),
             ),
-        ),
-    ],
+        ],
+        1,
+    ),
     ids=["killed", "server gone", "server gone for us"],
 )
 def test_dump_that_is_ended_leaves_no_backup(

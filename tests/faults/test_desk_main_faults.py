@@ -24,6 +24,7 @@ def applied(desk, *messages):
     return all(desk.decision(held)["state"] == "applied" for held in messages)
 
 
+@pytest.mark.slow
 def test_lost_answer_is_doubt_that_reading_ends(desk):
     held = desk.hold()
     with (

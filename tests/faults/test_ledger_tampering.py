@@ -216,6 +216,7 @@ def test_each_alteration_of_a_row_is_found(desk, every):
     assert (missed, done * every > 200) == ([], True)
 
 
+@pytest.mark.slow
 def test_each_alteration_of_the_seals_file_is_found(desk):
     kept = desk.file.read_bytes().splitlines(keepends=True)
     altered = [[]]

@@ -1,5 +1,5 @@
-"""Migrations that a release recorded are kept as they were: databases exist in which
-they have run.
+"""Migrations make what the models say. Those that a release recorded are kept as they
+were: databases exist in which they have run.
 
 `.ci/release` records them from version 1.0.0 on. Until then there is no record, and
 migrations may be edited.
@@ -7,6 +7,9 @@ migrations may be edited.
 
 import hashlib
 from pathlib import Path
+
+import pytest
+from django.core.management import call_command
 
 from launcher.paths import ROOT
 
@@ -25,6 +28,11 @@ def changes(root):
         elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             found.append(f"{name} was edited after its release")
     return found
+
+
+@pytest.mark.django_db
+def test_no_model_differs_from_its_migrations():
+    call_command("makemigrations", check_changes=True, dry_run=True)
 
 
 def test_released_migrations_are_as_they_were():

@@ -3,10 +3,9 @@
 import re
 
 import pytest
-from django.utils import timezone
 
 from alerts.models import Delivery, Destination, Route
-from audit.models import Entry, EntryDetail
+from audit.models import EntryDetail
 from tests.alerting import deliver, make_message
 from tests.factories import make_connection, make_person
 
@@ -100,31 +99,6 @@ def test_reviewer_sees_only_deliveries_of_visible_messages_and_no_request_bodies
             assert text not in page
     for hidden in (others, none):
         assert client.get(f"/alerts/log/{hidden.pk}/").status_code == 404
-
-
-@pytest.mark.slow
-def test_admin_sends_one_or_all_that_were_given_up_again(signed_in, admin):
-    destination = make_destination()
-    first = make_failed_delivery(destination)
-    client = signed_in(admin)
-    assert "Send again" in client.get(f"/alerts/log/{first.pk}/").text
-    client.post(f"/alerts/log/{first.pk}/again/")
-    [due] = Delivery.objects.filter(state="due")
-    assert due == first
-    entry = Entry.objects.get(action="alert.sent_again")
-    assert entry.actor_id == str(admin.pk)
-    # What cannot be sent again holds up nothing.
-    second = make_failed_delivery(destination)
-    elsewhere = make_failed_delivery(make_destination(name="#others"))
-    make_failed_delivery(make_destination(switched_off_at=timezone.now()))
-    make_failed_delivery(destination, erased_at=timezone.now())
-    page = client.get(f"/alerts/log/?state=failed&destination={destination.pk}").text
-    assert "Send all again" in page
-    for asked, sent in (({"destination": destination.pk}, second), ({}, elsewhere)):
-        answer = client.post("/alerts/log/again/", {"state": "failed", **asked})
-        assert "state=failed" in answer["Location"]
-        assert Delivery.objects.filter(state="due").latest("pk") == sent
-    assert Delivery.objects.filter(state="due").count() == 3
 
 
 TOKEN = "a-token_that_nobody_may_see"

@@ -95,6 +95,7 @@ def check_starts(client, message, starts):
         assert [row.message for row in rows] == [message], name
 
 
+@pytest.mark.slow
 def test_ten_starts_of_a_search_lead_to_the_decision(decided, signed_in, auditor):
     email = Email.objects.get(pk=decided.upstream_id)
     check_starts(

@@ -205,6 +205,7 @@ def test_recipient_whom_somebody_suggested_is_theirs_whatever_else_changes(
         assert why_not(new, reviewer) == "editor", (to, fields)
 
 
+@pytest.mark.slow
 def test_recipient_whom_somebody_suggested_is_nobodys_once_they_were_written_to(
     connection, message, reviewer
 ):

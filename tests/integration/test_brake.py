@@ -197,6 +197,7 @@ def test_scheduled_messages_count_where_they_leave_too(client, connection):
     assert Arrival.objects.filter(upstream_id="01LATER4", at__gt=tomorrow).count() == 4
 
 
+@pytest.mark.slow
 def test_apart_is_not_in_the_queue_and_can_be_put_back(
     client, signed_in, connection, reviewer
 ):

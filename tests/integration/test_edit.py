@@ -277,7 +277,9 @@ def copy(connection, message, reviewer):
 
 @pytest.mark.parametrize(
     ("state", "may"),
-    [("sending", False), ("sent", False), ("unknown", False), ("refused", True)],
+    variants(
+        [("sending", False), ("refused", True), ("sent", False), ("unknown", False)], 2
+    ),
 )
 def test_edit_that_is_not_over_refuses_approvals(
     message, reviewer, second_reviewer, state, may

@@ -111,9 +111,7 @@ KINDS = {
 # The other kinds are for --all.
 ORDINARY = (
     "a reviewer of the mailbox",
-    "a reviewer of another connection",
     "a deactivated person",
-    "the first of two",
 )
 
 

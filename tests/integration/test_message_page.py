@@ -14,7 +14,6 @@ from approvals.message_page.views import message_context
 from approvals.models import Decision, Verdict
 from approvals.queue.filters import Filters
 from audit.models import Entry
-from mirror.models import Message
 from tests.factories import (
     MAILBOX,
     NOW,
@@ -195,26 +194,6 @@ def test_each_state_says_what_is_true_and_offers_what_is_safe(
             assert buttons(page) == wanted, name
             if name in ("confirm", "unattributed"):
                 assert buttons(pane(message, auditor)) == [], name
-
-
-@pytest.mark.slow
-def test_page_warns_of_a_message_that_left_after_all_even_after_a_reject(
-    desk, message, reviewer
-):
-    decided(message, reviewer, state="withdrawn", may_have_left=True)
-    post_verdict(desk, message, outcome="reject", reason="Stop")
-    page = pane(message, reviewer)
-    assert "Rejecting" in page
-    assert "It may still be sent." in page
-    Decision.objects.filter(outcome="approve").update(
-        state="applied", ending="left_after_all"
-    )
-    Decision.objects.filter(outcome="reject").update(state="superseded")
-    Message.objects.update(state="sent")
-    page = pane(message, reviewer)
-    assert re.search(
-        r'<div class="notice rose loud" role="alert">.*?It was sent after all\.', page
-    )
 
 
 # what the key does not show

@@ -154,7 +154,7 @@ def test_what_is_snoozed_is_mailed_when_the_snooze_ends(server, asked, second_re
             pytest.param(mood, "", "postponed", "due", marks=pytest.mark.slow)
             for mood in ("busy", "stall", "drop")
         ),
-        ("refuse message", "", "refused", "failed"),
+        pytest.param("refuse message", "", "refused", "failed", marks=pytest.mark.slow),
         ("ok", "554 5.7.1 no relaying", "refused", "failed"),
         ("ok", "550 5.1.1 unknown", "switched off", "failed"),
     ],

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import pytest
 from django.db.models.functions import Now
-from hypothesis import example, given
+from hypothesis import Phase, example, given
 from hypothesis import strategies as st
 
 from approvals.decisions.by_rule import apply_policy, expire_due
@@ -211,7 +211,7 @@ LEFT_HALF = [("edit", 2), ("approve_all", 9)]
 SENT_ON = [("edit", 2), ("approve", 0), ("approve", 1), ("work", 0), *LEFT_HALF[1:]]
 
 
-@run(max_examples=1, derandomize=True)
+@run(phases=[Phase.explicit])
 @example(False, LEFT_HALF)
 @example(True, SENT_ON)
 @given(st.booleans(), st.lists(STEP, min_size=5, max_size=12))

@@ -163,6 +163,7 @@ def hostile(start):
     return start(*JOBS)
 
 
+@pytest.mark.slow
 def test_message_that_cannot_be_read_safely_is_put_aside(
     connection, desk, reviewer, hostile, monkeypatch
 ):

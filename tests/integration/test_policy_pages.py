@@ -312,9 +312,8 @@ def test_what_nobody_can_satisfy_is_told_before_it_is_activated(
     assert told() == ({True}, False)
 
 
-@pytest.mark.parametrize(
-    "named", ["mailboxes", pytest.param("keys", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("named", ["mailboxes", "keys"])
 def test_rule_on_a_mailbox_or_key_takes_in_new_ones_until_it_says_only_these(
     client, admin, reviewer, upstream, named
 ):

@@ -359,7 +359,7 @@ CONCERNING = {
 }
 
 
-@pytest.mark.parametrize("concerning", variants(CONCERNING.values(), 5), ids=CONCERNING)
+@pytest.mark.parametrize("concerning", variants(CONCERNING.values(), 3), ids=CONCERNING)
 def test_nobody_whom_a_change_concerns_accepts_it(concerning, world, second):
     work = concerning(world, second)
     switch_on()
@@ -453,7 +453,7 @@ OUTDATED = {
 }
 
 
-@pytest.mark.parametrize("steps", variants(OUTDATED.values(), 4), ids=OUTDATED)
+@pytest.mark.parametrize("steps", variants(OUTDATED.values(), 2), ids=OUTDATED)
 def test_change_that_does_not_fit_any_more_is_refused(steps, world, second, signed_in):
     steps = steps(world, second)
     work = next(steps)
