@@ -43,17 +43,15 @@ def harmless(cell: str) -> str:
     """
     if _is_number(cell):
         return f"'{cell}"
-    return _PART.sub(
-        lambda part: f"'{part[0]}" if _begins_formula(part[0]) else part[0], cell
-    )
+
+    def with_apostrophe(part: re.Match[str]) -> str:
+        # A formula may begin after apostrophes: one more is added to these, so that it
+        # can be taken away again.
+        begins = part[0].lstrip(_REMOVED).startswith(FORMULA)
+        return f"'{part[0]}" if begins else part[0]
+
+    return _PART.sub(with_apostrophe, cell)
 
 
 def _is_number(cell: str) -> bool:
     return bool(_NUMERIC.fullmatch(cell)) and any(map(str.isdigit, cell))
-
-
-def _begins_formula(part: str) -> bool:
-    """Whether a formula may begin here, perhaps after apostrophes: one more is added to
-    these, so that it can be taken away again.
-    """
-    return part.lstrip(_REMOVED).startswith(FORMULA)

@@ -48,14 +48,6 @@ def check_may_set_caps(actor: Actor) -> None:
 Caps = Mapping[str, tuple[int, int]]
 
 
-def _raises_no_cap(before: Caps, after: Caps) -> bool:
-    """Whether the change raises or removes no cap."""
-    pairs = [
-        pair for kind in Kind for pair in zip(before[kind], after[kind], strict=True)
-    ]
-    return all((new or MOST_CAP + 1) <= (old or MOST_CAP + 1) for old, new in pairs)
-
-
 @atomic_with_retry
 @second_admin("Limits")
 def set_caps(*, caps: Caps, actor: Actor) -> CanWait[None]:
@@ -64,12 +56,18 @@ def set_caps(*, caps: Caps, actor: Actor) -> CanWait[None]:
     """
     check_may_set_caps(actor)
     before = caps_now()
+    no_cap = MOST_CAP + 1
+    is_raised = any(
+        (new or no_cap) > (old or no_cap)
+        for kind in Kind
+        for old, new in zip(before[kind], caps[kind], strict=True)
+    )
     yield lambda: ChangeInWords(
         title="Limits of all mailboxes",
         before=_words(before),
         after=_words(caps),
         page=reverse("caps"),
-        tightens=_raises_no_cap(before, caps),
+        tightens=not is_raised,
     )
     for kind, (an_hour, a_day) in caps.items():
         Cap.objects.update_or_create(
