@@ -100,7 +100,7 @@ class Browser:
             f"the confirmation answered {answer.status_code}"
         )
         page = self.get(next_path)
-        action = re.search(r'<form [^>]*data-go-on[^>]* action="([^"]+)"', page.text)
+        action = re.search(r'<form [^>]* action="([^"]+)"[^>]* data-go-on', page.text)
         if not action:
             return page
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
