@@ -53,12 +53,12 @@ def _short_queue():
 
 
 def repository(folder):
-    """Make a repository with this code as v0.9.0, and as v0.9.1 with one more
+    """Make a repository with this code as v1.0.0, and as v1.0.1 with one more
     migration.
     """
     git = ("git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@example")
     subprocess.check_call(["git", "init", "--quiet", str(folder)])
-    for version, migrations in (("0.9.0", 0), ("0.9.1", 1)):
+    for version, migrations in (("1.0.0", 0), ("1.0.1", 1)):
         release(folder, version, migrations)
         for installed in (".venv", ".servers"):
             (folder / installed).unlink()
@@ -183,7 +183,7 @@ def test_first_hour_by_the_page(system, letters, browse):
     follow(system, "Upgrade")
     done = system.run("countersign", "manage", "doctor", check=False).stdout
     assert "another version" not in done
-    assert list((system.folder / "var/lib/countersign/backups").glob("before-0.9.1*"))
+    assert list((system.folder / "var/lib/countersign/backups").glob("before-1.0.1*"))
     reviewer.reload()
     expect(reviewer.get_by_role("heading", name="waiting")).to_be_visible()
     follow(system, "Be told of problems")

@@ -77,7 +77,7 @@ def test_upgrade_over_two_releases_and_back(supervised, tmp_path):
     assert backup.stat().st_mode & 0o777 == 0o600
     # Both older ones refuse, and name both versions.
     between = release(tmp_path / "between", "77.1.0", migrations=1)
-    for root, version in ((ROOT, "0.9.0"), (between, "77.1.0")):
+    for root, version in ((ROOT, "1.0.0"), (between, "77.1.0")):
         refused = prepare(root)
         assert refused.returncode != 0
         assert "newer Countersign (77.2.0)" in refused.stderr

@@ -1,8 +1,7 @@
 """Migrations make what the models say. Those that a release recorded are kept as they
 were: databases exist in which they have run.
 
-`.ci/release` records them from version 1.0.0 on. Until then there is no record, and
-migrations may be edited.
+`.ci/release` records them.
 """
 
 import hashlib
