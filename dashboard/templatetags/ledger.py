@@ -95,11 +95,11 @@ def _named(written: str) -> dict[str, str] | None:
 
 _LINE = """<li id="line-{}" class="{}">
   <div class="line">
-    <span class="when">{}</span>
+    <span class="faint small when">{}</span>
     <span class="what"><strong>{}</strong>
       {}{}
       {}</span>
-    <span class="where"><span>{}</span>{}{}</span>
+    <span class="row wrap faint small where"><span>{}</span>{}{}</span>
   </div>
 </li>"""
 
