@@ -182,7 +182,10 @@ def line_details(
             parts.append(format_html('<span class="more turned">{}</span>', turns))
         rows = ((name, ink(value)) for name, value in facts(line))
         parts.append(
-            format_html('<dl class="facts">{}</dl>', format_html_join("", _FACT, rows))
+            format_html(
+                '<dl class="quiet small facts">{}</dl>',
+                format_html_join("", _FACT, rows),
+            )
         )
     return format_html_join("\n", "{}", ((part,) for part in parts))
 
