@@ -111,6 +111,20 @@ def empty_state(content: SafeString, title: str, image: str) -> SafeString:
     )
 
 
+@register.simple_block_tag
+def notice(
+    content: SafeString, tone: str, image: str, **attributes: str | bool
+) -> SafeString:
+    """Return a notice: `{% notice "amber" "warn" %}Why, and what to do{% endnotice %}`."""
+    named = {"class": f"notice {tone}".rstrip(), **attributes}
+    return format_html(
+        '<div{}>{}<div class="whole">{}</div></div>',
+        flatatt(named),
+        icon(image),
+        content,
+    )
+
+
 @register.simple_tag
 def page_error(sentence: str | None) -> SafeString | str:
     """Return a notice with the reason why something was refused; nothing if there is
@@ -118,11 +132,8 @@ def page_error(sentence: str | None) -> SafeString | str:
     """
     if not sentence:
         return ""
-    return format_html(
-        '<p class="notice rose" role="alert">{}<span class="whole"><strong>{}</strong></span></p>',
-        icon("warn"),
-        sentence,
-    )
+    strong = format_html("<strong>{}</strong>", sentence)
+    return notice(strong, "rose", "warn", role="alert")
 
 
 @register.simple_tag
