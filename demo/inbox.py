@@ -80,7 +80,10 @@ class SmtpHandler:
         headers = f"X-Envelope-From: {sender}\r\nX-Envelope-To: {recipients}\r\n"
         content = headers.encode("utf-8", "surrogateescape") + envelope.content
         # Maildir has written the message to the disk when this returns.
-        key = Maildir(self.folder).add(content)
+        try:
+            key = Maildir(self.folder).add(content)
+        except OSError:
+            return "452 4.3.1 Cannot be stored now, try again later"
         about = {"event": "smtp.kept", "key": key, "recipients": len(envelope.rcpt_tos)}
         log.info("message kept", extra=about)
         return f"250 2.0.0 OK kept as {key}"

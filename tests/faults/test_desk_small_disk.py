@@ -143,7 +143,8 @@ def assert_it_reads_and_says_so(desk, fill):
                 wait([asked], timeout=0.05)
         report = asked.result()
         assert "The disk of DATA_DIR is full" in report.stdout, report.stdout
-        return report.returncode == 2
+        assert report.returncode == 2, report.stdout + report.stderr
+        return True
 
     # PostgreSQL may restart at any moment on a full disk; while it does, the doctor
     # cannot examine the desk.

@@ -149,7 +149,6 @@ class Contained(Supervised):
             process.wait(30)
         self.redis.stop()
         self.postgres.stop()
-        self.notices.close()
 
 
 @pytest.fixture
