@@ -44,11 +44,10 @@ from policy.rules.changes import (
     Policies,
     activate_draft,
     begin_draft,
-    delete_rule,
+    change_draft,
     discard_draft,
     has_two_admins,
     policies,
-    save_rule,
     version_as_is,
 )
 from policy.rules.conditions import KINDS, Conditions, Names, read_domain
@@ -123,7 +122,8 @@ class PartForm(SettingForm):
             self.add_error(error.field, error.sentence)
 
     def save(self, actor: Actor) -> str:
-        save_rule(actor=actor, seen=self.cleaned_data["seen"], rule=self.part)
+        seen = self.cleaned_data["seen"]
+        change_draft(actor=actor, seen=seen, rule_id=self.part.id, rule=self.part)
         sentence = self.part.sentence(self.names)
         wrong = problems(policies().drafted.rules, read_staff(self.names))
         of_it = [one.sentence for one in wrong if one.rule == self.part.id]
@@ -364,7 +364,7 @@ def delete(request: DeskRequest, policy_part: str) -> str:
     """Delete one rule or pass of the draft."""
     actor = admin_or_403(request)
     seen = request.POST.get("seen", "")
-    delete_rule(actor=actor, rule_id=policy_part, seen=seen)
+    change_draft(actor=actor, seen=seen, rule_id=policy_part, rule=None)
     return "It is deleted from the draft."
 
 
