@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpResponse
@@ -49,6 +50,7 @@ def browsers(request: DeskRequest) -> HttpResponse:
 
 
 @require_POST
+@transaction.atomic
 def add_browser(request: DeskRequest) -> HttpResponse:
     """Switch notifications of a browser on."""
     form = SubscriptionForm(request.POST)
@@ -79,6 +81,7 @@ def add_browser(request: DeskRequest) -> HttpResponse:
 
 
 @require_POST
+@transaction.atomic
 def remove_browser(request: DeskRequest, browser_id: int) -> HttpResponse:
     """Switch notifications of a browser off."""
     own = _own(request).filter(pk=browser_id)

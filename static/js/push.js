@@ -7,7 +7,9 @@
     event.preventDefault();
     const told = form.querySelector("[role=alert]");
     try {
-      const worker = await navigator.serviceWorker.register("/service-worker.js");
+      await navigator.serviceWorker.register("/service-worker.js");
+      // A worker that is only being installed takes no subscription.
+      const worker = await navigator.serviceWorker.ready;
       const options = { userVisibleOnly: true, applicationServerKey: form.dataset.key };
       const subscription = await worker.pushManager.subscribe(options);
       const { endpoint, keys } = subscription.toJSON();
