@@ -35,11 +35,7 @@ from mirror.recording import trigger_details
 from mirror.sync import health
 from policy.errors import RuleError
 from policy.models import ENDLESS, AllowEntry, GateList, PolicyVersion
-from policy.rules.conditions import (
-    InMailbox,
-    MessageFacts,
-    OfConnection,
-)
+from policy.rules.conditions import MessageFacts
 from policy.rules.facts import active_policy
 from policy.rules.rules import PolicyRule, merged
 from upstream import errors
@@ -55,8 +51,6 @@ NO_LISTS = (
     "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
 )
 NOT_OURS = "MultiMail has a list that the desk did not make. Switch that off first."
-# Beside lists, gates know no other conditions.
-_SCOPES = {OfConnection, InMailbox}
 # Of an entry without an end: later than all times, as gates write them.
 _NEVER = "~"
 
@@ -69,8 +63,8 @@ def rules_at(mailbox: Mailbox, active: Sequence[PolicyRule]) -> list[PolicyRule]
     rules = []
     for rule in active:
         scope = replace(rule.when, lists_except=frozenset(), contacts_count=False)
-        asks_lists_alone = {type(one) for one in scope.asked} <= _SCOPES
-        is_about_it = asks_lists_alone and scope.apply_to(facts)
+        # Beside lists, gates know no other conditions.
+        is_about_it = scope.are_of_mailboxes and scope.apply_to(facts)
         if rule.then.reject and is_about_it:
             rules.append(rule)
     return rules
@@ -132,11 +126,7 @@ def push_list(*, gate_list_id: int) -> str:
     mailbox = gate.mailbox
     rules = rules_at(mailbox, active_policy().rules)
     mode, entries = content_for(rules, now=clock())
-    client = AdminClient(
-        base_url=mailbox.connection.api_url,
-        key=mailbox.connection.admin_key,
-        within=WITHIN,
-    )
+    client = _admin_client(mailbox.connection)
     done = "there already"
     try:
         at_gate = client.read_allowlist(
@@ -175,6 +165,11 @@ def push_list(*, gate_list_id: int) -> str:
         explanation = "It replaced what somebody else had changed there."
     _succeed(gate, at_gate, explanation)
     return done
+
+
+def _admin_client(connection: Connection) -> AdminClient:
+    key = connection.admin_key
+    return AdminClient(base_url=connection.api_url, key=key, within=WITHIN)
 
 
 def _hash(mode: str, entries: Mapping[str, str | None]) -> str:
@@ -281,19 +276,19 @@ def _record_refusals(connection: Connection, rows: Mapping[str, Any]) -> None:
     for row in [*rows.values()][::-1]:
         metadata = row.get("metadata")
         at = read_time(row.get("created_at")) or clock()
-        mailbox = str(row.get("mailbox_id") or "")
+        text = {name: str(value or "")[:300] for name, value in row.items()}
+        mailbox = mailboxes.get(text.get("mailbox_id", ""))
         record(
             "message.refused_at_gate",
             # The gate refused it; a worker of the desk read that.
             actor=webhook(connection.slug, surface="worker"),
             connection=connection.pk,
             details={
-                "mailbox": mailboxes.get(mailbox)
-                or str(row.get("mailbox") or "")[:200],
+                "mailbox": mailbox or text.get("mailbox", ""),
                 "recipients": _addresses(row.get("recipients")),
                 "refused": _addresses(row.get("refused_recipients")),
-                "rule": str(row.get("rule") or "")[:300],
-                "key": str(row.get("key_name") or row.get("key_id") or "")[:200],
+                "rule": text.get("rule", ""),
+                "key": text.get("key_name") or text.get("key_id", ""),
                 "at the gate": f"{at:%Y-%m-%d %H:%M:%S} UTC",
                 **trigger_details(metadata if isinstance(metadata, dict) else {}),
             },
@@ -392,9 +387,7 @@ def bring_minimum(*, connection_id: int) -> str:
     connection = to_compare().filter(pk=connection_id).first()
     if connection is None:
         return "not due"
-    client = AdminClient(
-        base_url=connection.api_url, key=connection.admin_key, within=WITHIN
-    )
+    client = _admin_client(connection)
     try:
         wanted = minimum_of_all(minimum_rules(), connection.pk)
         if not wanted:

@@ -97,11 +97,7 @@ class NamedForm(SettingForm):
     # The URL name of the form of a stored one.
     page: ClassVar[str]
 
-    name = forms.CharField(
-        label="Name",
-        max_length=60,
-        error_messages={"required": "Give it a name."},
-    )
+    name = forms.CharField(max_length=60)
 
     def __init__(self, data: Any, stored: Any) -> None:
         seen = seen_state(in_words(stored)) if stored else ""
@@ -151,11 +147,11 @@ def _zone(typed: str) -> str:
     return str(zone)
 
 
-def _holiday(line: str) -> str:
-    """Return a line of holidays in its one form. Raises ValueError with a sentence."""
+def _holiday(line: str) -> tuple[str, str]:
+    """Return the day and name of a holiday. Raises ValueError with a sentence."""
     day, _, name = line.partition(" ")
     try:
-        return f"{date.fromisoformat(day)} {name.strip()[:100]}".strip()
+        return str(date.fromisoformat(day)), name.strip()[:100]
     except ValueError:
         raise ValueError(
             f"“{line[:40]}” does not begin with a date such as 2026-12-25."
@@ -184,6 +180,7 @@ class CalendarForm(NamedForm):
         _holiday,
         "One a line, such as 2026-12-25 Christmas Day.",
         most=MAX_HOLIDAYS,
+        kind=dict,
     )
 
     def __init__(self, data: Any, stored: WorkCalendar | None) -> None:
@@ -200,10 +197,6 @@ class CalendarForm(NamedForm):
                 max_length=MAX_LINE,
                 initial=write_day(row.weekly[number]),
             )
-
-    def clean_holidays(self) -> dict[str, str]:
-        lines = self.cleaned_data["holidays"]
-        return dict((*line.split(" ", 1), "")[:2] for line in lines)
 
     def clean(self) -> None:
         typed = self.cleaned_data

@@ -249,7 +249,7 @@ def change_list(by, *patterns, at=None, remove=(), **wanted):
     at = Allowlist.objects.get(pk=at.pk) if at else Allowlist.objects.get()
     return apply_change(
         allowlist=at,
-        put=[WantedEntry(pattern, **wanted) for pattern in patterns],
+        put=[WantedEntry(read_pattern(one), **wanted) for one in patterns],
         remove=remove,
         seen=seen_state(in_words(at)),
         actor=by if isinstance(by, Actor) else actor_of(by),

@@ -237,7 +237,7 @@ def _follow_policy(locked: Message) -> bool:
         [locked], _POLICY, at, contributors=contributors, is_automatic=True
     )
     demand = demands[locked.pk]
-    if not demand.is_readable:
+    if demand.policy.unreadable:
         return False
     if _use_pass(locked, demand, at) is None:
         return False
@@ -249,13 +249,13 @@ def _follow_policy(locked: Message) -> bool:
     rejecting = next(
         (
             one
-            for one in demand.requirement.spoke
+            for one in demand.spoke
             if one.then.reject and one.when.certainly_apply_to(demand.facts)
         ),
         None,
     )
     if rejecting is not None:
-        name = f"policy {demand.requirement.version}: {rejecting.id}"
+        name = f"policy {demand.policy.number}: {rejecting.id}"
         policy = policy_details(demand, demand.progress)
         decide_by_rule(
             locked,
@@ -272,7 +272,7 @@ def latest_expiry(message: Message, actor: Actor, now: datetime) -> datetime | N
     contributors = contributors_of([message])
     demands = demands_for([message], actor, now, contributors=contributors)
     demand = demands[message.pk]
-    if not demand.is_readable:
+    if demand.policy.unreadable:
         return message.expires_at
     return latest_end(message, demand.effects, contributors[message.pk])
 
@@ -293,7 +293,7 @@ def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:
     edits = Replacement.objects.exclude(state="refused")
     people = (Verdict.objects.all(), edits, Decision.objects.all())
     if (
-        demand.requirement.spoke
+        demand.spoke
         or not signed
         or any(rows.filter(message=locked).exists() for rows in people)
     ):
@@ -370,7 +370,7 @@ def why_not(message: Message, passes: Sequence[Pass]) -> list[str]:
     is_followed = bool(thread.late or is_unread)
     sending = sending_of(message, message.review, now, is_followed=is_followed)
     facts = facts_of(message, message.review, lookups_for(passes, now, [message]))
-    is_asked = bool(ruling.demand.requirement.spoke)
+    is_asked = bool(ruling.demand.spoke)
     misfits = [one.misfits(facts, sending, is_asked=is_asked) for one in passes]
     return [" ".join(str(code.label) for code in codes) for codes in misfits]
 

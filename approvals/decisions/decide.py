@@ -276,13 +276,11 @@ def policy_details(demand: Demand, reached: Progress) -> dict[str, str]:
     """Return as details of a ledger entry the version of the policy, the rules that
     applied, and how many approvals there are. Empty without an active policy.
     """
-    if not demand.requirement.version:
+    if not demand.policy.number:
         return {}
     return {
-        "policy": f"version {demand.requirement.version}",
-        "rules": "\n".join(
-            f"{one.name} ({one.id})" for one in demand.requirement.spoke
-        ),
+        "policy": f"version {demand.policy.number}",
+        "rules": "\n".join(f"{one.name} ({one.id})" for one in demand.spoke),
         "approvals": str(reached),
     }
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -21,7 +22,7 @@ from common.actors import Actor
 from mirror.models import Message, Revision
 from mirror.store import stored_content
 from policy.rules.conditions import Names
-from policy.rules.demand import Policy, Requirement, required
+from policy.rules.demand import Policy, asked_by, required
 from policy.rules.facts import (
     facts_of,
     lookups_for,
@@ -31,7 +32,7 @@ from policy.rules.facts import (
     words_in,
 )
 from policy.rules.problems import read_staff
-from policy.rules.rules import Misfit, Pass, is_as_strict
+from policy.rules.rules import Effects, Misfit, Pass, Rules, is_as_strict
 from rendering import RenderedMessage
 
 DAYS = 30
@@ -55,12 +56,17 @@ class Change(TextChoices):
 
 @dataclass(frozen=True)
 class Asked:
-    """What a version asks of one message: what its rules require, and each pass with why
-    it does not send the message.
+    """What a version asks of one message: the rules that apply to it, and each pass with
+    why it does not send the message.
     """
 
-    requirement: Requirement
+    spoke: Rules
     passes: list[tuple[Pass, tuple[Misfit, ...]]]
+
+    @cached_property
+    def effects(self) -> Effects:
+        """What the rules ask for together."""
+        return asked_by(self.spoke)
 
     @property
     def sender(self) -> Pass | None:
@@ -71,7 +77,7 @@ class Asked:
         """Return what is asked."""
         if self.sender:
             return "it is sent without a person"
-        return self.requirement.effects.in_words(names)
+        return self.effects.in_words(names)
 
 
 def ask(
@@ -95,13 +101,12 @@ def ask(
         sending = sending_of(message, message.review, leaves_at or message.held_at)
         asked[message] = []
         for policy in policies:
-            requirement = required(policy, facts)
-            is_asked = bool(requirement.spoke)
+            spoke = required(policy, facts)
             passes = [
-                (one, one.misfits(facts, sending, is_asked=is_asked))
+                (one, one.misfits(facts, sending, is_asked=bool(spoke)))
                 for one in policy.passes
             ]
-            asked[message].append(Asked(requirement, passes))
+            asked[message].append(Asked(spoke, passes))
     return asked
 
 
@@ -170,7 +175,7 @@ def rehearse(
         if becomes.sender:
             sent[becomes.sender.name] += 1
         # Once one is found that could leave, the others are not looked at.
-        effects = becomes.requirement.effects
+        effects = becomes.effects
         can_leave = can_leave or bool(
             becomes.sender
             or (not effects.reject and staff.can_give(effects, message.mailbox_id))
@@ -198,7 +203,7 @@ def _changes(was: Asked, becomes: Asked) -> Iterator[Change]:
     """Yield how differently is asked. Of a message that a pass sends or sent, or that is
     or was rejected, only that is said.
     """
-    one, other = was.requirement.effects, becomes.requirement.effects
+    one, other = was.effects, becomes.effects
     if bool(was.sender) != bool(becomes.sender):
         yield Change.SENT if becomes.sender else Change.NOT_SENT
     elif bool(one.reject) != bool(other.reject):

@@ -21,6 +21,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.policy_rules.rehearsal import ask, rehearse
 from common.actors import Actor
+from common.durations import minutes_in_words
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
@@ -44,11 +45,10 @@ from policy.rules.changes import (
     Policies,
     activate_draft,
     begin_draft,
-    delete_rule,
+    change_draft,
     discard_draft,
     has_two_admins,
     policies,
-    save_rule,
     version_as_is,
 )
 from policy.rules.conditions import KINDS, Conditions, Names, read_domain
@@ -84,11 +84,7 @@ class PartForm(SettingForm):
     intro: ClassVar[str]
     part: Part
 
-    name = forms.CharField(
-        label="Name",
-        max_length=80,
-        error_messages={"required": "Give it a name."},
-    )
+    name = forms.CharField(max_length=80)
 
     def __init__(
         self, data: Any, *, actor: Actor, stored: Any, seen: str, **initial: Any
@@ -123,7 +119,8 @@ class PartForm(SettingForm):
             self.add_error(error.field, error.sentence)
 
     def save(self, actor: Actor) -> str:
-        save_rule(actor=actor, seen=self.cleaned_data["seen"], rule=self.part)
+        seen = self.cleaned_data["seen"]
+        change_draft(actor=actor, seen=seen, rule_id=self.part.id, rule=self.part)
         sentence = self.part.sentence(self.names)
         wrong = problems(policies().drafted.rules, read_staff(self.names))
         of_it = [one.sentence for one in wrong if one.rule == self.part.id]
@@ -166,6 +163,8 @@ When a message … | Links | has_link links_except |
         then = stored.then if stored else Effects()
         initial = asdict(stored.when) | asdict(then) if stored else {}
         initial |= {f"approvals_{group}": n for group, n in then.approvals.items()}
+        if then.expire_minutes:
+            initial["expire_minutes"] = minutes_in_words(then.expire_minutes)
         super().__init__(data, stored=stored, **more, **initial)
         any_reviewer = (str(ANY_REVIEWER), "any reviewer, in all")
         for group, name in (any_reviewer, *self.offered("groups")):
@@ -175,9 +174,9 @@ When a message … | Links | has_link links_except |
     def clean(self) -> None:
         typed = self.cleaned_data
         if not self.errors:
-            known = self.stored.when.known if self.stored else frozenset()
-            when = {name: typed[name] for kind in KINDS for name in kind.editor}
-            typed["when"] = Conditions(**when, known=known)
+            typed["known"] = self.stored.when.known if self.stored else frozenset()
+            when = {one.name: typed[one.name] for one in fields(Conditions)}
+            typed["when"] = Conditions(**when)
             approvals = {
                 int(name.removeprefix("approvals_")): n
                 for name, n in typed.items()
@@ -188,8 +187,8 @@ When a message … | Links | has_link links_except |
         super().clean()
 
 
-for _kind in KINDS:
-    RuleForm.base_fields |= _kind.editor
+for _name, _kind in KINDS.items():
+    RuleForm.base_fields |= {_name: _kind.field, **_kind.more}
 RuleForm.base_fields |= Effects.editor
 
 
@@ -216,7 +215,7 @@ class PassForm(PartForm):
         "Recipients on these allowlists",
         "lists",
         int,
-        "Each recipient must be on one of them.",
+        help_text="Each recipient must be on one of them.",
         required=True,
     )
     most = amount_field("Names at most", "Such as 49.90; empty for no sum.")
@@ -364,7 +363,7 @@ def delete(request: DeskRequest, policy_part: str) -> str:
     """Delete one rule or pass of the draft."""
     actor = admin_or_403(request)
     seen = request.POST.get("seen", "")
-    delete_rule(actor=actor, rule_id=policy_part, seen=seen)
+    change_draft(actor=actor, seen=seen, rule_id=policy_part, rule=None)
     return "It is deleted from the draft."
 
 
@@ -496,12 +495,11 @@ def try_policy(request: DeskRequest) -> HttpResponse:
         policy = after if form.cleaned_data["draft"] else before
         [asked] = ask([policy], [message], at, at)[message]
         names = names_for(actor)
-        spoke = asked.requirement.spoke
-        silent = [one for one in policy.rules if one not in spoke]
+        silent = [one for one in policy.rules if one not in asked.spoke]
         context |= {
             "message": message,
             "needed": asked.in_words(names),
-            "spoken": lines_of(spoke, names),
+            "spoken": lines_of(asked.spoke, names),
             "silent": lines_of(silent, names),
             "passes": asked.passes,
         }

@@ -24,8 +24,7 @@ end_duty | ends somebody's duty
 # These change nothing that is in force. Activating a draft can wait, and so can
 # adding a rule that names a group or calendar.
 begin_draft | begins a draft of the policy
-save_rule | changes the draft of the policy
-delete_rule | changes the draft of the policy
+change_draft | changes the draft of the policy
 discard_draft | discards the draft of the policy
 delete_named | deletes a list, group or calendar that nothing names
 add_allowlist | makes an empty allowlist that nothing names yet

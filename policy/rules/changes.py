@@ -11,7 +11,7 @@ review plans name too, and allowlists. A change of a list is then pushed to the 
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -22,7 +22,6 @@ from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor
-from common.mail_addresses import read_pattern, stored_pattern
 from common.postgres import atomic_with_retry, clock, take_lock
 from mirror.errors import ActNotAllowed
 from people.models import Person
@@ -137,23 +136,6 @@ def begin_draft(*, actor: Actor, rules: Iterable[Part], based_on: int) -> Policy
     return draft
 
 
-@atomic_with_retry
-def save_rule(*, actor: Actor, seen: str, rule: Part) -> PolicyVersion:
-    """Add a rule or pass to the draft, or replace the one that has its id.
-
-    `seen` is that of the draft which the person saw. Raises StalePolicy if it was
-    changed since, and PolicyRefused for a pass that two admins could not sign.
-    """
-    _check_signable([rule] if isinstance(rule, Pass) else [])
-    return _change_draft(actor, seen, {rule.id: with_known(rule)})
-
-
-@atomic_with_retry
-def delete_rule(*, actor: Actor, seen: str, rule_id: str) -> PolicyVersion:
-    """Delete a rule or pass of the draft. `seen` as in `save_rule`."""
-    return _change_draft(actor, seen, {rule_id: None})
-
-
 def has_two_admins() -> bool:
     """Whether there are two admins of everything, who could sign a pass."""
     return Person.objects.admins_of_all().count() > 1
@@ -170,13 +152,21 @@ def _check_signable(passes: Sequence[Pass]) -> None:
             )
 
 
-def _change_draft(
-    actor: Actor, seen: str, changed: Mapping[str, Part | None]
+@atomic_with_retry
+def change_draft(
+    *, actor: Actor, seen: str, rule_id: str, rule: Part | None
 ) -> PolicyVersion:
-    """Store these rules and passes in the draft by their ids, None to delete one."""
+    """Add a rule or pass to the draft, replace the one that has this id, or delete that
+    one if `rule` is None.
+
+    `seen` is that of the draft which the person saw. Raises StalePolicy if it was
+    changed since, and PolicyRefused for a pass that two admins could not sign.
+    """
+    _check_signable([rule] if isinstance(rule, Pass) else [])
     current, draft = _lock_as_seen(actor, seen)
-    parts = {**{one.id: one for one in current.drafted.parts}, **changed}
-    after = tuple(filter(None, parts.values()))
+    parts: dict[str, Part | None] = {one.id: one for one in current.drafted.parts}
+    parts[rule_id] = with_known(rule) if rule else None
+    after: Parts = tuple(filter(None, parts.values()))
     if after != current.drafted.parts:
         _set_parts(draft, after)
         draft.changed_at = clock()
@@ -201,7 +191,7 @@ def _set_parts(draft: PolicyVersion, parts: Iterable[Part]) -> None:
 
 @atomic_with_retry
 def discard_draft(*, actor: Actor, seen: str) -> None:
-    """Delete the draft; the ledger keeps its rules. `seen` as in `save_rule`."""
+    """Delete the draft; the ledger keeps its rules. `seen` as in `change_draft`."""
     current, draft = _lock_as_seen(actor, seen)
     draft.delete()
     _record("policy.draft_discarded", actor, draft, *_before_after(current.drafted, ()))
@@ -230,7 +220,7 @@ def activate_draft(
 ) -> CanWait[PolicyVersion]:
     """Make the draft the active version, and retire the version that was active.
 
-    `seen` as in `save_rule`. Decisions that wait to be carried out must then satisfy
+    `seen` as in `change_draft`. Decisions that wait to be carried out must then satisfy
     the new rules.
 
     A pass takes two admins whatever the organisation has set, unless it was signed as
@@ -323,32 +313,25 @@ def _concerned(before: Rules, after: Rules) -> list[int]:
     asks to approve and did not ask before, or that a rule barred that is changed or
     gone.
     """
-    groups = {group for _, group in _asked(after) - _asked(before)}
+    asked = {one.id: one.then.approvals for one in before}
+    groups = {
+        group
+        for one in after
+        for group in one.then.approvals
+        if group not in asked.get(one.id, ())
+    }
     groups.update(*(one.then.barred_groups for one in before if one not in after))
     members = Person.objects.filter(policy_groups__in=groups).distinct()
     return sorted(members.values_list("pk", flat=True))
 
 
-def _asked(rules: Rules) -> set[tuple[str, int]]:
-    """Return which rules ask which groups to approve."""
-    return {(one.id, group) for one in rules for group in one.then.approvals}
-
-
-def _named_by(parts: Parts) -> list[list[tuple[object, ...]]]:
-    """Return the current state of the groups, calendars and allowlists that these rules
-    and passes name: three lists of rows.
+def _named_by(parts: Parts) -> list[str]:
+    """Return how the groups, calendars and allowlists that these rules and passes name
+    read now.
     """
-    columns = {
-        Group: ("name", "members"),
-        WorkCalendar: ("name", "zone", "weekly", "holidays"),
-        Allowlist: ("version",),
-    }
-    rows = []
-    for model, names in columns.items():
-        keys = {key for one in parts for key in one.named().get(model.kind, ())}
-        found = model._default_manager.filter(pk__in=keys).order_by("pk", names[-1])
-        rows.append(list(found.values_list("pk", *names)))
-    return rows
+    models: tuple[type[Named], ...] = (Group, WorkCalendar, Allowlist)
+    rows = [row for one in models for row in one._default_manager.order_by("pk")]
+    return [in_words(row) for row in rows if naming(row, parts)]
 
 
 def _before_after(before: Policy, after: Parts) -> list[str]:
@@ -534,7 +517,7 @@ def record_change(
 
 @dataclass(frozen=True)
 class WantedEntry:
-    """An entry as it should be."""
+    """An entry as it should be; its pattern is in the form of `read_pattern`."""
 
     pattern: str
     note: str = ""
@@ -548,28 +531,6 @@ class WantedEntry:
     def __str__(self) -> str:
         until = f" until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
         return f"{self.pattern}{until}"
-
-
-def _changed_entries(
-    at: Allowlist, put: Iterable[WantedEntry], remove: Iterable[str]
-) -> list[tuple[WantedEntry | None, WantedEntry | None]]:
-    """Return each entry that a change of a list adds, changes or removes, before and
-    after it. Raises ActNotAllowed for a pattern that no entry can have.
-    """
-    wanted: dict[str, WantedEntry | None] = dict.fromkeys(map(stored_pattern, remove))
-    try:
-        for one in put:
-            pattern = read_pattern(one.pattern)
-            wanted[pattern] = replace(one, pattern=pattern)
-    except ValueError as error:
-        raise ActNotAllowed(str(error)) from None
-    present = at.entries.filter(pattern__in=list(wanted))
-    stored = {
-        row[0]: WantedEntry(*row)
-        for row in present.values_list("pattern", "note", "expires_at")
-    }
-    pairs = [(stored.get(one), after) for one, after in wanted.items()]
-    return [(was, after) for was, after in pairs if was != after]
 
 
 @atomic_with_retry
@@ -602,10 +563,21 @@ def apply_change(
     """
     locked, before = lock(allowlist, actor)
     check_seen(seen, before, by=locked.changed_by or "Somebody")
-    changed = _changed_entries(locked, put, remove)
-    # The entries that are added, changed and removed, each with its end.
+    wanted: dict[str, WantedEntry | None] = dict.fromkeys(remove)
+    wanted |= {one.pattern: one for one in put}
+    present = locked.entries.filter(pattern__in=list(wanted))
+    stored = {
+        row[0]: WantedEntry(*row)
+        for row in present.values_list("pattern", "note", "expires_at")
+    }
+    pairs = [(stored.get(one), after) for one, after in wanted.items()]
+    # Each entry that is added, changed or removed, before and after.
+    changed = [(was, entry) for was, entry in pairs if was != entry]
+    is_longer = any(
+        entry and (was is None or entry.ends > was.ends) for was, entry in changed
+    )
+    # In words, each with its end.
     acts = defaultdict[str, list[str]](list)
-    is_longer = False
     for was, entry in changed:
         if entry is None:
             acts["removed"].append(str(was))
@@ -615,7 +587,6 @@ def apply_change(
             is_same = entry.expires_at == was.expires_at
             what = "its note" if is_same else f"before: {was}"
             acts["changed"].append(f"{entry} ({what})")
-        is_longer |= bool(entry and (was is None or entry.ends > was.ends))
 
     def change() -> ChangeInWords:
         policy = policies().in_force
@@ -654,10 +625,8 @@ def apply_change(
     locked.entries.filter(pattern__in=patterns).delete()
     new = [
         AllowEntry(
+            **asdict(entry),
             allowlist=locked,
-            pattern=entry.pattern,
-            note=entry.note,
-            expires_at=entry.expires_at,
             added_at=locked.changed_at,
             added_by_id=locked.changed_by_id,
         )

@@ -1,9 +1,9 @@
 """The conditions of rules, and the facts about a message that they are compared with.
 Pure: reads no tables and no clock.
 
-Each kind of condition is one class: the fields that a rule stores, whether it holds, its
-words in a sentence, what in the message it is about, and its fields in the editor. To
-add one, write its class and name it among the bases of `Conditions`.
+`Conditions` has the values that a rule stores. What asks for one of them is a class:
+whether it holds, its words in a sentence, what in the message it is about, and its fields
+in the editor. To add one, add its value to `Conditions`, and its class to `KINDS`.
 
 All conditions of a rule must hold; a condition with several values holds if one of them
 fits. A condition also holds if the desk does not know a fact that it asks for: rules
@@ -13,7 +13,7 @@ only ask for more, so in doubt they apply.
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -89,17 +89,12 @@ class Names:
     hidden from the person.
     """
 
-    of_rows: Mapping[str, Mapping[Any, str]] = field(default_factory=dict)
+    of_kind: Mapping[str, Mapping[Any, str]] = field(default_factory=dict)
     is_whole: bool = True
-
-    def known(self, kind: str) -> Mapping[Any, str]:
-        """Return the names of one of these kinds."""
-        fixed = {"attachments": FILES, "findings": FINDINGS}
-        return fixed.get(kind) or self.of_rows.get(kind, {})
 
     def name_of(self, kind: str, key: Any) -> str:
         """Return the name of one of these kinds."""
-        if name := self.known(kind).get(key):
+        if name := self.of_kind.get(kind, {}).get(key):
             return name
         if kind == "keys":
             # A key that sent nothing lately has no name here, but may exist.
@@ -119,7 +114,7 @@ class Names:
         """Return the choices of a form: all of this kind, and those that are `named`
         already, although they may be gone.
         """
-        offered = dict.fromkeys((*self.known(kind), *named))
+        offered = dict.fromkeys((*self.of_kind.get(kind, {}), *named))
         return [(str(one), self.name_of(kind, one)) for one in offered]
 
 
@@ -265,31 +260,25 @@ class MessageFacts:
             return None
         return recipients
 
-    @cached_property
-    def entries(self) -> dict[str, frozenset[str]]:
-        """By recipient, every entry of a list or rule that would name them."""
-        return {one: entries_of(one) for one in self.recipients or ()}
-
 
 Fields = Mapping[str, forms.Field]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One kind of condition. `editor` has its fields in the editor by name; the first is
-    what it asks for, and empty if it is not asked for. `needs` names the facts without
-    which nobody can tell whether it holds, and `says` is its part of a sentence that
-    begins with "When a message".
+    """One condition of a rule: `value` is what it asks for, and `when` has all conditions
+    of the rule. `field` is the field of its value in the editor, and `more` has others by
+    name. `needs` names the facts without which nobody can tell whether it holds, and
+    `says` is its part of a sentence that begins with "When a message".
     """
 
-    editor: ClassVar[Fields]
+    when: "Conditions"
+    value: Any
+
+    field: ClassVar[forms.Field]
+    more: ClassVar[Fields] = {}
     needs: ClassVar[list[str]] = []
     says: ClassVar[str] = ""
-
-    @property
-    def value(self) -> Any:
-        """What it asks for."""
-        return getattr(self, KINDS[type(self)])
 
     def holds(self, facts: MessageFacts) -> bool | None:
         """Whether it holds; None if the desk does not know enough to tell."""
@@ -308,15 +297,13 @@ class Condition:
     def words_in(self, names: Names) -> str:
         """Return its part of a sentence."""
         value = self.value
-        field = self.editor[KINDS[type(self)]]
-        if isinstance(field, ChecksField):
-            value = names.any_of(field.of, value)
-        elif isinstance(field, EntriesField):
+        if isinstance(self.field, ChecksField):
+            value = names.any_of(self.field.of, value)
+        elif isinstance(self.field, EntriesField):
             value = any_of(value)
         return self.says.format(value)
 
 
-@dataclass(frozen=True)
 class _OneOf(Condition):
     """Holds if one of the chosen values is that of the fact that it needs last, or one
     of those.
@@ -329,7 +316,6 @@ class _OneOf(Condition):
         )
 
 
-@dataclass(frozen=True)
 class _Of(Condition):
     """What the conditions on mailboxes and keys share. Unless `only_these`, they are also
     about those that are added to the connections later: `known` are those that the
@@ -337,18 +323,16 @@ class _Of(Condition):
     "connection:key".
     """
 
-    only_these: bool = False
-    known: Words = frozenset()
-
+    field: ClassVar[ChecksField]
     # What is between the keys of a connection and of the mailbox or API key.
     mark: ClassVar[str]
 
     def is_new(self, one: str) -> bool:
         """Whether a mailbox or API key was added to a known connection later."""
         begin = one[: one.find(self.mark) + 1]
-        is_of_these = any(known.startswith(begin) for known in self.known)
-        is_known = not begin or one in self.known
-        return is_of_these and not (is_known or self.only_these)
+        is_of_these = any(known.startswith(begin) for known in self.when.known)
+        is_known = not begin or one in self.when.known
+        return is_of_these and not (is_known or self.when.only_these)
 
     def key_of(self, known: str) -> Any:
         """Return the key by which a condition names one of `known`."""
@@ -356,388 +340,339 @@ class _Of(Condition):
 
     def words_in(self, names: Names) -> str:
         words = super().words_in(names)
-        if self.only_these:
+        if self.when.only_these:
             return words
-        there = {self.key_of(one) for one in self.known if self.mark in one}
-        shown = names.any_of(KINDS[type(self)], there - self.value)
+        there = {self.key_of(one) for one in self.when.known if self.mark in one}
+        shown = names.any_of(self.field.of, there - self.value)
         but = f" (not {shown})" if shown else ""
         return f"{words}, or one added to its connection later{but}"
 
 
-@dataclass(frozen=True)
 class OfConnection(_OneOf):
     """It belongs to one of these connections."""
 
-    connections: Keys = frozenset()
     needs = ["connection"]
     says = "is of the connection {}"
-    editor = {"connections": ChecksField("Connections", "connections", int)}
+    field = ChecksField("Connections", "connections", int)
 
 
-@dataclass(frozen=True)
 class InMailbox(_Of):
     """It is in one of these mailboxes."""
 
-    mailboxes: Keys = frozenset()
     needs = ["mailbox"]
     says = "is in {}"
     mark = "/"
-    editor = {
-        "mailboxes": ChecksField(
-            "Mailboxes", "mailboxes", int, "Of several, one that fits is enough."
-        )
-    }
+    field = ChecksField(
+        "Mailboxes",
+        "mailboxes",
+        int,
+        help_text="Of several, one that fits is enough.",
+    )
 
     def fits(self, facts: MessageFacts) -> bool:
         place = f"{facts.connection}/{facts.mailbox}"
-        return facts.mailbox in self.mailboxes or self.is_new(place)
+        return facts.mailbox in self.value or self.is_new(place)
 
     def key_of(self, known: str) -> int:
         return int(known.rpartition("/")[2])
 
 
-@dataclass(frozen=True)
 class FromKey(_Of):
     """It, or a version that was edited since, came with one of these API keys."""
 
-    keys: Words = frozenset()
     says = "comes from the API key {}"
     mark = ":"
-    editor = {
-        "keys": ChecksField(
-            "API keys",
-            "keys",
-            help_text="Those that sent something in the last 30 days, or have an owner.",
-        ),
+    field = ChecksField(
+        "API keys",
+        "keys",
+        help_text="Those that sent something in the last 30 days, or have an owner.",
+    )
+    more = {
         "only_these": tick_field(
             "Only these mailboxes and API keys",
             "Else also those that are added to their connections later.",
-        ),
+        )
     }
 
     def holds(self, facts: MessageFacts) -> bool | None:
         came_with = {*facts.earlier_keys, facts.key or ""}
-        if any(one in self.keys or self.is_new(one) for one in came_with):
+        if any(one in self.value or self.is_new(one) for one in came_with):
             return True
         if facts.key is not None:
             return False
         # The key is not known, but its connection is.
         begin = f"{facts.connection}:"
-        is_of_these = any(one.startswith(begin) for one in self.keys | self.known)
+        is_of_these = any(one.startswith(begin) for one in self.value | self.when.known)
         return None if is_of_these else False
 
 
-@dataclass(frozen=True)
 class HasMetadata(Condition):
     """Its sender wrote this "name=value" beside it, or did not write that name."""
 
-    metadata: str = ""
     says = "has the metadata {}, or does not say"
-    editor = {
-        "metadata": forms.RegexField(
-            r"\A[^\s=]+=\S.*\Z",
-            label="Metadata",
-            help_text="Such as tier=gold. It also applies where the sender did not write that name.",
-            required=False,
-            max_length=300,
-            error_messages=same_error("Write name=value, without blanks around “=”."),
-        )
-    }
+    field = forms.RegexField(
+        r"\A[^\s=]+=\S.*\Z",
+        label="Metadata",
+        help_text="Such as tier=gold. It also applies where the sender did not write that name.",
+        required=False,
+        max_length=300,
+        error_messages=same_error("Write name=value, without blanks around “=”."),
+    )
 
     def fits(self, facts: MessageFacts) -> bool:
-        name = self.metadata[: self.metadata.find("=") + 1]
+        name = self.value[: self.value.find("=") + 1]
         is_named = any(one.startswith(name) for one in facts.metadata)
         # Received mail has no metadata.
-        return not facts.is_inbound and (
-            not is_named or self.metadata in facts.metadata
-        )
+        return not facts.is_inbound and (not is_named or self.value in facts.metadata)
 
 
-@dataclass(frozen=True)
 class IsTry(Condition):
     """It was sent again at least this many times, counting the first."""
 
-    tries_from: int | None = None
     needs = ["tries"]
     says = "is at least try {}"
-    editor = {
-        "tries_from": number_field(
-            "Try number, at least", 1000, "2: changes were requested once before."
-        )
-    }
+    field = number_field(
+        "Try number, at least", 1000, "2: changes were requested once before."
+    )
 
     def fits(self, facts: MessageFacts) -> bool:
-        return (facts.tries or 0) >= (self.tries_from or 0)
+        return bool((facts.tries or 0) >= self.value)
 
 
-@dataclass(frozen=True)
 class ToAny(Condition):
     """An entry, written as in allowlists, names one of its recipients."""
 
-    recipients: Words = frozenset()
     needs = ["seen_recipients"]
     says = "goes to {}"
-    editor = {"recipients": EntriesField("Goes to any of these", read_entry)}
+    field = EntriesField("Goes to any of these", read_entry)
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
-        for one, entries in facts.entries.items():
-            if not entries.isdisjoint(self.recipients):
+        for one in facts.recipients or ():
+            if not self.value.isdisjoint(entries_of(one)):
                 yield one
 
 
-@dataclass(frozen=True)
 class ToOthers(Condition):
     """One of its recipients is named by none of these entries."""
 
-    recipients_except: Words = frozenset()
     needs = ["seen_recipients"]
     says = "goes to somebody other than {}"
-    editor = {
-        "recipients_except": EntriesField(
-            "Goes to anybody other than these", read_entry
-        )
-    }
+    field = EntriesField("Goes to anybody other than these", read_entry)
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
-        for one, entries in facts.entries.items():
+        for one in facts.recipients or ():
             # "boss@" leaves out that address alone, and not "boss+tag@"; and mail to an
             # address with a next hop may reach anybody.
-            named = entries - {folded(one)} | {one}
-            if names_next_hop(one) or self.recipients_except.isdisjoint(named):
+            named = entries_of(one) - {folded(one)} | {one}
+            if names_next_hop(one) or self.value.isdisjoint(named):
                 yield one
 
 
-@dataclass(frozen=True)
 class ToListed(_OneOf):
     """One of these allowlists names one of its recipients."""
 
-    lists: Keys = frozenset()
     needs = ["seen_recipients", "lists"]
     says = "goes to somebody on the allowlist {}"
-    editor = {"lists": ChecksField("Goes to anybody on these allowlists", "lists", int)}
+    field = ChecksField("Goes to anybody on these allowlists", "lists", int)
 
 
-@dataclass(frozen=True)
 class ToUnlisted(Condition):
     """One of its recipients is on none of these allowlists, and no contact of the
     account if `contacts_count`.
     """
 
-    lists_except: Keys = frozenset()
-    contacts_count: bool = False
     needs = ["seen_recipients", "lists_of"]
     says = "goes to somebody who is not on the allowlist {}"
-    editor = {
-        "lists_except": ChecksField(
-            "Goes to anybody who is on none of these allowlists", "lists", int
-        ),
+    field = ChecksField(
+        "Goes to anybody who is on none of these allowlists", "lists", int
+    )
+    more = {
         "contacts_count": tick_field(
             "Contacts of the account count as listed",
             "But those that a key with send added.",
-        ),
+        )
     }
 
     def holds(self, facts: MessageFacts) -> bool | None:
         is_unlisted = super().holds(facts)
         # If all are on the lists, it does not matter who is a contact.
-        if is_unlisted and self.contacts_count and facts.contacts is None:
+        if is_unlisted and self.when.contacts_count and facts.contacts is None:
             return None
         return is_unlisted
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         if facts.is_inbound or facts.lists_of is None:
             return
-        known = (facts.contacts if self.contacts_count else None) or ()
+        known = (facts.contacts if self.when.contacts_count else None) or ()
         for one, on in zip(facts.recipients or (), facts.lists_of, strict=True):
-            if self.lists_except.isdisjoint(on) and one not in known:
+            if self.value.isdisjoint(on) and one not in known:
                 yield one
 
     def words_in(self, names: Names) -> str:
-        contact = " and no contact" if self.contacts_count else ""
+        contact = " and no contact" if self.when.contacts_count else ""
         return super().words_in(names) + contact
 
 
-@dataclass(frozen=True)
 class ToFirstContact(Condition):
     """It goes to somebody for the first time."""
 
-    first_contact: bool = False
     needs = ["is_first_contact"]
     says = "goes to somebody for the first time"
-    editor = {"first_contact": tick_field("Goes to somebody for the first time")}
+    field = tick_field("Goes to somebody for the first time")
 
     def fits(self, facts: MessageFacts) -> bool:
         return bool(facts.is_first_contact)
 
 
-@dataclass(frozen=True)
 class ToMany(Condition):
     """It goes to at least this many recipients."""
 
-    recipients_from: int | None = None
     needs = ["seen_recipients"]
     says = "goes to at least {} recipients"
-    editor = {
-        "recipients_from": number_field("Number of recipients, at least", 100_000)
-    }
+    field = number_field("Number of recipients, at least", 100_000)
 
     def fits(self, facts: MessageFacts) -> bool:
-        return len(facts.recipients or ()) >= (self.recipients_from or 0)
+        return bool(len(facts.recipients or ()) >= self.value)
 
 
-@dataclass(frozen=True)
 class HasRisk(Condition):
     """Its risk is high."""
 
-    high_risk: bool = False
     needs = ["risk_level"]
     says = "is high risk"
-    editor = {"high_risk": tick_field("High risk")}
+    field = tick_field("High risk")
 
     def fits(self, facts: MessageFacts) -> bool:
         return facts.risk_level == "high"
 
 
-@dataclass(frozen=True)
 class HasFinding(_OneOf):
     """It has one of these findings."""
 
-    findings: Words = frozenset()
     needs = ["findings"]
     says = "has the finding {}"
-    editor = {"findings": ChecksField("Findings", "findings")}
+    field = ChecksField("Findings", "findings")
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
-        return facts.unknown_files if RUNS_CODE in self.findings else ()
+        return facts.unknown_files if RUNS_CODE in self.value else ()
 
 
-@dataclass(frozen=True)
 class HasWord(Condition):
     """It has one of these words, phrases and patterns (`risk.words`)."""
 
-    words: Sought = frozenset()
     says = "contains {}"
-    editor = {
-        "words": EntriesField(
-            "Words",
-            read_word,
-            "A word or phrase on each line. It is looked for in subject, text, names of files, names and addresses. "
-            "In a word, * is any letters and digits or none, ? one of them, # one digit.",
-            most=MOST_WORDS,
-        )
-    }
+    field = EntriesField(
+        "Words",
+        read_word,
+        "A word or phrase on each line. It is looked for in subject, text, names of files, names and addresses. "
+        "In a word, * is any letters and digits or none, ? one of them, # one digit.",
+        most=MOST_WORDS,
+    )
 
     def holds(self, facts: MessageFacts) -> bool | None:
-        if not self.words.isdisjoint(facts.words):
+        if not self.value.isdisjoint(facts.words):
             return True
-        return False if self.words <= facts.lacked_words else None
+        return False if self.value <= facts.lacked_words else None
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
-        return sorted(self.words & facts.words.keys())
+        return sorted(self.value & facts.words.keys())
 
     def words_in(self, names: Names) -> str:
-        return self.says.format(any_of(f"“{one}”" for one in self.words))
+        return self.says.format(any_of(f"“{one}”" for one in self.value))
 
 
-@dataclass(frozen=True)
 class NamesAmount(Condition):
     """It names a sum of at least this, 0 for any sum; in this currency, or in any."""
 
-    amount: Decimal | None = None
-    currency: str = ""
     needs = ["amounts"]
-    editor = {
-        "amount": amount_field("An amount of at least", "0 for any amount."),
-        "currency": currency_field("Such as EUR; empty for any."),
-    }
+    field = amount_field("An amount of at least", "0 for any amount.")
+    more = {"currency": currency_field("Such as EUR; empty for any.")}
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         yield from filter(None, facts.unread_sums)
         for one in facts.amounts or ():
-            is_of_it = not self.currency or one.currency in ("", self.currency)
-            if is_of_it and one.value >= (self.amount or 0):
+            is_other = self.when.currency not in ("", one.currency) and one.currency
+            if one.value >= self.value and not is_other:
                 amount = f"{one.currency} {one.value:,.2f}".strip()
                 yield facts.sums.get(one.currency, amount)
 
     def words_in(self, names: Names) -> str:
-        currency = f" {self.currency}" if self.currency else ""
-        if not self.amount:
+        currency = f" {self.when.currency}" if self.when.currency else ""
+        if not self.value:
             return f"names any{currency} amount"
-        return f"names an amount of at least {self.amount:f}{currency}"
+        return f"names an amount of at least {self.value:f}{currency}"
 
 
-@dataclass(frozen=True)
 class HasAttachment(_OneOf):
     """A file of one of these families or kinds may be attached."""
 
-    attachments: Words = frozenset()
     needs = ["attachments"]
     says = "has {} attached"
-    editor = {"attachments": ChecksField("Attachments", "attachments")}
+    field = ChecksField("Attachments", "attachments")
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         return facts.unknown_files
 
 
-@dataclass(frozen=True)
 class HasLink(Condition):
     """It has a link, or names a host as in a link."""
 
-    has_link: bool = False
     needs = ["hosts"]
     says = "has a link"
-    editor = {"has_link": tick_field("Has a link")}
+    field = tick_field("Has a link")
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         return sorted(facts.hosts or ())
 
 
-@dataclass(frozen=True)
 class LinksElsewhere(Condition):
     """It has a link to, or names, a host that is of none of these domains."""
 
-    links_except: Words = frozenset()
     needs = ["hosts"]
     says = "has a link to anywhere but {}"
-    editor = {
-        "links_except": EntriesField(
-            "Has a link to anywhere but these domains",
-            read_domain,
-            "A domain or *.domain on each line.",
-        )
-    }
+    field = EntriesField(
+        "Has a link to anywhere but these domains",
+        read_domain,
+        "A domain or *.domain on each line.",
+    )
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         for one in sorted(facts.hosts or ()):
-            if self.links_except.isdisjoint(patterns_for(f"x@{one}")[1:]):
+            if self.value.isdisjoint(patterns_for(f"x@{one}")[1:]):
                 yield one
 
 
 @exactly
 @dataclass(frozen=True)
-class Conditions(
-    LinksElsewhere,
-    HasLink,
-    HasAttachment,
-    NamesAmount,
-    HasWord,
-    HasFinding,
-    HasRisk,
-    ToMany,
-    ToFirstContact,
-    ToUnlisted,
-    ToListed,
-    ToOthers,
-    ToAny,
-    IsTry,
-    HasMetadata,
-    FromKey,
-    InMailbox,
-    OfConnection,
-):
+class Conditions:
     """What must be true of a message for a rule to apply. A field with its default
     value is no condition.
     """
+
+    connections: Keys = frozenset()
+    mailboxes: Keys = frozenset()
+    keys: Words = frozenset()
+    only_these: bool = False
+    # The mailboxes ("connection/key") and API keys ("connection:key") that the
+    # connections of the named ones had when the rule was saved.
+    known: Words = frozenset()
+    metadata: str = ""
+    tries_from: int | None = None
+    recipients: Words = frozenset()
+    recipients_except: Words = frozenset()
+    lists: Keys = frozenset()
+    lists_except: Keys = frozenset()
+    contacts_count: bool = False
+    first_contact: bool = False
+    recipients_from: int | None = None
+    high_risk: bool = False
+    findings: Words = frozenset()
+    words: Sought = frozenset()
+    amount: Decimal | None = None
+    currency: str = ""
+    attachments: Words = frozenset()
+    has_link: bool = False
+    links_except: Words = frozenset()
 
     def apply_to(self, facts: MessageFacts) -> bool:
         """Whether all of the conditions hold for a message, or may hold."""
@@ -748,30 +683,48 @@ class Conditions(
         return all(one.holds(facts) for one in self.asked)
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
+        """Return because of what in a message the conditions hold."""
         return chain.from_iterable(one.passages(facts) for one in self.asked)
+
+    @property
+    def are_of_mailboxes(self) -> bool:
+        """Whether connections and mailboxes are all that they ask for."""
+        return {*map(type, self.asked)} <= {OfConnection, InMailbox}
 
     # Cached: up to 500 rules are checked for each row of a page.
     @cached_property
     def asked(self) -> list[Condition]:
         """Those conditions that have a value."""
+        values = {name: getattr(self, name) for name in KINDS}
+        # An amount of 0 asks for any amount, and equals False.
         return [
-            kind(**{one.name: getattr(self, one.name) for one in fields(kind)})
-            for kind, name in KINDS.items()
-            if _is_set(getattr(self, name))
+            KINDS[name](self, value)
+            for name, value in values.items()
+            if value or isinstance(value, Decimal)
         ]
 
 
-def _is_set(value: object) -> bool:
-    # An amount of 0 asks for any amount, and equals False.
-    return not (value is None or value is False or value in ("", frozenset()))
-
-
-# Each kind of condition, in the order of sentences and of the editor, with the field
-# that says whether it is asked for.
-KINDS: dict[type[Condition], str] = {
-    kind: next(iter(kind.editor))
-    for kind in reversed(Conditions.__bases__)
-    if issubclass(kind, Condition)
+# Each kind of condition by the name of its value, in the order of sentences and of the
+# editor.
+KINDS: dict[str, type[Condition]] = {
+    "connections": OfConnection,
+    "mailboxes": InMailbox,
+    "keys": FromKey,
+    "metadata": HasMetadata,
+    "tries_from": IsTry,
+    "recipients": ToAny,
+    "recipients_except": ToOthers,
+    "lists": ToListed,
+    "lists_except": ToUnlisted,
+    "first_contact": ToFirstContact,
+    "recipients_from": ToMany,
+    "high_risk": HasRisk,
+    "findings": HasFinding,
+    "words": HasWord,
+    "amount": NamesAmount,
+    "attachments": HasAttachment,
+    "has_link": HasLink,
+    "links_except": LinksElsewhere,
 }
 
 

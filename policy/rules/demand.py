@@ -24,6 +24,7 @@ from policy.rules.rules import (
     Parts,
     Pass,
     PolicyRule,
+    Rules,
     merged,
 )
 from rendering import named
@@ -51,7 +52,7 @@ class Policy:
     """
 
     number: int = 0
-    rules: tuple[PolicyRule, ...] = (FIRST_RULE,)
+    rules: Rules = (FIRST_RULE,)
     passes: tuple[Pass, ...] = ()
     signatures: Mapping[str, Sequence[int]] = field(default_factory=dict)
     unreadable: str = ""
@@ -76,35 +77,6 @@ NO_POLICY = Policy()
 
 
 @dataclass(frozen=True)
-class Requirement:
-    """What all rules that apply to a message ask for together. `spoke` are these rules
-    in their order, and `version` the number of the policy, 0 if none is active.
-    """
-
-    spoke: tuple[PolicyRule, ...] = ()
-    version: int = 0
-
-    @cached_property
-    def effects(self) -> Effects:
-        """What they ask for; the oversight mode is asked of mailboxes."""
-        return replace(merged(one.then for one in self.spoke), least_mode="")
-
-    def with_those_of(self, first: "Requirement", facts: MessageFacts) -> "Requirement":
-        """Return these needs of an edited version together with those of its first one,
-        which has these facts; without what is in doubt there or rejects, which an edit
-        may mend.
-        """
-        others = [
-            one
-            for one in first.spoke
-            if one not in self.spoke
-            and not one.then.reject
-            and one.when.certainly_apply_to(facts)
-        ]
-        return replace(self, spoke=(*self.spoke, *others))
-
-
-@dataclass(frozen=True)
 class Progress:
     """How many of the needed approvals are given: "1 of 2". `missing` has, by key of a
     group, how many more its members must give. The key `ANY_REVIEWER` has how many more
@@ -126,16 +98,20 @@ class Progress:
 
 # Cached, because a page of the queue needs it for all of its rows.
 @lru_cache(maxsize=4096)
-def required(policy: Policy, facts: MessageFacts) -> Requirement:
-    """Return the rules that apply to a message and ask something of it, and what they
-    ask for together.
-    """
-    spoke = [
+def required(policy: Policy, facts: MessageFacts) -> Rules:
+    """Return the rules that apply to a message and ask something of it, in order."""
+    return tuple(
         rule
         for rule in policy.rules
         if rule.when.apply_to(facts) and _is_asked(rule.then, facts)
-    ]
-    return Requirement(tuple(spoke), policy.number)
+    )
+
+
+def asked_by(rules: Rules) -> Effects:
+    """Return what rules that apply to a message ask for together; the oversight mode is
+    asked of mailboxes.
+    """
+    return replace(merged(one.then for one in rules), least_mode="")
 
 
 def _is_asked(then: Effects, facts: MessageFacts) -> bool:
@@ -226,14 +202,16 @@ class People:
 
 @dataclass(frozen=True)
 class Demand:
-    """What the policy asks for a message, and how much of it has been given.
+    """What the policy asks for a message, and how much of it has been given. `spoke` are
+    the rules that apply to it, in order.
 
     `leaves_at` is when the message would leave, or was approved for; hours are asked
     for that time. `barred` may not approve: whoever started it or, by a rule, edited it
     or is in a group, and every account that counts as one person with one of these.
     """
 
-    requirement: Requirement = field(default_factory=Requirement)
+    policy: Policy = NO_POLICY
+    spoke: Rules = ()
     people: People = field(default_factory=People)
     facts: MessageFacts = _NO_FACTS
     leaves_at: datetime | None = None
@@ -242,13 +220,11 @@ class Demand:
     # Whether the message was decided already, and this is the check before the decision
     # is carried out.
     is_decided: bool = False
-    # Whether the rules of the policy could be read.
-    is_readable: bool = True
 
-    @property
+    @cached_property
     def effects(self) -> Effects:
         """What all rules that apply ask for together."""
-        return self.requirement.effects
+        return asked_by(self.spoke)
 
     @cached_property
     def counted(self) -> tuple[Approval, ...]:
@@ -311,7 +287,7 @@ class Demand:
         """Each rule that applies, with because of what in the message it does."""
         return tuple(
             (one, tuple(dict.fromkeys(one.when.passages(self.facts))))
-            for one in self.requirement.spoke
+            for one in self.spoke
         )
 
     def _why(self, rule: PolicyRule, passages: Sequence[str]) -> str:
@@ -382,7 +358,7 @@ class Demand:
             if people.person in people.groups.get(one, ())
         ]
         is_counted_as = people.person in self.barred and not (reasons or in_groups)
-        if not self.is_readable:
+        if self.policy.unreadable:
             sentence = "The rules of the policy could not be read, so nothing can be approved. Tell an admin."
             return [*reasons, ("policy", sentence)]
         if effects.reject:
@@ -475,22 +451,29 @@ def evaluate(
     much of it these people have given. An edited message needs what its `first` version
     needed, too: its editor must not choose which rules apply.
     """
-    requirement = required(policy, facts)
+    spoke = required(policy, facts)
     if first is not None:
-        requirement = requirement.with_those_of(required(policy, first), first)
-    effects = requirement.effects
+        # Without what was in doubt there or rejected it, which an edit may mend.
+        spoke += tuple(
+            one
+            for one in required(policy, first)
+            if one not in spoke
+            and not one.then.reject
+            and one.when.certainly_apply_to(first)
+        )
+    effects = asked_by(spoke)
     by_rule = set[int]().union(
         *(people.groups.get(one, ()) for one in effects.barred_groups)
     )
     if effects.bar_editor:
         by_rule |= people.editors
     return Demand(
-        requirement,
+        policy,
+        spoke,
         people,
         facts,
         leaves_at,
         calendars,
         barred=people.identities.same_as(people.authors | by_rule),
         is_decided=is_decided,
-        is_readable=not policy.unreadable,
     )

@@ -22,7 +22,7 @@ from functools import lru_cache
 from itertools import chain, islice, product
 from typing import Any, Protocol
 
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Model
 from django.db.models.functions import Lower, Now
 from django.utils.text import get_text_list
 
@@ -43,6 +43,8 @@ from policy.models import (
     WorkCalendar,
 )
 from policy.rules.conditions import (
+    FILES,
+    FINDINGS,
     RUNS_CODE,
     Amount,
     MessageFacts,
@@ -326,9 +328,7 @@ def sending_of(
     known.
     """
     stored = examined.policy_facts or {}
-    leaves_at: datetime | None = now
-    if stored.get("send_at"):
-        leaves_at = read_time(stored["send_at"])
+    leaves_at = read_time(stored["send_at"]) if stored.get("send_at") else now
     against = {
         Misfit.CONTENT: not stored.get("is_whole"),
         Misfit.SANDBOX: message.sandbox,
@@ -393,13 +393,11 @@ def lookups_for(
     }
     lists: dict[str, dict[int, datetime]] = defaultdict(dict)
     named = frozenset[int]().union(*(one.named()["lists"] for one in parts))
-    if named:
-        entries = set[str]().union(*map(entries_of, addresses))
-        rows = AllowEntry.objects.live(now).filter(
-            allowlist__in=named, pattern__in=entries
-        )
-        for entry in rows:
-            lists[entry.pattern][entry.allowlist_id] = entry.expires_at or ENDLESS
+    entries = set[str]().union(*map(entries_of, addresses))
+    for entry in AllowEntry.objects.live(now).filter(
+        allowlist__in=named, pattern__in=entries
+    ):
+        lists[entry.pattern][entry.allowlist_id] = entry.expires_at or ENDLESS
     contacts = None
     if any(isinstance(one, PolicyRule) and one.when.contacts_count for one in parts):
         connections = {one.connection_id for one in messages}
@@ -433,8 +431,6 @@ def contacts_among(
     """Return by connection which of `addresses` are its contacts. Connections whose
     contacts were not read lately (CONTACTS_LAST) are left out.
     """
-    if not connections:
-        return {}
     fresh = Connection.objects.filter(
         pk__in=connections, contacts_read_at__gte=Now() - CONTACTS_LAST
     )
@@ -460,22 +456,21 @@ def names_for(actor: Actor = EVERYTHING) -> Names:
     """Return the names of everything that rules and passes can refer to and that the
     actor may see; without an actor of everything, as for the ledger.
     """
-    mailboxes = Mailbox.objects.visible_to(actor).order_by("address")
-    connections = Connection.objects.visible_to(actor)
-    lists = Allowlist.objects.visible_to(actor).order_by(Lower("name"))
     keys = api_keys(actor).items()
-
-    def by_key(rows: QuerySet[Any]) -> dict[int, str]:
-        return {one.pk: str(one) for one in rows}
-
     names: dict[str, dict[Any, str]] = {
-        "mailboxes": by_key(mailboxes.at_work()),
         "keys": dict(sorted(keys, key=lambda pair: pair[1].casefold())),
-        "lists": by_key(lists),
-        "groups": by_key(Group.objects.all()),
-        "calendars": by_key(WorkCalendar.objects.all()),
-        "connections": by_key(connections.at_work()),
+        "attachments": FILES,
+        "findings": FINDINGS,
     }
+    rows: dict[str, Iterable[Model]] = {
+        "mailboxes": Mailbox.objects.visible_to(actor).at_work().order_by("address"),
+        "lists": Allowlist.objects.visible_to(actor).order_by(Lower("name")),
+        "groups": Group.objects.all(),
+        "calendars": WorkCalendar.objects.all(),
+        "connections": Connection.objects.visible_to(actor).at_work(),
+    }
+    for kind, found in rows.items():
+        names[kind] = {one.pk: str(one) for one in found}
     return Names(names, is_whole=actor.sees_all())
 
 
@@ -489,16 +484,13 @@ def api_keys(actor: Actor) -> dict[str, str]:
     connections = Connection.objects.visible_to(actor).at_work()
     names = dict(connections.values_list("pk", "name"))
     owned = KeyOwner.objects.filter(connection__in=names)
+    keys = dict.fromkeys(owned.values_list("connection_id", "upstream_key_id"), "")
     sent = Message.objects.filter(
         changed_at__gte=Now() - _KEYS_SEEN, connection__in=names
     ).exclude(sent_by_key="")
-    rows = (
-        sent.order_by()
-        .values_list("connection_id", "sent_by_key")
-        .annotate(name=Max("sent_by_key_name"))
-    )
-    keys = dict.fromkeys(owned.values_list("connection_id", "upstream_key_id"), "")
-    keys |= {(connection, key): name for connection, key, name in rows}
+    by_key = sent.order_by().values_list("connection_id", "sent_by_key")
+    for connection, key, name in by_key.annotate(name=Max("sent_by_key_name")):
+        keys[connection, key] = name
     names_by_key = {}
     for (connection, key), name in keys.items():
         of_account = f" ({names[connection]})" if len(names) > 1 else ""
@@ -542,7 +534,7 @@ def needs_of_new_mailbox(actor: Actor, connection: int) -> str:
     }
     facts |= {"connection": connection, "mailbox": 0, "is_edited": True}
     try:
-        rules = required(active_policy(), MessageFacts(**facts)).spoke
+        rules = required(active_policy(), MessageFacts(**facts))
     except RuleError:
         return "The rules of the policy could not be read, so nothing can be approved."
     names = names_for(actor)

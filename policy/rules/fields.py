@@ -7,13 +7,12 @@ from typing import Any
 
 from django import forms
 
-from common.pages import MultilineField, same_error
+from common.pages import MultilineField
 
 # Characters of a field with one address on each line.
 MAX_LINES = 20_000
 # How many addresses and domains a rule can name.
 MOST_ENTRIES = 500
-CHOOSE = same_error("Choose from the list.") | {"invalid_list": "Choose from the list."}
 
 
 class ChecksField(forms.TypedMultipleChoiceField):
@@ -28,44 +27,24 @@ class ChecksField(forms.TypedMultipleChoiceField):
         label: str,
         of: str,
         coerce: Callable[[str], Any] = str,
-        help_text: str = "",
-        *,
-        required: bool = False,
+        **more: Any,
     ) -> None:
-        super().__init__(
-            label=label,
-            coerce=coerce,
-            help_text=help_text,
-            required=required,
-            error_messages=CHOOSE | {"required": "Choose at least one."},
-        )
+        super().__init__(label=label, coerce=coerce, **{"required": False, **more})
         self.of = of
 
-    def prepare_value(self, value: Any) -> list[str]:
-        return [str(one) for one in value or ()]
+    def prepare_value(self, value: Any) -> list[Any]:
+        return list(value or ())
 
     def clean(self, value: Any) -> frozenset[Any]:
         return frozenset(super().clean(value))
 
 
 class ReadField(MultilineField):
-    """A text of which `read` makes the value; its ValueErrors are shown. `write` makes
-    the text of a stored value.
-    """
+    """A text of which `read` makes the value; its ValueErrors are shown."""
 
-    def __init__(
-        self,
-        label: str,
-        read: Callable[[str], Any],
-        write: Callable[[Any], str] = str,
-        **more: Any,
-    ) -> None:
+    def __init__(self, label: str, read: Callable[[str], Any], **more: Any) -> None:
         super().__init__(label=label, required=False, **more)
         self.read = read
-        self.write = write
-
-    def prepare_value(self, value: Any) -> Any:
-        return value if isinstance(value, str | None) else self.write(value)
 
     def clean(self, value: Any) -> Any:
         try:
@@ -103,11 +82,12 @@ class EntriesField(ReadField):
                 raise ValueError(f"Write at most {most:,} lines.")
             return kind(entries)  # type: ignore[call-arg]
 
-        def write(values: Collection[str]) -> str:
-            return "\n".join(sorted(values))
-
         more = {"max_length": MAX_LINES, **more}
-        super().__init__(label, read, write, help_text=help_text, **more)
+        super().__init__(label, read, help_text=help_text, **more)
+
+    def prepare_value(self, value: Any) -> Any:
+        is_typed = isinstance(value, str | None)
+        return value if is_typed else "\n".join(sorted(value))
 
 
 def amount_field(label: str, help_text: str) -> forms.DecimalField:
@@ -121,7 +101,6 @@ def amount_field(label: str, help_text: str) -> forms.DecimalField:
         # "1.000" may mean a thousand.
         decimal_places=2,
         widget=forms.TextInput,
-        error_messages=same_error("Write an amount such as 1000 or 49.90."),
     )
 
 
@@ -145,7 +124,6 @@ def number_field(
         help_text=help_text,
         min_value=least,
         max_value=most,
-        error_messages=same_error(f"Write a whole number from {least} to {most:,}."),
         **{"required": False, **more},
     )
 
@@ -164,5 +142,4 @@ def pick_field(
         help_text=help_text,
         required=False,
         choices=list(choices.items()),
-        error_messages=CHOOSE,
     )

@@ -7,12 +7,13 @@ message that certainly fits. A pass counts only where no rule applies, so adding
 never lowers what a message needs.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from django import forms
 from django.db.models import TextChoices
@@ -26,12 +27,10 @@ from policy.errors import RuleError
 from policy.rules.conditions import (
     Conditions,
     Fields,
-    InMailbox,
     Keys,
     LinksElsewhere,
     MessageFacts,
     Names,
-    OfConnection,
     ToUnlisted,
     Words,
     any_of,
@@ -94,7 +93,6 @@ class Effects:
         "expire_minutes": ReadField(
             "Expires after",
             _read_expiry,
-            minutes_in_words,
             help_text="Such as 90 min or 72 h.",
             max_length=MAX_WRITTEN,
         ),
@@ -103,7 +101,6 @@ class Effects:
             help_text="The agent reads it.",
             required=False,
             max_length=300,
-            error_messages={"max_length": "Keep the reason under 300 characters."},
         ),
         "least_mode": pick_field(
             "Its mailbox has at least the oversight",
@@ -175,33 +172,31 @@ def merged(effects: Iterable[Effects]) -> Effects:
     Of several reasons to reject, the first is taken; otherwise the order does not
     matter.
     """
-    every = list(effects)
-    approvals: dict[int, int] = {}
-    for one in every:
-        for group, n in one.approvals.items():
-            approvals[group] = max(n, approvals.get(group, 0))
+    both = Effects()
+    for one in effects:
+        expiries = (both.expire_minutes, one.expire_minutes)
+        modes = (both.least_mode, one.least_mode)
+        both = Effects(
+            # The higher number of each group.
+            approvals=Counter(both.approvals) | Counter(one.approvals),
+            barred_groups=both.barred_groups | one.barred_groups,
+            bar_editor=both.bar_editor or one.bar_editor,
+            care=both.care or one.care,
+            reject=both.reject or one.reject,
+            expire_minutes=min(
+                (minutes for minutes in expiries if minutes is not None), default=None
+            ),
+            office_hours=both.office_hours | one.office_hours,
+            least_mode=min(filter(None, modes), key=MODE_NAMES.index, default=""),
+            sentences=both.sentences | one.sentences,
+        )
     # A number that the named groups or the desk need anyway is left out, so that
     # effects that ask for the same compare as equal.
-    of_groups = sum(n for group, n in approvals.items() if group != ANY_REVIEWER)
-    if approvals.get(ANY_REVIEWER, 0) <= max(1, of_groups):
-        approvals.pop(ANY_REVIEWER, None)
-    expiries = [one.expire_minutes for one in every if one.expire_minutes is not None]
-    modes = [one.least_mode for one in every if one.least_mode]
-
-    def joined(name: str) -> frozenset[Any]:
-        return frozenset().union(*(getattr(one, name) for one in every))
-
-    return Effects(
-        approvals=approvals,
-        barred_groups=joined("barred_groups"),
-        bar_editor=any(one.bar_editor for one in every),
-        care=any(one.care for one in every),
-        reject=next((one.reject for one in every if one.reject), ""),
-        expire_minutes=min(expiries, default=None),
-        office_hours=joined("office_hours"),
-        least_mode=min(modes, key=MODE_NAMES.index, default=""),
-        sentences=joined("sentences"),
-    )
+    of_groups = both.named_groups
+    of_any = both.approvals.get(ANY_REVIEWER, 0)
+    if of_any > max(1, sum(of_groups.values())):
+        return replace(both, approvals={**of_groups, ANY_REVIEWER: of_any})
+    return replace(both, approvals=of_groups)
 
 
 def is_as_strict(one: Effects, other: Effects) -> bool:
@@ -227,7 +222,7 @@ MOST_RULES = 500
 
 
 @dataclass(frozen=True)
-class Part:
+class _Part:
     """What a rule and a pass have in common.
 
     The `id` stays the same from version to version of the policy.
@@ -236,43 +231,15 @@ class Part:
     id: Annotated[str, Field(pattern="^[A-Za-z0-9]{1,12}$")]
     name: Annotated[str, Field(pattern=r"\S")]
 
-    @classmethod
-    def from_json(cls, value: object) -> Self:
-        """Return the stored value. Raises RuleError for unknown fields and impossible
-        values.
-        """
-        part = from_json(cls, value)
-        part.check()
-        return part
-
-    def check(self) -> None:
-        """Raise RuleError if its values do not go together."""
-        raise NotImplementedError
-
-    def sentence(self, names: Names) -> str:
-        """Return what it says as a sentence."""
-        raise NotImplementedError
-
-    def line(self, names: Names) -> str:
-        """Return its name and sentence as one line."""
-        return " ".join(f"{self.name}: {self.sentence(names)}".split())
-
-    def named(self) -> dict[str, frozenset[Any]]:
-        """Return the keys of what it names, by the kinds of `Names`."""
-        raise NotImplementedError
-
     def as_json(self) -> Any:
         """Return it as it is stored."""
         kind: Any = type(self)
         return stored_as(kind).dump_python(self, mode="json", exclude_defaults=True)
 
 
-One = TypeVar("One", bound=Part)
-
-
 @exactly
 @dataclass(frozen=True)
-class PolicyRule(Part):
+class PolicyRule(_Part):
     """One rule: messages that meet the conditions `when` need what `then` asks for."""
 
     when: Conditions = field(default_factory=Conditions)
@@ -294,8 +261,8 @@ class PolicyRule(Part):
                 f"“{self.name}” asks for nothing beyond the one approval that is always needed.",
                 "approvals_0",
             )
-        is_of_mailboxes = {*map(type, when.asked)} <= {OfConnection, InMailbox}
-        if then.least_mode and not (then.least_mode in MODE_NAMES and is_of_mailboxes):
+        is_mode = then.least_mode in MODE_NAMES
+        if then.least_mode and not (is_mode and when.are_of_mailboxes):
             raise RuleError(
                 "The oversight of a mailbox goes by connections and mailboxes only.",
                 "least_mode",
@@ -323,40 +290,6 @@ class PolicyRule(Part):
 
 # In force while no version is active; the first draft begins with it.
 FIRST_RULE = PolicyRule("edited", "Edited mail", then=Effects(bar_editor=True))
-
-
-def parts_from_json(kind: type[One], value: object) -> tuple[One, ...]:
-    """Return the rules or passes of a stored version in their order. Raises RuleError
-    if one is not valid, or two have the same id.
-    """
-    if not isinstance(value, list) or len(value) > MOST_RULES:
-        raise RuleError(f"A policy is a list of at most {MOST_RULES} rules.")
-    parts = tuple(map(kind.from_json, value))
-    if len({one.id for one in parts}) < len(parts):
-        raise RuleError("Two rules have the same id.")
-    return parts
-
-
-Rules = tuple[PolicyRule, ...]
-# The rules of a policy, then its passes.
-Parts = tuple[Part, ...]
-
-
-def differences(
-    before: Iterable[Part], after: Iterable[Part], names: Names
-) -> list[tuple[str, str]]:
-    """Return the lines, before and after, of the rules and passes that were added or
-    changed, in the order of `after`, then of those that were removed. One line is empty
-    if there was none before, or is none after.
-    """
-    old = {one.id: one for one in before}
-    new = {one.id: one for one in after}
-    pairs = [(old.get(key), new.get(key)) for key in new | old]
-    return [
-        (was.line(names) if was else "", becomes.line(names) if becomes else "")
-        for was, becomes in pairs
-        if was != becomes
-    ]
 
 
 def rules_loosen(before: Iterable[PolicyRule], after: Sequence[PolicyRule]) -> bool:
@@ -414,7 +347,7 @@ class Sending:
 
 @exactly
 @dataclass(frozen=True, kw_only=True)
-class Pass(Part):
+class Pass(_Part):
     """Messages that are sent without a person: of these API keys and mailboxes, to
     recipients who are each on one of these allowlists, until `ends_at`, and at most
     `a_day` in 24 hours.
@@ -461,7 +394,8 @@ class Pass(Part):
         anything of the message (`is_asked`) is a reason, whatever the rule asks for.
         """
         known = [getattr(facts, one.name) for one in fields(facts)]
-        unlisted = ToUnlisted(lists_except=self.lists)
+        unlisted = ToUnlisted(Conditions(), self.lists)
+        elsewhere = LinksElsewhere(Conditions(), self.link_domains)
         keeps = {
             Misfit.RULE: is_asked,
             Misfit.UNKNOWN: None in (*known, facts.seen_recipients, sending.leaves_at),
@@ -481,25 +415,61 @@ class Pass(Part):
                 or one.value > self.most
                 for one in facts.amounts or ()
             ),
-            Misfit.LINKS: LinksElsewhere(links_except=self.link_domains).fits(facts),
+            Misfit.LINKS: elsewhere.fits(facts),
             Misfit.ENDED: sending.leaves_at is not None
             and sending.leaves_at >= self.ends_at,
         }
         return (*(one for one in keeps if keeps[one]), *sorted(sending.against))
 
 
-def passes_loosen(before: Iterable[Pass], after: Iterable[Pass]) -> bool:
+def passes_loosen(before: Sequence[Pass], after: Iterable[Pass]) -> bool:
     """Whether `after` may send a message that `before` did not: all that a pass may
     change without that is that it ends sooner, sends fewer a day, or is gone.
     """
-    earlier = {one.id: one for one in before}
-    for one in after:
-        old = earlier.get(one.id)
-        if (
-            old is None
-            or replace(one, ends_at=old.ends_at, a_day=old.a_day) != old
-            or one.ends_at > old.ends_at
-            or one.a_day > old.a_day
-        ):
-            return True
-    return False
+    return not all(
+        any(
+            replace(one, ends_at=old.ends_at, a_day=old.a_day) == old
+            and one.ends_at <= old.ends_at
+            and one.a_day <= old.a_day
+            for old in before
+        )
+        for one in after
+    )
+
+
+Part = PolicyRule | Pass
+Rules = tuple[PolicyRule, ...]
+# The rules of a policy, then its passes.
+Parts = tuple[Part, ...]
+One = TypeVar("One", bound=Part)
+
+
+def parts_from_json(kind: type[One], value: object) -> tuple[One, ...]:
+    """Return the rules or passes of a stored version in their order. Raises RuleError
+    for unknown fields and impossible values, or if two have the same id.
+    """
+    if not isinstance(value, list) or len(value) > MOST_RULES:
+        raise RuleError(f"A policy is a list of at most {MOST_RULES} rules.")
+    parts = tuple(from_json(kind, one) for one in value)
+    for one in parts:
+        one.check()
+    if len({one.id for one in parts}) < len(parts):
+        raise RuleError("Two rules have the same id.")
+    return parts
+
+
+def differences(
+    before: Iterable[Part], after: Iterable[Part], names: Names
+) -> list[tuple[str, str]]:
+    """Return the lines, before and after, of the rules and passes that were added or
+    changed, in the order of `after`, then of those that were removed. One line is empty
+    if there was none before, or is none after.
+    """
+    old = {one.id: one for one in before}
+    new = {one.id: one for one in after}
+
+    def line(one: Part | None) -> str:
+        return " ".join(f"{one.name}: {one.sentence(names)}".split()) if one else ""
+
+    pairs = [(old.get(key), new.get(key)) for key in new | old]
+    return [(line(was), line(one)) for was, one in pairs if was != one]

@@ -7,6 +7,7 @@ from decimal import Decimal
 from common.postgres import clock
 from policy.models import PolicyVersion
 from policy.rules.changes import activate_draft, begin_draft
+from policy.rules.conditions import from_json
 from policy.rules.rules import Pass
 from tests.factories import actor_of, make_list
 
@@ -25,7 +26,7 @@ def make_pass(mailbox, **fields):
         "most": Decimal(100),
         "currency": "EUR",
     }
-    return Pass.from_json(Pass(**{**usual, **fields}).as_json())
+    return from_json(Pass, Pass(**{**usual, **fields}).as_json())
 
 
 def activate(first, second, *parts):

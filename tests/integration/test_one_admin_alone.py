@@ -44,14 +44,13 @@ from policy.models import AllowEntry, Group, KeyOwner, KillSwitch, WorkCalendar
 from policy.rules.changes import (
     activate_draft,
     begin_draft,
+    change_draft,
     delete_named,
-    delete_rule,
     discard_draft,
     in_words,
     policies,
     save_calendar,
     save_group,
-    save_rule,
 )
 from policy.rules.conditions import Conditions
 from policy.rules.rules import Effects, PolicyRule
@@ -134,7 +133,7 @@ def begin(by, n):
     begin_draft(actor=by, rules=policies().in_force.rules, based_on=based_on)
 
 
-def change_draft(by, n):
+def change_one_rule(by, n):
     draft = policies().draft
     rule = (policies().drafted.rules or [None])[
         n % max(1, len(policies().drafted.rules))
@@ -153,10 +152,8 @@ def change_draft(by, n):
         PolicyRule("new", "New", then=Effects(approvals={0: 1 + n % 3})),
     ]
     which = n // 7 % 8
-    if which < len(changed):
-        save_rule(actor=by, seen=draft.seen, rule=changed[which])
-    else:
-        delete_rule(actor=by, seen=draft.seen, rule_id=rule.id)
+    new = changed[which] if which < len(changed) else None
+    change_draft(actor=by, seen=draft.seen, rule_id=(new or rule).id, rule=new)
 
 
 def with_draft(command):
@@ -173,7 +170,7 @@ def activate_changed(by, n):
     with suppress(SentenceError):
         ACTS["discard the draft"](by, n)
     begin(by, n)
-    change_draft(by, n)
+    change_one_rule(by, n)
     ACTS["activate the draft"](by, n)
 
 
@@ -286,7 +283,7 @@ def of_change(command):
 
 ACTS = {
     "begin a draft": begin,
-    "change the draft": change_draft,
+    "change the draft": change_one_rule,
     "activate a changed draft": activate_changed,
     "activate the draft": with_draft(activate_draft),
     "discard the draft": with_draft(discard_draft),

@@ -28,6 +28,7 @@ from policy.errors import PolicyRefused
 from policy.kill_switch import pull
 from policy.models import AllowEntry, Allowlist, PolicyVersion
 from policy.rules.changes import policies
+from policy.rules.conditions import from_json
 from policy.rules.facts import active_policy, signed_passes
 from policy.rules.rules import PolicyRule
 from tests.factories import (
@@ -49,10 +50,10 @@ from tests.signing import resume
 from upstream.events import written_time
 
 KEY = {"sent_by_key": "01KEY", "sent_by_key_name": "Refund bot", "metadata": {}}
-TWO = PolicyRule.from_json(
-    {"id": "two", "name": "Two", "then": {"approvals": {"0": 2}}}
+TWO = from_json(
+    PolicyRule, {"id": "two", "name": "Two", "then": {"approvals": {"0": 2}}}
 )
-MILD = PolicyRule.from_json({"id": "mild", "name": "Mild", "then": {"care": True}})
+MILD = from_json(PolicyRule, {"id": "mild", "name": "Mild", "then": {"care": True}})
 
 
 def refund(connection, amount="39.99", **fields):
@@ -139,7 +140,7 @@ def test_lists_that_a_pass_goes_by_take_two_admins(one, admin, second):
     vip = make_list("ana@x.example", name="VIP")
     about = {"when": {"lists": [vip.pk]}, "then": {"care": True}}
     activate(
-        admin, second, one, PolicyRule.from_json({"id": "r", "name": "R", **about})
+        admin, second, one, from_json(PolicyRule, {"id": "r", "name": "R", **about})
     )
     change_list(admin, at=named, remove=["dana@northwind.example"])
     with pytest.raises(SecondAdminNeeded):

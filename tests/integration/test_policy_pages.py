@@ -15,8 +15,9 @@ from mirror.models import Mailbox, Message
 from policy.errors import PolicyRefused
 from policy.models import Group, PolicyVersion, WorkCalendar
 from policy.rules.changes import activate_draft, begin_draft, policies
+from policy.rules.conditions import from_json
 from policy.rules.facts import names_for
-from policy.rules.rules import PolicyRule
+from policy.rules.rules import PolicyRule, differences
 from tests.factories import (
     actor_of,
     change_row,
@@ -38,7 +39,7 @@ TWO = {"approvals": {"0": 2}}
 
 def rule(rule_id="first", name="Four eyes", **fields):
     stored = {"id": rule_id, "name": name, "then": TWO, **fields}
-    return PolicyRule.from_json(stored)
+    return from_json(PolicyRule, stored)
 
 
 def begun(admin, *parts):
@@ -128,7 +129,8 @@ def test_form_keeps_every_field_of_a_rule_or_pass_and_the_draft_becomes_active(
     now = policies()
     assert (now.active.number, now.active.activated_by, now.draft) == (1, admin, None)
     entry = Entry.objects.get(action="policy.activated").detail.fields
-    assert entry["after"] == now.in_force.rules[0].line(names_for())
+    [changed] = differences((), now.in_force.rules, names_for())
+    assert changed[1] == entry["after"]
     assert "After the audit" in words_of(client.get("/policy/versions/1/"))
 
 

@@ -9,7 +9,7 @@ from people.errors import NameTaken
 from people.roles import GrantTarget
 from policy.errors import PolicyRefused
 from policy.rules.changes import add_allowlist, save_calendar, save_group
-from policy.rules.conditions import MessageFacts
+from policy.rules.conditions import MessageFacts, from_json
 from policy.rules.facts import api_keys, names_for, with_known
 from policy.rules.rules import PolicyRule
 from tests.factories import actor_of, make_message
@@ -17,13 +17,14 @@ from tests.factories import actor_of, make_message
 
 def test_rule_names_what_it_leaves_out_of_a_connection(connection, admin):
     box = connection.mailboxes.get()
-    rule = PolicyRule.from_json(
+    rule = from_json(
+        PolicyRule,
         {
             "id": "a",
             "name": "A",
             "when": {"mailboxes": [box.pk]},
             "then": {"care": True},
-        }
+        },
     )
     first = with_known(rule)
     news = connection.mailboxes.create(upstream_id="n", address="news@x.example")
