@@ -2,6 +2,8 @@
 ended elsewhere is out.
 """
 
+import json
+
 import pytest
 from django.contrib.sessions.serializers import JSONSerializer
 from django.core import signing
@@ -9,12 +11,15 @@ from playwright.sync_api import expect
 
 from common.credentials import read_credentials
 from tests.browser.conftest import sign_in
+from tests.push import SUBSCRIPTION
 
 pytestmark = pytest.mark.slow
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Safari/604.1"
 # As Django signs what a session holds.
 SALT = "django.contrib.sessions.SessionStore"
+KEYS = {name: SUBSCRIPTION[name] for name in ("p256dh", "auth")}
+GIVEN = {"endpoint": SUBSCRIPTION["endpoint"], "keys": KEYS}
 
 
 def session_of(page):
@@ -112,3 +117,20 @@ def test_back_after_signing_out_shows_nothing(open_as, product, ana):
     page.go_back()
     expect(subject).to_have_count(0)
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def test_browser_is_switched_on_once_its_worker_can_be_pushed_to(open_as, product):
+    page = open_as("REVIEWER")
+    # Instead of a push service on the internet; it refuses what browsers refuse.
+    page.add_init_script(
+        "const { register } = ServiceWorkerContainer.prototype;"
+        "ServiceWorkerContainer.prototype.register = async function (path) {"
+        "  return (window.worker = await register.call(this, path)); };"
+        "PushManager.prototype.subscribe = async () => {"
+        "  if (!window.worker.active) throw new DOMException('no active Service Worker', 'AbortError');"
+        f"  return {{ toJSON: () => ({json.dumps(GIVEN)}) }}; }};"
+    )
+    page.goto(product.known["DASHBOARD_URL"] + "/account/notifications/")
+    page.get_by_role("button", name="Notify me in this browser").click()
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("button", name="Remove")).to_have_count(0)
