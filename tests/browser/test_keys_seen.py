@@ -80,6 +80,7 @@ def test_one_key_rejects_with_the_reason_of_the_last_rejection(
     expect(desk.locator(f"#message[data-message='{second['id']}']")).to_be_visible()
     # A press right after that is taken for the rest of a double press.
     while is_undecided(ana, second):
+        pause(desk)
         desk.keyboard.press("Shift+R")
     question = """
         SELECT d.reason FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id
