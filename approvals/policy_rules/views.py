@@ -218,7 +218,7 @@ class PassForm(PartForm):
         help_text="Each recipient must be on one of them.",
         required=True,
     )
-    most = amount_field("Names at most", "Such as 49.90; empty for no sum.")
+    most = amount_field("Amounts up to", "Such as 49.90; empty for no sum.")
     currency = currency_field("Such as EUR.")
     link_domains = EntriesField(
         "Links to these domains",
