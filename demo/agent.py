@@ -273,12 +273,9 @@ def compose(
         return f"/v1/mailboxes/{mailbox}/send", payload
     mode = "autonomous" if message.unasked else "gated_send"
     payload |= {"from": sender, "to": message.to, "body": body, "oversight_mode": mode}
-    if origin := message.origin:
+    if message.origin:
         payload["metadata"] = {
-            "discord_user": origin.user,
-            "discord_user_id": origin.user_id,
-            "discord_channel": origin.channel,
-            "discord_guild": origin.guild,
+            **message.origin,
             "discord_interaction_id": f"1180{int(run, 16) % 10**8:08d}{sequence:07d}",
         }
     return "/v1/send_email", payload

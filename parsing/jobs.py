@@ -3,13 +3,12 @@ some byte strings into one message and back, for a job's input or answer.
 """
 
 import json
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 MEGABYTE = 1024 * 1024
-_LENGTH = struct.Struct(">Q")
 
 
 @dataclass(frozen=True)
@@ -35,30 +34,20 @@ def json_job(answer: Callable[[Any], Any], **limits: int) -> Job:
 
 
 def pack(value: Mapping[str, Any], *blobs: bytes) -> bytes:
-    """Return one message: the JSON object in a line, then each blob after its length."""
-    head = json.dumps(value).encode() + b"\n"
-    return b"".join(
-        [head, *(part for blob in blobs for part in (_LENGTH.pack(len(blob)), blob))]
-    )
+    """Return one message: a line with the JSON object and the length of each blob, then
+    the blobs.
+    """
+    head = json.dumps([value, [len(blob) for blob in blobs]])
+    return b"".join([head.encode(), b"\n", *blobs])
 
 
 def unpack(message: bytes) -> tuple[dict[str, Any], list[bytes]]:
     """Return the JSON object and the blobs of a message that `pack` made. Raises
-    ValueError for anything else.
+    ValueError or TypeError for anything else.
     """
-    head, newline, rest = message.partition(b"\n")
-    value = json.loads(head)
-    if not newline or not isinstance(value, dict):
-        raise ValueError("no message of the parser")
-    blobs = []
-    position = 0
-    while position < len(rest):
-        if position + _LENGTH.size > len(rest):
-            raise ValueError("a message of the parser that breaks off")
-        (length,) = _LENGTH.unpack_from(rest, position)
-        position += _LENGTH.size
-        if position + length > len(rest):
-            raise ValueError("a message of the parser that breaks off")
-        blobs.append(rest[position : position + length])
-        position += length
-    return value, blobs
+    head, _, rest = message.partition(b"\n")
+    value, lengths = json.loads(head)
+    ends = list(accumulate(lengths, initial=0))
+    if not isinstance(value, dict) or ends[-1] != len(rest):
+        raise ValueError("no message of the parser, or one that breaks off")
+    return value, [rest[start:end] for start, end in pairwise(ends)]

@@ -46,16 +46,6 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """The Discord command by which somebody asked for a message."""
-
-    user: str
-    user_id: str
-    channel: str
-    guild: str
-
-
-@dataclass(frozen=True)
 class Message:
     """One message of the small company that the demo plays. Words such as `$invoice` in
     its texts are blanks.
@@ -68,15 +58,16 @@ class Message:
     subject: str
     body: str
     why: str
-    cc: str
-    bcc: str
-    attachments: tuple[Attachment, ...]
-    origin: Origin | None
+    attachments: list[Attachment]
+    # What the metadata says of the Discord command by which somebody asked for it.
+    origin: dict[str, str] | None
     # The question that the message answers, if it answers one.
     question: Question | None
     from_second_mailbox: bool
     # Whether it asks to be sent without approval, which only the second mailbox allows.
     unasked: bool
+    cc: str = ""
+    bcc: str = ""
 
 
 def blanks(sequence: int, now: datetime) -> dict[str, str]:
@@ -118,15 +109,14 @@ def fill_in(text: str, values: dict[str, str]) -> str:
 # Who asked in Discord: the user and their id, the channel and the server. Cleo's channel
 # is given by its id, as in the program on MultiMail's page about Discord bots. The desk
 # posts to it as to a channel given by name.
-_ORIGINS = {
-    name: Origin(*columns)
-    for name, *columns in table_rows(f"""
+_NAMES, *_ROWS = table_rows(f"""
+name     | discord_user | discord_user_id    | discord_channel | discord_guild
 ana      | ana#1        | 118000000000000101 | outreach     | Your Team
 ben      | ben.okoro    | 118000000000000102 | support      | Your Team
 cleo     | cleo_m       | 118000000000000103 | {SUPPORT.id} | Your Team
 stranger | ana#1 \u200b | 118000000000000666 | random       | Free Nitro Giveaway
 """)
-}
+_ORIGINS = {name: dict(zip(_NAMES[1:], row, strict=True)) for name, *row in _ROWS}
 
 
 def read_messages(
@@ -140,25 +130,21 @@ def read_messages(
     """
     messages = []
     for mail in map(message_from_string, re.split("^(?=name: )", text, flags=re.M)[1:]):
-        fields = {name: " ".join(value.split()) for name, value in mail.items()}
         attached = [one.split() for one in mail.get_all("attach", [])]
+        del mail["attach"]
+        fields = {name: " ".join(value.split()) for name, value in mail.items()}
         messages.append(
             Message(
-                name=fields["name"],
-                to=fields["to"],
-                subject=fields["subject"],
                 body=str(mail.get_payload()).strip() + "\n",
-                why=fields["why"],
-                cc=fields.get("cc", ""),
-                bcc=fields.get("bcc", ""),
-                attachments=tuple(
+                attachments=[
                     Attachment(name, (ATTACHMENTS / file).read_bytes(), content_type)
                     for name, file, content_type in attached
-                ),
-                origin=_ORIGINS.get(fields.get("origin", "")),
+                ],
+                origin=_ORIGINS.get(fields.pop("origin", "")),
                 question=(questions or {}).get(fields["name"]),
-                from_second_mailbox="second-mailbox" in fields,
-                unasked="unasked" in fields,
+                from_second_mailbox=bool(fields.pop("second-mailbox", "")),
+                unasked=bool(fields.pop("unasked", "")),
+                **fields,
             )
         )
     return messages
