@@ -392,6 +392,7 @@ def read_thread(thread_id: int) -> str:
     if not due.update(wanted=False, tries=F("tries") + 1, not_before=Now() + LEASE):
         return "not due"
     thread = Thread.objects.select_related("mailbox__connection").get(pk=thread_id)
+    this_try = Thread.objects.filter(pk=thread_id, tries=thread.tries)
     try:
         began = clock()
         messages = {
@@ -418,7 +419,6 @@ def read_thread(thread_id: int) -> str:
                 message.is_fact = True
             messages[message.upstream_id] = message
         _store(thread, messages.values())
-        this_try = Thread.objects.filter(pk=thread.pk, tries=thread.tries)
         if problem:
             pause = health.pause_after(thread.tries, first=10, factor=3)
             this_try.update(problem=problem, wanted=True, not_before=Now() + pause)
@@ -433,7 +433,7 @@ def read_thread(thread_id: int) -> str:
         return "read"
     except Exception:
         # The sweep tries again when the lease is over.
-        Thread.objects.filter(pk=thread.pk, tries=thread.tries).update(wanted=True)
+        this_try.update(wanted=True)
         raise
 
 

@@ -231,20 +231,19 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     kinds |= {KINDS[kind].family, kind}
     if any(flag.means == "runs" for flag in flags):
         kinds.add("program")
-    listed = [one.name[:300] for one in members[:MAX_LISTED]]
     width, height = size_of(kind, content)
     return Detection(
         kind=kind,
-        kinds=tuple(sorted(kinds)),
-        flags=tuple(dict.fromkeys(sorted(flags, key=lambda flag: flag.level))),
-        members=tuple(listed),
+        kinds=sorted(kinds),
+        flags=list(dict.fromkeys(sorted(flags, key=lambda flag: flag.level))),
+        members=[one.name[:300] for one in members[:MAX_LISTED]],
         more=max(0, len(members) - MAX_LISTED),
         width=width,
         height=height,
         encoding=encoding,
-        events=tuple(events),
+        events=events,
         sums=asdict(read_sums([*words, *(one.name for one in members)])),
-        hosts=tuple(sorted(hosts_in("\n".join(words)))),
+        hosts=sorted(hosts_in("\n".join(words))),
     )
 
 

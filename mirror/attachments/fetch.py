@@ -29,8 +29,7 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 25 * 1024 * 1024
 # For how long a file is not fetched by another worker; longer than a download may take.
 LEASE = timedelta(seconds=40)
-# The rules of findings about files, by what a flag means; of all others the second.
-_RULES = {"runs": "attachment_runs_code"}
+# The rule of findings about files, other than those that run code.
 _RISKY = "risky_attachment"
 _State = AttachedFile.State
 
@@ -138,11 +137,11 @@ def _store_content(file: AttachedFile, content: bytes) -> str:
                 },
             )
         # What the name alone says was found when the content was stored.
-        findings = [
-            runs_code(file.name, one.sentence, rule=_RULES.get(one.means, _RISKY))
-            for one in detection.flags
-            if one.level == "high" and one.means != "named"
-        ]
+        findings = []
+        for flag in detection.flags:
+            if flag.level == "high" and flag.means != "named":
+                rule = "attachment_runs_code" if flag.means == "runs" else _RISKY
+                findings.append(runs_code(file.name, flag.sentence, rule=rule))
         if file.differs:
             why = "Its bytes do not match the message's fingerprint."
             findings.insert(0, runs_code(file.name, why, rule=_RISKY))

@@ -4,7 +4,7 @@ file is not shown.
 """
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -211,11 +211,11 @@ class Detection:
     """What was detected about a file by its bytes."""
 
     kind: str
-    flags: tuple[Flag, ...] = ()
+    flags: Sequence[Flag] = ()
     # Everything that it may be: families and kinds, also those of the files in it.
-    kinds: tuple[str, ...] = ()
+    kinds: Sequence[str] = ()
     # The names of the files in an archive, and how many more it has.
-    members: tuple[str, ...] = ()
+    members: Sequence[str] = ()
     more: int = 0
     # Of a picture, in pixels; 0 if not known.
     width: int = 0
@@ -223,11 +223,11 @@ class Detection:
     # Of a text.
     encoding: str = ""
     # Of a calendar.
-    events: tuple[Event, ...] = ()
+    events: Sequence[Event] = ()
     # The `Sums` in the lines of a calendar and in the names of the files in an archive.
     sums: Mapping[str, Any] = field(default_factory=dict)
     # The hosts that a calendar names.
-    hosts: tuple[str, ...] = ()
+    hosts: Sequence[str] = ()
     # Whether the parser had to be killed twice while it read the file.
     is_unsafe: bool = False
 

@@ -41,11 +41,9 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
         answer = json.loads(parse("detect_file", request, patience=LONG_PATIENCE))
     except ParserKilled:
         return Detection(kind="unknown", flags=(NOT_SAFE,), is_unsafe=True)
-    flags = tuple(Flag(**one) for one in answer["flags"])
-    events = tuple(Event(**one) for one in answer["events"])
-    kinds, members = tuple(answer["kinds"]), tuple(answer["members"])
-    found = {"flags": flags, "events": events, "kinds": kinds, "members": members}
-    return Detection(**(answer | found))
+    answer["flags"] = [Flag(**one) for one in answer["flags"]]
+    answer["events"] = [Event(**one) for one in answer["events"]]
+    return Detection(**answer)
 
 
 def render_file(content: bytes, kind: str, page: int) -> bytes:

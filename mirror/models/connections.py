@@ -236,6 +236,11 @@ class Connection(models.Model):
         return self.name
 
     @property
+    def row(self) -> ConnectionQuerySet:
+        """This row alone, for updates that compare or that use the database's clock."""
+        return Connection.objects.filter(pk=self.pk)
+
+    @property
     def lacks(self) -> list[str]:
         """What MultiMail cannot do here, or not with these keys, in words. That it is
         not our gateway is not among them: pages say that elsewhere.

@@ -120,9 +120,7 @@ def store_mailboxes(
         required = by_id[upstream_id].get("account_requires_fingerprint")
         if required is not None and bool(required) != connection.require_fingerprint:
             connection.require_fingerprint = bool(required)
-            Connection.objects.filter(pk=connection.pk).update(
-                require_fingerprint=bool(required)
-            )
+            connection.row.update(require_fingerprint=bool(required))
     if is_whole:
         connection.mailboxes.exclude(upstream_id__in=by_id).update(
             is_active=False, mirrored_at=Now()
@@ -179,9 +177,7 @@ def read_contacts(connection_id: int) -> str:
     if not connection.read_key:
         # Without a key the contacts cannot be read again, so the stored ones must not
         # be used any more.
-        Connection.objects.filter(pk=connection_id).exclude(
-            contacts_read_at=None
-        ).update(contacts_read_at=None)
+        connection.row.exclude(contacts_read_at=None).update(contacts_read_at=None)
         return "no key"
     # Hosted MultiMail documents no size of a page: 0 leaves it to MultiMail.
     page = 500 if connection.is_our_gateway else 0
@@ -210,7 +206,7 @@ def read_contacts(connection_id: int) -> str:
             for address in sorted(addresses - known)
         ]
         KnownContact.objects.bulk_create(new, ignore_conflicts=True, batch_size=_CHUNK)
-        Connection.objects.filter(pk=connection.pk).update(contacts_read_at=Now())
+        connection.row.update(contacts_read_at=Now())
     return "read"
 
 
@@ -291,16 +287,11 @@ def learn(connection_id: int) -> str:
     }
     capabilities, doors = read_capabilities(api_url=connection.api_url, keys=keys)
     if all(is_there is None for is_there in capabilities.values()):
-        Connection.objects.filter(pk=connection_id).update(
-            surveyed_at=Now() - EVERY + AGAIN
-        )
+        connection.row.update(surveyed_at=Now() - EVERY + AGAIN)
         return "not now"
     with transaction.atomic():
-        before: dict[str, bool] = (
-            Connection.objects.select_for_update(no_key=True)
-            .get(pk=connection_id)
-            .capabilities
-        )
+        locked = connection.row.select_for_update(no_key=True)
+        before: dict[str, bool] = locked.get().capabilities
         # What could not be found out this time stays as it was, unless the key for it
         # was removed.
         updated = {
@@ -313,9 +304,7 @@ def learn(connection_id: int) -> str:
             for name, is_there in capabilities.items()
             if is_there is not None
         }
-        Connection.objects.filter(pk=connection_id).update(
-            capabilities=updated, doors=doors
-        )
+        connection.row.update(capabilities=updated, doors=doors)
         changed_names = [
             name
             for name, is_there in updated.items()
@@ -364,13 +353,12 @@ def note_refused(
     """Store the fields that MultiMail refused on this connection, and record those that
     are new.
     """
-    rows = Connection.objects.filter(pk=connection.pk)
-    locked = rows.select_for_update(no_key=True)
+    locked = connection.row.select_for_update(no_key=True)
     before: list[str] = locked.values_list("refused_fields", flat=True).get()
     new = [name for name in error.fields if name not in before]
     connection.refused_fields = [*before, *new]
     if new:
-        rows.update(refused_fields=connection.refused_fields)
+        connection.row.update(refused_fields=connection.refused_fields)
         explanation = f"{error.sentence} Left out from now on: {', '.join(new)}."
         record(
             "connection.fields_refused",

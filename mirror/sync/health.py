@@ -29,9 +29,9 @@ def note_failure(connection: Connection, sentence: str) -> None:
     """Record that a connection could not be read. From now on it is only probed, until
     a complete read works.
     """
-    rows = Connection.objects.filter(pk=connection.pk)
-    is_new = rows.filter(failing_since=None).update(failing_since=Now())
-    rows.exclude(last_error=sentence).update(last_error=sentence)
+    row = connection.row
+    is_new = row.filter(failing_since=None).update(failing_since=Now())
+    row.exclude(last_error=sentence).update(last_error=sentence)
     if is_new:
         record(
             "connection.failing",
@@ -51,13 +51,9 @@ def note_recovery(connection: Connection, *, began: datetime) -> None:
     is not failing any more. A pause that began before the read ends, but not one that a
     person made.
     """
-    rows = Connection.objects.filter(pk=connection.pk)
-    still_paused = (
-        rows.filter(paused_by_hand=True)
-        .exclude(failing_since=None)
-        .update(failing_since=None, last_error="")
-    )
-    unwell = rows.filter(paused_by_hand=False).exclude(
+    paused = connection.row.filter(paused_by_hand=True).exclude(failing_since=None)
+    still_paused = paused.update(failing_since=None, last_error="")
+    unwell = connection.row.filter(paused_by_hand=False).exclude(
         failing_since=None, paused_at=None
     )
     recovered = unwell.exclude(paused_at__gte=began).update(
@@ -74,9 +70,7 @@ def wait(connection: Connection, error: errors.UpstreamError) -> None:
     if not isinstance(error, errors.Throttled):
         return
     until = Now() + timedelta(seconds=error.retry_after)
-    Connection.objects.filter(pk=connection.pk).update(
-        wait_until=Greatest(Coalesce("wait_until", until), until)
-    )
+    connection.row.update(wait_until=Greatest(Coalesce("wait_until", until), until))
 
 
 def note_unread(connection: Connection, what: str, error: errors.UpstreamError) -> None:
@@ -104,7 +98,7 @@ def pause(connection: Connection, because: str, *, actor: Actor = ACTOR) -> None
     """Pause a connection: no decision is sent through it until a complete read works
     again.
     """
-    not_paused = Connection.objects.filter(pk=connection.pk, paused_at=None)
+    not_paused = connection.row.filter(paused_at=None)
     if not_paused.update(paused_at=Now(), paused_because=because):
         record(
             "connection.paused",

@@ -7,7 +7,6 @@ same time (`SharedRead`).
 """
 
 import hashlib
-import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -66,8 +65,6 @@ class SharedRead:
         return result
 
 
-log = logging.getLogger(__name__)
-
 # MultiMail asks clients to read the whole list at most once a second.
 READ_PAUSE = timedelta(seconds=1)
 # In seconds: how long a caller waits for a read. With the call that follows, this is
@@ -117,9 +114,7 @@ def ask(connection: Connection, email_id: str = "") -> Pending | None:
             return pending
         # The address does not lead to our gateway any more. Another MultiMail does not
         # know the query for one id, so its answer means nothing.
-        Connection.objects.filter(pk=connection.pk).update(
-            is_our_gateway=False, surveyed_at=None
-        )
+        connection.row.update(is_our_gateway=False, surveyed_at=None)
         return None
     except errors.UpstreamError as error:
         if email_id and isinstance(error, errors.NotFound):
@@ -143,8 +138,7 @@ def read_all(connection: Connection) -> Pending:
     reads = _reads.setdefault((connection.pk, _key_hash(connection)), SharedRead())
 
     def list_pending() -> Pending:
-        connection_row = Connection.objects.filter(pk=connection.pk)
-        rested = connection_row.filter(
+        rested = connection.row.filter(
             Q(read_at=None) | Q(read_at__lte=Now() - READ_PAUSE)
         )
         rest = ExpressionWrapper(
@@ -155,11 +149,8 @@ def read_all(connection: Connection) -> Pending:
         for _ in range(5):
             if rested.update(read_at=Now()):
                 break
-            wait = (
-                connection_row.annotate(rest=rest)
-                .values_list("rest", flat=True)
-                .first()
-            )
+            waits = connection.row.annotate(rest=rest).values_list("rest", flat=True)
+            wait = waits.first()
             pause = min(wait or timedelta(0), READ_PAUSE).total_seconds()
             time.sleep(max(pause, 0.01))
         client = oversight_client(connection, for_reading=True)
@@ -200,7 +191,7 @@ def oversight_client(connection: Connection, *, for_reading: bool = False) -> Cl
     connection.checked_key = _key_hash(connection)
     # The account's id is stored to notice if somebody connects the same account twice.
     connection.account_id = connection.account_id or str(account.get("id") or "")[:200]
-    Connection.objects.filter(pk=connection.pk).update(
+    connection.row.update(
         checked_key=connection.checked_key, account_id=connection.account_id
     )
     return client
@@ -257,10 +248,7 @@ def deciding_keys(connection: Connection, upstream_ids: Collection[str]) -> set[
     try:
         entries = client.list_audit_log()
     except errors.UpstreamError as error:
-        log.warning(
-            "audit log not read",
-            extra={"connection": connection.slug, "reason": error.sentence},
-        )
+        health.note_unread(connection, "audit log", error)
         return set()
     keys = set()
     for one in entries:
@@ -325,11 +313,7 @@ def _read_email(message: Message, client: Client) -> UpstreamStatus | None:
     except errors.NotFound:
         return UpstreamStatus()
     except errors.UpstreamError as error:
-        health.wait(message.connection, error)
-        log.warning(
-            "message not read",
-            extra={"connection": message.connection.slug, "reason": error.sentence},
-        )
+        health.note_unread(message.connection, "message", error)
         return None
 
 
