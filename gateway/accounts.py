@@ -159,13 +159,10 @@ def change_key(key: ApiKey, *, changed: ApiKey, changes: dict[str, Any]) -> ApiK
     Raises Conflict if it is revoked, or if no key would be left that can administer the
     whole account.
     """
-    fields = {
-        name: value
-        for name, value in changes.items()
-        if name not in ("mailboxes", "paused")
-    }
-    if "mailboxes" in changes:
-        fields["mailbox_ids"] = _mailbox_ids(key, changes["mailboxes"])
+    fields = dict(changes)
+    paused = fields.pop("paused", None)
+    if "mailboxes" in fields:
+        fields["mailbox_ids"] = _mailbox_ids(key, fields.pop("mailboxes"))
     judged_scopes = changed.scopes
     with transaction.atomic():
         changed = _locked(changed)
@@ -184,12 +181,12 @@ def change_key(key: ApiKey, *, changed: ApiKey, changes: dict[str, Any]) -> ApiK
         ):
             _check_another_admin(changed)
         facts = {name: value for name, value in fields.items() if name != "name"}
-        if "paused" in changes:
+        if paused is not None:
             # A key that is paused already keeps the time at which it was paused first.
             fields["paused_at"] = (
-                (changed.paused_at or timezone.now()) if changes["paused"] else None
+                (changed.paused_at or timezone.now()) if paused else None
             )
-            facts["paused"] = changes["paused"]
+            facts["paused"] = paused
         changed.save_fields(**fields)
         auditing.record("api_key.updated", changed, key, **facts)
     return changed
@@ -339,10 +336,9 @@ def confirmed(
     if not needed:
         yield
         return
+    of_account = ApprovalRequest.objects.filter(account_id=key.account_id)
+    waiting = of_account.waiting().filter(action=action, digest=digest)
     if code:
-        waiting = ApprovalRequest.objects.waiting().filter(
-            account_id=key.account_id, action=action, digest=digest
-        )
         with transaction.atomic():
             request = waiting.select_for_update().first()
             if request and request.redeem(code):
@@ -362,8 +358,7 @@ def confirmed(
     now = timezone.now()
     with transaction.atomic():
         account = Account.locked(key.account_id)
-        of_account = ApprovalRequest.objects.filter(account=account)
-        request = of_account.waiting().filter(action=action, digest=digest).first()
+        request = waiting.first()
         if request is None:
             recent = of_account.filter(created_at__gt=now - timedelta(hours=1))
             if recent.count() >= MAX_AN_HOUR:

@@ -7,6 +7,7 @@ without waiting for a decision.
 
 import logging
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from django.db import transaction
@@ -81,11 +82,8 @@ def judge(mailbox: Mailbox, recipients: list[str]) -> Ruling:
     if not getattr(mailbox, "has_lists", True):
         return Ruling()
     patterns = {recipient: patterns_for(recipient) for recipient in recipients}
-    all_patterns = {
-        pattern for of_recipient in patterns.values() for pattern in of_recipient
-    }
     lists: dict[str, _ListStatus] = {}
-    matches = Allowlist.objects.active_matches(mailbox.pk, all_patterns)
+    matches = Allowlist.objects.active_matches(mailbox.pk, chain(*patterns.values()))
     for kind, mode, version, pattern in matches:
         lists.setdefault(kind, _ListStatus(kind, mode, version)).hits.add(pattern)
     ruling = Ruling()
@@ -247,8 +245,15 @@ def _save_change(
     changed.version += 1
     changed.updated_at = timezone.now()
     changed.save()
-    about = {"list": changed.kind, "mode": changed.mode, "version": changed.version}
-    auditing.record(action, changed, key, **about, **facts)
+    auditing.record(
+        action,
+        changed,
+        key,
+        list=changed.kind,
+        mode=changed.mode,
+        version=changed.version,
+        **facts,
+    )
 
 
 def record_refusal(

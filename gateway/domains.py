@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -355,11 +356,9 @@ def clean_domain(text: str) -> str:
     sentence.
     """
     domain = ascii_domain(text.strip())
-    try:
+    # One that cannot be read back is refused too.
+    with suppress(idna.IDNAError):
         idna.decode(domain)
-        can_be_read_back = True
-    except idna.IDNAError:
-        can_be_read_back = False
-    if not is_domain(domain) or not can_be_read_back:
-        raise ValueError("must be a domain such as example.com.")
-    return domain
+        if is_domain(domain):
+            return domain
+    raise ValueError("must be a domain such as example.com.")

@@ -9,6 +9,7 @@ two answer with a `refusal`, a sentence or an SMTP reply that says why.
 # cannot.
 import email.generator  # noqa: F401
 from dataclasses import asdict
+from functools import partial
 
 import idna.uts46data  # noqa: F401
 
@@ -34,16 +35,11 @@ def _mail(content: bytes) -> bytes:
     return pack(fields, *contents)
 
 
-def _simple(html: bytes) -> bytes:
-    return _simplified(html.decode("utf-8", "surrogatepass"))
-
-
-# Simplifies the HTML that a Markdown body with raw HTML in it becomes.
-def _simple_markdown(text: bytes) -> bytes:
-    return _simplified(render_markdown(text.decode("utf-8", "surrogatepass")))
-
-
-def _simplified(html: str) -> bytes:
+def _simplified(source: bytes, *, is_markdown: bool = False) -> bytes:
+    # Simplifies HTML, or the HTML that a Markdown body with raw HTML in it becomes.
+    html = source.decode("utf-8", "surrogatepass")
+    if is_markdown:
+        html = render_markdown(html)
     try:
         form = simplify(html)
     except TooComplex as reason:
@@ -68,7 +64,7 @@ def _markdown(text: bytes) -> bytes:
 
 JOBS = {
     "read_mail": Job(_mail, seconds=10, memory=768 * MEGABYTE),
-    "simplify_html": Job(_simple),
-    "simplify_markdown": Job(_simple_markdown),
+    "simplify_html": Job(_simplified),
+    "simplify_markdown": Job(partial(_simplified, is_markdown=True)),
     "render_markdown": Job(_markdown),
 }

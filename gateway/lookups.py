@@ -105,11 +105,17 @@ def bare_address(name: str) -> str:
     return name.rpartition("<")[2].rstrip("> ") if name.rstrip().endswith(">") else name
 
 
-def email_named(key: ApiKey, email_id: str, mailbox: Mailbox | None = None) -> Email:
-    """Return the email with this id, in `mailbox` if one is given. Raises NotFound."""
+def email_named(
+    key: ApiKey, email_id: str, mailbox: Mailbox | None = None, *, lock: bool = False
+) -> Email:
+    """Return the email with this id, in `mailbox` if one is given; its row is locked if
+    `lock` says so. Raises NotFound.
+    """
     emails = Email.objects.visible_to(key).with_mailbox().with_attachments()
     if mailbox is not None:
         emails = emails.filter(mailbox=mailbox)
+    if lock:
+        emails = emails.select_for_update(of=("self",))
     return first_or_404(emails.filter(pk=email_id), "message")
 
 

@@ -24,29 +24,14 @@ class Simplified:
     changes: list[str]
 
 
-def simplify_html(html: str) -> Simplified:
-    """Return the simple form of a message's HTML. Raises Invalid if it cannot be
-    simplified in time, or Unavailable if the parser cannot be reached.
+def simplified(source: str, *, job: str = "simplify_html") -> Simplified:
+    """Return the simple form of a message's HTML; with the job `simplify_markdown`, of
+    the HTML that a Markdown body becomes. Raises Invalid if it cannot be simplified in
+    time, or Unavailable if the parser cannot be reached.
     """
-    return _simplify("simplify_html", html)
-
-
-def simplify_markdown(markdown: str) -> Simplified:
-    """Return the simple form of the HTML that a Markdown body becomes. Raises as
-    `simplify_html` does.
-    """
-    return _simplify("simplify_markdown", markdown)
-
-
-def _simplify(job: str, source: str) -> Simplified:
+    encoded = source.encode("utf-8", "surrogatepass")
     try:
-        fields, _ = unpack(
-            parse(
-                job,
-                source.encode("utf-8", "surrogatepass"),
-                patience=PATIENCE,
-            )
-        )
+        fields, _ = unpack(parse(job, encoded, patience=PATIENCE))
     except ParserKilled:
         fields = {"refusal": "it takes too much time or memory to read"}
     except ParserBusy:

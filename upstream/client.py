@@ -203,14 +203,14 @@ class Client:
         if expected_fingerprint:
             body["expected_fingerprint"] = expected_fingerprint
         body = {name: value for name, value in body.items() if name not in without}
-        answer = self._exchange(
+        return self._call(
             "POST",
             "/v1/oversight/decide",
             body=body,
+            optional=OF_A_DECISION,
             limit=MAX_DECISION_ANSWER,
             before_write=before_write,
         )
-        return _object_in(answer, sent=body, optional=OF_A_DECISION)
 
     def set_expiry(self, *, email_id: str, expires_at: datetime) -> None:
         """Set until when a held message may be approved (our gateway only). Idempotent."""

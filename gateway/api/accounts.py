@@ -408,9 +408,7 @@ class KeyPatch(Confirmable):
 
     def changes(self) -> Json:
         """Return the fields that were given; only `mailboxes` may be null."""
-        fields = self.model_dump(
-            include={"name", "scopes", "mailboxes", "paused"}, exclude_unset=True
-        )
+        fields = self.model_dump(exclude={"approval_code"}, exclude_unset=True)
         return {
             name: value
             for name, value in fields.items()

@@ -100,10 +100,7 @@ class AllowlistIn(Confirmable):
 
     kind: KindWord
     mode: ListModeWord
-    version: Annotated[
-        int,
-        clamp(0, 2_000_000_000),
-    ] = 0
+    version: Annotated[int, clamp(0, 2_000_000_000)] = 0
     entries: Annotated[
         list[
             Annotated[
@@ -403,7 +400,6 @@ def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn) -> bool | None:
 def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
     """List messages that were refused because of a recipient, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox", "key")
-
     return page_of(
         rows,
         "refusals",

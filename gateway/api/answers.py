@@ -215,8 +215,6 @@ def delivery_of(email: Email) -> Json:
 
 def attachment_rows(email: Email) -> list[Json]:
     """Return the facts of an email's attachments, without their bytes."""
-    if not email.has_attachments:
-        return []
     return [
         {
             "name": file.name,
@@ -226,7 +224,7 @@ def attachment_rows(email: Email) -> list[Json]:
             "size_bytes": file.size,
             "sha256": file.sha256,
         }
-        for file in email.attachments.all()
+        for file in email.files()
     ]
 
 

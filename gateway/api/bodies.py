@@ -240,10 +240,14 @@ class Confirmable(Body):
         fields = self.model_dump(
             mode="json", exclude={"approval_code"}, exclude_unset=True
         )
-        # Parameters of the path win over fields of the same name in the body.
-        act = fields | about
         return confirmed(
-            key, action, act, summary, code=self.approval_code or code, needed=needed
+            key,
+            action,
+            # Parameters of the path win over fields of the same name in the body.
+            fields | about,
+            summary,
+            code=self.approval_code or code,
+            needed=needed,
         )
 
 

@@ -90,7 +90,6 @@ _MEANINGS = table_pairs("""
 429 | Too many requests; wait for the seconds in `Retry-After`.
 503 | The database is not available; try again.
 """)
-STATUSES = {int(status): meaning for status, meaning in _MEANINGS.items()}
 
 
 class Document(OpenAPISchema):
@@ -130,8 +129,8 @@ class Document(OpenAPISchema):
             }
         }
         return result | {
-            status: {"description": meaning, **problem}
-            for status, meaning in STATUSES.items()
+            int(status): {"description": meaning, **problem}
+            for status, meaning in _MEANINGS.items()
         }
 
     def operation_security(self, operation: Operation) -> list[Json] | None:
@@ -285,7 +284,8 @@ def read_identity(request: HttpRequest, address: str) -> Json:
     }
 
 
-def _problem(error: GatewayError) -> JsonResponse:
+@api.exception_handler(GatewayError)
+def _problem(request: HttpRequest, error: GatewayError) -> JsonResponse:
     response = JsonResponse(error.body(), status=error.status)
     if error.retry_after is not None:
         # A plain number of seconds: the SDK cannot read a date here.
@@ -297,18 +297,14 @@ def _problem(error: GatewayError) -> JsonResponse:
     return response
 
 
-@api.exception_handler(GatewayError)
-def _on_gateway_error(request: HttpRequest, error: GatewayError) -> JsonResponse:
-    return _problem(error)
-
-
 @api.exception_handler(AuthenticationError)
 def _on_no_key(request: HttpRequest, error: AuthenticationError) -> JsonResponse:
     return _problem(
+        request,
         InvalidKey(
             "No API key was given. Send it as `Authorization: Bearer <key>`.",
             code="no_key",
-        )
+        ),
     )
 
 
@@ -337,14 +333,14 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
         # The entry does not hold the text that was tried.
         auditing.record("header_injection.refused", key, key, field=field)
     code = "unknown_field" if first["type"] == "extra_forbidden" else ""
-    return _problem(Invalid(sentence, field=field, code=code))
+    return _problem(request, Invalid(sentence, field=field, code=code))
 
 
 @api.exception_handler(HttpError)
 def _on_http_error(request: HttpRequest, error: HttpError) -> JsonResponse:
     # Ninja answers 400 for any error of the parser; this is the error itself.
     if isinstance(error.__cause__, GatewayError):
-        return _problem(error.__cause__)
+        return _problem(request, error.__cause__)
     return JsonResponse(
         {"error": str(error) or "The request failed.", "code": "failed"},
         status=error.status_code,
@@ -353,20 +349,19 @@ def _on_http_error(request: HttpRequest, error: HttpError) -> JsonResponse:
 
 @api.exception_handler(RequestDataTooBig)
 def _on_too_big(request: HttpRequest, error: RequestDataTooBig) -> JsonResponse:
-    return _problem(TooLarge(too_large()))
+    return _problem(request, TooLarge(too_large()))
 
 
 @api.exception_handler(OperationalError)
 @api.exception_handler(InterfaceError)
 def _on_database_away(request: HttpRequest, error: Exception) -> JsonResponse:
     log.error("database away", extra={"reason": type(error).__name__})
-    why = (
-        "The gateway's disk is full."
-        if is_disk_full_error(error)
-        else "The database cannot be reached."
-    )
+    why = "The database cannot be reached."
+    if is_disk_full_error(error):
+        why = "The gateway's disk is full."
     return _problem(
-        Unavailable(f"{why} Try again; with an idempotency_key nothing is sent twice.")
+        request,
+        Unavailable(f"{why} Try again; with an idempotency_key nothing is sent twice."),
     )
 
 

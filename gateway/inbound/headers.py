@@ -18,6 +18,7 @@ from email.header import decode_header, make_header
 from email.message import Message
 from email.policy import EmailPolicy
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 from webencodings.labels import LABELS
@@ -89,23 +90,13 @@ _NEXT_PIECE = re.compile(r'"\s*+;\s*+(?:file)?name\*[1-9]\d?="', re.IGNORECASE)
 _OLD_NAME = re.compile(r'\bfilename ?= ?"[^"]{0,999}+"', re.IGNORECASE)
 
 
-class HeaderCache:
-    """The headers of one message that were parsed so far, and the time spent on
-    them.
-    """
-
-    def __init__(self, charset: str) -> None:
-        # Of headers that are written in bytes beyond ASCII.
-        self.charset = charset
-        self.known: dict[tuple[str, str], Any] = {}
-        self.spent = 0.0
-
-
 class BoundedPolicy(EmailPolicy):
     """The library's modern policy, with bounds on what is parsed. It leaves the
     received bytes as they are.
     """
 
+    # Of one message: the character set of headers in bytes beyond ASCII, the headers
+    # that were parsed so far, and the time spent on them.
     reading: Any = None
 
     def header_fetch_parse(self, name: str, value: Any) -> Any:
@@ -166,7 +157,7 @@ def bounded_policy(
     possible.
     """
     return BoundedPolicy(  # type: ignore[call-overload, no-any-return]
-        reading=HeaderCache(charset),
+        reading=SimpleNamespace(charset=charset, known={}, spent=0.0),
         message_factory=message_factory,
         refold_source="none",
         linesep="\r\n",
@@ -281,12 +272,10 @@ def people_of(message: Message, name: str) -> list[tuple[str, str]]:
                     shown += f" ({comment})"
                 people.append((shown, f"{person.username}@{person.domain}"))
         for display_name, address in people:
-            try:
+            with suppress(ValueError):
                 names.setdefault(
                     clean_address(address), one_line(display_name)[:MAX_NAME]
                 )
-            except ValueError:
-                continue
     return [
         (display_name, address)
         for address, display_name in list(names.items())[:MAX_ADDRESSES]

@@ -120,10 +120,18 @@ def read_mail(content: bytes) -> Mail:
         )
     if content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n") > MAX_LINES:
         raise NotAccepted(f"554 5.6.0 The message has more than {MAX_LINES} lines")
+    numbers = count(1)
+
+    def make_part(*args: Any, **options: Any) -> EmailMessage:
+        # Each level of nesting costs time for every line.
+        if next(numbers) > MAX_PARTS:
+            raise _TooManyParts
+        return EmailMessage(*args, **options)
+
     try:
         named = _FIRST_CHARSET.search(content, 0, MAX_HEADERS_BYTES)
         charset = named[1].decode() if named else ""
-        parser = BytesFeedParser(policy=bounded_policy(_MessageFactory(), charset))
+        parser = BytesFeedParser(policy=bounded_policy(make_part, charset))
         # In pieces: as a whole the library would first keep four bytes for each one.
         for start in range(0, len(content), _PIECE):
             parser.feed(content[start : start + _PIECE])
@@ -195,21 +203,6 @@ def _automatic(message: Message) -> str:
 
 class _TooManyParts(Exception):
     pass
-
-
-class _MessageFactory:
-    """Makes the parts of one message. Raises _TooManyParts if there are too many,
-    because each level of nesting costs time for every line.
-    """
-
-    def __init__(self) -> None:
-        self.made = 0
-
-    def __call__(self, *args: Any, **options: Any) -> EmailMessage:
-        self.made += 1
-        if self.made > MAX_PARTS:
-            raise _TooManyParts
-        return EmailMessage(*args, **options)
 
 
 @dataclass

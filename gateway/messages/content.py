@@ -101,7 +101,7 @@ def content_of(email: Email) -> Content:
         in_reply_to=email.in_reply_to or None,
         attachments=tuple(
             AttachmentFacts(file.name, file.content_type, file.size, file.sha256)
-            for file in (email.attachments.all() if email.has_attachments else ())
+            for file in email.files()
         ),
         additions=additions_of(email),
         send_at=iso(email.send_at),
@@ -156,7 +156,6 @@ def build(email: Email) -> bytes:
     message.add_alternative(html, subtype="html", charset="utf-8")
     email.attach_files_to(message)
     written = message.as_bytes()
-    files = email.attachments.all() if email.has_attachments else ()
     approved = strict_reader.Approved(
         subject=email.subject,
         sender=[(email.from_name, email.from_address)],
@@ -164,7 +163,7 @@ def build(email: Email) -> bytes:
         cc=list(cc),
         text=strict_reader.in_lines(text),
         html=strict_reader.in_lines(html),
-        files=[(file.name, bytes(file.content)) for file in files],
+        files=[(file.name, bytes(file.content)) for file in email.files()],
     )
     strict_reader.check(written, approved)
     return written

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from common.postgres import clock
 from gateway import auditing, notices, tasks
 from gateway.errors import Conflict, Forbidden, Invalid
-from gateway.lookups import first_or_404
+from gateway.lookups import email_named
 from gateway.messages.content import additions_of, fingerprint_of
 from gateway.messages.submission import recheck
 from gateway.models import ApiKey, Email, EmailQuerySet, Mailbox, Suppression
@@ -60,7 +60,7 @@ def decide_email(
     """
     approves = outcome == Decision.APPROVED
     with transaction.atomic():
-        email = _locked(key, email_id)
+        email = email_named(key, email_id, lock=True)
         now = clock()
         pressed_at = min(now, pressed_at or now)
         _check_may_decide(key, email, outcome)
@@ -134,12 +134,11 @@ def set_expiry(key: ApiKey, email_id: str, expires_at: datetime | None) -> Email
     Raises NotFound, Forbidden, or Conflict with what became of the email if it is not
     held any more.
     """
-    email = _locked(key, email_id)
+    email = email_named(key, email_id, lock=True)
     _check_may_decide(key, email, "")
     if email.expires_at != expires_at:
         before = email.expires_at
-        email.expires_at = expires_at
-        email.save(update_fields=["expires_at"])
+        email.save_fields(expires_at=expires_at)
         auditing.record(
             "email.expiry_set", email, key, before=iso(before), after=iso(expires_at)
         )
@@ -182,17 +181,6 @@ def take_back(
         auditing.record("email.cancelled", email, key, **because)
         events.announce(email, events.CANCELLED)
     return True
-
-
-def _locked(key: ApiKey, email_id: str) -> Email:
-    # Returns the email, its row locked. Raises NotFound.
-    rows = (
-        Email.objects.visible_to(key)
-        .with_mailbox()
-        .with_attachments()
-        .select_for_update(of=("self",))
-    )
-    return first_or_404(rows.filter(pk=email_id), "message")
 
 
 def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:

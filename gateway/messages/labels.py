@@ -99,7 +99,12 @@ def _word(name: object) -> str:
 
 SPAM = "spam"
 NOT_SPAM = "not_spam"
-_CHANGES = {SPAM: Change.REPORT_SPAM, NOT_SPAM: Change.NOT_SPAM}
+# What each label does, and the states in which a message already is where that would
+# move it.
+_LABELS = {
+    SPAM: (Change.REPORT_SPAM, ("spam_quarantined",)),
+    NOT_SPAM: (Change.NOT_SPAM, ("unread", "read", "archived")),
+}
 
 
 def label(key: ApiKey, email: Email, user_label: str) -> Email:
@@ -111,14 +116,12 @@ def label(key: ApiKey, email: Email, user_label: str) -> Email:
             "Only received messages can be marked as spam.", code="not_received"
         )
     with transaction.atomic():
-        change = _CHANGES[user_label]
+        change, already_there = _LABELS[user_label]
         if allows(email.status, change):
             moved = Email.objects.move(email, change, user_label=user_label)
         else:
-            already_there = Email.objects.filter(
-                pk=email.pk, status__in=_ALREADY_THERE[user_label]
-            )
-            moved = bool(already_there.update(user_label=user_label))
+            rows = Email.objects.filter(pk=email.pk, status__in=already_there)
+            moved = bool(rows.update(user_label=user_label))
         if not moved:
             raise Conflict(
                 f"This message cannot be marked as {user_label}: it is {email.status}.",
@@ -127,7 +130,3 @@ def label(key: ApiKey, email: Email, user_label: str) -> Email:
         email.user_label = user_label
         auditing.record(f"email.{user_label}", email, key)
     return email
-
-
-# States in which a message already is where the label would move it.
-_ALREADY_THERE = {SPAM: ("spam_quarantined",), NOT_SPAM: ("unread", "read", "archived")}

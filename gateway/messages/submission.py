@@ -42,7 +42,7 @@ from gateway.models import (
     Mailbox,
     Suppression,
 )
-from gateway.parsed import simplify_html, simplify_markdown
+from gateway.parsed import simplified
 from gateway.states import (
     Change,
     Direction,
@@ -370,20 +370,20 @@ def simplify(email: Email) -> None:
     if email.html is not None:
         # Designed mail is simplified too: for its text, and to refuse what the desk
         # could not show.
-        simplified = simplify_html(email.html)
-        email.markdown = email.markdown or simplified.text
+        form = simplified(email.html)
+        email.markdown = email.markdown or form.text
         if not email.mailbox.send_as_designed:
-            email.original_html = email.html if simplified.changes else None
-            email.html = simplified.html
-            email.simplified = simplified.changes
+            email.original_html = email.html if form.changes else None
+            email.html = form.html
+            email.simplified = form.changes
     elif "<" in email.markdown:
-        simplified = simplify_markdown(email.markdown)
+        form = simplified(email.markdown, job="simplify_markdown")
         # Its HTML would be seen in the text part, too, with what it hides.
-        if simplified.changes:
+        if form.changes:
             email.original_html = email.markdown
-            email.html = simplified.html
-            email.markdown = simplified.text
-            email.simplified = simplified.changes
+            email.html = form.html
+            email.markdown = form.text
+            email.simplified = form.changes
 
 
 def _next_change(email: Email) -> Change:
@@ -488,20 +488,16 @@ def edit_scheduled(
     }
     with transaction.atomic():
         if not Email.objects.editable_as(email).move(email, change, **fields | stored):
-            raise _changed_meanwhile(email)
+            email.refresh_from_db()
+            raise Conflict(
+                "This message was changed or sent at the same time. Read it again before you retry.",
+                code="changed_meanwhile",
+                **email.outcome(),
+            )
         action = "email.rescheduled" if is_moved else "email.edited"
         auditing.record(action, email, key, fields=sorted(fields))
         note_admission(admission, email, key)
         _announce(email)
-
-
-def _changed_meanwhile(email: Email) -> Conflict:
-    email.refresh_from_db()
-    return Conflict(
-        "This message was changed or sent at the same time. Read it again before you retry.",
-        code="changed_meanwhile",
-        **email.outcome(),
-    )
 
 
 # A folded or encoded id would not match.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
@@ -85,9 +84,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """Return the key with this hash and its account, even if it is revoked, or
         None.
         """
-        with suppress(ApiKey.DoesNotExist):
-            return self.select_related("account").get(sha256=sha256)
-        return None
+        return self.select_related("account").filter(sha256=sha256).first()
 
     def manageable_by(self, key: ApiKey) -> Self:
         """The keys that `key` may manage: no key with more mailboxes than its own, and

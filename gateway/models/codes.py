@@ -6,7 +6,6 @@ and copies of received mail.
 from __future__ import annotations
 
 import hmac
-import secrets
 from datetime import timedelta
 from typing import Self, TypeVar
 
@@ -14,6 +13,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.crypto import get_random_string
 
 from common.encryption import EncryptedTextField
 from common.postgres import one_of
@@ -31,7 +31,7 @@ ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 
 def new_code() -> str:
     """Return a code such as A7X-29K."""
-    characters = "".join(secrets.choice(ALPHABET) for _ in range(6))
+    characters = get_random_string(6, ALPHABET)
     return f"{characters[:3]}-{characters[3:]}"
 
 

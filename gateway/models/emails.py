@@ -537,9 +537,13 @@ class Email(UlidModel):
         """
         return each_once([*self.to, *self.cc, *self.bcc])
 
+    def files(self) -> Iterable[Attachment]:
+        """Return its files, without a query if it has none."""
+        return self.attachments.all() if self.has_attachments else ()
+
     def attach_files_to(self, message: EmailMessage) -> None:
         """Attach its files to a MIME message."""
-        for file in self.attachments.all() if self.has_attachments else ():
+        for file in self.files():
             header = Message()
             header["Content-Type"] = file.content_type
             main = header.get_content_maintype()

@@ -4,7 +4,7 @@ contacts, and suppressed addresses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -177,22 +177,17 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
             | Q(tags__contains=[text])
         )
 
-    def known(self, account_id: str, addresses: Iterable[str]) -> set[str]:
+    def known(self, account_id: str, addresses: Collection[str]) -> set[str]:
         """Return those of `addresses` that are contacts of the account which a key
         added that does not send.
         """
-        compared_by_address = {address: comparable(address) for address in addresses}
         rows = self.filter(
             account_id=account_id,
-            email__in=compared_by_address.values(),
+            email__in=map(comparable, addresses),
             by_sender=False,
         )
         contacts = set(rows.values_list("email", flat=True))
-        return {
-            address
-            for address, compared in compared_by_address.items()
-            if compared in contacts
-        }
+        return {address for address in addresses if comparable(address) in contacts}
 
 
 class SuppressionQuerySet(models.QuerySet["Suppression"]):
@@ -212,19 +207,18 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
         """
         return key.limited(self.applying_to(key))
 
-    def among(self, addresses: Iterable[str], account_id: str) -> dict[str, str]:
+    def among(self, addresses: Collection[str], account_id: str) -> dict[str, str]:
         """Return those of `addresses` to which the account sends nothing, with the
         reason; uses the index suppression_once_an_account.
         """
-        compared_by_address = {address: comparable(address) for address in addresses}
         rows = self.filter(
-            account_id=account_id, email_address__in=compared_by_address.values()
+            account_id=account_id, email_address__in=map(comparable, addresses)
         )
         reasons = dict(rows.values_list("email_address", "reason"))
         return {
-            address: reasons[compared]
-            for address, compared in compared_by_address.items()
-            if compared in reasons
+            address: reasons[comparable(address)]
+            for address in addresses
+            if comparable(address) in reasons
         }
 
 
