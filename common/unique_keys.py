@@ -5,6 +5,8 @@ two readers could take different values.
 import json
 from typing import Any
 
+# A JSON object.
+Json = dict[str, Any]
 # Characters of a name that the error quotes.
 _LONGEST = 80
 
@@ -19,11 +21,11 @@ class DuplicateKey(ValueError):
         )
 
 
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> Json:
     """Return the object with these pairs. For the argument `object_pairs_hook` of the
     functions of `json`. Raises DuplicateKey.
     """
-    result: dict[str, Any] = {}
+    result: Json = {}
     for name, value in pairs:
         if name in result:
             raise DuplicateKey(name)

@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
 
 import requests
 
 from common.credentials import read_credentials, replace_private
+from common.unique_keys import Json
 from demo import local
 from demo.messages import MESSAGES, OPENING
 from demo.messages.message import Message, blanks, fill_in
@@ -65,7 +65,7 @@ class Account:
         self.inbound_port = int(values["INBOUND_PORT"])
 
     def call(
-        self, method: str, path: str, payload: dict[str, Any] | None = None
+        self, method: str, path: str, payload: Json | None = None
     ) -> requests.Response:
         """Make one request, and return the answer or NO_REPLY. It never raises, because
         it is normal that the gateway does not run yet.
@@ -81,7 +81,7 @@ class Account:
         except requests.RequestException:
             return NO_REPLY
 
-    def emails(self, mailbox: str, query: str) -> list[dict[str, Any]]:
+    def emails(self, mailbox: str, query: str) -> list[Json]:
         """Return the messages of a mailbox that match a query; an empty list if the
         gateway gives no usable answer.
         """
@@ -89,7 +89,7 @@ class Account:
             answer = self.call("GET", f"/v1/mailboxes/{mailbox}/emails?{query}").json()
         except ValueError:
             return []
-        rows: list[dict[str, Any]] = answer.get("emails", [])
+        rows: list[Json] = answer.get("emails", [])
         return rows
 
 
@@ -155,14 +155,14 @@ class Agent:
                 time.sleep(1)
             time.sleep(HEARSAY_SECONDS)
 
-    def _progress(self) -> dict[str, Any]:
+    def _progress(self) -> Json:
         try:
             progress = json.loads(self._progress_path.read_text())
             return {"run": str(progress["run"]), "sent": int(progress["sent"])}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return self._save(secrets.token_hex(4), 0)
 
-    def _save(self, run: str, sent: int) -> dict[str, Any]:
+    def _save(self, run: str, sent: int) -> Json:
         progress = {"run": run, "sent": sent}
         # If the process is killed, the file has either the old progress or the new.
         replace_private(self._progress_path, json.dumps(progress))
@@ -233,7 +233,7 @@ def waiting(account: Account) -> int:
 
 def compose(
     account: Account, message: Message, sequence: int, run: str, now: datetime
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, Json]:
     """Return the path and the body of the call that sends a message.
 
     Messages that a Discord command started use the flat call of MultiMail's page about
@@ -247,7 +247,7 @@ def compose(
     if message.from_second_mailbox:
         mailbox = account.second_id
         sender = account.second_address
-    payload: dict[str, Any] = {
+    payload: Json = {
         "subject": fill_in(message.subject, values),
         "metadata": {
             "run_id": f"run_{run}_{sequence}",

@@ -10,7 +10,6 @@ import json
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
 from starlette.requests import Request
@@ -19,6 +18,7 @@ from starlette.routing import Route
 
 from common.credentials import read_credentials
 from common.demo import EVENTS_PATH, HOOK_PATH, HOOK_SECRET
+from common.unique_keys import Json
 
 # How many events are kept.
 MOST_EVENTS = 500
@@ -30,7 +30,7 @@ class Programs:
     def __init__(self, data_dir: Path) -> None:
         self._credentials = data_dir / "credentials.env"
         # Oldest first. If an event is received again, the first one stays.
-        self._events: dict[tuple[str, str], dict[str, Any]] = {}
+        self._events: dict[tuple[str, str], Json] = {}
 
     def routes(self) -> list[Route]:
         """Return the URLs of the programs and of the list, and who answers them."""
@@ -79,7 +79,7 @@ class Programs:
             return _refused("This is no signed event.")
         return Response(status_code=204)
 
-    def _take(self, program: str, key: str, name: str, body: dict[str, Any]) -> None:
+    def _take(self, program: str, key: str, name: str, body: Json) -> None:
         event = {
             "program": program,
             "id": key,

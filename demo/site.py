@@ -6,7 +6,6 @@ Discord would, and escape everything that comes from a card.
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -17,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from common.demo import CHANNELS, MEMBERS, GuildChannel, Member
+from common.unique_keys import Json
 from demo.discord.api import DiscordApi, Refused
 from demo.discord.guild import Guild, Reply
 from demo.discord.interactions import Interactions, channel_named, member_of
@@ -102,7 +102,7 @@ def _shown(request: Request) -> tuple[GuildChannel, Member]:
 
 
 # A time, and either the content of a message or a reply.
-Item = tuple[datetime, dict[str, Any], Reply | None]
+Item = tuple[datetime, Json, Reply | None]
 
 
 def _items(guild: Guild, channel: GuildChannel, member: Member) -> list[Item]:

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from common.fingerprint import canonical_json
 from common.postgres import clock
+from common.unique_keys import Json
 from gateway import auditing, notices, tasks
 from gateway.errors import (
     Conflict,
@@ -47,9 +48,7 @@ from gateway.models.codes import LIFETIME, new_code
 _BATCH = 200
 
 
-def change_account(
-    key: ApiKey, *, changes: dict[str, Any], hold_all: bool | None
-) -> Account:
+def change_account(key: ApiKey, *, changes: Json, hold_all: bool | None) -> Account:
     """Change fields of the key's account, and switch `hold_all` (which stops all its
     mail) unless that is None. Raises Forbidden or Invalid.
     """
@@ -154,7 +153,7 @@ def store_key(made: ApiKey, **facts: Any) -> str:
     return text
 
 
-def change_key(key: ApiKey, *, changed: ApiKey, changes: dict[str, Any]) -> ApiKey:
+def change_key(key: ApiKey, *, changed: ApiKey, changes: Json) -> ApiKey:
     """Change name, scopes or mailboxes of the key `changed`, or pause or resume it.
     Raises Conflict if it is revoked, or if no key would be left that can administer the
     whole account.
@@ -291,7 +290,7 @@ class ConfirmationRequired(GatewayError):
     status = 202
     code = "pending_approval"
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Json:
         """Return the JSON of the answer. It has no key `error`, because it is no
         error.
         """
@@ -307,7 +306,7 @@ class ConfirmationRequired(GatewayError):
 def confirmed(
     key: ApiKey,
     action: str,
-    what: dict[str, Any],
+    what: Json,
     summary: str,
     *,
     code: str | None,

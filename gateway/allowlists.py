@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from common.mail_addresses import patterns_for
+from common.unique_keys import Json
 from gateway import auditing
 from gateway.errors import Conflict, Forbidden, NotFound
 from gateway.models import Allowlist, AllowlistEntry, ApiKey, Contact, Mailbox, Refusal
@@ -263,7 +264,7 @@ def record_refusal(
     recipients: list[str],
     refused: tuple[str, ...],
     rule: str,
-    metadata: dict[str, Any],
+    metadata: Json,
 ) -> Refusal:
     """Store that a message was refused, and announce it to the subscribers.
 
@@ -296,7 +297,7 @@ def record_refusal(
     return refusal
 
 
-def facts_of(refusal: Refusal) -> dict[str, Any]:
+def facts_of(refusal: Refusal) -> Json:
     """Return the facts of a refusal, as webhook events and the API's list show them.
     There is no message id, because a refused message is not stored.
     """

@@ -5,6 +5,8 @@ status, with a sentence for people and a stable code for programs.
 import re
 from typing import Any
 
+from common.unique_keys import Json
+
 # A sentence that begins with the name of a field.
 _NAMES_FIELD = re.compile(r"([a-z][a-z0-9_.]*): ")
 
@@ -42,7 +44,7 @@ class GatewayError(Exception):
         self.retry_after = retry_after or self.retry_after
         self.extra = extra
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Json:
         """Return the JSON object that clients get."""
         body = {"error": self.error, "code": self.code}
         if self.field:

@@ -10,7 +10,6 @@ import logging
 import secrets
 from collections.abc import Collection
 from datetime import timedelta
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -21,6 +20,7 @@ from common.mail_addresses import (
     domain_of,
     quoted,
 )
+from common.unique_keys import Json
 from gateway import auditing, notices
 from gateway.allowlists import judge
 from gateway.errors import (
@@ -42,7 +42,7 @@ MAX_AN_HOUR = 3
 
 
 def create_mailbox(
-    key: ApiKey, *, wanted: str, mode: Mode | None, settings: dict[str, Any]
+    key: ApiKey, *, wanted: str, mode: Mode | None, settings: Json
 ) -> Mailbox:
     """Make a mailbox. `wanted` is its address, or only the part before the @; the
     domain is then the account's oldest.
@@ -93,7 +93,7 @@ def create_mailbox(
 
 
 def change_mailbox(
-    key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: dict[str, Any]
+    key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: Json
 ) -> Mailbox:
     """Change settings of a mailbox, or make its oversight mode stricter.
 
@@ -206,7 +206,7 @@ def _address(account: Account, wanted: str) -> str:
     return address
 
 
-def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
+def _check_commercial(account: Account, settings: Json) -> None:
     """Refuse commercial mail without a postal address, or with automatic copies: its
     link to unsubscribe is for one recipient.
     """
@@ -356,7 +356,7 @@ def _check_minimum(account: Account, mode: Mode) -> None:
         )
 
 
-def _check_settings(account: Account, changes: dict[str, Any]) -> None:
+def _check_settings(account: Account, changes: Json) -> None:
     if changes.get("allow_looser_per_call"):
         # A call could then ask for the loosest mode.
         _check_minimum(account, Mode.AUTONOMOUS)

@@ -24,6 +24,7 @@ from audit.models import Entry
 from audit.recording import recorded
 from common.postgres import clock
 from common.tables import table_pairs
+from common.unique_keys import Json
 from mirror import tasks
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Thread, ThreadMessage
@@ -437,7 +438,7 @@ def read_thread(thread_id: int) -> str:
         raise
 
 
-def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
+def _ask(thread: Thread) -> tuple[Json, str]:
     """Return MultiMail's answer about a thread, with its messages under "emails", and
     an empty text; or what could be read, and a problem.
     """

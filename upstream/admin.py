@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.exchange import Deadline
+from common.unique_keys import Json
 from upstream import errors
-from upstream.client import Client, Json, path, rows_in
+from upstream.client import Client, path, rows_in
 from upstream.refused_fields import OF_A_MAILBOX, OF_A_WEBHOOK
 
 # The longest answer, in bytes.

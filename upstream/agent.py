@@ -5,7 +5,8 @@ as a bot does. Two sends with the same idempotency key have the effect of one.
 from collections.abc import Collection
 
 from common.exchange import Deadline
-from upstream.client import Client, Json, path, rows_in
+from common.unique_keys import Json
+from upstream.client import Client, path, rows_in
 from upstream.errors import OutcomeUnknown
 from upstream.refused_fields import OF_A_MESSAGE
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from common.exchange import Deadline
 from common.tables import table_rows
+from common.unique_keys import Json
 from upstream import errors
-from upstream.client import Client, Json, path
+from upstream.client import Client, path
 
 # Seconds for all reads together.
 WITHIN = 30.0

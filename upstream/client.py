@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 from common.exchange import Deadline, seconds_asked
 from common.logs import trace_id
+from common.unique_keys import Json
 from upstream import errors
 from upstream.events import storable, written_time
 from upstream.refused_fields import OF_A_DECISION, refused_fields
@@ -25,8 +26,6 @@ WHOLE_TIMEOUT = 25.0
 MAX_ANSWER = 64 * 1024 * 1024
 MAX_DECISION_ANSWER = 256 * 1024
 MAX_THREAD = 32 * 1024 * 1024
-# A JSON object that MultiMail sends or receives.
-Json = dict[str, Any]
 # The error for each status of an answer; some more are in _error_for.
 _KINDS: dict[int, type[errors.UpstreamError]] = {
     **dict.fromkeys((400, 413, 422), errors.Rejected),

@@ -12,13 +12,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from common.demo import CHANNELS, GUILD_ID
+from common.unique_keys import Json
 from demo.discord.guild import Guild, channel_with_id
 from demo.web import is_json
 
 # Who posts, if a webhook's message does not say.
 NAME = "Countersign"
 # The parts of a message that an edit may replace, as they are in an empty one.
-_VISIBLE: dict[str, Any] = {"content": "", "embeds": [], "components": []}
+_VISIBLE: Json = {"content": "", "embeds": [], "components": []}
 
 
 class Refused(Exception):
@@ -116,11 +117,11 @@ class DiscordApi:
 
     def _post(
         self,
-        payload: dict[str, Any],
+        payload: Json,
         channel_id: str,
-        author: dict[str, Any],
+        author: Json,
         **more: str,
-    ) -> dict[str, Any]:
+    ) -> Json:
         content = {
             "id": self.guild.snowflake(),
             "type": 0,
@@ -135,9 +136,7 @@ class DiscordApi:
         self.guild.put(content)
         return content
 
-    def _edit(
-        self, request: Request, payload: dict[str, Any], *, author_id: str
-    ) -> Response:
+    def _edit(self, request: Request, payload: Json, *, author_id: str) -> Response:
         existing = self.guild.messages.get(request.path_params["message_id"])
         if existing is None or existing["author"]["id"] != author_id:
             raise Refused(404, 10008, "Unknown Message")
@@ -160,7 +159,7 @@ async def _payload(request: Request) -> Any:
     return await request.json()
 
 
-def _visible(payload: dict[str, Any]) -> dict[str, Any]:
+def _visible(payload: Json) -> Json:
     return {
         name: payload[name] or empty
         for name, empty in _VISIBLE.items()

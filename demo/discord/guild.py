@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -31,6 +31,7 @@ from common.demo import (
     GuildChannel,
     Member,
 )
+from common.unique_keys import Json
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Guild:
         """Read the journal of earlier runs, and open it to append to it."""
         self.application = load_or_make(data_dir / APPLICATION_FILE)
         # Messages by their id, as Discord's API returns them.
-        self.messages: dict[str, dict[str, Any]] = {}
+        self.messages: dict[str, Json] = {}
         # Replies by the token of their interaction.
         self.replies: dict[str, Reply] = {}
         self._commands_file = data_dir / COMMANDS_FILE
@@ -123,13 +124,13 @@ class Guild:
         self._last_snowflake = max(new, self._last_snowflake + 1)
         return str(self._last_snowflake)
 
-    def messages_in(self, channel_id: str) -> list[dict[str, Any]]:
+    def messages_in(self, channel_id: str) -> list[Json]:
         """Return the messages of a channel, oldest first."""
         return [
             one for one in self.messages.values() if one["channel_id"] == channel_id
         ]
 
-    def put(self, message: dict[str, Any]) -> None:
+    def put(self, message: Json) -> None:
         """Add a message, or replace the one with its id. The journal has it before the
         request is answered.
         """
@@ -139,7 +140,7 @@ class Guild:
         self._journal.flush()
         self.touch()
 
-    def _keep(self, message: dict[str, Any]) -> None:
+    def _keep(self, message: Json) -> None:
         self.messages[message["id"]] = message
         while len(self.messages) > MOST_MESSAGES:
             del self.messages[next(iter(self.messages))]
@@ -162,7 +163,7 @@ class Guild:
             if reply.member == member and reply.state != "asked"
         ]
 
-    def commands(self) -> list[dict[str, Any]]:
+    def commands(self) -> list[Json]:
         """Return the commands that were registered last, with ids, as Discord returns
         them.
         """
@@ -174,7 +175,7 @@ class Guild:
             for number, one in enumerate(commands, 1)
         ]
 
-    def register(self, commands: list[dict[str, Any]]) -> None:
+    def register(self, commands: list[Json]) -> None:
         """Replace all commands by these."""
         replace_private(self._commands_file, json.dumps(commands))
 

@@ -5,7 +5,6 @@ to the desk as a signed interaction, which the desk has to answer within three s
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import requests
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from common.demo import CHANNELS, GUILD_ID, MEMBERS, GuildChannel, Member
+from common.unique_keys import Json
 from demo import local
 from demo.discord.guild import Guild, Reply, channel_with_id
 from demo.web import fill, is_json
@@ -30,7 +30,7 @@ ANSWER_SECONDS = 3.0
 
 
 # A reply, and those fields of the interaction that depend on its type.
-Played = tuple[Reply, dict[str, Any]]
+Played = tuple[Reply, Json]
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Interactions:
         # In a thread: meanwhile the desk may post here.
         form = await run_in_threadpool(self._ask, reply, interaction)
         self.guild.touch()
-        result: dict[str, Any] = {"failed": reply.state == "failed"}
+        result: Json = {"failed": reply.state == "failed"}
         if form:
             message_id = interaction["message"]["id"]
             result["form"] = fill(
@@ -65,7 +65,7 @@ class Interactions:
             )
         return JSONResponse(result)
 
-    def _press(self, member: Member, posted: dict[str, Any]) -> Played:
+    def _press(self, member: Member, posted: Json) -> Played:
         """Press a button of a message."""
         custom_id = str(posted["custom_id"])
         content = self.guild.messages[str(posted["message"])]
@@ -79,7 +79,7 @@ class Interactions:
         data = {"component_type": BUTTON, "custom_id": custom_id, "id": 1}
         return reply, {"type": COMPONENT, "message": content, "data": data}
 
-    def _submit(self, member: Member, posted: dict[str, Any]) -> Played:
+    def _submit(self, member: Member, posted: Json) -> Played:
         """Submit a form that opened after a button was pressed."""
         content = self.guild.messages[str(posted["message"])]
         fields = []
@@ -91,7 +91,7 @@ class Interactions:
         reply = self.guild.begin_reply(member, channel, "sent a form")
         return reply, {"type": FORM, "message": content, "data": data}
 
-    def _command(self, member: Member, posted: dict[str, Any]) -> Played:
+    def _command(self, member: Member, posted: Json) -> Played:
         """Use a slash command. Lengths were checked by the page's form."""
         name = posted["name"]
         command = {one["name"]: one for one in self.guild.commands()}[name]
@@ -104,7 +104,7 @@ class Interactions:
         data = {"id": command["id"], "name": name, "type": 1, "options": options}
         return reply, {"type": COMMAND, "data": data}
 
-    def _ask(self, reply: Reply, about: dict[str, Any]) -> dict[str, Any] | None:
+    def _ask(self, reply: Reply, about: Json) -> Json | None:
         """Send an interaction to the desk, and keep its answer in the reply. Return the
         form if the answer is one.
         """
@@ -151,7 +151,7 @@ class Interactions:
             # No answer within three seconds, an error status, or an answer that is not
             # JSON.
             answer = {"type": 0}
-        data: dict[str, Any] = answer.get("data") or {}
+        data: Json = answer.get("data") or {}
         match answer["type"]:
             case 4 if data.get("content"):
                 reply.state = "shown"

@@ -6,13 +6,14 @@ other filters of the templates that show a channel.
 import re
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
 
 from django.template import Library
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 from markdown_it.rules_inline import StateInline
+
+from common.unique_keys import Json
 
 register = Library()
 
@@ -85,11 +86,11 @@ def day(moment: datetime) -> str:
 
 
 @register.filter
-def in_rows(fields: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def in_rows(fields: list[Json]) -> list[list[Json]]:
     """Return the fields of an embed in rows. Up to three inline fields share a row, as
     in Discord.
     """
-    rows: list[list[dict[str, Any]]] = []
+    rows: list[list[Json]] = []
     for field in fields:
         is_beside = field.get("inline") and rows and rows[-1][-1].get("inline")
         if is_beside and len(rows[-1]) < 3:

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from common.ascii import lowered, trimmed
+from common.unique_keys import Json
 from gateway import accounts, auditing
 from gateway.api.answers import (
     BY_OPERATOR,
@@ -27,7 +28,6 @@ from gateway.api.answers import (
     Answer,
     Changed,
     Iso,
-    Json,
     OrNone,
     PageFilters,
     PendingApproval,

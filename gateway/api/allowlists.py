@@ -14,12 +14,12 @@ from common.mail_addresses import (
     patterns_for,
     read_pattern,
 )
+from common.unique_keys import Json
 from gateway import allowlists
 from gateway.api.answers import (
     CONFIRMABLE,
     Answer,
     Iso,
-    Json,
     OrNone,
     PageFilters,
     PendingApproval,

@@ -17,6 +17,7 @@ from django.http import HttpRequest, JsonResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from common.identifiers import CROCKFORD
+from common.unique_keys import Json
 from gateway.errors import Invalid
 from gateway.lookups import may_read
 from gateway.messages.content import additions_of, fingerprint_of
@@ -30,8 +31,6 @@ ID = re.compile(rf"[0-7][{CROCKFORD}]{{25}}")
 _COUNT = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]{1,4000}")
 
-# A JSON object, in a request or an answer.
-Json = dict[str, Any]
 Iso = Annotated[str, BeforeValidator(iso)]
 # An empty value is shown as null.
 OrNone = BeforeValidator(lambda value: value or None)

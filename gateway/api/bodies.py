@@ -28,9 +28,9 @@ from pydantic_core import PydanticCustomError
 from common.ascii import lowered, trimmed
 from common.mail_addresses import clean_address, clean_addresses, split_addresses
 from common.tables import table_pairs
-from common.unique_keys import DuplicateKey, unique_keys
+from common.unique_keys import DuplicateKey, Json, unique_keys
 from gateway.accounts import confirmed
-from gateway.api.answers import Json, OrNone
+from gateway.api.answers import OrNone
 from gateway.errors import BadRequest, Invalid
 from gateway.lookups import bare_address
 from gateway.models import ApiKey

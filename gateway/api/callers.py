@@ -6,7 +6,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from ninja import Router
 
-from gateway.api.answers import Json, review_url
+from common.unique_keys import Json
+from gateway.api.answers import review_url
 from gateway.auth import ANY_KEY, BearerKey, KeyedRequest
 from gateway.errors import BadRequest, Forbidden
 from gateway.models import Email, Scope

@@ -9,12 +9,12 @@ from django.http import JsonResponse
 from ninja import Router
 from pydantic import AfterValidator, AliasPath, BeforeValidator, Field, model_validator
 
+from common.unique_keys import Json
 from gateway import domains, mailboxes
 from gateway.api.answers import (
     CONFIRMABLE,
     Answer,
     Changed,
-    Json,
     OrNone,
     PendingApproval,
 )

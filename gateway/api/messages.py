@@ -13,13 +13,13 @@ from django.utils.http import content_disposition_header
 from ninja import Query, Router
 from pydantic import BeforeValidator, field_validator
 
+from common.unique_keys import Json
 from gateway import lookups
 from gateway.api.answers import (
     ID,
     Answer,
     Changed,
     FileLink,
-    Json,
     Message,
     Messages,
     Original,

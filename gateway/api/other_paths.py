@@ -14,12 +14,12 @@ from django.urls import path
 from ninja import Router
 
 from common.tables import table_pairs
+from common.unique_keys import Json
 from gateway.api import mailboxes, messages, oversight, sending
 from gateway.api.answers import (
     BY_OPERATOR,
     Changed,
     Decided,
-    Json,
     Message,
     Messages,
     PendingMessages,

@@ -12,13 +12,13 @@ from pydantic import ConfigDict, Field, model_validator
 
 from common.ascii import lowered, trimmed
 from common.tables import table_pairs
+from common.unique_keys import Json
 from gateway import mailboxes
 from gateway.api.answers import (
     Answer,
     Changed,
     Decided,
     Iso,
-    Json,
     PageFilters,
     PendingMessages,
     clamp,

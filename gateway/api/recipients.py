@@ -11,8 +11,9 @@ from ninja import Query, Router
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from common.mail_addresses import comparable_text
+from common.unique_keys import Json
 from gateway import contacts, suppression
-from gateway.api.answers import Answer, Changed, Iso, Json, LongPageFilters, page_of
+from gateway.api.answers import Answer, Changed, Iso, LongPageFilters, page_of
 from gateway.api.bodies import (
     Address,
     Body,

@@ -11,7 +11,8 @@ from ninja import Router
 from pydantic import BeforeValidator, Field, model_validator
 
 from common.ascii import trimmed
-from gateway.api.answers import Json, Message, Sent, full_email, review_url
+from common.unique_keys import Json
+from gateway.api.answers import Message, Sent, full_email, review_url
 from gateway.api.bodies import (
     MAX_KEY,
     Addresses,

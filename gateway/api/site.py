@@ -24,6 +24,7 @@ from common.disk import is_disk_full_error
 from common.mail_addresses import domain_of
 from common.postgres import ping
 from common.tables import table_pairs
+from common.unique_keys import Json
 from gateway import auditing
 from gateway.api import (
     accounts,
@@ -37,7 +38,7 @@ from gateway.api import (
     sending,
     webhooks,
 )
-from gateway.api.answers import Health, Json, Problem
+from gateway.api.answers import Health, Problem
 from gateway.api.bodies import INJECTION, StrictParser, sentence_of
 from gateway.api.callers import METADATA
 from gateway.api.other_paths import flat_router

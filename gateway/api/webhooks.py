@@ -10,11 +10,11 @@ from django.http import JsonResponse
 from ninja import Query, Router
 from pydantic import Field
 
+from common.unique_keys import Json
 from gateway.api.answers import (
     Answer,
     Changed,
     Iso,
-    Json,
     OrNone,
     PageFilters,
     PendingApproval,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from gateway.api.answers import Json
+from common.unique_keys import Json
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

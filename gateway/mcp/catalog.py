@@ -13,7 +13,7 @@ from django.urls import resolve
 from mcp_types import Tool, ToolAnnotations
 
 from common.tables import table_rows
-from gateway.api.answers import Json
+from common.unique_keys import Json
 from gateway.api.site import api
 
 # The tool; what it does: (r) read, (w) write or (d) destroy, (o) beyond this account; the

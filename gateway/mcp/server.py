@@ -40,7 +40,7 @@ from mcp_types import (
     TextResourceContents,
 )
 
-from gateway.api.answers import Json
+from common.unique_keys import Json
 from gateway.api.site import api
 from gateway.mcp.caller import Caller
 from gateway.mcp.catalog import Entry, catalog

@@ -17,7 +17,6 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 from functools import cache
-from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,6 +30,7 @@ from common.additions import html_footer, html_part, text_part, with_signature
 from common.fingerprint import Attachment as AttachmentFacts
 from common.fingerprint import Content, fingerprint
 from common.mail_addresses import clean_addresses, domain_of, each_once, quoted
+from common.unique_keys import Json
 from gateway.header_lines import POLICY
 from gateway.messages import strict_reader
 from gateway.models import Email
@@ -195,7 +195,7 @@ def _in_words(token: str) -> str:
     )
 
 
-def public_key() -> dict[str, Any]:
+def public_key() -> Json:
     """Return the key by which statements are checked, as a JSON Web Key (RFC 7517)."""
     key = ECAlgorithm.to_jwk(_key(settings.SECRET_KEY).public_key(), as_dict=True)
     return {**key, "alg": ALGORITHM, "use": "sig"}

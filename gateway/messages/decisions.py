@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from common.postgres import clock
+from common.unique_keys import Json
 from gateway import auditing, notices, tasks
 from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.lookups import email_named
@@ -43,7 +44,7 @@ def decide_email(
     reason: str,
     expected_fingerprint: str,
     decided_by: str = "",
-    feedback: dict[str, Any] | None = None,
+    feedback: Json | None = None,
     pressed_at: datetime | None = None,
     leave_by: datetime | None = None,
 ) -> Email:

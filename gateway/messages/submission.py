@@ -29,6 +29,7 @@ from common.fingerprint import canonical_json
 from common.identifiers import ulid
 from common.logs import trace_id
 from common.mail_addresses import clean_addresses, domain_of
+from common.unique_keys import Json
 from gateway import auditing, limits, tasks
 from gateway.allowlists import Ruling, judge, record_refusal
 from gateway.attachments import File
@@ -416,7 +417,7 @@ def request_approval(email: Email) -> bool:
 
 
 def edit_scheduled(
-    key: ApiKey, email: Email, send_at: datetime | None, content: dict[str, Any]
+    key: ApiKey, email: Email, send_at: datetime | None, content: Json
 ) -> None:
     """Change the time of a scheduled message, or fields of its content.
 
@@ -552,7 +553,7 @@ def new_email(key: ApiKey, mailbox: Mailbox, **content: Any) -> Email:
     )
 
 
-def reply_fields(parent: Email) -> dict[str, Any]:
+def reply_fields(parent: Email) -> Json:
     """Return the fields of a reply to `parent`: its recipients, its subject, and what
     puts it into the thread. Raises Invalid if there is nobody to reply to.
 

@@ -18,6 +18,7 @@ from django.db.models.functions import Now, TruncDate
 from common.mail_addresses import each_once
 from common.postgres import one_of
 from common.references import split_reference
+from common.unique_keys import Json
 from gateway.attachments import File
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.states import (
@@ -527,7 +528,7 @@ class Email(UlidModel):
             ),
         ]
 
-    def ids(self) -> dict[str, Any]:
+    def ids(self) -> Json:
         """Return the id under each of the names that clients read it by."""
         return dict.fromkeys(("id", "email_id", "message_id"), self.pk)
 
@@ -570,11 +571,11 @@ class Email(UlidModel):
         words, reference = split_reference(self.decision_reason)
         return {"reason": words or None, "decision_reference": reference or None}
 
-    def outcome(self) -> dict[str, Any]:
+    def outcome(self) -> Json:
         """Return the status and the decision, if there is one, as errors, events and
         reads of a decided email show them.
         """
-        facts: dict[str, Any] = {"email_id": self.pk, "status": self.status}
+        facts: Json = {"email_id": self.pk, "status": self.status}
         if self.relay_id:
             # The mail server's name for it, which its log and bounces have.
             facts["relay_id"] = self.relay_id

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from common.identifiers import ulid
 from common.tables import table_rows
+from common.unique_keys import Json
 from gateway import tasks
 from gateway.models import Email, Refusal, Webhook, WebhookDelivery
 from gateway.states import WITHHELD, Direction
@@ -98,7 +99,7 @@ def announce(
     _add_deliveries(names, email, facts, at or timezone.now())
 
 
-def announce_refusal(refusal: Refusal, facts: dict[str, Any]) -> None:
+def announce_refusal(refusal: Refusal, facts: Json) -> None:
     """Announce a refusal. The event has no message id, because there is no message, and
     a receiver would look for it.
     """
@@ -120,7 +121,7 @@ def listening(about: Email | Refusal) -> list[tuple[str, list[str]]]:
 
 
 def _add_deliveries(
-    names: Sequence[str], about: Email | Refusal, facts: dict[str, Any], at: datetime
+    names: Sequence[str], about: Email | Refusal, facts: Json, at: datetime
 ) -> None:
     email = about if isinstance(about, Email) else None
     rows = []
@@ -151,9 +152,7 @@ def _add_deliveries(
         with_task.add(delivery.webhook_id)
 
 
-def envelope(
-    spelling: str, *, event_id: str, now: datetime, facts: dict[str, Any]
-) -> bytes:
+def envelope(spelling: str, *, event_id: str, now: datetime, facts: Json) -> bytes:
     """Return the body of one event, in a form that satisfies every published variant of
     MultiMail's webhooks.
     """

@@ -4,8 +4,8 @@ what a file is, and to render it. Each takes bytes and returns bytes.
 
 import json
 from dataclasses import asdict
-from typing import Any
 
+from common.unique_keys import Json
 from mirror.attachments.detection import detect_file
 from mirror.attachments.file_types import Refused
 from mirror.attachments.renderings import pdf_pages, pictures
@@ -23,7 +23,7 @@ _OFFICE = {
 }
 
 
-def read_office_file(content: bytes, kind: str) -> dict[str, Any]:
+def read_office_file(content: bytes, kind: str) -> Json:
     """Return the outline of an Office file as plain data, see `Outline.found`. Raises
     Refused.
     """
@@ -33,7 +33,7 @@ def read_office_file(content: bytes, kind: str) -> dict[str, Any]:
     return outline.found()
 
 
-def _read(content: bytes, kind: str) -> dict[str, Any]:
+def _read(content: bytes, kind: str) -> Json:
     if kind == "pdf":
         return pdf_pages.read(content, kind)
     if kind in _OFFICE:

@@ -12,10 +12,10 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 
+from common.unique_keys import Json
 from mirror.attachments.file_types import SENTENCES, Detection, Event, Flag, Refused
 from mirror.models import AttachedFile, StoredFile
 from parsing.client import ParserKilled, ParserUnavailable, from_source, parse
@@ -73,11 +73,11 @@ MAX_KEPT = 128 * 1024 * 1024
 MAX_AGE = 3600.0
 
 
-def read_rendering(file: StoredFile) -> dict[str, Any]:
+def read_rendering(file: StoredFile) -> Json:
     """Return what the file's reader found: see `read` of the modules in `renderings`.
     Raises Refused.
     """
-    answer: dict[str, Any] = json.loads(_rendering(file))
+    answer: Json = json.loads(_rendering(file))
     if error := answer.get("error"):
         raise Refused(error if error in SENTENCES else "broken")
     return answer

@@ -19,6 +19,7 @@ from audit.recording import record
 from common.actors import Actor
 from common.ascii import lowered
 from common.mail_addresses import compared
+from common.unique_keys import Json
 from mirror.models import Connection, KnownContact, Mailbox, SuppressedAddress
 from mirror.oversight_modes import is_looser
 from mirror.sync import health
@@ -76,7 +77,7 @@ def read_mailboxes(connection_id: int, *, within: float = READ_SECONDS) -> str:
 
 @transaction.atomic
 def store_mailboxes(
-    connection: Connection, rows: list[dict[str, Any]], *, is_whole: bool
+    connection: Connection, rows: list[Json], *, is_whole: bool
 ) -> None:
     """Store MultiMail's rows of mailboxes. If they are all there are (`is_whole`),
     mailboxes without a row become inactive.
@@ -131,11 +132,11 @@ def _in_words(facts: Mapping[str, Any], names: Iterable[str]) -> str:
     return "; ".join(f"{name}: {facts[name] or 'none'}" for name in names)
 
 
-def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:
+def facts_in(row: Mapping[str, Any]) -> Json:
     """Return the columns of a mailbox from a row of MultiMail. Those that the row lacks
     are left out.
     """
-    facts: dict[str, Any] = {"is_active": bool(row.get("is_active", True))}
+    facts: Json = {"is_active": bool(row.get("is_active", True))}
     for name, length in _TEXTS.items():
         if name in row:
             facts[name] = str(row[name] or "")[:length]
@@ -166,7 +167,7 @@ MAX_SUPPRESSED = 20_000
 MAX_REASON = 60
 # How many rows one statement inserts.
 _CHUNK = 5000
-_Rows = list[dict[str, Any]]
+_Rows = list[Json]
 
 
 def read_contacts(connection_id: int) -> str:

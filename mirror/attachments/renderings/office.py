@@ -8,11 +8,11 @@ import posixpath
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from common.tables import table_pairs
+from common.unique_keys import Json
 from mirror.attachments.file_types import Refused
 
 # The limits of an outline; the text is counted in characters.
@@ -38,7 +38,7 @@ class Outline:
 
     def __init__(self, notes: Iterable[str] = ()) -> None:
         self.notes = list(notes)
-        self._blocks: list[dict[str, Any]] = []
+        self._blocks: list[Json] = []
         self._text_left = MAX_TEXT
         self._cells_left = MAX_CELLS
         self._is_full = False
@@ -55,7 +55,7 @@ class Outline:
         self, rows: Sequence[Row], columns: Iterable[tuple[str, str]] = ()
     ) -> None:
         """Add a table. `columns` are pairs of a column's name and its mark."""
-        kept_rows: list[dict[str, Any]] = []
+        kept_rows: list[Json] = []
         for name, mark, row in rows:
             length = 0
             for runs, formula in row:
@@ -100,13 +100,13 @@ class Outline:
         self._is_full = self._is_full or len(part) < len(text)
         return part
 
-    def _add(self, block: dict[str, Any]) -> None:
+    def _add(self, block: Json) -> None:
         if len(self._blocks) < MAX_BLOCKS:
             self._blocks.append(block)
         else:
             self._is_full = True
 
-    def found(self) -> dict[str, Any]:
+    def found(self) -> Json:
         """Return the outline as plain data, for JSON: `notes` and `blocks`."""
         if self._is_full:
             self.notes.append(

@@ -13,6 +13,7 @@ import pypdfium2
 from PIL import Image
 from pypdfium2 import raw
 
+from common.unique_keys import Json
 from mirror.attachments.file_types import Refused
 
 # Loads Pillow's modules now: a process that is confined cannot open their files.
@@ -40,7 +41,7 @@ _FIELDS_WITH_TEXT = (
 )
 
 
-def read(content: bytes, kind: str) -> dict[str, Any]:
+def read(content: bytes, kind: str) -> Json:
     """Return a dict: `count` is how many pages the PDF has; `pages` has the size in
     pixels, the text and the notes of each of the first MAX_PAGES; `is_text_whole` says
     whether all text of these was read. Raises Refused.

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
+from common.unique_keys import Json
 from mirror.attachments.file_types import Refused
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
@@ -26,7 +27,7 @@ MAX_VALUE = 500
 Fact = tuple[str, str]
 
 
-def read(content: bytes, kind: str) -> dict[str, Any]:
+def read(content: bytes, kind: str) -> Json:
     """Return a dict with the key `facts`: pairs of a name and a value. Raises Refused."""
     with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
         width, height = picture.size
