@@ -60,10 +60,9 @@ class Demo:
         desk_url = (environ.get("PUBLIC_URL") or "http://127.0.0.1:8000").rstrip("/")
         hosts = environ.get("ALLOWED_HOSTS") or "127.0.0.1,localhost"
         allowed_hosts = [host.strip().lower() for host in hosts.split(",")]
-        site = make_site(self.data_dir, self.outbox, desk_url, allowed_hosts)
         # No request is logged, because URLs of webhooks are secrets.
         config = uvicorn.Config(
-            site,
+            make_site(self.data_dir, self.outbox, desk_url, allowed_hosts),
             access_log=False,
             log_config=None,
             log_level="error",

@@ -69,8 +69,7 @@ class Programs:
         if not secret:
             return _refused("There is no secret yet.")
         try:
-            signed = await request.body()
-            body = Webhook(secret).verify(signed, dict(request.headers))
+            body = Webhook(secret).verify(await request.body(), dict(request.headers))
             name = str(body["type"])
             self._take("webhook", request.headers["webhook-id"], name, body)
         except WebhookVerificationError:

@@ -253,11 +253,10 @@ def add_domain(key: ApiKey, name: str) -> Domain:
             make_key(domain)
             auditing.record("domain.added", domain, key)
     except IntegrityError:
-        earlier = Domain.objects.visible_to(key).get(domain=name)
         raise Conflict(
             f"{name} is already a domain of this account.",
             code="domain_exists",
-            id=earlier.pk,
+            id=Domain.objects.visible_to(key).get(domain=name).pk,
         ) from None
     domain.refresh_from_db()
     return domain

@@ -124,9 +124,8 @@ def change_mailbox(
         _check_settings(mailbox.account, changes)
         if changes.get("commercial", mailbox.commercial):
             # Locked, so that the postal address is not removed meanwhile.
-            account = Account.locked(mailbox.account_id)
             _check_commercial(
-                account,
+                Account.locked(mailbox.account_id),
                 {"auto_cc": mailbox.auto_cc, "auto_bcc": mailbox.auto_bcc, **changes},
             )
         if mode is not None and mode != mailbox.oversight_mode:

@@ -67,11 +67,10 @@ class Agent(Client):
         """Read the unread messages of the mailbox with this address, at most `most`,
         the newest first. They stay unread.
         """
-        params = {"mailbox": mailbox, "unread": "true", "limit": str(most)}
         answer = self._call(
             "GET",
             "/v1/check_inbox",
-            params=params,
+            params={"mailbox": mailbox, "unread": "true", "limit": str(most)},
             limit=MAX_INBOX,
             deadline=Deadline.after(WITHIN),
         )

@@ -126,9 +126,8 @@ class _Survey:
         mailboxes = _rows(self._read("admin", "/v1/mailboxes")[0], "mailboxes")
         if mailboxes:
             template = "/v1/mailboxes/{}/allowlist"
-            mailbox = str(mailboxes[0]["id"])
             body, is_supported = self._read(
-                "admin", template, mailbox, kind="restriction"
+                "admin", template, str(mailboxes[0]["id"]), kind="restriction"
             )
             is_whole = isinstance(body.get("version"), int)
             found["whole_allowlists"] = is_whole if body else is_supported
@@ -193,19 +192,17 @@ class _Survey:
         if row is None:
             return
         mailbox = str(row["mailbox_id"])
-        email = str(row["id"])
         body, is_supported = self._read(
-            "read", "/v1/mailboxes/{}/emails/{}", mailbox, email
+            "read", "/v1/mailboxes/{}/emails/{}", mailbox, str(row["id"])
         )
         self.found["single_read"] = is_supported
         self.found["read_cc"] = "cc" in body if body else is_supported
         thread = str(row.get("thread_id") or body.get("thread_id") or "")
         if not thread:
             return
-        template = "/v1/mailboxes/{}/threads/{}"
         # A host that does not know `bodies` refuses it, or ignores it and returns none.
         body, is_supported = self._read(
-            "read", template, mailbox, thread, bodies="true"
+            "read", "/v1/mailboxes/{}/threads/{}", mailbox, thread, bodies="true"
         )
         if is_supported:
             emails = _rows(body, "emails")

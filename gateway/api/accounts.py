@@ -29,6 +29,7 @@ from gateway.api.answers import (
     Changed,
     Iso,
     OrNone,
+    Page,
     PageFilters,
     PendingApproval,
     Problem,
@@ -183,11 +184,10 @@ class AuditFilters(PageFilters):
     limit: Annotated[int, clamp(1, 500, 100)] = 100
 
 
-class AuditLog(Answer):
+class AuditLog(Page):
     """A page of the audit log."""
 
     entries: list[AuditEntry]
-    cursor: str | None
 
 
 def account_json(account: Account) -> Json:
@@ -290,16 +290,16 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> Json:
         loosens = account.hold_all_at is not None and key.has_conflict_of_interest()
     if body.require_fingerprint is False:
         acts.append("Take decisions without a fingerprint")
-        loosens = loosens or account.require_fingerprint
+        loosens |= account.require_fingerprint
     if (mode := body.minimum_oversight_mode) is not None:
         acts.append(f"Set the minimum oversight mode to {mode or 'any'}")
         if minimum := account.minimum_oversight_mode:
-            loosens = loosens or not mode or is_looser(mode, minimum)
+            loosens |= not mode or is_looser(mode, minimum)
     if (overseer := changes.get("oversight_email")) is not None:
         acts.append(f"Make the oversight address {overseer or 'nobody'}")
         # From then on, codes, monitored mail and forwarded mail would go to another
         # address.
-        loosens = loosens or overseer != account.oversight_email
+        loosens |= overseer != account.oversight_email
     with body.confirmed(
         key, "update_account", "; ".join(acts) or "Change the account", needed=loosens
     ):

@@ -20,9 +20,10 @@ from gateway.api.answers import (
     CONFIRMABLE,
     Answer,
     Iso,
-    OrNone,
+    Page,
     PageFilters,
     PendingApproval,
+    TextOrNone,
     clamp,
     page_of,
 )
@@ -154,7 +155,7 @@ class AllowlistEntryAnswer(Answer):
 
     pattern: str
     expires_at: Iso | None
-    note: Annotated[str | None, OrNone]
+    note: TextOrNone
     expired: bool
 
 
@@ -180,7 +181,7 @@ class BypassEntry(Answer):
 
     id: str
     pattern: Annotated[str, BeforeValidator(_as_multimail_writes)]
-    note: Annotated[str | None, OrNone]
+    note: TextOrNone
     added_by: str = Field(validation_alias="added_by_key_id")
     added_at: Iso = Field(validation_alias="created_at")
     expires_at: Iso | None
@@ -224,11 +225,10 @@ class RefusalAnswer(Answer):
     created_at: str
 
 
-class Refusals(Answer):
+class Refusals(Page):
     """A page of refusals."""
 
     refusals: list[RefusalAnswer]
-    cursor: str | None
 
 
 router = Router(tags=["allowlists"], auth=ADMIN)
@@ -399,9 +399,8 @@ def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn) -> bool | None:
 )
 def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
     """List messages that were refused because of a recipient, newest first."""
-    rows = Refusal.objects.visible_to(request.auth).select_related("mailbox", "key")
     return page_of(
-        rows,
+        Refusal.objects.visible_to(request.auth).select_related("mailbox", "key"),
         "refusals",
         lambda refusal: {
             "id": refusal.pk,

@@ -23,7 +23,7 @@ from gateway.lookups import may_read
 from gateway.messages.content import additions_of, fingerprint_of
 from gateway.models import ApiKey, Email
 from gateway.states import AWAITING_DECISION, Decision, Direction, Status
-from gateway.timestamps import iso
+from gateway.timestamps import epoch_milliseconds, iso
 
 # The id of most rows: a ULID.
 ID = re.compile(rf"[0-7][{CROCKFORD}]{{25}}")
@@ -34,6 +34,9 @@ _NUMBER = re.compile(r"-?[0-9]{1,4000}")
 Iso = Annotated[str, BeforeValidator(iso)]
 # An empty value is shown as null.
 OrNone = BeforeValidator(lambda value: value or None)
+TextOrNone = Annotated[str | None, OrNone]
+# In milliseconds since 1970.
+Epoch = Annotated[int, BeforeValidator(epoch_milliseconds)]
 
 
 class Answer(BaseModel):
@@ -322,21 +325,25 @@ class Message(Answer):
     received_at: str
 
 
-class Messages(Answer):
-    """A page of emails."""
+class Page(Answer):
+    """A page of a list; `cursor` is that of the next page."""
 
-    emails: list[Message]
     cursor: str | None
 
 
-class PendingMessages(Answer):
+class Messages(Page):
+    """A page of emails."""
+
+    emails: list[Message]
+
+
+class PendingMessages(Page):
     """Held emails: the same list under three names."""
 
     pending: list[Message]
     emails: list[Message]
     messages: list[Message]
     count: int
-    cursor: str | None
 
 
 class Decided(Answer):

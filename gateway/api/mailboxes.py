@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from annotated_types import MaxLen
 from django.http import JsonResponse
 from ninja import Router
-from pydantic import AfterValidator, AliasPath, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AliasPath, Field, model_validator
 
 from common.unique_keys import Json
 from gateway import domains, mailboxes
@@ -15,8 +15,9 @@ from gateway.api.answers import (
     CONFIRMABLE,
     Answer,
     Changed,
-    OrNone,
+    Epoch,
     PendingApproval,
+    TextOrNone,
 )
 from gateway.api.bodies import (
     Addresses,
@@ -37,7 +38,7 @@ from gateway.errors import BadRequest
 from gateway.lookups import check_unlimited, first_or_404, mailbox_named
 from gateway.messages import decisions
 from gateway.models import ApiKey, Domain, Mailbox
-from gateway.timestamps import epoch_milliseconds, iso
+from gateway.timestamps import iso
 
 _ADDITIONS = ("auto_cc", "auto_bcc")
 # Characters of all addresses of one field.
@@ -138,9 +139,9 @@ class MailboxAnswer(Answer):
     account_requires_fingerprint: bool = Field(
         validation_alias=AliasPath("account", "require_fingerprint")
     )
-    auto_cc: Annotated[str | None, OrNone]
-    auto_bcc: Annotated[str | None, OrNone]
-    signature_block: Annotated[str | None, OrNone]
+    auto_cc: TextOrNone
+    auto_bcc: TextOrNone
+    signature_block: TextOrNone
     default_gate_timing: str
     scheduling_enabled: int
     mcp_configured: int
@@ -150,7 +151,7 @@ class MailboxAnswer(Answer):
     webhook_url: None = None
     oversight_webhook_url: None = None
     is_active: int
-    created_at: Annotated[int, BeforeValidator(epoch_milliseconds)]
+    created_at: Epoch
 
 
 class Mailboxes(Answer):
@@ -386,8 +387,7 @@ def rotate_dkim(request: KeyedRequest, domain_id: str) -> Json:
 @router.delete("/domains/{domain_id}", response=Changed)
 def delete_domain(request: KeyedRequest, domain_id: str) -> Json:
     """Give a domain back. 409 while it has mailboxes."""
-    domain = _domain_named(request.auth, domain_id)
-    domains.remove_domain(request.auth, domain)
+    domains.remove_domain(request.auth, _domain_named(request.auth, domain_id))
     return {"id": domain_id, "status": "deleted"}
 
 

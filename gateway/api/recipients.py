@@ -13,7 +13,15 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from common.mail_addresses import comparable_text
 from common.unique_keys import Json
 from gateway import contacts, suppression
-from gateway.api.answers import Answer, Changed, Iso, LongPageFilters, page_of
+from gateway.api.answers import (
+    Answer,
+    Changed,
+    Epoch,
+    Iso,
+    LongPageFilters,
+    Page,
+    page_of,
+)
 from gateway.api.bodies import (
     Address,
     Body,
@@ -28,7 +36,6 @@ from gateway.errors import NotFound
 from gateway.lookups import bare_address, first_or_404, mailbox_named
 from gateway.models import Contact, Scope, Suppression
 from gateway.suppression import email_of_token, unsubscribe
-from gateway.timestamps import epoch_milliseconds
 
 MAX_TAGS = 50
 
@@ -82,14 +89,13 @@ class ContactAnswer(Answer):
     ]
     mailbox_id: str | None
     by_sender: bool
-    created_at: Annotated[int, BeforeValidator(epoch_milliseconds)]
+    created_at: Epoch
 
 
-class Contacts(Answer):
+class Contacts(Page):
     """A page of contacts."""
 
     contacts: list[ContactAnswer]
-    cursor: str | None
 
 
 class SuppressionAnswer(Answer):
@@ -102,11 +108,10 @@ class SuppressionAnswer(Answer):
     created_at: Iso
 
 
-class Suppressions(Answer):
+class Suppressions(Page):
     """A page of suppressed addresses."""
 
     suppressions: list[SuppressionAnswer]
-    cursor: str | None
 
 
 router = Router(tags=["recipients"])

@@ -15,9 +15,10 @@ from gateway.api.answers import (
     Answer,
     Changed,
     Iso,
-    OrNone,
+    Page,
     PageFilters,
     PendingApproval,
+    TextOrNone,
     clamp,
     page_of,
 )
@@ -87,7 +88,7 @@ class WebhookAnswer(Answer):
     created_at: Iso
     is_active: bool
     paused_at: Iso | None
-    last_error: Annotated[str | None, OrNone]
+    last_error: TextOrNone
     failures: int
 
 
@@ -135,11 +136,10 @@ class DeliveryAnswer(Answer):
     last_attempt_at: str | None
 
 
-class Deliveries(Answer):
+class Deliveries(Page):
     """A page of the delivery log."""
 
     deliveries: list[DeliveryAnswer]
-    cursor: str | None
 
 
 def delivery_json(row: WebhookDelivery) -> Json:

@@ -182,17 +182,17 @@ async def _wait_for_email(
 
 def _result(body: Json) -> CallToolResult:
     ours, theirs = _split(body)
-    content: list[ContentBlock] = []
+    others: list[ContentBlock] = []
     if theirs:
         ours["notice_of_text"] = _NOTICE
-        content.append(
+        others.append(
             TextContent(
                 text=_text(theirs),
                 annotations=Annotations(priority=0),
                 _meta={"untrusted": True},
             )
         )
-    content.insert(0, TextContent(text=_text(ours)))
+    content = [TextContent(text=_text(ours)), *others]
     return CallToolResult(content=content, is_error="error" in body)
 
 

@@ -269,8 +269,7 @@ def cancel_in_closed_mailboxes(key: ApiKey | None = None) -> int:
     closed = list(mailboxes.values_list("pk", flat=True))
     if not closed:
         return 0
-    emails = Email.objects.waiting_in(closed).with_mailbox()[:BATCH]
     return sum(
         take_back(key, email, among=Email.objects.all(), because="closed")
-        for email in emails
+        for email in Email.objects.waiting_in(closed).with_mailbox()[:BATCH]
     )

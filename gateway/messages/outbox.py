@@ -270,10 +270,9 @@ def _fail(email: Email, error: smtp.HandoverFailed) -> str:
         "last_error": str(error)[:2000],
     }
     if error.permanent:
-        kind = _bounce_type(refused) if refused else "message_refused"
         fields |= {
             "bounced_at": now,
-            "bounce_type": kind,
+            "bounce_type": _bounce_type(refused) if refused else "message_refused",
             "refused_recipients": refused,
         }
     with transaction.atomic():
@@ -347,8 +346,8 @@ def hold_back(made_at: datetime) -> list[str]:
         direction=Direction.OUTBOUND, sandbox=False, status__in=unfinished
     )
     live.filter(needs_decision).update(fate_unknown=True, last_error=reason)
-    due = Email.objects.filter(
-        ~needs_decision, status=Status.SCHEDULED, sandbox=False, due_at__lte=Now()
+    due = live.filter(
+        ~needs_decision, status=Status.SCHEDULED, due_at__lte=Now()
     ).order_by("due_at", "id")
     written_off = [
         f"{email.pk} ({email.mailbox.address})"

@@ -38,11 +38,10 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
         # No entry has the empty pattern. It is there because without any pattern Django
         # would find nothing to join, and would leave out the lists too.
         is_match = Q(is_live, entries__pattern__in=["", *patterns])
-        named = FilteredRelation("entries", condition=is_match)
         return list(
             self.filter(mailbox=mailbox_id)
             .exclude(mode="off")
-            .annotate(named=named)
+            .annotate(named=FilteredRelation("entries", condition=is_match))
             .values_list("kind", "mode", "version", "named__pattern")
         )
 

@@ -154,19 +154,16 @@ def _post(delivery: WebhookDelivery) -> AttemptResult:
         "X-MultiMail-Event-Id": delivery.event_id,
         "X-Request-Id": delivery.trace,
     }
-    status = None
-    error = ""
-    is_hopeless = False
     began = time.monotonic()
     try:
         answer = request("POST", webhook.url, body=body, headers=headers, limit=TIMEOUT)
-        status = answer.status
-        if not 200 <= status < 300:
-            error = f"The answer was {status}."
     except DeliveryError as failure:
-        error = str(failure)
-        is_hopeless = failure.refused
-    return AttemptResult(time.monotonic() - began, status, error, is_hopeless)
+        return AttemptResult(
+            time.monotonic() - began, error=str(failure), is_hopeless=failure.refused
+        )
+    status = answer.status
+    error = "" if 200 <= status < 300 else f"The answer was {status}."
+    return AttemptResult(time.monotonic() - began, status, error)
 
 
 def sign(secret: str, body: bytes) -> str:

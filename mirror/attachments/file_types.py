@@ -289,8 +289,8 @@ too_much  | Showing it takes too much memory or time, or crashes the renderer.
 
 
 class Refused(Exception):
-    """The file is not rendered; `reason` is a key of SENTENCES."""
+    """The file is not rendered; `reason` is a key of SENTENCES, `broken` for any other."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = reason if reason in SENTENCES else "broken"

@@ -53,8 +53,7 @@ def as_text(content: bytes, encoding: str) -> str:
     text = without_surrogates(content.decode(encoding, "replace"))
     tally = Tally()
     left_out = len(text) - MAX_TEXT
-    marked_text = marked(text[:MAX_TEXT], tally)
-    page = f"<pre>{marked_text}</pre>"
+    page = f"<pre>{marked(text[:MAX_TEXT], tally)}</pre>"
     if left_out > 0:
         page += f"<p>{left_out:,} more characters are left out here. Download the file to read them.</p>"
     if tally.unmarked:

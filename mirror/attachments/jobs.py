@@ -55,8 +55,7 @@ def _render(request: bytes) -> bytes:
     try:
         if parameters["page"]:
             return pdf_pages.draw(content, parameters["page"])
-        rendering = _read(content, parameters["kind"])
-        return json.dumps(rendering).encode()
+        return json.dumps(_read(content, parameters["kind"])).encode()
     except Refused as refused:
         error = refused.reason
     except MemoryError:

@@ -16,7 +16,7 @@ from pathlib import Path
 from django.conf import settings
 
 from common.unique_keys import Json
-from mirror.attachments.file_types import SENTENCES, Detection, Event, Flag, Refused
+from mirror.attachments.file_types import Detection, Event, Flag, Refused
 from mirror.models import AttachedFile, StoredFile
 from parsing.client import ParserKilled, ParserUnavailable, from_source, parse
 from parsing.jobs import pack
@@ -79,7 +79,7 @@ def read_rendering(file: StoredFile) -> Json:
     """
     answer: Json = json.loads(_rendering(file))
     if error := answer.get("error"):
-        raise Refused(error if error in SENTENCES else "broken")
+        raise Refused(error)
     return answer
 
 
@@ -89,8 +89,7 @@ def page_picture(file: AttachedFile, page: int) -> bytes:
         raise Refused("no_page")
     rendering = _rendering(file, page)
     if not rendering.startswith(PNG):
-        error = json.loads(rendering).get("error")
-        raise Refused(error if error in SENTENCES else "broken")
+        raise Refused(json.loads(rendering).get("error"))
     return rendering
 
 

@@ -81,10 +81,9 @@ def readable_values(metadata: Mapping[str, Any]) -> dict[str, str]:
     """Return the values of metadata that are texts or numbers, as texts, cut: at most
     MAX_NAMES, those of NAMED first.
     """
-    names = sorted(metadata, key=lambda name: name not in NAMED)[:MAX_NAMES]
     return {
         name: str(metadata[name])[:500]
-        for name in names
+        for name in sorted(metadata, key=lambda name: name not in NAMED)[:MAX_NAMES]
         if type(metadata[name]) in (str, int)
     }
 
@@ -170,8 +169,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         again = Q(asked_at__lt=Now() - timedelta(hours=6))
         for since, wait in ((3, 5), (30, 30)):
             was_asked_soon = Q(asked_at__lt=F("changed_at") + timedelta(minutes=since))
-            waited = Q(asked_at__lt=Now() - timedelta(minutes=wait))
-            again |= was_asked_soon & waited
+            again |= was_asked_soon & Q(asked_at__lt=Now() - timedelta(minutes=wait))
         unnamed = Q(state__in=DONE, hydrated_at=None, subject="")
         sent_or_unnamed = Q(state=MessageState.SENT) | unnamed
         sent_or_unnamed &= Q(changed_at__gt=Now() - timedelta(hours=1))

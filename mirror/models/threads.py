@@ -19,8 +19,7 @@ from mirror.states import MessageState
 
 def _has_held() -> Exists:
     # The condition that a message of the thread is held.
-    messages = Message.objects
-    held = messages.filter(
+    held = Message.objects.filter(
         state=MessageState.HELD,
         thread_id=OuterRef("upstream_id"),
         mailbox=OuterRef("mailbox"),

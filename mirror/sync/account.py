@@ -167,7 +167,6 @@ MAX_SUPPRESSED = 20_000
 MAX_REASON = 60
 # How many rows one statement inserts.
 _CHUNK = 5000
-_Rows = list[Json]
 
 
 def read_contacts(connection_id: int) -> str:
@@ -182,13 +181,11 @@ def read_contacts(connection_id: int) -> str:
         return "no key"
     # Hosted MultiMail documents no size of a page: 0 leaves it to MultiMail.
     page = 500 if connection.is_our_gateway else 0
-    rows = _read(
-        connection,
-        connection.read_key,
-        lambda client: client.list_contacts(most=MAX_CONTACTS, page=page),
-        "contacts",
-    )
-    if rows is None:
+    client = Client(base_url=connection.api_url, key=connection.read_key)
+    try:
+        rows = client.list_contacts(most=MAX_CONTACTS, page=page)
+    except errors.UpstreamError as error:
+        health.note_unread(connection, "contacts", error)
         return "not now"
     # One that a key added which sends is as if its agent allowed itself the recipient.
     # Hosted MultiMail does not say who added one.
@@ -220,13 +217,11 @@ def read_suppressed(connection_id: int) -> str:
         return "no key"
     # Hosted MultiMail documents pages of 100 at most.
     page = 500 if connection.is_our_gateway else 100
-    rows = _read(
-        connection,
-        connection.admin_key,
-        lambda client: client.list_suppressed(most=MAX_SUPPRESSED, page=page),
-        "suppressed addresses",
-    )
-    if rows is None:
+    client = Client(base_url=connection.api_url, key=connection.admin_key)
+    try:
+        rows = client.list_suppressed(most=MAX_SUPPRESSED, page=page)
+    except errors.UpstreamError as error:
+        health.note_unread(connection, "suppressed addresses", error)
         return "not now"
     is_whole = len(rows) < MAX_SUPPRESSED
     reasons = {}
@@ -251,17 +246,6 @@ def read_suppressed(connection_id: int) -> str:
             update_fields=["reason"],
         )
     return "read"
-
-
-def _read(
-    connection: Connection, key: str, call: Callable[[Client], _Rows], what: str
-) -> _Rows | None:
-    # Calls MultiMail with this key; None if it could not be read, which is logged.
-    try:
-        return call(Client(base_url=connection.api_url, key=key))
-    except errors.UpstreamError as error:
-        health.note_unread(connection, what, error)
-        return None
 
 
 # --- What MultiMail can do ------------------------------------------------------------

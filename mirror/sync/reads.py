@@ -150,8 +150,7 @@ def read_all(connection: Connection) -> Pending:
             if rested.update(read_at=Now()):
                 break
             waits = connection.row.annotate(rest=rest).values_list("rest", flat=True)
-            wait = waits.first()
-            pause = min(wait or timedelta(0), READ_PAUSE).total_seconds()
+            pause = min(waits.first() or timedelta(0), READ_PAUSE).total_seconds()
             time.sleep(max(pause, 0.01))
         client = oversight_client(connection, for_reading=True)
         return without_refused(connection, client.list_pending)

@@ -81,11 +81,10 @@ class Command(BaseCommand):
             # Subscribe the desk to everything. Its port may change at every start, its
             # path does not.
             path = urlsplit(url).path
-            subscribed = Webhook.objects.alive().filter(account=account)
             webhook = next(
                 (
                     webhook
-                    for webhook in subscribed
+                    for webhook in Webhook.objects.alive().filter(account=account)
                     if urlsplit(webhook.url).path == path
                 ),
                 Webhook(account=account),

@@ -2,7 +2,7 @@
 and oversight.
 """
 
-from argparse import ArgumentTypeError
+from argparse import SUPPRESS, ArgumentTypeError
 from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
@@ -19,8 +19,6 @@ _LIMITS = {
     "warmup": ("warmup_daily_limit", "live emails a day while it warms up"),
     "max_mailboxes": ("max_mailboxes", "mailboxes"),
 }
-# None means that there is no limit.
-_NOT_GIVEN = -1
 
 
 class Command(BaseCommand):
@@ -37,7 +35,8 @@ class Command(BaseCommand):
             parser.add_argument(
                 f"--{option.replace('_', '-')}",
                 type=_number,
-                default=_NOT_GIVEN,
+                # None means that there is no limit.
+                default=SUPPRESS,
                 metavar="N",
                 help=f"{what}, or none",
             )
@@ -53,7 +52,7 @@ class Command(BaseCommand):
         changes = {
             column: options[option]
             for option, (column, _) in _LIMITS.items()
-            if options[option] != _NOT_GIVEN
+            if option in options
         }
         if mode := options["minimum_mode"]:
             changes["minimum_oversight_mode"] = "" if mode == "none" else mode

@@ -44,10 +44,9 @@ def read_events(content: str) -> tuple[list[Event], int]:
     """
     # Forget the zones that another file defined.
     tzp.use_default()
-    calendars = Calendar.from_ical(content, multiple=True)
     events = [
         (str(calendar.get("METHOD", "")).upper(), event)
-        for calendar in calendars
+        for calendar in Calendar.from_ical(content, multiple=True)
         for event in calendar.walk("VEVENT")
     ]
     read = [_event(method, event) for method, event in events[:MAX_EVENTS]]

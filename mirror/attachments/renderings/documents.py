@@ -356,8 +356,7 @@ class _Lists:
         if level is None:
             return ""
         counts = self._counts.setdefault(name, {})
-        first = number_of(value_of(level, "start"))
-        counts[at] = counts.get(at, first - 1) + 1
+        counts[at] = counts.get(at, number_of(value_of(level, "start")) - 1) + 1
         for deeper in [one for one in counts if one > at]:
             del counts[deeper]
 
