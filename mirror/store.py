@@ -282,9 +282,9 @@ def content_of(row: Mapping[str, Any]) -> Content:
         sender=str(values["from"] or ""),
         sender_name=str(values["from_name"] or ""),
         reply_to=_text(values["reply_to"]) or None,
-        to=_addresses(values["to"]),
-        cc=_addresses(values["cc"]),
-        bcc=_addresses(values["bcc"]),
+        to=addresses_in(values["to"]),
+        cc=addresses_in(values["cc"]),
+        bcc=addresses_in(values["bcc"]),
         subject=str(values["subject"] or ""),
         markdown=_text(values["markdown"]),
         html=_text(values["html"]),
@@ -396,7 +396,8 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _addresses(value: Any) -> tuple[str, ...]:
+def addresses_in(value: Any) -> tuple[str, ...]:
+    """Return the addresses in a list, or in a text with commas."""
     items = value.split(",") if isinstance(value, str) else _listed(value)
     return tuple(str(item).strip() for item in items if str(item).strip())
 

@@ -14,7 +14,6 @@ from ninja import Query, Router
 from pydantic import BeforeValidator, field_validator
 
 from common.unique_keys import Json
-from gateway import lookups
 from gateway.api.answers import (
     ID,
     Answer,
@@ -40,14 +39,19 @@ from gateway.api.sending import CancelIn
 from gateway.auth import READ, SEES_HELD, SEND, KeyedRequest
 from gateway.errors import Invalid, NotFound
 from gateway.lookups import (
+    LASTS,
     check_may_read,
     email_named,
+    file_of_token,
+    link_token,
     mailbox_named,
     mailbox_named_or_only,
+    may_read,
+    open_email,
     thread_named,
 )
-from gateway.messages import decisions, labels
-from gateway.messages.labels import parse_tags
+from gateway.messages import decisions
+from gateway.messages.labels import add_tags, drop_tag, parse_tags
 from gateway.models import ApiKey, Attachment, Email, EmailQuerySet, Mailbox, Scope
 from gateway.states import AWAITING_DECISION, Direction, Status
 from gateway.timestamps import iso, parse_loosely
@@ -197,7 +201,7 @@ def list_emails(
 def read_email(request: KeyedRequest, mailbox: str, email: str) -> Json:
     """Read one message whole. An unread one is read from then on."""
     found = _email(request, mailbox, email)
-    lookups.open_email(request.auth, found)
+    open_email(request.auth, found)
     names = ["markdown"] if is_by_mcp_server(request) else ["markdown", "text_body"]
     return full_email(found, *names)
 
@@ -234,7 +238,7 @@ def read_flat(
     if not given_id:
         raise Invalid("id: give the id of the message.")
     found = email_named(request.auth, given_id)
-    lookups.open_email(request.auth, found)
+    open_email(request.auth, found)
     result = full_email(found, "markdown", "text", "body", "text_body", flat=True)
     return result | {"html_body": found.html}
 
@@ -326,7 +330,7 @@ def _thread(
     }
     for email in emails:
         row = list_row(key, email, flat=is_flat(request))
-        if bodies and lookups.may_read(key, email):
+        if bodies and may_read(key, email):
             row |= {"markdown": email.markdown, "html_body": email.html}
         result["emails"].append(row)
     return result
@@ -342,14 +346,14 @@ def read_tags(request: KeyedRequest, mailbox: str, email: str) -> Json:
 def write_tags(request: KeyedRequest, mailbox: str, email: str, body: TagsIn) -> Json:
     """Add tags to a message; tags of the same name are overwritten, all others stay."""
     found = _email(request, mailbox, email)
-    return {"tags": labels.add_tags(request.auth, found, body.tags)}
+    return {"tags": add_tags(request.auth, found, body.tags)}
 
 
 @router.delete(_TAGS + "/{path:name}", auth=SEND, response=Answer)
 def delete_tag(request: KeyedRequest, mailbox: str, email: str, name: str) -> Json:
     """Remove one tag; its name may hold slashes."""
     found = _email(request, mailbox, email)
-    return {"deleted": labels.drop_tag(request.auth, found, name)}
+    return {"deleted": drop_tag(request.auth, found, name)}
 
 
 def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> Json:
@@ -360,7 +364,7 @@ def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> Json:
 def tag_by_id(request: KeyedRequest, email: str, body: TagsIn) -> Json:
     """Add tags to the message of this id; the answer lists their names."""
     found = email_named(request.auth, email)
-    merged = labels.add_tags(request.auth, found, body.tags)
+    merged = add_tags(request.auth, found, body.tags)
     return found.ids() | {"tags": list(merged), "tag_map": merged}
 
 
@@ -380,14 +384,14 @@ def link_to_file(
     file = _file(request.auth, found, name, unless=f"{name}/url")
     if file.name != name:
         return _download(file)
-    token = quote(lookups.link_token(request.auth, file))
+    token = quote(link_token(request.auth, file))
     return JsonResponse(
         {
             "url": request.build_absolute_uri(f"/v1/files/{token}"),
             "filename": file.name,
             "size_bytes": file.size,
             "content_type": file.content_type,
-            "expires_in": lookups.LASTS,
+            "expires_in": LASTS,
         }
     )
 
@@ -437,7 +441,7 @@ def read_original(request: KeyedRequest, email: str) -> Json:
 @router.get("/files/{token}", auth=None, include_in_schema=False)
 def read_file_by_link(request: HttpRequest, token: str) -> HttpResponse:
     """Get the bytes of the file that a link leads to."""
-    return _download(lookups.file_of_token(token))
+    return _download(file_of_token(token))
 
 
 def _file(key: ApiKey, email: Email, name: str, *, unless: str = "") -> Attachment:

@@ -27,14 +27,7 @@ from common.smtp import Server
 from gateway import auditing, smtp, suppression
 from gateway.dkim import signed
 from gateway.messages import content, submission
-from gateway.messages.content import (
-    additions_of,
-    envelope_id,
-    reaches_a_recipient,
-    return_address,
-)
 from gateway.messages.strict_reader import Differs
-from gateway.messages.submission import recheck
 from gateway.models import Account, Email, EmailQuerySet, Notice
 from gateway.models.emails import OUTBOX_LEASE
 from gateway.states import Change, Decision, Direction, Status
@@ -80,7 +73,7 @@ def send_due(email_id: str) -> str:
             email,
             smtp.HandoverFailed("given up: every attempt ended without an outcome"),
         )
-    refusal, needs_approval = recheck(email)
+    refusal, needs_approval = submission.recheck(email)
     if needs_approval:
         return "asked" if submission.request_approval(email) else "not due"
     if refusal:
@@ -88,7 +81,7 @@ def send_due(email_id: str) -> str:
     if email.additions is None:
         # No approval has fixed the additions. Fixed now, they are the same at a second
         # attempt.
-        email.additions = additions_of(email)
+        email.additions = content.additions_of(email)
         Email.objects.leased_by(email).update(additions=email.additions)
     if email.sandbox:
         return _simulate(email)
@@ -132,12 +125,12 @@ def _attempt(email: Email) -> str:
     try:
         result = smtp.hand_over(
             server,
-            return_address(email) if server.dsn else email.from_address,
+            content.return_address(email) if server.dsn else email.from_address,
             [address for address in recipients if address not in suppressed],
             signed(message, email.from_address),
             accept_partial=email.attempts > ATTEMPTS_FOR_ALL,
             before_message=partial(_checkpoint, email, has_return_address=server.dsn),
-            envelope_id=envelope_id(email) if server.dsn else "",
+            envelope_id=content.envelope_id(email) if server.dsn else "",
             named=[one for one in email.addressees() if one not in suppressed],
         )
     except smtp.LeaseLost:
@@ -243,7 +236,7 @@ def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
             "refused_recipients": refused,
         }
     # Without delivery reports the mail server's acceptance counts as delivery.
-    if not result.reports_delivery and reaches_a_recipient(email):
+    if not result.reports_delivery and content.reaches_a_recipient(email):
         fields["delivered_at"] = now
         event_names.append(events.DELIVERED)
     with transaction.atomic():

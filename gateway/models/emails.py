@@ -236,13 +236,11 @@ class EmailQuerySet(models.QuerySet["Email"]):
         The conditions are subqueries and no joins: an update must check each row again
         after it has waited for the row's lock.
         """
-        held = Account.objects.filter(
-            pk=OuterRef("account_id"), hold_all_at__isnull=False
-        )
-        ungated = Q(gated=False) & ~Exists(held)
+        ungated = Q(gated=False) & ~_of_account(hold_all_at__isnull=False)
         approved = Q(decision=Decision.APPROVED) & ~_held_back()
         in_time = Q(leave_by=None) | Q(leave_by__gt=Now())
-        return self.filter(ungated | approved, in_time, ~_closed(), ~_read_only())
+        read_only = _of_mailbox(oversight_mode=Mode.READ_ONLY)
+        return self.filter(ungated | approved, in_time, ~_closed(), ~read_only)
 
     def attached_bytes(self, account_id: str) -> int:
         """Return the size of all files of an account."""
@@ -288,34 +286,32 @@ class EmailQuerySet(models.QuerySet["Email"]):
         )
 
 
+def _of_account(**facts: Any) -> Exists:
+    return Exists(Account.objects.filter(pk=OuterRef("account_id"), **facts))
+
+
+def _of_mailbox(**facts: Any) -> Exists:
+    return Exists(Mailbox.objects.filter(pk=OuterRef("mailbox_id"), **facts))
+
+
 def _held_back() -> Q:
     # The account's hold_all was set after the approval was given, or the mailbox is
     # stopped.
-    held = Account.objects.filter(
-        pk=OuterRef("account_id"), hold_all_at__gte=OuterRef("pressed_at")
-    )
-    stopped = Mailbox.objects.filter(pk=OuterRef("mailbox_id"), is_stopped=True)
-    return Exists(held) | Exists(stopped)
-
-
-def _read_only() -> Exists:
-    return Exists(
-        Mailbox.objects.filter(pk=OuterRef("mailbox_id"), oversight_mode=Mode.READ_ONLY)
-    )
+    held = _of_account(hold_all_at__gte=OuterRef("pressed_at"))
+    return held | _of_mailbox(is_stopped=True)
 
 
 def _approved_but_blocked() -> Q:
     """Approved, but blocked by a later hold_all or because the mailbox is stopped, or
     read_only now.
     """
-    return Q(decision=Decision.APPROVED) & (_held_back() | Q(_read_only()))
+    read_only = _of_mailbox(oversight_mode=Mode.READ_ONLY)
+    return Q(decision=Decision.APPROVED) & (_held_back() | read_only)
 
 
 def _closed() -> Q:
     # The mailbox or the account is deleted.
-    account = Account.objects.filter(pk=OuterRef("account_id"), is_active=False)
-    mailbox = Mailbox.objects.filter(pk=OuterRef("mailbox_id"), is_active=False)
-    return Exists(account) | Exists(mailbox)
+    return _of_account(is_active=False) | _of_mailbox(is_active=False)
 
 
 def local_part(message_id: str) -> str:

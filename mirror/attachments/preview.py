@@ -14,7 +14,7 @@ from typing import Any
 
 from common.tables import table_pairs
 from common.time_zones import local_time, zone_word
-from mirror.attachments import frame_html, parsed
+from mirror.attachments import frame_html
 from mirror.attachments.file_types import (
     KINDS,
     SENTENCES,
@@ -25,7 +25,7 @@ from mirror.attachments.file_types import (
     flags_of_name,
     with_article,
 )
-from mirror.attachments.parsed import RENDERED
+from mirror.attachments.parsed import RENDERED, read_rendering
 from mirror.models import AttachedFile, StoredFile
 
 # How many pages of a PDF are shown at once.
@@ -250,13 +250,13 @@ def document_of(file: StoredFile) -> FrameDocument:
         content = bytes(file.content)
         if KINDS[file.kind].family == "image":
             try:
-                facts = parsed.read_rendering(file).get("facts")
+                facts = read_rendering(file).get("facts")
             except Refused:
                 facts = None
             body = frame_html.as_picture(content, file.kind, file.name, facts)
         elif file.kind in RENDERED:
             try:
-                body = frame_html.as_outline(parsed.read_rendering(file))
+                body = frame_html.as_outline(read_rendering(file))
             except Refused as refused:
                 refusal = f"{SENTENCES[refused.reason]} {UNCHANGED}"
         else:
@@ -294,7 +294,7 @@ def pdf_pages(file: AttachedFile, *, first: int = 1) -> PdfPages:
     if refusal or file.kind != "pdf":
         return PdfPages(refusal=refusal or "It has no pages that can be shown.")
     try:
-        rendering = parsed.read_rendering(file)
+        rendering = read_rendering(file)
     except Refused as refused:
         return PdfPages(
             refusal=f"{SENTENCES[refused.reason]} {UNCHANGED}",

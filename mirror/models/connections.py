@@ -4,7 +4,7 @@ mailboxes, suppressed addresses and contacts.
 
 import secrets
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -25,6 +25,11 @@ def scoped(actor: Actor) -> tuple[list[int | None], list[int]]:
     return connections, [
         scope.mailbox for scope in actor.scopes if scope.mailbox is not None
     ]
+
+
+def is_older(field: str, age: Any) -> Q:
+    """Return a condition: the time in this field is longer ago than `age`, or empty."""
+    return Q((field, None)) | Q((f"{field}__lt", Now() - age))
 
 
 def is_rested(path: str = "") -> Q:
@@ -83,11 +88,9 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
 
     def overdue(self) -> Self:
         """Healthy connections that missed a round of reads, because a task was lost."""
-        never = Q(complete_as_of=None) | Q(
-            complete_as_of__lt=Now() - timedelta(seconds=45)
-        )
         return self.to_read().filter(
-            never, Q(read_at=None) | Q(read_at__lt=Now() - timedelta(seconds=15))
+            is_older("complete_as_of", timedelta(seconds=45)),
+            is_older("read_at", timedelta(seconds=15)),
         )
 
     def to_probe(self) -> Self:
@@ -117,15 +120,11 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         )
         unwell = unwell.annotate(wait=wait)
         # A last read in the future means that the clock was set back since.
-        return unwell.filter(
-            Q(read_at=None) | Q(read_at__lt=Now() - F("wait")) | Q(read_at__gt=Now())
-        )
+        return unwell.filter(is_older("read_at", F("wait")) | Q(read_at__gt=Now()))
 
     def to_survey(self) -> Self:
         """Healthy connections of which MultiMail was not asked for a day what it can do."""
-        return self.to_read().filter(
-            Q(surveyed_at=None) | Q(surveyed_at__lt=Now() - timedelta(days=1))
-        )
+        return self.to_read().filter(is_older("surveyed_at", timedelta(days=1)))
 
     def with_unsigned(self) -> Self:
         """Connections that got webhooks with a wrong signature within a day, by the

@@ -21,7 +21,7 @@ from common.grace import NOT_TAKEN_AFTER, STUCK_AFTER, WORD_AFTER
 from common.identifiers import uuid7
 from common.postgres import one_of
 from common.words import BY, CONTENT, TO
-from mirror.models.connections import Connection, Mailbox, is_well, scoped
+from mirror.models.connections import Connection, Mailbox, is_older, is_well, scoped
 from mirror.states import DONE, ENDS, FETCH_TRIES, LATELY, ON_ITS_WAY, MessageState
 
 _Row = TypeVar("_Row", bound=models.Model)
@@ -280,9 +280,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
             .exclude(state=MessageState.HELD)
             .filter(connection__removed_at=None)
         )
-        return messages.filter(
-            Q(asked_at=None) | Q(asked_at__lt=Now() - timedelta(minutes=1))
-        )
+        return messages.filter(is_older("asked_at", timedelta(minutes=1)))
 
 
 _Manager = models.Manager.from_queryset(MessageQuerySet)

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from common.mail_addresses import is_unclear
-from mirror.models.connections import Mailbox, is_well
+from mirror.models.connections import Mailbox, is_older, is_well
 from mirror.models.messages import Message, is_of_threads
 from mirror.states import MessageState
 
@@ -54,7 +54,7 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
 
     def older_than(self, age: timedelta) -> Self:
         """Threads that were not read for so long, or never."""
-        return self.filter(Q(read_at=None) | Q(read_at__lt=Now() - age))
+        return self.filter(is_older("read_at", age))
 
     def done_with(self, age: timedelta) -> Self:
         """Threads without a held message whose last read was so long ago."""

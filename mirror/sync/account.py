@@ -22,6 +22,7 @@ from common.mail_addresses import compared
 from common.unique_keys import Json
 from mirror.models import Connection, KnownContact, Mailbox, SuppressedAddress
 from mirror.oversight_modes import is_looser
+from mirror.store import addresses_in
 from mirror.sync import health
 from mirror.sync.health import ACTOR
 from upstream import errors
@@ -145,13 +146,7 @@ def facts_in(row: Mapping[str, Any]) -> Json:
             facts[name] = bool(row[name])
     for name in ("auto_cc", "auto_bcc"):
         if name in row:
-            addresses_in_row = row[name]
-            if isinstance(addresses_in_row, str):
-                addresses_in_row = addresses_in_row.split(",")
-            if not isinstance(addresses_in_row, list):
-                addresses_in_row = []
-            addresses = (str(one).strip()[:320] for one in addresses_in_row)
-            facts[name] = [one for one in addresses if one]
+            facts[name] = [one[:320] for one in addresses_in(row[name])]
     return facts
 
 
