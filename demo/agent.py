@@ -110,7 +110,7 @@ class Agent:
             if progress["sent"] >= len(OPENING):
                 time.sleep(random.uniform(*PAUSE_SECONDS))
                 account = self._account()
-                if account is None or waiting(account) >= MOST_WAITING:
+                if not account or waiting(account) >= MOST_WAITING:
                     continue
             self._write(progress["run"], progress["sent"])
 

@@ -165,7 +165,7 @@ def change_key(key: ApiKey, *, changed: ApiKey, changes: Json) -> ApiKey:
     judged_scopes = changed.scopes
     with transaction.atomic():
         changed = _locked(changed)
-        if changed.revoked_at is not None:
+        if changed.revoked_at:
             raise Conflict(
                 "This key is revoked for good. Create a new one.", code="revoked"
             )
@@ -197,7 +197,7 @@ def revoke_key(key: ApiKey, *, revoked: ApiKey) -> None:
     Raises Conflict for the last key that can administer the whole account.
     """
     revoked = _locked(revoked)
-    if revoked.revoked_at is not None:
+    if revoked.revoked_at:
         return
     _check_another_admin(revoked)
     revoked.save_fields(revoked_at=timezone.now())
@@ -344,7 +344,7 @@ def confirmed(
                 yield
                 return
         # Raised after the transaction, so that the count of wrong tries is committed.
-        if request is None:
+        if not request:
             raise NotFound(
                 "No request matches this code. A code works once, within 24 hours, only for the exact request, and "
                 "allows a few tries. Repeat the request without approval_code to get a new one.",
@@ -358,7 +358,7 @@ def confirmed(
     with transaction.atomic():
         account = Account.locked(key.account_id)
         request = waiting.first()
-        if request is None:
+        if not request:
             recent = of_account.filter(created_at__gt=now - timedelta(hours=1))
             if recent.count() >= MAX_AN_HOUR:
                 raise TooManyRequests(

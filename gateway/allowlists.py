@@ -171,7 +171,7 @@ def merged(entries: list[AllowlistEntry]) -> dict[str, AllowlistEntry]:
     for entry in entries:
         first = by_pattern.setdefault(entry.pattern, entry)
         first.note = first.note or entry.note
-        if first.expires_at is None or entry.expires_at is None:
+        if not first.expires_at or not entry.expires_at:
             first.expires_at = None
         else:
             first.expires_at = max(first.expires_at, entry.expires_at)
@@ -211,7 +211,7 @@ def remove_entry(key: ApiKey, mailbox: Mailbox, entry_id: str) -> None:
     """Remove one entry from the bypass of a mailbox. Raises NotFound."""
     bypass = _locked(mailbox, Allowlist.Kind.BYPASS)
     entry = bypass.entries.filter(pk=entry_id).first()
-    if entry is None:
+    if not entry:
         raise NotFound("This mailbox's allowlist has no entry with this id.")
     entry.delete()
     _save_change(bypass, key, removed=[entry.pattern])

@@ -70,7 +70,7 @@ class BearerKey(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> ApiKey:
         """Return the key of `token`. Raises InvalidKey or Forbidden."""
         key = ApiKey.objects.by_hash(hash_key(token))
-        if key is None or not key.is_active:
+        if not key or not key.is_active:
             log.info(
                 "key refused", extra={"reason": "unknown" if key is None else "revoked"}
             )
@@ -87,14 +87,14 @@ class BearerKey(HttpBearer):
         # What another scope of the key allows as well does not need `send`.
         others = set(self.scopes) - {Scope.SEND}
         needs_send = Scope.SEND in self.scopes and not key.may(*others)
-        if key.paused_at is not None and needs_send:
+        if key.paused_at and needs_send:
             raise Forbidden(
                 "This key is paused: it sends nothing until an admin of the account resumes it. What it sent is kept.",
                 code="key_paused",
             )
         # At most once a minute, so that most reads write nothing.
         a_minute_ago = timezone.now() - timedelta(minutes=1)
-        if key.last_used_at is None or key.last_used_at < a_minute_ago:
+        if not key.last_used_at or key.last_used_at < a_minute_ago:
             ApiKey.objects.filter(pk=key.pk).update(last_used_at=Now())
         return key
 

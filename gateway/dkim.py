@@ -62,7 +62,7 @@ def signed(message: bytes, sender: str) -> bytes:
     """
     sender_domains = Domain.objects.active().filter(domain=domain_of(sender))
     domain = sender_domains.exclude(dkim_verified_at=None).first()
-    if domain is None:
+    if not domain:
         return message
     # Imported late: with its DNS library it takes 4 MB of memory, and an installation
     # may have no domain of its own.

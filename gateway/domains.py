@@ -315,7 +315,7 @@ def rotate_key(key: ApiKey, domain: Domain) -> Domain:
     """Make the next DKIM key of a domain; the one in use signs until DNS is seen to
     have the next. Raises Conflict while a key of the domain waits for its record.
     """
-    if domain.next_dkim_selector or domain.dkim_verified_at is None:
+    if domain.next_dkim_selector or not domain.dkim_verified_at:
         raise Conflict(
             f"A key of {domain.domain} is waiting for its DNS record. Publish it, then verify the domain.",
             code="dkim_key_waiting",
@@ -336,7 +336,7 @@ def remove_domain(key: ApiKey, domain: Domain) -> None:
         .filter(address__endswith=f"@{domain.domain}")
         .first()
     )
-    if mailbox is not None:
+    if mailbox:
         raise Conflict(
             f"This domain still has mailboxes, such as {mailbox.address}. Delete them first.",
             code="domain_in_use",

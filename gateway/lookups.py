@@ -43,7 +43,7 @@ def first_or_404(rows: QuerySet[Row], what: str, code: str = "") -> Row:
     no such `what`.
     """
     row = rows.first()
-    if row is None:
+    if not row:
         raise NotFound(f"There is no such {what} in this account.", code=code)
     return row
 
@@ -112,7 +112,7 @@ def email_named(
     `lock` says so. Raises NotFound.
     """
     emails = Email.objects.visible_to(key).with_mailbox().with_attachments()
-    if mailbox is not None:
+    if mailbox:
         emails = emails.filter(mailbox=mailbox)
     if lock:
         emails = emails.select_for_update(of=("self",))
@@ -135,7 +135,7 @@ def thread_named(key: ApiKey, thread_id: str, mailbox: Mailbox | None) -> EmailQ
     none.
     """
     emails = Email.objects.visible_to(key).readable_by(key).in_sight()
-    if mailbox is not None:
+    if mailbox:
         emails = emails.filter(mailbox=mailbox)
     return emails.in_thread(thread_id).with_mailbox()
 
@@ -187,7 +187,7 @@ def file_of_token(token: str) -> Attachment:
         ) from None
     keys = ApiKey.objects.filter(pk=key_id, revoked_at=None, account__is_active=True)
     key = keys.first()
-    if key is None or not key.may(Scope.READ):
+    if not key or not key.may(Scope.READ):
         raise Forbidden(
             "The key that requested this link no longer has access.", code="link_ended"
         )

@@ -313,7 +313,7 @@ def upgrade(key: ApiKey, mailbox: Mailbox, code: str) -> Mailbox:
                 was=was,
             )
             return mailbox
-    if request is None:
+    if not request:
         raise NotFound(
             "No upgrade is waiting for a code. Call request-upgrade first.",
             code="no_pending_upgrade",

@@ -78,7 +78,7 @@ def send_due(notice_id: str) -> str:
     if not settings.EMAIL_URL or smtp.seconds_until_asked_again():
         return "not now"
     notice = Notice.objects.claim(notice_id)
-    if notice is None:
+    if not notice:
         return "not due"
     # A later attempt has another number, so a worker that was too slow changes nothing.
     attempt = Notice.objects.filter(pk=notice.pk, attempts=notice.attempts)

@@ -49,7 +49,7 @@ def most_of_sender(environ: dict[str, Any]) -> int:
     except AnyDatabaseError:
         # The key cannot be checked; the API answers 503 if the database stays away.
         return most_body(environ)
-    return most_body(environ) if key is not None and key.is_active else 0
+    return most_body(environ) if key and key.is_active else 0
 
 
 def session_of(environ: dict[str, Any]) -> str:

@@ -263,7 +263,7 @@ def _session(server: Server) -> Iterator[smtplib.SMTP]:
         # waits.
         raise HandoverFailed(f"{type(error).__name__}: {error}") from error
     finally:
-        if smtp is not None:
+        if smtp:
             # An error here would make another session's `with` say that the server has
             # nothing.
             with suppress(OSError):

@@ -156,7 +156,7 @@ def email_of_token(token: str) -> Email:
     # this database has no attempt.
     not_sent = {"data_attempted_at": None, "fate_unknown": False}
     email = Email.objects.with_mailbox().filter(pk=email_id).exclude(**not_sent).first()
-    if email is None:
+    if not email:
         raise NotFound("No message with this link was sent.")
     return email
 

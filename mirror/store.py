@@ -88,7 +88,7 @@ def expect_thread(message: Message) -> Thread | None:
     """Return the row of the message's thread, and create it if it is new; None if the
     message has no thread.
     """
-    if not message.thread_id or message.mailbox_id is None:
+    if not message.thread_id or not message.mailbox_id:
         return None
     thread, is_new = Thread.objects.get_or_create(
         mailbox_id=message.mailbox_id, upstream_id=message.thread_id
@@ -454,12 +454,12 @@ def fill_from_event(message: Message, event: Event) -> None:
     """
     values: dict[str, Any] = {}
     is_decided = event.kind != MessageEvent.PENDING
-    is_unread = message.hydrated_at is None
+    is_unread = not message.hydrated_at
     for name, value in _reported(event).items():
         may_fill = is_decided if name in _DECIDED else is_unread
         if may_fill and value and not getattr(message, name):
             values[name] = value
-    if message.mailbox_id is None:
+    if not message.mailbox_id:
         values["mailbox"] = find_mailbox(
             message.connection, upstream_id=event.mailbox_id, address=event.mailbox
         )

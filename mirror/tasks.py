@@ -136,9 +136,9 @@ def connection_task(
             connection = (
                 Connection.objects.filter(**{row: row_id}).only("failing_since").first()
             )
-            if connection is None:
+            if not connection:
                 return "gone"
-            is_well = connection.failing_since is None
+            is_well = not connection.failing_since
             try:
                 with SLOTS.enter(
                     connection.pk, (task, row_id), is_well=is_well, is_urgent=is_urgent

@@ -93,14 +93,14 @@ class Conversation:
     @property
     def is_being_read(self) -> bool:
         """Whether the first read of the thread has not ended yet."""
-        if self.thread is None:
+        if not self.thread:
             return self.has_thread
-        return self.thread.read_at is None and not self.thread.problem
+        return not (self.thread.read_at or self.thread.problem)
 
     @property
     def words(self) -> str:
         """Why the thread is incomplete here, as a sentence; empty if it is complete."""
-        if self.thread is None:
+        if not self.thread:
             return ""
         if not self.thread.problem:
             is_cut = self.thread.is_cut
@@ -138,7 +138,7 @@ def conversation_of(message: Message) -> Conversation:
     Messages of the mirror that no read of the thread has returned yet are included as
     unsaved rows.
     """
-    if not message.thread_id or message.mailbox_id is None:
+    if not message.thread_id or not message.mailbox_id:
         return Conversation()
     thread = Thread.objects.of_message(message).first()
     siblings = messages_in(message.mailbox_id, message.thread_id)
@@ -194,7 +194,7 @@ def _conversation(
         if sibling.pk == draft.pk:
             continue
         # A webhook may have told the mirror more than the last read of the thread did.
-        if listed is None or (has_come_or_left(sibling) and not listed.is_fact):
+        if not listed or (has_come_or_left(sibling) and not listed.is_fact):
             messages[sibling.upstream_id] = message_from_mirror(
                 sibling, with_text=with_text
             )
@@ -239,7 +239,7 @@ def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
     written = read_time(
         row.get("received_at") or row.get("created_at") or row.get("timestamp")
     )
-    if not row.get("id") or written is None:
+    if not row.get("id") or not written:
         return None
     content = content_of(row)
     status = str(row.get("status") or "")
@@ -348,7 +348,7 @@ def freshen_thread(message_id: int) -> str:
     """Read the thread of a message that somebody opened, unless it was just read."""
     message = Message.objects.filter(pk=message_id, state=MessageState.HELD).first()
     thread = expect_thread(message) if message else None
-    if thread is None:
+    if not thread:
         return "no thread"
     # A thread that waits after a failure is read too, but not one that is being read
     # now.
@@ -378,7 +378,7 @@ def request_read(came: Message) -> None:
     if not other_messages.filter(state=MessageState.HELD).exists():
         return
     thread = expect_thread(came)
-    if thread is not None:
+    if thread:
         # A read that is running may miss the message, so the thread is marked to be
         # read once more.
         Thread.objects.filter(pk=thread.pk).update(wanted=True)
@@ -404,14 +404,14 @@ def read_thread(thread_id: int) -> str:
         for row in answer.get("emails", ()):
             with from_source(f"thread {thread.pk}"):
                 message = message_from_row(row)
-            if message is None:
+            if not message:
                 continue
             # MultiMail's row counts, completed by what only the mirror knows.
             mirrored = messages.get(message.upstream_id)
-            if mirrored is not None and not message.is_read:
+            if mirrored and not message.is_read:
                 message.text = mirrored.text
                 message.is_read = mirrored.is_read
-            if mirrored is not None and mirrored.is_fact:
+            if mirrored and mirrored.is_fact:
                 if not message.is_fact:
                     message.at = mirrored.at
                 elif message.direction == "outbound" and not row.get("sent_at"):
@@ -444,7 +444,7 @@ def _ask(thread: Thread) -> tuple[Json, str]:
     """
     connection = thread.mailbox.connection
     client = reads.read_client(connection)
-    if client is None:
+    if not client:
         return {}, _Problem.REFUSED
     try:
         ids = {
@@ -510,10 +510,10 @@ def _store(thread: Thread, messages: Iterable[ThreadMessage]) -> None:
     for message in messages:
         message.thread = thread
         old = stored.get(message.upstream_id)
-        if old is not None and not message.is_read:
+        if old and not message.is_read:
             message.text = old.text
             message.is_read = old.is_read
-        if old is not None and (old.is_fact or not message.is_fact):
+        if old and (old.is_fact or not message.is_fact):
             # A message that was received or sent stays so, even if an older source does
             # not know it yet.
             message.is_fact = old.is_fact
@@ -527,7 +527,7 @@ def _store(thread: Thread, messages: Iterable[ThreadMessage]) -> None:
             if any(getattr(old, name) != value for name, value in values.items()):
                 ThreadMessage.objects.filter(pk=old.pk).update(**values)
             continue
-        if old is not None:
+        if old:
             old.delete()
         message.save(force_insert=True)
         stored[message.upstream_id] = message

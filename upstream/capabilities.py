@@ -189,7 +189,7 @@ class _Survey:
     # Reads a held message and its thread by their ids, to learn what such reads give.
     def _learn_one_message(self, rows: list[Json]) -> None:
         row = next((one for one in rows if one.get("mailbox_id")), None)
-        if row is None:
+        if not row:
             return
         mailbox = str(row["mailbox_id"])
         body, is_supported = self._read(

@@ -108,7 +108,7 @@ class DiscordApi:
     async def reply(self, request: Request) -> Response:
         """Give the deferred reply to an interaction, which its token names."""
         reply = self.guild.replies.get(request.path_params["token"])
-        if reply is None:
+        if not reply:
             raise Refused(404, 10015, "Unknown Webhook")
         reply.content = (await _payload(request))["content"]
         reply.state = "shown"
@@ -138,7 +138,7 @@ class DiscordApi:
 
     def _edit(self, request: Request, payload: Json, *, author_id: str) -> Response:
         existing = self.guild.messages.get(request.path_params["message_id"])
-        if existing is None or existing["author"]["id"] != author_id:
+        if not existing or existing["author"]["id"] != author_id:
             raise Refused(404, 10008, "Unknown Message")
         content = {**existing, **_visible(payload), "edited_timestamp": _now()}
         self.guild.put(content)

@@ -49,7 +49,7 @@ def _parser(*, links: bool) -> MarkdownIt:
 def _special(state: StateInline, silent: bool) -> bool:
     """Read a time stamp or mention, which only Discord has."""
     found = _SPECIAL.match(state.src, state.pos)
-    if found is None:
+    if not found:
         return False
     if not silent:
         token = state.push("html_inline", "", 0)

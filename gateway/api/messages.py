@@ -449,7 +449,7 @@ def _file(key: ApiKey, email: Email, name: str, *, unless: str = "") -> Attachme
     check_may_read(key, email)
     files = {file.name: file for file in email.attachments.all()}
     file = files.get(name) or files.get(unless)
-    if file is None:
+    if not file:
         raise NotFound("This message has no file of that name.")
     return file
 

@@ -195,7 +195,7 @@ def lift_suppression(request: KeyedRequest, address: str) -> Json:
         .filter(email_address=comparable_text(address))
         .first()
     )
-    if suppressed is None:
+    if not suppressed:
         raise NotFound("This address is not suppressed.")
     suppression.lift(request.auth, suppressed)
     return {

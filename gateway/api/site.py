@@ -271,7 +271,7 @@ def read_identity(request: HttpRequest, address: str) -> Json:
     Whoever gets mail from it reads the same in the header X-MultiMail-Identity.
     """
     mailbox = mailbox_for(address)
-    if mailbox is None:
+    if not mailbox:
         raise NotFound("No agent here has this address.", code="unknown_mailbox")
     domain = domain_of(mailbox.address)
     proved = mailbox.account.domains.filter(status="active", domain=domain)

@@ -11,7 +11,7 @@ def account_named(slug: str, accounts: QuerySet[Account]) -> Account:
     their slugs, if there is none.
     """
     found = accounts.filter(slug=slug).first()
-    if found is None:
+    if not found:
         known = ", ".join(accounts.order_by("slug").values_list("slug", flat=True)[:20])
         raise CommandError(
             f"There is no account named {slug}. There are: {known or 'none'}."

@@ -99,7 +99,7 @@ async def _call_tool(
 ) -> CallToolResult | InputRequiredResult:
     caller = _caller(ctx)
     entry = _ENTRIES.get(params.name)
-    if entry is None or not entry.is_for(caller.scopes):
+    if not entry or not entry.is_for(caller.scopes):
         raise MCPError(
             INVALID_PARAMS,
             "This key has no tool of this name. tools/list names those that it has.",

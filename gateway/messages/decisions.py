@@ -222,7 +222,7 @@ def _check_may_approve(email: Email, now: datetime, pressed_at: datetime) -> Non
     unsubscribed. Rejecting is always possible.
     """
     leaves_at = max(now, email.send_at or now)
-    if email.expires_at is not None and email.expires_at <= leaves_at:
+    if email.expires_at and email.expires_at <= leaves_at:
         raise Conflict(
             f"This message expires at {iso(email.expires_at)}, before it could leave. Nothing was decided.",
             code="approval_expired",
@@ -233,7 +233,7 @@ def _check_may_approve(email: Email, now: datetime, pressed_at: datetime) -> Non
     if email.direction == Direction.INBOUND:
         return
     held_at = email.account.hold_all_at
-    if held_at is not None and pressed_at <= held_at:
+    if held_at and pressed_at <= held_at:
         raise Conflict(
             f"All mail is held since {iso(held_at)}, after this was approved. Nothing was decided.",
             code="held_since",
@@ -264,7 +264,7 @@ def cancel_in_closed_mailboxes(key: ApiKey | None = None) -> int:
     to BATCH of them. Returns how many were cancelled.
     """
     mailboxes = Mailbox.objects.closed()
-    if key is not None:
+    if key:
         mailboxes = mailboxes.filter(account_id=key.account_id)
     closed = list(mailboxes.values_list("pk", flat=True))
     if not closed:

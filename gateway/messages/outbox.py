@@ -56,7 +56,7 @@ def send_due(email_id: str) -> str:
     ):
         return "mail server rests"
     email = Email.objects.claim(email_id)
-    if email is None:
+    if not email:
         return "not due"
     if email.trace:
         # Until this task ends.
@@ -65,7 +65,7 @@ def send_due(email_id: str) -> str:
         email.gated or email.account.hold_all_at is not None
     ):
         return "asked" if submission.request_approval(email) else "not due"
-    if email.leave_by is not None and email.leave_by <= clock():
+    if email.leave_by and email.leave_by <= clock():
         end = f"its approval ended at {iso(email.leave_by)}, before it could leave"
         return _fail(email, smtp.HandoverFailed(end))
     if email.attempts > smtp.MAX_ATTEMPTS:

@@ -227,7 +227,7 @@ def check_time(mailbox: Mailbox, send_at: datetime | None) -> None:
     """Check that mail of `mailbox` may be scheduled for `send_at`. Raises Forbidden or
     Invalid.
     """
-    if send_at is None:
+    if not send_at:
         return
     if not mailbox.scheduling_enabled:
         raise Forbidden(
@@ -397,7 +397,7 @@ def _announce(email: Email) -> None:
     # Tells the subscribers of a held email, and a worker of one that is due.
     if email.status == Status.PENDING_SEND_APPROVAL:
         events.announce(email, events.PENDING)
-    elif email.send_at is None:
+    elif not email.send_at:
         tasks.send_email.delay_on_commit(email.pk)
 
 
@@ -432,7 +432,7 @@ def edit_scheduled(
             code="not_scheduled",
             **email.outcome(),
         )
-    if email.send_at is None or email.send_at <= timezone.now():
+    if not email.send_at or email.send_at <= timezone.now():
         raise Conflict(
             "This message is being sent.", code="not_scheduled", **email.outcome()
         )

@@ -142,7 +142,7 @@ class ApiKey(UlidModel):
     @property
     def is_active(self) -> bool:
         """Whether it is not revoked."""
-        return self.revoked_at is None
+        return not self.revoked_at
 
     def limited(self, rows: Rows, column: str = "mailbox_id") -> Rows:
         """Return those of `rows` whose `column` is a mailbox of the key; all rows if

@@ -126,10 +126,10 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
                 pk__in=self.filter(pk=pk).values("webhook")
             )
             webhook = subscription.first()
-            if webhook is None:
+            if not webhook:
                 return None
             delivery: WebhookDelivery | None = super().claim(pk)
-            if delivery is not None:
+            if delivery:
                 delivery.webhook = webhook
             return delivery
 
@@ -225,7 +225,7 @@ class Webhook(UlidModel):
     @property
     def is_active(self) -> bool:
         """Whether it is not paused."""
-        return self.paused_at is None
+        return not self.paused_at
 
     def has_previous_secret(self) -> bool:
         """Whether a rotation of its secret still overlaps."""

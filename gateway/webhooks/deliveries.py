@@ -64,7 +64,7 @@ def deliver(delivery_id: int) -> int | None:
     delivery of the same subscription; None after a failure that is tried again.
     """
     delivery = WebhookDelivery.objects.claim(delivery_id)
-    if delivery is None or not attempt(delivery):
+    if not delivery or not attempt(delivery):
         return None
     return WebhookDelivery.objects.next_of(delivery.webhook_id)
 
@@ -76,7 +76,7 @@ def probe(webhook_id: str) -> bool:
     if not begin_probe(webhook_id):
         return False
     delivery = WebhookDelivery.objects.claim_waiting(webhook_id)
-    if delivery is None:
+    if not delivery:
         return False
     return (
         attempt(delivery, probing=True)
@@ -89,7 +89,7 @@ def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
     later events of the message may be sent.
     """
     with traced(delivery.trace):
-        if delivery.webhook.deleted_at is not None:
+        if delivery.webhook.deleted_at:
             return delivery.failed(error="The subscription was deleted.")
         if delivery.attempts > MAX_ATTEMPTS:
             return delivery.failed(
@@ -192,7 +192,7 @@ def judge(webhook: Webhook, outcome: AttemptResult, *, lost: bool) -> None:
     locked; `lost` means that the delivery failed for good.
     """
     if not outcome.error:
-        if webhook.paused_at is not None:
+        if webhook.paused_at:
             auditing.record("webhook.resumed", webhook, probes=webhook.probes)
         # Most attempts succeed and change nothing.
         if webhook.failures or webhook.last_error or webhook.paused_at:
@@ -207,7 +207,7 @@ def judge(webhook: Webhook, outcome: AttemptResult, *, lost: bool) -> None:
         reason = (
             f"{ENOUGH} deliveries in a row failed for good or got no answer in time."
         )
-    if reason and webhook.paused_at is None and webhook.deleted_at is None:
+    if reason and not webhook.paused_at and not webhook.deleted_at:
         webhook.paused_at = timezone.now()
         webhook.probes = 0
         webhook.probe_at = Now() + timedelta(minutes=PROBES[0])
@@ -221,7 +221,7 @@ def begin_probe(webhook_id: str) -> bool:
     """
     due = Webhook.objects.to_probe().filter(pk=webhook_id)
     webhook = due.first()
-    if webhook is None:
+    if not webhook:
         return False
     wait = timedelta(minutes=PROBES[min(webhook.probes + 1, len(PROBES) - 1)])
     mine = due.filter(probes=webhook.probes)

@@ -143,7 +143,7 @@ def replay_delivery(key: ApiKey, delivery: WebhookDelivery) -> WebhookDelivery:
     finished = (WebhookDelivery.State.DELIVERED, WebhookDelivery.State.FAILED)
     with transaction.atomic():
         webhook = Webhook.locked(delivery.webhook_id)
-        if webhook.deleted_at is not None:
+        if webhook.deleted_at:
             raise Conflict(
                 "Its subscription was deleted; create a new one.",
                 code="webhook_deleted",
@@ -168,7 +168,7 @@ def replay_delivery(key: ApiKey, delivery: WebhookDelivery) -> WebhookDelivery:
             attempts=delivery.attempts,
             response_status=delivery.response_status,
         )
-        if webhook.paused_at is None:
+        if not webhook.paused_at:
             tasks.deliver_webhook.delay_on_commit(delivery.pk)
         else:
             # A replay to a paused endpoint probes the endpoint at once, with its oldest

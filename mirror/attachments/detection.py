@@ -401,7 +401,7 @@ def _about_kinds(
 ) -> Iterator[Flag]:
     # Flags for files in an archive that are not what their names say.
     for member, kind in islice(others, MAX_LISTED):
-        if kind is None:
+        if not kind:
             yield _UNREAD
         elif kind.family == "program":
             quoted_name = quoted(named(member.name), 120)

@@ -90,7 +90,7 @@ def _download(file: AttachedFile) -> bytes | None:
             email_id=message.upstream_id, name=file.name, limit=MAX_BYTES
         )
     reader = reads.read_client(message.connection)
-    if reader is None or message.mailbox is None:
+    if not reader or not message.mailbox:
         return None
     return reader.download(
         email_id=message.upstream_id,

@@ -21,10 +21,8 @@ def scoped(actor: Actor) -> tuple[list[int | None], list[int]]:
     """Return two lists of keys: the connections, and the mailboxes, for which the actor
     has a role.
     """
-    connections = [scope.connection for scope in actor.scopes if scope.mailbox is None]
-    return connections, [
-        scope.mailbox for scope in actor.scopes if scope.mailbox is not None
-    ]
+    connections = [scope.connection for scope in actor.scopes if not scope.mailbox]
+    return connections, [scope.mailbox for scope in actor.scopes if scope.mailbox]
 
 
 def is_older(field: str, age: Any) -> Q:

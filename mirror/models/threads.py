@@ -44,7 +44,7 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
 
     def of_message(self, message: "Message") -> Self:
         """The thread to which a message belongs; none if MultiMail named none."""
-        if not message.thread_id or message.mailbox_id is None:
+        if not message.thread_id or not message.mailbox_id:
             return self.none()
         return self.filter(mailbox=message.mailbox_id, upstream_id=message.thread_id)
 

@@ -92,12 +92,12 @@ def store_mailboxes(
     for upstream_id in sorted(by_id):
         facts = facts_in(by_id[upstream_id])
         mailbox = stored.get(upstream_id)
-        if mailbox is not None:
+        if mailbox:
             # Changes that somebody made at MultiMail are recorded, so that people
             # notice a looser mode.
             before = {name: getattr(mailbox, name) for name in facts}
             names = [name for name in sorted(facts) if facts[name] != before[name]]
-            if names and mailbox.mirrored_at is not None:
+            if names and mailbox.mirrored_at:
                 mode = facts.get("oversight_mode", mailbox.oversight_mode)
                 looser = is_looser(mode, than=mailbox.oversight_mode) or any(
                     name in names and facts[name] for name in _LOOSER

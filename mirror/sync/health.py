@@ -166,7 +166,7 @@ def freshness_of(connection: Connection, *, now: datetime) -> Freshness:
         reason = f"{connection.name} is paused: {connection.paused_because}"
     elif connection.failing_since:
         reason = f"{connection.name}: {connection.last_error}"
-    if as_of is None:
+    if not as_of:
         level = "red" if connection.paused_at else "amber"
         return Freshness(
             level, None, reason or f"{connection.name} has not been read yet."

@@ -220,7 +220,7 @@ def original_of(message: Message) -> Original | None:
     """Read the original HTML of a message from our gateway; None if the gateway changed
     nothing when the message was handed in.
     """
-    if message.revision is None or not message.revision.simplified:
+    if not message.revision or not message.revision.simplified:
         return None
     connection = message.connection
     client = Client(base_url=connection.api_url, key=connection.oversight_key)
@@ -290,10 +290,10 @@ def ask_status(message: Message) -> UpstreamStatus | None:
     is_past = message.state not in (MessageState.HELD, MessageState.GONE)
     if reader and message.is_unnamed and is_past:
         upstream = _read_email(message, reader)
-        if upstream is not None and upstream.status:
+        if upstream and upstream.status:
             return upstream
     pending = ask(connection, email_id=message.upstream_id)
-    if pending is None:
+    if not pending:
         return None
     if pending.rows:
         return UpstreamStatus(held=True, row=pending.rows[0])
@@ -330,7 +330,7 @@ def completed(connection: Connection, row: Mapping[str, Any]) -> Mapping[str, An
     missing = [name for name in _HIDDEN if name not in row]
     is_sent = row.get("direction") == "outbound"
     client = read_client(connection)
-    if not missing or connection.is_our_gateway or client is None or not is_sent:
+    if not missing or connection.is_our_gateway or not client or not is_sent:
         return row
     try:
         answer = client.read_email(
@@ -348,7 +348,7 @@ def _waits(answer: Mapping[str, Any], message: Message) -> bool:
     """
     content = message.revision.content if message.revision else {}
     send_at = read_time(answer.get("send_at") or content.get("send_at"))
-    if send_at is None:
+    if not send_at:
         return not message.connection.is_our_gateway
     return send_at > clock()
 

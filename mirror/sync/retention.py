@@ -93,7 +93,7 @@ def remove_copies(message: Message) -> Copies:
         connection=message.connection_id,
     )
     thread = Thread.objects.of_message(message).first()
-    if thread is None or held_in_thread.exists():
+    if not thread or held_in_thread.exists():
         return Copies(files, pictures, webhooks, threads=0)
     thread.delete()
     return Copies(files, pictures, webhooks, threads=1)
