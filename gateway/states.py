@@ -6,12 +6,9 @@ bounces are times of an email, not states. Only `Email.objects.move` writes a st
 compare-and-set.
 """
 
-from collections.abc import Mapping
-from enum import StrEnum
-
 from django.db import models
 
-from common.tables import table_rows
+from common.tables import table_steps
 
 
 class Status(models.TextChoices):
@@ -48,7 +45,7 @@ class Decision(models.TextChoices):
     REJECTED = "rejected"
 
 
-class Change(StrEnum):
+class Change(models.TextChoices):
     """What can happen to an email, so that its state changes."""
 
     # When it is accepted, changed or due: hold it for a decision, or release it to the
@@ -67,31 +64,24 @@ class Change(StrEnum):
 
 # `scheduled` is also the state of mail in the outbox: released or approved, and due now
 # or at its time.
-TRANSITIONS: Mapping[tuple[Status, Change], Status] = {
-    (Status(status), Change(change)): Status(after)
-    for status, change, after in table_rows("""
-pending_scan             | hold        | pending_send_approval
-pending_scan             | release     | scheduled
-pending_send_approval    | approve     | scheduled
-pending_send_approval    | reject      | rejected
-pending_send_approval    | cancel      | cancelled
-pending_inbound_approval | approve     | unread
-pending_inbound_approval | reject      | rejected
-pending_inbound_approval | cancel      | cancelled
-scheduled                | hold        | pending_send_approval
-scheduled                | release     | scheduled
-scheduled                | send        | sent
-scheduled                | fail        | send_failed
-scheduled                | cancel      | cancelled
-unread                   | open        | read
-unread                   | report_spam | spam_quarantined
-read                     | report_spam | spam_quarantined
-archived                 | report_spam | spam_quarantined
-spam_flagged             | report_spam | spam_quarantined
-spam_flagged             | not_spam    | unread
-spam_quarantined         | not_spam    | unread
-""")
-}
+TRANSITIONS = table_steps(
+    """
+hold        | pending_send_approval | pending_scan scheduled
+release     | scheduled             | pending_scan scheduled
+approve     | scheduled             | pending_send_approval
+approve     | unread                | pending_inbound_approval
+reject      | rejected              | pending_send_approval pending_inbound_approval
+cancel      | cancelled             | pending_send_approval pending_inbound_approval
+    scheduled
+send        | sent                  | scheduled
+fail        | send_failed           | scheduled
+open        | read                  | unread
+report_spam | spam_quarantined      | unread read archived spam_flagged
+not_spam    | unread                | spam_flagged spam_quarantined
+""",
+    Status,
+    Change,
+)
 AWAITING_DECISION = (Status.PENDING_SEND_APPROVAL, Status.PENDING_INBOUND_APPROVAL)
 # Received mail that no person has approved: its content is withheld from agents, also
 # after a rejection.
@@ -110,15 +100,15 @@ class InvalidTransition(Exception):
 
 def allows(status: str, change: Change) -> bool:
     """Whether `change` can happen to an email in `status`."""
-    return (Status(status), change) in TRANSITIONS
+    return (status, change) in TRANSITIONS
 
 
-def next_state(status: str, change: Change) -> Status:
+def next_state(status: str, change: Change) -> str:
     """Return the state that follows `status` by `change`. Raises InvalidTransition if
     the table has none.
     """
     try:
-        return TRANSITIONS[Status(status), change]
+        return TRANSITIONS[status, change]
     except KeyError:
         raise InvalidTransition(f"An email that is {status} cannot {change}.") from None
 

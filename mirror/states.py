@@ -5,14 +5,13 @@ the state of a decision says how far the desk has carried it out.
 Also sets of states that several apps share, and how long things last.
 """
 
-from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 
 from django.db import models
 from django.db.models import DateTimeField, F, Func
 
-from common.tables import table_pairs, table_rows
+from common.tables import table_pairs, table_rows, table_steps
 from mirror.errors import InvalidTransition
 
 
@@ -61,30 +60,23 @@ _S = MessageState
 _E = MessageEvent
 
 
-def _steps(table: str) -> dict[tuple[str, str], str]:
-    """Return the state after each state and event of a table. Its rows have an event, the
-    state after it, and the states from which it leads there.
-    """
-    steps: dict[tuple[str, str], str] = {}
-    for event, after, states in table_rows(table):
-        for state in states.split():
-            before = START if state == "start" else MessageState(state)
-            steps[before, MessageEvent(event)] = MessageState(after)
-    return steps
-
-
 # Evidence that a message was sent wins over an earlier report that it ended without
 # being sent.
-_CORRECTIONS = _steps("""
+_CORRECTIONS = table_steps(
+    """
 sent       | sent       | rejected cancelled failed
 delivered  | delivered  | rejected cancelled failed
 bounced    | bounced    | rejected cancelled
 complained | complained | rejected cancelled failed
-""")
+""",
+    MessageState,
+    MessageEvent,
+)
 # Webhooks can be lost or arrive in another order. So an event that skips steps is
 # applied as if the events between had come. A pair that is missing here would move the
 # message backwards: such an event is stored, and changes nothing.
-MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = _CORRECTIONS | _steps("""
+MESSAGE_TRANSITIONS = _CORRECTIONS | table_steps(
+    """
 pending    | held               | start scheduled
 scheduled  | scheduled          | start
 received   | received           | start
@@ -113,12 +105,15 @@ gone       | gone               | start held
 # reported before.
 found      | held               | received approved released scheduled_approved sent
     delivered bounced complained rejected cancelled failed gone
-""")
+""",
+    MessageState,
+    MessageEvent,
+)
 # By state, the events that are believed if only a webhook reports them, because a later
 # event can still correct the end. Other events that end the message need a read to
 # confirm them.
-_NEXT_STEPS: Mapping[str, set[MessageEvent]] = {
-    MessageState(state): {*map(MessageEvent, events.split())}
+_NEXT_STEPS = {
+    state: events.split()
     for state, events in table_rows("""
 held               |
 gone               |
@@ -255,49 +250,42 @@ class DecisionEvent(models.TextChoices):
     FOUND = "found"
 
 
-_D = DecisionState
-DECISION_TRANSITIONS: Mapping[tuple[str, str], str] = {
-    (DecisionState(state), DecisionEvent(event)): DecisionState(after)
-    for state, event, after in table_rows("""
-recorded     | undo        | undone
-recorded     | take        | calling
-# An earlier call that seemed to have had no effect had one after all.
-recorded     | succeed     | applied
-recorded     | lose        | superseded
-recorded     | refuse      | refused
-recorded     | withdraw    | withdrawn
-# The call was to be made again, but the message is not held any more, perhaps because
-# of the earlier call.
-recorded     | doubt       | unknown
-# Only as long as its call cannot have been sent.
-calling      | undo        | undone
-calling      | succeed     | applied
-calling      | lose        | superseded
-calling      | refuse      | refused
-calling      | doubt       | unknown
-calling      | postpone    | recorded
-calling      | withdraw    | withdrawn
-unknown      | succeed     | applied
-unknown      | lose        | superseded
+DECISION_TRANSITIONS = table_steps(
+    """
+take        | calling      | recorded
+# Of a call, only as long as it cannot have been sent.
+undo        | undone       | recorded calling
+# A decision that is recorded or withdrawn ends like this too, if an earlier call that
+# seemed to have had no effect had one after all.
+succeed     | applied      | recorded calling unknown unattributed withdrawn
+lose        | superseded   | recorded calling unknown unattributed withdrawn
+# For a withdrawn one, MultiMail's answer to its only call proves that the call had no
+# effect.
+refuse      | refused      | recorded calling withdrawn
+withdraw    | withdrawn    | recorded calling unknown
+# A recorded call was to be made again, but the message is not held any more, perhaps
+# because of the earlier call.
+doubt       | unknown      | recorded calling
+postpone    | recorded     | calling
 # Two reads showed the message as still held. Then a rejection is sent again
 # automatically, and an approval when a person confirms it.
-unknown      | seen_held   | recorded
-unknown      | confirm     | recorded
-unknown      | seen_absent | unattributed
-unknown      | withdraw    | withdrawn
-unattributed | succeed     | applied
-unattributed | lose        | superseded
+seen_held   | recorded     | unknown
+confirm     | recorded     | unknown
+seen_absent | unattributed | unknown
 # The message had only been missing from reads, and a read lists it again.
-unattributed | found       | unknown
-withdrawn    | succeed     | applied
-withdrawn    | lose        | superseded
-# MultiMail's answer to its only call proves that the call had no effect.
-withdrawn    | refuse      | refused
-""")
-}
+found       | unknown      | unattributed
+""",
+    DecisionState,
+    DecisionEvent,
+)
 
 # A message has at most one decision in one of these states.
-LIVE_DECISIONS = (_D.RECORDED, _D.CALLING, _D.UNKNOWN, _D.UNATTRIBUTED)
+LIVE_DECISIONS = (
+    DecisionState.RECORDED,
+    DecisionState.CALLING,
+    DecisionState.UNKNOWN,
+    DecisionState.UNATTRIBUTED,
+)
 
 
 def next_decision_state(state: str, event: str) -> str:
