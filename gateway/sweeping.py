@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 
 from common.sweeps import Duty, do_all, duty
 from gateway import tasks
@@ -23,6 +24,7 @@ def sweep() -> str:
     emails, 1 lost".
     """
     events = WebhookDelivery.objects
+    records = IdempotencyRecord.objects
     duties: dict[str, Duty] = {
         # Cancels mail that waits in closed mailboxes.
         "closed": decisions.cancel_in_closed_mailboxes,
@@ -53,8 +55,8 @@ def sweep() -> str:
             ),
         ),
         "old keys": duty(
-            lambda: IdempotencyRecord.objects.expired().order_by("expires_at"),
-            lambda keys: IdempotencyRecord.objects.filter(pk__in=keys).delete()[0],
+            lambda: records.filter(expires_at__lte=Now()).order_by("expires_at"),
+            lambda keys: records.filter(pk__in=keys).delete()[0],
             most=10_000,
         ),
         "old deliveries": duty(

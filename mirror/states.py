@@ -11,8 +11,9 @@ from functools import cache
 from django.db import models
 from django.db.models import DateTimeField, F, Func
 
-from common.tables import table_pairs, table_rows, table_steps
+from common.tables import table_rows, table_steps
 from mirror.errors import InvalidTransition
+from upstream.events import DECISIONS
 
 
 class MessageState(models.TextChoices):
@@ -316,13 +317,7 @@ def upstream_action(outcome: str) -> str:
 
 
 # MultiMail's words for what became of a message.
-_REPORTED = table_pairs("""
-approve   | approved
-approved  | approved
-reject    | rejected
-rejected  | rejected
-cancelled | cancelled
-""")
+_REPORTED = DECISIONS | {"cancelled": "cancelled"}
 
 
 def reported_of(decision: str, status: str) -> str:

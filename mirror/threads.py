@@ -22,6 +22,7 @@ from django.db.models.functions import Now
 
 from audit.models import Entry
 from audit.recording import recorded
+from common.fingerprint import Content
 from common.postgres import clock
 from common.tables import table_pairs
 from common.unique_keys import Json
@@ -211,18 +212,13 @@ def _conversation(
 
 
 # States of messages that were received or sent. Others wait, or were never sent.
-FACTS = [
-    MessageState(state)
-    for state in """
-    received released approved scheduled_approved sent delivered bounced complained
-    """.split()
-]
+FACTS = """
+received released approved scheduled_approved sent delivered bounced complained
+""".split()
 # The same by MultiMail's statuses: those of sent messages; and those in which a message
 # did not reach the mailbox. A received message that is held did reach it.
 _LEFT = ("sent", "delivered", "bounced")
 _NOT_RECEIVED = "rejected cancelled deleted spam_quarantined pending_scan".split()
-# The keys under which MultiMail's rows may have the text.
-_BODIES = "markdown body_markdown text_body body text html_body".split()
 _COLUMNS = """
 direction status sender sender_name recipients subject has_files at is_fact text is_read
 """.split()
@@ -247,7 +243,7 @@ def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
     is_fact = (
         status in _LEFT if direction == "outbound" else status not in _NOT_RECEIVED
     )
-    row_has_text = has_text(row)
+    is_read = has_text(content)
     return ThreadMessage(
         upstream_id=fitting("upstream_id", row["id"], ThreadMessage),
         direction=direction,
@@ -256,8 +252,8 @@ def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
         sender_name=fitting("sender_name", content.sender_name, ThreadMessage),
         recipients=[*content.to, *content.cc][:100],
         subject=content.subject[:2000],
-        text=_shown_text(render_message(content)) if row_has_text else "",
-        is_read=row_has_text,
+        text=_shown_text(render_message(content)) if is_read else "",
+        is_read=is_read,
         has_files=bool(row.get("has_attachments") or row.get("attachments")),
         at=(is_fact and direction == "outbound" and read_time(row.get("sent_at")))
         or written,
@@ -265,9 +261,9 @@ def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
     )
 
 
-def has_text(row: Mapping[str, Any]) -> bool:
-    """Whether a row of MultiMail contains the message's text."""
-    return any(row.get(name) is not None for name in _BODIES)
+def has_text(content: Content) -> bool:
+    """Whether the row of MultiMail that has this content contains its text."""
+    return content.markdown is not None or content.html is not None
 
 
 def has_come_or_left(message: Message) -> bool:
@@ -465,7 +461,7 @@ def _ask(thread: Thread) -> tuple[Json, str]:
             for row in rows
             if row.get("status") in _READ_BEFORE
             and str(row.get("id")) not in stored_ids
-            and not has_text(row)
+            and not has_text(content_of(row))
         ]
         problem = ""
         for row in without_text[-MAX_OPENED:]:

@@ -57,19 +57,9 @@ class AdminClient(Client):
         optional: Collection[str] = (),
         without: Collection[str] = (),
     ) -> Json:
-        """Make one call. Its path is `template`, filled in with `parts`.
-
-        `optional` names fields and parameters that the call can do without. Those that
-        this MultiMail has refused before (`without`) are left out. Raises FieldsRefused
-        if it refuses more of the optional ones.
+        """Make one call. Its path is `template`, filled in with `parts`. `optional` and
+        `without` are as in `_call`.
         """
-        left_out = set(optional) & set(without)
-        params = params and {
-            name: text for name, text in params.items() if name not in left_out
-        }
-        body = body and {
-            name: value for name, value in body.items() if name not in left_out
-        }
         if self._approval and method == "DELETE":
             # As a parameter: some proxies do not pass on the body of a DELETE.
             params = (params or {}) | self._approval
@@ -81,6 +71,7 @@ class AdminClient(Client):
             params=params,
             body=body,
             optional=optional,
+            without=without,
             limit=MAX_LIST,
             deadline=Deadline.after(self._within),
         )

@@ -138,10 +138,13 @@ class Client:
         The parameter `bodies` asks for the messages' text. Only our gateway knows it;
         hosted MultiMail ignores or refuses it. `without` is as in `decide_email`.
         """
-        thread_path = path("/v1/mailboxes/{}/threads/{}", mailbox_id, thread_id)
-        params = {"bodies": "true"} if "bodies" not in without else {}
         return self._call(
-            "GET", thread_path, params=params, optional=("bodies",), limit=MAX_THREAD
+            "GET",
+            path("/v1/mailboxes/{}/threads/{}", mailbox_id, thread_id),
+            params={"bodies": "true"},
+            optional=("bodies",),
+            without=without,
+            limit=MAX_THREAD,
         )
 
     def read_original(self, *, email_id: str) -> Json:
@@ -201,12 +204,12 @@ class Client:
         }
         if expected_fingerprint:
             body["expected_fingerprint"] = expected_fingerprint
-        body = {name: value for name, value in body.items() if name not in without}
         return self._call(
             "POST",
             "/v1/oversight/decide",
             body=body,
             optional=OF_A_DECISION,
+            without=without,
             limit=MAX_DECISION_ANSWER,
             before_write=before_write,
         )
@@ -307,15 +310,26 @@ class Client:
         target: str,
         *,
         optional: Collection[str] = (),
+        without: Collection[str] = (),
         **options: Any,
     ) -> Json:
         """Make one call and return the JSON object of its answer. `options` are further
         arguments of `_exchange`.
 
-        `optional` names the fields and parameters that the call can do without: see
-        FieldsRefused.
+        `optional` names fields and parameters that the call can do without. Those that
+        this MultiMail has refused before (`without`) are left out. Raises FieldsRefused
+        if it refuses more of the optional ones.
         """
-        sent = {**(options.get("params") or {}), **(options.get("body") or {})}
+        left_out = {*optional} & {*without}
+        sent: Json = {}
+        for part in ("params", "body"):
+            if fields := options.get(part):
+                options[part] = {
+                    name: value
+                    for name, value in fields.items()
+                    if name not in left_out
+                }
+                sent |= options[part]
         return _object_in(
             self._exchange(method, target, **options), sent=sent, optional=optional
         )

@@ -30,8 +30,8 @@ failed     | message.failed
 """)
 _NAMES = {name: kind for kind, names in _SPELLINGS.items() for name in names.split()}
 PENDING_NAMES = tuple(_SPELLINGS["pending"].split())
-# The kind of an `email.decided` event, by its decision.
-_DECISIONS = table_pairs("""
+# What was decided, by MultiMail's words for it.
+DECISIONS = table_pairs("""
 approve  | approved
 approved | approved
 reject   | rejected
@@ -131,7 +131,7 @@ def parse(body: bytes) -> Event:
     reader = _Reader(inner, payload)
     kind = _NAMES.get(name, "")
     if name == "email.decided":
-        kind = _DECISIONS.get(reader.text("decision", "action").lower(), "")
+        kind = DECISIONS.get(reader.text("decision", "action").lower(), "")
     status = reader.text("status")
     metadata = reader.find("metadata")
     if not isinstance(metadata, dict):

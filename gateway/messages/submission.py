@@ -311,7 +311,8 @@ def accept_email(
     records = IdempotencyRecord.objects
     # A repeated key is answered first, whatever the lists, the mode or the quota are
     # now.
-    if idempotency_key and (earlier := records.live().filter(**slot).first()):
+    live = records.filter(**slot, expires_at__gt=Now())
+    if idempotency_key and (earlier := live.first()):
         return _repeated(earlier, digest)
     admission = admit(key, email, asked=asked)
     email.oversight_mode = admission.mode
@@ -344,7 +345,8 @@ def accept_email(
             store()
     except IntegrityError:
         with transaction.atomic():
-            if not records.expired().filter(**slot).update(**record):
+            expired = records.filter(**slot, expires_at__lte=Now())
+            if not expired.update(**record):
                 return _repeated(records.get(**slot), digest)
             store()
     return SubmissionResult(email, unlisted=admission.unlisted)

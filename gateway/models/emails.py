@@ -333,16 +333,6 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         )
 
 
-class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
-    def live(self) -> Self:
-        """Records that still count."""
-        return self.filter(expires_at__gt=Now())
-
-    def expired(self) -> Self:
-        """Records that do not count any more."""
-        return self.filter(expires_at__lte=Now())
-
-
 class Email(UlidModel):
     """One email, sent or received. `status` is written only through
     EmailQuerySet.move.
@@ -627,9 +617,8 @@ class IdempotencyRecord(models.Model):
     key = models.CharField(max_length=200)
     email = models.ForeignKey(Email, models.CASCADE, related_name="+")
     digest = models.CharField(max_length=64)
+    # When it does not count any more.
     expires_at = models.DateTimeField()
-
-    objects = IdempotencyQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -136,11 +136,8 @@ class FilePreview:
         """Whether the file has another size than the message says. If the message names
         a hash, that is compared instead.
         """
-        return (
-            self.file.found_size is not None
-            and not self.file.sha256
-            and self.file.found_size != self.file.size
-        )
+        sizes = (None, self.file.size)
+        return not self.file.sha256 and self.file.found_size not in sizes
 
 
 _METHODS = table_pairs("""
