@@ -19,19 +19,19 @@ from upstream.events import DECISIONS
 class MessageState(models.TextChoices):
     """The state of a message, as far as MultiMail has reported it."""
 
-    HELD = "held", "Held"
-    SCHEDULED = "scheduled", "Scheduled"
-    RECEIVED = "received", "Received"
-    APPROVED = "approved", "Approved"
-    RELEASED = "released", "Released"
+    HELD = "held"
+    SCHEDULED = "scheduled"
+    RECEIVED = "received"
+    APPROVED = "approved"
+    RELEASED = "released"
     SCHEDULED_APPROVED = "scheduled_approved", "Approved, scheduled"
-    SENT = "sent", "Sent"
-    DELIVERED = "delivered", "Delivered"
-    BOUNCED = "bounced", "Bounced"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
     COMPLAINED = "complained", "Complained of"
-    REJECTED = "rejected", "Rejected"
-    CANCELLED = "cancelled", "Cancelled"
-    FAILED = "failed", "Failed"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
     GONE = "gone", "Decided elsewhere"
 
 
@@ -200,7 +200,7 @@ class DecisionState(models.TextChoices):
     """The state of a decision of this desk."""
 
     RECORDED = "recorded", "Sending"
-    UNDONE = "undone", "Undone"
+    UNDONE = "undone"
     CALLING = "calling", "In progress"
     APPLIED = "applied", "Carried out"
     SUPERSEDED = "superseded", "Somebody else was first"
@@ -306,8 +306,8 @@ class Outcome(models.TextChoices):
     changes.
     """
 
-    APPROVE = "approve", "Approve"
-    REJECT = "reject", "Reject"
+    APPROVE = "approve"
+    REJECT = "reject"
     SEND_BACK = "send_back", "Request changes"
 
 

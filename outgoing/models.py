@@ -45,10 +45,10 @@ class Delivery(models.Model):
     """One thing to deliver to one receiver; subclasses say what and where."""
 
     class State(models.TextChoices):
-        DUE = "due", "Due"
-        SENDING = "sending", "Sending"
-        DELIVERED = "delivered", "Delivered"
-        FAILED = "failed", "Failed"
+        DUE = "due"
+        SENDING = "sending"
+        DELIVERED = "delivered"
+        FAILED = "failed"
 
     state = models.CharField(max_length=12, choices=State, default=State.DUE)
     attempts = models.PositiveIntegerField(default=0)
