@@ -78,7 +78,7 @@ class AdminClient(Client):
 
     def _rows(self, target: str, *names: str) -> list[Json]:
         rows = rows_in(self.ask("GET", target), *names, what="list")
-        return [row for row in rows if isinstance(row, dict) and row.get("id")]
+        return [row for row in rows if row.get("id")]
 
     def _page(
         self,
@@ -92,11 +92,7 @@ class AdminClient(Client):
         answer = self.ask(
             "GET", target, params=params, optional=("webhook_id",), without=without
         )
-        rows = [
-            row
-            for row in rows_in(answer, name, what=f"list of {name}")
-            if isinstance(row, dict)
-        ]
+        rows = rows_in(answer, name, what=f"list of {name}")
         return rows, str(answer.get("cursor") or "")
 
     def list_audit_log(self) -> list[Json]:

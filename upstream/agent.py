@@ -78,12 +78,12 @@ class Agent(Client):
 
     # Sends a message, and returns the answer with the message's id under `id`.
     def _send(self, target: str, message: Json, without: Collection[str]) -> Json:
-        body = {name: value for name, value in message.items() if name not in without}
         answer = self._call(
             "POST",
             target,
-            body=body,
+            body=message,
             optional=OF_A_MESSAGE,
+            without=without,
             limit=MAX_SENT,
             deadline=Deadline.after(WITHIN),
         )

@@ -93,9 +93,7 @@ class Client:
             listed = rows_in(
                 body, "pending", "emails", "messages", what="list of held messages"
             )
-            rows_with_id = [
-                row for row in listed if isinstance(row, dict) and row.get("id")
-            ]
+            rows_with_id = [row for row in listed if row.get("id")]
             unreadable += len(listed) - len(rows_with_id)
             # If a row moved from one page to the next, the later copy is the newer one.
             count_before = len(rows)
@@ -295,9 +293,7 @@ class Client:
             if cursor:
                 params["cursor"] = cursor
             body = self._call("GET", target, params=params, deadline=deadline)
-            rows += [
-                row for row in rows_in(body, name, what=what) if isinstance(row, dict)
-            ]
+            rows += rows_in(body, name, what=what)
             cursor = str(body.get("cursor") or "")
             if cursor in cursors:
                 break
@@ -381,13 +377,13 @@ def path(template: str, *parts: str) -> str:
     return template.format(*(quote(part, safe="") for part in parts))
 
 
-def rows_in(body: Json, *names: str, what: str) -> list[Any]:
-    """Return the list under the first of these names that has one. Raises
-    OutcomeUnknown if none has.
+def rows_in(body: Json, *names: str, what: str) -> list[Json]:
+    """Return the list under the first of these names that has one; what in it is no
+    object becomes an empty one. Raises OutcomeUnknown if none has.
     """
     for name in names:
         if isinstance(body.get(name), list):
-            return list(body[name])
+            return [row if isinstance(row, dict) else {} for row in body[name]]
     raise errors.OutcomeUnknown(
         f"MultiMail's {what} has a form that this version cannot read."
     )

@@ -29,6 +29,8 @@ Run = tuple[str, str]
 Cell = tuple[list[Run], str]
 # The name of a row, its mark, and its cells.
 Row = tuple[str, str, list[Cell]]
+# The same for a sheet, with the cells by the numbers of their columns.
+SheetRow = tuple[str, str, dict[int, Cell]]
 
 
 class Outline:
@@ -77,7 +79,7 @@ class Outline:
 
     def sheet(
         self,
-        rows: Iterable[tuple[str, str, Mapping[int, Cell]]],
+        rows: Iterable[SheetRow],
         columns: Sequence[int],
         marks: Mapping[int, str],
     ) -> None:

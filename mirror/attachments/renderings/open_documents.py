@@ -15,6 +15,7 @@ from mirror.attachments.renderings.office import (
     Outline,
     Package,
     Run,
+    SheetRow,
     nearest,
     number_of,
 )
@@ -159,7 +160,7 @@ class _Reader:
     def _table(self, table: Element) -> None:
         for one in table.iterfind("shapes"):
             self.blocks(one)
-        rows: list[tuple[str, str, dict[int, Cell]]] = []
+        rows: list[SheetRow] = []
         for number, _, row in _repeated(nearest(table, "table-row"), "rows"):
             if len(rows) == MAX_ROWS:
                 self.outline.text((f"Only {MAX_ROWS} rows are shown here.", "note"))

@@ -16,6 +16,7 @@ from mirror.attachments.renderings.office import (
     Outline,
     Package,
     Run,
+    SheetRow,
     number_of,
 )
 
@@ -110,7 +111,7 @@ def read_workbook(package: Package, outline: Outline) -> None:
 
 def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
     # Adds the cells of one sheet to the outline as a table, with empty rows left out.
-    rows: list[tuple[str, str, dict[int, Cell]]] = []
+    rows: list[SheetRow] = []
     used: set[int] = set()
     left_out = 0
     # Cells can share a formula by a number: only the first of them has its text.
