@@ -477,9 +477,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
         sandbox = key.sandbox if body.sandbox is None else body.sandbox
         made = ApiKey(name=body.name, scopes=scopes, sandbox=sandbox)
         text = accounts.create_key(key, made, body.mailboxes)
-    answer = KeyAnswer.of(made)
-    answer["api_key"] = text
-    answer["key"] = text
+    answer = KeyAnswer.of(made) | {"api_key": text, "key": text}
     return JsonResponse(answer, status=201)
 
 

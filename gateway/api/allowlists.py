@@ -6,7 +6,7 @@ from annotated_types import MaxLen
 from django.conf import settings
 from django.http import JsonResponse
 from ninja import Query, Router
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from common.mail_addresses import (
     MAX_PATTERN,
@@ -144,12 +144,6 @@ class ListModeIn(Confirmable):
     mode: Annotated[Literal["off", "monitor", "enforce"], Lower]
 
 
-class StatusFilters(BaseModel):
-    """Whom to look for on the bypass list."""
-
-    recipient: OptionalAddress = None
-
-
 class AllowlistEntryAnswer(Answer):
     """One entry; an expired one has no effect any more."""
 
@@ -271,9 +265,8 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> JsonResp
         added = allowlists.add_entry(
             key, box, pattern=body.pattern, note=body.note or ""
         )
-    answer = BypassEntry.of(added)
-    answer["notice"] = _why_without_effect(added.allowlist, box)
-    return JsonResponse(answer, status=201)
+    notice = _why_without_effect(added.allowlist, box)
+    return JsonResponse(BypassEntry.of(added) | {"notice": notice}, status=201)
 
 
 @router.put(_PATH + "/mode", response={200: BypassStatus, 202: PendingApproval})
@@ -298,11 +291,13 @@ def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> Json
 
 @router.get(_PATH + "/status", auth=READ, response=BypassStatus)
 def read_list_status(
-    request: KeyedRequest, mailbox: str, filters: Query[StatusFilters]
+    request: KeyedRequest,
+    mailbox: str,
+    recipient: Query[OptionalAddress | None] = None,
 ) -> Json:
     """Read the mode of a mailbox's bypass list, and whether it names a `recipient`."""
     box = mailbox_named(request.auth, mailbox)
-    return _status_json(_list_of(box, Allowlist.Kind.BYPASS), box, filters.recipient)
+    return _status_json(_list_of(box, Allowlist.Kind.BYPASS), box, recipient)
 
 
 @router.delete(_PATH + "/{entry_id}", response=CONFIRMABLE)

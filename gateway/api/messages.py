@@ -33,7 +33,14 @@ from gateway.api.answers import (
     list_row,
     read_cursor,
 )
-from gateway.api.bodies import Body, MailboxName, MustNameEmail, ShortText, example
+from gateway.api.bodies import (
+    Body,
+    MailboxName,
+    MustNameEmail,
+    ShortText,
+    example,
+    without_nulls,
+)
 from gateway.api.dialects import is_flat
 from gateway.api.sending import CancelIn
 from gateway.auth import READ, SEES_HELD, SEND, KeyedRequest
@@ -132,7 +139,7 @@ class ListFilters(PageFilters):
         return status
 
     def _narrow(self, emails: EmailQuerySet) -> EmailQuerySet:
-        wanted: Json = {
+        wanted = {
             "status": self.status,
             "direction": self.direction,
             "from_address__icontains": self.sender or None,
@@ -141,9 +148,7 @@ class ListFilters(PageFilters):
             "created_at__lt": self.date_before,
             "has_attachments": self.has_attachments,
         }
-        emails = emails.filter(
-            **{name: value for name, value in wanted.items() if value is not None}
-        )
+        emails = emails.filter(**without_nulls(wanted))
         return emails.in_sight() if self.status is None else emails
 
 

@@ -315,9 +315,7 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict) -> Json:
         leave_by=body.leave_by,
     )
     waits_for_time = (
-        email.send_at is not None
-        and email.decided_at is not None
-        and email.send_at > email.decided_at
+        email.send_at and email.decided_at and email.send_at > email.decided_at
     )
     leaves_now = (
         email.decision == Decision.APPROVED
@@ -383,11 +381,14 @@ def list_upgrade_requests(request: KeyedRequest) -> Json:
         .select_related("requested_by_key")
     )
     shows_codes = not key.has_conflict_of_interest()
-    result = []
-    for row in rows:
-        answer = UpgradeAnswer.of(row)
-        answer["requested_by"] = row.requested_by_key_id
-        answer["requested_by_name"] = row.requested_by_key.name
-        answer["code"] = row.code if shows_codes else None
-        result.append(answer)
-    return {"requests": result}
+    return {
+        "requests": [
+            UpgradeAnswer.of(row)
+            | {
+                "requested_by": row.requested_by_key_id,
+                "requested_by_name": row.requested_by_key.name,
+                "code": row.code if shows_codes else None,
+            }
+            for row in rows
+        ]
+    }

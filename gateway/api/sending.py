@@ -30,6 +30,7 @@ from gateway.api.bodies import (
     Text,
     TimingWord,
     example,
+    without_nulls,
 )
 from gateway.api.dialects import first_status, is_flat
 from gateway.attachments import check_number, read_files
@@ -197,9 +198,7 @@ class EditIn(Body):
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {name: part for name, part in value.items() if part is not None}
+        return without_nulls(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:

@@ -97,7 +97,7 @@ def decide_email(
             "decided_by_key": key,
             "feedback": feedback or {},
         }
-        waits_for_time = email.send_at is not None and email.send_at > now
+        waits_for_time = email.send_at and email.send_at > now
         if approves and email.direction == Direction.INBOUND:
             fields["readable_at"] = Now()
         elif approves:

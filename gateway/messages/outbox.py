@@ -61,9 +61,8 @@ def send_due(email_id: str) -> str:
     if email.trace:
         # Until this task ends.
         trace_id.set(email.trace)
-    if email.decision != Decision.APPROVED and (
-        email.gated or email.account.hold_all_at is not None
-    ):
+    is_held = email.gated or email.account.hold_all_at
+    if is_held and email.decision != Decision.APPROVED:
         return "asked" if submission.request_approval(email) else "not due"
     if email.leave_by and email.leave_by <= clock():
         end = f"its approval ended at {iso(email.leave_by)}, before it could leave"
