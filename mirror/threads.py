@@ -228,7 +228,7 @@ MAX_TEXT = 20_000
 MAX_MESSAGES = 100
 
 
-def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
+def message_from_row(row: Json) -> ThreadMessage | None:
     """Return a message of a thread, unsaved, from MultiMail's row; None if the row has
     no id or no time.
     """

@@ -6,9 +6,8 @@ is repeated. If a call that creates something has an unknown outcome, the caller
 list what exists before it tries again.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from common.exchange import Deadline
 from common.unique_keys import Json
@@ -26,7 +25,7 @@ class ListAtGate:
 
     mode: str
     version: int
-    entries: tuple[Mapping[str, Any], ...]
+    entries: tuple[Json, ...]
 
 
 class AdminClient(Client):
@@ -285,7 +284,7 @@ class AdminClient(Client):
 
 
 # Returns the allowlist in an answer.
-def _list_in(answer: Mapping[str, Any]) -> ListAtGate:
+def _list_in(answer: Json) -> ListAtGate:
     mode = answer.get("mode")
     version = answer.get("version")
     entries = answer.get("entries")

@@ -6,7 +6,7 @@ raises OutcomeUnknown, and the caller must read the state before it acts again.
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -178,7 +178,7 @@ class Client:
         reason: str,
         decided_by: str,
         expected_fingerprint: str | None,
-        feedback: Mapping[str, Any] | None = None,
+        feedback: Json | None = None,
         without: Collection[str] = (),
         before_write: Callable[[], None] | None = None,
     ) -> Json:
@@ -396,7 +396,7 @@ def _is_of_our_gateway(answer: Answer) -> bool:
 def _object_in(
     answer: Answer,
     *,
-    sent: Mapping[str, Any] | None = None,
+    sent: Json | None = None,
     optional: Collection[str] = (),
 ) -> Json:
     """Return the JSON object of a 2xx. Raises the error that any other answer means:

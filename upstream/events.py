@@ -13,7 +13,7 @@ from typing import Any
 from common.mail_addresses import split_addresses
 from common.references import with_reported
 from common.tables import table_pairs
-from common.unique_keys import DuplicateKey, unique_keys
+from common.unique_keys import DuplicateKey, Json, unique_keys
 
 # Each kind of event, and all names that MultiMail's documentation gives it.
 _SPELLINGS = table_pairs("""
@@ -200,7 +200,7 @@ class _Reader:
     type.
     """
 
-    def __init__(self, *objects: Mapping[str, Any]) -> None:
+    def __init__(self, *objects: Json) -> None:
         self.objects = objects
         self.wrong: list[str] = []
 

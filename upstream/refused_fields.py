@@ -16,6 +16,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from common.unique_keys import Json
+
 # The optional fields of each call.
 OF_A_DECISION = (
     "decided_by",
@@ -57,8 +59,8 @@ MAX_DEPTH = 8
 
 
 def refused_fields(
-    sent: Mapping[str, Any],
-    answer: Mapping[str, Any],
+    sent: Json,
+    answer: Json,
     optional: Collection[str] = OF_A_DECISION,
 ) -> tuple[str, ...]:
     """Return the optional fields in the request that the body of a 422 refuses.
@@ -98,7 +100,7 @@ def refused_fields(
     return tuple(named)
 
 
-def _texts(value: Any, sent: Mapping[str, Any], depth: int) -> Iterator[str]:
+def _texts(value: Any, sent: Json, depth: int) -> Iterator[str]:
     """Yield the keys and texts in an answer, except those that repeat the request."""
     # Only a decision has an `email_id`. A text with it repeats the request as JSON, with
     # what the reviewer wrote.

@@ -4,13 +4,13 @@ file is not shown.
 """
 
 import codecs
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from common.ascii import lowered, trimmed
 from common.fingerprint import Attachment
 from common.tables import table_pairs, table_rows
+from common.unique_keys import Json
 from rendering import found_in
 from risk.check_files import last_part, why_dangerous
 
@@ -225,7 +225,7 @@ class Detection:
     # Of a calendar.
     events: Sequence[Event] = ()
     # The `Sums` in the lines of a calendar and in the names of the files in an archive.
-    sums: Mapping[str, Any] = field(default_factory=dict)
+    sums: Json = field(default_factory=dict)
     # The hosts that a calendar names.
     hosts: Sequence[str] = ()
     # Whether the parser had to be killed twice while it read the file.

@@ -4,10 +4,11 @@ with its metadata, or as headings and tables. All text from the file is escaped 
 
 import base64
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from common.tables import table_rows
+from common.unique_keys import Json
 from rendering.invisibles import Tally, named, without_surrogates
 from rendering.source_view import STYLES, framed, marked
 
@@ -88,7 +89,7 @@ def as_picture(
     return f"{figure}<h2>Metadata in the file</h2><dl>{rows}</dl>"
 
 
-def as_outline(outline: Mapping[str, Any]) -> str:
+def as_outline(outline: Json) -> str:
     """Return the outline of an Office file as HTML: its text and tables."""
     tally = Tally()
     notes = "".join(
@@ -103,7 +104,7 @@ def as_outline(outline: Mapping[str, Any]) -> str:
     return sentence(RENDERING) + notes + (blocks or sentence("It contains no text."))
 
 
-def _block(block: Mapping[str, Any], tally: Tally) -> str:
+def _block(block: Json, tally: Tally) -> str:
     # A heading, a paragraph or a table of an outline as HTML.
     if "heading" in block:
         level = min(max(int(block["level"]), 2), 6)
@@ -153,7 +154,7 @@ def _runs(runs: Iterable[Iterable[Any]], tally: Tally) -> str:
     return html_text
 
 
-def _chip(block: Mapping[str, Any]) -> str:
+def _chip(block: Json) -> str:
     # The mark of a heading, row or column, such as "hidden".
     mark = html.escape(str(block.get("mark") or ""))
     return mark and f' <span class="ghost">{mark}</span>'

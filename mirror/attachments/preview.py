@@ -6,14 +6,14 @@ Pictures of four simple formats are shown as they are, and text files as text. O
 files and PDFs a rendering is made when somebody opens them. No other file is shown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 from common.tables import table_pairs
 from common.time_zones import local_time, zone_word
+from common.unique_keys import Json
 from mirror.attachments import frame_html
 from mirror.attachments.file_types import (
     KINDS,
@@ -272,7 +272,7 @@ class PdfPages:
     # How many pages the PDF has.
     count: int = 0
     # Each with its number, width, height, text and notes.
-    pages: Sequence[Mapping[str, Any]] = ()
+    pages: Sequence[Json] = ()
     # The number of the page after these; 0 at the end.
     next: int = 0
     # How many pages are never shown, because the PDF has too many.

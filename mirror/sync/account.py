@@ -8,9 +8,9 @@ day ago they count as unknown, and the mode refuses. Suppressed addresses are on
 shown; if they cannot be read, the stored ones stay.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -129,11 +129,11 @@ def store_mailboxes(
         )
 
 
-def _in_words(facts: Mapping[str, Any], names: Iterable[str]) -> str:
+def _in_words(facts: Json, names: Iterable[str]) -> str:
     return "; ".join(f"{name}: {facts[name] or 'none'}" for name in names)
 
 
-def facts_in(row: Mapping[str, Any]) -> Json:
+def facts_in(row: Json) -> Json:
     """Return the columns of a mailbox from a row of MultiMail. Those that the row lacks
     are left out.
     """

@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 
 from common.postgres import clock
 from common.references import with_reported
+from common.unique_keys import Json
 from mirror.models import Connection, Message
 from mirror.states import MessageEvent, MessageState, reported_of
 from mirror.sync import health
@@ -88,7 +89,7 @@ class UpstreamStatus:
 
     # Whether it is held, and the pending row if that was read.
     held: bool = False
-    row: Mapping[str, Any] | None = None
+    row: Json | None = None
     # How it was decided: approved, rejected, cancelled, or empty if that is not said.
     reported: str = ""
     status: str = ""
@@ -97,7 +98,7 @@ class UpstreamStatus:
     # The events that have happened to an approved message since.
     later_events: tuple[str, ...] = ()
     # The whole answer.
-    answer: Mapping[str, Any] = field(default_factory=dict)
+    answer: Json = field(default_factory=dict)
 
 
 def ask(connection: Connection, email_id: str = "") -> Pending | None:
@@ -342,7 +343,7 @@ def completed(connection: Connection, row: Mapping[str, Any]) -> Mapping[str, An
     return {**row, **added}
 
 
-def _waits(answer: Mapping[str, Any], message: Message) -> bool:
+def _waits(answer: Json, message: Message) -> bool:
     """Whether an approved message waits for a time of sending that is still to come. At
     our gateway `scheduled` is also what is sent in a moment.
     """
@@ -353,7 +354,7 @@ def _waits(answer: Mapping[str, Any], message: Message) -> bool:
     return send_at > clock()
 
 
-def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
+def status_in(answer: Json, message: Message) -> UpstreamStatus:
     """Return the status of a message that was held once, from MultiMail's answer about
     it.
     """
