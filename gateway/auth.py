@@ -71,9 +71,7 @@ class BearerKey(HttpBearer):
         """Return the key of `token`. Raises InvalidKey or Forbidden."""
         key = ApiKey.objects.by_hash(hash_key(token))
         if not key or not key.is_active:
-            log.info(
-                "key refused", extra={"reason": "unknown" if key is None else "revoked"}
-            )
+            log.info("key refused", extra={"reason": "revoked" if key else "unknown"})
             raise InvalidKey(
                 "The API key is not valid. Check that it is complete and has not been revoked."
             )

@@ -87,7 +87,7 @@ def decide_email(
             )
         if approves:
             _check_may_approve(email, now, pressed_at)
-        fields: dict[str, Any] = {
+        fields = {
             "decision": outcome,
             "decision_reason": reason,
             "decided_at": now,

@@ -230,7 +230,7 @@ class Webhook(UlidModel):
     def has_previous_secret(self) -> bool:
         """Whether a rotation of its secret still overlaps."""
         ends = self.previous_until
-        return bool(self.previous_secret) and ends is not None and timezone.now() < ends
+        return bool(self.previous_secret and ends and timezone.now() < ends)
 
 
 class WebhookDelivery(Delivery):
