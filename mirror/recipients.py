@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 from django.db import connection as database
 
@@ -155,7 +155,7 @@ def contacts_of_actor(
     if not addresses:
         return {}
     connections, mailboxes = scoped(actor)
-    parameters = {
+    parameters: dict[str, Any] = {
         "addresses": list(addresses),
         "connection": connection,
         "besides": list(besides),

@@ -218,7 +218,7 @@ def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
     # Stores that the server has the email, and which recipients it refused.
     now = timezone.now()
     refused = result.refused
-    fields = {
+    fields: dict[str, Any] = {
         "sent_at": now,
         "lease_until": None,
         "fate_unknown": False,

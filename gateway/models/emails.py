@@ -305,7 +305,7 @@ def _approved_but_blocked() -> Q:
     """Approved, but blocked by a later hold_all or because the mailbox is stopped, or
     read_only now.
     """
-    read_only = _of_mailbox(oversight_mode=Mode.READ_ONLY)
+    read_only = Q(_of_mailbox(oversight_mode=Mode.READ_ONLY))
     return Q(decision=Decision.APPROVED) & (_held_back() | read_only)
 
 
