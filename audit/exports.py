@@ -17,8 +17,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
+from typing import Any
 from weakref import WeakSet
 
 from django import forms
@@ -291,34 +292,26 @@ def begin_export(
         query = filters.pinned().query(before=None, after=None)
         details = {"filter": query or "everything", "format": wanted.label}
         record("ledger.exported", actor, details=details)
-        export = Download(entries, wanted, actor=actor, details=details, stays=stays)
+        export = Download(entries, wanted, actor, details, stays)
         _running.add(export)
         return export
 
 
+@dataclass(eq=False)
 class Download:
     """One export as an iterator over the parts of the file, which the server sends to
     the browser. `close` ends it early, also before the first part.
     """
 
-    def __init__(
-        self,
-        entries: EntryQuerySet,
-        wanted: Format,
-        *,
-        actor: Actor,
-        details: dict[str, str],
-        stays: Callable[[], bool],
-    ) -> None:
-        self._entries = entries
-        self._format = wanted
-        self._actor = actor
-        self._details = details
-        self._stays = stays
-        self._sum = hashlib.sha256()
-        self._rows = 0
-        # Kept for the last entry: the server iterates after the request has ended.
-        self._trace = trace_id.get()
+    entries: EntryQuerySet
+    wanted: Format
+    actor: Actor
+    details: dict[str, str]
+    stays: Callable[[], bool]
+    rows: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+    # Kept for the last entry: the server iterates after the request has ended.
+    trace: str = field(default_factory=trace_id.get)
 
     def close(self) -> None:
         """Interrupt the export, unless it has ended."""
@@ -326,17 +319,17 @@ class Download:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield self._part(self._format.head())
+            yield self._part(self.wanted.head())
             for rows in self._batches():
                 began = time.monotonic()
                 yield self._part("".join(rows))
                 if time.monotonic() - began > SLOWEST:
                     raise _BrokenOff(SLOW)
-                self._rows += len(rows)
+                self.rows += len(rows)
             self._end(
                 "ledger.export_ended",
-                rows=str(self._rows),
-                sha256=self._sum.hexdigest(),
+                rows=str(self.rows),
+                sha256=self.digest.hexdigest(),
             )
             return
         except _BrokenOff as broken:
@@ -350,20 +343,20 @@ class Download:
         self._break_off(sentence)
         # The server ends the response as if it were complete, so the file has to say
         # that it is not.
-        yield self._format.broken(sentence).encode()
+        yield self.wanted.broken(sentence).encode()
 
     def _batches(self) -> Iterator[list[str]]:
         """Yield the lines of the file, AT_ONCE at a time, the oldest entries first.
         Keyset paging costs the same at any point of the ledger.
         """
-        is_csv = self._format.kind == "csv"
+        is_csv = self.wanted.kind == "csv"
         last = 0
         while True:
-            if not self._stays():
+            if not self.stays():
                 raise _BrokenOff(NO_LONGER)
             with statements_within(READ_WITHIN):
-                entries = lines(self._entries.after(last)[:AT_ONCE])
-                if not self._format.has_details:
+                entries = lines(self.entries.after(last)[:AT_ONCE])
+                if not self.wanted.has_details:
                     for entry in entries:
                         entry.details = {}
                 elif is_csv:
@@ -378,17 +371,17 @@ class Download:
                         entry__in=[one.pk for one in entries]
                     ).values_list("entry", "seal")
                 )
-            yield [self._format.row(one, seals.get(one.pk)) for one in entries]
+            yield [self.wanted.row(one, seals.get(one.pk)) for one in entries]
 
     def _part(self, text: str) -> bytes:
         part = text.encode()
-        self._sum.update(part)
+        self.digest.update(part)
         return part
 
     def _break_off(self, sentence: str) -> None:
         try:
             self._end(
-                "ledger.export_broken_off", handed_out=str(self._rows), reason=sentence
+                "ledger.export_broken_off", handed_out=str(self.rows), reason=sentence
             )
         except DatabaseError as error:
             log.warning(
@@ -400,5 +393,5 @@ class Download:
         if self not in _running:
             return
         _running.discard(self)
-        with traced(self._trace), transaction.atomic():
-            record(action, self._actor, details=self._details | more)
+        with traced(self.trace), transaction.atomic():
+            record(action, self.actor, details=self.details | more)

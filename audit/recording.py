@@ -256,10 +256,7 @@ def record(
     entry.save(force_insert=True)
     entry.details = fields
     EntryDetail.objects.create(
-        entry_id=entry.pk,
-        salt=salt,
-        fields=fields,
-        words=found_by(fields, words),
+        entry_id=entry.pk, salt=salt, fields=fields, words=found_by(fields, words)
     )
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry

@@ -52,10 +52,6 @@ def replace_private(path: Path, text: str) -> None:
         raise
 
 
-def update_credentials(path: Path, values: Mapping[str, str]) -> dict[str, str]:
-    """Add `values` to the file, or replace those with the same name. Return all
-    assignments in it.
-    """
-    merged = read_credentials(path) | dict(values)
-    write_credentials(path, merged)
-    return merged
+def update_credentials(path: Path, values: dict[str, str]) -> None:
+    """Add `values` to the file, or replace those with the same name."""
+    write_credentials(path, read_credentials(path) | values)

@@ -52,10 +52,7 @@ def env_int(name: str, default: int, variables: Variables = os.environ) -> int:
 
 
 def env_choice(
-    name: str,
-    default: str,
-    choices: tuple[str, ...],
-    variables: Variables = os.environ,
+    name: str, default: str, choices: tuple[str, ...], variables: Variables = os.environ
 ) -> str:
     """Return variable `name`, which must be one of `choices`."""
     value = env_str(name, default, variables)

@@ -266,16 +266,6 @@ def read_pattern(text: str) -> str:
         raise ValueError(_sentence(text)) from None
 
 
-def stored_pattern(text: str) -> str:
-    """Return an entry in its one form. If today's rules refuse it, it may have been
-    stored before they existed, so it is returned unchanged.
-    """
-    try:
-        return read_pattern(text)
-    except ValueError:
-        return text
-
-
 def is_pattern(text: str) -> bool:
     """Whether this is an entry in its one form."""
     try:

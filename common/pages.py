@@ -17,7 +17,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.forms.renderers import TemplatesSetting
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods
@@ -50,6 +50,11 @@ def wants_fragment(request: DeskRequest) -> bool:
     """
     htmx = request.htmx
     return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
+
+
+def posted(request: HttpRequest) -> QueryDict | None:
+    """Return what a form sent, to bind a form to it; None if its page was opened."""
+    return request.POST if request.method == "POST" else None
 
 
 def page_or_fragment(
@@ -144,16 +149,6 @@ def first_or_404(rows: QuerySet[Row], sentence: str) -> Row:
     return row
 
 
-def first_error(form: forms.BaseForm) -> tuple[str, str]:
-    """Return the first field with an error, and the error; two empty strings if the
-    form is valid.
-    """
-    return next(
-        ((str(name), str(errors[0])) for name, errors in form.errors.items() if errors),
-        ("", ""),
-    )
-
-
 def same_error(sentence: str) -> dict[str, str]:
     """Return `error_messages` for a field: this sentence, whatever is wrong with it."""
     bounds = ("min_value", "max_value", "min_length", "max_length")
@@ -183,7 +178,7 @@ class SentenceForm(forms.Form):
 
     def first_error(self) -> str:
         """Return the first error, as a sentence; empty if the form is valid."""
-        return first_error(self)[1]
+        return next(iter(self.errors_by_field().values()), "")
 
     def errors_by_field(self) -> dict[str, str]:
         """Return the first error of each field, by the field's name."""

@@ -2,10 +2,10 @@
 up, and removing it; and the pages for that.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial, wraps
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -16,11 +16,12 @@ from common.actors import Actor
 from common.errors import SentenceError
 from common.pages import (
     VERBATIM,
+    ChangeView,
     DeskRequest,
     DrawnForm,
     View,
+    changes,
     cleaned,
-    redirect_with_notice,
 )
 from connections.changes import (
     ChangeRefused,
@@ -216,43 +217,32 @@ _LIST = "connections/domains.html"
 
 def _list_page(
     request: DeskRequest,
-    changed: Connection | None = None,
     *,
-    failed: SentenceError | None = None,
+    connection: Connection | None = None,
+    error: SentenceError | None = None,
+    **_: Any,
 ) -> HttpResponse:
     """List the domains of every account that the actor is an admin of, with the records
-    of each. If a change of one of them `failed`, its form shows what was typed.
+    of each. If a change of one `connection` failed, its form shows what was typed.
     """
 
-    def shown(connection: Connection, found: list[Domain]) -> dict[str, Any]:
-        is_typed = connection == changed and "domain" in request.POST
+    def shown(account: Connection, found: list[Domain]) -> dict[str, Any]:
+        is_typed = account == connection and "domain" in request.POST
         typed = request.POST if is_typed else None
-        form = DomainForm(typed, auto_id=f"domain-{connection.pk}-%s")
+        form = DomainForm(typed, auto_id=f"domain-{account.pk}-%s")
         return {"domains": found, "form": form}
 
-    return accounts_page(request, _LIST, read_domains, shown, failed=failed)
+    return accounts_page(request, _LIST, read_domains, shown, failed=error)
 
 
 domains = require_safe(_list_page)
 
 
-def _changes(view: Callable[..., str]) -> View:
+def _changes(view: ChangeView) -> View:
     """Decorate a view that changes a domain of an account, and returns the notice to
     show.
     """
-
-    @for_admins(_LIST)
-    @wraps(view)
-    def changed(
-        request: DeskRequest, connection: Connection, **rest: str
-    ) -> HttpResponse:
-        try:
-            notice = view(request, connection, **rest)
-        except SentenceError as error:
-            return _list_page(request, connection, failed=error)
-        return redirect_with_notice(request, notice, "domains")
-
-    return changed
+    return for_admins(_LIST)(changes(_list_page, to="domains")(view))
 
 
 @require_POST

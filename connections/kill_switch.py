@@ -32,6 +32,7 @@ from connections.changes import (
     READ_SECONDS,
     ChangeRefused,
     ChangeUnknown,
+    admin_client,
     is_admin,
     record_change,
 )
@@ -40,16 +41,9 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
-from policy.kill_switch import (
-    may_pull,
-    pull,
-    release,
-    tell_gateway,
-    to_tell,
-)
+from policy.kill_switch import may_pull, pull, release, tell_gateway, to_tell
 from policy.models import KillSwitch
 from upstream import errors
-from upstream.client import Client
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ def can_hold_all(connection: Connection) -> bool:
 def read_hold_all(connection: Connection) -> HoldAll:
     """Ask the gateway whether it holds all mail."""
     try:
-        return _read(_client(connection).account(within=READ_SECONDS))
+        return _read(admin_client(connection).account(within=READ_SECONDS))
     except errors.UpstreamError as error:
         return HoldAll(None, error.sentence)
 
@@ -110,7 +104,7 @@ def hold_all(*, connection: Connection, on: bool, actor: Actor) -> CanWait[HoldA
     )
     record_change(f"connection.hold_all_{'on' if on else 'off'}", connection, actor)
     try:
-        result = _read(_client(connection).hold_all(on=on, within=CHANGE_SECONDS))
+        result = _read(admin_client(connection).hold_all(on=on, within=CHANGE_SECONDS))
     except errors.UpstreamError as error:
         result = HoldAll(None, error.sentence)
     if result.is_on is not on:
@@ -120,10 +114,6 @@ def hold_all(*, connection: Connection, on: bool, actor: Actor) -> CanWait[HoldA
         if actor.second:
             raise ChangeUnknown(result.why_not)
     return result
-
-
-def _client(connection: Connection) -> Client:
-    return Client(base_url=connection.api_url, key=connection.admin_key)
 
 
 # Reads the state of "hold all" from MultiMail's answer about the account.

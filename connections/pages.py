@@ -152,7 +152,7 @@ def for_admins(template: str) -> Callable[[View], View]:
             connection = get_visible_connection_or_404(request, connection_id)
             if not is_admin(request.actor, connection):
                 return refused(request, template, connection)
-            return view(request, connection, **rest)
+            return view(request, connection=connection, **rest)
 
         return answered
 

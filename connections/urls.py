@@ -18,11 +18,7 @@ urlpatterns = [
         name="read-connection",
     ),
     path("connections/add/", connections.add, name="add-connection"),
-    path(
-        "connections/<int:connection_id>/",
-        connections.connection,
-        name="connection",
-    ),
+    path("connections/<int:connection_id>/", connections.connection, name="connection"),
     path(
         "connections/<int:connection_id>/name/",
         connections.rename_connection,

@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -32,17 +31,15 @@ class PeriodicThread(threading.Thread):
     nothing for an hour.
     """
 
-    def __init__(self, app: Celery, table: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self) -> None:
         super().__init__(name="periodic", daemon=True)
-        self._app = app
-        self._table = table
         self._ending = threading.Event()
 
     def run(self) -> None:
         """Send until asked to stop. If this fails, end the worker process; the launcher
         then starts it again.
         """
-        due = dict.fromkeys(self._table, time.monotonic())
+        due = dict.fromkeys(JOBS, time.monotonic())
         try:
             while not self._ending.wait(min(due.values()) - time.monotonic()):
                 for job, due_at in due.items():
@@ -50,7 +47,7 @@ class PeriodicThread(threading.Thread):
                         self._send(job)
                         # The next period begins now, not when this one was due: missed
                         # periods are not made up for.
-                        due[job] = time.monotonic() + self._table[job]["schedule"]
+                        due[job] = time.monotonic() + JOBS[job][0]
         finally:
             if not self._ending.is_set():
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -59,9 +56,8 @@ class PeriodicThread(threading.Thread):
         self._ending.set()
 
     def _send(self, job: str) -> None:
-        entry = self._table[job]
         try:
-            self._app.send_task(entry["task"], args=entry["args"], **entry["options"])
+            send_tick(job)
         except Exception as error:  # noqa: BLE001 - of any kind; the next period tries again
             log.warning("no beat", extra={"job": job, "reason": type(error).__name__})
 
@@ -81,7 +77,7 @@ class PeriodicStep(bootsteps.StartStopStep):
         from dashboard.hosts import Listing
 
         if "BEAT" in os.environ:
-            self.thread = PeriodicThread(worker.app, worker.app.conf.beat_schedule)
+            self.thread = PeriodicThread()
             self.thread.start()
         self._listing = Listing()
         self._listing.start()
@@ -106,7 +102,9 @@ app.set_default()
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 # The periodic jobs: task, period in seconds, queue, and the product whose beat runs it.
 # The tasks are given by name, because nothing may import the gateway.
-_JOBS = """
+JOBS = {
+    job: (int(seconds), queue)
+    for job, seconds, queue, product in table_rows("""
 approvals.tasks.sweep | 5 | sync | dashboard
 approvals.tasks.reconcile_all | 30 | sync | dashboard
 policy.tasks.read_all_refusals | 300 | sync | dashboard
@@ -121,19 +119,17 @@ notices.tasks.summarise | 300 | alerts | dashboard
 notices.tasks.forget | 3600 | alerts | dashboard
 gateway.tasks.sweep | 5 | gateway | gateway
 gateway.tasks.note_waiting | 60 | gateway | gateway
-"""
-app.conf.beat_schedule = {
-    job: {
-        "task": "dashboard.tasks.tick",
-        "schedule": float(seconds),
-        "args": [job, int(seconds)],
-        # No expiry, because the clocks of hosts differ. If ticks pile up, only one in
-        # each period runs its job.
-        "options": {"queue": queue},
-    }
-    for job, seconds, queue, product in table_rows(_JOBS)
+""")
     if os.environ.get("BEAT", "both") in (product, "both")
 }
+
+
+def send_tick(job: str) -> None:
+    """Send the task that runs a periodic job, unless it ran in this period."""
+    seconds, queue = JOBS[job]
+    # No expiry, because the clocks of hosts differ. If ticks pile up, only one in each
+    # period runs its job.
+    app.send_task("dashboard.tasks.tick", args=[job, seconds], queue=queue)
 
 
 @task_prerun.connect
@@ -156,8 +152,8 @@ def _end_trace(**_: Any) -> None:
 @worker_ready.connect
 def _catch_up(**_: Any) -> None:
     # Run every job once at the start, instead of after its first period.
-    for entry in app.conf.beat_schedule.values():
-        app.send_task(entry["task"], args=entry["args"], **entry["options"])
+    for job in JOBS:
+        send_tick(job)
 
 
 app.steps["worker"].add(PeriodicStep)

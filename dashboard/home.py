@@ -49,8 +49,7 @@ def home(request: DeskRequest) -> HttpResponse:
     connections.
     """
     actor = request.actor
-    now = timezone.now()
-    context: dict[str, Any] = {"connections": connection_rows(actor, now=now)}
+    context: dict[str, Any] = {"connections": connection_rows(actor)}
     if not wants_fragment(request):
         visible = desk_messages().visible_to(actor)
         a_day_ago = Now() - timedelta(hours=24)
@@ -66,7 +65,7 @@ def home(request: DeskRequest) -> HttpResponse:
             "failed": visible.failed().filter(changed_at__gte=a_day_ago).count(),
             "lines": with_subjects(lines(entries[:12])),
             "panels": panels_for(actor),
-            "today": f"{local_time(now):%A %-d %B}",
+            "today": f"{local_time(timezone.now()):%A %-d %B}",
         }
     return page_or_fragment(
         request,

@@ -202,18 +202,15 @@ def pause_before_start(short_lives: int) -> float:
     )
 
 
-def rotate(log: Path, *, limit: int = LOG_LIMIT) -> bool:
+def rotate(log: Path, *, limit: int = LOG_LIMIT) -> None:
     """Copies a log that is too long to NAME.1, and empties it in place, because its
-    writer keeps it open. Returns whether it was too long.
+    writer keeps it open.
 
     A line that is written between copying and emptying is lost.
     """
-    try:
-        if log.stat().st_size <= limit:
-            return False
-    except OSError:
-        return False
     with contextlib.suppress(OSError), log.open("r+b") as source:
+        if log.stat().st_size <= limit:
+            return
         earlier = os.open(
             log.with_name(log.name + ".1"),
             os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
@@ -223,7 +220,6 @@ def rotate(log: Path, *, limit: int = LOG_LIMIT) -> bool:
             while part := source.read(1 << 16):
                 target.write(part)
         source.truncate(0)
-    return True
 
 
 def tail(log: Path, *, lines: int = 15) -> str:

@@ -95,16 +95,17 @@ def process_variables(
     """Returns the environment of a process of the product. `servers`: the variables
     with the addresses of the servers that it uses.
     """
-    return (
-        dict(environment.outside)
-        | dict(environment.variables)
-        | dict(servers)
-        | keys.load_or_make(environment, may_make=may_make_keys)
-        | keys.demo_application(environment)
+    return {
+        **environment.outside,
+        **environment.variables,
+        **servers,
+        **keys.load_or_make(environment, may_make=may_make_keys),
+        **keys.demo_application(environment),
+        "PYTHONUNBUFFERED": "1",
         # Bytecode is stored: otherwise each process would compile all modules at every
         # start.
-        | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": ""}
-    )
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
 
 
 class Supervisor:

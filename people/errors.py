@@ -44,13 +44,19 @@ class LinkNotGood(PeopleError):
     which.
     """
 
+    status = 409
+
 
 class WrongPerson(PeopleError):
     """The link is valid, but for somebody else."""
 
+    status = 409
+
 
 class LinkedElsewhere(PeopleError):
     """The chat account cannot be linked to this account of the desk."""
+
+    status = 409
 
 
 class FactorNotAllowed(PeopleError):

@@ -78,12 +78,7 @@ class Identities:
         return ", ".join(sorted(str(self._people[one]) for one in others))
 
     def why_one(
-        self,
-        account: int,
-        others: Iterable[int],
-        did: str,
-        *,
-        at: datetime = _NOW,
+        self, account: int, others: Iterable[int], did: str, *, at: datetime = _NOW
     ) -> str:
         """Return why somebody counts as one person with one of these others, and what to
         do, as a sentence; empty if they do not. `did` says what that one did, `at` when.

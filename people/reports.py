@@ -163,8 +163,9 @@ def rights(request: DeskRequest) -> HttpResponse:
     check_reads_people(request)
     form, moment, in_force = _requested(request)
     if person := form.cleaned_data.get("person"):
-        periods = GrantPeriod.objects.read_by(request.actor).of_person(person)
-        rows = as_rights(request.actor, periods.oldest_first()[:MAX_ROWS])
+        # Of a person who may be deleted.
+        periods = GrantPeriod.objects.read_by(request.actor).filter(person=person)
+        rows = as_rights(request.actor, periods.order_by("since", "pk")[:MAX_ROWS])
         if not rows:
             raise Http404("There is no such person, or you may not see their roles.")
         context = {"rights": rows, "who": rows[-1], "is_cut": len(rows) == MAX_ROWS}
@@ -199,4 +200,7 @@ def _requested(
         in_force = in_force.reaching(
             connection=target.connection, mailbox=target.mailbox
         )
-    return form, moment, in_force.by_person()
+    in_force = in_force.order_by(
+        "name", "email", "person", "connection", "mailbox", "role", "pk"
+    )
+    return form, moment, in_force

@@ -152,14 +152,9 @@ def has_admin_beyond(actor: Actor, grants: Iterable[Grant]) -> bool:
     )
 
 
-def role_words(role: str, target_name: str) -> str:
-    """Return a role and its target in words: "reviewer of everything"."""
-    return f"{role} of {target_name}"
-
-
 def in_words(grants: Iterable[Grant]) -> str:
     """Describe grants in one line, for the ledger and for pages."""
-    words = [role_words(one.role, target_of(one).name) for one in grants]
+    words = [f"{one.role} of {target_of(one).name}" for one in grants]
     return ", ".join(words) or "no role"
 
 
@@ -199,7 +194,7 @@ def give_role(
     if target.value not in all_targets():
         raise NotYours("The connection or mailbox of this role is no longer there.")
     before = in_words(grants_of(person))
-    new = role_words(role.value, target.name)
+    new = f"{role} of {target.name}"
     yield lambda: ChangeInWords(
         title=f"{person} ({person.email}): give the role {new}",
         before=before,

@@ -10,7 +10,7 @@ operator says why.
 import fcntl
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -38,33 +38,6 @@ PATIENCE = timedelta(minutes=1)
 _FAILED = "ledger.anchor_failed"
 # The name of the lock of whoever writes the file.
 _LOCK = "audit.anchors"
-
-
-def add_anchors(
-    seals: Iterable[Seal], kind: str, place: str, reference: str, *, previous: int
-) -> None:
-    """Store that these seals were written, in this order, to a place outside the
-    database, after the seal with the number `previous`.
-    """
-    anchors = []
-    at = clock()
-    key = public_key()
-    for seal in seals:
-        anchor = Anchor(
-            seal=seal.number,
-            seal_signature=seal.signature,
-            kind=kind,
-            place=place,
-            reference=reference,
-            previous=previous,
-            at=at,
-            key=key,
-        )
-        anchor.signature = sign(anchor)
-        anchors.append(anchor)
-        previous = seal.number
-    # It is there already if a destination was removed and added again.
-    Anchor.objects.bulk_create(anchors, ignore_conflicts=True)
 
 
 @transaction.atomic
@@ -105,18 +78,33 @@ def write_anchors() -> int:
             record(_FAILED, SEALER, details={"reason": sentence})
         return 0
     previous = anchors_here().aggregate(seal=Max("seal"))["seal"] or 0
-    kind = Anchor.Kind.FILE
-    add_anchors(pending, kind, str(path), gethostname(), previous=previous)
+    at = clock()
+    key = public_key()
+    anchors = []
+    for seal in pending:
+        anchor = Anchor(
+            seal=seal.number,
+            seal_signature=seal.signature,
+            previous=previous,
+            at=at,
+            key=key,
+            **_here(),
+        )
+        anchor.signature = sign(anchor)
+        anchors.append(anchor)
+        previous = seal.number
+    Anchor.objects.bulk_create(anchors, ignore_conflicts=True)
     return len(pending)
+
+
+def _here() -> dict[str, str]:
+    place = str(settings.SEAL_FILE)
+    return {"kind": Anchor.Kind.FILE, "place": place, "reference": gethostname()}
 
 
 def anchors_here() -> QuerySet[Anchor]:
     """Return the anchors of the seals that this host wrote to the seals' file."""
-    return Anchor.objects.filter(
-        kind=Anchor.Kind.FILE,
-        place=str(settings.SEAL_FILE),
-        reference=gethostname(),
-    )
+    return Anchor.objects.filter(**_here())
 
 
 def unknown_heads() -> list[verifier.Seal]:
@@ -126,7 +114,7 @@ def unknown_heads() -> list[verifier.Seal]:
     """
     unknown: list[verifier.Seal] = []
     with suppress(OSError):
-        for head in heads_in(end_of_file()):
+        for head in newest_heads():
             stored = Seal.objects.filter(number=head.number, signature=head.signature)
             # A newer `restored` seal explains that the checkpoint is missing, if the
             # ledger was continued before it.
@@ -148,11 +136,11 @@ def end_of_file() -> bytes:
     return tail if end == len(tail) else tail.partition(b"\n")[2]
 
 
-def heads_in(tail: bytes) -> Iterator[verifier.Seal]:
+def newest_heads() -> Iterator[verifier.Seal]:
     """Yield the checkpoints in the end of the file, the newest first. Lines that are
-    incomplete or malformed are left out.
+    incomplete or malformed are left out. Raises OSError.
     """
-    for line in reversed(tail.splitlines(keepends=True)):
+    for line in reversed(end_of_file().splitlines(keepends=True)):
         if line.endswith(b"\n"):
             with suppress(ValueError):
                 yield verifier.Seal(verifier.read_json(line))
@@ -195,9 +183,3 @@ def _read_tail(file: IO[bytes]) -> tuple[int, bytes]:
     end = file.seek(0, os.SEEK_END)
     file.seek(max(0, end - _TAIL))
     return end, file.read()
-
-
-def oldest_without_file(now: datetime) -> Seal | None:
-    """Return the oldest seal that should have an anchor by now and has none; or None."""
-    overdue: Seal | None = after_newest_anchor().filter(at__lt=now - PATIENCE).first()
-    return overdue

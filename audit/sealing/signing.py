@@ -25,12 +25,11 @@ from audit.verifier import countersign_verify as verifier
 from audit.verifier.countersign_verify import fingerprint_of
 from common.actors import Actor
 
+NO_KEY = "SEAL_KEY is not set, so the ledger is not sealed."
+
 
 class NoKey(Exception):
     """SEAL_KEY is not set."""
-
-    def __init__(self) -> None:
-        super().__init__("SEAL_KEY is not set, so the ledger is not sealed.")
 
 
 def public_keys() -> list[str]:
@@ -45,7 +44,7 @@ def public_key() -> str:
     """Return the newest public key. Raises NoKey if there is none."""
     if keys := public_keys():
         return keys[0]
-    raise NoKey
+    raise NoKey(NO_KEY)
 
 
 def sign(row: Seal | Anchor) -> str:
@@ -170,12 +169,10 @@ def check_end(last: Seal | None) -> None:
     newest = SealedEntry.objects.aggregate(position=Max("position"))["position"]
     sealed = 0 if newest is None else newest + 1
     if sealed != size:
-        difference = (
-            "more are listed as sealed"
-            if sealed > size
-            else "fewer are listed as sealed"
+        found = "more" if sealed > size else "fewer"
+        raise SealingRefused(
+            f"Seal {number} covers {size} entries, but {found} are listed as sealed."
         )
-        raise SealingRefused(f"Seal {number} covers {size} entries, but {difference}.")
     if last is None:
         return
     # Over the hashes of its entries when they were sealed; entries are not read here.

@@ -62,7 +62,7 @@ def sealing_state(now: datetime) -> SealingState:
     holder = oldest_writer() if is_late else None
     why = advice = ""
     if not is_on:
-        why = str(signing.NoKey())
+        why = signing.NO_KEY
         advice = "docs/operators/keys.md says what it must hold."
     elif stopped:
         why = stopped
@@ -85,7 +85,11 @@ def sealing_state(now: datetime) -> SealingState:
             advice = (
                 "End it. On a shared server, transactions in other databases count too."
             )
-    elif seal := anchors.oldest_without_file(now):
+    elif (
+        seal := anchors.after_newest_anchor()
+        .filter(at__lt=now - anchors.PATIENCE)
+        .first()
+    ):
         why = f"Seal {seal.number} and those after it are not in the seals' file: deleted entries would go unnoticed."
         advice = "SEAL_FILE must name a file that the worker can write."
     return SealingState(

@@ -89,9 +89,7 @@ def read_span(asked: str, *, zone: tzinfo, now: datetime) -> Span:
         raise ValueError(asked)
     try:
         return Span(
-            _midnight(first, zone),
-            _midnight(last + timedelta(days=1), zone),
-            words,
+            _midnight(first, zone), _midnight(last + timedelta(days=1), zone), words
         )
     except OverflowError:
         raise ValueError(asked) from None

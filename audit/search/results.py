@@ -9,7 +9,7 @@ whole ledger to find the newest hundred matches. So `readable` looks up both fir
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import OperationalError, transaction
@@ -277,12 +277,12 @@ class Facets:
     first. `total` is the number of matches; `is_cut`: there are more than COUNTED.
     """
 
-    total: int = 0
-    is_cut: bool = False
+    total: int
+    is_cut: bool
     # How many technical entries match, and are folded.
-    folded: int = 0
+    folded: int
     # By the field of `Filters` with which the search can be narrowed to a value.
-    counts: dict[str, list[Count]] = field(default_factory=dict)
+    counts: dict[str, list[Count]]
 
     @property
     def is_one(self) -> bool:
@@ -310,73 +310,65 @@ def facets_of(
     """Return the facets of these entries, as far as the page shows them; None if
     counting takes too long.
     """
+    # Reads the newest matches, and counts their values in Python.
     with suppress(SearchTooLongError), _noticing_cancelled(), transaction.atomic():
-        return _count(entries, filters, actor)
-    return None
-
-
-# Reads the newest matches, and counts their values in Python.
-def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
-    shown = shown_of(entries, filters).newest_first()[: COUNTED + 1]
-    newest = list(
-        shown.values_list(
-            "pk", "action", "actor_kind", "actor_id", "surface", "connection"
-        )
-    )
-    actions = Counter[str]()
-    actors = Counter[str]()
-    surfaces = Counter[str]()
-    connections = Counter[str]()
-    # By actor, the number of their newest entry, whose details have the name.
-    newest_of: dict[str, int] = {}
-    for pk, action, kind, key, surface, connection in newest[:COUNTED]:
-        actor_key = f"{kind}/{key}"
-        newest_of.setdefault(actor_key, pk)
-        actions[action] += 1
-        actors[actor_key] += 1
-        surfaces[surface] += 1
-        if connection:
-            connections[str(connection)] += 1
-    # Of equally frequent ones, those with the newest entry come first.
-    frequent = actors.most_common(_MOST_VALUES)
-    names = dict(
-        EntryDetail.objects.filter(
-            pk__in=[newest_of[actor_key] for actor_key, _ in frequent]
-        ).values_list("pk", "fields__actor")
-    )
-    counts: dict[str, list[Count]] = {
-        "action": [
-            (action, number, kind_label(action))
-            for action, number in actions.most_common(_MOST_VALUES)
-        ],
-        "actor": [
-            (
-                actor_key,
-                number,
-                names.get(newest_of[actor_key]) or actor_key.replace("/", " "),
+        shown = shown_of(entries, filters).newest_first()[: COUNTED + 1]
+        newest = list(
+            shown.values_list(
+                "pk", "action", "actor_kind", "actor_id", "surface", "connection"
             )
-            for actor_key, number in frequent
-        ],
-        "surface": [
-            (surface, number, surface)
-            for surface, number in surfaces.most_common(_MOST_VALUES)
-        ],
-        "connection": [],
-    }
-    # With a single connection there is nothing to narrow.
-    if len(connections) > 1 or filters.connection:
-        frequent = connections.most_common(_MOST_VALUES)
-        rows = visible("connections", actor).filter(pk__in=[key for key, _ in frequent])
-        names_of_connections = {
-            str(key): name for key, name in rows.values_list("pk", "name")
+        )
+        actions = Counter[str]()
+        actors = Counter[str]()
+        surfaces = Counter[str]()
+        connections = Counter[int]()
+        # By actor, the number of their newest entry, whose details have the name.
+        newest_of: dict[str, int] = {}
+        for pk, action, kind, key, surface, connection in newest[:COUNTED]:
+            actor_key = f"{kind}/{key}"
+            newest_of.setdefault(actor_key, pk)
+            actions[action] += 1
+            actors[actor_key] += 1
+            surfaces[surface] += 1
+            if connection:
+                connections[connection] += 1
+        # Of equally frequent ones, those with the newest entry come first.
+        frequent = actors.most_common(_MOST_VALUES)
+        names = dict(
+            EntryDetail.objects.filter(
+                pk__in=[newest_of[actor_key] for actor_key, _ in frequent]
+            ).values_list("pk", "fields__actor")
+        )
+        counts: dict[str, list[Count]] = {
+            "action": [
+                (action, number, kind_label(action))
+                for action, number in actions.most_common(_MOST_VALUES)
+            ],
+            "actor": [
+                (
+                    actor_key,
+                    number,
+                    names.get(newest_of[actor_key]) or actor_key.replace("/", " "),
+                )
+                for actor_key, number in frequent
+            ],
+            "surface": [
+                (surface, number, surface)
+                for surface, number in surfaces.most_common(_MOST_VALUES)
+            ],
+            "connection": [],
         }
-        # Connections that the actor may not see are left out.
-        counts["connection"] = [
-            (key, number, names_of_connections[key])
-            for key, number in frequent
-            if key in names_of_connections
-        ]
-    folded = 0
-    if filters.folds:
-        folded = entries.technical().order_by()[: COUNTED + 1].count()
-    return Facets(min(len(newest), COUNTED), len(newest) > COUNTED, folded, counts)
+        # With a single connection there is nothing to narrow.
+        if len(connections) > 1 or filters.connection:
+            labels = dict(visible("connections", actor).values_list("pk", "name"))
+            # Connections that the actor may not see are left out.
+            counts["connection"] = [
+                (str(key), number, labels[key])
+                for key, number in connections.most_common(_MOST_VALUES)
+                if key in labels
+            ]
+        folded = 0
+        if filters.folds:
+            folded = entries.technical().order_by()[: COUNTED + 1].count()
+        return Facets(min(len(newest), COUNTED), len(newest) > COUNTED, folded, counts)
+    return None

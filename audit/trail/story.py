@@ -118,8 +118,8 @@ class StoryEntry:
 
     line: Entry
     gap: str
-    seal: int | None = None
-    sealed_at: datetime | None = None
+    seal: int | None
+    sealed_at: datetime | None
 
 
 @dataclass
@@ -135,7 +135,7 @@ class Chapter:
     """A part of the story. `is_again`: an earlier chapter has the same kind."""
 
     kind: str
-    is_again: bool = False
+    is_again: bool
     runs: list[Run] = field(default_factory=list)
 
     @property

@@ -28,21 +28,13 @@ class PageForm(LenientForm):
     after = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1)
 
 
-@require_safe
-def message_trail(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show everything that happened to one message, oldest first, PAGE entries a page."""
-    return _page(request, public_id, after=PageForm(request.GET).value("after") or 0)
-
-
-# The page or its fragment, or JSON if it is asked for.
 def _page(
-    request: DeskRequest,
-    public_id: UUID,
-    *,
-    after: int = 0,
-    error: str = "",
-    status: int = 200,
+    request: DeskRequest, public_id: UUID, *, error: str = "", status: int = 200
 ) -> HttpResponse:
+    """Show everything that happened to one message, oldest first, PAGE entries a page:
+    as a page or its fragment, or as JSON if that is asked for.
+    """
+    after = PageForm(request.GET).value("after") or 0
     entries = _readable(request, public_id)
     found_entries = lines(entries.after(after).oldest_first()[: PAGE + 1])
     if not found_entries:
@@ -73,6 +65,9 @@ def _page(
         context=context,
         status=status,
     )
+
+
+message_trail = require_safe(_page)
 
 
 @require_POST

@@ -27,11 +27,12 @@ from audit import tasks
 from audit.models import AT_ONCE, Anchor, Check, Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import are_found_by, canonical_entry, is_authentic, record
 from audit.sealing import signing
-from audit.sealing.anchors import PATIENCE, anchors_here, end_of_file, heads_in
+from audit.sealing.anchors import PATIENCE, anchors_here, end_of_file, newest_heads
 from audit.sealing.signing import BROKEN, latest_seal
 from audit.verification.bundle import details_line
 from audit.verifier import countersign_verify as verifier
 from common.actors import Actor, Role
+from common.errors import SentenceError
 from common.postgres import one_moment
 
 log = logging.getLogger(__name__)
@@ -46,12 +47,14 @@ _PAUSE = 1.0
 _FINDINGS = 100
 
 
-class CheckRefused(Exception):
-    """The check was not started; the message says why. `is_denied`: the actor may not."""
+class CheckRefused(SentenceError):
+    """The check was not started."""
 
-    def __init__(self, sentence: str, *, is_denied: bool) -> None:
-        super().__init__(sentence)
-        self.is_denied = is_denied
+
+class CheckNotAllowed(CheckRefused):
+    """The actor may not start a check."""
+
+    status = 403
 
 
 def may_ask(actor: Actor) -> bool:
@@ -60,24 +63,21 @@ def may_ask(actor: Actor) -> bool:
 
 
 @transaction.atomic
-def ask_for_check(actor: Actor) -> Check:
-    """Start a check of the whole ledger because the actor asks for it. Return the
-    running check; if there was one already, that one. Raises CheckRefused.
+def ask_for_check(actor: Actor) -> None:
+    """Start a check of the whole ledger because the actor asks for it, unless one is
+    running. Raises CheckRefused.
     """
     if not may_ask(actor):
-        raise CheckRefused(
-            "Only an auditor or an admin of everything can start a check of the ledger.",
-            is_denied=True,
+        raise CheckNotAllowed(
+            "Only an auditor or an admin of everything can start a check of the ledger."
         )
     if latest_seal() is None:
         raise CheckRefused(
-            "Nothing is sealed yet, so there is nothing to check against.",
-            is_denied=False,
+            "Nothing is sealed yet, so there is nothing to check against."
         )
     _end_lost()
     check = _begin(asked_by=int(actor.id))
     record("ledger.check_asked", actor, details={"check": str(check.pk)})
-    return check
 
 
 @transaction.atomic
@@ -336,7 +336,7 @@ def _check_anchors(report: verifier.Report, begun_at: float) -> None:
     # The file is read again, after the anchors were: a line is written before its
     # anchor, so every anchor must have its line by now.
     try:
-        heads = list(heads_in(end_of_file()))
+        heads = list(newest_heads())
         age = begun_at - os.stat(settings.SEAL_FILE).st_mtime
     except OSError:
         heads = []

@@ -17,16 +17,17 @@ from django.views.decorators.http import require_POST, require_safe
 from audit.models import Anchor, Check, Seal
 from audit.sealing.signing import latest_seal
 from audit.sealing.status import COUNTED, SealingState, sealing_state
-from audit.verification.checks import CheckRefused, ask_for_check, may_ask
+from audit.verification.checks import ask_for_check, may_ask
 from audit.verification.comparison import EvidenceUnreadable, check_evidence
 from audit.verifier import countersign_verify
+from common.errors import SentenceError
 from common.pages import (
     VERBATIM,
     DeskRequest,
     DrawnForm,
     LenientForm,
+    changes,
     page_or_fragment,
-    redirect_with_notice,
 )
 from common.postgres import clock
 
@@ -137,10 +138,19 @@ class EvidenceForm(DrawnForm):
         return str(self.cleaned_data["pasted"]).encode("utf-8", "surrogatepass")
 
 
-def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpResponse:
+def _page(
+    request: DeskRequest,
+    *,
+    error: SentenceError | None = None,
+    status: int = 200,
+    **context: Any,
+) -> HttpResponse:
     """Show the ledger's status. While a check runs, the page asks again and again for
     the fragment that changes.
     """
+    if error:
+        status = error.status
+        context["error"] = error.sentence
     before = SealsForm(request.GET).value("before")
     seals = Seal.objects.order_by("-number")
     found_seals = list(
@@ -179,22 +189,15 @@ def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpRes
     )
 
 
-@require_safe
-def ledger_state(request: DeskRequest) -> HttpResponse:
-    """Show the ledger's status."""
-    return _page(request)
+ledger_state = require_safe(_page)
 
 
 @require_POST
-def check_ledger(request: DeskRequest) -> HttpResponse:
+@changes(_page, to="ledger-state")
+def check_ledger(request: DeskRequest) -> str:
     """Start a check of the whole ledger."""
-    try:
-        ask_for_check(request.actor)
-    except CheckRefused as refused:
-        return _page(
-            request, error=str(refused), status=403 if refused.is_denied else 409
-        )
-    return redirect_with_notice(request, "The full check has started.", "ledger-state")
+    ask_for_check(request.actor)
+    return "The full check has started."
 
 
 @require_POST
@@ -220,11 +223,8 @@ def newest_head(request: DeskRequest) -> HttpResponse:
     """
     last = latest_seal()
     if last is None:
-        return _page(
-            request,
-            error="Nothing is sealed yet, so there is no checkpoint.",
-            status=409,
-        )
+        unsealed = SentenceError("Nothing is sealed yet, so there is no checkpoint.")
+        return _page(request, error=unsealed)
     headers = {
         "Content-Disposition": f'attachment; filename="countersign-checkpoint-{last.number}.json"'
     }

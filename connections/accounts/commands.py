@@ -7,11 +7,9 @@ words: if a second admin must accept that, the call ends there, and the command 
 called again when it is accepted. What depends on the stored state is checked then.
 """
 
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -21,7 +19,7 @@ from approvals import tasks
 from approvals.models import Decision
 from approvals.reconcile.closing import leave_queue
 from common.actors import Actor
-from common.postgres import atomic_with_retry
+from common.postgres import atomic_with_retry, clock
 from connections.accounts.keys import SLOTS, keys_of
 from connections.changes import (
     AccountConnected,
@@ -107,7 +105,7 @@ def add_connection(
         ),
         page=reverse("connections"),
     )
-    base = re.sub(r"-{2,}", "-", slugify(name))[:40].strip("-") or "connection"
+    base = slugify(name)[:40].strip("-") or "connection"
     used = Connection.objects.filter(slug__startswith=base)
     used_slugs = set(used.values_list("slug", flat=True))
     slug = base
@@ -151,7 +149,7 @@ def check_name(name: str, *, key: int | None) -> None:
 
 @atomic_with_retry
 @second_admin("Connection")
-def rename(*, connection: Connection, name: str, actor: Actor) -> CanWait[Connection]:
+def rename(*, connection: Connection, name: str, actor: Actor) -> CanWait[None]:
     """Rename the connection. Its history shows the new name too. Raises
     ConnectionNotChanged if another connection has the name.
     """
@@ -163,14 +161,13 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> CanWait[Connec
         locked.name = name
         locked.save(update_fields=["name"])
         record_entry("connection.changed", locked, actor, before=before, after=name)
-    return locked
 
 
 @atomic_with_retry
 @second_admin("Connection")
 def set_address(
     *, connection: Connection, api_url: str, account: str, actor: Actor
-) -> CanWait[Connection]:
+) -> CanWait[None]:
     """Change the address of a connection's MultiMail. The caller must have checked that
     the account with this id answers there to the connection's keys.
 
@@ -190,8 +187,6 @@ def set_address(
             "A decision is being carried out at the old address. Try again in a few seconds, or pause the connection "
             "first."
         )
-    before = locked.api_url
-    locked.api_url = api_url
     # Forget what was learnt about the old address. The time of the last read, which
     # pages show, stays.
     Connection.objects.filter(pk=locked.pk).update(
@@ -209,10 +204,9 @@ def set_address(
         locked,
         actor,
         explanation=f"The account {account} answered at {api_url} with these keys.",
-        before=f"at: {before}",
+        before=f"at: {locked.api_url}",
         after=f"at: {api_url}",
     )
-    return locked
 
 
 # Each message of an account with two connections would appear twice.
@@ -234,7 +228,7 @@ def set_key(
     scopes: list[str] | None,
     actor: Actor,
     account: str = "",
-) -> CanWait[Connection]:
+) -> CanWait[None]:
     """Put a key into a slot. The caller must have checked it: it is a key of this
     account, if MultiMail told which. A new oversight key is used for a read at once. If
     MultiMail accepts it, that read ends a pause that the old key caused
@@ -260,14 +254,11 @@ def set_key(
         Connection.objects.filter(pk=locked.pk).update(
             read_at=None, checked_key="", refused_fields=[]
         )
-    return locked
 
 
 @atomic_with_retry
 @second_admin("Connection")
-def remove_key(
-    *, connection: Connection, slot: str, actor: Actor
-) -> CanWait[Connection]:
+def remove_key(*, connection: Connection, slot: str, actor: Actor) -> CanWait[None]:
     """Remove a key. The oversight key can only be replaced: a connection cannot work
     without it.
     """
@@ -279,7 +270,6 @@ def remove_key(
         )
     if getattr(locked, SLOTS[slot].field):
         _store_key(locked, slot, "", {}, actor, "connection.key_removed")
-    return locked
 
 
 def _slot_in_words(connection: Connection, slot: str) -> str:
@@ -324,7 +314,7 @@ MAX_REASON = 500
 
 
 @atomic_with_retry
-def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Connection:
+def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> None:
     """Pause the connection: no decision is executed until somebody resumes it.
     Decisions that are made meanwhile wait.
     """
@@ -352,13 +342,11 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Conne
         before=before,
         after="paused by hand",
     )
-    locked.refresh_from_db()
-    return locked
 
 
 @atomic_with_retry
 @second_admin("Connection")
-def resume(*, connection: Connection, actor: Actor) -> CanWait[Connection]:
+def resume(*, connection: Connection, actor: Actor) -> CanWait[None]:
     """Resume a connection that a person paused. Decisions that are due are executed,
     and the next read is due at once.
     """
@@ -380,15 +368,13 @@ def resume(*, connection: Connection, actor: Actor) -> CanWait[Connection]:
         after="at work",
     )
     tasks.execute_due.delay_on_commit()
-    locked.refresh_from_db()
-    return locked
 
 
 @atomic_with_retry
 @second_admin("Connection")
 def remove_connection(
-    *, connection: Connection, typed_name: str, actor: Actor, now: datetime
-) -> CanWait[Connection]:
+    *, connection: Connection, typed_name: str, actor: Actor
+) -> CanWait[None]:
     """Remove the connection permanently. Its held messages leave the queue and stay
     held at MultiMail. All history stays.
 
@@ -416,6 +402,7 @@ def remove_connection(
     held = list(waiting.select_for_update(of=("self",), no_key=True))
     if error := removal_error(locked):
         raise ConnectionNotChanged(error)
+    now = clock()
     for message in held:
         leave_queue(message, actor, now)
     # It is also paused below, because some queries exclude paused connections, and
@@ -433,9 +420,9 @@ def remove_connection(
     locked.upstream_webhook_id = ""
     locked.paused_by_hand = True
     locked.paused_because = "It was removed from the desk."
+    locked.paused_at = Now()
+    locked.removed_at = Now()
     locked.save()
-    Connection.objects.filter(pk=locked.pk).update(removed_at=Now(), paused_at=Now())
-    locked.refresh_from_db()
     record_entry(
         "connection.removed",
         locked,
@@ -444,7 +431,6 @@ def remove_connection(
         before=f"name: {locked.name}; at: {locked.api_url}",
         after="",
     )
-    return locked
 
 
 def removal_error(connection: Connection) -> str:

@@ -166,9 +166,7 @@ def finish_rotation(
 
 
 @atomic_with_retry
-def cancel_rotation(
-    *, connection: Connection, actor: Actor, because: str
-) -> Connection:
+def cancel_rotation(*, connection: Connection, actor: Actor, because: str) -> None:
     """Abandon a rotation when MultiMail does not know the new secret: accept only the
     old one.
     """
@@ -177,7 +175,6 @@ def cancel_rotation(
         locked.webhook_secret = locked.previous_webhook_secret
         locked.previous_webhook_secret = ""
         _save_secrets(locked, actor, f"It was abandoned: {because}", before=BOTH)
-    return locked
 
 
 @atomic_with_retry
@@ -200,7 +197,7 @@ def take_secret(
 
 
 @atomic_with_retry
-def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
+def end_overlap(*, connection: Connection, actor: Actor) -> None:
     """Stop accepting the old secret now."""
     locked = lock(connection, actor)
     if is_open(locked):
@@ -209,7 +206,6 @@ def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
         )
     if locked.previous_webhook_secret:
         _accept_old_for(timedelta(0), locked, actor, before=BOTH)
-    return locked
 
 
 def _accept_old_for(

@@ -33,6 +33,7 @@ from common.pages import (
     View,
     cleaned,
     page_or_fragment,
+    posted,
     redirect_with_notice,
     require_get_or_post,
     same_error,
@@ -50,11 +51,7 @@ from connections.accounts.keys import (
 )
 from connections.accounts.own_webhook import OVERLAPS
 from connections.changes import AccountConnected, ConnectionNotChanged, is_admin
-from connections.pages import (
-    ApprovalCodeForm,
-    answer,
-    get_visible_connection_or_404,
-)
+from connections.pages import ApprovalCodeForm, answer, get_visible_connection_or_404
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import MessageState
@@ -161,19 +158,25 @@ class AddConnectionForm(DrawnForm):
             and (error := address_error(url))
         ):
             self.add_error(wrong_field, error)
-        cleaned["api_url"] = url
-        keys = [key for key in self.keys_of(cleaned).values() if key]
-        if len(set(keys)) < len(keys):
+        keys = {name: cleaned.get(slot.field, "") for name, slot in SLOTS.items()}
+        typed_keys = list(filter(None, keys.values()))
+        if len(set(typed_keys)) < len(typed_keys):
             self.add_error(
                 None,
                 "The same key was entered twice. Enter a different one in each field.",
             )
-
-    def keys_of(self, cleaned: dict[str, Any]) -> dict[str, str]:
-        """Return the typed keys by slot; empty for slots without a key."""
-        return {
-            name: str(cleaned.get(slot.field) or "") for name, slot in SLOTS.items()
-        }
+        if self.errors:
+            return
+        checks = check_all(api_url=url, keys=keys)
+        for name, check in checks.items():
+            if check.problem and check.is_certain:
+                self.add_error(SLOTS[name].field, check.problem)
+            elif check.problem:
+                # MultiMail did not answer, so nothing is wrong with this key or the
+                # next.
+                self.add_error(wrong_field, check.problem)
+                break
+        cleaned.update(api_url=url, keys=keys, checks=checks)
 
 
 class KeyForm(DrawnForm):
@@ -266,7 +269,7 @@ def connections_page(
     """
     actor = request.actor
     context = {
-        "rows": connection_rows(actor, now=timezone.now()),
+        "rows": connection_rows(actor),
         "error": error.sentence if error else "",
         "may_add": actor.is_admin_of_all,
         "removed": Connection.objects.removed()
@@ -301,16 +304,15 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
     return redirect_with_notice(request, notice, page)
 
 
-def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
+def connection_rows(actor: Actor) -> list[dict[str, Any]]:
     """Return what the page shows about each connection that the actor may see."""
     visible = Connection.objects.at_work().visible_to(actor).order_by("name")
-    return rows_of(visible, actor, now=now)
+    return _rows_of(visible, actor)
 
 
-def rows_of(
-    connections: Iterable[Connection], actor: Actor, *, now: datetime
-) -> list[dict[str, Any]]:
+def _rows_of(connections: Iterable[Connection], actor: Actor) -> list[dict[str, Any]]:
     """Return what pages show about these connections, without their keys."""
+    now = timezone.now()
     readable = set(connections_to_read(actor).values_list("pk", flat=True))
     visible = WebhookEvent.objects.visible_to(actor)
     rows = []
@@ -378,50 +380,34 @@ def add(request: DeskRequest) -> HttpResponse:
     if not request.actor.is_admin_of_all:
         refusal = ActNotAllowed("Only an admin of everything can add connections.")
         return connections_page(request, error=refusal)
-    typed = request.POST if request.method == "POST" else None
-    form = AddConnectionForm(typed)
-    if not form.is_valid():
-        return _add_page(request, form)
-    cleaned = form.cleaned_data
-    keys = form.keys_of(cleaned)
-    checks = check_all(api_url=cleaned["api_url"], keys=keys)
-    for slot, check in checks.items():
-        if check.problem and check.is_certain:
-            form.add_error(SLOTS[slot].field, check.problem)
-        elif check.problem:
-            # MultiMail did not answer, so nothing is wrong with this key or the next.
-            is_typed = cleaned["place"] == OTHER
-            form.add_error("address" if is_typed else "place", check.problem)
-            break
-    if form.errors:
-        return _add_page(request, form)
-    try:
-        added = commands.add_connection(
-            actor=request.actor,
-            name=cleaned["name"],
-            api_url=cleaned["api_url"],
-            keys=keys,
-            scopes={name: check.scopes for name, check in checks.items()},
-            is_our_gateway=cleaned["place"] == OURS,
-            # The first key that gets to know it: hosted MultiMail tells an oversight
-            # key nothing about the account.
-            account=next(
-                (check.account for check in checks.values() if check.account), ""
-            ),
-        )
-    except AccountConnected as error:
-        form.add_error("oversight_key", error.sentence)
-        return _add_page(request, form)
-    except ConnectionNotChanged as error:
-        form.add_error("name", error.sentence)
-        return _add_page(request, form)
-    read_connection.delay_on_commit(added.pk)
-    read_account.delay_on_commit(added.pk)
-    notice = f"{added} is connected and being read. Register its webhook next."
-    return redirect_with_notice(request, notice, "connection", connection_id=added.pk)
-
-
-def _add_page(request: DeskRequest, form: AddConnectionForm) -> HttpResponse:
+    form = AddConnectionForm(posted(request))
+    if form.is_valid():
+        typed = form.cleaned_data
+        checks = typed["checks"]
+        accounts = (check.account for check in checks.values() if check.account)
+        try:
+            added = commands.add_connection(
+                actor=request.actor,
+                name=typed["name"],
+                api_url=typed["api_url"],
+                keys=typed["keys"],
+                scopes={name: check.scopes for name, check in checks.items()},
+                is_our_gateway=typed["place"] == OURS,
+                # The first key that gets to know it: hosted MultiMail tells an
+                # oversight key nothing about the account.
+                account=next(accounts, ""),
+            )
+        except AccountConnected as error:
+            form.add_error("oversight_key", error.sentence)
+        except ConnectionNotChanged as error:
+            form.add_error("name", error.sentence)
+        else:
+            read_connection.delay_on_commit(added.pk)
+            read_account.delay_on_commit(added.pk)
+            notice = f"{added} is connected and being read. Register its webhook next."
+            return redirect_with_notice(
+                request, notice, "connection", connection_id=added.pk
+            )
     status = 422 if form.errors else 200
     return render(
         request, "connections/connection_add.html", {"form": form}, status=status
@@ -453,7 +439,7 @@ def _connection_page(
     forms = _forms(request, connection, section, failed)
     context = {
         "one": connection,
-        "row": rows_of([connection], actor, now=timezone.now())[0],
+        "row": _rows_of([connection], actor)[0],
         "slots": _slots_of(connection, forms),
         "doors": [
             (words, effect, connection.doors.get(kind))
@@ -630,16 +616,13 @@ def resume(request: DeskRequest, connection: Connection) -> str:
 def remove(request: DeskRequest, connection: Connection) -> HttpResponse:
     """Show what it means to remove the connection. Remove it when its name is typed."""
     commands.check_may_add(request.actor)
-    form = RemoveForm(request.POST if request.method == "POST" else None)
+    form = RemoveForm(posted(request))
     form.fields["name"].label = f"Type {connection} to remove it"
     if form.is_bound:
         try:
             name = cleaned(form)["name"]
             commands.remove_connection(
-                connection=connection,
-                typed_name=name,
-                actor=request.actor,
-                now=timezone.now(),
+                connection=connection, typed_name=name, actor=request.actor
             )
             to_do_by_hand = own_webhook.unregister(connection)
             notice = (

@@ -235,8 +235,16 @@ def change_key(
         what=f"change the API key {key.label}: {', '.join(sorted(changes))}",
         code=code,
     )
-    before = _in_words({name: getattr(key, name) for name in changes})
-    _record("api_key.changed", connection, key, actor, before, _in_words(changes))
+    record_change(
+        "api_key.changed",
+        connection,
+        actor,
+        name=key.label,
+        prefix=key.prefix,
+        key=key.id,
+        before=_in_words({name: getattr(key, name) for name in changes}),
+        after=_in_words(changes),
+    )
 
 
 def revoke_key(
@@ -261,26 +269,15 @@ def revoke_key(
         code=code,
         has_happened=is_revoked,
     )
-    _record("api_key.revoked", connection, key, actor, _reach_in_words(key), "")
-
-
-def _record(
-    action: str,
-    connection: Connection,
-    key: ApiKey,
-    actor: Actor,
-    before: str,
-    after: str,
-) -> None:
     record_change(
-        action,
+        "api_key.revoked",
         connection,
         actor,
         name=key.label,
         prefix=key.prefix,
         key=key.id,
-        before=before,
-        after=after,
+        before=_reach_in_words(key),
+        after="",
     )
 
 

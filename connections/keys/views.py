@@ -20,6 +20,7 @@ from common.pages import (
     NotedChoice,
     cleaned,
     first_or_404,
+    posted,
     redirect_with_notice,
     require_get_or_post,
 )
@@ -166,14 +167,15 @@ api_keys = require_safe(_list_page)
 @for_admins(_LIST)
 def add_key(request: DeskRequest, connection: Connection) -> HttpResponse:
     """Show the form for a new key. Make the key, and show its text once."""
-    typed = request.POST if request.method == "POST" else None
     # What an agent needs. It is not public whether MultiMail grants the last one.
     scopes = ["read", "send", "oversight_read"] if connection.is_our_gateway else []
-    form = NewKeyForm(typed, initial={"scopes": scopes}, choices=_mailboxes(connection))
+    form = NewKeyForm(
+        posted(request), initial={"scopes": scopes}, choices=_mailboxes(connection)
+    )
     if not connection.is_our_gateway:
         del form.fields["sandbox"]
     failed = None
-    if request.method == "POST":
+    if form.is_bound:
         try:
             wanted = cleaned(form)
             take_ticket(request)
@@ -318,7 +320,7 @@ def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
 def revoke(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
     """Show what stops working without the key, and revoke it."""
     template = "connections/api_key_revoke.html"
-    form = ApprovalCodeForm(request.POST if request.method == "POST" else None)
+    form = ApprovalCodeForm(posted(request))
     context = {"connection": connection, "key": key, "form": form}
     if not form.is_bound:
         return render(request, template, context)

@@ -270,12 +270,8 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> CanWait
 @atomic_with_retry
 @second_admin("Mailbox")
 def set_desk_settings(
-    *,
-    mailbox: Mailbox,
-    actor: Actor,
-    undo_window: timedelta,
-    loads_pictures: bool,
-) -> CanWait[Mailbox]:
+    *, mailbox: Mailbox, actor: Actor, undo_window: timedelta, loads_pictures: bool
+) -> CanWait[None]:
     """Change the desk's own settings for a mailbox. Remote pictures and less time to
     undo loosen. Raises ActNotAllowed, ChangeRefused.
     """
@@ -298,7 +294,6 @@ def set_desk_settings(
         before=_in_words(before),
         after=_in_words(after),
     )
-    return locked
 
 
 def _is_now(mailbox: Mailbox, **facts: Any) -> bool:

@@ -51,9 +51,7 @@ def _switch(label: str, help_text: str) -> forms.BooleanField:
 
 def _display_name() -> forms.CharField:
     return forms.CharField(
-        label="Name that recipients see",
-        required=False,
-        max_length=200,
+        label="Name that recipients see", required=False, max_length=200
     )
 
 
@@ -257,10 +255,7 @@ class LoosenForm(SentenceForm):
     """
 
     to = _mode_field()
-    code = forms.CharField(
-        required=False,
-        max_length=40,
-    )
+    code = forms.CharField(required=False, max_length=40)
 
 
 class DeleteForm(ApprovalCodeForm):

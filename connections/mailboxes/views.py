@@ -15,6 +15,7 @@ from common.pages import (
     DeskRequest,
     changes,
     cleaned,
+    posted,
     redirect_with_notice,
     require_get_or_post,
 )
@@ -131,15 +132,14 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
     if not accounts:
         return refused(request, template)
     connection_ids = [one.pk for one in accounts if one.admin_key]
-    typed = request.POST if request.method == "POST" else None
     form = NewMailboxForm(
-        typed, initial={"connection": request.GET.get("connection", "")}
+        posted(request), initial={"connection": request.GET.get("connection", "")}
     )
     offered = Connection.objects.filter(pk__in=connection_ids).order_by("name", "pk")
     form.fields["connection"].queryset = offered  # type: ignore[attr-defined]
     needs = [(one, needs_of_new_mailbox(actor, one.pk)) for one in offered]
     context = {"form": form, "needs": needs}
-    if typed is None:
+    if not form.is_bound:
         return answer(request, template, context)
     try:
         wanted = cleaned(form)
@@ -314,10 +314,9 @@ def delete(request: DeskRequest, mailbox_id: int) -> HttpResponse:
             f"Only an admin of {mailbox.connection} can delete its mailboxes."
         )
     template = "connections/mailbox_delete.html"
-    typed = request.POST if request.method == "POST" else None
-    form = DeleteForm(typed, mailbox=mailbox)
+    form = DeleteForm(posted(request), mailbox=mailbox)
     context = {"box": mailbox, "held": _held_in(request, mailbox), "form": form}
-    if typed is None:
+    if not form.is_bound:
         return render(request, template, context)
     try:
         code = cleaned(form)["approval_code"]

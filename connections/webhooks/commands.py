@@ -197,7 +197,9 @@ def register_webhook(
         ) from None
     webhook = _webhook(answer, connection)
     events = ", ".join(webhook.events)
-    _record("hook.registered", connection, webhook, actor, before="", after=events)
+    record_change(
+        "hook.registered", connection, actor, url=webhook.url, before="", after=events
+    )
     return replace(webhook, secret=_secret_in(answer))
 
 
@@ -222,11 +224,11 @@ def rotate_webhook(
         lambda admin: admin.rotate_webhook(webhook.id, overlap_s=overlap_s),
         what=f"give the webhook {webhook.url} another secret",
     )
-    _record(
+    record_change(
         "hook.rotated",
         connection,
-        webhook,
         actor,
+        url=webhook.url,
         before="its secret until now",
         after=f"another one; the old one for {overlap_s} seconds more",
     )
@@ -244,7 +246,7 @@ def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> None
         lambda admin: admin.test_webhook(webhook.id),
         what=f"test the webhook {webhook.url}",
     )
-    _record("hook.tested", connection, webhook, actor)
+    record_change("hook.tested", connection, actor, url=webhook.url)
 
 
 def replay(
@@ -260,7 +262,9 @@ def replay(
         lambda admin: admin.replay_delivery(delivery_id),
         what=f"deliver {delivery_id} to the webhook {webhook.url} again",
     )
-    _record("hook.replayed", connection, webhook, actor, delivery=delivery_id)
+    record_change(
+        "hook.replayed", connection, actor, url=webhook.url, delivery=delivery_id
+    )
 
 
 @second_admin("Webhook", calls_multimail=True)
@@ -289,13 +293,9 @@ def delete_webhook(
         upstream_webhook_id=""
     )
     events = ", ".join(webhook.events)
-    _record("hook.deleted", connection, webhook, actor, before=events, after="")
-
-
-def _record(
-    action: str, connection: Connection, webhook: Webhook, actor: Actor, **details: str
-) -> None:
-    record_change(action, connection, actor, url=webhook.url, **details)
+    record_change(
+        "hook.deleted", connection, actor, url=webhook.url, before=events, after=""
+    )
 
 
 # Returns the webhook that a row of MultiMail's list describes.

@@ -17,9 +17,7 @@ GROUPS = {
         "message.complained": "A recipient marked it as spam",
         "message.opened": "A recipient opened it; our gateway never sends this",
     },
-    "Received mail": {
-        "message.received": "A message arrived that the agent can read",
-    },
+    "Received mail": {"message.received": "A message arrived that the agent can read"},
 }
 # Only our own gateway sends these.
 OWN_GROUPS = {

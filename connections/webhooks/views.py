@@ -19,6 +19,7 @@ from common.pages import (
     DeskRequest,
     DrawnForm,
     cleaned,
+    posted,
     redirect_with_notice,
     require_get_or_post,
     same_error,
@@ -64,11 +65,7 @@ class WebhookForm(ApprovalCodeForm, ChoicesForm):
         label="Address",
         max_length=2000,
         widget=forms.TextInput(
-            {
-                **VERBATIM,
-                "inputmode": "url",
-                "placeholder": "https://example.com/hook",
-            }
+            {**VERBATIM, "inputmode": "url", "placeholder": "https://example.com/hook"}
         ),
         error_messages={
             "required": "Enter where the events go: an address that begins with https://."
@@ -181,7 +178,7 @@ def add_webhook(request: DeskRequest, connection: Connection) -> HttpResponse:
     mailboxes = connection.mailboxes.active().values_list("upstream_id", "address")
     ticked = (request.POST or request.GET).getlist("events")
     form = WebhookForm(
-        request.POST if request.method == "POST" else None,
+        posted(request),
         initial={"events": ticked, "include_sandbox": True},
         choices={"mailbox": [("", "All mailboxes"), *mailboxes]},
     )
@@ -191,7 +188,7 @@ def add_webhook(request: DeskRequest, connection: Connection) -> HttpResponse:
     events.template_name = "connections/_webhook_events.html"
     events.groups = GROUPS | (OWN_GROUPS if connection.is_our_gateway else {})
     failed = None
-    if request.method == "POST":
+    if form.is_bound:
         try:
             typed = cleaned(form)
             take_ticket(request)
@@ -205,11 +202,7 @@ def add_webhook(request: DeskRequest, connection: Connection) -> HttpResponse:
             return render(request, "connections/webhook_made.html", context)
         except SentenceError as error:
             failed = error
-    context = {
-        "connection": connection,
-        "form": form,
-        "ticket": new_ticket(),
-    }
+    context = {"connection": connection, "form": form, "ticket": new_ticket()}
     return answer(request, "connections/webhook_add.html", context, failed=failed)
 
 
@@ -297,13 +290,13 @@ def delete(
 ) -> HttpResponse:
     """Show what will get no more events, and delete the webhook."""
     template = "connections/webhook_delete.html"
-    form = DeleteOwnForm(request.POST if request.method == "POST" else None)
+    form = DeleteOwnForm(posted(request))
     context = {
         "connection": connection,
         "hook": webhook,
         "form": form if webhook.is_ours else None,
     }
-    if request.method != "POST":
+    if not form.is_bound:
         return render(request, template, context)
     try:
         if webhook.is_ours:

@@ -210,16 +210,6 @@ class Backup:
         """Return one of its files, to be read from the beginning."""
         return self._archive.open(name)
 
-    def copy(self, name: str, target: Path) -> None:
-        """Write one of its files to `target`, which must not exist yet. Only the owner
-        of `target` can read it.
-        """
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with self.open(name) as source, open(descriptor, "wb") as file:
-            shutil.copyfileobj(source, file)
-            file.flush()
-            os.fsync(file.fileno())
-
     def secrets(self, passphrase: str) -> dict[str, Any]:
         """Decrypt the secrets with the passphrase. They are `keys` and `files`, each a
         dict of texts by name.

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from common.credentials import write_credentials
+from common.credentials import replace_private, write_credentials
 from common.demo import APPLICATION_FILE
 from dashboard.backup.archive import (
     Backup,
@@ -56,11 +56,7 @@ def unpack(
     write_credentials(folder / FILE, keys)
     for name in DEMO_FILES:
         if text := secrets["files"].get(name):
-            descriptor = os.open(
-                folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
-            )
-            with open(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
+            replace_private(folder / name, text)
 
 
 def _keys_in(name: str, environment: Mapping[str, str]) -> set[str]:

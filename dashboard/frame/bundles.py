@@ -57,16 +57,6 @@ def bundles() -> dict[str, list[str]]:
     return {name: _NAMED.findall(block) for name, block in _BUNDLE.findall(text)}
 
 
-def bundled(name: str, storage: Any) -> str:
-    """Return the URL of a bundle; empty if none was collected, as in tests."""
-    if not isinstance(storage, BundlingStorage):
-        return ""
-    try:
-        return str(storage.url(f"{FOLDER}/{name}"))
-    except ValueError:
-        return ""
-
-
 def plain(text: str, name: str) -> str:
     """Return a style sheet or script without comments and needless white space."""
     if name.endswith(".js"):

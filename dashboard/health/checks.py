@@ -423,8 +423,7 @@ def applied_migrations() -> list[tuple[str, str]]:
     """Return the app and the name of every applied migration; an empty list for an
     empty database.
     """
-    recorder = MigrationRecorder(connection)
-    return sorted(recorder.applied_migrations()) if recorder.has_table() else []
+    return sorted(MigrationRecorder(connection).applied_migrations())
 
 
 def unknown_migrations(applied: Iterable[tuple[str, str]]) -> list[str]:

@@ -196,7 +196,7 @@ def exposition() -> str:
         "Since the last full check of the ledger.",
         _age(check.ended_at if check else None, now),
     )
-    broken = check is not None and check.state == Check.State.BROKEN
+    broken = check is not None and check.is_broken
     gauge("ledger_broken", "Whether the last full check failed.", broken)
     ages = Gauge(
         "countersign_complete_age_seconds",

@@ -123,7 +123,7 @@ def _send(
             message.mailbox or message.sender or ""
         )
         hint |= {
-            "subject": _subject_of(message),
+            "subject": named(message.subject)[:MAX_SUBJECT],
             "starter": named(starter)[:MAX_SUBJECT],
         }
     _publish(hint)
@@ -142,7 +142,7 @@ def _send_collaboration(entry: Entry, about: Claim | Snooze | Comment) -> None:
     }
     if isinstance(about, Comment):
         mentioned = [str(key) for key in about.mentions.values_list("pk", flat=True)]
-        hint |= {"asked": mentioned, "subject": _subject_of(message)}
+        hint |= {"asked": mentioned, "subject": named(message.subject)[:MAX_SUBJECT]}
     _publish(hint)
 
 
@@ -161,14 +161,10 @@ def on_notices_made(notices: Iterable[Notice], **_: Any) -> None:
         _after_commit(_publish, hint)
 
 
-def _subject_of(message: Message) -> str:
-    return named(message.subject)[:MAX_SUBJECT]
-
-
 def connect() -> None:
     """Connect the receivers: for new ledger entries and notices, and for changes of
     people's access.
     """
-    recorded.connect(on_recorded, dispatch_uid="dashboard.live.hints")
-    made.connect(on_notices_made, dispatch_uid="dashboard.live.hints.notices")
-    access_changed.connect(on_access_changed, dispatch_uid="dashboard.live.hints.reach")
+    recorded.connect(on_recorded)
+    made.connect(on_notices_made)
+    access_changed.connect(on_access_changed)

@@ -79,26 +79,12 @@ class Page:
     # the next hint is sent.
     needs_recheck: bool = False
     # Whether the stream ends because the same person has opened too many newer ones.
+    # Its page polls for a while.
     is_displaced: bool = False
     opened_at: float = field(default_factory=time.monotonic)
     hints: asyncio.Queue[str] = field(
         default_factory=lambda: asyncio.Queue(MAX_WAITING)
     )
-
-    def recheck(self) -> None:
-        """Have the stream look up at once what the page's reader may see."""
-        self.needs_recheck = True
-        self._wake()
-
-    def displace(self) -> None:
-        """End the stream. Its page polls for a while."""
-        self.is_displaced = True
-        self._wake()
-
-    def _wake(self) -> None:
-        # An empty hint only wakes the stream. If the queue is full, it is awake
-        # already.
-        self.send("")
 
     def offer(self, hint: dict[str, Any], text: str) -> None:
         """Queue a hint if the page's reader may see it. If the queue is full, because
@@ -115,7 +101,9 @@ class Page:
             self.send(text)
 
     def send(self, text: str) -> None:
-        """Queue a hint for the page's reader."""
+        """Queue a hint for the page's reader. An empty one only wakes the stream; if
+        the queue is full, it is awake already.
+        """
         with contextlib.suppress(asyncio.QueueFull):
             self.hints.put_nowait(text)
 
@@ -190,7 +178,8 @@ def _hand_out(text: str) -> None:
             elif page.person != hint["person"]:
                 continue
             elif kind == "reach":
-                page.recheck()
+                page.needs_recheck = True
+                page.send("")
             else:
                 page.send(text)
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -244,7 +233,8 @@ async def _feed(page: Page, headers: Mapping[str, str]) -> AsyncIterator[str]:
     own_pages.sort(key=lambda one: one.opened_at)
     # The person looks at the page that they just opened, so their oldest streams end.
     for one in own_pages[: max(0, len(own_pages) + 1 - STREAMS_PER_PERSON)]:
-        one.displace()
+        one.is_displaced = True
+        one.send("")
     _pages.add(page)
     checked_at = time.monotonic()
     try:

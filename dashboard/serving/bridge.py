@@ -15,19 +15,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from tempfile import SpooledTemporaryFile
 from threading import Lock
+from types import ModuleType
 from typing import Any
 
 from django.conf import settings
 
 from common.threads import LastUsedExecutor
-from dashboard.serving.usage import (
-    THREADS,
-    CountedRequest,
-    Environ,
-    Refused,
-    RequestRules,
-    Usages,
-)
+from dashboard.serving.usage import THREADS, CountedRequest, Environ, Refused, Usages
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +41,11 @@ PIECE = 128 * 1024
 
 
 class WsgiBridge:
-    """An ASGI application that has a WSGI application answer its requests."""
+    """An ASGI application that has a WSGI application answer its requests. `rules` is
+    a module such as `dashboard.serving.request_rules`.
+    """
 
-    def __init__(self, application: Application, rules: RequestRules) -> None:
+    def __init__(self, application: Application, rules: ModuleType) -> None:
         self._application = application
         self._rules = rules
         self._usages = Usages(rules)
@@ -212,7 +208,7 @@ class WsgiBridge:
             # be reading.
             while not answer.is_complete:
                 await _wait_for_change(answer)
-            answer.close()
+            answer.buffer.close()
 
 
 def environ_of(scope: Scope) -> Environ:
@@ -267,9 +263,11 @@ class BufferedResponse:
         self._environ = environ
         self._request = request
         self._loop = loop
-        self._buffer = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - see close()
+        # Closed by the event loop, when the thread has finished.
+        self.buffer = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
         self._lock = Lock()
-        self._written = self._read = 0
+        # How many bytes the application has written, and how many were taken.
+        self.size = self._read = 0
 
     def make(self, application: Application) -> None:
         """Run the application. This is called in a thread of the pool."""
@@ -293,25 +291,16 @@ class BufferedResponse:
     def take(self) -> bytes:
         """Return the next piece to send; empty if there is none yet."""
         with self._lock:
-            self._buffer.seek(self._read)
-            piece = self._buffer.read(PIECE)
+            self.buffer.seek(self._read)
+            piece = self.buffer.read(PIECE)
             self._read += len(piece)
-        self._request.hold("answer", self._written - self._read)
+        self._request.hold("answer", self.size - self._read)
         return piece
-
-    @property
-    def size(self) -> int:
-        """How many bytes the application has written."""
-        return self._written
 
     @property
     def is_consumed(self) -> bool:
         """Whether the response is complete and all of it was taken."""
-        return self.is_complete and self._read == self._written
-
-    def close(self) -> None:
-        """Release the buffer. The thread must have finished."""
-        self._buffer.close()
+        return self.is_complete and self._read == self.size
 
     def _start(
         self, status: str, headers: list[tuple[str, str]], _: Any = None
@@ -326,12 +315,12 @@ class BufferedResponse:
 
     def _write(self, chunk: bytes) -> None:
         with self._lock:
-            self._buffer.seek(self._written)
-            self._buffer.write(chunk)
-            before = self._written
-            self._written += len(chunk)
+            self.buffer.seek(self.size)
+            self.buffer.write(chunk)
+            before = self.size
+            self.size += len(chunk)
         # A short response is sent in one piece, once it is complete.
-        if before // PIECE != self._written // PIECE:
+        if before // PIECE != self.size // PIECE:
             self._notify()
 
     def _notify(self) -> None:
@@ -341,7 +330,7 @@ class BufferedResponse:
         """Update the counts of what the request uses, and wake whoever waits. The event
         loop calls this, also while it waits for the client to read.
         """
-        self._request.hold("answer", self._written - self._read)
+        self._request.hold("answer", self.size - self._read)
         if self.is_complete:
             self._request.give_thread_back()
         self.changed.set()

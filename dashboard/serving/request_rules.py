@@ -1,5 +1,6 @@
-"""The desk's rules for requests, by their headers: how large a body each path accepts,
-and to which session a request belongs. `bridge.py` and `usage.py` ask them.
+"""The desk's rules for requests, by their headers alone: how large a body each path
+accepts, and to which session a request belongs. `bridge.py` and `usage.py` ask them;
+`gateway.request_rules` has the same names for the gateway.
 """
 
 from typing import Any
@@ -21,12 +22,14 @@ from upstream.signatures import HEADER
 _MOST = 4 * 1024 * 1024
 _DISCORD = "/discord/interactions/"
 _SLACK = "/slack/interactions/"
+# The beginnings of the paths whose requests are signed, and have no session.
 SIGNED_PATHS = (PATH, _DISCORD, _SLACK)
 HEALTH_PATHS = ("/healthz", "/readyz")
 # How many threads one session may use at a time.
 SESSION_THREADS = 2
-# Python runs one thread at a time, so a browser's requests are as fast one after the
-# other as at once, and more is left for other people.
+# Whether a session's quick requests run one after the other, so that it uses more than
+# one thread only for requests that take long. Python runs one thread at a time, so a
+# browser's requests are as fast so as at once, and more is left for other people.
 IS_ONE_BY_ONE = True
 # The beginning of a path, its largest body in bytes, and the headers it requires.
 _RULES = (
@@ -38,8 +41,8 @@ _RULES = (
 
 
 def most_body(environ: dict[str, Any]) -> int:
-    """Return how many bytes of a body to read; 0 if a required header is missing, so
-    that the request is refused anyway.
+    """Return how many bytes of a body to read, without blocking; 0 if a required header
+    is missing, so that the request is refused anyway.
     """
     for path, most, headers in _RULES:
         if environ["PATH_INFO"].startswith(path):
@@ -48,8 +51,8 @@ def most_body(environ: dict[str, Any]) -> int:
     return _MOST
 
 
-# How many bytes of a large body to read. For the desk that is the same: signatures can
-# only be checked after the body was read.
+# How many bytes of a large body to read, for which the database may be asked. For the
+# desk that is the same: signatures can only be checked after the body was read.
 most_of_sender = most_body
 
 

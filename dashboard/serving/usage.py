@@ -17,7 +17,8 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from types import ModuleType
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from common.addresses import address_in, network_of
@@ -31,34 +32,6 @@ MEBIBYTE = 1024 * 1024
 # A larger body or response counts as so many bytes only, so that somebody who exports a
 # year of history can still open pages.
 MOST_COUNTED = 16 * MEBIBYTE
-
-
-class RequestRules(Protocol):
-    """What the desk or the gateway says about its requests, by their headers alone."""
-
-    # How many threads one session or API key may use at a time.
-    SESSION_THREADS: int
-    # Whether a session's quick requests run one after the other, so that it uses more
-    # than one thread only for requests that take long.
-    IS_ONE_BY_ONE: bool
-    # The beginnings of the paths whose requests are signed, and have no session.
-    SIGNED_PATHS: tuple[str, ...]
-    HEALTH_PATHS: tuple[str, ...]
-
-    def session_of(self, environ: Environ) -> str:
-        """Return the session or API key that the request presents; empty for none, and
-        for one that anybody may have made up.
-        """
-
-    def most_body(self, environ: Environ) -> int:
-        """Return how many bytes of body to read, by the headers alone and without
-        blocking; 0 means none, so that the headers decide the response.
-        """
-
-    def most_of_sender(self, environ: Environ) -> int:
-        """Return how many bytes of a large body to read. This may query the
-        database.
-        """
 
 
 @dataclass(frozen=True)
@@ -231,9 +204,11 @@ class CountedRequest:
 
 
 class Usages:
-    """All usages of a process. Only the process's event loop may use this."""
+    """All usages of a process. Only the process's event loop may use this. `rules` is
+    the module `request_rules` of the desk or of the gateway.
+    """
 
-    def __init__(self, rules: RequestRules) -> None:
+    def __init__(self, rules: ModuleType) -> None:
         self._rules = rules
         # A usage is forgotten when no request counts against it any more.
         self._known: WeakValueDictionary[str, Usage] = WeakValueDictionary()

@@ -7,7 +7,7 @@ from django.contrib.staticfiles.storage import staticfiles_storage
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from dashboard.frame.bundles import bundled
+from dashboard.frame.bundles import FOLDER, BundlingStorage
 
 register = template.Library()
 
@@ -19,8 +19,11 @@ def bundle(content: SafeString, name: str) -> SafeString:
     whether these are style sheets or scripts.
     """
     # This is a lazy object, but isinstance() sees the storage for which it stands.
-    address = bundled(name, staticfiles_storage)
-    if not address:
+    if not isinstance(staticfiles_storage, BundlingStorage):
+        return content
+    try:
+        address = staticfiles_storage.url(f"{FOLDER}/{name}")
+    except ValueError:
         return content
     if name.endswith(".css"):
         return format_html('<link rel="stylesheet" href="{}">', address)

@@ -6,9 +6,9 @@ may see.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
 
 from django import template
@@ -72,72 +72,76 @@ def short(value: str | None) -> str:
     return short_fingerprint(value) if value and FINGERPRINT.fullmatch(value) else ""
 
 
-@register.filter
-def age(value: datetime | None) -> SafeString | str:
+def _of_time(
+    show: Callable[[datetime], SafeString],
+) -> Callable[[datetime | None], SafeString | str]:
+    """Register a filter for times. Without a time it returns an empty text."""
+
+    @wraps(show)
+    def shown(value: datetime | None) -> SafeString | str:
+        return show(value) if value else ""
+
+    return register.filter(shown)
+
+
+@_of_time
+def age(value: datetime) -> SafeString:
     """Return how long ago a time was, as `24 min`. The element's title has the exact
     time.
     """
-    return _time(value, distance(value), "age") if value else ""
+    return _time(value, distance(value), "age")
 
 
-@register.filter
-def lasting(value: datetime | None) -> SafeString | str:
+@_of_time
+def lasting(value: datetime) -> SafeString:
     """Return how long something has lasted since a time, or is left until it, as `24
     min`.
     """
-    if not value:
-        return ""
     words = distance(value).replace("just now", "under a minute")
     return _time(value, words, "lasting")
 
 
-@register.filter
-def ago(value: datetime | None) -> SafeString | str:
+@_of_time
+def ago(value: datetime) -> SafeString:
     """Return how long ago a time was, as `24 min ago`."""
-    if not value:
-        return ""
     words = distance(value)
     return _time(value, words if words == "just now" else f"{words} ago", "ago")
 
 
-@register.filter
-def clock(value: datetime | None) -> SafeString | str:
+@_of_time
+def clock(value: datetime) -> SafeString:
     """Return the time of day with its zone, as `10:42:07 UTC`. People elsewhere could
     take it for an old time without the zone.
     """
-    if not value:
-        return ""
     return _time(value, f"{local_time(value):%H:%M:%S} {zone_word(value)}", "")
 
 
-@register.filter
-def moment(value: datetime | None) -> SafeString | str:
+@_of_time
+def moment(value: datetime) -> SafeString:
     """Return date and time as `20 Nov, 10:42:07`, for pages that say in which zone
     their times are.
     """
-    return _time(value, f"{local_time(value):%-d %b, %H:%M:%S}", "") if value else ""
+    return _time(value, f"{local_time(value):%-d %b, %H:%M:%S}", "")
 
 
-@register.filter
-def instant(value: datetime | None) -> SafeString | str:
+@_of_time
+def instant(value: datetime) -> SafeString:
     """Return date and time with the zone, as `20 Nov, 10:42:07 UTC`."""
-    return format_html("{} {}", moment(value), zone_word(value)) if value else ""
+    return format_html("{} {}", moment(value), zone_word(value))
 
 
-@register.filter
-def planned(value: datetime | None) -> SafeString | str:
+@_of_time
+def planned(value: datetime) -> SafeString:
     """Return a time to come, as `20 Nov, 10:42 UTC`: seconds would promise too much."""
-    if not value:
-        return ""
     return _time(value, f"{local_time(value):%-d %b, %H:%M} {zone_word(value)}", "")
 
 
-@register.filter
-def dated(value: datetime | None) -> SafeString | str:
+@_of_time
+def dated(value: datetime) -> SafeString:
     """Return date and time with the year, as `20 Nov 2026, 10:42:07`, for pages that
     say in which zone their times are.
     """
-    return _time(value, f"{local_time(value):%-d %b %Y, %H:%M:%S}", "") if value else ""
+    return _time(value, f"{local_time(value):%-d %b %Y, %H:%M:%S}", "")
 
 
 @register.simple_tag
@@ -197,15 +201,20 @@ def ink(value: Any, most: int = MAX_INK) -> SafeString:
         return SafeString(f"<bdi>{escape(text)}</bdi>")
     left_out_count = len(text) - most
     left_out = f"… ({left_out_count:,} more characters)" if left_out_count > 0 else ""
-    drawn = format_html_join(
-        "",
-        "{}",
-        (
-            (format_html('<span class="ghost">{}</span>', piece) if is_mark else piece,)
-            for is_mark, piece in pieces(text[:most], Tally())
-        ),
-    )
+    drawn = _drawn(pieces(text[:most], Tally()))
     return format_html("<bdi>{}{}</bdi>", drawn, left_out)
+
+
+def joined(html: Iterable[SafeString | str]) -> SafeString:
+    """Return pieces of HTML one after the other; those that are mere text are escaped."""
+    return format_html_join("", "{}", ((one,) for one in html))
+
+
+def _drawn(text: Iterable[tuple[bool, str]]) -> SafeString:
+    return joined(
+        format_html('<span class="ghost">{}</span>', piece) if is_mark else piece
+        for is_mark, piece in text
+    )
 
 
 @register.filter
@@ -261,15 +270,9 @@ def sensitive_act(name: str) -> str:
 
 
 @register.filter
-def stuck_word(kind: str) -> str:
-    """Return the word for a kind of item that needs attention."""
-    return words.STUCK.get(kind, (kind, ""))[0]
-
-
-@register.filter
-def stuck_tone(kind: str) -> str:
-    """Return the colour for a kind of item that needs attention."""
-    return words.STUCK.get(kind, ("", "plain"))[1]
+def stuck(kind: str) -> tuple[str, str]:
+    """Return the word and the colour for a kind of item that needs attention."""
+    return words.STUCK.get(kind, (kind, "plain"))
 
 
 @register.filter
@@ -320,19 +323,13 @@ def facts(line: "Entry") -> list[tuple[str, str]]:
     ]
 
 
-@register.filter
-def day(value: datetime | None) -> SafeString | str:
+@_of_time
+def day(value: datetime) -> SafeString:
     """Return a day as `20 Nov`, with the year if it is not this year."""
-    if value is None:
-        return ""
     local = local_time(value)
-    datetime_utc = value.astimezone(UTC).isoformat(timespec="seconds")
     is_this_year = local.year == local_time(timezone.now()).year
     words = f"{local:%-d %b}" if is_this_year else f"{local:%-d %b %Y}"
-    title = f"{local:%F %T} {zone_word(value)}"
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>', datetime_utc, title, words
-    )
+    return _time(value, words, "")
 
 
 @register.filter
@@ -358,14 +355,7 @@ def parts(piece: Any, empty: str = "") -> SafeString:
     """
     if empty and not piece.total:
         return format_html('<span class="quiet">{}</span>', empty)
-    return format_html_join(
-        "",
-        "{}",
-        (
-            (format_html('<span class="ghost">{}</span>', text) if is_mark else text,)
-            for is_mark, text in piece.parts
-        ),
-    )
+    return _drawn(piece.parts)
 
 
 # The HTML for the runs of a text, by how they compare with alike messages
@@ -384,9 +374,7 @@ def text_in_runs(runs: Sequence[tuple[str, Any]]) -> SafeString:
     """
     if not runs:
         return format_html('<span class="quiet">{}</span>', "This message has no text.")
-    return format_html_join(
-        "", "{}", ((format_html(_RUNS[kind], parts(run)),) for kind, run in runs)
-    )
+    return joined(format_html(_RUNS[kind], parts(run)) for kind, run in runs)
 
 
 @register.simple_tag
@@ -402,4 +390,4 @@ def runs(row: list[tuple[bool, str]]) -> SafeString:
         for is_mark, piece in pieces(text, Tally()):
             visible += "\ufffd" if is_mark else piece
         html.append(format_html("<u>{}</u>", visible) if differs else visible)
-    return format_html_join("", "{}", ((part,) for part in html))
+    return joined(html)

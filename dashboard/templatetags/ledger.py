@@ -21,6 +21,7 @@ from dashboard.templatetags.desk import (
     event_sentence,
     facts,
     ink,
+    joined,
     moment,
     short,
     shortened,
@@ -178,7 +179,7 @@ def line_details(
             removed = "Personal details were removed."
             parts.append(format_html('<span class="more faint">{}</span>', removed))
         if change:
-            turns = format_html_join("", "{}", ((_turn(*one),) for one in change))
+            turns = joined(_turn(*one) for one in change)
             parts.append(format_html('<span class="more turned">{}</span>', turns))
         rows = ((name, ink(value)) for name, value in facts(line))
         parts.append(
@@ -225,4 +226,4 @@ def sentence(one: "Sentence") -> SafeString:
             html.append(format_html('<span class="mono">{}</span>', ink(piece.text)))
         else:
             html.append(ink(piece.text) if piece.kind == "theirs" else piece.text)
-    return format_html_join("", "{}", ((part,) for part in html))
+    return joined(html)

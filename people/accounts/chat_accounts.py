@@ -80,8 +80,7 @@ def link_account(*, actor: Actor, token: str) -> ChatAccount:
     try:
         with transaction.atomic():
             account, is_new = ChatAccount.objects.get_or_create(
-                **chat,
-                defaults={"person_id": int(actor.id), "name": offer.name},
+                **chat, defaults={"person_id": int(actor.id), "name": offer.name}
             )
     except IntegrityError:
         # Two people used two links of one account at once: the first one gets it.
@@ -94,7 +93,8 @@ def link_account(*, actor: Actor, token: str) -> ChatAccount:
     if not is_new and account.name != offer.name:
         ChatAccount.objects.filter(pk=account.pk).update(name=offer.name)
     if is_new:
-        _record("person.chat_linked", actor, account, after=account.account_id)
+        after = account.account_id
+        _record("person.chat_linked", actor, account, before="", after=after)
     return account
 
 
@@ -103,19 +103,15 @@ def unlink_own(*, actor: Actor, account_id: int) -> bool:
     """Unlink one of the actor's own chat accounts; False if it is not theirs, or not
     any more.
     """
-    account = ChatAccount.objects.filter(pk=account_id, person=int(actor.id)).first()
-    return account is not None and _unlink(actor, account)
+    return _unlink(actor, int(actor.id), account_id)
 
 
 @atomic_with_retry
-def unlink_of(*, actor: Actor, person_id: int, account_id: int) -> bool:
-    """Unlink a chat account from a person whom the actor administers; False if it is
-    not that person's.
-    """
+def unlink_of(*, actor: Actor, person_id: int, account_id: int) -> None:
+    """Unlink a chat account from a person whom the actor administers, if it is theirs."""
     current, person = lock_for(actor, person_id)
     check_covers(current, person)
-    account = ChatAccount.objects.filter(pk=account_id, person=person).first()
-    return account is not None and _unlink(current, account)
+    _unlink(current, person.pk, account_id)
 
 
 def accounts_of(person: Person) -> list[ChatAccount]:
@@ -123,20 +119,18 @@ def accounts_of(person: Person) -> list[ChatAccount]:
     return list(person.chat_accounts.order_by("service", "name", "account_id"))
 
 
-def _unlink(actor: Actor, account: ChatAccount) -> bool:
-    removed, _ = ChatAccount.objects.filter(pk=account.pk).delete()
-    if removed:
-        _record("person.chat_unlinked", actor, account, before=account.account_id)
-    return bool(removed)
+def _unlink(actor: Actor, person_id: int, account_id: int) -> bool:
+    account = ChatAccount.objects.filter(pk=account_id, person=person_id).first()
+    # Of two who unlink it at once, one finds it gone.
+    if account is None or not account.delete()[0]:
+        return False
+    before = account.account_id
+    _record("person.chat_unlinked", actor, account, before=before, after="")
+    return True
 
 
 def _record(
-    action: str,
-    actor: Actor,
-    account: ChatAccount,
-    *,
-    before: str = "",
-    after: str = "",
+    action: str, actor: Actor, account: ChatAccount, *, before: str, after: str
 ) -> None:
     record_about(
         action,

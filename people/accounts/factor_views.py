@@ -8,9 +8,11 @@ first request.
 from base64 import b64encode
 from io import BytesIO
 from typing import Any
+from urllib.parse import quote
 
 import qrcode
 from allauth.account.internal.flows.login import record_authentication
+from allauth.mfa.totp.internal.auth import generate_totp_secret
 from django import forms
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
@@ -56,7 +58,7 @@ def app(request: DeskRequest) -> HttpResponse:
     """
     # The pending secret is encrypted too: sessions are stored in the database.
     encrypted = request.session.get(_SECRET)
-    secret = decrypt(encrypted) if encrypted else factors.make_secret()
+    secret = decrypt(encrypted) if encrypted else generate_totp_secret()
     if request.method != "POST":
         request.session[_SECRET] = encrypt(secret)
         return _app(request, secret)
@@ -66,7 +68,7 @@ def app(request: DeskRequest) -> HttpResponse:
     except (FactorNotAllowed, FormInvalid) as error:
         return _app(request, secret, error=error.sentence)
     request.session.pop(_SECRET, None)
-    return _added(request, factors.APP.value, "Your authenticator app is set up.")
+    return _added(request, factors.APP, "Your authenticator app is set up.")
 
 
 @require_get_or_post
@@ -82,7 +84,7 @@ def passkey(request: DeskRequest) -> HttpResponse:
         return _passkey(request, error=error.sentence)
     return _added(
         request,
-        factors.PASSKEY.value,
+        factors.PASSKEY,
         "Your passkey is saved. It signs you in without a password.",
     )
 
@@ -148,7 +150,8 @@ def make_codes(request: DeskRequest) -> HttpResponse:
 
 
 def _app(request: DeskRequest, secret: str, *, error: str = "") -> HttpResponse:
-    uri = factors.app_uri(secret, email=request.user.email)  # type: ignore[union-attr]
+    account = quote(f"Countersign:{request.user.email}")  # type: ignore[union-attr]
+    uri = f"otpauth://totp/{account}?secret={secret}&issuer=Countersign"
     svg = BytesIO()
     # A data: URI needs no file, script or style. Black on white in every colour scheme,
     # so that cameras can read it.

@@ -3,7 +3,6 @@ of office, password and keyboard shortcuts.
 """
 
 from datetime import date, datetime, time, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from audit.recording import record
@@ -36,10 +35,9 @@ def change_profile(
         )
     person = Person.objects.locked(actor)
     away = away_in_words(person)
-    _set(actor, "name", name, action="person.renamed", is_about=True)
-    _set(actor, "time_zone", zone, action="person.time_zone_set")
+    _set(actor, person, "name", name, "person.renamed")
+    _set(actor, person, "time_zone", zone, "person.time_zone_set")
     # The same days are other moments in another zone.
-    person = Person.objects.locked(actor)
     person.away_from = None
     person.away_until = None
     if away_first and away_last:
@@ -74,8 +72,13 @@ def away_in_words(person: Person) -> str:
 @atomic_with_retry
 def switch_shortcuts(*, actor: Actor, off: bool) -> None:
     """Switch the actor's keyboard shortcuts off or on; recorded if that changed."""
-    action = "person.keys_off" if off else "person.keys_on"
-    _set(actor, "keys_off", off, action=action, words=("on", "off"))
+    person = Person.objects.locked(actor)
+    if person.keys_off != off:
+        person.keys_off = off
+        person.save(update_fields=["keys_off"])
+        before, after = ("on", "off") if off else ("off", "on")
+        details = {"before": before, "after": after}
+        record(f"person.keys_{after}", actor=actor, details=details)
 
 
 @atomic_with_retry
@@ -95,24 +98,13 @@ def change_password(*, actor: Actor, password: str, this_key: str) -> Person:
     return person
 
 
-def _set(
-    actor: Actor,
-    field: str,
-    value: Any,
-    *,
-    action: str,
-    words: tuple[str, str] | None = None,
-    is_about: bool = False,
-) -> None:
-    """Set a field of the actor if it differs, and record its values before and after.
-    `words` are what to record for False and True.
+def _set(actor: Actor, person: Person, field: str, value: str, action: str) -> None:
+    """Set a field of the locked actor if it differs, and record its values before and
+    after.
     """
-    person = Person.objects.locked(actor)
     before = getattr(person, field)
     if before != value:
         setattr(person, field, value)
         person.save(update_fields=[field])
         details = {"before": before, "after": value}
-        if words:
-            details = {"before": words[before], "after": words[value]}
-        record(action, actor=actor, details=details, about=person if is_about else None)
+        record(action, actor=actor, details=details, about=person)

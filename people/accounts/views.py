@@ -18,6 +18,7 @@ from common.pages import (
     DeskRequest,
     DrawnForm,
     answer,
+    posted,
     redirect_with_notice,
     require_get_or_post,
 )
@@ -30,7 +31,13 @@ from people.accounts.chat_accounts import (
     read_offer,
     unlink_own,
 )
-from people.errors import LinkedElsewhere, LinkNotGood, NameTaken, WrongPerson
+from people.errors import (
+    LinkedElsewhere,
+    LinkNotGood,
+    NameTaken,
+    PeopleError,
+    WrongPerson,
+)
 from people.identities import Identities
 from people.models import Person
 from people.roles import grants_of, target_of
@@ -153,8 +160,8 @@ def own_password(request: DeskRequest) -> HttpResponse:
     """
     person = _person(request)
     has_password = person.has_usable_password()
-    is_posted = request.method == "POST" and has_password
-    form = PasswordForm(request.POST if is_posted else None, person=person)
+    typed = posted(request) if has_password else None
+    form = PasswordForm(typed, person=person)
     if form.is_valid():
         changed = profile.change_password(
             actor=request.actor,
@@ -165,8 +172,7 @@ def own_password(request: DeskRequest) -> HttpResponse:
         notice = "Your password is changed. You are signed out everywhere else."
         return redirect_with_notice(request, notice, "account")
     context = {"has_password": has_password, "form": form}
-    status = 422 if form.errors else 200
-    return render(request, "people/account_password.html", context, status=status)
+    return answer(request, "people/account_password.html", context, form=form)
 
 
 def _person(request: DeskRequest) -> Person:
@@ -210,7 +216,7 @@ def account(request: DeskRequest) -> HttpResponse:
 @require_get_or_post
 def prove_address(request: DeskRequest, proof: str) -> HttpResponse:
     """Ask the person whether a test mail reached them, and note it when they say so."""
-    error = ""
+    error: PeopleError | None = None
     try:
         if request.method == "POST":
             addresses.prove_address(proof=proof, actor=request.actor)
@@ -218,10 +224,8 @@ def prove_address(request: DeskRequest, proof: str) -> HttpResponse:
             return redirect_with_notice(request, notice, "account")
         addresses.check_proof(proof, request.actor)
     except (LinkNotGood, WrongPerson) as refused:
-        error = refused.sentence
-    context = {"error": error}
-    status = 409 if error else 200
-    return render(request, "people/prove_address.html", context, status=status)
+        error = refused
+    return answer(request, "people/prove_address.html", {}, error)
 
 
 @require_safe
@@ -306,7 +310,7 @@ def _link_chat_account(request: DeskRequest, token: str) -> HttpResponse:
     try:
         account = link_account(actor=request.actor, token=token)
     except LinkedElsewhere as error:
-        return _link_page(request, token, error=error.sentence, status=409)
+        return _link_page(request, token, error=error)
     except LinkNotGood as error:
         raise Http404(error.sentence) from None
     notice = f"What {account} does on {account.get_service_display()} now counts as done by you."
@@ -314,11 +318,10 @@ def _link_chat_account(request: DeskRequest, token: str) -> HttpResponse:
 
 
 def _link_page(
-    request: DeskRequest, token: str, *, error: str = "", status: int = 200
+    request: DeskRequest, token: str, *, error: PeopleError | None = None
 ) -> HttpResponse:
     try:
         offer = read_offer(token)
     except LinkNotGood as unusable:
         raise Http404(unusable.sentence) from None
-    context = {"offer": offer, "error": error}
-    return render(request, "people/link_chat_account.html", context, status=status)
+    return answer(request, "people/link_chat_account.html", {"offer": offer}, error)

@@ -6,8 +6,9 @@ from typing import Any
 
 from django import forms
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils.deprecation import MiddlewareMixin
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import ROLE_CHOICES, Role
@@ -83,7 +84,7 @@ def _rules_page(
         "roles": [
             {"name": role, "rule": rules.get(role), "lacking": lacking_factor(role)}
             for role in Role
-        ],
+        ]
     }
     return answer(request, "people/second_factor.html", context, error)
 
@@ -148,17 +149,10 @@ class SwitchForm(SentenceForm):
     )
 
 
-class SecondAdminMiddleware:
+class SecondAdminMiddleware(MiddlewareMixin):
     """Shows a page that asks for a reason if the command of a view has to wait for a
     second admin.
     """
-
-    def __init__(self, get_response: Any) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response: HttpResponseBase = self.get_response(request)
-        return response
 
     def process_exception(
         self, request: DeskRequest, exception: Exception

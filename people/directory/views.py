@@ -22,6 +22,7 @@ from common.actors import Actor, Role, Scope
 from common.pages import (
     ChangeView,
     DeskRequest,
+    LenientForm,
     View,
     only_for,
     redirect_with_notice,
@@ -51,7 +52,6 @@ from people.roles import (
     is_covered_by,
     is_last_admin,
     reactivate,
-    role_words,
     take_role,
     target_of,
     targets_to_give,
@@ -62,7 +62,7 @@ from people.sign_in.reauthentication import reauthenticated
 from people.sign_in.sessions import LONGEST
 
 
-class SearchForm(forms.Form):
+class SearchForm(LenientForm):
     """What to search for: a part of a name or an address."""
 
     q = forms.CharField(required=False, max_length=200)
@@ -174,7 +174,7 @@ def _row(actor: Actor, person: Any, identities: Identities) -> PersonRow:
             scope.reaches(connection=target.connection, mailbox=target.mailbox)
             for scope in actor.scopes
         ):
-            words = role_words(grant.role, target.name)
+            words = f"{grant.role} of {target.name}"
             roles.append((grant, words, is_admin_of(actor, target)))
     counts_as = identities.others_behind(person.pk)
     return PersonRow(person, roles, len(grants) - len(roles), counts_as)
@@ -185,8 +185,7 @@ def people(request: DeskRequest) -> HttpResponse:
     """List the people that the actor may see, and the unused invitations."""
     actor = request.actor
     only_for("an admin or auditor", actor.looks_after_people)
-    form = SearchForm(request.GET)
-    q = form.cleaned_data["q"] if form.is_valid() else ""
+    q = SearchForm(request.GET).value("q") or ""
     listed, total = directory(actor, q)
     context = {
         "listed": listed,

@@ -41,7 +41,6 @@ from people.roles import (
     lock_for,
     lock_people,
     record_about,
-    role_words,
     target_of,
 )
 from people.second_admin.changes import put_link_back, take_link
@@ -133,11 +132,15 @@ def invite(
         earlier = earlier.filter(email=email)
     earlier.withdraw()
     grants = [
-        {"role": role.value, "connection": target.connection, "mailbox": target.mailbox}
+        {"role": role, "connection": target.connection, "mailbox": target.mailbox}
         for role, target in roles
     ]
     new_link = _make(current, Invitation(email=email, name=name, grants=grants), lasts)
-    details = {"email": email, "roles": _words(roles), "until": _until(new_link)}
+    details = {
+        "email": email,
+        "roles": _words(roles),
+        "until": f"{new_link.invitation.expires_at:%Y-%m-%d %H:%M} UTC",
+    }
     record("person.invited", actor=current, details=details)
     return new_link
 
@@ -196,7 +199,7 @@ def make_password_link(
         person=person,
     )
     new_link = _make(current, link, PASSWORD_LASTS)
-    until = _until(new_link)
+    until = f"{new_link.invitation.expires_at:%Y-%m-%d %H:%M} UTC"
     record_about("person.password_link_made", current, person, until=until)
     return new_link
 
@@ -393,11 +396,7 @@ def _maker(link: Link) -> str:
 
 
 def _words(roles: Iterable[tuple[Role, GrantTarget]]) -> str:
-    return ", ".join(role_words(role, target.name) for role, target in roles)
-
-
-def _until(made: NewLink) -> str:
-    return f"{made.invitation.expires_at:%Y-%m-%d %H:%M} UTC"
+    return ", ".join(f"{role} of {target.name}" for role, target in roles)
 
 
 def may_mail_invitation(actor: Actor) -> bool:

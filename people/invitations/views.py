@@ -43,12 +43,8 @@ from people.invitations.links import (
     set_password,
 )
 from people.models import Person
-from people.roles import ROLES_TO_GIVE, GrantTargetForm, role_words, targets_to_give
-from people.sign_in.reauthentication import (
-    NameField,
-    NewPasswordForm,
-    reauthenticated,
-)
+from people.roles import ROLES_TO_GIVE, GrantTargetForm, targets_to_give
+from people.sign_in.reauthentication import NameField, NewPasswordForm, reauthenticated
 
 
 class InviteForm(GrantTargetForm):
@@ -238,7 +234,7 @@ def _page(
     context = {
         "link": link,
         "invitation": link.invitation,
-        "roles": [role_words(role.value, target.name) for role, target in link.roles],
+        "roles": [f"{role} of {target.name}" for role, target in link.roles],
         "is_somebody_else": _is_somebody_else(request, link),
         "form": form or shown(person=None, initial={"name": link.invitation.name}),
         "error": error,

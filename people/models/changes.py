@@ -156,13 +156,7 @@ class PendingChange(models.Model):
         constraints = [
             one_of(
                 "state",
-                [
-                    "waiting",
-                    "accepted",
-                    "declined",
-                    "withdrawn",
-                    "refused",
-                ],
+                ["waiting", "accepted", "declined", "withdrawn", "refused"],
                 "pending_change_state_known",
             ),
             models.CheckConstraint(

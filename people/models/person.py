@@ -184,7 +184,7 @@ class Grant(models.Model):
                 nulls_distinct=False,
                 name="grant_once",
             ),
-            one_of("role", [role.value for role in Role], "grant_role_known"),
+            one_of("role", list(Role), "grant_role_known"),
         ]
 
     @property
@@ -358,11 +358,7 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
         """Periods that include this moment. A period includes its start and excludes
         its end.
         """
-        return self.filter(since__lte=at).filter(Q(until=None) | Q(until__gt=at))
-
-    def of_person(self, person: int) -> Self:
-        """The periods of one person, who may be deleted."""
-        return self.filter(person=person)
+        return self.filter(Q(until=None) | Q(until__gt=at), since__lte=at)
 
     def reaching(self, *, connection: int | None, mailbox: int | None) -> Self:
         """Periods of roles that include a target; without connection and mailbox,
@@ -395,16 +391,6 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
             else:
                 visible |= Q(connection=scope.connection)
         return self.filter(visible)
-
-    def by_person(self) -> Self:
-        """Sorted by person, then target and role."""
-        return self.order_by(
-            "name", "email", "person", "connection", "mailbox", "role", "pk"
-        )
-
-    def oldest_first(self) -> Self:
-        """Sorted by when each period began."""
-        return self.order_by("since", "pk")
 
 
 class GrantPeriod(models.Model):

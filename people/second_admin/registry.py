@@ -20,7 +20,6 @@ from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from common.actors import Actor
 from common.encryption import decrypt, encrypt
-from common.postgres import clock
 from people.errors import NotYours
 from people.models import OrganisationSettings, PendingChange
 
@@ -29,7 +28,7 @@ R = TypeVar("R")
 
 # Arguments that are not stored, because accepting a change gives them new values.
 # `code` is a code of MultiMail's operator.
-_GIVEN_AGAIN = {"actor", "now", "code"}
+_GIVEN_AGAIN = {"actor", "code"}
 _OF_ANOTHER_VERSION = "Another version of the desk stored this change, and this one cannot read it. Ask for it again."
 
 
@@ -143,7 +142,7 @@ class WaitingCommand:
         if "secret" in change:
             stored |= json.loads(decrypt(change["secret"]))
         hints = get_type_hints(self.run)
-        new_values = {"actor": actor, "now": clock(), "code": code}
+        new_values = {"actor": actor, "code": code}
         try:
             arguments = {
                 name: _stored_as(hints[name]).validate_python(one)
@@ -207,34 +206,24 @@ def wants_second_admin(actor: Actor) -> bool:
 
 
 def second_admin(
-    kind: str,
-    *,
-    always: bool = False,
-    calls_multimail: bool = False,
-    secrets: tuple[str, ...] = (),
-    made: Callable[[Any], str] | None = None,
-    is_link: bool = False,
+    kind: str, *, always: bool = False, **options: Any
 ) -> Callable[[Callable[P, CanWait[R]]], Callable[P, R]]:
     """Decorate a command: it raises SecondAdminNeeded at its `yield` if it has to wait
-    for a second admin.
+    for a second admin. `options` are further fields of WaitingCommand.
 
     With `always` it needs two admins whatever the organisation has set, unless the
-    change says otherwise. Put
-    `atomic_with_retry` above it, so that what the command read before its `yield` still
-    holds afterwards.
+    change says otherwise. Put `atomic_with_retry` above it, so that what the command
+    read before its `yield` still holds afterwards.
     """
 
     def decorate(command: Callable[P, CanWait[R]]) -> Callable[P, R]:
         name = command.__name__
         registered = COMMANDS.get(name)
-        if registered is not None and registered.run.__module__ != command.__module__:
+        if registered and registered.run.__module__ != command.__module__:
             raise TypeError(
                 f"Two commands are named {name}: {registered.run.__module__} and {command.__module__}."
             )
-        waiting = WaitingCommand(
-            name, kind, command, calls_multimail, secrets, made, is_link
-        )
-        COMMANDS[name] = waiting
+        waiting = COMMANDS[name] = WaitingCommand(name, kind, command, **options)
         signature = inspect.signature(command)
 
         @wraps(command)

@@ -28,8 +28,7 @@ def organisation_settings() -> OrganisationSettings:
     that is not stored.
     """
     with_people = OrganisationSettings.objects.select_related(
-        "second_admin_set_by",
-        "person_figures_set_by",
+        "second_admin_set_by", "person_figures_set_by"
     )
     return with_people.filter(pk=1).first() or OrganisationSettings(pk=1)
 
@@ -108,9 +107,7 @@ _FIGURES = ("Team figures only", "Individual figures, too")
 
 def shows_people() -> bool:
     """Whether figures of single people are shown to admins and auditors."""
-    return OrganisationSettings.objects.filter(
-        person_figures_since__isnull=False
-    ).exists()
+    return organisation_settings().person_figures_since is not None
 
 
 @atomic_with_retry
@@ -150,7 +147,7 @@ _SUBJECTS = ("Mails name no subjects and senders", "Mails name subjects and send
 
 def mails_name_subjects() -> bool:
     """Whether mails to people name the subjects of messages, and who sends them."""
-    return not OrganisationSettings.objects.filter(mails_name_subjects=False).exists()
+    return organisation_settings().mails_name_subjects
 
 
 @atomic_with_retry

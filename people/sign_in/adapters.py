@@ -44,8 +44,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Refuse a deactivated person, also with a passkey or a provider."""
         return render(request, "account/inactive.html", status=403)
 
-    def get_client_ip(self, request: HttpRequest) -> str:
-        return client_ip(request)
+    get_client_ip = staticmethod(client_ip)
 
     def validation_error(self, code: str, *args: Any) -> ValidationError:
         if code in ("too_many_login_attempts", "rate_limited"):
@@ -81,8 +80,5 @@ class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         "incorrect_code": "This was not accepted. Try again."
     }
 
-    def encrypt(self, text: str) -> str:
-        return encryption.encrypt(text)
-
-    def decrypt(self, encrypted_text: str) -> str:
-        return encryption.decrypt(encrypted_text)
+    encrypt = staticmethod(encryption.encrypt)
+    decrypt = staticmethod(encryption.decrypt)

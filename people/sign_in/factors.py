@@ -13,12 +13,10 @@ import hmac
 import logging
 import secrets
 import time
-from base64 import b32encode
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from unicodedata import normalize
-from urllib.parse import quote, urlencode
 
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.mfa.models import Authenticator
@@ -49,16 +47,6 @@ DIGITS = 6
 DRIFT = 1
 
 
-def make_secret() -> str:
-    """Return a new secret, in the encoding that authenticator apps expect."""
-    return b32encode(secrets.token_bytes(20)).decode()
-
-
-def app_uri(secret: str, *, email: str) -> str:
-    """Return the URI that the QR code for an authenticator app contains."""
-    return f"otpauth://totp/{quote('Countersign:' + email)}?{urlencode({'secret': secret, 'issuer': 'Countersign'})}"
-
-
 def is_code(code: str) -> bool:
     """Whether this looks like an app's code: six digits."""
     return _digits(code) != ""
@@ -87,7 +75,7 @@ def use_code(*, person_id: int, code: str) -> Authenticator | None:
     with transaction.atomic():
         app = (
             Authenticator.objects.select_for_update()
-            .filter(user=person_id, type=Authenticator.Type.TOTP)
+            .filter(user=person_id, type=APP)
             .first()
         )
         if app is None:
@@ -124,7 +112,7 @@ def _letters(code: str) -> str:
 
 APP = Authenticator.Type.TOTP
 PASSKEY = Authenticator.Type.WEBAUTHN
-KINDS = {APP.value: "authenticator app", PASSKEY.value: "passkey"}
+KINDS = {APP: "authenticator app", PASSKEY: "passkey"}
 MAX_PASSKEYS = 20
 
 
@@ -193,7 +181,7 @@ def add_app(*, actor: Actor, secret: str, code: str) -> None:
         )
     # Mark the code as used, so that it cannot also sign in.
     data = {"secret": encrypt(secret), "used": counter}
-    _add(actor, person, APP, KINDS[APP.value], data)
+    _add(actor, person, APP, KINDS[APP], data)
 
 
 @atomic_with_retry
@@ -207,7 +195,7 @@ def add_passkey(*, actor: Actor, name: str, credential: dict[str, Any]) -> None:
             f"You have {MAX_PASSKEYS} passkeys. Remove one that you do not use."
         )
     data = {"name": name, "credential": credential}
-    _add(actor, person, PASSKEY, f"{KINDS[PASSKEY.value]} {name}", data)
+    _add(actor, person, PASSKEY, f"{KINDS[PASSKEY]} {name}", data)
 
 
 @atomic_with_retry
@@ -280,7 +268,7 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[None]:
         tightens=needed or role not in roles_that_need_it(),
     )
     if needed and actor.has(role) and not has_second_factor(int(actor.id)):
-        article = "an" if role.value[0] == "a" else "a"
+        article = "an" if role[0] == "a" else "a"
         raise FactorNotAllowed(
             f"You are {article} {role} yourself and have no second factor. Set one up first; otherwise you lock "
             "yourself out."

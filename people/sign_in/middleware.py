@@ -7,7 +7,6 @@ by a link, or before the role needed a factor.
 """
 
 import logging
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,10 +23,11 @@ from django.http import (
 )
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.deprecation import MiddlewareMixin
 
 from people.sign_in.factors import has_second_factor, lacks_second_factor
 from people.sign_in.reauthentication import ask_first
-from people.sign_in.sessions import SessionStore, note_seen
+from people.sign_in.sessions import NOTED_EVERY, SessionStore, note_seen
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class SignedInMiddleware(LoginRequiredMiddleware):
         return super().process_view(request, view_func, view_args, view_kwargs)
 
 
-class SignInMiddleware:
+class SignInMiddleware(MiddlewareMixin):
     """Stores every few minutes that a session is in use, and stops people who lack a
     required second factor.
 
@@ -78,11 +78,10 @@ class SignInMiddleware:
     session.
     """
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        """Store that the session is in use, if it is time to."""
         session = request.session
         now = timezone.now()
         is_by_script = _url_name(request) in _POLLING or (
@@ -93,7 +92,8 @@ class SignInMiddleware:
             and isinstance(session, SessionStore)
             # Do not load the session of a request that did not use it.
             and session.accessed
-            and session.must_be_noted(now)
+            and session.seen_at
+            and now - session.seen_at >= NOTED_EVERY
             and SESSION_KEY in session
         ):
             try:

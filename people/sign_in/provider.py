@@ -21,7 +21,6 @@ import jwt
 import requests
 from allauth.account.internal.flows.login import record_authentication
 from allauth.core.exceptions import ImmediateHttpResponse
-from allauth.core.internal import ratelimit
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialAccount, SocialLogin, SocialToken
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
@@ -47,7 +46,7 @@ from common.postgres import atomic_with_retry
 from outgoing import guarded
 from people.models import Person
 from people.sign_in.factors import has_second_factor
-from people.sign_in.reauthentication import PROVIDER_AUTH_TIME, own_address, too_many
+from people.sign_in.reauthentication import PROVIDER_AUTH_TIME, limited, own_address
 from people.sign_in.sessions import actor_of, record_failure
 
 # Only algorithms with a private and a public key. With HS256, anybody could sign with
@@ -424,13 +423,12 @@ def _link(
 
 
 @require_safe
+@limited("provider", limit_get=True)
 def begin(request: HttpRequest) -> HttpResponse:
     """Redirect to the provider. If the link to this page was on another site, ask
     first: it could sign a person in as somebody else.
     """
     _check()
-    if not _is_counted(request):
-        return too_many(request, "provider")
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         return render(
             request, "socialaccount/begin.html", {"provider": settings.OIDC_NAME}
@@ -453,13 +451,12 @@ def begin(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@limited("provider", limit_get=True)
 def come_back(request: HttpRequest) -> HttpResponse:
     """Handle the provider's callback and sign the person in. If they have a second
     factor, the second step follows.
     """
     _check()
-    if not _is_counted(request):
-        return too_many(request, "provider")
     client = DeskClient(request)
     try:
         answer: HttpResponse = OAuth2CallbackView.adapter_view(client)(request)
@@ -476,16 +473,6 @@ def come_back(request: HttpRequest) -> HttpResponse:
 def _check() -> None:
     if not settings.OIDC_ISSUER:
         raise Http404("This desk has no sign-in provider.")
-
-
-def _is_counted(request: HttpRequest) -> bool:
-    # Counts this request; returns False beyond the limit.
-    return (
-        ratelimit.consume(
-            request, app="allauth.account", action="provider", limit_get=True
-        )
-        is not None
-    )
 
 
 def _unknown(request: HttpRequest, **context: Any) -> ImmediateHttpResponse:

@@ -24,8 +24,7 @@ from allauth.account.internal.flows.login import (
     get_authentication_records,
     record_authentication,
 )
-from allauth.core import ratelimit
-from allauth.core.internal.ratelimit import get_cache_key, parse_rates
+from allauth.core.internal import ratelimit
 from django import forms
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
@@ -44,13 +43,20 @@ from django.views.decorators.http import require_safe
 
 from audit.recording import record
 from common.encryption import decrypt, encrypt
-from common.pages import DeskRequest, DrawnForm, View, require_get_or_post
+from common.pages import (
+    DeskRequest,
+    DrawnForm,
+    View,
+    answer,
+    posted,
+    require_get_or_post,
+)
 from rendering.invisibles import stripped
 
 
-def limited(action: str) -> Callable[[View], View]:
-    """Decorate a view: posts beyond the limit ACCOUNT_RATE_LIMITS[`action`] are
-    answered 429.
+def limited(action: str, *, limit_get: bool = False) -> Callable[[View], View]:
+    """Decorate a view: posts beyond the limit ACCOUNT_RATE_LIMITS[`action`], and with
+    `limit_get` other requests too, are answered 429.
 
     Apply it after the method decorator.
     """
@@ -58,7 +64,9 @@ def limited(action: str) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @wraps(view)
         def counted(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            if not ratelimit.consume(request, action=action):
+            if not ratelimit.consume(
+                request, app="allauth.account", action=action, limit_get=limit_get
+            ):
                 return too_many(request, action)
             return view(request, *args, **kwargs)
 
@@ -69,7 +77,7 @@ def limited(action: str) -> Callable[[View], View]:
 
 def too_many(request: HttpRequest, action: str) -> HttpResponse:
     """Return the page with status 429, which says how long to wait."""
-    rates = parse_rates(settings.ACCOUNT_RATE_LIMITS[action])
+    rates = ratelimit.parse_rates(settings.ACCOUNT_RATE_LIMITS[action])
     waits = []
     # Limits for each account ("key") cannot be looked up: the account is not known
     # here. They last at most this long.
@@ -77,7 +85,7 @@ def too_many(request: HttpRequest, action: str) -> HttpResponse:
     for rate in rates:
         if rate.per != "key":
             # allauth stores the times of the attempts, the newest first.
-            key = get_cache_key(
+            key = ratelimit.get_cache_key(
                 request, app="allauth.account", action=action, rate=rate
             )
             tries = cache.get(key, [])
@@ -263,8 +271,8 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
             return redirect(other_methods[0]["url"])
         request.session.pop(_SAVED, None)
         return render(request, "account/no_proof.html", {"back": back}, status=403)
-    form = ConfirmForm(request.POST or None, person=person)
-    if request.method == "POST":
+    form = ConfirmForm(posted(request), person=person)
+    if form.is_bound:
         if form.is_valid():
             # A receiver in people.sign_in.sessions writes it to the ledger, and gives
             # the session another id.
@@ -282,8 +290,7 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
         "back": back,
         **what_waits(request),
     }
-    status = 422 if request.method == "POST" else 200
-    return render(request, "account/reauthenticate.html", context, status=status)
+    return answer(request, "account/reauthenticate.html", context, form=form)
 
 
 @require_safe

@@ -135,12 +135,6 @@ class SessionStore(DatabaseSessions):
         """Return when the row expires; the cookie's age is SESSION_COOKIE_AGE."""
         return timezone.now() + IDLE
 
-    def must_be_noted(self, now: datetime) -> bool:
-        """Whether this use of the session has to be stored: the last stored one is a
-        while ago.
-        """
-        return self.seen_at is not None and now - self.seen_at >= NOTED_EVERY
-
 
 class NoSuchSession(Exception):
     """The session has ended already, or is somebody else's."""

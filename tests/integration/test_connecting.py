@@ -196,7 +196,6 @@ def remove(connection, actor, typed_name=None):
         connection=connection,
         typed_name=connection.name if typed_name is None else typed_name,
         actor=actor,
-        now=timezone.now(),
     )
 
 

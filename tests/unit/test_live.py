@@ -86,14 +86,14 @@ def test_stream_of_an_ended_session_ends_before_it_tells_anything_more(monkeypat
     # Signed out, and no answer from the desk.
     for answer in (None, OSError("away")):
         page = live.Page(EVERYTHING, "7")
-        page.recheck()
+        page.needs_recheck = True
         page.offer({"connection": 1, "mailbox": 11}, "not for them any more")
         assert feed(monkeypatch, page, [answer]) == "", answer
 
 
 def test_stream_of_a_session_that_stays_goes_on_with_what_it_may_reach_now(monkeypatch):
     page = live.Page(EVERYTHING, "7")
-    page.recheck()
+    page.needs_recheck = True
     page.offer({"connection": 1, "mailbox": 11}, "for them")
     page.hints.put_nowait("last")
     take = page.hints.get

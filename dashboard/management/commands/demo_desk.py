@@ -38,12 +38,12 @@ from mirror.models import Connection, Mailbox
 from people.models import ChatAccount, Grant, Person
 
 SLUG = "demo"
-# For each person: the prefix of their lines in credentials.env, address, name, roles.
+# For each person: the prefix of their lines in credentials.env, address, name, role.
 PEOPLE = (
-    ("REVIEWER", "ana@yourteam.example", "Ana Ferreira", (Role.REVIEWER,)),
-    ("REVIEWER2", "ben@yourteam.example", "Ben Okafor", (Role.REVIEWER,)),
-    ("ADMIN", "ida@yourteam.example", "Ida Lindqvist", (Role.ADMIN,)),
-    ("AUDITOR", "max@yourteam.example", "Max Weber", (Role.AUDITOR,)),
+    ("REVIEWER", "ana@yourteam.example", "Ana Ferreira", Role.REVIEWER),
+    ("REVIEWER2", "ben@yourteam.example", "Ben Okafor", Role.REVIEWER),
+    ("ADMIN", "ida@yourteam.example", "Ida Lindqvist", Role.ADMIN),
+    ("AUDITOR", "max@yourteam.example", "Max Weber", Role.AUDITOR),
 )
 
 
@@ -66,7 +66,7 @@ class Command(BaseCommand):
         else:
             if not Connection.objects.removed().filter(slug=SLUG).exists():
                 _connect(stored)
-            for prefix, email, name, roles in PEOPLE:
+            for prefix, email, name, role in PEOPLE:
                 person = Person.objects.filter(email=email).first()
                 if person is None:
                     person = Person.objects.create_user(
@@ -80,10 +80,9 @@ class Command(BaseCommand):
                                 account_id=member.id,
                                 defaults={"person": person, "name": member.username},
                             )
-                for role in roles:
-                    Grant.objects.get_or_create(
-                        person=person, role=role, connection=None, mailbox=None
-                    )
+                Grant.objects.get_or_create(
+                    person=person, role=role, connection=None, mailbox=None
+                )
             _make_destinations(stored[HOOK_SECRET])
         # Register the slash commands with the demo's Discord, unless it has some, as
         # `discord_register` does with Discord.

@@ -235,11 +235,11 @@ class Command(BaseCommand):
                 "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {}",
             ):
                 cursor.execute(sql.SQL(statement).format(name))
-            revoke = sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM {}")
             for table in (*APPEND_ONLY, *READ_ONLY):
-                cursor.execute(revoke.format(sql.Identifier(table), name))
-            revoke = sql.SQL("REVOKE INSERT ON {} FROM {}")
-            for table in READ_ONLY:
+                rights = "UPDATE, DELETE, TRUNCATE"
+                if table in READ_ONLY:
+                    rights += ", INSERT"
+                revoke = sql.SQL(f"REVOKE {rights} ON {{}} FROM {{}}")
                 cursor.execute(revoke.format(sql.Identifier(table), name))
 
     def _set_role_defaults(self) -> None:

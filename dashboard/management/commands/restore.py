@@ -171,12 +171,14 @@ def _seals_file(backup: Backup, supplied: Path | None) -> Iterator[bool]:
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if supplied is None:
-            backup.copy(SEALS, target)
-        else:
-            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with supplied.open("rb") as source, open(descriptor, "wb") as file:
-                shutil.copyfileobj(source, file)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with (
+            open(descriptor, "wb") as file,
+            supplied.open("rb") if supplied else backup.open(SEALS) as source,
+        ):
+            shutil.copyfileobj(source, file)
+            file.flush()
+            os.fsync(descriptor)
     except OSError as error:
         target.unlink(missing_ok=True)
         raise BackupError(

@@ -42,7 +42,7 @@ class Command(BaseCommand):
             help="accept the present keys for a database whose keys are lost",
         )
 
-    def handle(self, *args: Any, lost: bool = False, **options: Any) -> None:
+    def handle(self, *args: Any, lost: bool, **options: Any) -> None:
         """Rotate the keys, and print how many secrets were encrypted with an older
         one.
         """
@@ -93,10 +93,10 @@ class _Kind:
 
     model: type[models.Model]
     # Fields that are encrypted as a whole.
-    fields: tuple[str, ...] = ()
+    fields: tuple[str, ...]
     # A JSON field, and the names of the secrets in it.
-    json: str = ""
-    names: tuple[str, ...] = ()
+    json: str
+    names: tuple[str, ...]
 
     def stored(self) -> "models.QuerySet[models.Model]":
         """Return the model's rows. The encrypted text of field NAME is in the attribute
