@@ -43,17 +43,12 @@ def escape(text: str) -> str:
     return f"{number}\\{dot}{rest}" if is_item and dot else written
 
 
-def literal(text: str, limit: int = MAX_SHORT) -> str:
-    """Return the beginning of `text` that fits, escaped so that it is shown as written."""
-    # Only the beginning of a very long text is escaped, because the rest is cut off.
-    return cut(escape(text[: 8 * limit]), limit)
-
-
 class DiscordMarkdown(Markup):
     """How cards are written for Discord."""
 
     def plain(self, text: str, limit: int = MAX_SHORT) -> str:
-        return literal(text, limit)
+        # Only the beginning of a very long text is escaped, because the rest is cut off.
+        return cut(escape(text[: 8 * limit]), limit)
 
     def bold(self, text: str) -> str:
         return f"**{text}**"
