@@ -127,7 +127,9 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
     elif not is_live:
         claims = Claim.objects.filter(message=message).live().select_related("person")
         claimed_by = ", ".join(str(one.person) for one in claims)
-        approvals = approvals_of(message)
+        demand = demands_for([message], worker("alerts"), timezone.now())[message.pk]
+        if demand.takes_several:
+            approvals = f"{demand.progress}{demand.approved_by}"
     return CardFacts(
         message,
         destination,
@@ -305,13 +307,3 @@ def read_message(key: int | None) -> Message:
         .get(pk=key)
     )
     return message
-
-
-def approvals_of(message: Message) -> str:
-    """Return how many people have approved a held message, and who, such as "1 of 2, by
-    Ana Ferreira"; empty if one approval is enough.
-    """
-    demand = demands_for([message], worker("alerts"), timezone.now())[message.pk]
-    if not demand.takes_several:
-        return ""
-    return f"{demand.progress}{demand.approved_by}"

@@ -19,7 +19,6 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
-from alerts.cards.digest import digest_card
 from alerts.cards.markup import Card as CardContent
 from alerts.cards.markup import shortened
 from alerts.cards.message import (
@@ -28,7 +27,7 @@ from alerts.cards.message import (
     message_facts,
     read_message,
 )
-from alerts.cards.notice import newest_entry, notice_card
+from alerts.cards.notice import digest_card, newest_entry, notice_card
 from alerts.channels import channel_of
 from alerts.channels.base import CardChannel, Posted
 from alerts.channels.requests import (

@@ -9,8 +9,8 @@ from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
 
-from alerts.cards.digest import digest_card
 from alerts.cards.markup import Markup
+from alerts.cards.notice import digest_card
 from alerts.channels.requests import DestinationGone
 from alerts.deliveries import deliver as delivering
 from alerts.deliveries.deliver import MAX_ATTEMPTS, claim
