@@ -43,6 +43,7 @@ from alerts.deliveries.mentions import send_mention
 from alerts.deliveries.personal import drop_ended, send_notices
 from alerts.deliveries.waits import ACTOR, hold_back, switch_off
 from alerts.models import Card, Delivery, Destination
+from approvals.models import Snooze
 from audit.recording import record
 from common.logs import traced
 from outgoing.backoff import retry_after_attempt
@@ -125,10 +126,16 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
     delivery.save(update_fields=["state", "attempts", "lease_until"])
     delivery.destination = destination
     # This post makes others too, which are claimed for the same time: of a digest those
-    # that are due (later ones are for its next edit), of notices all, so that many make
-    # one mail.
+    # that are due (later ones are for its next edit), of notices all that the person has
+    # not snoozed, so that many make one mail.
     others = delivery.joined()
-    others = others.filter(state="due") if delivery.notice_id else others.due()
+    if delivery.notice is None:
+        others = others.due()
+    else:
+        snoozes = Snooze.objects.in_force().of_person(delivery.notice.person_id)
+        others = others.filter(state="due").exclude(
+            message__in=snoozes.values("message")
+        )
     not_locked = others.select_for_update(of=("self",), skip_locked=True)
     keys = list(not_locked.values_list("pk", flat=True))
     Delivery.objects.filter(pk__in=keys).update(
@@ -201,7 +208,8 @@ def deliver(*, destination_id: int) -> str:
         except RetryLater as later:
             return _retry_later(delivery, later)
         except Refused as refused:
-            if not _is_at(destination, Destination.objects.get(pk=destination.pk)):
+            now = Destination.objects.get(pk=destination.pk)
+            if now.address_parts != destination.address_parts:
                 return _retry_later(
                     delivery,
                     RetryLater("The address of its destination was changed."),
@@ -296,11 +304,6 @@ def _post_or_edit(
     return channel.post(destination, body)
 
 
-# Whether a destination still has the address to which something was sent.
-def _is_at(sent_to: Destination, now: Destination) -> bool:
-    return (sent_to.url, sent_to.channel) == (now.url, now.channel)
-
-
 @transaction.atomic
 def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> str:
     # Stores that the delivery was accepted, with the post's id, and records what the
@@ -309,7 +312,7 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
     if card is not None:
         now = Destination.objects.locked().get(pk=destination.pk)
         # A post at an earlier address cannot be edited.
-        if _is_at(destination, now):
+        if now.address_parts == destination.address_parts:
             Card.objects.filter(pk=delivery.card_id or 0).update(
                 post_id=posted.message_id, revision_shown=card.revision
             )
@@ -323,7 +326,8 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
         "card": posted.message_id,
         "shows": status,
     }
-    for one in _news(delivery):
+    # Of what was over before it was sent, nobody was told.
+    for one in _news(delivery) if posted.status else ():
         record("alert.delivered", actor=ACTOR, details=details, **one.ledger_subject)
     delivery.answer = posted.answer
     delivery.delivered(status=posted.status)
@@ -339,7 +343,7 @@ def _news(delivery: Any) -> list[Delivery]:
     gets: each new post and notice, and the first event about a message.
     """
     if delivery.kind in (Delivery.Kind.NOTICE, Delivery.Kind.MENTION):
-        return [delivery, *delivery.claimed_with_it().select_related("message")]
+        return delivery.with_others()
     if delivery.card is not None:
         return [] if delivery.card.post_id else [delivery]
     return [] if delivery.is_told_before else [delivery]
@@ -378,10 +382,7 @@ def _retry_later(
 @transaction.atomic
 def _give_up(delivery: Delivery, sentence: str, *, status: int | None = None) -> None:
     # Ends the delivery as failed, and records it; also for the cards on a digest.
-    lost = [
-        delivery,
-        *delivery.claimed_with_it().select_related("message").order_by("pk"),
-    ]
+    lost = delivery.with_others()
     delivery.failed(error=sentence, status=status)
     for one in lost:
         record(

@@ -62,16 +62,17 @@ def send_mention(delivery: Delivery) -> Posted:
     """Post a mention, with those that were claimed with it. Raises as its channel does."""
     destination = delivery.destination
     channel: Any = channel_of(destination.kind)
-    if delivery.notice is None:
-        is_late = delivery.message is not None and awaits_review(delivery.message.pk)
+    notice = delivery.notice
+    if notice is None:
+        is_late = awaits_review(delivery.message_id or 0)
         account = destination.mentions if is_late else ""
         messages: list[Any] = [delivery.message]
         sentence = LATE
     else:
-        keys = delivery.claimed_with_it().values_list("notice", flat=True)
-        messages = _still_told(delivery.notice, [delivery.notice.pk, *keys])
-        account = _account(delivery.notice.person, channel.chat) if messages else ""
-        sentence = SENTENCES[delivery.notice.cause]
+        keys = [one.notice_id for one in delivery.with_others()]
+        messages = _still_told(notice, keys)
+        account = _account(notice.person, channel.chat) if messages else ""
+        sentence = SENTENCES[notice.cause]
     if not account:
         return OVER
     link = f"{settings.PUBLIC_URL}{reverse('queue')}"
@@ -81,19 +82,17 @@ def send_mention(delivery: Delivery) -> Posted:
         link = desk_link(message)
         subject = destination.shown_subject(message)
     text = f"{sentence}: {channel.markup.literal(subject, _MAX_SUBJECT)}. {channel.markup.answer_link('Open', link)}"
-    is_group = delivery.notice is None
-    posted: Posted = channel.post(
-        destination, channel.mention_body(account, text, is_group=is_group)
-    )
+    mention = channel.mention_body(account, text, is_group=notice is None)
+    posted: Posted = channel.post(destination, mention)
     return posted
 
 
-def _still_told(notice: Notice, keys: list[int]) -> list[Any]:
+def _still_told(notice: Notice, keys: list[Any]) -> list[Any]:
     """Return the messages of those of the notices of a person that are not read, not
     over, not snoozed, and about what the person still sees.
     """
     person = notice.person
-    if not wants_chat(notice.person, Cause(notice.cause)):
+    if not wants_chat(person, Cause(notice.cause)):
         return []
     unread = Notice.objects.unread(person.actor(surface="worker")).filter(pk__in=keys)
     snoozed = Snooze.objects.in_force().of_person(person.pk).values("message")

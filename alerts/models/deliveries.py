@@ -253,6 +253,11 @@ class Delivery(CourierDelivery):
             state=self.State.SENDING, lease_until=self.lease_until
         )
 
+    def with_others(self) -> list[Self]:
+        """This delivery, and those that were claimed for the same attempt."""
+        others = self.claimed_with_it().select_related("message").order_by("pk")
+        return [self, *others]
+
     def _finish(self, **fields: Any) -> bool:
         self.claimed_with_it().update(lease_until=None, last_attempt_at=Now(), **fields)
         # Not stored before: if the message was erased meanwhile, this attempt has lost

@@ -197,7 +197,7 @@ def test_post_at_an_address_that_changed_meanwhile_is_not_edited_at_the_present_
     assert Card.objects.get().post_id == ""
 
     def fail_while_it_moves(delivery):
-        Destination.objects.update(url=f"{discord.url}/api/webhooks/3/token")
+        Destination.objects.update(secret="another")
         raise DestinationGone("Somebody deleted the webhook.")
 
     monkeypatch.setattr(delivering, "_send", fail_while_it_moves)
