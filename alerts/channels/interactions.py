@@ -203,10 +203,9 @@ def duties() -> dict[str, Duty]:
     whose task was lost, and deletes answers that nobody can ask for again.
     """
     due = Interaction.objects.due().order_by("next_attempt_at")
-    old = old_answers().order_by("created_at")
     return {
         "interactions": duty(lambda: due, task.delay_each, most=400),
-        "answers": duty(lambda: old, lambda _: old_answers().update(answer="")),
+        "answers": lambda: old_answers().update(answer=""),
     }
 
 

@@ -18,7 +18,7 @@ from alerts.cards.message import read_message
 from alerts.channels import channel_of
 from alerts.channels.base import Posted
 from alerts.channels.requests import Json
-from alerts.ledger_events import LEDGER_CHECKED, event_of
+from alerts.ledger_events import EVENT_OF, LEDGER_CHECKED
 from alerts.models import Delivery, Destination
 from audit.models import Entry
 from audit.sealing.signing import checkpoint
@@ -84,7 +84,7 @@ def event_body(entry: Entry, message: Message | None, destination: Destination) 
     """Return the body that the destination receives for this act. It names events as
     MultiMail does, and shows the message as it is now.
     """
-    event = event_of(entry.action)
+    event = EVENT_OF.get(entry.action)
     name = event.name if event else entry.action
     if message:
         connection: Connection | None = message.connection
@@ -185,10 +185,9 @@ def _decision_data(
     """Return what was decided, by whom and why. If the desk decided, its own row is
     used, which says more than MultiMail reports.
     """
-    decisions = [
-        one for one in message.decisions.all() if one.state == DecisionState.APPLIED
-    ]
-    applied = decisions[0] if decisions else None
+    decisions = message.decisions.all()
+    by_us = (one for one in decisions if one.state == DecisionState.APPLIED)
+    applied = next(by_us, None)
     our_word = _DECIDED[applied.outcome] if applied else None
     decision = _DECIDED.get(action) or _DECIDED.get(message.state) or our_word
     reason = name = role = ""

@@ -2,8 +2,6 @@
 browser is a destination of theirs.
 """
 
-from typing import Any
-
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -52,5 +50,6 @@ def remove_browser(browser: Destination, *, actor: Actor) -> None:
 
 def _switch_off(browser: Destination) -> None:
     """Forget the address and the keys of a browser; what was sent to it stays known."""
-    fields: Any = {"switched_off_at": Now(), "url": "", "secret": ""}
-    Destination.objects.filter(pk=browser.pk).update(**fields)
+    Destination.objects.filter(pk=browser.pk).update(
+        switched_off_at=Now(), url="", secret=""
+    )

@@ -109,12 +109,11 @@ class DestinationForm(RouteForm):
             kwargs["initial"] = model_to_dict(destination, fields=_SHOWN)
         super().__init__(*args, **kwargs)
         self.is_new = destination is None
-        kind = self.initial.get("kind", "")
+        kind = self.initial.get("kind")
+        # A destination's kind never changes.
         if self.is_new:
-            # A destination's kind never changes.
             kind = self.data.get("kind") or kind
-            if kind not in shared_channels():
-                kind = DEFAULT_KIND
+            kind = kind if kind in shared_channels() else DEFAULT_KIND
         self.channel = channel_of(kind)
         for one in self.channel.fields:
             self.fields[one.name] = ChannelField(self.channel, one, is_new=self.is_new)
