@@ -17,7 +17,7 @@ from alerts.channels.base import OVER, Posted
 from alerts.models import Card, Delivery, Destination
 from approvals.desk_messages import awaits_review
 from approvals.models import Snooze
-from notices.models import Cause, Notice
+from notices.models import Notice
 from notices.preferences import wants_chat
 from notices.wording import SENTENCES
 from people.models import Person
@@ -29,7 +29,7 @@ _MAX_SUBJECT = 150
 
 def plan_mention(notice: Notice) -> None:
     """Plan that a chat mentions the person of a notice, if they want that."""
-    if notice.message_id is None or not wants_chat(notice.person, Cause(notice.cause)):
+    if notice.message_id is None or not wants_chat(notice.person, notice.cause):
         return
     destination = chat_of(notice.person, notice.message_id)
     if destination is not None:
@@ -92,7 +92,7 @@ def _still_told(notice: Notice, keys: list[Any]) -> list[Any]:
     over, not snoozed, and about what the person still sees.
     """
     person = notice.person
-    if not wants_chat(person, Cause(notice.cause)):
+    if not wants_chat(person, notice.cause):
         return []
     unread = Notice.objects.unread(person.actor(surface="worker")).filter(pk__in=keys)
     snoozed = Snooze.objects.in_force().of_person(person.pk).values("message")
