@@ -142,10 +142,10 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
     """
     destination = find_destination(destination_id)
     leaked = request.POST.get("leaked") == "yes"
-    overlap = {"overlap": timedelta(0)} if leaked else {}
+    overlap = timedelta(0) if leaked else commands.OVERLAP
     try:
         secret = commands.rotate_secret(
-            destination_id=destination_id, actor=request.actor, **overlap
+            destination_id=destination_id, actor=request.actor, overlap=overlap
         )
     except NotChanged as error:
         form = DestinationForm(destination=destination)
@@ -279,11 +279,3 @@ def _to_list(
     return redirect_with_notice(
         request, notice, f"{reverse('alerts')}{query}#destination-{destination.pk}"
     )
-
-
-@require_POST
-def mail_me_again(request: DeskRequest) -> HttpResponse:
-    """Switch the person's own ways on again, for instance once their mailbox is mended."""
-    own = Destination.objects.filter(owner=int(request.actor.id), kind="email")
-    own.update(switched_off_at=None, switched_off_because="", failures=0)
-    return redirect_with_notice(request, "You are mailed again.", "notice-preferences")
