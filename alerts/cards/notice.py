@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from alerts.cards.markup import Card, Field, Fields, Markup
 from alerts.cards.message import triggered_by
-from alerts.ledger_events import CHANGE_ASKED, LEDGER_CHECKED, OF_BRAKE, REFUSED
+from alerts.ledger_events import CHANGE_ASKED, LEDGER_CHECKED, REFUSED
 from alerts.models import Card as CardRow
 from alerts.models import Destination
 from approvals.desk_messages import desk_messages
@@ -62,8 +62,6 @@ _CHANGED = {
     "Asked by": "asked_by",
     "Reason": "reason",
 }
-# These have cards of their own, beside the one of their connection.
-_WITH_OWN_CARD = (*OF_BRAKE, REFUSED, CHANGE_ASKED, LEDGER_CHECKED)
 _UNKNOWN = ["Changed", "plain", "Open the desk."]
 
 
@@ -163,7 +161,10 @@ def newest_entry(about: str, planned: int | None) -> Entry | None:
     entries = Entry.objects.with_details()
     kind, number = _kind_and_key(about)
     if kind == "connection":
-        actions = [one for one in _NOTICES if one not in _WITH_OWN_CARD]
+        # The others have cards of their own, beside the one of their connection.
+        actions = [
+            one for one in _NOTICES if one.startswith(("connection.", "mailbox."))
+        ]
         newest = entries.filter(connection=number, message=None, action__in=actions)
         return newest.newest_first().first()
     # Each refusal and each change has its own card.

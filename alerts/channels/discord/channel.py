@@ -50,13 +50,9 @@ FIXED = (*CLOSED, 50005, 30046)
 NOT_DISCORD = (None, 40333)
 # The channel takes no such posts: a forum without a thread, or no text channel.
 NOT_HERE = (220001, 50008, 50024)
-_LOGGED_HEADERS = (
-    "Retry-After",
-    "X-RateLimit-Global",
-    "X-RateLimit-Scope",
-    "X-RateLimit-Remaining",
-    "Via",
-)
+_LOGGED_HEADERS = """
+Retry-After X-RateLimit-Global X-RateLimit-Scope X-RateLimit-Remaining Via
+""".split()
 _ID = re.compile(r"[0-9]{1,32}")
 # A channel's id, or its address, which ends with it.
 _ADDRESS = r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?"
@@ -87,6 +83,10 @@ ANSWERS = FormField(
 )
 
 
+# The URL and the headers of a request, and its token, which is removed from logs.
+_Target = tuple[str, dict[str, str], str]
+
+
 class _Discord(ChatChannel):
     service = "Discord"
     markup = MARKDOWN
@@ -95,12 +95,9 @@ class _Discord(ChatChannel):
     chat = ChatService.DISCORD
 
     @abstractmethod
-    def target(
-        self, destination: Destination, message_id: str
-    ) -> tuple[str, dict[str, str], str]:
-        """Return the URL of the post with this id, or for new posts if it is empty, the
-        headers of a request to it, and the token, which is removed from logs. Raises
-        DestinationGone if the destination is not usable.
+    def target(self, destination: Destination, message_id: str) -> _Target:
+        """Return where the post with this id is edited, or if it is empty, where a new
+        one is made. Raises DestinationGone if the destination is not usable.
         """
 
     def body(self, card: Card, destination: Destination) -> Json:
@@ -211,9 +208,7 @@ class DiscordWebhook(_Discord):
         "create a new one in the channel's settings, Integrations, Webhooks.",
     }
 
-    def target(
-        self, destination: Destination, message_id: str
-    ) -> tuple[str, dict[str, str], str]:
+    def target(self, destination: Destination, message_id: str) -> _Target:
         if error := self.url_error(destination.url):
             # It may have been accepted while OUTGOING_ALLOW still named its origin.
             raise DestinationGone(error)
@@ -264,14 +259,16 @@ class DiscordBot(_Discord):
         return "DISCORD_BOT_TOKEN is not set, so the bot cannot post."
 
     def body(self, card: Card, destination: Destination) -> Json:
-        return payload(embed(card), buttons(card) if card.message else None)
+        body = super().body(card, destination)
+        if card.message:
+            # They replace those of an edited post: an empty list removes them.
+            body["components"] = buttons(card)
+        return body
 
     def address(self, destination: Destination) -> str:
         return f"channel {destination.channel}"
 
-    def target(
-        self, destination: Destination, message_id: str
-    ) -> tuple[str, dict[str, str], str]:
+    def target(self, destination: Destination, message_id: str) -> _Target:
         if self.not_ready:
             raise DestinationGone(self.not_ready)
         if not _ID.fullmatch(destination.channel):
@@ -296,10 +293,11 @@ def _pause(answer: Answer, destination: Destination) -> float:
     where = f"{destination.url} {destination.channel}"
     key = f"discord/{sha256(where.encode()).hexdigest()}"
     now = time.time()
-    recent = [one for one in caches["process"].get(key, ()) if one > now - SECONDS]
-    times = [*recent, now][-REQUESTS:]
+    times = [*caches["process"].get(key, ()), now][-REQUESTS:]
     caches["process"].set(key, times, SECONDS)
-    pause = times[0] + SECONDS - now if len(times) == REQUESTS else 0.0
+    pause = 0.0
+    if len(times) == REQUESTS:
+        pause = max(pause, times[0] + SECONDS - now)
     if answer.headers.get("X-RateLimit-Remaining") == "0":
         asked = seconds_asked(answer.headers.get("X-RateLimit-Reset-After"))
         pause = max(pause, asked)
