@@ -342,11 +342,11 @@ def _news(delivery: Any) -> list[Delivery]:
     """Return of this delivery, and of those that were claimed with it, which the ledger
     gets: each new post and notice, and the first event about a message.
     """
-    if delivery.kind in (Delivery.Kind.NOTICE, Delivery.Kind.MENTION):
-        return delivery.with_others()
     if delivery.card is not None:
         return [] if delivery.card.post_id else [delivery]
-    return [] if delivery.is_told_before else [delivery]
+    if delivery.kind == Delivery.Kind.EVENT:
+        return [] if delivery.is_told_before else [delivery]
+    return delivery.with_others()
 
 
 @transaction.atomic

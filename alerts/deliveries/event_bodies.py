@@ -86,10 +86,8 @@ def event_body(entry: Entry, message: Message | None, destination: Destination) 
     """
     event = EVENT_OF.get(entry.action)
     name = event.name if event else entry.action
-    if message:
-        connection: Connection | None = message.connection
-    else:
-        connection = Connection.objects.filter(pk=entry.connection or 0).first()
+    connections = Connection.objects.filter(pk=entry.connection or 0)
+    connection = message.connection if message else connections.first()
     number = event_id(entry)
     data = {
         "event_id": number,

@@ -320,8 +320,7 @@ def _answering(act: Act, destinations: Collection[Destination]) -> list[Destinat
     trigger = act.message.trigger
     channels = (trigger.get("discord_channel"), trigger.get("discord_channel_id"))
     began_in = {one_spelling(str(name)) for name in channels if name} - {""}
-    answering = [one for one in destinations if one.answers_channel in began_in]
-    return [one for one in answering if _has_cards(one)]
+    return [one for one in destinations if one.answers_channel in began_in]
 
 
 def _drop_cards(set_apart: Collection[Entry]) -> None:

@@ -20,14 +20,9 @@ from mirror.models import Connection, Mailbox
 _EVENTS = [(event.name, capfirst(event.words)) for event in EVENTS]
 # What most people want to be notified about: a message waits, as a review plan announces
 # too, or something went wrong.
-_DEFAULT_EVENTS = (
-    "email.held",
-    "email.late",
-    "email.bounced",
-    "email.complained",
-    "email.failed",
-    "decision.unknown",
-)
+_DEFAULT_EVENTS = """
+email.held email.late email.bounced email.complained email.failed decision.unknown
+""".split()
 # The columns of Destination with which the form of an existing one is filled.
 _SHOWN = "kind name privacy channel mentions answers_channel".split()
 

@@ -95,10 +95,6 @@ def event_words(route: Route, *, is_hidden: bool = False) -> tuple[list[str], st
         for event in EVENTS
         if not set(event.actions).isdisjoint(route.actions)
     ]
-    # A route of an earlier version may have only actions that belong to no event now.
-    events = events or [
-        action.replace(".", " ").replace("_", " ") for action in route.actions
-    ]
     where = "in all connections"
     if is_hidden and (route.mailbox_id or route.connection_id):
         where = "for some of the mail"

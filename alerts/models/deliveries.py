@@ -239,10 +239,11 @@ class Delivery(CourierDelivery):
         on it; of a notice or a mention, those of the same person and cause.
         """
         if self.notice is not None:
-            same = Delivery.objects.filter(
-                notice__cause=self.notice.cause, notice__person=self.notice.person_id
-            )
-            return same.filter(destination=self.destination_id).exclude(pk=self.pk)
+            return Delivery.objects.filter(
+                destination=self.destination_id,
+                notice__cause=self.notice.cause,
+                notice__person=self.notice.person_id,
+            ).exclude(pk=self.pk)
         if self.card is not None and self.card.is_digest:
             return Delivery.objects.filter(card__digest=self.card_id)
         return Delivery.objects.none()
