@@ -42,11 +42,7 @@ urlpatterns = [
         name="remove-route",
     ),
     path("account/notifications/browsers/", ways.browsers, name="browsers"),
-    path(
-        "account/notifications/browsers/add/",
-        ways.add_browser,
-        name="add-browser",
-    ),
+    path("account/notifications/browsers/add/", ways.add_browser, name="add-browser"),
     path(
         "account/notifications/browsers/<int:browser_id>/remove/",
         ways.remove_browser,

@@ -265,9 +265,7 @@ def _summarise(person: Person) -> bool:
         return False
     summaries.end()
     notice = Notice.objects.create(
-        person=person,
-        cause=Cause.SUMMARY,
-        on_desk=is_on_desk(person, Cause.SUMMARY),
+        person=person, cause=Cause.SUMMARY, on_desk=is_on_desk(person, Cause.SUMMARY)
     )
     made.send(sender=Notice, notices=[notice])
     return True

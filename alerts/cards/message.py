@@ -24,11 +24,7 @@ from alerts.cards.markup import (
 )
 from alerts.models import Destination
 from approvals.decisions.ruling import demands_for
-from approvals.decisions.status import (
-    Status,
-    shown_status,
-    status_of,
-)
+from approvals.decisions.status import Status, shown_status, status_of
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Claim, Decision
 from audit.trail import last_of
@@ -36,12 +32,7 @@ from common.actors import worker
 from common.references import without_references
 from mirror.models import Message
 from mirror.recipients import copied_to
-from mirror.states import (
-    LIVE_DECISIONS,
-    TOLD_BEFORE,
-    DecisionState,
-    MessageState,
-)
+from mirror.states import LIVE_DECISIONS, TOLD_BEFORE, DecisionState, MessageState
 from risk.lookalikes import alike_pairs, compare_names
 from risk.rules import rules_in_words
 

@@ -210,11 +210,7 @@ class Channel(ABC):
         return f"{parts.netloc.rpartition('@')[2]}/{MASK}" if parts else MASK
 
     def post_body(
-        self,
-        destination: Destination,
-        body: bytes,
-        *,
-        headers: Mapping[str, str] = {},
+        self, destination: Destination, body: bytes, *, headers: Mapping[str, str] = {}
     ) -> Posted:
         """Post this to the destination's address. Raises NotPosted."""
         url = destination.url

@@ -45,8 +45,7 @@ _ANSWERS_STORED = timedelta(minutes=20)
 _PATTERN = r"^[^\x00]*$"
 Name = Annotated[str, StringConstraints(max_length=100, pattern=_PATTERN)]
 Text = Annotated[
-    str,
-    StringConstraints(max_length=6000, pattern=_PATTERN, strip_whitespace=True),
+    str, StringConstraints(max_length=6000, pattern=_PATTERN, strip_whitespace=True)
 ]
 _COLUMNS = """
 service kind name external_id user_id user_name channel_id channel_name server_id token

@@ -228,11 +228,7 @@ def _decide(press: _Press) -> Reply:
     if action == "reject" and press.interaction.kind == Interaction.Kind.PRESS:
         return _ask_why(press, revision)
     form = VerdictForm(
-        {
-            "outcome": action,
-            "fingerprint": revision.fingerprint,
-            "reason": press.reason,
-        }
+        {"outcome": action, "fingerprint": revision.fingerprint, "reason": press.reason}
     )
     if not form.is_valid():
         return Reply("bad form", f"{form.first_error()} Nothing was decided.")

@@ -149,10 +149,7 @@ def failure(
 
 
 def redacted(
-    answer: Answer,
-    secrets: Iterable[str],
-    *,
-    headers: Iterable[str] = ("Retry-After",),
+    answer: Answer, secrets: Iterable[str], *, headers: Iterable[str] = ("Retry-After",)
 ) -> str:
     """Return the named headers and the body, without these secrets, for the log of the
     delivery.

@@ -21,12 +21,7 @@ from django.db.models.functions import Now
 
 from alerts.cards.markup import Card as CardContent
 from alerts.cards.markup import shortened
-from alerts.cards.message import (
-    card_status,
-    message_card,
-    message_facts,
-    read_message,
-)
+from alerts.cards.message import card_status, message_card, message_facts, read_message
 from alerts.cards.notice import digest_card, newest_entry, notice_card
 from alerts.channels import channel_of
 from alerts.channels.base import CardChannel, Posted
@@ -158,10 +153,7 @@ def _put_on_digests(destination: Destination) -> None:
     # Only cards of messages that have no post, and of which no attempt may have posted
     # one.
     unposted = due.filter(
-        card__about="",
-        card__digest=None,
-        card__post_id="",
-        card__removed=False,
+        card__about="", card__digest=None, card__post_id="", card__removed=False
     )
     attempted = Delivery.objects.filter(card=OuterRef("card"), attempts__gt=0)
     cards = list(unposted.exclude(Exists(attempted)).values_list("card", flat=True))

@@ -85,12 +85,7 @@ def sweep() -> str:
     commanded = duty(CommandedMail.objects.to_note, note_commanded, most=100)
     due = duty(lambda: Delivery.objects.due().order_by("next_attempt_at"), send_due)
     result = do_all(
-        {
-            "plan": unplanned,
-            **interactions.duties(),
-            "commanded": commanded,
-            "due": due,
-        }
+        {"plan": unplanned, **interactions.duties(), "commanded": commanded, "due": due}
     )
     failed = f", but for: {', '.join(result.failed)}" if result.failed else ""
     return f"{result.done.get('due') or 'nothing'} due{failed}"

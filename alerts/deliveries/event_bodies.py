@@ -73,9 +73,7 @@ def send_event(delivery: Delivery) -> Posted:
         delivery.request = event_body(entry, delivery.message, destination)
     channel: Any = channel_of(destination.kind)
     posted: Posted = channel.post_event(
-        destination,
-        delivery.request.encode(),
-        event_id=delivery.event_id,
+        destination, delivery.request.encode(), event_id=delivery.event_id
     )
     return posted
 
@@ -164,8 +162,10 @@ def _details_data(entry: Entry, destination: Destination) -> Json:
             ]
     # At the minimal level only the kind of a change is named: the change itself may
     # name people.
-    names = "change before after asked_by reason".split()
-    for name in ("mailbox", "rule", *(() if destination.is_minimal else names)):
+    names = ["mailbox", "rule"]
+    if not destination.is_minimal:
+        names += "change before after asked_by reason".split()
+    for name in names:
         if details.get(name):
             data[name] = _words(details[name], destination)
     if entry.action == LEDGER_CHECKED:

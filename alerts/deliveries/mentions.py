@@ -48,9 +48,7 @@ def chat_of(person: Person, message: int) -> Destination | None:
     """
     services = set(person.chat_accounts.values_list("service", flat=True))
     cards = Card.objects.filter(
-        message=message,
-        removed=False,
-        destination__switched_off_at=None,
+        message=message, removed=False, destination__switched_off_at=None
     )
     for card in cards.select_related("destination").order_by("pk"):
         if channel_of(card.destination.kind).chat in services:

@@ -330,8 +330,7 @@ def _drop_cards(set_apart: Collection[Entry]) -> None:
     if not set_apart:
         return
     unposted = Card.objects.filter(
-        message__public_id__in=[one.message for one in set_apart],
-        post_id="",
+        message__public_id__in=[one.message for one in set_apart], post_id=""
     )
     deliveries = (
         Delivery.objects.filter(card__in=list(unposted))

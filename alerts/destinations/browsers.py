@@ -30,11 +30,7 @@ def add_browser(*, name: str, url: str, keys: str, actor: Actor) -> None:
     for one in [*replaced, *own[: len(own) + 1 - MAX_BROWSERS]]:
         _switch_off(one)
     Destination.objects.create(
-        owner_id=int(actor.id),
-        kind=WebPush.kind,
-        name=name[:80],
-        url=url,
-        secret=keys,
+        owner_id=int(actor.id), kind=WebPush.kind, name=name[:80], url=url, secret=keys
     )
     details = {"before": "", "after": name}
     record("person.browser_added", actor=actor, details=details)

@@ -267,11 +267,7 @@ def rotate_secret(
             f"a new one; the old one signs too until {now + overlap:%Y-%m-%d %H:%M} UTC"
         )
     waits.record_change(
-        "destination.secret_rotated",
-        destination,
-        actor,
-        "one secret signs",
-        after,
+        "destination.secret_rotated", destination, actor, "one secret signs", after
     )
     return secret
 

@@ -95,10 +95,7 @@ class DestinationForm(RouteForm):
     )
 
     def __init__(
-        self,
-        *args: Any,
-        destination: Destination | None,
-        **kwargs: Any,
+        self, *args: Any, destination: Destination | None, **kwargs: Any
     ) -> None:
         if destination:
             kwargs["initial"] = model_to_dict(destination, fields=_SHOWN)

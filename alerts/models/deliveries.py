@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from alerts.models.destinations import Destination
@@ -63,8 +63,7 @@ class Card(models.Model):
                 name="card_is_about_one_thing",
             ),
             models.CheckConstraint(
-                condition=Q(digest=None) | Q(post_id=""),
-                name="one_place_a_card",
+                condition=Q(digest=None) | Q(post_id=""), name="one_place_a_card"
             ),
         ]
 
@@ -94,14 +93,13 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         """Deliveries that wait for no other one. An event waits for the earlier ones
         about the same message; a card on a digest is sent with the digest.
         """
-        earlier = self.model._default_manager.unfinished().filter(
-            destination=models.OuterRef("destination"),
-            message=models.OuterRef("message"),
+        earlier = Delivery.objects.unfinished().filter(
+            destination=OuterRef("destination"),
+            message=OuterRef("message"),
             kind="event",
-            pk__lt=models.OuterRef("pk"),
+            pk__lt=OuterRef("pk"),
         )
-        has_to_wait = Q(kind="event", message__isnull=False) & models.Exists(earlier)
-        return self.exclude(has_to_wait).exclude(
+        return self.exclude(Exists(earlier), kind="event").exclude(
             kind="card", card__digest__isnull=False
         )
 
@@ -175,10 +173,7 @@ class Delivery(CourierDelivery):
         Card, null=True, on_delete=models.CASCADE, related_name="deliveries"
     )
     message = models.ForeignKey(
-        Message,
-        null=True,
-        on_delete=models.CASCADE,
-        related_name="deliveries",
+        Message, null=True, on_delete=models.CASCADE, related_name="deliveries"
     )
     notice = models.ForeignKey(
         Notice, null=True, on_delete=models.CASCADE, related_name="deliveries"

@@ -165,9 +165,7 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     if form.is_valid():
         try:
             commands.add_route(
-                destination_id=destination_id,
-                actor=request.actor,
-                **form.cleaned_data,
+                destination_id=destination_id, actor=request.actor, **form.cleaned_data
             )
         except NotChanged as error:
             form.add_error("events", error.sentence)
