@@ -338,7 +338,7 @@ def _news(delivery: Any) -> list[Delivery]:
         return [] if delivery.card.post_id else [delivery]
     if delivery.kind == Delivery.Kind.EVENT:
         return [] if delivery.is_told_before else [delivery]
-    return delivery.with_others()
+    return list(delivery.with_others())
 
 
 @transaction.atomic

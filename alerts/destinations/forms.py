@@ -101,7 +101,7 @@ class DestinationForm(RouteForm):
             kwargs["initial"] = model_to_dict(destination, fields=_SHOWN)
         super().__init__(*args, **kwargs)
         self.is_new = destination is None
-        kind = self.initial.get("kind")
+        kind = self.initial.get("kind", "")
         # A destination's kind never changes.
         if self.is_new:
             kind = self.data.get("kind") or kind
