@@ -72,7 +72,8 @@ HELD = "message.held"
 # Actions that update the card of a connection or a flood, but never create one.
 ENDS = ("connection.removed", "brake.ended")
 OF_BRAKE = (BRAKE, "brake.ended")
-_BY_ACTION = {action: event for event in EVENTS for action in event.actions}
+# The event to which an action belongs.
+EVENT_OF = {action: event for event in EVENTS for action in event.actions}
 
 
 def actions_of(names: Collection[str]) -> list[str]:
@@ -80,11 +81,6 @@ def actions_of(names: Collection[str]) -> list[str]:
     return [
         action for event in EVENTS if event.name in names for action in event.actions
     ]
-
-
-def event_of(action: str) -> Event | None:
-    """Return the event to which an action belongs; None if it belongs to none."""
-    return _BY_ACTION.get(action)
 
 
 def about_key(entry: Entry) -> str:
@@ -98,7 +94,7 @@ def about_key(entry: Entry) -> str:
         return f"refusal/{entry.pk}"
     if entry.action in (CHANGE_ASKED, LEDGER_CHECKED):
         return f"change/{entry.pk}"
-    event = event_of(entry.action)
+    event = EVENT_OF.get(entry.action)
     is_of_connection = event is not None and event.about == "connection"
     if entry.connection is not None and (is_of_connection or entry.action in ENDS):
         return f"connection/{entry.connection}"

@@ -19,17 +19,13 @@ def plan() -> str:
 
 
 @shared_task(base=AfterCommitTask)
-def drain(destinations: int | str) -> str:
-    """Deliver what is due at a destination, or at several, one after the other: then
-    their keys are one text, separated by commas.
-
-    If one fails, the sweep finds the deliveries of the others.
+def drain(*destinations: int) -> str:
+    """Deliver what is due at the destinations with these keys, one after the other. If
+    one fails, the sweep finds the deliveries of the others.
     """
     from alerts.deliveries.drain import drain
 
-    return "; ".join(
-        drain(destination_id=int(key)) for key in str(destinations).split(",")
-    )
+    return "; ".join(drain(destination_id=key) for key in destinations)
 
 
 @shared_task(base=AfterCommitTask)

@@ -5,50 +5,52 @@ which Discord sends interactions.
 from django.urls import include, path
 
 from alerts.channels import all_channels
-from alerts.views import browsers as own_browsers
-from alerts.views import destinations as views
-from alerts.views import forecast, log, ways
+from alerts.views import destinations, forecast, log, ways
 
 urlpatterns = [
-    path("alerts/", views.alerts, name="alerts"),
-    path("alerts/add/", views.edit, name="add-destination"),
-    path("alerts/<int:destination_id>/", views.edit, name="destination"),
-    path("alerts/<int:destination_id>/test/", views.test, name="test-destination"),
+    path("alerts/", destinations.alerts, name="alerts"),
+    path("alerts/add/", destinations.edit, name="add-destination"),
+    path("alerts/<int:destination_id>/", destinations.edit, name="destination"),
+    path(
+        "alerts/<int:destination_id>/test/", destinations.test, name="test-destination"
+    ),
     path(
         "alerts/<int:destination_id>/on/",
-        views.switch,
+        destinations.switch,
         {"on": True},
         name="switch-on-destination",
     ),
     path(
         "alerts/<int:destination_id>/off/",
-        views.switch,
+        destinations.switch,
         {"on": False},
         name="switch-off-destination",
     ),
     path(
-        "alerts/<int:destination_id>/secret/", views.rotate, name="rotate-destination"
+        "alerts/<int:destination_id>/secret/",
+        destinations.rotate,
+        name="rotate-destination",
     ),
-    path("alerts/<int:destination_id>/routes/add/", views.add_route, name="add-route"),
+    path(
+        "alerts/<int:destination_id>/routes/add/",
+        destinations.add_route,
+        name="add-route",
+    ),
     path(
         "alerts/<int:destination_id>/routes/<int:route_id>/remove/",
-        views.remove_route,
+        destinations.remove_route,
         name="remove-route",
     ),
-    path("account/notifications/browsers/", own_browsers.browsers, name="browsers"),
-    path(
-        "account/notifications/browsers/add/",
-        own_browsers.add_browser,
-        name="add-browser",
-    ),
+    path("account/notifications/browsers/", ways.browsers, name="browsers"),
+    path("account/notifications/browsers/add/", ways.add_browser, name="add-browser"),
     path(
         "account/notifications/browsers/<int:browser_id>/remove/",
-        own_browsers.remove_browser,
+        ways.remove_browser,
         name="remove-browser",
     ),
     path("account/notifications/test/", ways.ways, name="ways"),
     path("alerts/subjects/", ways.set_subjects, name="set-mail-subjects"),
-    path("account/notifications/on/", views.mail_me_again, name="mail-me-again"),
+    path("account/notifications/on/", ways.mail_me_again, name="mail-me-again"),
     path(
         "queue/<uuid:public_id>/if-nobody-acts/", forecast.of_message, name="forecast"
     ),
@@ -62,7 +64,9 @@ urlpatterns = [
     path("alerts/log/<int:alert_id>/", log.one, name="alert"),
     path("alerts/log/<int:alert_id>/again/", log.again, name="send-alert-again"),
     path(
-        "alerts/<int:destination_id>/remove/", views.remove, name="remove-destination"
+        "alerts/<int:destination_id>/remove/",
+        destinations.remove,
+        name="remove-destination",
     ),
     *(path("", include(one.urls)) for one in all_channels().values() if one.urls),
 ]

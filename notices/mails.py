@@ -29,7 +29,7 @@ def mail_of(person: Person, notices: Sequence[ShownNotice], key: int) -> bytes:
         subject = f"{subject} ({len(notices)})"
     elif first.subject and names_subjects:
         subject = f"{subject}: {first.subject}"
-    cause = Cause(first.notice.cause)
+    cause = first.notice.cause
     stop = settings.PUBLIC_URL + stop_path(person.pk, cause)
     context = {
         "notices": notices,

@@ -94,7 +94,7 @@ class Notice(models.Model):
                 nulls_distinct=False,
                 condition=Q(ended_at=None) & ~Q(cause=Cause.ACCOUNT),
                 name="notice_once",
-            ),
+            )
         ]
         indexes = [
             # The list of one person.
@@ -102,7 +102,7 @@ class Notice(models.Model):
                 fields=["person", "id"],
                 condition=Q(ended_at=None),
                 name="notice_of_person",
-            ),
+            )
         ]
 
 

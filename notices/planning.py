@@ -2,14 +2,17 @@
 whose cause is over. What is wanted is read from the rows as they are now: planning an
 act late, twice or after others gives the same notices.
 
-The worker that plans alerts calls `plan` after the act is committed.
+The worker that plans alerts calls `plan` after the act is committed. The daily summary,
+and the end of old notices, come from the clock.
 """
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -19,6 +22,7 @@ from approvals.desk_messages import awaits_review, desk_messages, latest_decisio
 from approvals.models import Claim, Question, Reminder
 from audit.models import Entry
 from common.actors import worker
+from common.postgres import clock
 from mirror.models import Message
 from notices.models import WAITING, Cause, Notice, Preferences
 from notices.preferences import is_on_desk
@@ -54,6 +58,11 @@ person.provider_linked person.grants_changed
 """.split()
 # How many earlier sign-ins are looked at to know a device.
 _SIGN_INS = 100
+# When the summary comes, by the person's own clock, and until when it may be late.
+HOUR = time(8)
+LATEST = timedelta(hours=4)
+# How long notices stay in the list, and in the table after they have ended.
+KEPT = timedelta(days=30)
 
 
 def plan(entry: Entry, person: int | None) -> None:
@@ -233,3 +242,36 @@ def _is_new_device(entry: Entry) -> bool:
     )
     devices = [one.details.get("device") for one in earlier]
     return bool(devices) and entry.details.get("device") not in devices
+
+
+def summarise() -> int:
+    """Make the summary of everybody for whom it is morning and for whom something
+    waits; return how many there are.
+    """
+    return sum(map(_summarise, Person.objects.present().exclude(grants=None)))
+
+
+@transaction.atomic
+def _summarise(person: Person) -> bool:
+    now = clock()
+    here = now.astimezone(ZoneInfo(person.time_zone))
+    morning = datetime.combine(here, HOUR, here.tzinfo)
+    # Whoever joined since then saw what waits.
+    if person.joined_at >= morning or not morning <= now < morning + LATEST:
+        return False
+    summaries = Notice.objects.filter(person=person, cause=Cause.SUMMARY)
+    waiting = desk_messages().waiting_for(person.actor(surface="worker"))
+    if summaries.filter(made_at__gte=morning).exists() or not waiting.exists():
+        return False
+    summaries.end()
+    notice = Notice.objects.create(
+        person=person, cause=Cause.SUMMARY, on_desk=is_on_desk(person, Cause.SUMMARY)
+    )
+    made.send(sender=Notice, notices=[notice])
+    return True
+
+
+def forget() -> int:
+    """Delete notices that were made or ended long ago; return how many."""
+    old = Q(made_at__lt=Now() - KEPT) | Q(ended_at__lt=Now() - KEPT)
+    return Notice.objects.filter(old).delete()[0]

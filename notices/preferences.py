@@ -14,7 +14,7 @@ from approvals.escalation.handling import is_last_step_done
 from audit.recording import record
 from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
-from notices.models import NAMED_IN_CHAT, Cause, Notice, Preferences
+from notices.models import Cause, Notice, Preferences
 from people.models import Person
 
 _SALT = "notices.stop"
@@ -25,13 +25,13 @@ def preferences_of(person: Person) -> Preferences:
     return getattr(person, "preferences", None) or Preferences(person=person)
 
 
-def is_on_desk(person: Person, cause: Cause) -> bool:
+def is_on_desk(person: Person, cause: str) -> bool:
     """Whether the list and the bell of a person show notices of this cause."""
     return cause in [*preferences_of(person).desk, Cause.ACCOUNT]
 
 
 def times_of(
-    person: Person, cause: Cause, at: datetime, *, is_last: bool
+    person: Person, cause: str, at: datetime, *, is_last: bool
 ) -> dict[str, datetime]:
     """Return when a person is told by which way outside the desk, "push" or "mail", what
     happens at a time. The last step of a review plan comes in quiet hours too, because
@@ -59,12 +59,12 @@ def times_of_notice(notice: Notice) -> dict[str, datetime]:
         and notice.cause in (Cause.ASSIGNED, Cause.REMINDED)
         and is_last_step_done(notice.message)
     )
-    return times_of(notice.person, Cause(notice.cause), clock(), is_last=is_last)
+    return times_of(notice.person, notice.cause, clock(), is_last=is_last)
 
 
-def wants_chat(person: Person, cause: Cause) -> bool:
+def wants_chat(person: Person, cause: str) -> bool:
     """Whether a message's card in a chat mentions the person because of this cause."""
-    return cause in NAMED_IN_CHAT and cause in preferences_of(person).chat
+    return cause in preferences_of(person).chat
 
 
 def after_quiet_time(at: datetime, wanted: Preferences) -> datetime:
@@ -86,7 +86,7 @@ def after_quiet_time(at: datetime, wanted: Preferences) -> datetime:
     return datetime.combine(day, end, local.tzinfo)
 
 
-def stop_path(person: int, cause: Cause) -> str:
+def stop_path(person: int, cause: str) -> str:
     """Return the path of the link that ends the mails of one cause for a person."""
     return reverse("stop-mail", args=[signing.dumps([person, cause], salt=_SALT)])
 

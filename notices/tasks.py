@@ -11,7 +11,7 @@ from common.tasks import AfterCommitTask
 @shared_task(base=AfterCommitTask)
 def summarise() -> str:
     """Tell everybody for whom it is morning what waits."""
-    from notices.summaries import summarise
+    from notices.planning import summarise
 
     return f"{summarise()} told"
 
@@ -19,6 +19,6 @@ def summarise() -> str:
 @shared_task(base=AfterCommitTask)
 def forget() -> str:
     """Delete old notices."""
-    from notices.summaries import forget
+    from notices.planning import forget
 
     return f"{forget()} deleted"

@@ -24,11 +24,7 @@ from alerts.cards.markup import (
 )
 from alerts.models import Destination
 from approvals.decisions.ruling import demands_for
-from approvals.decisions.status import (
-    Status,
-    shown_status,
-    status_of,
-)
+from approvals.decisions.status import Status, shown_status, status_of
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Claim, Decision
 from audit.trail import last_of
@@ -36,12 +32,7 @@ from common.actors import worker
 from common.references import without_references
 from mirror.models import Message
 from mirror.recipients import copied_to
-from mirror.states import (
-    LIVE_DECISIONS,
-    TOLD_BEFORE,
-    DecisionState,
-    MessageState,
-)
+from mirror.states import LIVE_DECISIONS, TOLD_BEFORE, DecisionState, MessageState
 from risk.lookalikes import alike_pairs, compare_names
 from risk.rules import rules_in_words
 
@@ -127,7 +118,9 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
     elif not is_live:
         claims = Claim.objects.filter(message=message).live().select_related("person")
         claimed_by = ", ".join(str(one.person) for one in claims)
-        approvals = approvals_of(message)
+        demand = demands_for([message], worker("alerts"), timezone.now())[message.pk]
+        if demand.takes_several:
+            approvals = f"{demand.progress}{demand.approved_by}"
     return CardFacts(
         message,
         destination,
@@ -305,13 +298,3 @@ def read_message(key: int | None) -> Message:
         .get(pk=key)
     )
     return message
-
-
-def approvals_of(message: Message) -> str:
-    """Return how many people have approved a held message, and who, such as "1 of 2, by
-    Ana Ferreira"; empty if one approval is enough.
-    """
-    demand = demands_for([message], worker("alerts"), timezone.now())[message.pk]
-    if not demand.takes_several:
-        return ""
-    return f"{demand.progress}{demand.approved_by}"

@@ -1,25 +1,30 @@
-"""Builds the cards that are not about a message of the desk: about a connection, a
-flood of messages, the desk, mail that an allowlist refused, or a change that waits for
-a second admin.
+"""Builds the cards that are not about one message of the desk: about a connection, a
+flood of messages, the desk, mail that an allowlist refused, a change that waits for a
+second admin; and of a digest, one post in place of many cards.
 """
 
 from django.conf import settings
 from django.urls import reverse
 
-from alerts.cards.markup import Card, Fields, Markup
+from alerts.cards.markup import Card, Field, Fields, Markup
 from alerts.cards.message import triggered_by
-from alerts.ledger_events import CHANGE_ASKED, LEDGER_CHECKED, OF_BRAKE, REFUSED
+from alerts.ledger_events import CHANGE_ASKED, LEDGER_CHECKED, REFUSED
+from alerts.models import Card as CardRow
 from alerts.models import Destination
+from approvals.desk_messages import desk_messages
 from approvals.models import Brake
 from audit.models import Entry
 from audit.sealing.signing import checkpoint
 from common.tables import table_rows
 from mirror.models import Connection
+from mirror.states import MessageState
 
 # In UTF-16 units.
 MAX_NAME = 80
 MAX_EXPLANATION = 700
-
+# How many messages the card of a digest lists by subject, each in so many UTF-16 units.
+MAX_LISTED = 10
+_MAX_TITLE = 90
 
 # By action: a title, a colour, and a sentence about the effect and what to do.
 _NOTICES = {
@@ -57,8 +62,6 @@ _CHANGED = {
     "Asked by": "asked_by",
     "Reason": "reason",
 }
-# These have cards of their own, beside the one of their connection.
-_WITH_OWN_CARD = (*OF_BRAKE, REFUSED, CHANGE_ASKED, LEDGER_CHECKED)
 _UNKNOWN = ["Changed", "plain", "Open the desk."]
 
 
@@ -114,6 +117,41 @@ def notice_card(
     )
 
 
+def digest_card(digest: CardRow, destination: Destination, markup: Markup) -> Card:
+    """Return the card of a digest as it is now. It is built again whenever one of its
+    messages changes.
+    """
+    messages = desk_messages().filter(cards__digest=digest)
+    waiting = messages.filter(state=MessageState.HELD)
+    total = messages.count()
+    number = waiting.count()
+    title = f"{total} message{'' if total == 1 else 's'}, {number or 'none'} waiting"
+    fields = []
+    if high_risk := waiting.filter(review__risk_level="high").count():
+        fields.append(Field("High risk", str(high_risk), inline=True))
+    if total and not destination.is_minimal:
+        newest = (waiting if number else messages).order_by("-held_at", "-pk")
+        subjects = [
+            markup.plain(one.strip() or "(no subject)", _MAX_TITLE)
+            for one in newest.values_list("subject", flat=True)[:MAX_LISTED]
+        ]
+        name = "Newest waiting" if number else "Newest"
+        fields.append(Field(name, "\n".join(subjects)))
+    link = f"{settings.PUBLIC_URL}{reverse('queue')}"
+    why = (
+        "They arrived too quickly for separate cards, so this card is for all of them."
+    )
+    return Card(
+        title=title,
+        url=link,
+        description=f"{markup.bold(why)}\n{markup.link('Open the queue', link)}",
+        tone="amber" if number else "plain",
+        fields=fields,
+        footer="Countersign · updated automatically",
+        word=title,
+    )
+
+
 def newest_entry(about: str, planned: int | None) -> Entry | None:
     """Return the entry of the act that a card shows.
 
@@ -123,7 +161,10 @@ def newest_entry(about: str, planned: int | None) -> Entry | None:
     entries = Entry.objects.with_details()
     kind, number = _kind_and_key(about)
     if kind == "connection":
-        actions = [one for one in _NOTICES if one not in _WITH_OWN_CARD]
+        # The others have cards of their own, beside the one of their connection.
+        actions = [
+            one for one in _NOTICES if one.startswith(("connection.", "mailbox."))
+        ]
         newest = entries.filter(connection=number, message=None, action__in=actions)
         return newest.newest_first().first()
     # Each refusal and each change has its own card.

@@ -13,7 +13,6 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from django.core.exceptions import ValidationError
@@ -24,19 +23,20 @@ from alerts.channels.requests import (
     Json,
     NotPosted,
     RetryLater,
-    address_error,
     failure,
     is_allowed,
-    masked_host,
     redacted,
     secret_parts,
     send,
+    split_address,
 )
 from alerts.models import Destination, Interaction
 from common.origins import origin_of
 from common.postgres import clock
 from outgoing.guarded import Answer, TooLate
 
+# What is shown of a secret.
+MASK = "••••"
 TEST_EVENT = "desk.test"
 TEST_CARD = Card(
     title="A test from Countersign",
@@ -116,8 +116,8 @@ class Channel(ABC):
     summary: str
     # The subject of sentences such as "Discord did not answer in time."
     service: str
-    fields: tuple[FormField, ...]
-    posts_cards: bool
+    fields: tuple[FormField, ...] = ()
+    posts_cards = False
     # Whether it is a way to one person, which no admin sets.
     is_personal = False
     # The service in ChatAccount whose people it can mention and answer; empty for none.
@@ -176,34 +176,41 @@ class Channel(ABC):
 
     def url_error(self, url: str) -> str:
         """Return why this cannot be an address of this kind, and what to do, as a
-        sentence; empty if it can.
+        sentence that does not repeat the address, a secret; empty if it can.
         """
-        if error := address_error(url, example=self.example, hint=self.hint):
-            return error
+        hint = f" {self.hint}".rstrip()
+        if not (url.isascii() and url.isprintable()) or " " in url or "\\" in url:
+            return f"The address contains a space or another invalid character.{hint}"
+        parts = split_address(url)
+        if parts is None:
+            return f"This is not a complete address such as {self.example}.{hint}"
+        if parts.username is not None or parts.fragment:
+            return f"The address contains a user name or a #, which webhooks do not have.{hint}"
+        # An operator allowed some origins, even if they are private or use plain http.
+        is_exempt = is_allowed(url)
+        if parts.scheme != "https" and not is_exempt:
+            return f"The address must start with https://, so that nobody can read along.{hint}"
         if not self.hosts:
             return ""
-        parts = urlsplit(url)
-        if not is_allowed(url):
-            if parts.hostname not in self.hosts:
-                return f"This is not an address of {self.service}, such as {self.example}. {self.hint}"
-            if origin_of(url) != f"https://{parts.hostname}:443":
-                return f"{self.service}'s addresses have no port. Enter it without one."
+        if parts.hostname not in self.hosts and not is_exempt:
+            return f"This is not an address of {self.service}, such as {self.example}.{hint}"
+        if origin_of(url) != f"https://{parts.hostname}:443" and not is_exempt:
+            return f"{self.service}'s addresses have no port. Enter it without one."
         if not self.path.fullmatch(parts.path):
-            return f"This is not a complete address such as {self.example}. {self.hint}"
+            return f"This is not a complete address such as {self.example}.{hint}"
         if not self.query.fullmatch(parts.query):
             return f"Remove everything after the question mark{self.except_query}."
         return ""
 
     def address(self, destination: Destination) -> str:
-        """Return the destination's address to show, without its secret part."""
-        return masked_host(destination.url)
+        """Return the destination's address to show: its host, and a mask for its path,
+        which is a secret, because whoever knows it can post there.
+        """
+        parts = split_address(destination.url)
+        return f"{parts.netloc.rpartition('@')[2]}/{MASK}" if parts else MASK
 
     def post_body(
-        self,
-        destination: Destination,
-        body: bytes,
-        *,
-        headers: Mapping[str, str] = {},
+        self, destination: Destination, body: bytes, *, headers: Mapping[str, str] = {}
     ) -> Posted:
         """Post this to the destination's address. Raises NotPosted."""
         url = destination.url
@@ -331,8 +338,6 @@ class EventChannel(Channel):
     `post_event` raises RetryLater, DestinationGone or CardRefused.
     """
 
-    posts_cards = False
-
     def envelope(
         self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]
     ) -> Json:
@@ -367,7 +372,6 @@ class NotInstalled(CardChannel, EventChannel):
     kind = ""
     label = "Not installed"
     not_ready = "This kind is not installed."
-    fields = ()
     markup = Markup()
 
     def _refuse(self, *_args: Any, **_options: Any) -> Any:

@@ -28,8 +28,6 @@ class EmailChannel(Channel):
     kind = "email"
     label = "mail"
     service = "The mail server"
-    fields = ()
-    posts_cards = False
     is_personal = True
     # What comes meanwhile makes one mail.
     pause = 60.0

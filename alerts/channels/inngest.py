@@ -11,9 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from alerts.channels.base import TEST_EVENT, EventChannel, FormField
-from alerts.channels.requests import (
-    json_object,
-)
+from alerts.channels.requests import json_object
 from outgoing.guarded import Answer
 
 # The beginning of each event's name, as in MultiMail's documentation about Inngest.

@@ -45,8 +45,7 @@ _ANSWERS_STORED = timedelta(minutes=20)
 _PATTERN = r"^[^\x00]*$"
 Name = Annotated[str, StringConstraints(max_length=100, pattern=_PATTERN)]
 Text = Annotated[
-    str,
-    StringConstraints(max_length=6000, pattern=_PATTERN, strip_whitespace=True),
+    str, StringConstraints(max_length=6000, pattern=_PATTERN, strip_whitespace=True)
 ]
 _COLUMNS = """
 service kind name external_id user_id user_name channel_id channel_name server_id token
@@ -203,10 +202,9 @@ def duties() -> dict[str, Duty]:
     whose task was lost, and deletes answers that nobody can ask for again.
     """
     due = Interaction.objects.due().order_by("next_attempt_at")
-    old = old_answers().order_by("created_at")
     return {
         "interactions": duty(lambda: due, task.delay_each, most=400),
-        "answers": duty(lambda: old, lambda _: old_answers().update(answer="")),
+        "answers": lambda: old_answers().update(answer=""),
     }
 
 

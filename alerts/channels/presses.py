@@ -105,8 +105,11 @@ def judge(
     if not is_command and button is None:
         return Reply("not ours", NOT_OURS)
     message = None
+    path = reverse("queue")
     if button is not None:
         message = Message.objects.filter(public_id=button.message).first()
+        path = reverse("message", args=[button.message])
+    url = f"{settings.PUBLIC_URL}{path}"
     actor = actor_of(interaction)
     service = interaction.get_service_display()
 
@@ -118,10 +121,6 @@ def judge(
     if interaction.person is None:
         why = f"This {service} account is not linked to anyone at the desk."
         return refuse("not linked", why, link_instructions(interaction, markup))
-    path = reverse("queue")
-    if button is not None:
-        path = reverse("message", kwargs={"public_id": button.message})
-    url = f"{settings.PUBLIC_URL}{path}"
     if needs_second_factor(interaction.person):
         why = f"Their role needs a second factor, which is not possible on {service}."
         link = markup.answer_link("on the desk", url)
@@ -229,11 +228,7 @@ def _decide(press: _Press) -> Reply:
     if action == "reject" and press.interaction.kind == Interaction.Kind.PRESS:
         return _ask_why(press, revision)
     form = VerdictForm(
-        {
-            "outcome": action,
-            "fingerprint": revision.fingerprint,
-            "reason": press.reason,
-        }
+        {"outcome": action, "fingerprint": revision.fingerprint, "reason": press.reason}
     )
     if not form.is_valid():
         return Reply("bad form", f"{form.first_error()} Nothing was decided.")

@@ -1,6 +1,6 @@
-"""What all channels share to call a service over HTTP: it checks the address that an
-admin entered, makes one request with a time limit, and removes secrets from the answer.
-Also has the errors that posting can raise.
+"""What all channels share to call a service over HTTP: it reads addresses, makes one
+request with a time limit, and removes secrets from the answer. Also has the errors that
+posting can raise.
 """
 
 import json
@@ -19,7 +19,6 @@ from outgoing.guarded import TOTAL_TIMEOUT, Answer, DeliveryError, request
 Json = dict[str, Any]
 # How many characters of a service's answer, and of its headers, the log keeps.
 MAX_STORED = 4000
-MASK = "••••"
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "Countersign/1"}
 
 
@@ -82,23 +81,6 @@ class RetryLater(NotPosted):
         self.whole_service = whole_service
 
 
-def address_error(url: str, *, example: str, hint: str = "") -> str:
-    """Return what is wrong with this address, in words for the admin; empty if nothing
-    is. The words do not repeat the address, which is a secret.
-    """
-    hint = f" {hint}" if hint else ""
-    if not (url.isascii() and url.isprintable()) or " " in url or "\\" in url:
-        return f"The address contains a space or another invalid character.{hint}"
-    if (parts := split_address(url)) is None:
-        return f"This is not a complete address such as {example}.{hint}"
-    if parts.username is not None or parts.fragment:
-        return f"The address contains a user name or a #, which webhooks do not have.{hint}"
-    # An operator allowed some origins, even if they are private or use plain http.
-    if parts.scheme != "https" and not is_allowed(url):
-        return f"The address must start with https://, so that nobody can read along.{hint}"
-    return ""
-
-
 def split_address(url: str) -> SplitResult | None:
     """Return the parts of an http or https address; None if it is not one."""
     try:
@@ -115,14 +97,6 @@ def is_allowed(url: str) -> bool:
     be in a private network, use plain http, or be a stand-in for the service in a test.
     """
     return origin_of(url) in {origin_of(one) for one in settings.OUTGOING_ALLOW}
-
-
-def masked_host(url: str) -> str:
-    """Return the host and port of an address, and a mask for its path, which is a
-    secret: whoever knows it can post there. Only the mask if it is no address.
-    """
-    parts = split_address(url)
-    return f"{parts.netloc.rpartition('@')[2]}/{MASK}" if parts else MASK
 
 
 def send(
@@ -175,10 +149,7 @@ def failure(
 
 
 def redacted(
-    answer: Answer,
-    secrets: Iterable[str],
-    *,
-    headers: Iterable[str] = ("Retry-After",),
+    answer: Answer, secrets: Iterable[str], *, headers: Iterable[str] = ("Retry-After",)
 ) -> str:
     """Return the named headers and the body, without these secrets, for the log of the
     delivery.

@@ -5,16 +5,13 @@ import what builds cards for chat channels.
 
 import base64
 import secrets
-import time
-from datetime import UTC, datetime
 
 from django.conf import settings
+from django.utils import timezone
 from standardwebhooks import Webhook
 
 from alerts.channels.base import TEST_EVENT, EventChannel, FormField, Posted
-from alerts.channels.requests import (
-    DestinationGone,
-)
+from alerts.channels.requests import DestinationGone
 from alerts.models import Destination
 from common.origins import origin_of
 from common.postgres import clock
@@ -67,41 +64,32 @@ class SignedWebhook(EventChannel):
     def post_event(
         self, destination: Destination, body: bytes, *, event_id: str
     ) -> Posted:
-        """Post one event. Raises DestinationGone, which switches
-        the destination off, for a 410, a refused address or a missing secret. After any
-        other answer than a 2xx the event is posted again later.
+        """Post one event, signed at this time; while the previous secret is still valid,
+        with a second signature made with it.
+
+        Raises DestinationGone, which switches the destination off, for a 410, a refused
+        address or a missing secret. After any other answer than a 2xx the event is
+        posted again later.
         """
         if not destination.secret:
             raise DestinationGone(
                 "The destination has no signing secret. Create a new secret for it."
             )
-        headers = signed_headers(destination, event_id=event_id, body=body)
+        now = timezone.now()
+        keys = [destination.secret]
+        until = destination.secret_before_until
+        if destination.secret_before and until and until > clock():
+            keys.append(destination.secret_before)
+        signatures = [
+            Webhook(key).sign(msg_id=event_id, timestamp=now, data=body.decode())
+            for key in keys
+        ]
+        headers = {
+            "webhook-id": event_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": " ".join(signatures),
+        }
         return self.post_body(destination, body, headers=headers)
-
-
-def signed_headers(
-    destination: Destination, *, event_id: str, body: bytes
-) -> dict[str, str]:
-    """Return the three headers that sign this body at the present time. While the
-    previous secret is still valid, they contain a second signature, made with it.
-    """
-    at = datetime.fromtimestamp(int(time.time()), UTC)
-    keys = [destination.secret]
-    if (
-        destination.secret_before
-        and destination.secret_before_until
-        and destination.secret_before_until > clock()
-    ):
-        keys.append(destination.secret_before)
-    signatures = [
-        Webhook(key).sign(msg_id=event_id, timestamp=at, data=body.decode())
-        for key in keys
-    ]
-    return {
-        "webhook-id": event_id,
-        "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": " ".join(signatures),
-    }
 
 
 CHANNELS = (SignedWebhook(),)

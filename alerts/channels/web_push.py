@@ -20,9 +20,7 @@ from django.conf import settings
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 
 from alerts.channels.base import Channel, Posted
-from alerts.channels.requests import (
-    DestinationGone,
-)
+from alerts.channels.requests import DestinationGone
 from alerts.models import Destination
 from common.origins import origin_of
 from notices.models import unread_count
@@ -91,8 +89,6 @@ class WebPush(Channel):
     kind = "web_push"
     label = "push"
     service = "The push service"
-    fields = ()
-    posts_cards = False
     is_personal = True
     example = "https://push.example/a-long-token"
     gone = (401, 403, 404, 410)

@@ -19,16 +19,10 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
-from alerts.cards.digest import digest_card
 from alerts.cards.markup import Card as CardContent
 from alerts.cards.markup import shortened
-from alerts.cards.message import (
-    card_status,
-    message_card,
-    message_facts,
-    read_message,
-)
-from alerts.cards.notice import newest_entry, notice_card
+from alerts.cards.message import card_status, message_card, message_facts, read_message
+from alerts.cards.notice import digest_card, newest_entry, notice_card
 from alerts.channels import channel_of
 from alerts.channels.base import CardChannel, Posted
 from alerts.channels.requests import (
@@ -44,6 +38,7 @@ from alerts.deliveries.mentions import send_mention
 from alerts.deliveries.personal import drop_ended, send_notices
 from alerts.deliveries.waits import ACTOR, hold_back, switch_off
 from alerts.models import Card, Delivery, Destination
+from approvals.models import Snooze
 from audit.recording import record
 from common.logs import traced
 from outgoing.backoff import retry_after_attempt
@@ -126,10 +121,16 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
     delivery.save(update_fields=["state", "attempts", "lease_until"])
     delivery.destination = destination
     # This post makes others too, which are claimed for the same time: of a digest those
-    # that are due (later ones are for its next edit), of notices all, so that many make
-    # one mail.
+    # that are due (later ones are for its next edit), of notices all that the person has
+    # not snoozed, so that many make one mail.
     others = delivery.joined()
-    others = others.filter(state="due") if delivery.notice_id else others.due()
+    if delivery.notice is None:
+        others = others.due()
+    else:
+        snoozes = Snooze.objects.in_force().of_person(delivery.notice.person_id)
+        others = others.filter(state="due").exclude(
+            message__in=snoozes.values("message")
+        )
     not_locked = others.select_for_update(of=("self",), skip_locked=True)
     keys = list(not_locked.values_list("pk", flat=True))
     Delivery.objects.filter(pk__in=keys).update(
@@ -152,10 +153,7 @@ def _put_on_digests(destination: Destination) -> None:
     # Only cards of messages that have no post, and of which no attempt may have posted
     # one.
     unposted = due.filter(
-        card__about="",
-        card__digest=None,
-        card__post_id="",
-        card__removed=False,
+        card__about="", card__digest=None, card__post_id="", card__removed=False
     )
     attempted = Delivery.objects.filter(card=OuterRef("card"), attempts__gt=0)
     cards = list(unposted.exclude(Exists(attempted)).values_list("card", flat=True))
@@ -202,7 +200,8 @@ def deliver(*, destination_id: int) -> str:
         except RetryLater as later:
             return _retry_later(delivery, later)
         except Refused as refused:
-            if not _is_at(destination, Destination.objects.get(pk=destination.pk)):
+            now = Destination.objects.get(pk=destination.pk)
+            if now.address_parts != destination.address_parts:
                 return _retry_later(
                     delivery,
                     RetryLater("The address of its destination was changed."),
@@ -297,11 +296,6 @@ def _post_or_edit(
     return channel.post(destination, body)
 
 
-# Whether a destination still has the address to which something was sent.
-def _is_at(sent_to: Destination, now: Destination) -> bool:
-    return (sent_to.url, sent_to.channel) == (now.url, now.channel)
-
-
 @transaction.atomic
 def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> str:
     # Stores that the delivery was accepted, with the post's id, and records what the
@@ -310,7 +304,7 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
     if card is not None:
         now = Destination.objects.locked().get(pk=destination.pk)
         # A post at an earlier address cannot be edited.
-        if _is_at(destination, now):
+        if now.address_parts == destination.address_parts:
             Card.objects.filter(pk=delivery.card_id or 0).update(
                 post_id=posted.message_id, revision_shown=card.revision
             )
@@ -324,7 +318,8 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
         "card": posted.message_id,
         "shows": status,
     }
-    for one in _news(delivery):
+    # Of what was over before it was sent, nobody was told.
+    for one in _news(delivery) if posted.status else ():
         record("alert.delivered", actor=ACTOR, details=details, **one.ledger_subject)
     delivery.answer = posted.answer
     delivery.delivered(status=posted.status)
@@ -339,11 +334,11 @@ def _news(delivery: Any) -> list[Delivery]:
     """Return of this delivery, and of those that were claimed with it, which the ledger
     gets: each new post and notice, and the first event about a message.
     """
-    if delivery.kind in (Delivery.Kind.NOTICE, Delivery.Kind.MENTION):
-        return [delivery, *delivery.claimed_with_it().select_related("message")]
     if delivery.card is not None:
         return [] if delivery.card.post_id else [delivery]
-    return [] if delivery.is_told_before else [delivery]
+    if delivery.kind == Delivery.Kind.EVENT:
+        return [] if delivery.is_told_before else [delivery]
+    return list(delivery.with_others())
 
 
 @transaction.atomic
@@ -379,10 +374,7 @@ def _retry_later(
 @transaction.atomic
 def _give_up(delivery: Delivery, sentence: str, *, status: int | None = None) -> None:
     # Ends the delivery as failed, and records it; also for the cards on a digest.
-    lost = [
-        delivery,
-        *delivery.claimed_with_it().select_related("message").order_by("pk"),
-    ]
+    lost = delivery.with_others()
     delivery.failed(error=sentence, status=status)
     for one in lost:
         record(

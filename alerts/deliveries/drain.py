@@ -40,21 +40,17 @@ def drain(*, destination_id: int) -> str:
     """
     if not _slots.acquire(blocking=False):
         return "no room now"
+    turn_ends = time.monotonic() + TURN_SECONDS
+    tried = 0
     try:
-        return _drain(destination_id, time.monotonic() + TURN_SECONDS)
+        while (outcome := deliver(destination_id=destination_id)) not in _NOT_ATTEMPTED:
+            tried += 1
+            if time.monotonic() > turn_ends:
+                tasks.drain.delay_on_commit(destination_id)
+                break
     finally:
         _slots.release()
-
-
-def _drain(destination_id: int, turn_ends: float) -> str:
-    # Delivers until nothing is left, the destination must wait, or the turn is over.
-    # Sends a task for what is left, to run at once or when the wait ends.
-    tried = 0
-    while (outcome := deliver(destination_id=destination_id)) not in _NOT_ATTEMPTED:
-        tried += 1
-        if time.monotonic() > turn_ends:
-            tasks.drain.delay_on_commit(destination_id)
-            break
+    # A task for the time when the wait ends.
     if outcome == "asked to wait" or (tried and outcome == "not due"):
         waiting = Destination.objects.filter(pk=destination_id, waits_until__gt=Now())
         for until, now in waiting.values_list("waits_until", Now()):
@@ -69,9 +65,8 @@ def _drain(destination_id: int, turn_ends: float) -> str:
 def with_something_due() -> list[int]:
     """Return the keys of the destinations that have something due and need not wait."""
     due = Delivery.objects.due().filter(destination=OuterRef("pk"))
-    waiting = Destination.objects.filter(waits_until__gt=Now(), switched_off_at=None)
     destinations = Destination.objects.filter(Exists(due)).exclude(
-        pk__in=waiting.values("pk")
+        waits_until__gt=Now(), switched_off_at=None
     )
     return list(destinations.order_by("pk").values_list("pk", flat=True))
 
@@ -90,12 +85,7 @@ def sweep() -> str:
     commanded = duty(CommandedMail.objects.to_note, note_commanded, most=100)
     due = duty(lambda: Delivery.objects.due().order_by("next_attempt_at"), send_due)
     result = do_all(
-        {
-            "plan": unplanned,
-            **interactions.duties(),
-            "commanded": commanded,
-            "due": due,
-        }
+        {"plan": unplanned, **interactions.duties(), "commanded": commanded, "due": due}
     )
     failed = f", but for: {', '.join(result.failed)}" if result.failed else ""
     return f"{result.done.get('due') or 'nothing'} due{failed}"

@@ -18,20 +18,17 @@ def erase_bodies(message: Message) -> int:
     Deliveries that are still due are given up. The due delivery of a digest stays,
     because it is about other messages too; its last request and answer are removed.
     """
-    about_message = Delivery.objects.filter(message=message)
-    about_message.unfinished().update(
+    of_digests = Q(card__in=message.cards.values("digest"))
+    unfinished = Delivery.objects.unfinished()
+    unfinished.filter(message=message).update(
         state=Delivery.State.FAILED,
         lease_until=None,
         last_error=ENDED,
         last_attempt_at=Now(),
     )
-    of_digests = Delivery.objects.filter(card__in=message.cards.values("digest"))
-    of_digests.unfinished().update(request="", answer="")
-    stored = Delivery.objects.filter(
-        Q(pk__in=about_message.values("pk")) | Q(pk__in=of_digests.values("pk")),
-        erased_at=None,
-    )
-    erased = stored.exclude(state__in=("due", "sending")).update(
+    unfinished.filter(of_digests).update(request="", answer="")
+    ended = Delivery.objects.filter(state__in=("delivered", "failed"), erased_at=None)
+    erased = ended.filter(Q(message=message) | of_digests).update(
         request="", answer="", erased_at=Now()
     )
     # Otherwise the next edit of a digest would show its subject again.

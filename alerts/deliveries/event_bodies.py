@@ -18,7 +18,7 @@ from alerts.cards.message import read_message
 from alerts.channels import channel_of
 from alerts.channels.base import Posted
 from alerts.channels.requests import Json
-from alerts.ledger_events import LEDGER_CHECKED, event_of
+from alerts.ledger_events import EVENT_OF, LEDGER_CHECKED
 from alerts.models import Delivery, Destination
 from audit.models import Entry
 from audit.sealing.signing import checkpoint
@@ -73,9 +73,7 @@ def send_event(delivery: Delivery) -> Posted:
         delivery.request = event_body(entry, delivery.message, destination)
     channel: Any = channel_of(destination.kind)
     posted: Posted = channel.post_event(
-        destination,
-        delivery.request.encode(),
-        event_id=delivery.event_id,
+        destination, delivery.request.encode(), event_id=delivery.event_id
     )
     return posted
 
@@ -84,12 +82,10 @@ def event_body(entry: Entry, message: Message | None, destination: Destination) 
     """Return the body that the destination receives for this act. It names events as
     MultiMail does, and shows the message as it is now.
     """
-    event = event_of(entry.action)
+    event = EVENT_OF.get(entry.action)
     name = event.name if event else entry.action
-    if message:
-        connection: Connection | None = message.connection
-    else:
-        connection = Connection.objects.filter(pk=entry.connection or 0).first()
+    connections = Connection.objects.filter(pk=entry.connection or 0)
+    connection = message.connection if message else connections.first()
     number = event_id(entry)
     data = {
         "event_id": number,
@@ -166,8 +162,10 @@ def _details_data(entry: Entry, destination: Destination) -> Json:
             ]
     # At the minimal level only the kind of a change is named: the change itself may
     # name people.
-    names = "change before after asked_by reason".split()
-    for name in ("mailbox", "rule", *(() if destination.is_minimal else names)):
+    names = ["mailbox", "rule"]
+    if not destination.is_minimal:
+        names += "change before after asked_by reason".split()
+    for name in names:
         if details.get(name):
             data[name] = _words(details[name], destination)
     if entry.action == LEDGER_CHECKED:
@@ -185,10 +183,9 @@ def _decision_data(
     """Return what was decided, by whom and why. If the desk decided, its own row is
     used, which says more than MultiMail reports.
     """
-    decisions = [
-        one for one in message.decisions.all() if one.state == DecisionState.APPLIED
-    ]
-    applied = decisions[0] if decisions else None
+    decisions = message.decisions.all()
+    by_us = (one for one in decisions if one.state == DecisionState.APPLIED)
+    applied = next(by_us, None)
     our_word = _DECIDED[applied.outcome] if applied else None
     decision = _DECIDED.get(action) or _DECIDED.get(message.state) or our_word
     reason = name = role = ""

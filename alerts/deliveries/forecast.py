@@ -16,7 +16,7 @@ from alerts.models import Delivery, Destination
 from approvals.escalation.handling import StepAhead, steps_ahead
 from audit.models import Entry
 from mirror.models import Message
-from notices.models import Cause
+from notices.models import Cause, Notice
 from notices.preferences import is_on_desk, times_of, wants_chat
 from people.models import Person
 from policy.models import LadderStep
@@ -75,9 +75,12 @@ _Told = tuple[datetime, Kind, str]
 
 
 def _due(message: Message) -> Iterator[_Told]:
-    """Yield what people are told for what happened already."""
+    """Yield what people are told for what happened already, and they have not read."""
     due = Delivery.objects.filter(
-        message=message, kind=Delivery.Kind.NOTICE, state=Delivery.State.DUE
+        message=message,
+        kind=Delivery.Kind.NOTICE,
+        state=Delivery.State.DUE,
+        notice__in=Notice.objects.open().filter(read_at=None),
     )
     for one in due.select_related("destination__owner"):
         [way] = [way for way, kind in KINDS.items() if kind == one.destination.kind]

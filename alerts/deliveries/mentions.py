@@ -17,7 +17,7 @@ from alerts.channels.base import OVER, Posted
 from alerts.models import Card, Delivery, Destination
 from approvals.desk_messages import awaits_review
 from approvals.models import Snooze
-from notices.models import Cause, Notice
+from notices.models import Notice
 from notices.preferences import wants_chat
 from notices.wording import SENTENCES
 from people.models import Person
@@ -29,7 +29,7 @@ _MAX_SUBJECT = 150
 
 def plan_mention(notice: Notice) -> None:
     """Plan that a chat mentions the person of a notice, if they want that."""
-    if notice.message_id is None or not wants_chat(notice.person, Cause(notice.cause)):
+    if notice.message_id is None or not wants_chat(notice.person, notice.cause):
         return
     destination = chat_of(notice.person, notice.message_id)
     if destination is not None:
@@ -48,9 +48,7 @@ def chat_of(person: Person, message: int) -> Destination | None:
     """
     services = set(person.chat_accounts.values_list("service", flat=True))
     cards = Card.objects.filter(
-        message=message,
-        removed=False,
-        destination__switched_off_at=None,
+        message=message, removed=False, destination__switched_off_at=None
     )
     for card in cards.select_related("destination").order_by("pk"):
         if channel_of(card.destination.kind).chat in services:
@@ -62,16 +60,17 @@ def send_mention(delivery: Delivery) -> Posted:
     """Post a mention, with those that were claimed with it. Raises as its channel does."""
     destination = delivery.destination
     channel: Any = channel_of(destination.kind)
-    if delivery.notice is None:
-        is_late = delivery.message is not None and awaits_review(delivery.message.pk)
+    notice = delivery.notice
+    if notice is None:
+        is_late = awaits_review(delivery.message_id or 0)
         account = destination.mentions if is_late else ""
         messages: list[Any] = [delivery.message]
         sentence = LATE
     else:
-        keys = delivery.claimed_with_it().values_list("notice", flat=True)
-        messages = _still_told(delivery.notice, [delivery.notice.pk, *keys])
-        account = _account(delivery.notice.person, channel.chat) if messages else ""
-        sentence = SENTENCES[delivery.notice.cause]
+        keys = [one.notice_id for one in delivery.with_others()]
+        messages = _still_told(notice, keys)
+        account = _account(notice.person, channel.chat) if messages else ""
+        sentence = SENTENCES[notice.cause]
     if not account:
         return OVER
     link = f"{settings.PUBLIC_URL}{reverse('queue')}"
@@ -81,19 +80,17 @@ def send_mention(delivery: Delivery) -> Posted:
         link = desk_link(message)
         subject = destination.shown_subject(message)
     text = f"{sentence}: {channel.markup.literal(subject, _MAX_SUBJECT)}. {channel.markup.answer_link('Open', link)}"
-    is_group = delivery.notice is None
-    posted: Posted = channel.post(
-        destination, channel.mention_body(account, text, is_group=is_group)
-    )
+    mention = channel.mention_body(account, text, is_group=notice is None)
+    posted: Posted = channel.post(destination, mention)
     return posted
 
 
-def _still_told(notice: Notice, keys: list[int]) -> list[Any]:
+def _still_told(notice: Notice, keys: list[Any]) -> list[Any]:
     """Return the messages of those of the notices of a person that are not read, not
     over, not snoozed, and about what the person still sees.
     """
     person = notice.person
-    if not wants_chat(notice.person, Cause(notice.cause)):
+    if not wants_chat(person, notice.cause):
         return []
     unread = Notice.objects.unread(person.actor(surface="worker")).filter(pk__in=keys)
     snoozed = Snooze.objects.in_force().of_person(person.pk).values("message")

@@ -7,7 +7,7 @@ the act a moment later.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -42,27 +42,22 @@ PLAN_PAUSE = 2.0
 FETCHED = "message.fetched"
 # Actions that update an existing card. Which of them make a new card, a destination's
 # routes say.
-CARD_ACTIONS = (
-    FETCHED,
-    *"""
-message.held message.changed message.named message.expiring message.late message.extended
+CARD_ACTIONS = """
+message.fetched message.held message.changed message.named message.expiring message.late message.extended
 message.assigned message.approved message.released message.rejected message.sent
 message.delivered message.bounced message.complained message.failed message.cancelled
 message.gone approval.recorded verdict.taken_back decision.recorded decision.undone
 decision.applied decision.refused decision.superseded decision.without_effect
 decision.unknown decision.unattributed decision.found_again decision.confirmed
 decision.withdrawn decision.left_after_all claim.taken claim.released
-""".split(),
-)
+""".split()
 # Actions that never make a new card, even if a route names them.
 UPDATES_ONLY = (
-    FETCHED,
-    "message.named",
-    "message.extended",
-    "message.assigned",
-    "claim.taken",
-    "claim.released",
     *ENDS,
+    *"""
+message.fetched message.named message.extended message.assigned claim.taken
+claim.released
+""".split(),
 )
 # A step of a review plan asks destinations for help.
 LATE = "message.late"
@@ -80,13 +75,9 @@ PLANNED_ACTIONS = _FOR_DESTINATIONS | notices.ACTIONS | {SET_APART}
 AT_ONCE = 50
 TRIED_FOR = timedelta(minutes=10)
 # Actions that make a card in the channel where the message began.
-ANSWERED = (
-    "message.approved",
-    "message.rejected",
-    "message.delivered",
-    "message.bounced",
-    "message.failed",
-)
+ANSWERED = """
+message.approved message.rejected message.delivered message.bounced message.failed
+""".split()
 
 
 @dataclass(frozen=True)
@@ -99,6 +90,10 @@ class Act:
     about: str
     # The key of the mailbox, if there is one.
     mailbox: int | None
+
+
+# By the keys of a destination and of a message, and what they are about.
+_Cards = dict[tuple[int, int | None, str], Card]
 
 
 def on_recorded(entry: Entry, about: Any = None, **_: Any) -> None:
@@ -185,7 +180,14 @@ def plan(entries: Collection[Entry], destinations: Collection[Destination]) -> N
     acts = [act for act in acts if act.message or act.about]
     if not acts or not destinations:
         return
-    cards = _existing_cards(acts, destinations)
+    unsent = Delivery.objects.filter(card=OuterRef("pk"), state="due")
+    of_acts = Q(message__in=[one.message for one in acts if one.message])
+    of_acts |= Q(message=None, about__in=[one.about for one in acts if one.about])
+    existing = Card.objects.filter(of_acts, destination__in=destinations)
+    cards: _Cards = {
+        (one.destination_id, one.message_id, one.about): one
+        for one in existing.annotate(is_due=Exists(unsent))
+    }
     deliveries: list[Delivery] = []
     # Several acts are mostly about the same message.
     read = cache(read_message)
@@ -200,35 +202,22 @@ def plan(entries: Collection[Entry], destinations: Collection[Destination]) -> N
             )
         ]
         deliveries += _of_cards(act, told, interested + _answering(act, told), cards)
-        programs = [one for one in interested if not _has_cards(one)]
-        deliveries += _events(act, programs, read)
-        if act.entry.action == LATE:
-            deliveries += [
-                _delivery(act, "mention", one) for one in interested if one.mentions
-            ]
+        for one in interested:
+            if not _has_cards(one):
+                message = read(act.message.pk) if act.message else None
+                body = event_body(act.entry, message, one)
+                event = {"event_id": event_id(act.entry), "request": body}
+                deliveries.append(_delivery(act, "event", one, **event))
+            if act.entry.action == LATE and one.mentions:
+                deliveries.append(_delivery(act, "mention", one))
     Card.objects.bulk_create(card for card in cards.values() if card.pk is None)
     Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
     # Those with the most failures in a row come last.
     in_turn = sorted(destinations, key=lambda one: one.failures)
     waiting = {one.destination_id for one in deliveries}
-    if keys := [str(one.pk) for one in in_turn if one.pk in waiting]:
+    if keys := [one.pk for one in in_turn if one.pk in waiting]:
         # One task for all destinations costs less than a task for each.
-        tasks.drain.delay_on_commit(",".join(keys))
-
-
-# By the keys of a destination and of a message, and what they are about.
-_Cards = dict[tuple[int, int | None, str], Card]
-
-
-def _existing_cards(
-    acts: Collection[Act], destinations: Collection[Destination]
-) -> _Cards:
-    unsent = Delivery.objects.filter(card=OuterRef("pk"), state="due")
-    of_acts = Q(message__in=[one.message for one in acts if one.message])
-    of_acts |= Q(message=None, about__in=[one.about for one in acts if one.about])
-    cards = Card.objects.filter(of_acts, destination__in=destinations)
-    cards = cards.annotate(is_due=Exists(unsent))
-    return {(one.destination_id, one.message_id, one.about): one for one in cards}
+        tasks.drain.delay_on_commit(*keys)
 
 
 def _of_cards(
@@ -257,23 +246,6 @@ def _of_cards(
     return deliveries
 
 
-def _events(
-    act: Act, programs: Collection[Destination], read: Callable[[int], Message]
-) -> list[Delivery]:
-    """Return the deliveries of the act's event, with its body for each program."""
-    message = read(act.message.pk) if act.message and programs else None
-    return [
-        _delivery(
-            act,
-            "event",
-            one,
-            event_id=event_id(act.entry),
-            request=event_body(act.entry, message, one),
-        )
-        for one in programs
-    ]
-
-
 def _delivery(act: Act, kind: str, destination: Destination, **more: Any) -> Delivery:
     return Delivery(
         kind=kind,
@@ -288,11 +260,11 @@ def _delivery(act: Act, kind: str, destination: Destination, **more: Any) -> Del
 
 def read_acts(entries: Collection[Entry]) -> list[Act]:
     """Return what these entries are about, which were read `with_details`."""
-    messages = Message.objects.filter(
-        public_id__in=[entry.message for entry in entries if entry.message]
-    )
-    messages = messages.select_related("review").only(
-        "public_id", "trigger", "mailbox", "subject", "review__brake"
+    public_ids = [entry.message for entry in entries if entry.message]
+    messages = (
+        Message.objects.filter(public_id__in=public_ids)
+        .select_related("review")
+        .only("public_id", "trigger", "mailbox", "subject", "review__brake")
     )
     by_id = {one.public_id: one for one in messages}
     # What is about no message names its mailbox in its details, if it has one.
@@ -305,14 +277,12 @@ def read_acts(entries: Collection[Entry]) -> list[Act]:
     by_address = {(one.connection_id, one.address): one.pk for one in mailboxes}
     acts = []
     for entry in entries:
-        if entry.message:
-            message = by_id.get(entry.message)
-            mailbox = message.mailbox_id if message else None
-            acts.append(Act(entry, message, "", mailbox))
-        else:
-            address = entry.details.get("mailbox", "")
-            mailbox = by_address.get((entry.connection or 0, address))
-            acts.append(Act(entry, None, about_key(entry), mailbox))
+        message = by_id.get(entry.message) if entry.message else None
+        about = "" if entry.message else about_key(entry)
+        address = entry.details.get("mailbox", "")
+        mailbox = by_address.get((entry.connection or 0, address))
+        mailbox = message.mailbox_id if message else mailbox
+        acts.append(Act(entry, message, about, mailbox))
     return acts
 
 
@@ -350,8 +320,7 @@ def _answering(act: Act, destinations: Collection[Destination]) -> list[Destinat
     trigger = act.message.trigger
     channels = (trigger.get("discord_channel"), trigger.get("discord_channel_id"))
     began_in = {one_spelling(str(name)) for name in channels if name} - {""}
-    answering = [one for one in destinations if one.answers_channel in began_in]
-    return [one for one in answering if _has_cards(one)]
+    return [one for one in destinations if one.answers_channel in began_in]
 
 
 def _drop_cards(set_apart: Collection[Entry]) -> None:
@@ -361,8 +330,7 @@ def _drop_cards(set_apart: Collection[Entry]) -> None:
     if not set_apart:
         return
     unposted = Card.objects.filter(
-        message__public_id__in=[one.message for one in set_apart],
-        post_id="",
+        message__public_id__in=[one.message for one in set_apart], post_id=""
     )
     deliveries = (
         Delivery.objects.filter(card__in=list(unposted))

@@ -6,8 +6,7 @@ due.
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from alerts.channels import all_channels, channel_of
 from alerts.models import Destination
@@ -29,9 +28,7 @@ def hold_back(
         kinds = [one.kind for one in all_channels().values() if one.service == service]
         destinations = Destination.objects.filter(kind__in=kinds)
     until = Now() + timedelta(seconds=seconds)
-    destinations.filter(Q(waits_until=None) | Q(waits_until__lt=until)).update(
-        waits_until=until
-    )
+    destinations.update(waits_until=Greatest("waits_until", until))
 
 
 @transaction.atomic

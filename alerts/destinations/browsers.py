@@ -2,8 +2,6 @@
 browser is a destination of theirs.
 """
 
-from typing import Any
-
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -32,11 +30,7 @@ def add_browser(*, name: str, url: str, keys: str, actor: Actor) -> None:
     for one in [*replaced, *own[: len(own) + 1 - MAX_BROWSERS]]:
         _switch_off(one)
     Destination.objects.create(
-        owner_id=int(actor.id),
-        kind=WebPush.kind,
-        name=name[:80],
-        url=url,
-        secret=keys,
+        owner_id=int(actor.id), kind=WebPush.kind, name=name[:80], url=url, secret=keys
     )
     details = {"before": "", "after": name}
     record("person.browser_added", actor=actor, details=details)
@@ -52,5 +46,6 @@ def remove_browser(browser: Destination, *, actor: Actor) -> None:
 
 def _switch_off(browser: Destination) -> None:
     """Forget the address and the keys of a browser; what was sent to it stays known."""
-    fields: Any = {"switched_off_at": Now(), "url": "", "secret": ""}
-    Destination.objects.filter(pk=browser.pk).update(**fields)
+    Destination.objects.filter(pk=browser.pk).update(
+        switched_off_at=Now(), url="", secret=""
+    )

@@ -8,7 +8,6 @@ wait it ends at the `yield`, and is called again when the second admin has accep
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ from alerts import tasks
 from alerts.channels import channel_of
 from alerts.channels.base import TestResult
 from alerts.deliveries import waits
+from alerts.destinations.browsers import browsers_of
 from alerts.destinations.wording import describe, sentence
 from alerts.errors import DestinationMissing, NotChanged
 from alerts.ledger_events import actions_of
@@ -38,9 +38,6 @@ from people.second_admin.registry import CanWait, ChangeInWords, listed, second_
 TEST_SECONDS = 4.0
 # How long events are signed with the old secret too, after a new one was made.
 OVERLAP = timedelta(days=1)
-# Where a destination's posts go: if one of these changes, it has to be tested again.
-_address_parts = attrgetter("url", "channel", "secret")
-
 
 # A destination's columns and, of a new one, `events` and `place` of its first route, as
 # `add_route` takes them.
@@ -136,14 +133,14 @@ def change_destination(
     destination = managed_destination(destination_id, actor)
     yield lambda: _in_words(destination, "change it", **_without_secrets(settings))
     before = describe(destination)
-    old_address = _address_parts(destination)
+    old_address = destination.address_parts
     if destination.answers_channel != settings.get("answers_channel", ""):
         destination.told_since = clock()
     for name in set(_COLUMNS) - {"kind"}:
         # A secret that was left empty stays.
         if (value := settings.get(name, "")) or name not in ("url", "secret"):
             setattr(destination, name, value)
-    if _address_parts(destination) != old_address:
+    if destination.address_parts != old_address:
         destination.tested_at = None
         _reset_failures(destination)
         _begin_new_posts(destination)
@@ -270,11 +267,7 @@ def rotate_secret(
             f"a new one; the old one signs too until {now + overlap:%Y-%m-%d %H:%M} UTC"
         )
     waits.record_change(
-        "destination.secret_rotated",
-        destination,
-        actor,
-        "one secret signs",
-        after,
+        "destination.secret_rotated", destination, actor, "one secret signs", after
     )
     return secret
 
@@ -346,7 +339,7 @@ def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
         if (
             result.accepted
             and current
-            and _address_parts(current) == _address_parts(destination)
+            and current.address_parts == destination.address_parts
         ):
             Destination.objects.filter(pk=destination_id).update(tested_at=Now())
         details = {
@@ -363,11 +356,10 @@ def ways_of(actor: Actor) -> list[Destination]:
     each of these.
     """
     person = Person.objects.get(pk=int(actor.id))
-    own = Destination.objects.filter(owner=person)
-    mail = own.filter(kind="email").first() or Destination(owner=person, kind="email")
-    browsers = own.filter(kind="web_push", switched_off_at=None).order_by("pk")
+    by_mail = Destination.objects.filter(owner=person, kind="email").first()
+    mail = by_mail or Destination(owner=person, kind="email")
     shared = Destination.objects.for_list() if actor.is_admin_of_all else ()
-    return [mail, *browsers, *shared]
+    return [mail, *browsers_of(actor), *shared]
 
 
 def test_way(*, way: Destination, actor: Actor) -> TestResult:

@@ -20,14 +20,9 @@ from mirror.models import Connection, Mailbox
 _EVENTS = [(event.name, capfirst(event.words)) for event in EVENTS]
 # What most people want to be notified about: a message waits, as a review plan announces
 # too, or something went wrong.
-_DEFAULT_EVENTS = (
-    "email.held",
-    "email.late",
-    "email.bounced",
-    "email.complained",
-    "email.failed",
-    "decision.unknown",
-)
+_DEFAULT_EVENTS = """
+email.held email.late email.bounced email.complained email.failed decision.unknown
+""".split()
 # The columns of Destination with which the form of an existing one is filled.
 _SHOWN = "kind name privacy channel mentions answers_channel".split()
 
@@ -100,21 +95,17 @@ class DestinationForm(RouteForm):
     )
 
     def __init__(
-        self,
-        *args: Any,
-        destination: Destination | None,
-        **kwargs: Any,
+        self, *args: Any, destination: Destination | None, **kwargs: Any
     ) -> None:
         if destination:
             kwargs["initial"] = model_to_dict(destination, fields=_SHOWN)
         super().__init__(*args, **kwargs)
         self.is_new = destination is None
         kind = self.initial.get("kind", "")
+        # A destination's kind never changes.
         if self.is_new:
-            # A destination's kind never changes.
             kind = self.data.get("kind") or kind
-            if kind not in shared_channels():
-                kind = DEFAULT_KIND
+            kind = kind if kind in shared_channels() else DEFAULT_KIND
         self.channel = channel_of(kind)
         for one in self.channel.fields:
             self.fields[one.name] = ChannelField(self.channel, one, is_new=self.is_new)

@@ -2,11 +2,12 @@
 description contains a secret with which somebody could post.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.utils import timezone
+from django.utils.text import get_text_list
 
 from alerts.channels import channel_of
 from alerts.channels.base import Channel
@@ -82,7 +83,7 @@ def sentence(route: Route) -> str:
     `connection` and `mailbox` should be loaded already.
     """
     events, where = event_words(route)
-    return f"{listed(events) or 'nothing happens'}, {where}"
+    return f"{get_text_list(events, 'or') or 'nothing happens'}, {where}"
 
 
 def event_words(route: Route, *, is_hidden: bool = False) -> tuple[list[str], str]:
@@ -94,10 +95,6 @@ def event_words(route: Route, *, is_hidden: bool = False) -> tuple[list[str], st
         for event in EVENTS
         if not set(event.actions).isdisjoint(route.actions)
     ]
-    # A route of an earlier version may have only actions that belong to no event now.
-    events = events or [
-        action.replace(".", " ").replace("_", " ") for action in route.actions
-    ]
     where = "in all connections"
     if is_hidden and (route.mailbox_id or route.connection_id):
         where = "for some of the mail"
@@ -106,8 +103,3 @@ def event_words(route: Route, *, is_hidden: bool = False) -> tuple[list[str], st
     elif route.connection is not None:
         where = f"in {route.connection}"
     return events, where
-
-
-def listed(words: Sequence[str]) -> str:
-    """Return these words joined as in "a, b or c"."""
-    return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from alerts.models.destinations import Destination
@@ -63,8 +63,7 @@ class Card(models.Model):
                 name="card_is_about_one_thing",
             ),
             models.CheckConstraint(
-                condition=Q(digest=None) | Q(post_id=""),
-                name="one_place_a_card",
+                condition=Q(digest=None) | Q(post_id=""), name="one_place_a_card"
             ),
         ]
 
@@ -94,14 +93,13 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         """Deliveries that wait for no other one. An event waits for the earlier ones
         about the same message; a card on a digest is sent with the digest.
         """
-        earlier = self.model._default_manager.unfinished().filter(
-            destination=models.OuterRef("destination"),
-            message=models.OuterRef("message"),
+        earlier = Delivery.objects.unfinished().filter(
+            destination=OuterRef("destination"),
+            message=OuterRef("message"),
             kind="event",
-            pk__lt=models.OuterRef("pk"),
+            pk__lt=OuterRef("pk"),
         )
-        has_to_wait = Q(kind="event", message__isnull=False) & models.Exists(earlier)
-        return self.exclude(has_to_wait).exclude(
+        return self.exclude(Exists(earlier), kind="event").exclude(
             kind="card", card__digest__isnull=False
         )
 
@@ -175,10 +173,7 @@ class Delivery(CourierDelivery):
         Card, null=True, on_delete=models.CASCADE, related_name="deliveries"
     )
     message = models.ForeignKey(
-        Message,
-        null=True,
-        on_delete=models.CASCADE,
-        related_name="deliveries",
+        Message, null=True, on_delete=models.CASCADE, related_name="deliveries"
     )
     notice = models.ForeignKey(
         Notice, null=True, on_delete=models.CASCADE, related_name="deliveries"
@@ -239,10 +234,11 @@ class Delivery(CourierDelivery):
         on it; of a notice or a mention, those of the same person and cause.
         """
         if self.notice is not None:
-            same = Delivery.objects.filter(
-                notice__cause=self.notice.cause, notice__person=self.notice.person_id
-            )
-            return same.filter(destination=self.destination_id).exclude(pk=self.pk)
+            return Delivery.objects.filter(
+                destination=self.destination_id,
+                notice__cause=self.notice.cause,
+                notice__person=self.notice.person_id,
+            ).exclude(pk=self.pk)
         if self.card is not None and self.card.is_digest:
             return Delivery.objects.filter(card__digest=self.card_id)
         return Delivery.objects.none()
@@ -252,6 +248,11 @@ class Delivery(CourierDelivery):
         return self.joined().filter(
             state=self.State.SENDING, lease_until=self.lease_until
         )
+
+    def with_others(self) -> list[Self]:
+        """This delivery, and those that were claimed for the same attempt."""
+        others = self.claimed_with_it().select_related("message").order_by("pk")
+        return [self, *others]
 
     def _finish(self, **fields: Any) -> bool:
         self.claimed_with_it().update(lease_until=None, last_attempt_at=Now(), **fields)

@@ -15,16 +15,14 @@ from mirror.models import Connection, Mailbox, Message
 from outgoing.guarded import TOTAL_TIMEOUT
 from people.models import Person
 
-# What is removed from the name of a Discord channel, and what becomes a hyphen, to
-# compare two spellings: a # before the name, blanks around it and upper case do not
-# matter, and Discord writes a blank within it as a hyphen.
-_AROUND = r"^[#\s]+|\s+$"
-_BLANKS = r"\s+"
-
 
 def one_spelling(channel: str) -> str:
-    """Return the name of a channel in the form in which names are compared."""
-    return re.sub(_BLANKS, "-", re.sub(_AROUND, "", channel)).lower()
+    """Return the name of a Discord channel in the form in which names are compared: a #
+    before it, blanks around it and upper case do not matter, and Discord writes a blank
+    within it as a hyphen.
+    """
+    name = re.sub(r"^[#\s]+|\s+$", "", channel)
+    return re.sub(r"\s+", "-", name).lower()
 
 
 class DestinationQuerySet(models.QuerySet["Destination"]):
@@ -146,6 +144,13 @@ class Destination(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def address_parts(self) -> tuple[str, str, str]:
+        """Where posts go, and by which secret: after a change of one of these, nothing
+        is known of the new address.
+        """
+        return self.url, self.channel, self.secret
 
     @property
     def is_minimal(self) -> bool:

@@ -3,13 +3,12 @@ its routes, and the buttons that test, switch and remove one. Everybody who sign
 can see the list; only an admin of everything can change something.
 """
 
-from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import Http404, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -27,6 +26,7 @@ from alerts.errors import DestinationMissing, NotChanged
 from alerts.models import Delivery, Destination
 from common.pages import (
     DeskRequest,
+    View,
     answer,
     first_or_404,
     redirect_with_notice,
@@ -36,16 +36,16 @@ from people.second_admin.setting import mails_name_subjects
 from people.sign_in.reauthentication import reauthenticated
 
 
-def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+def managing(view: View) -> View:
     """Decorate a view so that only users who may manage destinations get it. A removed
     destination is a 404.
     """
 
     @wraps(view)
-    def guarded(request: DeskRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def guarded(request: DeskRequest, **of_url: Any) -> HttpResponse:
         commands.check_may_manage(request.actor)
         try:
-            return view(request, *args, **kwargs)
+            return view(request, **of_url)
         except DestinationMissing as error:
             raise Http404(error.sentence) from error
 
@@ -142,10 +142,10 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
     """
     destination = find_destination(destination_id)
     leaked = request.POST.get("leaked") == "yes"
-    overlap = {"overlap": timedelta(0)} if leaked else {}
+    overlap = timedelta(0) if leaked else commands.OVERLAP
     try:
         secret = commands.rotate_secret(
-            destination_id=destination_id, actor=request.actor, **overlap
+            destination_id=destination_id, actor=request.actor, overlap=overlap
         )
     except NotChanged as error:
         form = DestinationForm(destination=destination)
@@ -165,9 +165,7 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     if form.is_valid():
         try:
             commands.add_route(
-                destination_id=destination_id,
-                actor=request.actor,
-                **form.cleaned_data,
+                destination_id=destination_id, actor=request.actor, **form.cleaned_data
             )
         except NotChanged as error:
             form.add_error("events", error.sentence)
@@ -279,11 +277,3 @@ def _to_list(
     return redirect_with_notice(
         request, notice, f"{reverse('alerts')}{query}#destination-{destination.pk}"
     )
-
-
-@require_POST
-def mail_me_again(request: DeskRequest) -> HttpResponse:
-    """Switch the person's own ways on again, for instance once their mailbox is mended."""
-    own = Destination.objects.filter(owner=int(request.actor.id), kind="email")
-    own.update(switched_off_at=None, switched_off_because="", failures=0)
-    return redirect_with_notice(request, "You are mailed again.", "notice-preferences")

@@ -25,13 +25,10 @@ def log(request: DeskRequest) -> HttpResponse:
     filters = LogForm(request.GET).filters()
     deliveries = list(Delivery.objects.for_log(request.actor, filters)[: PAGE + 1])
     shown = deliveries[:PAGE]
-    older = ""
-    if len(deliveries) > PAGE:
-        older = urlencode({**filters, "before": shown[-1].pk})
     context = {
         "deliveries": shown,
         "filters": filters,
-        "older": older,
+        "older": shown[-1].pk if len(deliveries) > PAGE else None,
         "states": Delivery.State.choices,
         "destinations": Destination.objects.not_removed().order_by("name", "pk"),
         "may_manage": request.actor.is_admin_of_all,

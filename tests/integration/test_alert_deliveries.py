@@ -9,8 +9,8 @@ from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
 
-from alerts.cards.digest import digest_card
 from alerts.cards.markup import Markup
+from alerts.cards.notice import digest_card
 from alerts.channels.requests import DestinationGone
 from alerts.deliveries import deliver as delivering
 from alerts.deliveries.deliver import MAX_ATTEMPTS, claim
@@ -197,7 +197,7 @@ def test_post_at_an_address_that_changed_meanwhile_is_not_edited_at_the_present_
     assert Card.objects.get().post_id == ""
 
     def fail_while_it_moves(delivery):
-        Destination.objects.update(url=f"{discord.url}/api/webhooks/3/token")
+        Destination.objects.update(secret="another")
         raise DestinationGone("Somebody deleted the webhook.")
 
     monkeypatch.setattr(delivering, "_send", fail_while_it_moves)

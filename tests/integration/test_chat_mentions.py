@@ -6,6 +6,7 @@ from django.db.models.functions import Now
 from alerts.deliveries.planning import plan_waiting
 from alerts.models import Delivery, Destination
 from approvals.models import Snooze
+from audit.models import Entry
 from common.actors import worker
 from mirror.recording import record_about
 from people.models import ChatAccount, Grant, Person
@@ -99,6 +100,8 @@ def test_nobody_is_mentioned_for_what_is_over_or_not_theirs(
     tell()
     assert Delivery.objects.filter(kind="mention", state="delivered").count() == 1
     assert mentions(discord) == []
+    # The ledger has the card alone.
+    assert Entry.objects.of_action("alert.delivered").count() == 1
 
 
 def test_late_message_mentions_the_role_of_the_destination(discord, connection):

@@ -9,7 +9,7 @@ from alerts.deliveries.forecast import Kind, forecast
 from alerts.deliveries.planning import plan_waiting
 from alerts.models import Delivery, Destination, Route
 from common.postgres import clock
-from notices.models import Preferences
+from notices.models import Notice, Preferences
 from tests.factories import change_row, make_connection, make_message
 from tests.integration.deciding import expires
 from tests.integration.test_escalation import (
@@ -86,6 +86,8 @@ def test_what_the_forecast_says_then_happens(message, plan, reviewer, second_rev
     # What is due already is told too.
     [*_, due] = [one for one in forecast(message, clock()) if one.kind == Kind.MAIL]
     assert due.names == (ben,)
+    Notice.objects.update(read_at=Now())
+    assert [one.kind for one in forecast(message, clock())] == [Kind.EXPIRE]
 
 
 def test_the_pages_name_people_and_no_addresses(

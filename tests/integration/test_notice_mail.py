@@ -140,13 +140,21 @@ def notified(message):
     return " ".join(map(plain, told))
 
 
-def test_what_is_snoozed_is_mailed_when_the_snooze_ends(server, asked, second_reviewer):
+def test_what_is_snoozed_is_mailed_when_the_snooze_ends(
+    connection, server, asked, reviewer, second_reviewer
+):
     until = clock() + timedelta(hours=2)
     snooze_message(
         message=asked.public_id, actor=actor_of(second_reviewer), until=until
     )
     assert mail_all() == ""
     assert Delivery.objects.get().next_attempt_at == until
+    # Nor with what is mailed meanwhile.
+    comment(make_message(connection), reviewer, "@Ben please look")
+    plan_waiting()
+    assert mail_all() == "delivered"
+    assert str(asked.public_id) not in server.taken[0].content.decode()
+    assert Delivery.objects.get(state="due").next_attempt_at == until
 
 
 @pytest.mark.parametrize(

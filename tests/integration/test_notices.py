@@ -20,7 +20,7 @@ from common.actors import worker
 from common.postgres import clock
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.recording import record_about
-from notices import planning, preferences, summaries, wording
+from notices import planning, preferences, wording
 from notices.models import Cause, Notice, unread_count
 from people.models import Grant, Person
 from people.second_admin.changes import ask_second_admin, decline
@@ -129,19 +129,19 @@ def test_the_summary_comes_once_a_morning_and_only_if_something_waits(
     reviewer, monkeypatch
 ):
     at_eight = datetime.combine(clock(), time(8), UTC)
-    monkeypatch.setattr(summaries, "clock", lambda: at_eight)
+    monkeypatch.setattr(planning, "clock", lambda: at_eight)
     change_row(reviewer, joined_at=at_eight - timedelta(days=1))
-    assert summaries.summarise() == 0
+    assert planning.summarise() == 0
     make_message(make_connection())
     change_row(reviewer, joined_at=at_eight)
-    assert summaries.summarise() == 0
+    assert planning.summarise() == 0
     change_row(reviewer, joined_at=at_eight - timedelta(days=1))
-    monkeypatch.setattr(summaries, "clock", lambda: at_eight - timedelta(seconds=1))
-    assert summaries.summarise() == 0
-    monkeypatch.setattr(summaries, "clock", lambda: at_eight)
-    assert summaries.summarise() == 1
+    monkeypatch.setattr(planning, "clock", lambda: at_eight - timedelta(seconds=1))
+    assert planning.summarise() == 0
+    monkeypatch.setattr(planning, "clock", lambda: at_eight)
+    assert planning.summarise() == 1
     change_row(Notice.objects.get(), made_at=at_eight)
-    assert summaries.summarise() == 0
+    assert planning.summarise() == 0
     assert told(reviewer) == ["summary"]
 
 

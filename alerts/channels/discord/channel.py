@@ -9,7 +9,6 @@ import json
 import re
 import time
 from abc import abstractmethod
-from dataclasses import dataclass
 from hashlib import sha256
 
 from django.conf import settings
@@ -51,13 +50,9 @@ FIXED = (*CLOSED, 50005, 30046)
 NOT_DISCORD = (None, 40333)
 # The channel takes no such posts: a forum without a thread, or no text channel.
 NOT_HERE = (220001, 50008, 50024)
-_LOGGED_HEADERS = (
-    "Retry-After",
-    "X-RateLimit-Global",
-    "X-RateLimit-Scope",
-    "X-RateLimit-Remaining",
-    "Via",
-)
+_LOGGED_HEADERS = """
+Retry-After X-RateLimit-Global X-RateLimit-Scope X-RateLimit-Remaining Via
+""".split()
 _ID = re.compile(r"[0-9]{1,32}")
 # A channel's id, or its address, which ends with it.
 _ADDRESS = r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?"
@@ -88,16 +83,8 @@ ANSWERS = FormField(
 )
 
 
-@dataclass(frozen=True)
-class Target:
-    """What a request to one destination needs."""
-
-    # The address to which it posts, and that of a post, with {} for its id.
-    posts: str
-    post: str
-    headers: dict[str, str]
-    # The token, which is removed from logs.
-    secret: str
+# The URL and the headers of a request, and its token, which is removed from logs.
+_Target = tuple[str, dict[str, str], str]
 
 
 class _Discord(ChatChannel):
@@ -108,9 +95,9 @@ class _Discord(ChatChannel):
     chat = ChatService.DISCORD
 
     @abstractmethod
-    def target(self, destination: Destination) -> Target:
-        """Return what a request to this destination needs. Raises DestinationGone if it
-        is not usable.
+    def target(self, destination: Destination, message_id: str) -> _Target:
+        """Return where the post with this id is edited, or if it is empty, where a new
+        one is made. Raises DestinationGone if the destination is not usable.
         """
 
     def body(self, card: Card, destination: Destination) -> Json:
@@ -132,40 +119,26 @@ class _Discord(ChatChannel):
         }
 
     def post(self, destination: Destination, body: Json) -> Posted:
-        return self._call(destination, body)
+        return self.edit(destination, "", body)
 
     def edit(self, destination: Destination, message_id: str, body: Json) -> Posted:
-        return self._call(destination, body, message_id=message_id)
-
-    def _call(
-        self,
-        destination: Destination,
-        body: Json,
-        *,
-        message_id: str = "",
-    ) -> Posted:
-        """Post a new message, or edit the one with this id, and return its id and Discord's
-        answer. Raises NotPosted.
-        """
-        target = self.target(destination)
-        method = "PATCH" if message_id else "POST"
-        url = target.post.format(message_id) if message_id else target.posts
+        """Edit the post with this id, or make a new one if it is empty."""
+        url, headers, token = self.target(destination, message_id)
         answer = send(
-            method,
+            "PATCH" if message_id else "POST",
             url,
             json.dumps(body).encode(),
-            headers=target.headers,
+            headers=headers,
             limit=destination.time_limit,
         )
         result = json_object(answer)
         status = answer.status
-        logged_answer = redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
+        logged_answer = redacted(answer, [token], headers=_LOGGED_HEADERS)
         if status in (200, 204):
             new_id = str(result.get("id") or "")
             # The id becomes part of an address later, so it must be one.
             new_id = new_id if _ID.fullmatch(new_id) else message_id
-            pause = _pause(answer, target)
-            return Posted(new_id, status, answer=logged_answer, pause=pause)
+            return Posted(new_id, status, logged_answer, _pause(answer, destination))
         answer_fields: Json = {"status": status, "answer": logged_answer}
         if status == 429:
             raise RetryLater(
@@ -235,7 +208,7 @@ class DiscordWebhook(_Discord):
         "create a new one in the channel's settings, Integrations, Webhooks.",
     }
 
-    def target(self, destination: Destination) -> Target:
+    def target(self, destination: Destination, message_id: str) -> _Target:
         if error := self.url_error(destination.url):
             # It may have been accepted while OUTGOING_ALLOW still named its origin.
             raise DestinationGone(error)
@@ -243,12 +216,11 @@ class DiscordWebhook(_Discord):
         # answer with the message, which has its id.
         address, _, thread = destination.url.partition("?")
         address = address.rstrip("/")
-        return Target(
-            f"{address}?{thread}&wait=true".replace("?&", "?"),
-            f"{address}/messages/{{}}?{thread}".rstrip("?"),
-            {"User-Agent": "Countersign (webhook, 1)"},
-            address.rpartition("/")[2],
-        )
+        url = f"{address}?{thread}&wait=true".replace("?&", "?")
+        if message_id:
+            url = f"{address}/messages/{message_id}?{thread}".rstrip("?")
+        headers = {"User-Agent": "Countersign (webhook, 1)"}
+        return url, headers, address.rpartition("/")[2]
 
 
 class DiscordBot(_Discord):
@@ -287,37 +259,45 @@ class DiscordBot(_Discord):
         return "DISCORD_BOT_TOKEN is not set, so the bot cannot post."
 
     def body(self, card: Card, destination: Destination) -> Json:
-        return payload(embed(card), buttons(card) if card.message else None)
+        body = super().body(card, destination)
+        if card.message:
+            # They replace those of an edited post: an empty list removes them.
+            body["components"] = buttons(card)
+        return body
 
     def address(self, destination: Destination) -> str:
         return f"channel {destination.channel}"
 
-    def target(self, destination: Destination) -> Target:
+    def target(self, destination: Destination, message_id: str) -> _Target:
         if self.not_ready:
             raise DestinationGone(self.not_ready)
         if not _ID.fullmatch(destination.channel):
             raise DestinationGone("The destination has no channel.")
         token = settings.DISCORD_BOT_TOKEN
-        posts = f"{settings.DISCORD_API_URL.rstrip('/')}/channels/{destination.channel}/messages"
+        url = f"{settings.DISCORD_API_URL.rstrip('/')}/channels/{destination.channel}/messages"
+        if message_id:
+            url += f"/{message_id}"
         headers = {
             "Authorization": f"Bot {token}",
             "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
         }
-        return Target(posts, f"{posts}/{{}}", headers, token)
+        return url, headers, token
 
 
-def _pause(answer: Answer, target: Target) -> float:
+def _pause(answer: Answer, destination: Destination) -> float:
     """Return how many seconds to wait until the next request, because a limit is used
     up: one that the headers report, or the one that they do not.
 
     Each process counts for itself; if several send more together, Discord asks to wait.
     """
-    key = f"discord/{sha256(target.posts.encode()).hexdigest()}"
+    where = f"{destination.url} {destination.channel}"
+    key = f"discord/{sha256(where.encode()).hexdigest()}"
     now = time.time()
-    recent = [one for one in caches["process"].get(key, ()) if one > now - SECONDS]
-    times = [*recent, now][-REQUESTS:]
+    times = [*caches["process"].get(key, ()), now][-REQUESTS:]
     caches["process"].set(key, times, SECONDS)
-    pause = times[0] + SECONDS - now if len(times) == REQUESTS else 0.0
+    pause = 0.0
+    if len(times) == REQUESTS:
+        pause = max(pause, times[0] + SECONDS - now)
     if answer.headers.get("X-RateLimit-Remaining") == "0":
         asked = seconds_asked(answer.headers.get("X-RateLimit-Reset-After"))
         pause = max(pause, asked)

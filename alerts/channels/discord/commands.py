@@ -21,7 +21,7 @@ from django.urls import reverse
 from alerts.cards.markup import cut, units
 from alerts.channels.answers import actor_of, proof_of, record_refusal
 from alerts.channels.base import Reply
-from alerts.channels.discord.embeds import MARKDOWN, literal
+from alerts.channels.discord.embeds import MARKDOWN
 from alerts.channels.discord.replies import MAX_CONTENT
 from alerts.channels.requests import RetryLater
 from alerts.models import Interaction
@@ -117,7 +117,7 @@ def run_command(interaction: Interaction) -> Reply:
         why = f"{why} {NOT_KNOWN if interaction.outcome == CALLING else NOT_SENT}"
     with transaction.atomic():
         record_refusal(interaction, actor, interaction.name, why)
-    return Reply("refused", literal(why, _MAX_REFUSAL))
+    return Reply("refused", MARKDOWN.literal(why, _MAX_REFUSAL))
 
 
 def with_typed_text(reply: Reply, options: str) -> str:
@@ -197,7 +197,7 @@ COMMANDS = {"sendemail": _send_email, "reply": _reply, INBOX: _check_inbox}
 
 
 def _shown(value: object) -> str:
-    return literal(str(value or "-"), _MAX_PART)
+    return MARKDOWN.literal(str(value or "-"), _MAX_PART)
 
 
 def _agent_of(mailbox: Mailbox) -> Agent:
@@ -267,4 +267,4 @@ def _send(
     link = MARKDOWN.answer_link("Open it on the desk", f"{settings.PUBLIC_URL}{path}")
     status = str(answer.get("oversight_status") or answer.get("status"))
     sentence = _WAITS if status.startswith("pending") else _ACCEPTED
-    return f"{sentence}\nMessage ID: {literal(upstream_id)}\n{link}"
+    return f"{sentence}\nMessage ID: {MARKDOWN.literal(upstream_id)}\n{link}"

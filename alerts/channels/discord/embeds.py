@@ -43,17 +43,12 @@ def escape(text: str) -> str:
     return f"{number}\\{dot}{rest}" if is_item and dot else written
 
 
-def literal(text: str, limit: int = MAX_SHORT) -> str:
-    """Return the beginning of `text` that fits, escaped so that it is shown as written."""
-    # Only the beginning of a very long text is escaped, because the rest is cut off.
-    return cut(escape(text[: 8 * limit]), limit)
-
-
 class DiscordMarkdown(Markup):
     """How cards are written for Discord."""
 
     def plain(self, text: str, limit: int = MAX_SHORT) -> str:
-        return literal(text, limit)
+        # Only the beginning of a very long text is escaped, because the rest is cut off.
+        return cut(escape(text[: 8 * limit]), limit)
 
     def bold(self, text: str) -> str:
         return f"**{text}**"
@@ -67,9 +62,8 @@ class DiscordMarkdown(Markup):
 
     def aligned(self, lines: Sequence[str]) -> str:
         # In a code block only a backtick, which could end the block, has a meaning.
-        return "```\n{}\n```".format(
-            "\n".join(visible(line).replace("`", "ˋ") for line in lines)
-        )
+        shown = super().aligned(lines).replace("`", "ˋ")
+        return f"```\n{shown}\n```"
 
     def moment(self, at: datetime) -> str:
         # Discord shows it as "3 hours ago" or "in 2 minutes", and updates it.
@@ -94,17 +88,11 @@ def embed(card: Card) -> Json:
     return {name: value for name, value in content.items() if value}
 
 
-def payload(content: Json, components: Sequence[Json] | None = None) -> Json:
+def payload(content: Json) -> Json:
     """Return the body of a request to Discord: one embed, and no mentions, so that it
     notifies nobody whatever its text contains.
-
-    `components` replace the buttons of an edited post: with an empty list it has none
-    any more, and with None it keeps its buttons.
     """
-    body: Json = {"embeds": [content], "allowed_mentions": {"parse": []}}
-    if components is not None:
-        body["components"] = list(components)
-    return body
+    return {"embeds": [content], "allowed_mentions": {"parse": []}}
 
 
 def buttons(card: Card) -> list[Json]:

@@ -49,9 +49,7 @@ class Mrkdwn(Markup):
         return f"<{url.translate(_ENTITIES)}|{label}>"
 
     def aligned(self, lines: Sequence[str]) -> str:
-        shown = "\n".join(
-            visible(line).replace("`", "ˋ").translate(_ENTITIES) for line in lines
-        )
+        shown = super().aligned(lines).replace("`", "ˋ").translate(_ENTITIES)
         return f"```\n{shown}\n```"
 
     def moment(self, at: datetime) -> str:

@@ -25,8 +25,8 @@ from alerts import tasks
 from alerts.channels.interactions import Name, Received, Text, at, reading, store
 from alerts.channels.requests import is_allowed
 from alerts.channels.signed_requests import RequestRefused, signed_body
+from alerts.channels.slack.channel import HOSTS
 from alerts.channels.slack.format import OPEN
-from alerts.channels.slack.web_api import HOSTS
 from alerts.models import Interaction
 from common.unique_keys import unique_keys
 from people.models import ChatService
