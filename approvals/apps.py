@@ -18,22 +18,17 @@ class ApprovalsConfig(AppConfig):
         from approvals import collaboration, examination
         from approvals.decisions import execute
         from approvals.escalation import handling
+        from audit.recording import recorded
         from mirror import store, threads
+        from people.models import Person
         from policy.kill_switch import released
         from policy.models import DutyTurn, ReviewPlan, WorkCalendar
 
-        store.more_known.connect(
-            examination.on_more_known, dispatch_uid="approvals.examination"
-        )
+        store.more_known.connect(examination.on_more_known)
         threads.connect()
-        collaboration.connect()
-        released.connect(
-            execute.on_released, dispatch_uid="approvals.decisions.execute"
-        )
+        recorded.connect(collaboration.on_recorded)
+        post_save.connect(collaboration.on_person_saved, sender=Person)
+        released.connect(execute.on_released)
         for model in (ReviewPlan, DutyTurn, WorkCalendar):
             for signal in (post_save, post_delete):
-                signal.connect(
-                    handling.on_plan_changed,
-                    sender=model,
-                    dispatch_uid="approvals.escalation.handling",
-                )
+                signal.connect(handling.on_plan_changed, sender=model)

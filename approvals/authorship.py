@@ -134,7 +134,7 @@ def note_words(
     Passage.objects.filter(written_at__lt=Now() - LASTS).delete()
     # In order, so that two people who write the same do not block each other.
     Passage.objects.bulk_create(
-        [Passage(person_id=int(actor.id), digest=one) for one in sorted(passages)],
+        [Passage(person_id=actor.person_id, digest=one) for one in sorted(passages)],
         update_conflicts=True,
         unique_fields=["digest", "person"],
         update_fields=["written_at"],

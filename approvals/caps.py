@@ -162,8 +162,7 @@ def _brake_for(
     if last is not None:
         if last.ended_at is None:
             return last
-        ended_brake = brakes.filter(pk=last.pk, ended_at__isnull=False)
-        if ended_brake.update(
+        if brakes.filter(pk=last.pk, ended_at__isnull=False).update(
             ended_at=None, opened_at=Now(), window=passed.window, cap=passed.cap
         ):
             last.refresh_from_db()
@@ -204,14 +203,18 @@ def record_flood(action: str, brake: Brake, actor: Actor, **more: str) -> None:
     """Record an entry about a flood in the ledger. By its detail `brake`, alerts find
     the card of the flood.
     """
-    details = {
-        "brake": str(brake.pk),
-        "mailbox": brake.mailbox.address if brake.mailbox else "",
-        "key": brake.sent_by_key_name or brake.sent_by_key,
-        "explanation": f"Messages {brake}: more than {brake.cap_in_words}.",
-        **more,
-    }
-    record(action, actor=actor, connection=brake.connection_id, details=details)
+    record(
+        action,
+        actor,
+        connection=brake.connection_id,
+        details={
+            "brake": str(brake.pk),
+            "mailbox": brake.mailbox.address if brake.mailbox else "",
+            "key": brake.sent_by_key_name or brake.sent_by_key,
+            "explanation": f"Messages {brake}: more than {brake.cap_in_words}.",
+            **more,
+        },
+    )
 
 
 @atomic_with_retry

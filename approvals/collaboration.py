@@ -15,18 +15,19 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models.functions import Now
-from django.db.models.signals import post_save
 
 from approvals.authorship import note_words
 from approvals.decisions.ruling import is_reviewer, lock_visible, may_handle
-from approvals.desk_messages import awaits_review, desk_messages
+from approvals.desk_messages import awaits_review
 from approvals.errors import AlreadyDecided, ClaimedByOther, InvalidInput
 from approvals.models import Claim, Comment, Decision, Question, Snooze
-from approvals.models.collaboration import ClaimQuerySet, SnoozeQuerySet
+from approvals.models.collaboration import (
+    ClaimQuerySet,
+    PersonalQuerySet,
+    SnoozeQuerySet,
+)
 from audit.models import Entry
-from audit.recording import recorded
 from common.actors import Actor, worker
-from common.counts import count_of
 from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
@@ -58,28 +59,33 @@ def take_claim(*, message: UUID, actor: Actor, from_holder: int | None = None) -
     the same time, the second learns about the first. Raises ActNotAllowed if the actor
     is no reviewer of its mailbox, and AlreadyDecided if it awaits no decision.
     """
-    locked = lock_visible(message, actor=actor)
+    locked = lock_visible(message, actor)
     if not is_reviewer(actor, locked):
         raise ActNotAllowed("Only a reviewer of this mailbox can claim a message.")
     if not awaits_review(locked.pk):
         raise AlreadyDecided(
             "This message is already decided, so it cannot be claimed."
         )
-    person = int(actor.id)
+    person = actor.person_id
     claims = Claim.objects.on(locked)
     live = claims.live().select_related("person").first()
     if live is None:
-        end_claims(claims, actor=worker("desk"))
+        end_claims(claims, worker("desk"))
     elif live.person_id == person:
-        touch_claim(locked, actor=actor)
+        touch_claim(locked, actor)
         return live
     elif live.person_id != from_holder:
         raise ClaimedByOther(f"{live.person} has this message.")
     else:
-        end_claims(claims, actor=actor, why=f"{actor.label} took it over.")
+        end_claims(claims, actor, why=f"{actor.label} took it over.")
     claim = Claim.objects.create(message=locked, person_id=person)
-    details = {"subject": locked.subject, "from": str(live.person) if live else ""}
-    record_about("claim.taken", locked, actor=actor, details=details, about=claim)
+    record_about(
+        "claim.taken",
+        locked,
+        actor,
+        details={"subject": locked.subject, "from": str(live.person) if live else ""},
+        about=claim,
+    )
     return claim
 
 
@@ -95,56 +101,72 @@ def assign_claim(message: Message, *, to: Person, actor: Actor, why: str) -> Cla
     if current is not None and current.is_assigned and current.person_id == to.pk:
         return current
     if current is not None:
-        end_claims(claims, actor=actor, why=f"It was assigned to {to}.")
+        end_claims(claims, actor, why=f"It was assigned to {to}.")
     claim = Claim.objects.create(message=message, person=to, is_assigned=True)
     Person.objects.filter(pk=to.pk).update(assigned_at=Now())
-    details = {"subject": message.subject, "to": str(to), "explanation": why}
-    record_about("message.assigned", message, actor=actor, details=details, about=claim)
+    record_about(
+        "message.assigned",
+        message,
+        actor,
+        details={"subject": message.subject, "to": str(to), "explanation": why},
+        about=claim,
+    )
     return claim
 
 
-def touch_claim(message: Message, *, actor: Actor) -> None:
+def touch_claim(message: Message, actor: Actor) -> None:
     """Note that the actor has the message on screen, if they have claimed it. A claim
     that has expired is not renewed.
     """
     if actor.kind == "person":
-        own_claims = Claim.objects.on(message).of_person(int(actor.id)).live()
+        own_claims = Claim.objects.on(message).of_person(actor.person_id).live()
         own_claims.filter(seen_at__lt=Now() - _OFTEN).update(seen_at=Now())
 
 
 def release_claim(*, message: UUID, actor: Actor) -> bool:
     """Release the actor's own claim; False if they have none."""
-    claims = Claim.objects.of_person(int(actor.id)).filter(message__public_id=message)
-    return bool(end_claims(claims, actor=actor, why=f"By {actor.label}."))
+    claims = Claim.objects.of_person(actor.person_id).filter(message__public_id=message)
+    return bool(end_claims(claims, actor, why=f"By {actor.label}."))
 
 
 def end_idle_claims() -> int:
     """End claims that are idle, on messages no longer held, or of deactivated people;
     return how many.
     """
-    return end_claims(
-        Claim.objects.over().order_by("pk")[:_BATCH], actor=worker("desk")
-    )
+    return end_claims(Claim.objects.over().order_by("pk")[:_BATCH], worker("desk"))
 
 
 @atomic_with_retry
-def end_claims(claims: ClaimQuerySet, *, actor: Actor, why: str = "") -> int:
+def end_claims(claims: ClaimQuerySet, actor: Actor, why: str = "") -> int:
     """End claims and record why; return how many. Without `why`, the reason is found
     for each: its holder is deactivated, its message is decided, or it was idle.
     """
-    locked = list(claims.under_lock())
-    for claim in locked:
-        message = claim.message
+    return _end(claims, "claim.released", "holder", actor, why)
+
+
+def _end(
+    rows: PersonalQuerySet[Any], action: str, whose: str, actor: Actor, why: str
+) -> int:
+    """Delete claims or snoozes, and record this action for each, with the person as the
+    detail `whose`; return how many.
+    """
+    locked = list(rows.under_lock())
+    for row in locked:
+        message = row.message
         idle_or_decided = IDLE if message.is_held else DECIDED
-        details = {
-            "holder": str(claim.person),
-            "explanation": why or (idle_or_decided if claim.person.is_active else GONE),
-            "subject": message.subject,
-        }
         record_about(
-            "claim.released", message, actor=actor, details=details, about=claim
+            action,
+            message,
+            actor,
+            details={
+                whose: str(row.person),
+                "explanation": why
+                or (idle_or_decided if row.person.is_active else GONE),
+                "subject": message.subject,
+            },
+            about=row,
         )
-    Claim.objects.filter(pk__in=[one.pk for one in locked]).delete()
+    rows.model.objects.filter(pk__in=[one.pk for one in locked]).delete()
     return len(locked)
 
 
@@ -159,7 +181,7 @@ def snooze_message(*, message: UUID, actor: Actor, until: datetime) -> datetime:
     Raises InvalidInput if the time is in the past or too far ahead, or the message
     awaits no decision or expires within the hour.
     """
-    locked = lock_visible(message, actor=actor)
+    locked = lock_visible(message, actor)
     if not awaits_review(locked.pk):
         raise InvalidInput(
             "This message is no longer waiting, so it cannot be snoozed."
@@ -176,21 +198,28 @@ def snooze_message(*, message: UUID, actor: Actor, until: datetime) -> datetime:
         raise InvalidInput("Snooze it for at most 30 days.")
     ends_at = min(until, latest) if latest else until
     snooze, _ = Snooze.objects.update_or_create(
-        message=locked, person_id=int(actor.id), defaults={"until": ends_at}
+        message=locked, person_id=actor.person_id, defaults={"until": ends_at}
     )
-    details = {
-        "until": ends_at.isoformat(timespec="seconds"),
-        "subject": locked.subject,
-    }
-    record_about("snooze.set", locked, actor=actor, details=details, about=snooze)
+    record_about(
+        "snooze.set",
+        locked,
+        actor,
+        details={
+            "until": ends_at.isoformat(timespec="seconds"),
+            "subject": locked.subject,
+        },
+        about=snooze,
+    )
     return ends_at
 
 
 @atomic_with_retry
 def unsnooze_message(*, message: UUID, actor: Actor) -> None:
     """End the actor's snooze of a message, if there is one."""
-    snoozes = Snooze.objects.of_person(int(actor.id)).filter(message__public_id=message)
-    _end_snoozes(snoozes, actor=actor, why=f"By {actor.label}.")
+    snoozes = Snooze.objects.of_person(actor.person_id).filter(
+        message__public_id=message
+    )
+    _end_snoozes(snoozes, actor, why=f"By {actor.label}.")
 
 
 @atomic_with_retry
@@ -199,30 +228,11 @@ def unsnooze_due() -> int:
     expires soon; return how many.
     """
     due = Snooze.objects.over().order_by("pk")[:_BATCH]
-    return _end_snoozes(due, actor=worker("desk"), why="The time is over.")
+    return _end_snoozes(due, worker("desk"), why="The time is over.")
 
 
-def _end_snoozes(snoozes: SnoozeQuerySet, *, actor: Actor, why: str) -> int:
-    locked = list(snoozes.under_lock())
-    for snooze in locked:
-        message = snooze.message
-        details = {
-            "for": str(snooze.person),
-            "explanation": why,
-            "subject": message.subject,
-        }
-        record_about(
-            "snooze.ended", message, actor=actor, details=details, about=snooze
-        )
-    Snooze.objects.filter(pk__in=[one.pk for one in locked]).delete()
-    return len(locked)
-
-
-def count_snoozed_by(actor: Actor) -> int:
-    """Return how many messages of the queue this person has snoozed."""
-    if not Snooze.objects.of_person(int(actor.id)).exists():
-        return 0
-    return count_of(desk_messages().snoozed_by(actor))
+def _end_snoozes(snoozes: SnoozeQuerySet, actor: Actor, why: str) -> int:
+    return _end(snoozes, "snooze.ended", "for", actor, why)
 
 
 # The @ of a mention. Inside a word it belongs to a mail address or to another site's
@@ -275,7 +285,7 @@ def mentions_in(text: str, people: Sequence[Person]) -> tuple[list[Person], list
 
 
 def names_offered(
-    typed: str, people: Sequence[Person], *, actor: Actor
+    typed: str, people: Sequence[Person], actor: Actor
 ) -> list[tuple[Person, str]]:
     """Return whom a comment may mention after these letters of a name or an address,
     each with the text to insert: the name, or the address if two have that name.
@@ -332,12 +342,14 @@ def add_comment(
     matched. Raises ActNotAllowed if the actor is neither reviewer nor admin of
     the mailbox.
     """
-    locked = lock_visible(message, actor=actor)
+    locked = lock_visible(message, actor)
     if not may_handle(actor, locked):
         raise ActNotAllowed(ONLY_COMMENTERS)
     mentioned, remarks = mentions_in(text, people_seeing(locked))
     people_asked = [one for one in mentioned if str(one.id) != actor.id]
-    comment = Comment.objects.create(message=locked, person_id=int(actor.id), text=text)
+    comment = Comment.objects.create(
+        message=locked, person_id=actor.person_id, text=text
+    )
     comment.mentions.set(people_asked)
     note_words(actor, text, about=locked)
     for one in people_asked:
@@ -345,25 +357,22 @@ def add_comment(
             message=locked, person=one, defaults={"comment": comment}
         )
     # A comment answers the open questions to its author.
-    Question.objects.on(locked).of_person(int(actor.id)).delete()
-    details = {
-        "comment": text,
-        "mentions": ", ".join(map(str, people_asked)),
-        "subject": locked.subject,
-    }
-    record_about("comment.added", locked, actor=actor, details=details, about=comment)
+    Question.objects.on(locked).of_person(actor.person_id).delete()
+    record_about(
+        "comment.added",
+        locked,
+        actor,
+        details={
+            "comment": text,
+            "mentions": ", ".join(map(str, people_asked)),
+            "subject": locked.subject,
+        },
+        about=comment,
+    )
     snoozes = Snooze.objects.on(locked).filter(person__in=people_asked)
-    _end_snoozes(snoozes, actor=actor, why="Somebody asks about it.")
+    _end_snoozes(snoozes, actor, why="Somebody asks about it.")
     # Mine lists only what awaits review.
     return people_asked if awaits_review(locked.pk) else [], remarks
-
-
-def connect() -> None:
-    """Connect the listeners below to new ledger entries and to changes of people."""
-    recorded.connect(on_recorded, dispatch_uid="approvals.desk")
-    post_save.connect(
-        on_person_saved, sender=Person, dispatch_uid="approvals.desk.people"
-    )
 
 
 def on_recorded(
@@ -383,38 +392,31 @@ def on_recorded(
         _end_claim_and_snoozes(about.message, by)
         if about.given_by_id is not None:
             # Deciding answers the open questions to whoever decided.
-            questions = Question.objects.of_person(about.given_by_id)
-            questions.on(about.message).delete()
+            Question.objects.of_person(about.given_by_id).on(about.message).delete()
     elif entry.action == "message.cancelled" and isinstance(about, Message):
         _end_claim_and_snoozes(about, by)
     elif entry.action == "message.changed" and entry.message is not None:
         snoozes = Snooze.objects.filter(message__public_id=entry.message)
-        _end_snoozes(snoozes, actor=by, why=CHANGED)
+        _end_snoozes(snoozes, by, why=CHANGED)
     elif entry.action == "person.signed_out" and entry.actor_kind == "person":
         # An assignment lasts until somebody ends it.
         own_claims = Claim.objects.of_person(int(entry.actor_id))
-        end_claims(own_claims.filter(is_assigned=False), actor=by, why=SIGNED_OUT)
+        end_claims(own_claims.filter(is_assigned=False), by, why=SIGNED_OUT)
     elif entry.action == "person.grants_changed" and isinstance(about, Person):
         # End only their claims on messages that they may no longer decide.
         holder = Person.objects.get(pk=about.pk).actor(surface=by.surface)
         held = Claim.objects.of_person(about.pk).select_related("message")
         beyond = [one.pk for one in held if not is_reviewer(holder, one.message)]
-        end_claims(Claim.objects.filter(pk__in=beyond), actor=by, why=BEYOND)
+        end_claims(Claim.objects.filter(pk__in=beyond), by, why=BEYOND)
 
 
 def _end_claim_and_snoozes(message: Message, by: Actor) -> None:
     """End the claim and the snoozes of a decided message."""
-    # Asked first, because mostly there are none. The message is locked, so none can be
-    # added meanwhile.
-    claims = Claim.objects.on(message)
-    if claims.exists():
-        end_claims(claims, actor=by, why=DECIDED)
-    snoozes = Snooze.objects.on(message)
-    if snoozes.exists():
-        _end_snoozes(snoozes, actor=by, why=DECIDED)
+    _end(Claim.objects.on(message), "claim.released", "holder", by, DECIDED)
+    _end_snoozes(Snooze.objects.on(message), by, why=DECIDED)
 
 
 def on_person_saved(instance: Person, **_: Any) -> None:
     """End the claims of a person who was deactivated."""
     if not instance.is_active:
-        end_claims(Claim.objects.of_person(instance.pk), actor=worker("desk"), why=GONE)
+        end_claims(Claim.objects.of_person(instance.pk), worker("desk"), why=GONE)

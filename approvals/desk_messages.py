@@ -6,7 +6,6 @@ Names in brackets in docstrings, as `message_held`, are the database indexes tha
 query fast.
 """
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Self
 from uuid import UUID
@@ -59,7 +58,7 @@ from policy.rules.facts import COLUMNS
 
 # How long a message has waited, from the first time to the second. If MultiMail's clock
 # runs ahead, `held_at` is in the future: that counts as no wait.
-_AGES: Mapping[str, tuple[timedelta, timedelta]] = {
+_AGES = {
     "minutes": (-timedelta(days=36_500), timedelta(minutes=5)),
     "hour": (timedelta(minutes=5), timedelta(hours=1)),
     "hours": (timedelta(hours=1), timedelta(hours=4)),
@@ -157,11 +156,6 @@ class DeskMessageQuerySet(MessageQuerySet):
         waits = by_pass.filter(state=DecisionState.RECORDED)
         return self.filter(pk__in=waits.values("message"))
 
-    def numbers_by_brake(self) -> dict[int, int]:
-        """Return, by the key of a flood, how many of these messages belong to it."""
-        counted = self.order_by().values("review__brake").annotate(number=Count("pk"))
-        return dict(counted.values_list("review__brake", "number"))
-
     def numbers_by_age(self) -> dict[str, int]:
         """Return, by the names in _AGES, how many of these messages have waited so
         long. Counting stops above a thousand (relies on message_held).
@@ -254,8 +248,7 @@ class DeskMessageQuerySet(MessageQuerySet):
     def for_policy(self) -> Self:
         """With only the columns that the rules and passes of the policy look at."""
         examined = "risk_level rules policy_facts written_by is_apart".split()
-        with_related = self.select_related("connection", "mailbox", "review")
-        return with_related.only(
+        return self.select_related("connection", "mailbox", "review").only(
             "state",
             "upstream_id",
             "revision",
@@ -290,10 +283,13 @@ class DeskMessageQuerySet(MessageQuerySet):
         and since when the first is late; the longest late first (relies on
         review_late).
         """
-        counted = self.late().order_by().values("mailbox__address")
-        return counted.annotate(
-            number=Count("pk"), first=Min("review__late_since")
-        ).order_by("first")[:20]
+        return (
+            self.late()
+            .order_by()
+            .values("mailbox__address")
+            .annotate(number=Count("pk"), first=Min("review__late_since"))
+            .order_by("first")[:20]
+        )
 
     def nearly_over(self) -> Self:
         """Held and undecided messages whose expiry is near and was not announced yet.
@@ -430,7 +426,7 @@ def _has_decision_among(decisions: QuerySet[Decision]) -> Among:
 def _snoozed_by(actor: Actor) -> list[int]:
     """Return the keys of the messages that this person has snoozed."""
     return list(
-        Snooze.objects.of_person(int(actor.id))
+        Snooze.objects.of_person(actor.person_id)
         .running()
         .values_list("message", flat=True)
     )
@@ -443,10 +439,10 @@ def _can_be_snoozed() -> Q:
 
 def _approved_by(actor: Actor) -> list[int]:
     """Return the keys of the revisions that this person approved, and that need more
-    approvals by others.
+    approvals by others (relies on verdict_awaiting).
     """
     return list(
-        Verdict.objects.awaiting_others(int(actor.id)).values_list(
+        Verdict.objects.filter(person=actor.person_id, awaits_others=True).values_list(
             "revision", flat=True
         )
     )
@@ -467,14 +463,16 @@ def _rows_of(actor: Actor) -> QuerySet[Any, Any]:
     """Return pairs of message and row key: this person's claims, snoozes and approvals
     that need others, and the questions and reminders to them.
     """
-    person = int(actor.id)
+    person = actor.person_id
     kinds: list[QuerySet[Any]] = [
         Claim.objects.of_person(person).lasting(),
         Snooze.objects.of_person(person).running(),
         Question.objects.of_person(person),
         # An approval of an earlier version counts no more: that message waits for this
         # person again.
-        Verdict.objects.awaiting_others(person).filter(revision=F("message__revision")),
+        Verdict.objects.filter(
+            person=person, awaits_others=True, revision=F("message__revision")
+        ),
         Reminder.objects.filter(person=person),
     ]
     first, *others = (rows.order_by().values_list("message", "pk") for rows in kinds)

@@ -22,14 +22,7 @@ class ReauthenticationNeeded(VerdictNotAllowed):
 
 
 class ContentChanged(DeskError):
-    """The message no longer has the content that the person was shown; `shown` and
-    `current` are the fingerprints of both.
-    """
-
-    def __init__(self, sentence: str, *, shown: str, current: str) -> None:
-        super().__init__(sentence)
-        self.shown = shown
-        self.current = current
+    """The message no longer has the content that the person was shown."""
 
 
 class InvalidInput(DeskError):

@@ -8,13 +8,13 @@ SQL statements, however long the history, the queue or the list of recipients is
 
 import logging
 import re
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from operator import itemgetter
 from typing import Any
 
+from django.core.cache import caches
 from django.db.models.functions import Now
 
 from approvals.authorship import (
@@ -84,15 +84,10 @@ MOST_CONTACTS = 5000
 # How many recipients of a message, if they are no recent contacts, are looked up among
 # all contacts.
 MOST_ADDRESSES = 1000
-# For how many seconds, and for how many connections, contacts are cached in this
-# process.
-KEPT_SECONDS = 300.0
-MOST_CONNECTIONS = 100
+# For how many seconds contacts are cached in this process.
+KEPT_SECONDS = 300
 # How many rejected messages with the same text are read.
 MOST_SAME = 50
-
-# By connection: when its contacts were read, and how often each was written to.
-_contacts_by_connection: dict[int, tuple[float, Mapping[str, int]]] = {}
 
 
 def findings(
@@ -138,10 +133,9 @@ def _own_domains(message: Message) -> set[str]:
 
 def _outside_recipients(content: Content, own_domains: set[str]) -> list[str]:
     """Return the recipients whose address is not at one of these domains."""
-    recipients = list(map(lowered, everybody(content)))
     return [
         address
-        for address in recipients
+        for address in map(lowered, everybody(content))
         if address.rpartition("@")[2] not in own_domains
     ]
 
@@ -150,14 +144,12 @@ def _known_contacts(connection: int, addresses: Sequence[str]) -> Mapping[str, i
     """Return the recent contacts of a connection, by address how often each was written
     to; cached in this process. Of the given addresses also older contacts are included.
     """
-    read_at, contacts = _contacts_by_connection.get(connection, (0.0, {}))
-    # An empty result is not cached: the first contact must count at once.
-    if not contacts or time.monotonic() - read_at >= KEPT_SECONDS:
+    key = f"contacts:{connection}"
+    contacts: Mapping[str, int] | None = caches["process"].get(key)
+    # An empty result does not count: the first contact must count at once.
+    if not contacts:
         contacts = contacts_of(connection, newest=NEWEST, most=MOST_CONTACTS)
-        _contacts_by_connection[connection] = (time.monotonic(), contacts)
-        while len(_contacts_by_connection) > MOST_CONNECTIONS:
-            # Another thread may have removed it meanwhile.
-            _contacts_by_connection.pop(next(iter(_contacts_by_connection)), None)
+        caches["process"].set(key, contacts, KEPT_SECONDS)
     unknown = [address for address in addresses if address not in contacts]
     if not contacts or not unknown:
         return contacts
@@ -452,8 +444,12 @@ def count(message: Message, actor: Actor) -> None:
         key_name=message.sent_by_key_name,
         actor=actor,
     ):
-        details = {"brake": str(message.review.brake_id)}
-        record_about("message.set_apart", message, actor=actor, details=details)
+        record_about(
+            "message.set_apart",
+            message,
+            actor,
+            details={"brake": str(message.review.brake_id)},
+        )
 
 
 def look_for_words(message: Message) -> bool:

@@ -58,7 +58,9 @@ UNREADABLE = (
 # The least and the most seconds for which a message is put off.
 SHORTEST_PAUSE = 4.0
 LONGEST_PAUSE = 300.0
-_OPEN = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
+# The states of a message whose listed row is stored. That holds it again, if it was
+# considered gone; in other states it needs `closing.reopen`.
+OPEN = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
 # The messages that threads of this process are storing now, so that several threads
 # with the same message count only one try. The value says which thread it is.
 _in_progress: dict[tuple[int, str], object] = {}
@@ -136,7 +138,7 @@ def _count_try(
             key if isinstance(key, str) else "",
             metadata if isinstance(metadata, dict) else {},
         )
-    elif message.state not in _OPEN or message.connection.removed_at:
+    elif message.state not in OPEN or message.connection.removed_at:
         return None
     elif message.fetch_tries > FETCH_TRIES:
         if store.move(message, event=MessageEvent.FOUND, now=now):
@@ -160,7 +162,7 @@ def _store(
 ) -> None:
     # Stores the content of a counted try, and resets the count of tries.
     locked = store.lock_current(message)
-    if locked is None or locked.state not in _OPEN or locked.connection.removed_at:
+    if locked is None or locked.state not in OPEN or locked.connection.removed_at:
         return
     was_gone = locked.state == MessageState.GONE
     if was_gone:
@@ -230,7 +232,7 @@ def store_revision(
         record_about(
             "message.changed" if message.revision else "message.fetched",
             message,
-            actor=actor,
+            actor,
             fingerprint=current.fingerprint,
             details=details,
         )

@@ -7,14 +7,14 @@ message in its frame, know nothing of them.
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from approvals import tasks
-from approvals.decisions.ruling import content_changed, lock_visible, stop_of
+from approvals.decisions.ruling import check_content, lock_visible, stop_of
 from common.actors import Actor, worker
 from common.logs import traced
 from mirror.attachments.file_types import KINDS
@@ -44,29 +44,19 @@ _State = RemotePicture.State
 _UNDER_WAY = (_State.WAITING, _State.FETCHING)
 
 
-@dataclass(frozen=True)
-class ShownPictures:
-    """The remote pictures of a message that were asked for, in its order; none before
-    anybody asked.
+def shown_pictures(message: Message) -> dict[str, Any] | None:
+    """Return what the page shows of the remote pictures that were asked for, in their
+    order; None if its mailbox loads none.
     """
-
-    pictures: Sequence[RemotePicture]
-
-    @property
-    def is_under_way(self) -> bool:
-        return any(one.state in _UNDER_WAY for one in self.pictures)
-
-    @property
-    def loaded(self) -> int:
-        return sum(one.state == _State.FETCHED for one in self.pictures)
-
-
-def shown_pictures(message: Message) -> ShownPictures | None:
-    """Return what the page shows of remote pictures; None if its mailbox loads none."""
     if message.mailbox is None or not message.mailbox.loads_pictures:
         return None
     stored = RemotePicture.objects.of_current_version(message)
-    return ShownPictures(list(stored.defer("content")))
+    pictures = list(stored.defer("content"))
+    return {
+        "pictures": pictures,
+        "is_under_way": any(one.state in _UNDER_WAY for one in pictures),
+        "loaded": sum(one.state == _State.FETCHED for one in pictures),
+    }
 
 
 @transaction.atomic
@@ -80,14 +70,12 @@ def request_pictures(
     ContentChanged if the version is not the current one, and VerdictNotAllowed if the
     actor may not see the message.
     """
-    locked = lock_visible(message, actor=actor)
-    revision = locked.revision
+    locked = lock_visible(message, actor)
     if locked.mailbox is None or not locked.mailbox.loads_pictures:
         raise ActNotAllowed(
             "Remote pictures are not loaded in this mailbox. An admin can allow it there."
         )
-    if revision is None or revision.fingerprint != fingerprint:
-        raise content_changed(locked, fingerprint)
+    revision = check_content(locked, fingerprint)
     if stop_of(locked) is not None:
         raise ActNotAllowed(
             "The kill switch is pulled, so nothing is fetched. Try again after it is released."
@@ -106,7 +94,7 @@ def request_pictures(
         record_about(
             "pictures.asked",
             locked,
-            actor=actor,
+            actor,
             fingerprint=fingerprint,
             details={
                 "subject": locked.subject,
@@ -135,7 +123,9 @@ def fetch_pictures(message_id: int) -> str:
     with traced(message.trace):
         for picture in list(waiting):
             if waiting.begin(picture):
-                _fetch(picture, message, ends=ends)
+                picture.problem = _fetch(picture, message, ends=ends)
+                is_loaded = not picture.problem
+                picture.state = _State.FETCHED if is_loaded else _State.FAILED
                 picture.save()
                 fetched.append(picture)
         if not fetched:
@@ -151,27 +141,25 @@ def fetch_pictures(message_id: int) -> str:
             record_about(
                 "pictures.fetched",
                 message,
-                actor=worker("pictures"),
+                worker("pictures"),
                 fingerprint=message.fingerprint,
                 details=details,
             )
     return f"{loaded} of {len(fetched)} loaded"
 
 
-def _fetch(picture: RemotePicture, message: Message, *, ends: float) -> None:
-    """Request one picture, and note on its row what came."""
-    picture.state = _State.FAILED
+def _fetch(picture: RemotePicture, message: Message, *, ends: float) -> str:
+    """Request one picture, and note on its row what came. Return why it is not shown,
+    as a sentence; empty if it is.
+    """
     limit = min(ONE_LIMIT, ends - time.monotonic())
     if limit < 1:
-        picture.problem = "There was no time left for it."
-        return
+        return "There was no time left for it."
     allowed = Mailbox.objects.filter(messages=message, loads_pictures=True)
     if stop_of(message) is not None:
-        picture.problem = "The kill switch is pulled, so nothing is fetched."
-        return
+        return "The kill switch is pulled, so nothing is fetched."
     if not allowed.exists():
-        picture.problem = "An admin has switched remote pictures off."
-        return
+        return "An admin has switched remote pictures off."
     try:
         answer = request(
             "GET",
@@ -183,30 +171,25 @@ def _fetch(picture: RemotePicture, message: Message, *, ends: float) -> None:
             most=MAX_BYTES + 1,
         )
     except DeliveryError as error:
-        picture.problem = str(error)
-        return
+        return str(error)
     if answer.status != 200:
-        picture.problem = f"Its server answered {answer.status}."
-        return
+        return f"Its server answered {answer.status}."
     if len(answer.body) > MAX_BYTES:
-        picture.problem = "It is larger than 2 MB."
-        return
+        return "It is larger than 2 MB."
     picture.found_size = len(answer.body)
     claimed = answer.headers.get("Content-Type", "")[:100]
     try:
         with from_source(*message.sources):
             found = detect_file(answer.body, name="", content_type=claimed)
     except ParserUnavailable:
-        picture.problem = "The desk could not check it at the moment."
-        return
+        return "The desk could not check it at the moment."
     if KINDS[found.kind].family != "image":
-        picture.problem = f"It is no picture, but: {KINDS[found.kind].words}."
-    elif max(found.width, found.height) <= TINY:
+        return f"It is no picture, but: {KINDS[found.kind].words}."
+    if max(found.width, found.height) <= TINY:
         size = f"{found.width} × {found.height} pixels"
-        picture.problem = f"Tracking pixel: {size}, as the desk found when it came."
-    else:
-        picture.state = _State.FETCHED
-        picture.kind = found.kind
-        picture.seen = {"width": found.width, "height": found.height}
-        picture.content = answer.body
-        picture.found_sha256 = hashlib.sha256(answer.body).hexdigest()
+        return f"Tracking pixel: {size}, as the desk found when it came."
+    picture.kind = found.kind
+    picture.seen = {"width": found.width, "height": found.height}
+    picture.content = answer.body
+    picture.found_sha256 = hashlib.sha256(answer.body).hexdigest()
+    return ""

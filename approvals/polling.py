@@ -55,8 +55,9 @@ def _pulse_of(request: DeskRequest) -> str:
     opened = _state_of(_open_message(request))
     # It changes every half minute at least.
     half_minute = timezone.now().timestamp() // 30
+    more = [number_for(actor) for number_for in MORE.values()]
     state = f"{newest}{decided}{stopped}{freshness.level}{freshness.reason}{opened}{half_minute}"
-    state += f"{_holders(actor)}{desk_messages().mine_stamp(actor)}{_more(actor)}"
+    state += f"{_holders(actor)}{desk_messages().mine_stamp(actor)}{more}"
     return f'"{hashlib.sha256(state.encode()).hexdigest()[:32]}"'
 
 
@@ -82,10 +83,6 @@ def _state_of(message: Message | None) -> dict[str, str] | None:
     }
 
 
-def _more(actor: Actor) -> dict[str, int]:
-    return {name: number_for(actor) for name, number_for in MORE.items()}
-
-
 def _holders(actor: Actor) -> dict[str, str]:
     """Return the claims that the actor may see: by a message's public id, the key of
     the person who has it.
@@ -97,19 +94,6 @@ def _holders(actor: Actor) -> dict[str, str]:
     return {str(message): str(person) for message, person in holders}
 
 
-def exactly_waiting(actor: Actor) -> int:
-    """Return the exact number of messages that wait for a person. A page asks for it
-    after it has opened.
-
-    Counting takes longer for a longer queue, so the number is cached for COUNT_SECONDS.
-    """
-    key = f"waiting-{actor.id}-{hash(actor.scopes)}"
-    counted = caches["process"].get_or_set(
-        key, lambda: desk_messages().count_waiting_for(actor), COUNT_SECONDS
-    )
-    return int(counted or 0)
-
-
 @require_safe
 @condition(etag_func=_pulse_of)
 def pulse(request: DeskRequest) -> HttpResponse:
@@ -119,12 +103,16 @@ def pulse(request: DeskRequest) -> HttpResponse:
     if message is not None:
         # Reached often enough to keep a claim alive: visible pages ask at least every
         # forty seconds, and the ETag changes every half minute.
-        touch_claim(message, actor=actor)
+        touch_claim(message, actor)
     waiting = waiting_of(actor)
     tabs = tab_counts(actor, waiting=waiting.number)
     number = waiting.number
     if number > COUNTED:
-        number = exactly_waiting(actor)
+        # The exact number. Counting takes longer for a longer queue.
+        key = f"waiting-{actor.id}-{hash(actor.scopes)}"
+        number = caches["process"].get_or_set(
+            key, lambda: desk_messages().count_waiting_for(actor), COUNT_SECONDS
+        )
     shown = f"{number:,}"
     drawn = {
         "waiting": shown,

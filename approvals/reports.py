@@ -57,44 +57,40 @@ _MONTH = re.compile(r"(2[0-9]{3})-(0[1-9]|1[0-2])")
 class Month:
     """A month in a time zone, from `since` up to but not including `until`."""
 
-    year: int
-    number: int
-    zone: str = "UTC"
+    since: datetime
 
     @classmethod
     def of(cls, at: datetime, zone: str) -> "Month":
         """Return the month that contains a moment."""
         local = at.astimezone(ZoneInfo(zone))
-        return cls(local.year, local.month, zone)
+        return cls(datetime(local.year, local.month, 1, tzinfo=local.tzinfo))
 
     @classmethod
     def read(cls, text: str, zone: str) -> "Month | None":
         """Return the month that is spelled `2026-11`; None if the text is no month."""
         match = _MONTH.fullmatch(text)
-        return cls(int(match[1]), int(match[2]), zone) if match else None
-
-    @property
-    def since(self) -> datetime:
-        return datetime(self.year, self.number, 1, tzinfo=ZoneInfo(self.zone))
+        if match is None:
+            return None
+        return cls(datetime(int(match[1]), int(match[2]), 1, tzinfo=ZoneInfo(zone)))
 
     @property
     def until(self) -> datetime:
-        return self.after.since
+        return (self.since + timedelta(days=31)).replace(day=1)
 
     @property
     def before(self) -> "Month":
-        return Month.of(self.since - timedelta(days=1), self.zone)
+        return Month((self.since - timedelta(days=1)).replace(day=1))
 
     @property
     def after(self) -> "Month":
-        return Month.of(self.since + timedelta(days=31), self.zone)
+        return Month(self.until)
 
     @property
     def words(self) -> str:
         return f"{self.since:%B %Y}"
 
     def __str__(self) -> str:
-        return f"{self.year:04}-{self.number:02}"
+        return f"{self.since:%Y-%m}"
 
 
 # The headings of the columns. The first four add up to "all"; those after "all" count
@@ -114,7 +110,7 @@ high | High risk
 """
 )
 # Which decisions of this desk each column counts.
-_FIGURES: Mapping[str, Q] = {
+_FIGURES = {
     "approved": Q(outcome=Outcome.APPROVE),
     "rejected": Q(outcome=Outcome.REJECT),
     "sent_back": Q(outcome=Outcome.SEND_BACK),
@@ -129,17 +125,14 @@ _FIGURES: Mapping[str, Q] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of a row, in the column `name`. Only high risk has a `share`: its
-    percentage of all.
+    """A number of a row, in the column `name` under its heading. Only high risk has a
+    `share`: its percentage of all.
     """
 
     name: str
+    head: str
     number: int
-    share: str = ""
-
-    @property
-    def head(self) -> str:
-        return HEADS[self.name]
+    share: str
 
 
 @dataclass(frozen=True)
@@ -165,25 +158,6 @@ class Report:
     places: list[Row]
     total: Row
 
-    @property
-    def is_empty(self) -> bool:
-        return not any(cell.number for cell in self.total.cells)
-
-
-@dataclass(frozen=True)
-class Review:
-    """How the messages that people approved in a month were read."""
-
-    # The median time for which they were shown, in words; how many are known, and how
-    # many of these were not read.
-    median: str
-    known: int
-    unread: int
-
-    @property
-    def unread_share(self) -> str:
-        return f"{100 * self.unread / self.known:.0f} %"
-
 
 def may_read_reports(actor: Actor) -> bool:
     """Whether the actor may read the report: admins and auditors may. It covers the
@@ -197,13 +171,16 @@ def report_of(actor: Actor, month: Month) -> Report:
     auditor.
     """
     actor = actor.acting_as(Role.ADMIN, Role.AUDITOR)
-    decisions = Decision.objects.visible_to(actor).between(month.since, month.until)
+    # Relies on decision_recorded_brin.
+    decisions = Decision.objects.visible_to(actor).filter(
+        recorded_at__gte=month.since, recorded_at__lt=month.until
+    )
     our_decisions = decisions.order_by().with_decision_time()
     sums: dict[str, Any] = {
         name: Count("pk", filter=condition) for name, condition in _FIGURES.items()
     }
     by_people = Q(rule="") & ~Q(state=DecisionState.UNDONE)
-    sums["seconds"] = Percentile("took", 0.5, filter=by_people)
+    sums["seconds"] = Percentile("took", part=0.5, filter=by_people)
     # Relies on message_elsewhere.
     decided_elsewhere = Message.objects.visible_to(actor).filter(
         decided_elsewhere_at__gte=month.since, decided_elsewhere_at__lt=month.until
@@ -224,7 +201,7 @@ def report_of(actor: Actor, month: Month) -> Report:
             rules.append(_row(*_rule_words(one["rule"], one["pass_name"]), one, 0))
         elif with_people:
             persons.append(_row(str(persons_by_key[one["given_by"]]), "", one, 0))
-    people = [*sorted(persons, key=_by_label), *sorted(rules, key=_by_label)]
+    people = sorted(persons, key=_by_label) + sorted(rules, key=_by_label)
     if number_elsewhere:
         people.append(
             _row(
@@ -267,7 +244,7 @@ def _row(label: str, note: str, sums: Mapping[str, Any], elsewhere: int) -> Row:
     if numbers["high"]:
         share = f"{100 * numbers['high'] / numbers['all']:.0f} %"
     cells = [
-        Cell(name, number, share if name == "high" else "")
+        Cell(name, HEADS[name], number, share if name == "high" else "")
         for name, number in numbers.items()
     ]
     seconds = sums.get("seconds")
@@ -284,9 +261,11 @@ def _rule_words(rule: str, pass_name: str) -> tuple[str, str]:
     return f"The rule {rule}" if rule else "Nobody known", ""
 
 
-def review_of(actor: Actor, month: Month) -> Review | None:
-    """Return how the messages approved in a month were read. None if fewer people than
-    FEWEST approved any, unless figures of single people are allowed.
+def review_of(actor: Actor, month: Month) -> dict[str, Any] | None:
+    """Return how the messages approved in a month were read: the median time for which
+    they were shown, in words, how many are known, and how many of these, in percent
+    too, were not read. None if fewer people than FEWEST approved any, unless figures of
+    single people are allowed.
     """
     actor = actor.acting_as(Role.ADMIN, Role.AUDITOR)
     verdicts = Verdict.objects.visible_to(actor).filter(
@@ -295,11 +274,10 @@ def review_of(actor: Actor, month: Month) -> Review | None:
     read = verdicts.approvals_read()
     if read["people"] < FEWEST and not shows_people():
         return None
-    return Review(
-        median="" if read["median"] is None else spoken(read["median"]),
-        known=read["known"],
-        unread=read["unread"],
-    )
+    median = read["median"]
+    share = 100 * read["unread"] / (read["known"] or 1)
+    read["unread_share"] = f"{share:.0f} %"
+    return {**read, "median": "" if median is None else spoken(median)}
 
 
 # So many differing messages are named.
@@ -316,7 +294,10 @@ def compare_with_ledger(actor: Actor, month: Month) -> dict[str, Any]:
     verdicts = Verdict.objects.visible_to(actor).filter(
         given_at__gte=month.since, given_at__lt=month.until
     )
-    decisions = Decision.objects.visible_to(actor).between(month.since, month.until)
+    # Relies on decision_recorded_brin.
+    decisions = Decision.objects.visible_to(actor).filter(
+        recorded_at__gte=month.since, recorded_at__lt=month.until
+    )
     given = Entry.objects.of_action("verdict.given")
     recorded = Entry.objects.of_action("decision.recorded")
     # Rows without an entry that says the same: they were changed or added later.
@@ -378,7 +359,7 @@ def _month_page(
     only_for("an admin or auditor", may_read_reports(actor))
     this_month = Month.of(timezone.now(), zone_name())
     # The current month, unless the address names another.
-    month = Month.read(request.GET.get("month", ""), this_month.zone) or this_month
+    month = Month.read(request.GET.get("month", ""), zone_name()) or this_month
     settings = organisation_settings()
     context: dict[str, Any] = {
         "report": report_of(actor, month),

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 
 from approvals import caps, collaboration, tasks
 from approvals.decisions import by_rule, execute
+from approvals.desk_messages import desk_messages
 from approvals.escalation import handling
 from approvals.models import (
     Arrival,
@@ -94,8 +95,8 @@ DUTIES: dict[str, Duty] = {
     "abandoned": _command_for_each(execute.abandon, Decision.objects.abandoned, 200),
     "policy": _command_once(by_rule.apply_policy, by_rule.not_asked),
     "to people": _command_for_each(by_rule.give_to_people, by_rule.to_stop, 200),
-    "expired": _command_once(by_rule.expire_due, by_rule.expired),
-    "expiring": _command_once(by_rule.announce_expiring, by_rule.expiring),
+    "expired": _command_once(by_rule.expire_due, desk_messages().past_expiry),
+    "expiring": _command_once(by_rule.announce_expiring, desk_messages().nearly_over),
     "gate expiry": _task_for_each(
         tasks.tell_expiry, Message.objects.expiry_to_tell, 100
     ),

@@ -55,7 +55,7 @@ def send_replacement(replacement_id: int) -> str:
     """Send one edited message to MultiMail, and reject the message that it replaces."""
     from approvals.editing import send
 
-    return send.run_replacement(replacement_id=replacement_id)
+    return send.run_replacement(replacement_id)
 
 
 # Servers of strangers may take half a minute: most threads stay free for decisions.

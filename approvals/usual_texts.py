@@ -183,7 +183,7 @@ def set_texts(
         return
     record(
         "usual_texts.changed",
-        actor=actor,
+        actor,
         connection=mailbox.connection_id,
         details={
             "mailbox": str(mailbox),

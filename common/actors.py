@@ -60,6 +60,11 @@ class Actor:
     # (people.second_admin).
     second: str = ""
 
+    @property
+    def person_id(self) -> int:
+        """The key of the person who acts. Raises ValueError for all other actors."""
+        return int(self.id)
+
     def is_a(self, role: Role, *, connection: int | None, mailbox: int | None) -> bool:
         """Whether the actor has `role` for this mailbox, or the whole connection;
         without both, for everything.

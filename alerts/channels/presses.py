@@ -255,9 +255,8 @@ def _ask_why(press: _Press, revision: Revision) -> Reply:
     ruling = rulings([message], press.actor)[message.pk]
     if not ruling.may_reject:
         raise VerdictNotAllowed(ruling.reasons[0])
-    current = message.fingerprint
-    if current != revision.fingerprint:
-        raise ContentChanged(OUTDATED, shown=revision.fingerprint, current=current)
+    if message.fingerprint != revision.fingerprint:
+        raise ContentChanged(OUTDATED)
     return Reply("asked why", form=json.loads(press.interaction.options)["custom_id"])
 
 

@@ -73,8 +73,9 @@ def set_caps(*, caps: Caps, actor: Actor) -> CanWait[None]:
         Cap.objects.update_or_create(
             kind=kind, defaults={"an_hour": an_hour, "a_day": a_day}
         )
-    details = {"before": _words(before), "after": _words(caps)}
-    record("caps.changed", actor=actor, details=details)
+    record(
+        "caps.changed", actor, details={"before": _words(before), "after": _words(caps)}
+    )
 
 
 def _words(caps: Caps) -> str:

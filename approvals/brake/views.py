@@ -6,6 +6,7 @@ caps.
 from typing import Any
 
 from django import forms
+from django.db.models import Count
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -96,7 +97,10 @@ def brakes(request: DeskRequest) -> HttpResponse:
     newest first.
     """
     actor = request.actor
-    numbers = desk_messages().visible_to(actor).set_apart().numbers_by_brake()
+    apart = desk_messages().visible_to(actor).set_apart().order_by()
+    counted = apart.values("review__brake").annotate(number=Count("pk"))
+    # By the key of a flood, how many of its messages are set apart.
+    numbers = dict(counted.values_list("review__brake", "number"))
     floods = Brake.objects.visible_to(actor).with_all().filter_shown(numbers)
     context = {
         "floods": [(one, numbers.get(one.pk, 0)) for one in floods],
@@ -181,9 +185,8 @@ def set_caps(request: DeskRequest) -> HttpResponse:
 def _caps(
     request: DeskRequest, form: CapsForm, error: SentenceError | None = None
 ) -> HttpResponse:
-    actor = request.actor
     context = {
         "form": form,
-        "may_change": actor.is_admin_of_all,
+        "may_change": request.actor.is_admin_of_all,
     }
     return answer(request, "approvals/brake/caps.html", context, error, form=form)

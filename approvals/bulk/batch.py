@@ -43,14 +43,10 @@ READING = timedelta(milliseconds=100)
 # Undoing a whole batch takes less time than this, also on a busy machine.
 UNDOING = timedelta(seconds=30)
 
-_NOT_SAVED = (
-    "The desk could not save this decision. Open the message to see its status."
-)
-
 log = logging.getLogger(__name__)
 
 
-def read_on(items: Sequence[OnSheet], *, actor: Actor) -> frozenset[UUID]:
+def read_on(items: Sequence[OnSheet], actor: Actor) -> frozenset[UUID]:
     """Return the ids of those messages that the actor has read in the version that is
     on the sheet.
     """
@@ -87,7 +83,7 @@ def note_loaded(
             record_about(
                 SERVED,
                 message,
-                actor=actor,
+                actor,
                 fingerprint=version,
                 details={"sheet": sheet.id},
             )
@@ -102,7 +98,7 @@ def note_read(sheet: Sheet, shown: Sequence[OnSheet], *, actor: Actor) -> None:
     A message of which only the differences were shown counts as read only if the
     message that was shown whole for it was read too.
     """
-    already_read = read_on(sheet.items, actor=actor)
+    already_read = read_on(sheet.items, actor)
     whole = already_read | {item.message for item in shown if item.like is None}
     new = {
         item.message: item
@@ -119,9 +115,12 @@ def note_read(sheet: Sheet, shown: Sequence[OnSheet], *, actor: Actor) -> None:
     links = []
     for message in messages.order_by("pk"):
         item = new[message.public_id]
-        details = {"sheet": sheet.id, "like": str(item.like or "")}
         record_about(
-            OPENED, message, actor=actor, fingerprint=item.fingerprint, details=details
+            OPENED,
+            message,
+            actor,
+            fingerprint=item.fingerprint,
+            details={"sheet": sheet.id, "like": str(item.like or "")},
         )
         if (
             message.revision
@@ -130,7 +129,7 @@ def note_read(sheet: Sheet, shown: Sequence[OnSheet], *, actor: Actor) -> None:
         ):
             links.append(
                 OpenedPart(
-                    message=message, person_id=int(actor.id), part=links_key(message)
+                    message=message, person_id=actor.person_id, part=links_key(message)
                 )
             )
     OpenedPart.objects.bulk_create(links, ignore_conflicts=True)
@@ -251,7 +250,7 @@ def decide_batch(
                 "a verdict of a sheet could not be written",
                 extra={"message_id": str(item.message)},
             )
-            sentence = _NOT_SAVED
+            sentence = "The desk could not save this decision. Open the message to see its status."
         if decision is not None:
             kind = "decided"
         key = decision.pk if decision else None
@@ -267,7 +266,7 @@ def decide_batch(
         "unread": str(unread),
     }
     with transaction.atomic():
-        record("bulk.decided", actor=actor, details=details)
+        record("bulk.decided", actor, details=details)
     return results
 
 
@@ -303,7 +302,7 @@ def undo_batch(*, messages: Sequence[UUID], actor: Actor) -> int:
     ours = Message.objects.visible_to(actor.acting_as(Role.REVIEWER)).filter(
         public_id__in=messages
     )
-    Decision.objects.on(ours).postpone(UNDOING)
+    Decision.objects.filter(message__in=ours).postpone(UNDOING)
     undone = 0
     for message in messages:
         # A decision that is too late to be undone stays.
@@ -365,10 +364,9 @@ def store_batch(session: MutableMapping[str, Any], batch: Batch) -> None:
 
 def stored_batches(session: MutableMapping[str, Any]) -> list[Batch]:
     """Return the batches of this session, the oldest first."""
-    stored = session.get(_KEY, [])
     return [
         Batch(**{**batch, "items": [ItemResult(**item) for item in batch["items"]]})
-        for batch in stored
+        for batch in session.get(_KEY, [])
     ]
 
 
@@ -401,7 +399,7 @@ def stored_batch(session: MutableMapping[str, Any], batch: str | None) -> Batch 
     return next((one for one in stored_batches(session) if one.id == batch), None)
 
 
-def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]:
+def done_context(batch: Batch, actor: Actor, now: datetime) -> dict[str, Any]:
     """Return the template context of the page of outcomes."""
     lines: dict[str, list[Line]] = {
         kind: [] for kind in ("decided", "undone", "counted", "failed")
@@ -440,7 +438,7 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
     )
     message_by_id = {str(message.public_id): message for message in visible}
     own = Verdict.objects.filter(
-        person=int(actor.id), live=True, message__in=message_by_id.values()
+        person=actor.person_id, live=True, message__in=message_by_id.values()
     )
     counting = set(own.values_list("message", flat=True))
     lines = []
@@ -454,10 +452,7 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
         )
         newest = latest_decision(message)
         actions = available_actions(
-            message,
-            newest,
-            is_reviewer=is_reviewer(actor, message),
-            may_look=False,
+            message, newest, is_reviewer=is_reviewer(actor, message)
         )
         kind = result.kind
         if decision is not None and decision.state == DecisionState.UNDONE:

@@ -82,7 +82,7 @@ class Sheet:
         return chosen
 
 
-def sign_sheet(sheet: Sheet, *, person: str) -> str:
+def sign_sheet(sheet: Sheet, person: str) -> str:
     """Return the sheet as signed text, which only this person can post back."""
     items = [
         [
@@ -96,16 +96,14 @@ def sign_sheet(sheet: Sheet, *, person: str) -> str:
     return signing.dumps([person, sheet.id, items], salt=_SALT, compress=True)
 
 
-def read_sheet(signed: str, *, person: str) -> Sheet:
+def read_sheet(signed: str, person: str) -> Sheet:
     """Return the sheet that was signed. Raises InvalidInput if it is another person's,
     too old, or not signed by this desk.
     """
     try:
         owner, sheet_id, items = signing.loads(signed, salt=_SALT, max_age=LASTS)
     except signing.BadSignature:
-        owner = ""
-        sheet_id = ""
-        items = ()
+        owner = None
     if not person or owner != person:
         raise InvalidInput(
             "This sheet is too old to decide from, so nothing was decided. Open it again."
@@ -283,16 +281,16 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
                 stored_content(revision),
                 ruling,
                 findings_of(message),
-                expiry_of(message, now=now),
+                expiry_of(message, now),
             )
-            claim = live_claim(message, now=now)
+            claim = live_claim(message, now)
             if claim is not None and str(claim.person_id) != actor.id:
                 item.holder = f"{claim.words} {claim.person}"
             items.append(item)
     for one in chosen:
         if one not in message_by_id:
             left_out.append((None, "It does not exist, or you may not see it."))
-    fields = lines_of_many([(one.message, one.content) for one in items], actor=actor)
+    fields = lines_of_many([(one.message, one.content) for one in items], actor)
     late = came_since([one.message for one in items])
     files: dict[int, list[FilePreview]] = defaultdict(list)
     with_files = [one.revision.pk for one in items if one.content.attachments]
@@ -333,9 +331,7 @@ def _why_not(message: Message, ruling: Ruling) -> str:
             if message.is_held
             else "It is no longer held."
         )
-    actions = available_actions(
-        message, latest_decision(message), is_reviewer=True, may_look=False
-    )
+    actions = available_actions(message, latest_decision(message), is_reviewer=True)
     if not actions.takes_verdict:
         status = shown_status(message)
         return f"{'. '.join(part for part in (status.word, status.detail) if part)}."

@@ -152,17 +152,6 @@ def as_pair(value: str) -> tuple[str, str]:
     )
 
 
-# The fields of a sheet's form apart from the ticks.
-TYPED = (
-    "outcome",
-    "reject_reason",
-    "send_back_reason",
-    "reject_preset",
-    "send_back_preset",
-    "unread",
-)
-
-
 @require_get_or_post
 def sheet(request: DeskRequest) -> HttpResponse:
     """Show the sheet of the chosen messages. If none is chosen, redirect to the queue."""
@@ -213,7 +202,7 @@ def _answer_with_sheet(
     context = {
         "sheet": gathered,
         "groups": groups,
-        "signed": sign_sheet(shown_sheet, person=actor.id),
+        "signed": sign_sheet(shown_sheet, actor.id),
         "ticked": ticked,
         "read": read,
         "has_read": all_read > 0,
@@ -240,14 +229,14 @@ def decide(request: DeskRequest) -> HttpResponse:
     form = BatchForm(request.POST)
     valid_sheet: Sheet | None = None
     try:
-        posted = read_sheet(form.data.get("sheet", ""), person=actor.id)
+        posted = read_sheet(form.data.get("sheet", ""), actor.id)
         ticked = chosen = posted.only(form.ticked)
         valid_sheet = posted
         outcome = cleaned(form)["outcome"]
         if outcome == Outcome.APPROVE:
             chosen = approvable(
                 ticked,
-                read=read_on(ticked, actor=actor),
+                read=read_on(ticked, actor),
                 counted=form.counted,
                 with_unread=form.with_unread,
                 typed=form.number_unread,
@@ -279,7 +268,7 @@ def decide(request: DeskRequest) -> HttpResponse:
         return redirect(_done_address(repeated))
     unread = form.number_unread
     if outcome != Outcome.APPROVE:
-        unread = len(chosen) - len(read_on(chosen, actor=actor))
+        unread = len(chosen) - len(read_on(chosen, actor))
     results = decide_batch(
         sheet=posted,
         ticked=chosen,
@@ -308,7 +297,7 @@ def seen(request: DeskRequest) -> HttpResponse:
     actor = request.actor
     pairs = [as_pair(value) for value in request.POST.getlist("item")[:MAX_ITEMS]]
     try:
-        posted_sheet = read_sheet(request.POST.get("sheet", ""), person=actor.id)
+        posted_sheet = read_sheet(request.POST.get("sheet", ""), actor.id)
         note_read(posted_sheet, posted_sheet.only(pairs), actor=actor)
     except InvalidInput as error:
         return HttpResponse(
@@ -329,7 +318,7 @@ def done(request: DeskRequest) -> HttpResponse:
         request,
         page="approvals/bulk/bulk_done.html",
         fragment="approvals/bulk/_bulk_done.html",
-        context=done_context(batch, request.actor, now=timezone.now()),
+        context=done_context(batch, request.actor, timezone.now()),
     )
 
 
@@ -361,8 +350,9 @@ def undo(request: DeskRequest) -> HttpResponse:
 
 
 def _typed(request: DeskRequest) -> dict[str, str]:
-    """Return the posted fields of the form, to fill it again."""
-    typed = {name: request.POST.get(name, "") for name in TYPED}
+    """Return the posted fields of the form without the sheet, to fill it again."""
+    names = [name for name in BatchForm.base_fields if name != "sheet"]
+    typed = {name: request.POST.get(name, "") for name in names}
     return {**typed, "preset": typed.get(f"{typed['outcome']}_preset", "")}
 
 

@@ -62,7 +62,6 @@ _POLICY = rule("policy")
 # version of the policy, the words may have to be looked for in each.
 _BATCH = 200
 _SECONDS = 5.0
-_DAY = timedelta(hours=24)
 # How long after it was held a message waits for its thread to be read. Those that wait
 # are asked about in each sweep, before newer ones.
 _THREAD_WAIT = timedelta(minutes=10)
@@ -76,13 +75,12 @@ def _do_due(
     do: Callable[[Message], bool],
     *,
     order: tuple[str, ...] = (),
-    failure: str,
 ) -> int:
     """Call `do` with each message that is due, up to _BATCH and for _SECONDS, each
     locked and in a transaction of its own. Return for how many it returned True.
 
-    If it fails for a message, that is logged as `failure`; the message stays due, and
-    the others are still done.
+    If it fails for a message, that is logged; the message stays due, and the others are
+    still done.
     """
     done = 0
     until = time.monotonic() + _SECONDS
@@ -95,29 +93,23 @@ def _do_due(
                 if locked is not None and due().filter(pk=locked.pk).exists():
                     done += do(locked)
         except Exception:
-            log.exception(failure, extra={"email": message.upstream_id})
+            about = {"email": message.upstream_id, "command": do.__name__}
+            log.exception("not done by the sweep", extra=about)
     return done
-
-
-def expiring() -> DeskMessageQuerySet:
-    """Return the held messages that expire soon and whose expiry was not announced."""
-    return desk_messages().nearly_over()
 
 
 def announce_expiring() -> int:
     """Record in the ledger, once for each held message, that it expires soon, so that
     alerts announce it; return how many.
     """
-    return _do_due(expiring, _announce, failure="expiry not announced")
+    return _do_due(desk_messages().nearly_over, _announce)
 
 
 def _announce(locked: Message) -> bool:
     Review.objects.filter(pk=locked.pk).update(expiry_told_at=Now())
     ends = f"{locked.expires_at:%Y-%m-%d %H:%M} UTC"
     sentence = f"It is rejected at {ends} unless it is approved."
-    record_about(
-        "message.expiring", locked, actor=_EXPIRY, details={"explanation": sentence}
-    )
+    record_about("message.expiring", locked, _EXPIRY, details={"explanation": sentence})
     return True
 
 
@@ -126,12 +118,7 @@ def expire_due() -> int:
 
     If this fails for a message, it stays overdue, and is listed under Needs attention.
     """
-    return _do_due(expired, _expire, failure="message not expired")
-
-
-def expired() -> DeskMessageQuerySet:
-    """Return the held messages that have expired by the database's clock."""
-    return desk_messages().past_expiry()
+    return _do_due(desk_messages().past_expiry, _expire)
 
 
 def _expire(locked: Message) -> bool:
@@ -215,9 +202,7 @@ def apply_policy() -> int:
 
     If this fails for a message, the policy still counts when somebody approves it.
     """
-    return _do_due(
-        not_asked, _follow_policy, order=("pk",), failure="policy not applied"
-    )
+    return _do_due(not_asked, _follow_policy, order=("pk",))
 
 
 def _follow_policy(locked: Message) -> bool:
@@ -241,8 +226,7 @@ def _follow_policy(locked: Message) -> bool:
         return False
     if _use_pass(locked, demand, at) is None:
         return False
-    effects = demand.effects
-    expires_at = expiry_of(locked, effects, contributors[locked.pk])
+    expires_at = expiry_of(locked, demand.effects, contributors[locked.pk])
     Message.objects.filter(pk=locked.pk).update(expires_at=expires_at)
     Review.objects.filter(pk=locked.pk).update(policy_applied=active)
     # What is in doubt is left to people, who cannot approve it meanwhile.
@@ -255,26 +239,22 @@ def _follow_policy(locked: Message) -> bool:
         None,
     )
     if rejecting is not None:
-        name = f"policy {demand.policy.number}: {rejecting.id}"
-        policy = policy_details(demand, demand.progress)
         decide_by_rule(
             locked,
-            rule=name,
+            rule=f"policy {demand.policy.number}: {rejecting.id}",
             reason=rejecting.then.reject,
             actor=_POLICY,
-            policy=policy,
+            policy=policy_details(demand, demand.progress),
         )
     return True
 
 
 def latest_expiry(message: Message, actor: Actor, now: datetime) -> datetime | None:
     """Return until when the policy lets a message wait, at most; None for any time."""
-    contributors = contributors_of([message])
-    demands = demands_for([message], actor, now, contributors=contributors)
-    demand = demands[message.pk]
-    if demand.policy.unreadable:
+    ruling = rulings([message], actor, now=now)[message.pk]
+    if ruling.demand.policy.unreadable:
         return message.expires_at
-    return latest_end(message, demand.effects, contributors[message.pk])
+    return latest_end(message, ruling.demand.effects, ruling.contributors)
 
 
 def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:
@@ -312,7 +292,7 @@ def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:
         # Until this is committed, no other worker counts for the same pass.
         take_lock(f"policy.pass.{one.id}")
         sent = Decision.objects.by_pass().filter(
-            pass_id=one.id, recorded_at__gt=Now() - _DAY
+            pass_id=one.id, recorded_at__gt=Now() - timedelta(hours=24)
         )
         if sent.count() >= one.a_day:
             continue
@@ -324,12 +304,11 @@ def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:
             # It expires before its time: nobody could approve it either.
             return False
         rule_id = f"pass {one.id} version {policy.number}"
-        words = one.sentence(names_for())
         make_decision(
             locked,
             _actor_for(locked, rule_id, f"the pass “{one.name}”"),
             at,
-            {"pass": words, "signed_by": signatories},
+            {"pass": one.sentence(names_for()), "signed_by": signatories},
             outcome=Outcome.APPROVE,
             rule=rule_id,
             pass_id=one.id,

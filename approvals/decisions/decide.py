@@ -15,16 +15,21 @@ from django.utils.text import capfirst
 
 from approvals import tasks
 from approvals.authorship import note_words
-from approvals.decisions.forms import check_risk_read
+from approvals.decisions.forms import to_be_read
 from approvals.decisions.later import LaterChoice, time_in_words, timing_of
 from approvals.decisions.ruling import (
-    content_changed,
+    check_content,
     lock_versions,
     lock_visible,
     rulings,
 )
 from approvals.decisions.shown import context_details, opened_parts, shown_context
-from approvals.errors import AlreadyDecided, ReauthenticationNeeded, VerdictNotAllowed
+from approvals.errors import (
+    AlreadyDecided,
+    ReauthenticationNeeded,
+    RiskUnread,
+    VerdictNotAllowed,
+)
 from approvals.models import Decision, Verdict
 from audit.trail import first_at, last_of
 from common.actors import Actor
@@ -126,8 +131,7 @@ def give_verdict(
         raise VerdictNotAllowed(
             "Received messages cannot be changed: release or reject it."
         )
-    if locked.revision is None or locked.revision.fingerprint != fingerprint:
-        raise content_changed(locked, fingerprint)
+    check_content(locked, fingerprint)
     demand = ruling.demand
     reached = demand.progress
     if is_approval:
@@ -139,7 +143,11 @@ def give_verdict(
             raise VerdictNotAllowed(
                 f"The time is chosen with the last approval; yours would be {reached}. Approve it now."
             )
-        check_risk_read(locked, risk_read, demand.effects)
+        for one in to_be_read(locked, demand.effects):
+            if one.rule not in risk_read:
+                raise RiskUnread(
+                    f"This message is approved on a page of its own. {one.sentence}"
+                )
         if demand.effects.care and not is_reauthenticated:
             raise ReauthenticationNeeded(
                 "A rule asks whoever approves this message to sign in again first."
@@ -214,7 +222,7 @@ def _add_verdict(
     If this verdict decides the message, earlier approvals no longer wait for others.
     """
     if message.verdicts.filter(live=True).exists():
-        outdated = ~Q(revision=message.revision) | Q(person=int(actor.id))
+        outdated = ~Q(revision=message.revision) | Q(person=actor.person_id)
         message.verdicts.filter(outdated).void()
         if not fields["awaits_others"]:
             message.verdicts.filter(awaits_others=True).update(awaits_others=False)
@@ -224,7 +232,7 @@ def _add_verdict(
     verdict = Verdict.objects.create(
         message=message,
         revision=message.revision,
-        person_id=int(actor.id),
+        person_id=actor.person_id,
         surface=actor.surface,
         parts_unread=len(fields["seen"]["unread"]),
         **fields,
@@ -235,7 +243,7 @@ def _add_verdict(
     record_about(
         "verdict.given",
         message,
-        actor=actor,
+        actor,
         fingerprint=message.revision.fingerprint,
         details={
             "outcome": verdict.outcome,
@@ -254,7 +262,7 @@ def _add_verdict(
         record_about(
             "approval.recorded",
             message,
-            actor=actor,
+            actor,
             fingerprint=message.revision.fingerprint,
             details={"subject": message.subject, "reason": verdict.reason, **policy},
         )
@@ -347,7 +355,7 @@ def decide_by_rule(
     rule: str,
     reason: str,
     actor: Actor,
-    policy: Mapping[str, str] | None = None,
+    policy: Mapping[str, str] = {},
 ) -> Decision:
     """Reject a locked message because of a rule, in the caller's transaction; such a
     rule never approves.
@@ -359,7 +367,7 @@ def decide_by_rule(
         message,
         actor,
         at,
-        policy or {},
+        policy,
         outcome=Outcome.REJECT,
         reason=reason,
         rule=rule,
@@ -405,7 +413,7 @@ def make_decision(
     record_about(
         "decision.recorded",
         message,
-        actor=actor,
+        actor,
         fingerprint=message.revision.fingerprint,
         details={
             "outcome": decision.outcome,
@@ -432,7 +440,7 @@ def note_refusal(
     record_about(
         "verdict.refused",
         message,
-        actor=actor,
+        actor,
         fingerprint=message.fingerprint,
         details={"outcome": outcome, "explanation": sentence},
     )

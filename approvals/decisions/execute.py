@@ -78,8 +78,8 @@ def run_decision(decision_id: int) -> str:
         return decision.state
     had_left = decision.may_have_left
     with traced(decision.message.trace):
-        # Stores the result of the call, and returns the decision as it is then.
-        store_result: Callable[[], Decision]
+        # Each `store_result` stores the result of the call, and returns the decision as
+        # it is then.
         try:
             seconds_before = _call(decision)
         except errors.UpstreamError as error:
@@ -149,12 +149,12 @@ def _claim(decision_id: int) -> Decision | None:
         .get(pk=decision.message_id)
     )
     decision.message = message
-    if message.revision is not None and message.revision.pk == decision.revision_id:
+    if message.revision and message.revision_id == decision.revision_id:
         decision.revision = message.revision
     if not message.is_held:
         return outcomes.end_after_close(decision)
     now = clock()
-    if refusal := _refusal(decision, now=now):
+    if refusal := _refusal(decision, now):
         return outcomes.refuse(decision, refusal)
     claimed = settle.advance(
         decision,
@@ -174,7 +174,7 @@ def _claim(decision_id: int) -> Decision | None:
     return claimed
 
 
-def _refusal(decision: Decision, *, now: datetime) -> str:
+def _refusal(decision: Decision, now: datetime) -> str:
     """Return why the decision is no longer allowed, as a sentence; empty if it is. What
     a person decided is ruled again, with their current roles; what a pass decided, by
     its own conditions.
@@ -245,7 +245,7 @@ def _call(decision: Decision) -> float | None:
         # Checked again, since for instance an allowlist entry may have expired during a
         # slow read.
         try:
-            refusal = _refusal(decision, now=clock())
+            refusal = _refusal(decision, clock())
         except (OperationalError, InterfaceError):
             raise errors.NotSent(
                 "The desk's database did not answer before the call."
@@ -428,13 +428,7 @@ def refuse_outdated(decision_id: int) -> None:
     learn of it now: the message is held no more, its content has changed, or it
     expires earlier.
     """
-    decision = (
-        Decision.objects.outdated_for_later()
-        .select_for_update(of=("self",), skip_locked=True)
-        .select_related("message__connection", "revision")
-        .filter(pk=decision_id)
-        .first()
-    )
+    decision = Decision.objects.outdated_for_later().lock_free(decision_id)
     if decision is None:
         return
     if not decision.message.is_held:
@@ -452,13 +446,7 @@ def abandon(decision_id: int) -> None:
     """End an attempt whose lease has expired: the decision is in doubt if its call may
     have left, else it is tried again.
     """
-    decision = (
-        Decision.objects.abandoned()
-        .select_for_update(of=("self",), skip_locked=True)
-        .select_related("message", "revision")
-        .filter(pk=decision_id)
-        .first()
-    )
+    decision = Decision.objects.abandoned().lock_free(decision_id)
     if decision is None:
         return
     settle.advance(

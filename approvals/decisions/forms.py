@@ -10,7 +10,6 @@ from typing import Any
 from django import forms
 
 from approvals.decisions.later import LaterForm
-from approvals.errors import RiskUnread
 from approvals.usual_texts import BUILT_IN, Presets, words_named
 from common.ascii import lowered
 from common.fingerprint import FINGERPRINT, Content
@@ -161,17 +160,6 @@ def to_be_read(message: Message, effects: Effects) -> tuple[Finding, ...]:
     return (*serious, _WITH_CARE) if effects.care else serious
 
 
-def check_risk_read(message: Message, read: Collection[str], effects: Effects) -> None:
-    """Raise RiskUnread if the rule of a finding that the page asks to tick is not in
-    `read`, the rules whose findings the person has ticked.
-    """
-    for one in to_be_read(message, effects):
-        if one.rule not in read:
-            raise RiskUnread(
-                f"This message is approved on a page of its own. {one.sentence}"
-            )
-
-
 @dataclass(frozen=True)
 class Asked:
     """What must be typed to approve: the question, and the accepted answers. `of` is
@@ -253,17 +241,20 @@ class HighRiskForm(LaterForm):
     def clean(self) -> None:
         cleaned = self.cleaned_data
         cleaned["later"] = self.choice_of(cleaned)
+        cleaned.pop("typed", None)
+        # The rest of a verdict.
+        cleaned |= {"outcome": Outcome.APPROVE, "reason": ""}
 
-    def clean_risk_read(self) -> list[str]:
-        read: list[str] = self.cleaned_data["risk_read"]
+    def clean_risk_read(self) -> Any:
+        read = self.cleaned_data["risk_read"]
         if left := [
             sentence for rule, sentence in self.rules.items() if rule not in read
         ]:
             raise forms.ValidationError(f"Read this and tick it: {left[0]}")
         return read
 
-    def clean_thread_read(self) -> str:
-        read: str = self.cleaned_data["thread_read"]
+    def clean_thread_read(self) -> int:
+        read = int(self.cleaned_data["thread_read"] or 0)
         if self.has_late and not read:
             raise forms.ValidationError(
                 "Read the newer messages in the thread, then tick the box."

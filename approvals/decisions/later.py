@@ -54,7 +54,7 @@ class LaterChoice:
 
     when: str
     zone: ZoneInfo
-    at: datetime | None = None
+    at: datetime | None
 
 
 class LaterForm(SentenceForm):

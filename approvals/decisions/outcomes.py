@@ -21,6 +21,7 @@ from mirror import store
 from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import (
+    IN_DOUBT,
     DecisionEvent,
     DecisionState,
     Ending,
@@ -36,12 +37,7 @@ from upstream import errors
 NOT_SENT_BACKOFF = (2, 5, 10, 30, 60, 120, 300)
 ACTOR = worker("decisions")
 # The states in which the result of a call still counts for its decision.
-_OPEN = (
-    DecisionState.CALLING,
-    DecisionState.UNKNOWN,
-    DecisionState.UNATTRIBUTED,
-    DecisionState.WITHDRAWN,
-)
+_OPEN = (DecisionState.CALLING, *IN_DOUBT)
 
 
 @transaction.atomic
@@ -272,4 +268,4 @@ def mark_gone(message: Message, actor: Actor) -> None:
     again, it is reopened.
     """
     if store.move(message, event=MessageEvent.GONE, now=clock()):
-        record_about("message.gone", message, actor=actor)
+        record_about("message.gone", message, actor)

@@ -8,7 +8,7 @@ It also has the checks of roles, and the locks on messages, that commands share.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from uuid import UUID
@@ -21,7 +21,7 @@ from approvals.models import Brake, CommandedMail, Replacement, Verdict
 from common.actors import Actor, Role, Scope, worker
 from common.fingerprint import short_fingerprint
 from common.postgres import clock
-from mirror.models import AttachedFile, Message
+from mirror.models import AttachedFile, Message, Revision
 from mirror.states import Outcome
 from people.identities import Identities
 from people.models import Grant
@@ -49,17 +49,17 @@ class Contributors:
     """
 
     # The API keys that sent the messages which it replaces.
-    earlier_keys: frozenset[str] = frozenset()
-    authors: frozenset[int] = frozenset()
-    editors: frozenset[int] = frozenset()
+    earlier_keys: frozenset[str]
+    authors: frozenset[int]
+    editors: frozenset[int]
     # The first message of the edits in a row to which it belongs; 0 for none.
-    root: int = 0
+    root: int
     # When that was held, if an edit made this one of it.
-    first_held_at: datetime | None = None
+    first_held_at: datetime | None
     # Whether an edited version of it is being sent, or may have been; and whether
     # another version of it was approved or sent.
-    is_being_edited: bool = False
-    is_other_sent: bool = False
+    is_being_edited: bool
+    is_other_sent: bool
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,16 @@ class Ruling:
     is_held: bool
     is_fetched: bool
     is_reviewer: bool
-    is_expired: bool = False
-    mailbox: str = ""
+    is_expired: bool
+    mailbox: str
     # Names of attached files whose bytes are known to differ from the fingerprint.
-    files_that_differ: tuple[str, ...] = ()
+    files_that_differ: tuple[str, ...]
     # Who pulled the kill switch, and why; empty when nothing is stopped. People may
     # decide all the same; the decisions wait, and can be undone, until it is released.
-    stopped_by: str = ""
-    contributors: Contributors = field(default_factory=Contributors)
+    stopped_by: str
+    contributors: Contributors
     # What the rules of the policy ask, and how many approvals are given.
-    demand: Demand = field(default_factory=Demand)
+    demand: Demand
 
     @property
     def may_reject(self) -> bool:
@@ -293,7 +293,7 @@ def demands_for(
         )
         first = first_versions.get(behind.root)
         people = People(
-            person=key_of(actor),
+            person=actor.person_id if actor.kind == "person" else 0,
             approvals=tuple(approvals[message.pk]),
             authors=behind.authors,
             editors=behind.editors,
@@ -364,11 +364,6 @@ def latest_end(
         return None
     held_at = contributors.first_held_at or message.held_at
     return held_at + timedelta(minutes=effects.expire_minutes)
-
-
-def key_of(actor: Actor) -> int:
-    """Return the key of the person who acts; 0 for a worker or a rule."""
-    return int(actor.id) if actor.kind == "person" else 0
 
 
 def rulings(
@@ -483,10 +478,18 @@ def content_changed(message: Message, shown: str) -> ContentChanged:
     before = short_fingerprint(shown) if shown else "none"
     now = short_fingerprint(current) if current else "none"
     return ContentChanged(
-        f"The message changed after you opened it: you saw {before}, now it is {now}. Read it again, then decide.",
-        shown=shown,
-        current=current,
+        f"The message changed after you opened it: you saw {before}, now it is {now}. Read it again, then decide."
     )
+
+
+def check_content(message: Message, shown: str) -> Revision:
+    """Return the current version of the message. Raises ContentChanged if it has none,
+    or another than the one with the fingerprint `shown`.
+    """
+    revision = message.revision
+    if revision is None or revision.fingerprint != shown:
+        raise content_changed(message, shown)
+    return revision
 
 
 def lock_visible(message: UUID, actor: Actor) -> Message:

@@ -46,7 +46,6 @@ _DECIDED: dict[str, str] = {
 WITH_REASON = (*_DECIDED, MessageEvent.CANCELLED)
 # Decisions in these states ended without an effect, as far as the desk knows.
 _ENDED = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
-NOT_NAMED = "MultiMail reports this outcome, but takes no reasons here: whether it was by this decision is not known."
 
 
 def advance(
@@ -104,7 +103,7 @@ def advance(
     record_about(
         action,
         decision.message,
-        actor=actor,
+        actor,
         fingerprint=decision.revision.fingerprint,
         details={
             "outcome": decision.outcome,
@@ -162,7 +161,7 @@ def settle_by_report(
         record_about(
             "decision.left_after_all",
             message,
-            actor=actor,
+            actor,
             fingerprint=ended_approval.revision.fingerprint,
             details={
                 "reference": ended_approval.reference,
@@ -196,7 +195,13 @@ def settle_by_report(
             if decision not in candidates:
                 advance(decision, DecisionEvent.LOSE, actor, why_lost)
             elif decision.state == DecisionState.UNKNOWN:
-                advance(decision, DecisionEvent.SEEN_ABSENT, actor, NOT_NAMED)
+                advance(
+                    decision,
+                    DecisionEvent.SEEN_ABSENT,
+                    actor,
+                    "MultiMail reports this outcome, but takes no reasons here: whether it was by this decision is "
+                    "not known.",
+                )
         return
     # Only one decision can have taken effect. If the report names none, it is most
     # likely the newest whose call may have left.
@@ -234,7 +239,7 @@ def note_elsewhere(message: Message, event: str, actor: Actor) -> None:
         record_about(
             "decision.elsewhere",
             message,
-            actor=actor,
+            actor,
             fingerprint=message.fingerprint,
             details={
                 "decided_by": message.upstream_decided_by,

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from approvals.decisions.ruling import Ruling, content_changed, lock_for_reviewer
+from approvals.decisions.ruling import Ruling, check_content, lock_for_reviewer
 from approvals.errors import VerdictNotAllowed
 from approvals.models import OpenedPart
 from audit.trail import recorded_actions
@@ -81,7 +81,7 @@ def unread_parts(
 
 def opened_parts(message: Message, actor: Actor) -> set[str]:
     """Return the keys of all parts of this message that the actor opened or ticked."""
-    opened = OpenedPart.objects.filter(message=message, person=int(actor.id))
+    opened = OpenedPart.objects.filter(message=message, person=actor.person_id)
     return set(opened.values_list("part", flat=True))
 
 
@@ -142,17 +142,16 @@ def set_viewed(
     has no such file or finding.
     """
     locked = lock_for_reviewer(message, actor, to="tick what they viewed")
-    if locked.revision is None or locked.revision.fingerprint != fingerprint:
-        raise content_changed(locked, fingerprint)
+    revision = check_content(locked, fingerprint)
     known = {file_name(file) for file in attached_files(locked)}
-    known.update(finding_name(restored(one)) for one in locked.revision.findings)
+    known.update(finding_name(restored(one)) for one in revision.findings)
     if name not in known:
         raise VerdictNotAllowed(
             "This version has no such file or finding. Look at the message again."
         )
     own: dict[str, Any] = {
         "message": locked,
-        "person_id": int(actor.id),
+        "person_id": actor.person_id,
         "part": _viewed_key(locked, name),
     }
     if is_viewed:
@@ -178,13 +177,13 @@ def note_opened_part(
     if actor.kind != "person":
         return
     _, is_new = OpenedPart.objects.get_or_create(
-        message=message, person_id=int(actor.id), part=key
+        message=message, person_id=actor.person_id, part=key
     )
     if action and (is_new or each_time):
         record_about(
             action,
             message,
-            actor=actor,
+            actor,
             fingerprint=message.fingerprint,
             details=details,
         )
@@ -232,7 +231,7 @@ def _record_each(
     actions: Sequence[str], message: Message, actor: Actor, fingerprint: str
 ) -> None:
     for action in actions:
-        record_about(action, message, actor=actor, fingerprint=fingerprint)
+        record_about(action, message, actor, fingerprint=fingerprint)
 
 
 # How many findings a ledger detail names; the verdict stores all of them.
@@ -290,9 +289,6 @@ def viewed_counts(seen: Mapping[str, Any]) -> str:
     """Return how many files and findings were ticked as viewed: "2 of 3 files, 1 of 1
     findings"; empty for neither.
     """
-    if "files" not in seen:
-        # Verdicts of before ticks were kept name no files, not even none.
-        return ""
     counts = []
     for kind in ("files", "findings"):
         viewed = sum(bool(one.get("viewed")) for one in seen[kind])

@@ -346,7 +346,7 @@ def available_actions(
     decision: Decision | None,
     *,
     is_reviewer: bool,
-    may_look: bool,
+    may_look: bool = False,
     came_back: bool = False,
 ) -> AvailableActions:
     """Return what the page of a message offers, given its newest decision of this desk.

@@ -48,7 +48,7 @@ def take_back_approval(*, message: UUID, actor: Actor) -> None:
     approvals = locked.verdicts.filter(
         live=True,
         awaits_others=True,
-        person=int(actor.id),
+        person=actor.person_id,
         outcome=Outcome.APPROVE,
     )
     verdict = approvals.select_related("revision").first()
@@ -61,7 +61,7 @@ def take_back_approval(*, message: UUID, actor: Actor) -> None:
     record_about(
         "verdict.taken_back",
         locked,
-        actor=actor,
+        actor,
         fingerprint=verdict.revision.fingerprint,
         details={"outcome": verdict.outcome, "verdict": str(verdict.pk)},
     )
@@ -158,11 +158,9 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
         raise VerdictNotAllowed(
             "MultiMail has not been read often enough to know that the first call had no effect."
         )
-    if locked.revision is None or locked.revision_id != decision.revision_id:
+    if locked.revision_id != decision.revision_id:
         raise ContentChanged(
-            "The message changed after it was approved. Withdraw the approval, then read it again.",
-            shown=decision.revision.fingerprint,
-            current=locked.fingerprint,
+            "The message changed after it was approved. Withdraw the approval, then read it again."
         )
     # What a pass decided has no verdicts.
     has_verdicts = not decision.pass_id

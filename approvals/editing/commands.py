@@ -22,7 +22,7 @@ from approvals.decisions.decide import give_verdict, who_was_first
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
 from approvals.decisions.ruling import (
     Ruling,
-    content_changed,
+    check_content,
     lock_for_reviewer,
     lock_visible,
     rulings,
@@ -59,7 +59,7 @@ class Editability:
     `notes` are sentences about what the edited version loses.
     """
 
-    why_not: str = ""
+    why_not: str
     may_suggest: bool = False
     notes: tuple[str, ...] = ()
 
@@ -210,8 +210,7 @@ def reason_of(first: Content, edited: Replacement) -> str:
     ]
     if is_text_changed(first, edited.markdown):
         parts.append("text")
-    named = [f"the {part}" for part in dict.fromkeys(parts)]
-    changed = get_text_list(named, "and")
+    changed = get_text_list([f"the {part}" for part in dict.fromkeys(parts)], "and")
     note = f" {edited.note}" if edited.note else ""
     return (
         f"Replaced by {edited.upstream_id}: {edited.person} corrected {changed} and sent it for review. "
@@ -266,9 +265,9 @@ def replace_message(
     it is decided or being edited, ContentChanged if it is not the version that was
     shown, and EditNotPossible if it cannot be replaced or nothing was changed.
     """
-    locked = lock_visible(message, actor=actor)
+    locked = lock_visible(message, actor)
     same_press = locked.replacements.filter(
-        reference=reference, person_id=int(actor.id)
+        reference=reference, person_id=actor.person_id
     )
     if (row := same_press.first()) is not None:
         return row
@@ -286,20 +285,19 @@ def replace_message(
     ruling = rulings([locked], actor)[locked.pk]
     if not ruling.may_reject:
         raise VerdictNotAllowed(ruling.reasons[0])
-    if locked.revision is None or locked.revision.fingerprint != fingerprint:
-        raise content_changed(locked, fingerprint)
-    first = stored_content(locked.revision)
+    revision = check_content(locked, fingerprint)
+    first = stored_content(revision)
     possible = editability(locked, first, ruling=ruling, files=attached_files(locked))
     if possible.why_not:
         raise EditNotPossible(possible.why_not)
     contributors = ruling.contributors
     row = Replacement(
         message=locked,
-        revision=locked.revision,
+        revision=revision,
         root_id=contributors.root or locked.pk,
         connection=locked.connection,
-        person_id=int(actor.id),
-        editors=sorted({int(actor.id), *contributors.editors}),
+        person_id=actor.person_id,
+        editors=sorted({actor.person_id, *contributors.editors}),
         authors=sorted(contributors.authors),
         note=note,
         reference=reference,
@@ -309,17 +307,16 @@ def replace_message(
         raise EditNotPossible("Nothing was changed, so there is nothing to send.")
     row.save()
     _note_words(actor, row, links, locked)
-    details = {
-        "subject": locked.subject,
-        "changes": difference_in_words(first, row),
-        "note": note,
-    }
     record_about(
         "message.edit_asked",
         locked,
-        actor=actor,
+        actor,
         fingerprint=fingerprint,
-        details=details,
+        details={
+            "subject": locked.subject,
+            "changes": difference_in_words(first, row),
+            "note": note,
+        },
         about=row,
     )
     tasks.send_replacement.delay_on_commit(row.pk)
@@ -383,7 +380,7 @@ def finish_replacement(*, message: UUID, actor: Actor) -> None:
     Raises VerdictNotAllowed if the actor is no reviewer of its mailbox, EditNotPossible
     if there is nothing to finish.
     """
-    locked = lock_for_reviewer(message, actor=actor, to="finish this")
+    locked = lock_for_reviewer(message, actor, to="finish this")
     half_done = (
         locked.replacements.left_half().first()
         or Replacement.objects.that_made([locked]).left_half().first()
@@ -408,7 +405,7 @@ def finish_replacement(*, message: UUID, actor: Actor) -> None:
     record_about(
         "message.edit_finished",
         locked,
-        actor=actor,
+        actor,
         details={"subject": locked.subject},
         about=row,
     )

@@ -68,7 +68,7 @@ _GATED = ("gated_all", "gated_send")
 _NOT_MADE = "The edited version was not sent."
 
 
-def run_replacement(*, replacement_id: int) -> str:
+def run_replacement(replacement_id: int) -> str:
     """Do the next steps of one replacement that is due: send the new message, reject
     the first one, record on the new one who edited it. Return its state, or "not due".
     """
@@ -91,15 +91,10 @@ def run_replacement(*, replacement_id: int) -> str:
 
 def _read(pk: int) -> Replacement:
     # Loads a row with all that its steps need.
-    with_all = (
-        "message__connection",
-        "message__mailbox",
-        "message__revision",
-        "revision",
-        "connection",
-        "person",
+    rows = Replacement.objects.select_related(
+        "message__connection", "message__mailbox", "message__revision"
     )
-    return Replacement.objects.select_related(*with_all).get(pk=pk)
+    return rows.select_related("revision", "connection", "person").get(pk=pk)
 
 
 @transaction.atomic
@@ -122,8 +117,8 @@ def _claim(replacement_id: int) -> Replacement | None:
         if row.called_at is not None and (problem := set_up_problem(row.message)):
             # A repeated call may be the first that arrives. By now the mailbox may send
             # without review.
-            words = f"{problem} An earlier call may have created the edited version."
-            return _end(row, _State.UNKNOWN, words)
+            problem += " An earlier call may have created the edited version."
+            return _end(row, _State.UNKNOWN, problem)
         if row.created_at < clock() - REPEAT_FOR:
             if row.called_at is None:
                 words = f"MultiMail could not be called in time. {_NOT_MADE}"
@@ -300,7 +295,7 @@ def _move(
         record_about(
             action,
             row.message,
-            actor=ACTOR,
+            ACTOR,
             fingerprint=row.revision.fingerprint,
             details={**details, "subject": row.message.subject},
             about=row,
@@ -327,12 +322,11 @@ def _reject_first(row: Replacement) -> None:
     except DeskError as error:
         # No worker tries again. Who edited it is still to be recorded, once the new
         # message has arrived; while both are held, a person can finish it.
-        details = {"explanation": error.sentence, "replaced_by": row.upstream_id}
         _move(
             row,
             _State.DONE,
             "message.edit_unfinished",
-            details,
+            {"explanation": error.sentence, "replaced_by": row.upstream_id},
             problem=error.sentence,
             lease_until=None,
         )
@@ -357,11 +351,14 @@ def _note_edit(row: Replacement) -> None:
         Message.objects.filter(pk=message.pk).update(
             expires_at=Least("expires_at", ends)
         )
-    details = {
-        "replaces": row.message.upstream_id,
-        "changes": difference_in_words(stored_content(row.revision), row),
-        "subject": row.subject,
-    }
     record_about(
-        "message.edited", message, actor=_editor(row), details=details, about=row
+        "message.edited",
+        message,
+        _editor(row),
+        details={
+            "replaces": row.message.upstream_id,
+            "changes": difference_in_words(stored_content(row.revision), row),
+            "subject": row.subject,
+        },
+        about=row,
     )

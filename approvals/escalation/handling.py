@@ -69,15 +69,16 @@ def able_to_review(people: QuerySet[Person], message: Message) -> list[Person]:
     both groups, whoever was assigned a message longest ago comes first.
     """
     ordered = people.order_by(F("assigned_at").asc(nulls_first=True), "pk")
-    actors = [(one, one.actor(surface="worker")) for one in ordered]
-    reviewers = [(one, actor) for one, actor in actors if is_reviewer(actor, message)]
-    may_approve = {
-        one.pk: rulings([message], actor)[message.pk].may_approve
-        for one, actor in reviewers
-    }
-    return sorted(
-        (one for one, _ in reviewers), key=lambda one: not may_approve[one.pk]
-    )
+    actors = {one: one.actor(surface="worker") for one in ordered}
+    reviewers = [one for one, actor in actors.items() if is_reviewer(actor, message)]
+    if message.pk is None:
+        # What a sample would need to be approved is not known.
+        return reviewers
+
+    def may_not_approve(person: Person) -> bool:
+        return not rulings([message], actors[person])[message.pk].may_approve
+
+    return sorted(reviewers, key=may_not_approve)
 
 
 def assign_first(message: Message, people: QuerySet[Person], why: str) -> Person | None:
@@ -154,13 +155,13 @@ def pass_on(claim_id: int) -> None:
         return
     why = f"{claim.person} is out of office."
     if assign_first(locked, on_duty(locked, clock()), why) is None:
-        collaboration.end_claims(Claim.objects.on(locked), actor=ACTOR, why=why)
+        collaboration.end_claims(Claim.objects.on(locked), ACTOR, why=why)
 
 
 @atomic_with_retry
 def extend_deadline(
     *, message: UUID, actor: Actor, until: datetime, reason: str
-) -> Message:
+) -> None:
     """Extend the deadlines of a message, among them its expiry, to `until`; those that
     are later stay.
 
@@ -200,17 +201,21 @@ def extend_deadline(
     Review.objects.filter(pk=locked.pk).update(
         extended_to=until, expiry_told_at=None, late_since=None, watch_at=Now()
     )
-    details = {
-        "subject": locked.subject,
-        "reason": reason,
-        "deadline": f"{until:%Y-%m-%d %H:%M} UTC",
-        "before": _moment(before),
-        "after": _moment(locked.expires_at),
-    }
-    record_about("message.extended", locked, actor=actor, details=details, about=locked)
+    record_about(
+        "message.extended",
+        locked,
+        actor,
+        details={
+            "subject": locked.subject,
+            "reason": reason,
+            "deadline": f"{until:%Y-%m-%d %H:%M} UTC",
+            "before": _moment(before),
+            "after": _moment(locked.expires_at),
+        },
+        about=locked,
+    )
     if locked.expires_at != before and locked.connection.is_our_gateway:
         tasks.tell_expiry.delay_on_commit(locked.pk)
-    return locked
 
 
 def deadline_of(message: Message) -> datetime | None:
@@ -410,10 +415,10 @@ def _do(step: LadderStep, message: Message, now: datetime) -> None:
                     update_fields=["reminded_at"],
                 )
                 details["to"] = ", ".join(map(str, reminded))
-                record_about("message.reminded", message, actor=ACTOR, details=details)
+                record_about("message.reminded", message, ACTOR, details=details)
                 return
         details["explanation"] += " Nobody who could review it is on duty."
-    record_about("message.late", message, actor=ACTOR, details=details)
+    record_about("message.late", message, ACTOR, details=details)
 
 
 @dataclass(frozen=True)
@@ -454,7 +459,7 @@ def steps_ahead(message: Message, now: datetime) -> list[StepAhead]:
         people: Sequence[Person] = []
         if step.whom != LadderStep.Whom.DESTINATIONS:
             choices = addressees(step, message, at, holder=holder)
-            able = (_able(people, message) for _, people in choices)
+            able = (able_to_review(people, message) for _, people in choices)
             people = next(filter(None, able), [])
         act = LadderStep.Act(step.act)
         if act == LadderStep.Act.ASSIGN and people:
@@ -462,11 +467,3 @@ def steps_ahead(message: Message, now: datetime) -> list[StepAhead]:
             holder = people[0].pk
         ahead.append(StepAhead(at, act, people, is_last=due is ladder[-1]))
     return ahead
-
-
-def _able(people: QuerySet[Person], message: Message) -> Sequence[Person]:
-    if message.pk is not None:
-        return able_to_review(people, message)
-    # What a sample would need to be approved is not known.
-    in_turn = people.order_by(F("assigned_at").asc(nulls_first=True), "pk")
-    return [one for one in in_turn if is_reviewer(one.actor(surface="web"), message)]

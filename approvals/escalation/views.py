@@ -2,7 +2,7 @@
 its deadlines.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -81,11 +81,9 @@ class ExtendForm(DrawnForm):
         },
     )
 
-    def moment(self) -> datetime:
+    def clean_until(self) -> Any:
         """Return the entered time with the time zone of the person."""
-        at: Any = self.cleaned_data["until"]
-        moment: datetime = at.replace(tzinfo=ZoneInfo(zone_name()))
-        return moment
+        return self.cleaned_data["until"].replace(tzinfo=ZoneInfo(zone_name()))
 
 
 def _page(
@@ -133,11 +131,11 @@ def assign(request: DeskRequest, public_id: UUID) -> str:
 def extend(request: DeskRequest, public_id: UUID) -> str:
     """Extend the deadlines of the message."""
     get_visible_message_or_404(request, public_id)
-    form = ExtendForm(request.POST)
+    typed = cleaned(ExtendForm(request.POST))
     extend_deadline(
         message=public_id,
         actor=request.actor,
-        reason=cleaned(form)["reason"].strip(),
-        until=form.moment(),
+        reason=typed["reason"].strip(),
+        until=typed["until"],
     )
     return "The deadline is extended."

@@ -87,7 +87,7 @@ def apply_waiting(
                 refuted.append(row.pk)
             continue
         state_before = message.state
-        applied, error = apply_again(row, actor=actor, is_confirmed=read == ABSENT)
+        applied, error = apply_again(row, actor, is_confirmed=read == ABSENT)
         message.refresh_from_db(fields=_MOVED)
         if applied.contradicts and message.state == state_before:
             refuted.append(row.pk)
@@ -127,7 +127,7 @@ def _refute(message: Message, events: WebhookEventQuerySet, explanation: str) ->
         record_about(
             "webhook.refuted",
             message,
-            actor=ACTOR,
+            ACTOR,
             details={
                 "event": ", ".join(dict.fromkeys(names)),
                 "explanation": explanation,
@@ -176,11 +176,6 @@ class Applied:
     fetch: Message | None = None
     ask: Message | None = None
     contradicts: bool = False
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a read or a person still has to deal with the event."""
-        return self.contradicts or self.result in (Result.CHECKING, Result.POISON)
 
 
 def receive_webhook(
@@ -252,9 +247,11 @@ def _store(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
     row.result = Result.POISON if row.error else Result.APPLIED
     row.save(force_insert=True)
     if row.error:
-        details = {"event": row.name, "explanation": row.error}
         record(
-            "webhook.poison", actor=actor, connection=row.connection_id, details=details
+            "webhook.poison",
+            actor,
+            connection=row.connection_id,
+            details={"event": row.name, "explanation": row.error},
         )
         return Stored(row, Result.POISON)
     applied = apply_event(connection=row.connection, event=event, actor=actor)
@@ -267,9 +264,10 @@ def write_result(row: WebhookEvent, applied: Applied, error: str = "") -> None:
     """Store on the row of a webhook what applying it did, or why it failed."""
     row.result = applied.result
     row.error = error
-    handled_at = None if applied.is_open else Now()
+    # Whether a read or a person still has to deal with it.
+    is_open = applied.contradicts or row.result in (Result.CHECKING, Result.POISON)
     WebhookEvent.objects.filter(pk=row.pk).update(
-        result=row.result, error=error, handled_at=handled_at
+        result=row.result, error=error, handled_at=None if is_open else Now()
     )
 
 
@@ -288,7 +286,7 @@ def apply_event(
     if not event.kind:
         record(
             "webhook.unknown",
-            actor=actor,
+            actor,
             connection=connection.pk,
             details={"event": event.name},
         )
@@ -307,12 +305,16 @@ def apply_event(
             message.asked_at = None
         message.reported = _kind(event, message.direction)
         message.save(update_fields=["reported", "asked_at"])
-        details = {
-            "event": event.name,
-            "reason": event.reason,
-            "decided_by": event.decided_by,
-        }
-        record_about("webhook.unconfirmed", message, actor, details=details)
+        record_about(
+            "webhook.unconfirmed",
+            message,
+            actor,
+            details={
+                "event": event.name,
+                "reason": event.reason,
+                "decided_by": event.decided_by,
+            },
+        )
         return Applied(Result.CHECKING)
     state_before = message.state
     applied = _apply_to_known(message, event, actor, now, is_old=is_old)
@@ -336,15 +338,12 @@ def _begin(
     is_doubtful = is_old and is_pending
     begins = MessageEvent.GONE if is_doubtful else kind
     message = store.begin_message(connection, event, begins=begins, now=now)
-    is_apart = False
     if is_pending and not message.is_inbound:
-        is_apart = set_apart(
-            message, key=event.key, key_name=event.key_name, actor=actor
-        )
+        set_apart(message, key=event.key, key_name=event.key_name, actor=actor)
     if is_old:
         _record_late(message, event, actor)
     else:
-        _record_event(message, event, kind, actor, is_apart=is_apart)
+        _record_event(message, event, kind, actor)
     ask = message if is_doubtful or (not is_pending and message.is_unnamed) else None
     if is_old:
         return Applied(Result.LATE, ask=ask)
@@ -473,9 +472,8 @@ def _record_event(
     actor: Actor,
     *,
     found: str = "",
-    is_apart: bool | None = None,
 ) -> None:
-    details = _details(message, event, is_apart)
+    details = _details(message, event)
     # Later events repeat the reason of the decision, which is not why they happened.
     if kind in settle.WITH_REASON and not found:
         details["reason"] = event.reason
@@ -492,14 +490,12 @@ def _record_event(
     settle.note_elsewhere(message, kind, actor)
 
 
-def _details(
-    message: Message, event: Event, is_apart: bool | None = None
-) -> dict[str, str]:
+def _details(message: Message, event: Event) -> dict[str, str]:
     """Return the details of a message for a ledger entry, with its brake if it is set
-    apart. Without `is_apart`, its review is read to find out.
+    apart.
     """
     details = details_of(message, key=event.key_name or event.key)
-    if message.review.is_apart if is_apart is None else is_apart:
+    if message.review.is_apart:
         details["brake"] = str(message.review.brake_id)
     return details
 
@@ -513,7 +509,7 @@ def replay_event(*, event_id: int, actor: Actor) -> str:
     is no admin of the connection.
     """
     row = _lock_event(event_id, actor)
-    applied, error = apply_again(row, actor=actor)
+    applied, error = apply_again(row, actor)
     write_result(row, applied, error)
     if row.result == Result.CHECKING:
         tasks.check_reports.delay_on_commit(row.connection_id)
@@ -549,7 +545,7 @@ def _lock_event(event_id: int, actor: Actor) -> WebhookEvent:
 
 
 def apply_again(
-    row: WebhookEvent, *, actor: Actor, is_confirmed: bool = False
+    row: WebhookEvent, actor: Actor, *, is_confirmed: bool = False
 ) -> tuple[Applied, str]:
     """Apply a stored event in the caller's transaction. Return what that did, and an
     error, empty if it was applied.
@@ -579,7 +575,7 @@ def apply_again(
 def _record_handled(action: str, row: WebhookEvent, actor: Actor) -> None:
     record(
         action,
-        actor=actor,
+        actor,
         connection=row.connection_id,
         details={"event": row.name, "result": row.result, "explanation": row.error},
     )

@@ -19,7 +19,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.text import get_text_list
+from django.utils.text import capfirst, get_text_list
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseLocation, trigger_client_event
 
@@ -109,7 +109,7 @@ class SnoozeForm(SentenceForm):
         ):
             self.add_error("at", "Enter the day and time until which to snooze it.")
 
-    def until(self, *, now: datetime, zone: ZoneInfo) -> datetime:
+    def until(self, now: datetime, zone: ZoneInfo) -> datetime:
         """Return the time at which the snooze ends; a typed time is in this zone."""
         wait = self.cleaned_data["wait"]
         if wait == "hour":
@@ -196,7 +196,7 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     try:
         cleaned(form)
         zone = ZoneInfo(zone_name())
-        wanted = form.until(now=clock(), zone=zone)
+        wanted = form.until(clock(), zone)
         until = snooze_message(message=public_id, actor=request.actor, until=wanted)
     except (FormInvalid, InvalidInput) as error:
         typed = {"outcome": "snooze", "at": request.POST.get("at", "")[:40]}
@@ -280,8 +280,6 @@ def _fragment(
         message,
         presets=presets_of(message.mailbox_id),
         happened=actions_on(message),
-        may_review=is_reviewer(request.actor, message),
-        may_comment=may_handle(request.actor, message),
     )
     context["message"] = message
     template = f"approvals/message_page/{name}.html"
@@ -336,7 +334,7 @@ def people(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if not request.htmx:
         return back_to_message(request, public_id)
     typed = NameForm(request.GET).value("q") or ""
-    offered = names_offered(typed, people_seeing(message), actor=request.actor)
+    offered = names_offered(typed, people_seeing(message), request.actor)
     return render(
         request, "approvals/message_page/_mentions.html", {"offered": offered}
     )
@@ -365,9 +363,7 @@ class RecipientsField(forms.CharField):
         try:
             addresses = clean_addresses(typed)
         except ValueError as error:
-            raise forms.ValidationError(
-                str(error)[:1].upper() + str(error)[1:]
-            ) from None
+            raise forms.ValidationError(capfirst(str(error))) from None
         if len(addresses) > MAX_RECIPIENTS:
             raise forms.ValidationError(
                 f"At most {MAX_RECIPIENTS} addresses, and there are {len(addresses)}."

@@ -18,7 +18,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import reswap, retarget
 
-from approvals.decisions.ruling import is_reviewer, passages_for_rules
+from approvals.decisions.ruling import passages_for_rules
 from approvals.decisions.shown import (
     attached_files,
     key_of,
@@ -73,13 +73,12 @@ def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the message's content in the requested tab; without htmx, redirect to the
     whole page.
     """
+    message = get_visible_message_or_404(request, public_id)
     if not request.htmx:
-        get_visible_message_or_404(request, public_id)
         query = request.GET.urlencode()
         return redirect(
             reverse("message", args=[public_id]) + (f"?{query}" if query else "")
         )
-    message = get_visible_message_or_404(request, public_id)
     content = stored_content(message.revision) if message.revision else None
     rendered = (
         rendered_message_of(message.revision, content) if message.revision else None
@@ -88,7 +87,6 @@ def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
         note_served(message, request.actor)
     context = {
         "message": message,
-        "revision": message.revision,
         "content": content,
         "rendered": rendered,
         **sheet_context(
@@ -144,9 +142,7 @@ def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
     context = {
         "message": message,
         "content": stored_content(message.revision) if message.revision else None,
-        "ticks": ticks_shown(
-            message, opened, may_review=is_reviewer(request.actor, message)
-        ),
+        "ticks": ticks_shown(message, opened, request.actor),
         **files_shown(message, attached, opened),
     }
     return render(request, "approvals/message_page/_attachments.html", context)
@@ -386,7 +382,7 @@ def seen_decision(
             record_about(
                 "ledger.seen_again",
                 message,
-                actor=request.actor,
+                request.actor,
                 fingerprint=version,
                 details={"verdict": str(verdict.pk), "given_by": str(verdict.person)},
             )
@@ -394,20 +390,15 @@ def seen_decision(
     rendered = rendered_message_of(verdict.revision, content)
     entries = Entry.objects.of_message(message.public_id)
     verdict_entries = entries.of_person(verdict.person_id).of_action("verdict.given")
-    entries_of_version = [
-        one
-        for one in lines(verdict_entries.oldest_first())
-        if one.fingerprint == version
-    ]
     key = str(verdict.pk)
     entry_of_verdict = next(
-        (one for one in entries_of_version if one.details.get("verdict") == key), None
+        (
+            one
+            for one in lines(verdict_entries.oldest_first())
+            if one.fingerprint == version and one.details.get("verdict") == key
+        ),
+        None,
     )
-    # Old entries do not name their verdict; such an entry is taken if it is the only
-    # one.
-    unnamed = [one for one in entries_of_version if "verdict" not in one.details]
-    if entry_of_verdict is None and len(unnamed) == 1:
-        entry_of_verdict = unnamed[0]
     opened_at = first_at(
         message=message.public_id,
         action="message.opened",

@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from approvals.collaboration import MAX_COMMENT
+from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.decisions.shown import file_name, finding_name, key_of, viewed_names
 from approvals.desk_messages import our_decisions
 from approvals.models import Question, Snooze
@@ -57,16 +58,14 @@ def panel_context(
     *,
     presets: Presets,
     happened: Collection[str],
-    may_review: bool,
-    may_comment: bool,
 ) -> dict[str, Any]:
     """Return the template context of the panel: the claim, the person's snooze and open
     question, what they may do, and the history with comments. `happened` is the result
     of `actions_on`.
     """
-    person = int(request.actor.id)
+    person = request.actor.person_id
     now = timezone.now()
-    claim = live_claim(message, now=now)
+    claim = live_claim(message, now)
     waits = _awaits_review(message)
     snooze = None
     snooze_choices = None
@@ -90,14 +89,16 @@ def panel_context(
         open_question = (
             Question.objects.on(message).of_person(person).with_comments().first()
         )
-        for comment in message.comments.newest_first()[:MOST_COMMENTS]:
+        # Relies on comment_of_message.
+        comments = message.comments.select_related("person")
+        for comment in comments.order_by("-created_at", "-pk")[:MOST_COMMENTS]:
             history.append({"at": comment.created_at, "comment": comment})
     return {
         "claim": claim,
         "has_claim": claim is not None and claim.person_id == person,
         "waits": waits,
-        "may_claim": waits and may_review,
-        "may_comment": may_comment,
+        "may_claim": waits and is_reviewer(request.actor, message),
+        "may_comment": may_handle(request.actor, message),
         "snooze": snooze,
         "snooze_choices": snooze_choices,
         "history": sorted(history, key=lambda one: one["at"], reverse=True),
@@ -124,12 +125,13 @@ def _awaits_review(message: Message) -> bool:
 
 
 def ticks_shown(
-    message: Message, opened: Collection[str], *, may_review: bool
+    message: Message, opened: Collection[str], actor: Actor
 ) -> set[str] | None:
     """Return the names of the files and findings that a person ticked. Reviewers can
     tick while the message is held; otherwise None.
     """
-    return viewed_names(message, opened) if message.is_held and may_review else None
+    may_tick = message.is_held and is_reviewer(actor, message)
+    return viewed_names(message, opened) if may_tick else None
 
 
 def files_shown(
@@ -239,7 +241,7 @@ _REASONS = ("reason", "stated_reason", "purpose", "intent", "why")
 MAX_STATED_REASON = 2000
 
 
-def origin_of(message: Message, *, actor: Actor) -> dict[str, Any]:
+def origin_of(message: Message, actor: Actor) -> dict[str, Any]:
     """Return the template context about who or what started a message: the link to
     Discord, the agent's stated reason, and how many other messages of the same trigger
     wait, with the query string that lists them in the queue.

@@ -172,7 +172,7 @@ def answer_with_message(
     error: SentenceError | None = None,
     *,
     notice: str = "",
-    typed: Mapping[str, str] | None = None,
+    typed: Mapping[str, str] = {},
     seen_fingerprint: str | None = None,
     decided: UUID | None = None,
 ) -> HttpResponse:
@@ -195,7 +195,7 @@ def answer_with_message(
         "notice": notice,
         # A defaultdict, because templates look up what was typed a hundred times, and
         # Django is slow for missing keys: it raises an exception for each.
-        "typed": defaultdict(str, typed or {}),
+        "typed": defaultdict(str, typed),
         "changed": changes_since(message, seen_fingerprint),
     }
     context |= notice_context(actor, decided)
@@ -204,8 +204,6 @@ def answer_with_message(
         message,
         presets=context["presets"],
         happened=happened,
-        may_review=context["may_review"],
-        may_comment=context["may_comment"],
     )
     if message.revision is not None and request.method != "HEAD":
         # An htmx page reports by itself when it is on screen (`opened`), and a
@@ -215,7 +213,7 @@ def answer_with_message(
         acts = (SERVED, OPENED) if is_opened else (SERVED,)
         note_served(message, actor, actions=acts)
         if is_opened and context["has_claim"]:
-            touch_claim(message, actor=actor)
+            touch_claim(message, actor)
         if is_opened or is_ahead:
             enqueue_freshen(message)
     if not request.htmx:
@@ -329,7 +327,7 @@ def message_context(
     ruling = rulings([message], actor, now=now)[message.pk]
     findings = findings_of(message, query=filters.suffix)
     conversation = conversation_of(message)
-    fields = address_lines(message, content, actor=actor)
+    fields = address_lines(message, content, actor)
     sent_back = changes_since_sent_back(message)
     decision = latest_decision(message)
     has_ended = decision is not None and decision.state in (
@@ -345,7 +343,7 @@ def message_context(
         may_look=may_comment,
         came_back=has_ended and message.is_held and came_back(message),
     )
-    undo_seconds, waits_for = delay_of(message, decision, actions, now=now)
+    undo_seconds, waits_for = delay_of(message, decision, actions, now)
     decisions = our_decisions(message)
     if any(one.is_approval and one.state == DecisionState.APPLIED for one in decisions):
         # MultiMail may have sent it already, so it can only be rejected.
@@ -370,16 +368,15 @@ def message_context(
         "marked": with_marks(rendered.document, ruling.demand.passages)[1]
         if rendered and message.is_held
         else {},
-        "expiry": expiry_of(message, now=now),
+        "expiry": expiry_of(message, now),
         "is_unreadable": message.hydrated_at is None and message.is_given_up,
         "stop": SimpleLazyObject(lambda: stop_of(message)),
         "sent_back": sent_back,
         "place": place_of(actor, filters, message),
         "now": now,
-        "start": origin_of(message, actor=actor),
+        "start": origin_of(message, actor),
         "conversation": conversation,
-        "ticks": ticks_shown(message, opened, may_review=may_review),
-        "may_review": may_review,
+        "ticks": ticks_shown(message, opened, actor),
         "may_comment": may_comment,
         "later": later_context(message),
         "pictures": shown_pictures(message) if rendered and rendered.blocked else None,
@@ -405,8 +402,7 @@ def message_context(
             context["agent_text"] = stretch_of(content.markdown or "")
         if not rendered.doubt:
             # More of a thread is not searched.
-            newest = conversation.messages[:20]
-            thread = (one.text for one in newest if one.text)
+            thread = (one.text for one in conversation.messages[:20] if one.text)
             domains = (one.domain for one in rendered.links if one.domain)
             context["facts"] = stated_facts(
                 f"{content.subject}\n{rendered.plain}", tuple(domains), tuple(thread)
@@ -434,7 +430,7 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
         actor,
         fingerprint=ShownForm(request.POST).value("fingerprint") or "",
     )
-    touch_claim(message, actor=actor)
+    touch_claim(message, actor)
     enqueue_freshen(message)
     return HttpResponse(status=204)
 
@@ -601,15 +597,8 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         has_late=bool(conversation.late),
     )
     if form.is_valid():
-        posted = {
-            "outcome": Outcome.APPROVE,
-            "fingerprint": form.cleaned_data["fingerprint"],
-            "reason": "",
-            "later": form.cleaned_data["later"],
-            "thread_read": int(form.cleaned_data["thread_read"] or 0),
-            "risk_read": form.cleaned_data["risk_read"],
-        }
-        return _decide(request, message, posted, typed={"outcome": Outcome.APPROVE})
+        typed = {"outcome": Outcome.APPROVE}
+        return _decide(request, message, form.cleaned_data, typed=typed)
     if seen and is_other:
         # What was ticked was read on another version.
         return answer_with_message(
@@ -619,7 +608,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
             typed={"outcome": Outcome.APPROVE},
             seen_fingerprint=seen,
         )
-    lines = address_lines(message, content, actor=request.actor)
+    lines = address_lines(message, content, request.actor)
     labels = ("From",) if is_inbound else ("To", "Cc", "Bcc")
     fields = [line for line in lines if line.label in labels]
     context: dict[str, Any] = {
@@ -628,7 +617,6 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
             message,
             latest_decision(message),
             is_reviewer=ruling.may_reject,
-            may_look=False,
         ),
         "revision": message.revision,
         "content": content,
@@ -686,14 +674,3 @@ def look(request: DeskRequest, public_id: UUID) -> str:
     """Have MultiMail asked about this message now, and stay on its page."""
     check_message(message=public_id, actor=request.actor)
     return "Checking with MultiMail. The result appears here."
-
-
-def have_asked(request: DeskRequest, public_id: UUID) -> None:
-    """Have MultiMail asked about one message: for its content, its decision, or what
-    became of it.
-
-    Raises ActNotAllowed for people who may only read, and Http404 where the message is
-    not visible to them.
-    """
-    get_bare_message_or_404(request, public_id)
-    check_message(message=public_id, actor=request.actor)

@@ -3,7 +3,6 @@ questions, opened parts and saved views; and the steps of review plans that were
 such as reminders about late messages.
 """
 
-from collections.abc import Iterable
 from typing import Self, TypeVar
 
 from django.db import models
@@ -31,10 +30,6 @@ class PersonalQuerySet(OfMessagesQuerySet[_Model]):
     def on(self, message: Message) -> Self:
         """Rows about this message."""
         return self.filter(message=message)
-
-    def among(self, messages: Iterable[int]) -> Self:
-        """Rows about messages with these keys."""
-        return self.filter(message__in=list(messages))
 
     def under_lock(self) -> Self:
         """Lock the rows, and read the related rows that ledger entries need. Rows that
@@ -143,14 +138,6 @@ class Snooze(Personal):
         indexes = [models.Index(fields=["person", "until"], name="snooze_of_person")]
 
 
-class CommentQuerySet(models.QuerySet["Comment"]):
-    """Reads of comments."""
-
-    def newest_first(self) -> Self:
-        """Newest first, with their authors (relies on comment_of_message)."""
-        return self.select_related("person").order_by("-created_at", "-pk")
-
-
 class Comment(models.Model):
     """A comment on a message, for colleagues. It is never sent anywhere and never
     changed.
@@ -165,8 +152,6 @@ class Comment(models.Model):
     text = models.TextField()
     mentions = models.ManyToManyField(Person, related_name="mentioned_in")
     created_at = models.DateTimeField(db_default=Now())
-
-    objects = CommentQuerySet.as_manager()
 
     class Meta:
         indexes = [

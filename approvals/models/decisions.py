@@ -64,8 +64,8 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         decisions = self.model.objects.filter(pk__in=newest).with_decision_time()
         return decisions.aggregate(
             number=Count("pk"),
-            median=Percentile("took", 0.5),
-            most=Percentile("took", 0.95),
+            median=Percentile("took", part=0.5),
+            most=Percentile("took", part=0.95),
         )
 
     def caught_by_rule(self) -> list[tuple[str, int, int]]:
@@ -83,18 +83,10 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         caught: Counter[tuple[str, str]] = Counter()
         for outcome, rules in newest:
             caught.update((rule, outcome) for rule in rules or [""])
-        names = {rule for rule, _ in caught}
         return [
             (rule, caught[rule, Outcome.REJECT], caught[rule, Outcome.SEND_BACK])
-            for rule in names
+            for rule in {rule for rule, _ in caught}
         ]
-
-    def between(self, since: datetime, until: datetime) -> Self:
-        """Decisions from `since` until before `until`.
-
-        Relies on decision_recorded_brin.
-        """
-        return self.filter(recorded_at__gte=since, recorded_at__lt=until)
 
     def with_decision_time(self) -> Self:
         """Annotate with `took`, the seconds from hold to decision."""
@@ -142,10 +134,6 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
             message__state=MessageState.HELD, message__changed_at__lte=F("changed_at")
         )
         return self.filter(Q(state__in=states) | not_reported)
-
-    def on(self, messages: QuerySet[Message]) -> Self:
-        """Decisions on these messages."""
-        return self.filter(message__in=messages)
 
     def in_force_on(self, message: Message) -> Self:
         """The decisions on a message that are being carried out, or that took effect
@@ -198,6 +186,15 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
             .select_for_update(of=("self",))
             .order_by("pk")
         )
+
+    def lock_free(self, key: int) -> "Decision | None":
+        """Lock the decision with this key, if it is one of these, and return it. None
+        also if another transaction has locked it.
+        """
+        free = self.select_related("message__connection", "revision").select_for_update(
+            of=("self",), skip_locked=True
+        )
+        return free.filter(pk=key).first()
 
     def sent_back_between(self, since: datetime, until: datetime) -> Self:
         """Requests for changes that are not answered yet by a message that was approved
@@ -298,10 +295,6 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         left.
         """
         return self.filter(state=DecisionState.CALLING, lease_until__lt=Now())
-
-    def with_message(self) -> Self:
-        """With the message, its connection and its mailbox, as sentences need them."""
-        return self.select_related("message__connection", "message__mailbox")
 
     def stalled(self) -> Self:
         """Decisions that should have been carried out by now, whatever stops them

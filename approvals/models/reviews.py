@@ -386,24 +386,15 @@ MOST = 3_000
 
 
 class Percentile(Aggregate):
-    """PostgreSQL's `percentile_cont`: `part` is 0.5 for the median."""
+    """PostgreSQL's `percentile_cont`; with `part=0.5` it is the median."""
 
     function = "percentile_cont"
     template = "%(function)s(%(part)s) WITHIN GROUP (ORDER BY %(expressions)s)"
     output_field = FloatField()
 
-    def __init__(self, expression: Any, part: float, **options: Any) -> None:
-        super().__init__(expression, part=repr(float(part)), **options)
-
 
 class VerdictQuerySet(OfMessagesQuerySet["Verdict"]):
     """Reads of verdicts."""
-
-    def awaiting_others(self, person: int) -> Self:
-        """This person's approvals of messages that others have to approve too, before
-        they are decided (relies on verdict_awaiting).
-        """
-        return self.filter(person=person, awaits_others=True)
 
     def void(self) -> None:
         """Mark these verdicts as not live any more."""
@@ -451,7 +442,7 @@ class VerdictQuerySet(OfMessagesQuerySet["Verdict"]):
         rows = rows.annotate(needed=Greatest(2.0, (F("long_subject") + body) / 60.0))
         return rows.aggregate(
             people=Count("person", distinct=True),
-            median=Percentile("seconds_shown", 0.5),
+            median=Percentile("seconds_shown", part=0.5),
             known=Count(
                 "pk",
                 filter=Q(seconds_shown__isnull=False) | Q(parts_unread__isnull=False),
@@ -476,7 +467,7 @@ class VerdictQuerySet(OfMessagesQuerySet["Verdict"]):
             number=Count("pk"),
             approved=Count("pk", filter=Q(outcome=Outcome.APPROVE)),
             noted=Count("seconds_shown"),
-            median=Percentile("seconds_shown", 0.5),
+            median=Percentile("seconds_shown", part=0.5),
         )
         return rows.order_by("person__name", "person")
 

@@ -181,7 +181,9 @@ def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:
     the function that makes an item of a row.
     """
     actor = viewer.actor
-    decisions = Decision.objects.visible_to(actor).with_message()
+    decisions = Decision.objects.visible_to(actor).select_related(
+        "message__connection", "message__mailbox"
+    )
     replacements = Replacement.objects.visible_to(actor).select_related(
         "message__connection", "message__mailbox", "person"
     )

@@ -13,9 +13,10 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import tasks
 from approvals.errors import EventAlreadyHandled
 from approvals.intake.ingest import dismiss_event, replay_event
-from approvals.message_page.views import have_asked
+from approvals.message_page.views import get_bare_message_or_404
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import grouped
+from approvals.reconcile.check_again import check_message
 from common.actors import Actor
 from common.errors import SentenceError
 from common.pages import DeskRequest, changes, first_or_404, page_or_fragment
@@ -73,7 +74,8 @@ _changes = changes(_page, to="attention")
 @_changes
 def look(request: DeskRequest, public_id: UUID) -> str:
     """Enqueue a question to MultiMail about the message of an item."""
-    have_asked(request, public_id)
+    get_bare_message_or_404(request, public_id)
+    check_message(message=public_id, actor=request.actor)
     return "Checking with MultiMail. The result appears here in a few seconds."
 
 
@@ -95,7 +97,7 @@ def settle_group(request: DeskRequest, key: str) -> str:
         with suppress(EventAlreadyHandled):
             if one.event is None:
                 assert one.message is not None, "only messages and webhooks have groups"
-                have_asked(request, one.message.public_id)
+                check_message(message=one.message.public_id, actor=actor)
             elif request.POST.get("do") == "dismiss":
                 dismiss_event(event_id=one.event.pk, actor=actor)
             elif one.kind == WebhookEvent.Result.POISON:
@@ -150,6 +152,5 @@ def compare(request: DeskRequest, event_id: int) -> str:
 @_changes
 def dismiss(request: DeskRequest, event_id: int) -> str:
     """Dismiss a stored webhook without applying it."""
-    event = _event_or_404(request, event_id)
-    dismiss_event(event_id=event.pk, actor=request.actor)
+    dismiss_event(event_id=_event_or_404(request, event_id).pk, actor=request.actor)
     return "The webhook was dismissed. It stays stored, and this is logged."

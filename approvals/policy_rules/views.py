@@ -352,8 +352,7 @@ def begin(request: DeskRequest) -> str:
 @changes_policy
 def discard(request: DeskRequest) -> str:
     """Discard the draft. Its rules stay in the ledger."""
-    actor = admin_or_403(request)
-    discard_draft(actor=actor, seen=request.POST.get("seen", ""))
+    discard_draft(actor=admin_or_403(request), seen=request.POST.get("seen", ""))
     return "The draft is discarded. The ledger keeps what it said."
 
 

@@ -32,7 +32,7 @@ _NUMBER = re.compile(r"x|[0-9]{1,18}")
 # The compared fields that are on the Review; the others are on the Message.
 OF_REVIEW = ("late_since", "calm")
 # The fields that each order compares, before the primary key.
-COMPARED: Mapping[str, tuple[str, ...]] = {
+COMPARED = {
     "oldest": ("late_since", "held_at"),
     "newest": ("changed_at",),
     "riskiest": ("calm", "held_at"),
@@ -147,8 +147,11 @@ until | until
 TOKENS = ("to", "from", "mailbox", "risk", "by", "has", "rule", "since", "until", "on")
 # Those whose value is a text.
 _TYPED = [name for name in TOKENS if name not in ("mailbox", "on")]
-_KNOWN = "Filters are to:, from:, mailbox:, risk:, by:, has:attachment, rule:, on:, since: and until:."
-_GRAMMAR = Grammar(tokens=TOKENS, gathered=("to", "from", "by"), known=_KNOWN)
+_GRAMMAR = Grammar(
+    tokens=TOKENS,
+    gathered=("to", "from", "by"),
+    known="Filters are to:, from:, mailbox:, risk:, by:, has:attachment, rule:, on:, since: and until:.",
+)
 
 
 @dataclass(frozen=True)
@@ -266,10 +269,6 @@ class Filters:
         """Return the query string without one filter; `name` is its parameter."""
         return self.query(**{NARROWING[name]: None if name == "mailbox" else ""})
 
-    def cleared(self) -> str:
-        """Return the query string of the same tab, order and grouping without filters."""
-        return Filters(tab=self.tab, order=self.order, group=self.group).query()
-
 
 _RISK_WORDS = {**{name: name for name in RISKS}, "nothing": "none"}
 _HAS = {
@@ -305,8 +304,9 @@ def read_filters(
         _span(name, values[name], remarks) or _span("on", values["on"], remarks)
         for name in ("since", "until")
     )
-    tab = _known_or(parameters["tab"], TABS, "waiting")
-    order = _known_or(parameters["order"], ORDERS, "oldest")
+    tab, order, group = (parameters[name] for name in ("tab", "order", "group"))
+    tab = tab if tab in TABS else "waiting"
+    order = order if order in ORDERS else "oldest"
     filters = Filters(
         tab=tab,
         text=" ".join(typed.words),
@@ -323,7 +323,7 @@ def read_filters(
         begins=since.begins if since else None,
         ends=until.ends if until else None,
         order=order,
-        group=_known_or(parameters["group"], GROUPS, ""),
+        group=group if group in GROUPS else "",
         after=read_position(
             parameters["after"], order="newest" if tab in NEWEST_FIRST else order
         ),
@@ -337,10 +337,6 @@ def read_filters(
             f"“{filters.text[:40]}” has no letter or digit, so nothing was searched."
         )
     return replace(filters, remarks=tuple(dict.fromkeys(remarks)))
-
-
-def _known_or(value: str, known: Mapping[str, str], otherwise: str) -> str:
-    return value if value in known else otherwise
 
 
 def _span(token: str, value: str, remarks: list[str]) -> Span | None:

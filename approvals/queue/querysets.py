@@ -85,13 +85,16 @@ class QueueQuerySet(DeskMessageQuerySet):
 
     def of_tab(self, actor: Actor, tab: str) -> Self:
         """Return the messages of a tab for this person."""
+        if tab == "waiting":
+            return self.waiting_for(actor)
+        if tab == "mine":
+            return self.of(actor)
+        visible = self.visible_to(actor)
         return {
-            "waiting": lambda: self.waiting_for(actor),
-            "mine": lambda: self.of(actor),
-            "leaving": lambda: self.visible_to(actor).leaving(),
-            "unknown": lambda: self.visible_to(actor).in_doubt(),
-            "failed": lambda: self.visible_to(actor).failed(),
-            "done": lambda: self.visible_to(actor).decided(),
+            "leaving": visible.leaving,
+            "unknown": visible.in_doubt,
+            "failed": visible.failed,
+            "done": visible.decided,
         }[tab]()
 
     def in_queue(self) -> Self:
@@ -154,12 +157,6 @@ class QueueQuerySet(DeskMessageQuerySet):
             template="%(expressions)s::tsquery",
         )
         return self.filter(_condition(F("search"), query, "@@"))
-
-    def unsearched(self) -> Self:
-        """Messages whose content was not fetched yet, so that a search cannot find its
-        words.
-        """
-        return self.filter(revision=None)
 
     def in_order(self, order: str) -> Self:
         """Sort by one of the orders in `filters.COMPARED`."""

@@ -58,7 +58,7 @@ class Expiry:
     is_over: bool
 
 
-def expiry_of(message: Message, *, now: datetime) -> Expiry | None:
+def expiry_of(message: Message, now: datetime) -> Expiry | None:
     """Return when the message expires; None if it does not expire or is not held."""
     if message.expires_at is None or not message.is_held:
         return None
@@ -124,7 +124,7 @@ class Row:
     message: Message
     actor: Actor
     now: datetime
-    # What the policy asks of a held message; None if it asks nothing.
+    # What the policy asks, while the message can be decided; None if it asks nothing.
     demand: Demand | None = None
     # The group that the row stands for; None if the row is one message.
     group: MessageGroup | None = None
@@ -148,11 +148,11 @@ class Row:
 
     @cached_property
     def expiry(self) -> Expiry | None:
-        return expiry_of(self.message, now=self.now)
+        return expiry_of(self.message, self.now)
 
     @cached_property
     def claim(self) -> Claim | None:
-        return live_claim(self.message, now=self.now)
+        return live_claim(self.message, self.now)
 
     @property
     def holder(self) -> str:
@@ -199,11 +199,6 @@ class Row:
     @property
     def is_held(self) -> bool:
         return self.status.code == StatusCode.HELD
-
-    @property
-    def demand_if_held(self) -> Demand | None:
-        """What the policy asks, while the message can be decided."""
-        return self.demand if self.is_held else None
 
     @property
     def decided_or_changed_at(self) -> datetime:
@@ -257,14 +252,16 @@ def rows_of(
     filters: Filters,
     actor: Actor,
     now: datetime,
-    demands: Mapping[int, Demand] | None = None,
+    demands: Mapping[int, Demand] = {},
 ) -> list[Row]:
     """Return a row for each message. `demands` are what the policy asks, by key of the
     message.
     """
     rows = []
     for message in messages:
-        row = Row(message, actor, now, (demands or {}).get(message.pk))
+        row = Row(message, actor, now)
+        if row.is_held:
+            row.demand = demands.get(message.pk)
         size, differing = getattr(message, "group_counts", (0, 0))
         if size > 1:
             label, members = {
@@ -279,7 +276,7 @@ def rows_of(
     return rows
 
 
-def live_claim(message: Message, *, now: datetime) -> Claim | None:
+def live_claim(message: Message, now: datetime) -> Claim | None:
     """Return the claim of a message that was read with its claim; None if the claim has
     ended. The same rules as in `ClaimQuerySet.live`.
     """
@@ -352,21 +349,24 @@ def as_json(message: Message) -> dict[str, Any]:
     }
 
 
-def explain_mine(rows: Sequence[Row], *, actor: Actor) -> None:
+def explain_mine(rows: Sequence[Row], actor: Actor) -> None:
     """Set on the rows of Mine why each is there (`snooze`, `asked_by`, `is_reminded`),
     in three queries.
     """
     if not rows:
         return
     keys = [row.message.pk for row in rows]
-    person = int(actor.id)
+    person = actor.person_id
     snoozed = {
         record.message_id: record
-        for record in Snooze.objects.of_person(person).in_force().among(keys)
+        for record in Snooze.objects.of_person(person)
+        .in_force()
+        .filter(message__in=keys)
     }
-    questions = Question.objects.of_person(person).among(keys).with_comments()
+    questions = Question.objects.of_person(person).filter(message__in=keys)
     asker_by_message = {
-        record.message_id: str(record.comment.person) for record in questions
+        record.message_id: str(record.comment.person)
+        for record in questions.with_comments()
     }
     reminders = Reminder.objects.filter(person=person, message__in=keys)
     reminded = set(reminders.values_list("message", flat=True))
@@ -400,7 +400,7 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
         # The person may have given an approval that waits for others, such as "1 of 2".
         # If they gave a decision before, it has ended.
         own_approval = message.verdicts.filter(
-            person=int(actor.id),
+            person=actor.person_id,
             awaits_others=True,
             revision=message.revision_id,
             given_at__gt=timezone.now() - NOTICE_LASTS,
@@ -420,9 +420,9 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     ):
         return {}
     actions = available_actions(
-        message, decision, is_reviewer=is_reviewer(actor, message), may_look=False
+        message, decision, is_reviewer=is_reviewer(actor, message)
     )
-    seconds, waits = delay_of(message, decision, actions, now=timezone.now())
+    seconds, waits = delay_of(message, decision, actions, timezone.now())
     stop = stop_of(message) if actions.kind in _TO_BE_SENT else None
     if stop:
         seconds = 0
@@ -466,7 +466,6 @@ def delay_of(
     message: Message,
     decision: Decision | None,
     actions: AvailableActions,
-    *,
     now: datetime,
 ) -> tuple[int, str]:
     """Return in how many seconds a decision is carried out, and a sentence about what

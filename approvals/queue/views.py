@@ -19,7 +19,6 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.collaboration import count_snoozed_by
 from approvals.decisions.ruling import demands_for, policy_in_force
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, SavedView, Verdict
@@ -121,7 +120,7 @@ def rows(request: DeskRequest) -> HttpResponse:
         demands=_demands(actor, messages, now),
     )
     if filters.tab == "mine":
-        explain_mine(found, actor=actor)
+        explain_mine(found, actor)
     context = {
         "rows": found,
         "tab": filters.tab,
@@ -173,7 +172,7 @@ def queue_context(
         demands=_demands(actor, messages[:PAGE], clock_now),
     )
     if filters.tab == "mine":
-        explain_mine(rows, actor=actor)
+        explain_mine(rows, actor)
     following = _next_position(messages, filters)
     last_decision = None
     if not rows and filters.tab == "waiting" and not filters.narrows:
@@ -230,10 +229,8 @@ def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]
         "desk_waiting": _shown(waiting.number),
         "oldest": waiting.oldest,
         "newest": waiting.newest,
-        "snoozed": count_snoozed_by(actor),
-        "apart": _shown(
-            count_of(visible.set_apart()) if visible.held_and_apart().exists() else 0
-        ),
+        "snoozed": count_of(desk_messages().snoozed_by(actor)),
+        "apart": _shown(count_of(visible.set_apart())),
         "passed": _shown(passed),
         "tabs": [
             (
@@ -249,7 +246,8 @@ def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]
         numbers["matching"] = counted(count_of(_asked_for(actor, filters)))
     if filters.searches:
         numbers["unsearched"] = count_of(
-            queue_messages().of_tab(actor, filters.tab).unsearched()
+            # Their content was not fetched yet, so a search cannot find its words.
+            queue_messages().of_tab(actor, filters.tab).filter(revision=None)
         )
     return numbers
 
@@ -262,6 +260,7 @@ def _elsewhere(filters: Filters) -> Mapping[str, Any]:
     orders = [(key, label, filters.query(order=key)) for key, label in ORDERS.items()]
     groups = [(key, label, filters.query(group=key)) for key, label in GROUPS.items()]
     other = "waiting" if filters.tab == "done" else "done"
+    cleared = Filters(tab=filters.tab, order=filters.order, group=filters.group)
     kept = ("tab", "order", "group", "mailbox", *_GROUPS_OWN)
     return {
         "orders": orders,
@@ -276,7 +275,7 @@ def _elsewhere(filters: Filters) -> Mapping[str, Any]:
             filters, ("q", "tab", "order", "group", *_GROUPS_OWN, "since", "until")
         ),
         "first_query": filters.query(after=None),
-        "cleared_query": filters.cleared(),
+        "cleared_query": cleared.query(),
         "elsewhere_query": filters.query(tab=other) if filters.searches else "",
     }
 

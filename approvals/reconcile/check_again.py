@@ -76,7 +76,7 @@ def request_read(*, connection_id: int, actor: Actor) -> Connection:
         raise ActNotAllowed(
             "Only a reviewer or an admin of this connection can start a read."
         )
-    record("connection.read_asked", actor=actor, connection=connection.pk)
+    record("connection.read_asked", actor, connection=connection.pk)
     # Have it read again which doors outside this desk are open, too.
     Connection.objects.filter(pk=connection.pk).update(surveyed_at=None)
     tasks.read_connection.delay_on_commit(connection.pk)

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.errors import StaleDecision
-from approvals.held_rows import FOUND_BY_READING
+from approvals.held_rows import FOUND_BY_READING, OPEN
 from approvals.intake import ingest
 from approvals.models import Decision
 from common.actors import Actor, webhook
@@ -29,6 +29,7 @@ from mirror.states import (
     MessageState,
     contradicts,
     implied_event,
+    reported_of,
 )
 from mirror.sync import reads
 from mirror.sync.health import ACTOR
@@ -38,15 +39,6 @@ from upstream.events import mail_ids
 # Longer than MultiMail may take to finish a call that timed out here: only then does
 # "still held" prove anything.
 SETTLE_TIME = timedelta(seconds=30)
-# The states of a message that need no `reopen` if a list contains it: storing its row
-# also holds again a message that was considered gone.
-AS_LISTED = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
-# The events of a message for what MultiMail reports of it.
-_EVENTS = {
-    "approved": MessageEvent.APPROVED,
-    "rejected": MessageEvent.REJECTED,
-    "cancelled": MessageEvent.CANCELLED,
-}
 
 
 @transaction.atomic
@@ -153,15 +145,15 @@ def _apply(locked: Message, upstream: UpstreamStatus, now: datetime) -> list[str
         )
     for event in applied:
         _record(locked, event)
-    return [str(event) for event in applied]
+    return applied
 
 
 def _events_in(message: Message, upstream: UpstreamStatus) -> list[str]:
     """Return MultiMail's answer as events of the message, in their order."""
-    events = [str(_EVENTS[upstream.reported])] if upstream.reported else []
-    if events == [MessageEvent.APPROVED] and message.is_inbound:
-        events = [MessageEvent.RELEASED]
-    return [*events, *upstream.later_events]
+    event = upstream.reported
+    if event == MessageEvent.APPROVED and message.is_inbound:
+        event = MessageEvent.RELEASED
+    return [*filter(None, [event]), *upstream.later_events]
 
 
 def _record(message: Message, event: str) -> None:
@@ -173,7 +165,7 @@ def _record(message: Message, event: str) -> None:
     record_about(
         f"message.{event}",
         message,
-        actor=actor,
+        actor,
         details=details_of(message, found=found, reason=reason),
         outcome=outcome_of(message, event),
     )
@@ -219,7 +211,7 @@ def reopen(
     Nothing is done if the message or its decision changed after the read began.
     """
     locked = store.lock_message(connection, upstream_id=upstream_id)
-    if locked is None or locked.state in AS_LISTED or locked.connection.removed_at:
+    if locked is None or locked.state in OPEN or locked.connection.removed_at:
         return
     ours = Decision.objects.filter(message=locked, state=DecisionState.APPLIED)
     if (
@@ -232,7 +224,7 @@ def reopen(
     details = details_of(
         locked, found=f"by reading, although it had been reported as {state_before}"
     )
-    record_about("message.held", locked, actor=ACTOR, details=details)
+    record_about("message.held", locked, ACTOR, details=details)
     ingest.overrule(locked)
 
 
@@ -252,7 +244,7 @@ def hold_again(
     record_about(
         "message.held",
         locked,
-        actor=ACTOR,
+        ACTOR,
         details=details_of(
             locked,
             found="by reading, although MultiMail had answered that the decision was carried out",
@@ -277,7 +269,7 @@ def leave_queue(message: Message, actor: Actor, now: datetime) -> None:
     record_about(
         "message.left_behind",
         message,
-        actor=actor,
+        actor,
         details={"subject": message.subject},
     )
 
@@ -317,15 +309,9 @@ def _follow_the_mirror(decision: Decision) -> str:
     """
     message = store.lock_current(decision.message)
     assert message is not None, "a decision keeps its message"
-    reported_by_state = {
-        MessageState.REJECTED: "rejected",
-        MessageState.CANCELLED: "cancelled",
-    }
-    reported = (
-        "approved"
-        if message.state in LET_GO
-        else reported_by_state.get(MessageState(message.state), "")
-    )
+    reported = reported_of("", message.state)
+    if message.state in LET_GO:
+        reported = "approved"
     reason = message.upstream_reason
     who = message.upstream_decided_by
     is_nameless = message.connection.is_our_gateway and not reason + who

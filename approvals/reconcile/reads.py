@@ -19,7 +19,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from approvals.decisions import settle
-from approvals.held_rows import UNREADABLE, mirror_row
+from approvals.held_rows import OPEN, UNREADABLE, mirror_row
 from approvals.models import Decision
 from approvals.reconcile import closing
 from audit.models import Entry
@@ -29,7 +29,13 @@ from common.logs import given_id, traced
 from common.postgres import clock
 from mirror import store
 from mirror.models import Connection, Message, Revision
-from mirror.states import FETCH_TRIES, DecisionEvent, DecisionState, MessageState
+from mirror.states import (
+    DONE,
+    FETCH_TRIES,
+    DecisionEvent,
+    DecisionState,
+    MessageState,
+)
 from mirror.sync import health, reads
 from mirror.sync.health import ACTOR
 from upstream import errors
@@ -45,7 +51,6 @@ READ_LEASE = timedelta(seconds=35)
 WORK_TIME = 45.0
 # Seconds after which the lease is renewed.
 _RENEW_AFTER = 5.0
-_WAITS = (MessageState.HELD, MessageState.SCHEDULED)
 # Up to so many messages are asked about one by one; for more, the whole list is read.
 FEW = 3
 # If so many messages were decided elsewhere within this time, they get one common entry
@@ -187,7 +192,7 @@ def read_everything(connection_id: int, now: datetime) -> str:
         pending = reads.ask(connection)
         if pending is None:
             return "unreachable"
-        began: datetime = connection.began  # type: ignore[attr-defined]
+        began = connection.began  # type: ignore[attr-defined]
         return _Reading(connection, pending, now, began, claimed_at).reconcile()
     finally:
         Connection.objects.filter(
@@ -243,7 +248,7 @@ class _Reading:
         held: dict[str, Any] = {one.upstream_id: one for one in fields}
         changed_ids = self._changed_ids(held)
         # Which of the listed messages the mirror shows as ended.
-        shown_as_ended = self.messages.exclude(state__in=closing.AS_LISTED).filter(
+        shown_as_ended = self.messages.exclude(state__in=OPEN).filter(
             upstream_id__in=set(changed_ids) - set(held)
         )
         ended_ids = set(shown_as_ended.values_list("upstream_id", flat=True))
@@ -294,9 +299,7 @@ class _Reading:
         # By id, the revision to compare the row with; None if it is to be stored
         # anyway.
         candidates: dict[str, int | None] = {}
-        closed = self.messages.exclude(state__in=_WAITS).filter(
-            changed_at__gte=self.began
-        )
+        closed = self.messages.filter(state__in=DONE, changed_at__gte=self.began)
         closed_since = set(closed.values_list("upstream_id", flat=True))
         connection = self.connection
         reads_cc = connection.read_key and connection.capabilities.get("read_cc")
@@ -471,7 +474,7 @@ class _Reading:
         with transaction.atomic():
             record(
                 "connection.decided_elsewhere",
-                actor=ACTOR,
+                ACTOR,
                 connection=self.connection.pk,
                 details={"explanation": sentence},
             )

@@ -107,7 +107,6 @@ def test_verdict_on_changed_or_unfetched_content_is_refused_with_the_current_ver
     now = show_row(message, bcc=["eve@evil.example"]).revision
     with pytest.raises(ContentChanged) as caught:
         decide(message, reviewer, fingerprint=shown.fingerprint)
-    assert caught.value.current == now.fingerprint
     assert shown.short_fingerprint in caught.value.sentence
     assert now.short_fingerprint in caught.value.sentence
     with pytest.raises(VerdictNotAllowed, match="still being fetched"):

@@ -503,9 +503,9 @@ def test_call_is_not_made_if_its_last_check_fails_or_is_late(
     def fail(*_):
         raise OperationalError("away")
 
-    def refusal_but_once(decision, *, now, _asked=[], _refusal=execute._refusal):  # noqa: B006 - it counts its calls
+    def refusal_but_once(decision, now, _asked=[], _refusal=execute._refusal):  # noqa: B006 - it counts its calls
         _asked.append(decision)
-        return _refusal(decision, now=now) if len(_asked) == 1 else fail()
+        return _refusal(decision, now) if len(_asked) == 1 else fail()
 
     silent = "The desk's database did not answer"
     for target, name, wrong, words in (

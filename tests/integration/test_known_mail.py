@@ -3,8 +3,8 @@ the cost of both.
 """
 
 import pytest
+from django.core.cache import caches
 
-from approvals import examination
 from approvals.models import Decision
 from tests.factories import (
     change_row,
@@ -17,8 +17,8 @@ from tests.integration.deciding import decided
 
 
 @pytest.fixture(autouse=True)
-def _clear_contacts(monkeypatch):
-    monkeypatch.setattr(examination, "_contacts_by_connection", {})
+def _clear_contacts():
+    caches["process"].clear()
 
 
 def message_text(name="Dana", number=4471, amount="120.00", day=3):

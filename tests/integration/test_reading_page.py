@@ -2,10 +2,10 @@
 
 import re
 
+from django.core.cache import caches
 from django.db.models.functions import Now
 from django.template.loader import render_to_string
 
-from approvals import examination
 from approvals.message_page.content.addresses import address_lines
 from mirror.models import Mailbox, Message, ThreadMessage
 from mirror.store import stored_content
@@ -108,7 +108,7 @@ EXPECTED = {
 
 
 def test_page_says_of_a_message_all_that_a_reviewer_is_promised(desk, connection):
-    examination._contacts_by_connection.clear()
+    caches["process"].clear()
     earlier(
         connection, "lee@northwind.example", thread_id="T1", markdown="It is EUR 5.00."
     )

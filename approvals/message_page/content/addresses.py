@@ -136,19 +136,19 @@ class Field:
 
 
 def address_lines(
-    message: Message, content: Content | None, *, actor: Actor
+    message: Message, content: Content | None, actor: Actor
 ) -> list[Field]:
     """Return the address lines of a message; lines that are known to be empty are left
     out. Without content, return the From and To lines that are known already.
     """
     if content is not None:
-        return lines_of_many([(message, content)], actor=actor)[message.pk]
+        return lines_of_many([(message, content)], actor)[message.pk]
     sender = (message.sender,) if message.sender else ()
     return [_field("From", sender), _field("To", list(map(str, message.recipients)))]
 
 
 def lines_of_many(
-    contents: Sequence[tuple[Message, Content]], *, actor: Actor
+    contents: Sequence[tuple[Message, Content]], actor: Actor
 ) -> dict[int, list[Field]]:
     """Return the address lines of many messages by their keys, in two queries per
     connection.

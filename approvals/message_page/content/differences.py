@@ -31,7 +31,7 @@ from common.fingerprint import (
     short_fingerprint,
 )
 from mirror.models import Message, Revision
-from mirror.states import VOID, DecisionState, MessageState, Outcome
+from mirror.states import VOID, DecisionState, Outcome
 from mirror.store import stored_content
 from rendering.invisibles import Tally
 
@@ -278,10 +278,7 @@ def changes_since_version_before(message: Message) -> Changes | None:
 
 
 _UNDER_WAY = (DecisionState.RECORDED, DecisionState.CALLING, DecisionState.UNKNOWN)
-_NOT_SENT = tuple(
-    MessageState[name]
-    for name in ("HELD", "SCHEDULED", "REJECTED", "CANCELLED", "FAILED", "GONE")
-)
+_NOT_SENT = "held scheduled rejected cancelled failed gone".split()
 
 
 def edits_context(

@@ -326,11 +326,10 @@ def _pieces(steps: Sequence[Step]) -> list[Piece]:
     pieces = []
     for step in steps:
         changed = step.new or step.gone
-        blanks = changed[len(changed.rstrip()) :]
         pieces += [
             Piece(SAME, step.same),
             Piece(GONE, step.gone.rstrip()),
             Piece(NEW, step.new.rstrip()),
-            Piece(SAME, blanks),
+            Piece(SAME, changed[len(changed.rstrip()) :]),
         ]
     return [piece for piece in pieces if piece.text]
