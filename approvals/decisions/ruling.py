@@ -8,7 +8,7 @@ It also has the checks of roles, and the locks on messages, that commands share.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from uuid import UUID
@@ -71,16 +71,16 @@ class Ruling:
     is_held: bool
     is_fetched: bool
     is_reviewer: bool
-    is_expired: bool = False
-    mailbox: str = ""
+    is_expired: bool
+    mailbox: str
     # Names of attached files whose bytes are known to differ from the fingerprint.
-    files_that_differ: tuple[str, ...] = ()
+    files_that_differ: tuple[str, ...]
     # Who pulled the kill switch, and why; empty when nothing is stopped. People may
     # decide all the same; the decisions wait, and can be undone, until it is released.
-    stopped_by: str = ""
-    contributors: Contributors = field(default_factory=Contributors)
+    stopped_by: str
+    contributors: Contributors
     # What the rules of the policy ask, and how many approvals are given.
-    demand: Demand = field(default_factory=Demand)
+    demand: Demand
 
     @property
     def may_reject(self) -> bool:
@@ -310,11 +310,11 @@ def demands_for(
         )
         demands[message.pk] = evaluate(
             policy,
-            look_up_facts(message, message.review),
+            look_up_facts(message),
             now,
             people,
             calendars=calendars,
-            first=look_up_facts(first, first.review) if first else None,
+            first=look_up_facts(first) if first else None,
             is_decided=is_decided,
         )
     return demands
