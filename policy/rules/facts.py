@@ -157,8 +157,9 @@ def with_files(
         files = AttachedFile.objects.filter(revision=revision)
         seen_at = dict(files.values_list("place", "seen"))
     amounts = dict(facts["amounts"] or {})
+    passages = dict(facts["sums"])
     unread_sums = list(facts["unread_sums"])
-    hosts = facts["hosts"]
+    hosts: list[str] | None = []
     kinds: set[str] = set()
     unknown = []
     for place, claim in enumerate(content.attachments, start=1):
@@ -173,13 +174,15 @@ def with_files(
         for code, value in sums.largest.items():
             if Decimal(value) >= Decimal(amounts.get(code, 0)):
                 amounts[code] = value
+                passages[code] = sums.passages[code]
         if hosts is not None:
             is_unread = "calendar" in claimed and bool(revision) and not seen
             hosts = None if is_unread else [*hosts, *seen.get("hosts", ())]
     return {
         **facts,
-        "hosts": hosts,
+        "file_hosts": hosts,
         "amounts": None if unread_sums or facts["amounts"] is None else amounts,
+        "sums": passages,
         "unread_sums": list(dict.fromkeys(unread_sums)),
         "attachments": sorted(kinds) if "attachments" in content.coverage else None,
         "unknown_files": unknown,
@@ -252,6 +255,8 @@ def facts_of(
     review = message.review
     stored = review.policy_facts or {}
     findings = {*review.rules}
+    # Those of its text, and those of its files.
+    hosts = (stored.get("hosts"), stored.get("file_hosts", ()))
     attachments = _if_known(frozenset, stored.get("attachments"))
     unknown_files = tuple(stored.get("unknown_files", ()))
     if unknown_files and not takes_claims:
@@ -285,7 +290,7 @@ def facts_of(
         unread_sums=tuple(stored.get("unread_sums", ())),
         attachments=attachments,
         unknown_files=unknown_files,
-        hosts=_if_known(frozenset, stored.get("hosts")),
+        hosts=None if None in hosts else frozenset(chain(*hosts)),
         is_agents_alone=not (is_inbound or any(map(message.trigger.get, _CLAIMS))),
         is_edited=is_edited,
         metadata=frozenset(
