@@ -270,7 +270,7 @@ def read_refusals(*, connection_id: int) -> str:
 
 
 @transaction.atomic
-def _record_refusals(connection: Connection, rows: Mapping[str, Any]) -> None:
+def _record_refusals(connection: Connection, rows: dict[str, Any]) -> None:
     """Record these refusals in the ledger, and their ids with the connection."""
     mailboxes = dict(connection.mailboxes.values_list("upstream_id", "address"))
     for row in reversed(rows.values()):

@@ -592,7 +592,7 @@ def apply_change(
         tightens = not (policy.unreadable or is_longer or (changed and is_asked))
         # Two admins signed to whom a pass sends without a person; and where a rule does
         # not apply any more, passes may send what it kept for people.
-        is_named = rules or naming(locked, policy.passes)
+        is_named = naming(locked, policy.parts)
         always = bool(policy.passes and is_named and not tightens)
         if always and not has_two_admins():
             raise PolicyRefused(

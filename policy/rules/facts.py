@@ -205,7 +205,7 @@ def unknown_words(facts: dict[str, Any], words: Collection[str]) -> set[str]:
     """Return those of these words that were not looked for in a message; give its
     stored facts a place for them.
     """
-    return {*words} - facts.setdefault("words", {}).keys()
+    return {*words}.difference(facts.setdefault("words", {}))
 
 
 def words_in(
@@ -256,7 +256,7 @@ def facts_of(
     stored = review.policy_facts or {}
     findings = {*review.rules}
     # Those of its text, and those of its files.
-    hosts = (stored.get("hosts"), stored.get("file_hosts", ()))
+    hosts: list[Any] = [stored.get("hosts"), stored.get("file_hosts", ())]
     attachments = _if_known(frozenset, stored.get("attachments"))
     unknown_files = tuple(stored.get("unknown_files", ()))
     if unknown_files and not takes_claims:
@@ -428,10 +428,10 @@ def names_for(actor: Actor = EVERYTHING) -> Names:
     """Return the names of everything that rules and passes can refer to and that the
     actor may see; without an actor of everything, as for the ledger.
     """
-    keys = api_keys(actor).items()
+    keys = sorted(api_keys(actor).items(), key=lambda pair: pair[1].casefold())
     mailboxes = Mailbox.objects.visible_to(actor).at_work()
     rows: dict[str, Mapping[Any, object]] = {
-        "keys": dict(sorted(keys, key=lambda pair: pair[1].casefold())),
+        "keys": dict(keys),
         "attachments": FILES,
         "findings": FINDINGS,
         "mailboxes": mailboxes.order_by("address").in_bulk(),
