@@ -98,7 +98,7 @@ def findings(
     """
     own_domains = _own_domains(message)
     context = RiskContext(
-        own_domains=tuple(sorted(own_domains)),
+        own_domains=frozenset(own_domains),
         known_addresses=_known_contacts(
             message.connection_id, _outside_recipients(content, own_domains)
         ),
@@ -128,7 +128,8 @@ def _own_domains(message: Message) -> set[str]:
     # The domains of all mailboxes of its connection, other than those where anybody can
     # have an address.
     addresses = Mailbox.objects.addresses_in(message.connection_id)
-    return {address.rpartition("@")[2].lower() for address in addresses} - PROVIDERS
+    domains = (address.rpartition("@")[2] for address in addresses)
+    return {one.lower().rstrip(".") for one in domains} - PROVIDERS
 
 
 def _outside_recipients(content: Content, own_domains: set[str]) -> list[str]:

@@ -66,14 +66,6 @@ def is_open(calendar: Calendar, at: datetime) -> bool:
     return any(begin <= minute < end for begin, end in hours)
 
 
-def next_opening(calendar: Calendar, at: datetime) -> datetime | None:
-    """Return this time if it is working time, otherwise when the calendar opens next;
-    None if it never does.
-    """
-    begin, _ = next(_spans(calendar, at), (None, None))
-    return begin
-
-
 # Cached: many rules share their hours, and a page checks all of its rows for one time.
 @lru_cache(maxsize=1024)
 def next_common_opening(
@@ -83,14 +75,16 @@ def next_common_opening(
     if they never are, or if one was deleted.
     """
     for _ in range(_MOST_OPENINGS):
-        openings = [next_opening(one, at) if one else None for one in calendars]
-        known = [one for one in openings if one]
-        if len(known) < len(openings):
-            return None
-        if max(known, default=at) == at:
+        later = at
+        for one in calendars:
+            begin, _ = next(_spans(one, at), (None, None)) if one else (None, None)
+            if begin is None:
+                return None
+            later = max(later, begin)
+        if later == at:
             return at
-        # From each opening on, look again.
-        at = max(known)
+        # From the last of these openings on, look again.
+        at = later
     return None
 
 

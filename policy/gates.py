@@ -14,6 +14,7 @@ can lower it.
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -45,14 +46,12 @@ from upstream.events import read_time, written_time
 ACTOR = worker("sync")
 # Time limit of one call, in seconds. An attempt makes two, which end before its lease.
 WITHIN = 30.0
-# After a failed attempt the next one waits two seconds, and each time twice as long.
-LONGEST_PAUSE = timedelta(minutes=10)
 NO_LISTS = (
     "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
 )
 NOT_OURS = "MultiMail has a list that the desk did not make. Switch that off first."
 # Of an entry without an end: later than all times, as gates write them.
-_NEVER = "~"
+NEVER = "~"
 
 
 def rules_at(mailbox: Mailbox, active: Sequence[PolicyRule]) -> list[PolicyRule]:
@@ -80,10 +79,10 @@ def ensure() -> None:
 
 def content_for(
     rules: Sequence[PolicyRule], *, now: datetime
-) -> tuple[str, dict[str, str | None]]:
+) -> tuple[str, dict[str, str]]:
     """Return the list that the gate of a mailbox with these rules should have: its mode,
-    and by pattern when the entry ends, as gates write times. The entries name only
-    recipients whom every rule allows, until the first of the rules does not.
+    and by pattern when the entry ends, as gates write times, or `NEVER`. The entries
+    name only recipients whom every rule allows, until the first of the rules does not.
     """
     if not rules:
         return "off", {}
@@ -98,12 +97,12 @@ def content_for(
             if is_pattern(pattern):
                 allowed[pattern] = max(allowed.get(pattern, now), ends or ENDLESS)
         until.append(allowed)
-    entries: dict[str, str | None] = {}
+    entries: dict[str, str] = {}
     for pattern in sorted(set[str]().union(*until)):
         wider = _patterns_over(pattern)
         end = min(max(by.get(one, now) for one in wider) for by in until)
         if end > now:
-            entries[pattern] = None if end == ENDLESS else written_time(end)
+            entries[pattern] = NEVER if end == ENDLESS else written_time(end)
     counts_contacts = all(one.when.contacts_count for one in rules)
     return "contacts" if counts_contacts else "enforce", entries
 
@@ -128,12 +127,13 @@ def push_list(*, gate_list_id: int) -> str:
     mode, entries = content_for(rules, now=clock())
     client = _admin_client(mailbox.connection)
     done = "there already"
+    explanation = ""
     try:
         at_gate = client.read_allowlist(
             mailbox_id=mailbox.upstream_id, kind="restriction"
         )
         theirs = {
-            str(one.get("pattern")): one.get("expires_at")
+            str(one.get("pattern")): one.get("expires_at") or NEVER
             for one in at_gate.entries
             # Expired ones do not matter.
             if not one.get("expired")
@@ -148,21 +148,24 @@ def push_list(*, gate_list_id: int) -> str:
             # Nobody alone replaces a narrower list of somebody else by a rule.
             if not is_as_left and _widens(at_gate.mode, theirs, mode, entries):
                 return _fail(gate, NOT_OURS)
-            rows = [{"pattern": one, "expires_at": end} for one, end in entries.items()]
-            wanted = {"kind": "restriction", "mode": mode, "entries": rows}
+            if gate.pushed_at and not gate.last_error and not is_as_left:
+                explanation = "It replaced what somebody else had changed there."
+            wanted = {
+                "kind": "restriction",
+                "mode": mode,
+                "entries": [
+                    {"pattern": one, "expires_at": None if end == NEVER else end}
+                    for one, end in entries.items()
+                ],
+                "version": at_gate.version,
+            }
             GateList.objects.filter(pk=gate.pk).update(put=_hash(mode, entries))
-            at_gate = client.replace_allowlist(
-                mailbox.upstream_id, {**wanted, "version": at_gate.version}
-            )
+            at_gate = client.replace_allowlist(mailbox.upstream_id, wanted)
             done = "pushed"
     except errors.UpstreamError as error:
         health.wait(mailbox.connection, error)
         has_none = isinstance(error, errors.NotFound | errors.FieldsRefused)
         return _fail(gate, NO_LISTS if has_none else error.sentence)
-    is_overwritten = gate.pushed_at and not gate.last_error and not is_as_left
-    explanation = ""
-    if done == "pushed" and is_overwritten:
-        explanation = "It replaced what somebody else had changed there."
     _succeed(gate, at_gate, explanation)
     return done
 
@@ -172,7 +175,7 @@ def _admin_client(connection: Connection) -> AdminClient:
     return AdminClient(base_url=connection.api_url, key=key, within=WITHIN)
 
 
-def _hash(mode: str, entries: Mapping[str, str | None]) -> str:
+def _hash(mode: str, entries: Mapping[str, str]) -> str:
     listed = json.dumps([mode, sorted(entries.items())])
     return hashlib.sha256(listed.encode()).hexdigest()
 
@@ -196,10 +199,11 @@ def _fail(gate: GateList, sentence: str) -> str:
     """Store why an attempt failed, and when the next one is due. It is recorded if it is
     the first failure since the last push.
     """
-    pause = timedelta(seconds=2 ** min(gate.attempts, 10))
+    # Two seconds at first, then each time twice as long, up to nine minutes.
+    pause = timedelta(seconds=2 ** min(gate.attempts, 9))
     # Unless another attempt succeeded meanwhile, or is due already.
     is_stored = GateList.objects.filter(pk=gate.pk, due_at=gate.due_at).update(
-        due_at=Now() + min(pause, LONGEST_PAUSE), last_error=sentence[:500]
+        due_at=Now() + pause, last_error=sentence[:500]
     )
     if is_stored and not gate.last_error:
         _record("allowlist.push_failed", gate, explanation=sentence)
@@ -216,20 +220,16 @@ def _record(action: str, gate: GateList, **details: str) -> None:
 
 
 def _widens(
-    mode_there: str,
-    theirs: Mapping[str, str | None],
-    mode: str,
-    entries: Mapping[str, str | None],
+    mode_there: str, theirs: Mapping[str, str], mode: str, entries: Mapping[str, str]
 ) -> bool:
     """Whether a list would let out more, or longer, than the one that a gate has. Both
-    are patterns with their ends, which sort as they follow one another; None for never.
+    are patterns with their ends, which sort as they follow one another.
     """
     if mode_there in ("off", "monitor"):
         return False
     is_looser = mode == "off" or (mode, mode_there) == ("contacts", "enforce")
-    by_pattern = {one: end or _NEVER for one, end in theirs.items()}
     return is_looser or any(
-        max(by_pattern.get(over, "") for over in _patterns_over(one)) < (end or _NEVER)
+        max(theirs.get(over, "") for over in _patterns_over(one)) < end
         for one, end in entries.items()
     )
 
@@ -270,25 +270,25 @@ def read_refusals(*, connection_id: int) -> str:
 
 
 @transaction.atomic
-def _record_refusals(connection: Connection, rows: Mapping[str, Any]) -> None:
+def _record_refusals(connection: Connection, rows: dict[str, Any]) -> None:
     """Record these refusals in the ledger, and their ids with the connection."""
     mailboxes = dict(connection.mailboxes.values_list("upstream_id", "address"))
-    for row in [*rows.values()][::-1]:
+    for row in reversed(rows.values()):
         metadata = row.get("metadata")
         at = read_time(row.get("created_at")) or clock()
-        text = {name: str(value or "")[:300] for name, value in row.items()}
-        mailbox = mailboxes.get(text.get("mailbox_id", ""))
+        text = defaultdict[str, str](str)
+        text |= {name: str(value or "")[:300] for name, value in row.items()}
         record(
             "message.refused_at_gate",
             # The gate refused it; a worker of the desk read that.
             actor=webhook(connection.slug, surface="worker"),
             connection=connection.pk,
             details={
-                "mailbox": mailbox or text.get("mailbox", ""),
+                "mailbox": mailboxes.get(text["mailbox_id"]) or text["mailbox"],
                 "recipients": _addresses(row.get("recipients")),
                 "refused": _addresses(row.get("refused_recipients")),
-                "rule": text.get("rule", ""),
-                "key": text.get("key_name") or text.get("key_id", ""),
+                "rule": text["rule"],
+                "key": text["key_name"] or text["key_id"],
                 "at the gate": f"{at:%Y-%m-%d %H:%M:%S} UTC",
                 **trigger_details(metadata if isinstance(metadata, dict) else {}),
             },
@@ -330,7 +330,7 @@ def minimum_of_all(rules: Iterable[PolicyRule], connection: int) -> str:
     """
     mailboxes = Mailbox.objects.filter(connection=connection, is_active=True)
     keys = (0, *mailboxes.values_list("pk", flat=True))
-    minimums = [minimum_of(rules, connection, key) for key in keys]
+    minimums = (minimum_of(rules, connection, key) for key in keys)
     return max(minimums, key=(*NAMES, "").index)
 
 

@@ -43,12 +43,10 @@ class ScopedQuerySet(models.QuerySet[Row]):
             return self
         if not actor.scopes:
             return self.none()
-        connections = Connection.objects.visible_to(actor)
-        mailboxes = Mailbox.objects.visible_to(actor)
         return self.filter(
             Q(connection=None, mailbox=None)
-            | Q(connection__in=connections)
-            | Q(mailbox__in=mailboxes)
+            | Q(connection__in=Connection.objects.visible_to(actor))
+            | Q(mailbox__in=Mailbox.objects.visible_to(actor))
         )
 
 
@@ -121,10 +119,10 @@ class AllowlistQuerySet(ScopedQuerySet["Allowlist"]):
 
     def at_work(self) -> Self:
         """Those of connections that were not removed, with what they are for."""
-        removed = Q(connection__removed_at__isnull=False) | Q(
-            mailbox__connection__removed_at__isnull=False
+        remaining = self.filter(
+            connection__removed_at=None, mailbox__connection__removed_at=None
         )
-        return self.exclude(removed).select_related("connection", "mailbox__connection")
+        return remaining.select_related("connection", "mailbox__connection")
 
     def for_overview(self) -> Self:
         """By name, each with the `number` of its entries."""
@@ -253,8 +251,7 @@ class GateListQuerySet(models.QuerySet["GateList"]):
     def for_page(self, actor: Actor) -> Self:
         """Those of mailboxes that the actor sees, with their connections, by mailbox."""
         named = self.select_related("mailbox__connection").filter(
-            mailbox__in=Mailbox.objects.visible_to(actor),
-            mailbox__connection__removed_at=None,
+            mailbox__in=Mailbox.objects.visible_to(actor).at_work()
         )
         return named.order_by("mailbox__address", "mailbox")
 
@@ -376,10 +373,6 @@ class PolicyVersionQuerySet(models.QuerySet["PolicyVersion"]):
         """The version in force, if there is one."""
         return self.filter(state="active")
 
-    def draft(self) -> Self:
-        """The draft, if there is one."""
-        return self.filter(state="draft")
-
     def activated(self) -> Self:
         """Those that are or were active, the newest first, with who wrote and activated
         them.
@@ -421,15 +414,13 @@ class PolicyVersion(models.Model):
             one_of(
                 "state", ["draft", "active", "retired"], "policy_version_state_known"
             ),
-            models.UniqueConstraint(
-                fields=["state"],
-                condition=Q(state="active"),
-                name="policy_version_one_active",
-            ),
-            models.UniqueConstraint(
-                fields=["state"],
-                condition=Q(state="draft"),
-                name="policy_version_one_draft",
+            *(
+                models.UniqueConstraint(
+                    fields=["state"],
+                    condition=Q(state=state),
+                    name=f"policy_version_one_{state}",
+                )
+                for state in ("active", "draft")
             ),
             models.CheckConstraint(
                 condition=Q(state="draft") | Q(activated_at__isnull=False),

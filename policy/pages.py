@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 from django import forms
 from django.core.paginator import Paginator
 from django.db.models import Q
+from django.forms.models import model_to_dict
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.errors import SentenceError
 from common.mail_addresses import read_pattern
 from common.pages import (
@@ -28,7 +29,7 @@ from common.pages import (
 from common.search_field import as_asked
 from common.time_zones import zone_name, zone_named
 from people.models import Person
-from people.roles import GrantTarget, targets_to_give
+from people.roles import GrantTargetForm, targets_to_give
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.calendars import DAYS, MAX_LINE, NOTE, read_day, write_day
 from policy.errors import StalePolicy, seen_state
@@ -58,6 +59,10 @@ class SettingForm(DrawnForm):
 
     def __init__(self, data: Any, seen: str, **initial: Any) -> None:
         super().__init__(data, initial={"seen": seen, **initial})
+
+    # Called if the form has a name.
+    def clean_name(self) -> str:
+        return " ".join(str(self.cleaned_data["name"]).split())
 
     def save(self, actor: Actor) -> str:
         """Store what was typed, and return a notice."""
@@ -99,13 +104,10 @@ class NamedForm(SettingForm):
 
     name = forms.CharField(max_length=60)
 
-    def __init__(self, data: Any, stored: Any) -> None:
-        seen = seen_state(in_words(stored)) if stored else ""
-        super().__init__(data, seen, name=stored or "")
-        self.stored = stored
-
-    def clean_name(self) -> str:
-        return " ".join(str(self.cleaned_data["name"]).split())
+    def __init__(self, data: Any, row: Any) -> None:
+        seen = seen_state(in_words(row) if row.pk else "")
+        super().__init__(data, seen, **model_to_dict(row))
+        self.row = row
 
 
 class GroupForm(NamedForm):
@@ -119,20 +121,19 @@ class GroupForm(NamedForm):
         Person.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
     )
 
-    def __init__(self, data: Any, stored: Group | None) -> None:
-        super().__init__(data, stored)
+    def __init__(self, data: Any, row: Group) -> None:
+        super().__init__(data, row)
         # Members who have left the desk stay choices.
-        possible = Q(is_active=True) | Q(policy_groups=stored.pk if stored else 0)
+        possible = Q(is_active=True) | Q(policy_groups=row.pk or 0)
         members: Any = self.fields["members"]
         members.queryset = (
             Person.objects.filter(possible).distinct().order_by("name", "email")
         )
-        self.initial["members"] = stored.members.all() if stored else []
 
     def save(self, actor: Actor) -> str:
         members = [one.pk for one in self.cleaned_data.pop("members")]
         made = save_group(
-            actor=actor, group=self.stored, members=members, **self.cleaned_data
+            actor=actor, group=self.row, members=members, **self.cleaned_data
         )
         return f"“{made}” is saved."
 
@@ -183,12 +184,11 @@ class CalendarForm(NamedForm):
         kind=dict,
     )
 
-    def __init__(self, data: Any, stored: WorkCalendar | None) -> None:
-        super().__init__(data, stored)
-        row = stored or WorkCalendar(
-            weekly=[[[540, 1020]]] * 5 + [[], []], zone=zone_name()
-        )
-        self.initial["zone"] = row.zone
+    def __init__(self, data: Any, row: WorkCalendar) -> None:
+        if not row.pk:
+            row.zone = zone_name()
+            row.weekly = [[[540, 1020]]] * 5 + [[], []]
+        super().__init__(data, row)
         self.initial["holidays"] = frozenset(map(" ".join, row.holidays.items()))
         for number, day in enumerate(DAYS):
             self.fields[f"day-{number}"] = ReadField(
@@ -207,7 +207,7 @@ class CalendarForm(NamedForm):
             )
 
     def save(self, actor: Actor) -> str:
-        made = save_calendar(actor=actor, calendar=self.stored, **self.cleaned_data)
+        made = save_calendar(actor=actor, calendar=self.row, **self.cleaned_data)
         return f"“{made}” is saved."
 
 
@@ -245,16 +245,16 @@ def edit(
     one takes a recent sign-in, because it decides who has to approve, and when.
     """
     admin_or_403(request)
-    stored = _row_or_404(form_class, row_id) if row_id else None
-    form = form_class(request.POST if request.method == "POST" else None, stored)
+    row = _row_or_404(form_class, row_id) if row_id else form_class.model()
+    form = form_class(request.POST if request.method == "POST" else None, row)
     return edit_setting(
         request,
         form,
         to="groups-and-hours",
-        is_guarded=stored is not None,
-        title=str(stored or f"New {form.model._meta.verbose_name}"),
+        is_guarded=row_id is not None,
+        title=row.name or f"New {row._meta.verbose_name}",
         above=("Groups and hours", "groups-and-hours"),
-        stored=stored,
+        stored=row_id,
         key=row_id,
         page=form.page,
     )
@@ -310,20 +310,11 @@ def _moment(text: str) -> datetime | None:
         ) from None
 
 
-class ListForm(DrawnForm):
+class ListForm(GrantTargetForm):
     """A new list: its name, and what it is for."""
 
-    name = forms.CharField(max_length=Allowlist._meta.get_field("name").max_length)
-    target = forms.ChoiceField(label="For")
-
-    def __init__(self, data: Any, actor: Actor) -> None:
-        super().__init__(data)
-        self.targets = targets_to_give(actor)
-        choices = [(value, one.label) for value, one in self.targets.items()]
-        self.fields["target"].choices = choices  # type: ignore[attr-defined]
-
-    def clean_target(self) -> GrantTarget:
-        return self.targets[self.cleaned_data["target"]]
+    name = forms.CharField(max_length=60)
+    field_order = ("name",)
 
 
 class ChangeForm(SettingForm):
@@ -350,7 +341,7 @@ class ChangeForm(SettingForm):
         apply_change(
             allowlist=self.stored,
             put=self.cleaned_data["lines"],
-            remove=[str(one)[:320] for one in self.cleaned_data["remove"]],
+            remove=self.cleaned_data["remove"],
             seen=self.cleaned_data["seen"],
             actor=actor,
         )
@@ -376,11 +367,10 @@ def _lists_page(
         (one, [part.name for part in naming(one, current.in_force.parts)])
         for one in Allowlist.objects.visible_to(actor).for_overview()
     ]
+    targets = targets_to_give(actor)
     context = {
         "lists": rows,
-        "form": ListForm(request.POST or None, actor)
-        if actor.has(Role.ADMIN)
-        else None,
+        "form": targets and ListForm(request.POST or None, targets=targets),
         "gates": GateList.objects.for_page(actor)[:PAGE],
     }
     return answer(request, "policy/allowlists.html", context, error)
@@ -393,8 +383,9 @@ allowlists = require_safe(_lists_page)
 @changes(_lists_page, to="allowlists")
 def add_list(request: DeskRequest) -> HttpResponse:
     """Make an empty list, and show its page."""
-    wanted = cleaned(ListForm(request.POST, request.actor))
-    made = add_allowlist(actor=request.actor, **wanted)
+    actor = request.actor
+    wanted = cleaned(ListForm(request.POST, targets=targets_to_give(actor)))
+    made = add_allowlist(actor=actor, name=wanted["name"], target=wanted["place"])
     return redirect_with_notice(request, "The list is made.", made.url)
 
 
@@ -403,10 +394,10 @@ def _list_page(
     list_id: int,
     *,
     error: SentenceError | None = None,
-    form: ChangeForm | None = None,
+    typed: Any = None,
 ) -> HttpResponse:
-    """Show one list and its entries, a page at a time; save the form if it is filled
-    in.
+    """Show one list and its entries, a page at a time; save the change if one was
+    `typed`.
     """
     at = _visible_or_404(request, list_id)
     q = as_asked(request.GET.get("q"))
@@ -414,7 +405,7 @@ def _list_page(
     current = policies()
     return edit_setting(
         request,
-        form or ChangeForm(None, at),
+        ChangeForm(typed, at),
         at.url,
         "policy/allowlist.html",
         error,
@@ -445,5 +436,4 @@ def delete_list(request: DeskRequest, list_id: int) -> str:
 @require_POST
 def change_list(request: DeskRequest, list_id: int) -> HttpResponse:
     """Change the entries of a list; this takes a recent sign-in."""
-    at = _visible_or_404(request, list_id)
-    return _list_page(request, list_id, form=ChangeForm(request.POST, at))
+    return _list_page(request, list_id, typed=request.POST)

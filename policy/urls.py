@@ -10,14 +10,10 @@ urlpatterns = [
     path("allowlists/add/", pages.add_list, name="add-allowlist"),
     path("allowlists/<int:list_id>/", pages.allowlist, name="allowlist"),
     path(
-        "allowlists/<int:list_id>/change/",
-        pages.change_list,
-        name="change-allowlist",
+        "allowlists/<int:list_id>/change/", pages.change_list, name="change-allowlist"
     ),
     path(
-        "allowlists/<int:list_id>/delete/",
-        pages.delete_list,
-        name="delete-allowlist",
+        "allowlists/<int:list_id>/delete/", pages.delete_list, name="delete-allowlist"
     ),
     path("policy/groups/", pages.groups_and_hours, name="groups-and-hours"),
     path("review-plans/", plans.review_plans, name="review-plans"),

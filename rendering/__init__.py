@@ -10,9 +10,4 @@ what a browser makes of the original.
 
 from rendering.invisibles import found_in, named, stripped
 from rendering.parsed import draw_original, render_message
-from rendering.result import (
-    Link,
-    ParsedContent,
-    RemotePicture,
-    RenderedMessage,
-)
+from rendering.result import Link, ParsedContent, RemotePicture, RenderedMessage

@@ -379,8 +379,7 @@ def _other_phone(texts: Sequence[str], whole: str, target: str) -> str:
             continue
         for match in _PHONE.finditer(_NOT_OF_NUMBER.sub("", readable(text[:MAX_TEXT]))):
             numbers = sorted(
-                (_phone(match[0]), _phone(called)),
-                key=lambda number: len(number[0]),
+                (_phone(match[0]), _phone(called)), key=lambda number: len(number[0])
             )
             (short, has_code), (long, other_has_code) = numbers
             is_same = bool(short) and long.endswith(short)

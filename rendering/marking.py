@@ -15,12 +15,7 @@ from dataclasses import replace
 from rendering.invisibles import Tally, named, pieces
 from rendering.link_texts import read_links
 from rendering.links import find_bare_links, host_of, short_target
-from rendering.pictures import (
-    MAX_ALL_PICTURES,
-    MAX_PIXELS,
-    drawable,
-    tracking_reason,
-)
+from rendering.pictures import MAX_ALL_PICTURES, MAX_PIXELS, drawable, tracking_reason
 from rendering.result import Difference, Link, RemotePicture
 from rendering.texts import RAISED, RAISING
 from simple_form import SimpleForm

@@ -8,7 +8,6 @@ import re
 import struct
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import NamedTuple
 from urllib.parse import unquote
 
 MAX_PICTURE = 700_000  # characters of base64, about 500 kB
@@ -25,24 +24,16 @@ _STARTS = {
 }
 
 
-class Picture(NamedTuple):
-    """A picture as a clean `data:` address and its number of pixels; empty if it may
-    not be drawn.
-    """
-
-    source: str = ""
-    pixels: int = 0
-
-
-def drawable(source: str) -> Picture:
-    """Return the picture in a `data:` address, or an empty one if it may not be drawn.
+def drawable(source: str) -> tuple[str, int]:
+    """Return the picture in a `data:` address as a clean one, and its number of pixels;
+    an empty text and 0 if it may not be drawn.
 
     Its first bytes must be those of the type that it claims, so that nothing else is
     drawn in the name of a picture, and its header must tell its size.
     """
     match = _DATA.match(source)
     if not match or len(source) > MAX_PICTURE:
-        return Picture()
+        return "", 0
     kind = match[1].lower().replace("jpg", "jpeg")
     # Blanks are no part of base64, and the signs that fill it up may be missing.
     data = "".join(source[match.end() :].split()).rstrip("=")
@@ -52,8 +43,8 @@ def drawable(source: str) -> Picture:
         width, height = size_of(kind, content)
         pixels = width * height
         if content.startswith(_STARTS[kind]) and 0 < pixels <= MAX_PIXELS:
-            return Picture(f"data:image/{kind};base64,{data}", pixels)
-    return Picture()
+            return f"data:image/{kind};base64,{data}", pixels
+    return "", 0
 
 
 # Pixels of a side: what is no larger is not made to be seen.

@@ -24,10 +24,10 @@ from risk.findings import (
 from risk.lookalikes import (
     MAX_DOMAIN,
     PROVIDERS,
-    KnownDomains,
     has_mixed_scripts,
     is_one_slip_apart,
     lookalike_of,
+    looks_of,
     passes_for_latin,
 )
 
@@ -99,16 +99,11 @@ def unknown_addresses(
     """Yield (whose, address) once for each address that is neither known nor at one of
     the organisation's own domains.
     """
-    ours = own_domains(context)
+    ours = context.own_domains
     known = context.known_addresses
     for whose, address in all_addresses(content):
         if lowered(address) not in known and domain_of(address) not in ours:
             yield whose, address
-
-
-def own_domains(context: RiskContext) -> frozenset[str]:
-    """Return the organisation's own domains in lower case, without a final dot."""
-    return frozenset(domain.lower().rstrip(".") for domain in context.own_domains)
 
 
 def domain_of(address: str) -> str:
@@ -138,16 +133,14 @@ def lookalike_recipient(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
     """Addresses that are nearly the same as a known address."""
-    own = own_domains(context)
+    own = context.own_domains
     unknown = list(unknown_addresses(content, context))
     if not unknown:
         return
     known_by_domain = defaultdict[str, list[str]](list)
     for known_address in context.known_addresses:
         known_by_domain[domain_of(known_address)].append(known_address)
-    domains = KnownDomains(
-        (own | set(map(registered_domain, known_by_domain))) - PROVIDERS
-    )
+    domains = looks_of(own.union(map(registered_domain, known_by_domain)) - PROVIDERS)
     resembled: dict[str, str] = {}
     for who, address in unknown[:MAX_ADDRESSES]:
         domain = domain_of(address)
@@ -185,7 +178,7 @@ def lookalike_recipient(
             )
     domains_of_all = {domain_of(address) for _, address in unknown}
     is_long = len(unknown) > MAX_ADDRESSES or len(domains_of_all) > MAX_COMPARED
-    if domains.domains and is_long:
+    if domains and is_long:
         yield finding(
             "lookalike_recipient",
             "Not all addresses were compared with known ones.",
@@ -204,7 +197,7 @@ def first_contact(
     known = context.known_addresses
     if not known:
         return
-    ours = own_domains(context)
+    ours = context.own_domains
     new = [
         address
         for address in everybody(content)
@@ -344,7 +337,7 @@ def reply_elsewhere(
 ) -> Iterator[Finding]:
     """A Reply-To that is neither at the sender's domain nor at one of our own."""
     sender = domain_of(bare_address(content.sender))
-    accepted = (sender, *own_domains(context))
+    accepted = (sender, *context.own_domains)
     for address in reply_addresses(content):
         domain = domain_of(address)
         if not sender or any(is_same_registrant(domain, own) for own in accepted):

@@ -5,7 +5,7 @@ and text that differ. They run in the parser only.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 
 from common.ascii import lowered
@@ -349,7 +349,7 @@ def parts_differ(
         yield finding(
             "parts_differ",
             "The subject names a sum that the message does not.",
-            f"Only in the subject: {_first(only_there)}.",
+            f"Only in the subject: {', '.join(sorted(only_there)[:5])}.",
             sorted(only_there),
             is_milder=True,
             anchor=SUBJECT,
@@ -414,10 +414,6 @@ def _words(text: str) -> list[tuple[str, str]]:
             spelled = next(iter(numbers(written)), written)
         found.append((written, spelled))
     return found
-
-
-def _first(words: Iterable[str]) -> str:
-    return ", ".join(sorted(words)[:5])
 
 
 def _mails_in(text: str) -> set[str]:

@@ -31,7 +31,7 @@ _SALUTATION = re.compile(
     r"szanown[yaei]|drog[ia]|witaj|czesc|dzien dobry|"
     r"vazen[yaei]|mil[yae]|ahoj|dobry den|kedves|tisztelt|"
     r"sevgili|sayin|merhaba|draga|dragi|"
-    r"уважаем(?:ыи|ая|ые)|дорог(?:ои|ая|ие)|здравствуи(?:те)?|привет|шановн(?:ии|а|і))(?= )",
+    r"уважаем(?:ыи|ая|ые)|дорог(?:ои|ая|ие)|здравствуи(?:те)?|привет|шановн(?:ии|а|і))(?= )"
 )
 TITLES = frozenset(
     "mr mrs ms mx miss sir madam dr prof professor doctor herr herrn frau hr fr monsieur madame mademoiselle mme mlle "

@@ -5,7 +5,7 @@ To add a finding, see `risk/__init__.py`.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -45,11 +45,12 @@ class Finding:
 class RiskContext:
     """What the desk knows, for the checks of one message.
 
+    `own_domains` are the organisation's, in lower case and without a final dot.
     `known_addresses` has how many messages were sent to each address before. If
     the message has both HTML and text, `text_part` is its rendered text.
     """
 
-    own_domains: Collection[str] = ()
+    own_domains: frozenset[str] = frozenset()
     known_addresses: Mapping[str, int] = field(default_factory=dict)
     text_part: RenderedMessage | None = None
 
@@ -147,17 +148,13 @@ def restored(stored: Mapping[str, Any]) -> Finding:
     )
 
 
-def _rule_order(rule: str) -> int:
-    """Return the position of a rule in the published order; rules that are no longer
-    published come last.
-    """
-    return _ORDER.get(rule, len(_ORDER))
-
-
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return findings sorted by level, then in the published order of their rules."""
+    """Return findings sorted by level, then in the published order of their rules; rules
+    that are no longer published come last.
+    """
+    last = len(_ORDER)
     return tuple(
-        sorted(findings, key=lambda f: (_LEVELS[f.level], _rule_order(f.rule)))
+        sorted(findings, key=lambda f: (_LEVELS[f.level], _ORDER.get(f.rule, last)))
     )
 
 

@@ -9,12 +9,7 @@ from common.fingerprint import Content, content_from_json
 from common.words import words_of
 from parsing.jobs import json_job
 from rendering import ParsedContent
-from rendering.links import (
-    MAX_WRITTEN_OUT,
-    hosts_in,
-    origin_of,
-    short_target,
-)
+from rendering.links import MAX_WRITTEN_OUT, hosts_in, origin_of, short_target
 from rendering.render import parse_content
 from rendering.result import TAG, Link
 from risk import check_content, check_files, check_greeting, check_secrets

@@ -44,7 +44,22 @@ _LETTER_NAME = re.compile(r"(?:LATIN|LISU) .{0,60}?([A-Z])(?: WITH .{0,60})?")
 _PASSES = frozenset(_CYRILLIC + _GREEK)
 
 
-def lookalike_of(domain: str, known: "KnownDomains") -> str:
+# By domain, in order: its registered domain, the skeleton of that, and the characters
+# of the skeleton.
+Looks = Mapping[str, tuple[str, str, frozenset[str]]]
+
+
+def looks_of(domains: Iterable[str]) -> Looks:
+    """Return the looks of known domains, computed once."""
+    found = {}
+    for domain in sorted(domains):
+        registered = registered_domain(domain)
+        looks = skeleton(registered)
+        found[domain] = (registered, looks, frozenset(looks))
+    return found
+
+
+def lookalike_of(domain: str, known: Looks) -> str:
     """Return the known domain that `domain` could be mistaken for; empty if there is
     none, or if it is a known domain or a subdomain of one.
     """
@@ -57,14 +72,14 @@ def lookalike_of(domain: str, known: "KnownDomains") -> str:
         for a in range(len(labels))
         for b in range(a + 2, len(labels) + 1)
     }
-    if any(".".join(labels[a:]) in known.domains for a in range(len(labels) - 1)):
+    if any(".".join(labels[a:]) in known for a in range(len(labels) - 1)):
         return ""
-    if contained := sorted(inside & known.domains):
+    if contained := sorted(inside & known.keys()):
         return contained[0]
     own_registered = registered_domain(domain)
     looks = skeleton(own_registered)
     characters = frozenset(looks)
-    for other, registered, other_skeleton, other_characters in known.looks:
+    for other, (registered, other_skeleton, other_characters) in known.items():
         if own_registered == registered:
             continue
         # Comparing the sets of characters first saves most of the slow comparisons.
@@ -73,20 +88,6 @@ def lookalike_of(domain: str, known: "KnownDomains") -> str:
         ):
             return other
     return ""
-
-
-class KnownDomains:
-    """Known domains. `looks` has (domain, registered domain, skeleton, characters of
-    the skeleton) of each, computed once.
-    """
-
-    def __init__(self, domains: Iterable[str]) -> None:
-        self.domains = frozenset(domains)
-        self.looks = []
-        for domain in sorted(self.domains):
-            registered = registered_domain(domain)
-            looks = skeleton(registered)
-            self.looks.append((domain, registered, looks, frozenset(looks)))
 
 
 @lru_cache(maxsize=8192)

@@ -629,12 +629,7 @@ class _Reading:
                 beside = item
 
     def _is_doubtful(
-        self,
-        item: _Item,
-        beside: _Item,
-        second: _Item,
-        money: _Item,
-        distance: int,
+        self, item: _Item, beside: _Item, second: _Item, money: _Item, distance: int
     ) -> bool:
         """Whether an item near money may change the sum. `beside` is its neighbour on
         the side of the money, and `second` the one of these two that comes later in the

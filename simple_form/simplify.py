@@ -23,14 +23,7 @@ from simple_form.declarations import (
 )
 from simple_form.elements import TAGS, odd_about, tag_of
 from simple_form.html_reading import BLANKS, VOID, Token, Values, ascii_lower
-from simple_form.looks import (
-    BLOCKS,
-    MOST_RAISED,
-    TOO_WIDE,
-    Look,
-    look_inside,
-    style_of,
-)
+from simple_form.looks import BLOCKS, MOST_RAISED, TOO_WIDE, Look, look_inside, style_of
 from simple_form.result import (
     HIDDEN,
     LEFT_OUT,
@@ -285,18 +278,9 @@ class _Writer:
         if form.is_rtl:
             # So many pieces are enough to see the direction of the first letter.
             inside = without_tags("".join(self.out[opened.begin : opened.begin + 60]))
-            if (
-                inside
-                and next(
-                    (
-                        one
-                        for one in map(bidirectional, inside)
-                        if one in ("L", "R", "AL")
-                    ),
-                    "L",
-                )
-                == "L"
-            ):
+            kinds = map(bidirectional, inside)
+            first = next((one for one in kinds if one in ("L", "R", "AL")), "L")
+            if inside and first == "L":
                 self.note("words from right to left")
         end = f"</{form.tag}>"
         self._write(end, end)

@@ -106,11 +106,7 @@ class Tree:
         first = self.pieces[0] if self._outermost == 1 else None
         is_page = isinstance(first, Token) and first.name == "div"
         if self._page or self._undrawn or not is_page:
-            self.pieces = [
-                Token("start", "body", "", self._page),
-                *self.pieces,
-                None,
-            ]
+            self.pieces = [Token("start", "body", "", self._page), *self.pieces, None]
 
     def declared(self, element: Token) -> tuple[list[Declaration], list[Declaration]]:
         """Return what is declared for an element, later ones win; and what of it comes
@@ -278,10 +274,7 @@ class Tree:
 
 
 def cleaned(
-    written: str,
-    *,
-    values: Mapping[str, re.Pattern[str]],
-    **settings: Any,
+    written: str, *, values: Mapping[str, re.Pattern[str]], **settings: Any
 ) -> str:
     """Return HTML as nh3 cleans it with these settings. `values` has patterns by
     attribute: an attribute whose value does not match is left out.

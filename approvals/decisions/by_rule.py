@@ -45,9 +45,9 @@ from policy.rules.demand import Demand
 from policy.rules.facts import (
     active_policy,
     facts_of,
+    leaving_of,
     lookups_for,
     names_for,
-    sending_of,
     signed_passes,
 )
 from policy.rules.rules import Misfit, Pass
@@ -347,10 +347,10 @@ def why_not(message: Message, passes: Sequence[Pass]) -> list[str]:
     thread = conversation_of(message)
     is_unread = thread.has_thread and (thread.is_being_read or thread.words)
     is_followed = bool(thread.late or is_unread)
-    sending = sending_of(message, message.review, now, is_followed=is_followed)
-    facts = facts_of(message, message.review, lookups_for(passes, now, [message]))
+    leaving = leaving_of(message, now, is_followed=is_followed)
+    facts = facts_of(message, lookups_for(passes, now, [message]))
     is_asked = bool(ruling.demand.spoke)
-    misfits = [one.misfits(facts, sending, is_asked=is_asked) for one in passes]
+    misfits = [one.misfits(facts, *leaving, is_asked=is_asked) for one in passes]
     return [" ".join(str(code.label) for code in codes) for codes in misfits]
 
 

@@ -310,11 +310,11 @@ def demands_for(
         )
         demands[message.pk] = evaluate(
             policy,
-            look_up_facts(message, message.review),
+            look_up_facts(message),
             now,
             people,
             calendars=calendars,
-            first=look_up_facts(first, first.review) if first else None,
+            first=look_up_facts(first) if first else None,
             is_decided=is_decided,
         )
     return demands

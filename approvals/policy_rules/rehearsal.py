@@ -25,9 +25,9 @@ from policy.rules.conditions import Names
 from policy.rules.demand import Policy, asked_by, required
 from policy.rules.facts import (
     facts_of,
+    leaving_of,
     lookups_for,
     names_for,
-    sending_of,
     unknown_words,
     words_in,
 )
@@ -97,13 +97,13 @@ def ask(
     lookups = lookups_for(parts, now, messages)
     asked: dict[Message, list[Asked]] = {}
     for message in messages:
-        facts = facts_of(message, message.review, lookups)
-        sending = sending_of(message, message.review, leaves_at or message.held_at)
+        facts = facts_of(message, lookups)
+        leaving = leaving_of(message, leaves_at or message.held_at)
         asked[message] = []
         for policy in policies:
             spoke = required(policy, facts)
             passes = [
-                (one, one.misfits(facts, sending, is_asked=bool(spoke)))
+                (one, one.misfits(facts, *leaving, is_asked=bool(spoke)))
                 for one in policy.passes
             ]
             asked[message].append(Asked(spoke, passes))

@@ -6,7 +6,7 @@ the effects.
 
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from datetime import datetime, time
 from typing import Any, ClassVar
@@ -61,7 +61,7 @@ from policy.rules.fields import (
     currency_field,
     number_field,
 )
-from policy.rules.problems import Problem, problems, read_staff
+from policy.rules.problems import Problems, problems, read_staff
 from policy.rules.rules import (
     ANY_REVIEWER,
     MOST_A_DAY,
@@ -102,9 +102,6 @@ class PartForm(SettingForm):
         named = self.stored.named().get(kind, ()) if self.stored else ()
         return self.names.choices(kind, named)
 
-    def clean_name(self) -> str:
-        return " ".join(self.cleaned_data["name"].split())
-
     def clean(self) -> None:
         typed = self.cleaned_data
         if self.errors:
@@ -123,7 +120,7 @@ class PartForm(SettingForm):
         change_draft(actor=actor, seen=seen, rule_id=self.part.id, rule=self.part)
         sentence = self.part.sentence(self.names)
         wrong = problems(policies().drafted.rules, read_staff(self.names))
-        of_it = [one.sentence for one in wrong if one.rule == self.part.id]
+        of_it = wrong.get(self.part.id, ())
         return " ".join([f"“{self.part.name}” is in the draft: {sentence}", *of_it])
 
 
@@ -263,9 +260,7 @@ class ActivateForm(SettingForm):
 
 
 def lines_of(
-    parts: Iterable[Part],
-    names: Names,
-    wrong: Sequence[Problem] = (),
+    parts: Iterable[Part], names: Names, wrong: Problems | None = None
 ) -> list[dict[str, Any]]:
     """Return what pages show about each rule or pass, in order: its sentence and its
     problems.
@@ -275,18 +270,18 @@ def lines_of(
             "part": one,
             "is_pass": isinstance(one, Pass),
             "sentence": one.sentence(names),
-            "problems": [each.sentence for each in wrong if each.rule == one.id],
+            "problems": (wrong or {}).get(one.id, ()),
         }
         for one in parts
     ]
 
 
-def problems_of(policy: Policy, actor: Actor, names: Names) -> list[Problem]:
+def problems_of(policy: Policy, actor: Actor, names: Names) -> Problems:
     """Return what is wrong with the rules, for people who can change them: the sentences
     name mailboxes.
     """
     if not actor.is_admin_of_all:
-        return []
+        return {}
     return problems(policy.rules, read_staff(names))
 
 
@@ -425,7 +420,7 @@ def version(request: DeskRequest, policy_number: int) -> HttpResponse:
     context = {
         "version": shown,
         "may_change": actor.is_admin_of_all,
-        "has_draft": PolicyVersion.objects.draft().exists(),
+        "has_draft": PolicyVersion.objects.filter(state="draft").exists(),
     }
     if actor.scopes:
         parts = version_as_is(shown).parts

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -363,9 +364,9 @@ def _policy() -> Iterator[AttentionItem]:
             "Until then nothing can be approved.",
         )
         return
-    for problem in problems:
+    for sentence in chain.from_iterable(problems.values()):
         advice = "Nobody can approve the messages that it applies to. An admin changes the rule or the group."
-        yield item("policy", problem.sentence, advice, needs_action=True)
+        yield item("policy", sentence, advice, needs_action=True)
 
 
 def _alerts() -> Iterator[AttentionItem]:

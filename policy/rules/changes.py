@@ -11,13 +11,12 @@ review plans name too, and allowlists. A change of a list is then pushed to the 
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.db import transaction
-from django.db.models import Max, ProtectedError
-from django.db.models.functions import Now
+from django.db.models import Max, ProtectedError, QuerySet
 from django.urls import reverse
 
 from audit.recording import record
@@ -122,9 +121,8 @@ def begin_draft(*, actor: Actor, rules: Iterable[Part], based_on: int) -> Policy
     """
     current = _lock(actor)
     if current.draft is not None:
-        by = f" by {current.draft.author}" if current.draft.author else ""
         raise StalePolicy(
-            f"There is a draft{by} already. Continue with it, or discard it first."
+            f"There is a draft by {current.draft.author} already. Continue with it, or discard it first."
         )
     highest = PolicyVersion.objects.aggregate(most=Max("number"))["most"] or 0
     draft = PolicyVersion(number=highest + 1, author_id=int(actor.id))
@@ -170,7 +168,7 @@ def change_draft(
     if after != current.drafted.parts:
         _set_parts(draft, after)
         draft.changed_at = clock()
-        draft.save(update_fields=["rules", "passes", "changed_at"])
+        draft.save()
         _record(
             "policy.draft_changed", actor, draft, *_before_after(current.drafted, after)
         )
@@ -257,18 +255,17 @@ def activate_draft(
     draft.signatures = {
         one.id: [int(actor.id), int(actor.second)]
         if one in to_sign
-        else list(before.signatures.get(one.id, []))
+        else before.signatures.get(one.id, [])
         for one in after.passes
     }
-    PolicyVersion.objects.active().update(state="retired", retired_at=Now())
     draft.state = "active"
     draft.activated_by_id = int(actor.id)
     draft.note = note.strip()[:MAX_NOTE]
-    draft.activated_at = Now()
-    draft.save(
-        update_fields=["state", "activated_by", "activated_at", "note", "signatures"]
+    draft.activated_at = clock()
+    PolicyVersion.objects.active().update(
+        state="retired", retired_at=draft.activated_at
     )
-    draft.refresh_from_db()
+    draft.save()
     GateList.objects.bring()
     _record("policy.activated", actor, draft, *changes)
     return draft
@@ -281,8 +278,9 @@ def _unsigned_entries(passes: Iterable[Pass]) -> str:
     came = {}
     lists = frozenset[int]().union(*(one.lists for one in passes))
     for named in Allowlist.objects.filter(pk__in=lists).order_by("name"):
-        naming = {"passes__contains": [{"lists": [named.pk]}]}
-        signed = PolicyVersion.objects.activated().filter(**naming).first()
+        naming = [{"lists": [named.pk]}]
+        versions = PolicyVersion.objects.activated().filter(passes__contains=naming)
+        signed = versions.first()
         entries = named.entries.all()
         if signed:
             entries = entries.filter(added_at__gt=signed.retired_at or clock())
@@ -321,8 +319,8 @@ def _concerned(before: Rules, after: Rules) -> list[int]:
         if group not in asked.get(one.id, ())
     }
     groups.update(*(one.then.barred_groups for one in before if one not in after))
-    members = Person.objects.filter(policy_groups__in=groups).distinct()
-    return sorted(members.values_list("pk", flat=True))
+    members = Person.objects.filter(policy_groups__in=groups)
+    return sorted(members.distinct().values_list("pk", flat=True))
 
 
 def _named_by(parts: Parts) -> list[str]:
@@ -345,8 +343,13 @@ def _before_after(before: Policy, after: Parts) -> list[str]:
 def _record(
     action: str, actor: Actor, version: PolicyVersion, before: str, after: str
 ) -> None:
-    details = {"before": before, "after": after, "note": version.note}
-    record(action, actor=actor, details=details | {"version": str(version.number)})
+    details = {
+        "before": before,
+        "after": after,
+        "note": version.note,
+        "version": str(version.number),
+    }
+    record(action, actor=actor, details=details)
 
 
 Row = TypeVar("Row", bound=Named)
@@ -362,7 +365,7 @@ def in_words(row: Any) -> str:
     if isinstance(row, Allowlist):
         return f"{row.scope}; version: {row.version}; entries: {row.entries.count()}"
     if isinstance(row, Group):
-        return _group_in_words(row.name, row.members.order_by("name", "email"))
+        return _group_in_words(row.name, row.members.all())
     holidays = ", ".join(f"{day} {name}" for day, name in sorted(row.holidays.items()))
     days = [
         f"{day} {write_day(hours)}"
@@ -372,8 +375,9 @@ def in_words(row: Any) -> str:
     return f"{row.name}: {row.zone}; {'; '.join(days)}; holidays: {holidays or 'none'}"
 
 
-def _group_in_words(name: str, people: Iterable[Person]) -> str:
-    members = ", ".join(f"{one} ({one.email})" for one in people)
+def _group_in_words(name: str, people: QuerySet[Person]) -> str:
+    named = people.order_by("name", "email")
+    members = ", ".join(f"{one} ({one.email})" for one in named)
     return f"{name}: {members or 'nobody'}"
 
 
@@ -396,7 +400,7 @@ def save_group(
     row, before = lock(group or Group(), actor)
     check_seen(seen, before)
     check_name(row, name)
-    people = Person.objects.filter(pk__in=members).order_by("name", "email")
+    people = Person.objects.filter(pk__in=members)
     after = _group_in_words(name, people)
 
     def change() -> ChangeInWords:
@@ -423,7 +427,7 @@ def save_group(
     row.name = name
     row.save()
     row.members.set(people)
-    record_change(row, actor, before, after)
+    record_change(row, actor, before)
     return row
 
 
@@ -457,7 +461,7 @@ def save_calendar(
         tightens=not before,
     )
     row.save()
-    record_change(row, actor, before, in_words(row))
+    record_change(row, actor, before)
     return row
 
 
@@ -472,17 +476,17 @@ def delete_named(*, row: Named, actor: Actor) -> None:
     if current.unreadable or named:
         why = current.unreadable or f"“{named[0].name}” of the policy names it."
         raise PolicyRefused(f"“{row}” cannot be deleted. {why}")
-    entries: list[str] = []
+    removed = ""
     if isinstance(locked, Allowlist):
-        entries = list(locked.entries.values_list("pattern", flat=True))
+        removed = first_few(locked.entries.values_list("pattern", flat=True))
     try:
         with transaction.atomic():
-            type(row)._default_manager.filter(pk=row.pk).delete()
+            locked.delete()
     except ProtectedError:
         raise PolicyRefused(
             f"“{row}” cannot be deleted: a review plan or somebody's duty names it."
         ) from None
-    record_change(locked, actor, before, "", removed=first_few(entries))
+    record_change(locked, actor, before, removed=removed)
 
 
 def lock(row: Row, actor: Actor) -> tuple[Row, str]:
@@ -500,10 +504,9 @@ def lock(row: Row, actor: Actor) -> tuple[Row, str]:
     return locked, in_words(locked) if row.pk else ""
 
 
-def record_change(
-    row: Named, actor: Actor, before: str, after: str, **more: str
-) -> None:
+def record_change(row: Named, actor: Actor, before: str, **more: str) -> None:
     """Record a change of a list, group or calendar in the ledger, if it is one."""
+    after = in_words(row) if row.pk else ""
     if before != after:
         kind = str(row._meta.verbose_name)
         did = "changed" if before else "added"
@@ -523,11 +526,6 @@ class WantedEntry:
     note: str = ""
     expires_at: datetime | None = None
 
-    @property
-    def ends(self) -> datetime:
-        """When it ends, at the latest."""
-        return self.expires_at or ENDLESS
-
     def __str__(self) -> str:
         until = f" until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
         return f"{self.pattern}{until}"
@@ -542,7 +540,7 @@ def add_allowlist(*, name: str, actor: Actor, target: GrantTarget) -> Allowlist:
     check_name(made, made.name)
     made.changed_by_id = int(actor.id)
     made.save()
-    record_change(made, actor, "", in_words(made))
+    record_change(made, actor, "")
     return made
 
 
@@ -563,41 +561,39 @@ def apply_change(
     """
     locked, before = lock(allowlist, actor)
     check_seen(seen, before, by=locked.changed_by or "Somebody")
-    wanted: dict[str, WantedEntry | None] = dict.fromkeys(remove)
-    wanted |= {one.pattern: one for one in put}
-    present = locked.entries.filter(pattern__in=list(wanted))
+    wanted = {one.pattern: one for one in put}
+    present = locked.entries.filter(pattern__in=[*wanted, *remove])
     stored = {
         row[0]: WantedEntry(*row)
         for row in present.values_list("pattern", "note", "expires_at")
     }
-    pairs = [(stored.get(one), after) for one, after in wanted.items()]
-    # Each entry that is added, changed or removed, before and after.
-    changed = [(was, entry) for was, entry in pairs if was != entry]
-    is_longer = any(
-        entry and (was is None or entry.ends > was.ends) for was, entry in changed
-    )
+    new = {key: one for key, one in wanted.items() if one != stored.get(key)}
+    removed = sorted(stored.keys() - wanted.keys())
+    changed = [*new, *removed]
+    is_longer = False
     # In words, each with its end.
     acts = defaultdict[str, list[str]](list)
-    for was, entry in changed:
-        if entry is None:
-            acts["removed"].append(str(was))
-        elif was is None:
-            acts["added"].append(str(entry))
-        else:
+    acts["removed"] = [str(stored[one]) for one in removed]
+    for key, entry in new.items():
+        if was := stored.get(key):
             is_same = entry.expires_at == was.expires_at
             what = "its note" if is_same else f"before: {was}"
             acts["changed"].append(f"{entry} ({what})")
+        else:
+            acts["added"].append(str(entry))
+        ends = entry.expires_at or ENDLESS
+        is_longer |= was is None or ends > (was.expires_at or ENDLESS)
 
     def change() -> ChangeInWords:
         policy = policies().in_force
         rules = naming(locked, policy.rules)
-        is_named = bool(rules or naming(locked, policy.passes))
         # A rule on recipients who are on the list may apply to fewer messages.
         is_asked = any(locked.pk in one.when.lists for one in rules)
         tightens = not (policy.unreadable or is_longer or (changed and is_asked))
         # Two admins signed to whom a pass sends without a person; and where a rule does
         # not apply any more, passes may send what it kept for people.
-        always = bool(policy.passes) and is_named and not tightens
+        is_named = naming(locked, policy.parts)
+        always = bool(policy.passes and is_named and not tightens)
         if always and not has_two_admins():
             raise PolicyRefused(
                 "A policy with passes names this list: two admins sign this change, and there is only one."
@@ -621,20 +617,18 @@ def apply_change(
     locked.changed_by_id = int(actor.id)
     locked.changed_at = clock()
     locked.save()
-    patterns = [one.pattern for pair in changed for one in pair if one]
-    locked.entries.filter(pattern__in=patterns).delete()
-    new = [
+    locked.entries.filter(pattern__in=changed).delete()
+    rows = [
         AllowEntry(
-            **asdict(entry),
+            **vars(entry),
             allowlist=locked,
             added_at=locked.changed_at,
             added_by_id=locked.changed_by_id,
         )
-        for _, entry in changed
-        if entry
+        for entry in new.values()
     ]
-    AllowEntry.objects.bulk_create(new, batch_size=2000)
+    AllowEntry.objects.bulk_create(rows, batch_size=2000)
     GateList.objects.bring()
     named = {did: first_few(entries) for did, entries in acts.items()}
-    record_change(locked, actor, before, in_words(locked), **named)
+    record_change(locked, actor, before, **named)
     return locked

@@ -84,18 +84,18 @@ attachments | file of kind
 
 @dataclass(frozen=True)
 class Names:
-    """The names of what rules refer to, by kinds such as "groups" and by their keys, as
-    far as somebody may see them. What is missing was deleted, or, unless `is_whole`, is
-    hidden from the person.
+    """The names, or rows, of what rules refer to, by kinds such as "groups" and by their
+    keys, as far as somebody may see them. What is missing was deleted, or, unless
+    `is_whole`, is hidden from the person.
     """
 
-    of_kind: Mapping[str, Mapping[Any, str]] = field(default_factory=dict)
+    of_kind: Mapping[str, Mapping[Any, object]] = field(default_factory=dict)
     is_whole: bool = True
 
     def name_of(self, kind: str, key: Any) -> str:
         """Return the name of one of these kinds."""
-        if name := self.of_kind.get(kind, {}).get(key):
-            return name
+        if named := self.of_kind.get(kind, {}).get(key):
+            return str(named)
         if kind == "keys":
             # A key that sent nothing lately has no name here, but may exist.
             return str(key).partition(":")[2]
@@ -193,16 +193,6 @@ Sought = Annotated[
 
 
 @dataclass(frozen=True)
-class Amount:
-    """A sum of money that a message names. If the currency is not certain it is empty,
-    and counts as every currency.
-    """
-
-    value: Decimal
-    currency: str = ""
-
-
-@dataclass(frozen=True)
 class MessageFacts:
     """The facts about a message that conditions are compared with. None means that the
     desk does not know.
@@ -212,8 +202,9 @@ class MessageFacts:
     `lists` are the allowlists that name a recipient in any way (`entries_of`);
     `lists_of` has for each recipient the lists whose entries certainly mean them alone
     or their domain. `contacts` are those recipients who are contacts of the account.
-    `attachments` are the families and kinds of the attached files, `hosts` where links
-    lead or the text names a host.
+    `amounts` has the largest sum by currency, as a decimal text; a currency that is not
+    certain is empty, and counts as every currency. `attachments` are the families and
+    kinds of the attached files, `hosts` where links lead or the text names a host.
     """
 
     connection: int
@@ -229,12 +220,10 @@ class MessageFacts:
     is_first_contact: bool | None = False
     risk_level: str | None = ""
     findings: frozenset[str] | None = frozenset()
-    # The words that are not in the message. Any other word is in it, or was not looked
-    # for.
-    lacked_words: frozenset[str] = frozenset()
-    # The words that were found with their places (`risk.words`), to show to people.
-    words: Mapping[str, str] = field(default_factory=dict, compare=False)
-    amounts: tuple[Amount, ...] | None = ()
+    # The place (`risk.words`) of each word that was looked for, empty if the message does
+    # not have it.
+    words: Mapping[str, str] = field(default_factory=dict, hash=False)
+    amounts: Mapping[str, str] | None = field(default_factory=dict, hash=False)
     # The passages that name the largest sums, by currency, to show to people.
     sums: Mapping[str, str] = field(default_factory=dict, compare=False)
     # The text around each sum that could not be read, to show to people. If there is
@@ -363,10 +352,7 @@ class InMailbox(_Of):
     says = "is in {}"
     mark = "/"
     field = ChecksField(
-        "Mailboxes",
-        "mailboxes",
-        int,
-        help_text="Of several, one that fits is enough.",
+        "Mailboxes", "mailboxes", int, help_text="Of several, one that fits is enough."
     )
 
     def fits(self, facts: MessageFacts) -> bool:
@@ -570,12 +556,12 @@ class HasWord(Condition):
     )
 
     def holds(self, facts: MessageFacts) -> bool | None:
-        if not self.value.isdisjoint(facts.words):
+        if self.fits(facts):
             return True
-        return False if self.value <= facts.lacked_words else None
+        return False if self.value <= facts.words.keys() else None
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
-        return sorted(self.value & facts.words.keys())
+        return sorted(filter(facts.words.get, self.value))
 
     def words_in(self, names: Names) -> str:
         return self.says.format(any_of(f"“{one}”" for one in self.value))
@@ -590,11 +576,11 @@ class NamesAmount(Condition):
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         yield from filter(None, facts.unread_sums)
-        for one in facts.amounts or ():
-            is_other = self.when.currency not in ("", one.currency) and one.currency
-            if one.value >= self.value and not is_other:
-                amount = f"{one.currency} {one.value:,.2f}".strip()
-                yield facts.sums.get(one.currency, amount)
+        for currency, largest in (facts.amounts or {}).items():
+            is_other = self.when.currency not in ("", currency) and currency
+            amount = Decimal(largest)
+            if amount >= self.value and not is_other:
+                yield facts.sums.get(currency, f"{currency} {amount:,.2f}".strip())
 
     def words_in(self, names: Names) -> str:
         currency = f" {self.when.currency}" if self.when.currency else ""
@@ -695,12 +681,11 @@ class Conditions:
     @cached_property
     def asked(self) -> list[Condition]:
         """Those conditions that have a value."""
-        values = {name: getattr(self, name) for name in KINDS}
         # An amount of 0 asks for any amount, and equals False.
         return [
-            KINDS[name](self, value)
-            for name, value in values.items()
-            if value or isinstance(value, Decimal)
+            kind(self, value)
+            for name, kind in KINDS.items()
+            if (value := getattr(self, name)) or isinstance(value, Decimal)
         ]
 
 

@@ -36,7 +36,6 @@ _MAY_NOT = "may not approve this"
 _SHOWN = 3
 # How many characters of a passage a sentence has.
 _LONGEST = 254
-_NO_FACTS = MessageFacts(connection=0)
 # Later than anything that has happened.
 _NOW = datetime.max.replace(tzinfo=UTC)
 
@@ -85,7 +84,7 @@ class Progress:
 
     given: int
     needed: int
-    missing: Mapping[int, int] = field(default_factory=dict)
+    missing: Mapping[int, int]
 
     @property
     def is_complete(self) -> bool:
@@ -131,43 +130,31 @@ def progress(
     A person counts for one of the named groups at most: if two groups must each give
     one approval, one person who is in both is not enough.
     """
-    named = effects.named_groups
-    slots = [group for group, n in named.items() for _ in range(n)]
-    filled = _assigned(slots, sorted(set(givers)), members)
-    missing = Counter(
-        group for position, group in enumerate(slots) if position not in filled
-    )
-    of_groups = missing.total()
-    more = max(of_groups, effects.total - len(set(givers)))
-    if more > of_groups:
-        missing[ANY_REVIEWER] = more - of_groups
-    return Progress(effects.total - more, effects.total, missing)
+    people = sorted(set(givers))
+    # Each slot is one approval that a group must give.
+    slots = [group for group, n in effects.named_groups.items() for _ in range(n)]
+    slot_of: dict[int, int] = {}
 
-
-def _assigned(
-    slots: Sequence[int], people: Sequence[int], members: Mapping[int, Collection[int]]
-) -> dict[int, int]:
-    """Assign people to slots, as many as possible; return the person by index of the
-    slot.
-
-    Each slot is one approval that a group must give. This is bipartite matching by
-    augmenting paths: whoever has a slot already may move to another to make room.
-    """
-    filled: dict[int, int] = {}
-
-    def place(person: int, tried: set[int]) -> bool:
-        for position, group in enumerate(slots):
-            if position in tried or person not in members.get(group, ()):
+    def fill(slot: int, tried: set[int]) -> bool:
+        # Bipartite matching by augmenting paths: whoever has another slot already may
+        # give it to somebody else.
+        for person in people:
+            if person in tried or person not in members.get(slots[slot], ()):
                 continue
-            tried.add(position)
-            if position not in filled or place(filled[position], tried):
-                filled[position] = person
+            tried.add(person)
+            if person not in slot_of or fill(slot_of[person], tried):
+                slot_of[person] = slot
                 return True
         return False
 
-    for person in people:
-        place(person, set())
-    return filled
+    missing = Counter(
+        group for slot, group in enumerate(slots) if not fill(slot, set())
+    )
+    of_groups = missing.total()
+    more = max(of_groups, effects.total - len(people))
+    if more > of_groups:
+        missing[ANY_REVIEWER] = more - of_groups
+    return Progress(effects.total - more, effects.total, missing)
 
 
 @dataclass(frozen=True)
@@ -179,7 +166,7 @@ class Approval:
     person: int
     name: str
     surface: str = ""
-    at: datetime | None = None
+    at: datetime = _NOW
     with_care: bool = False
 
 
@@ -190,6 +177,7 @@ class People:
     review it, and by group its members. `names` are those of groups and calendars.
     """
 
+    identities: Identities
     person: int = 0
     approvals: tuple[Approval, ...] = ()
     authors: frozenset[int] = frozenset()
@@ -197,7 +185,6 @@ class People:
     reviewers: frozenset[int] = frozenset()
     groups: Mapping[int, Collection[int]] = field(default_factory=dict)
     names: Names = field(default_factory=Names)
-    identities: Identities = field(default_factory=Identities, compare=False)
 
 
 @dataclass(frozen=True)
@@ -210,16 +197,16 @@ class Demand:
     or is in a group, and every account that counts as one person with one of these.
     """
 
-    policy: Policy = NO_POLICY
-    spoke: Rules = ()
-    people: People = field(default_factory=People)
-    facts: MessageFacts = _NO_FACTS
-    leaves_at: datetime | None = None
-    calendars: Calendars = field(default_factory=dict)
-    barred: frozenset[int] = frozenset()
+    policy: Policy
+    spoke: Rules
+    people: People
+    facts: MessageFacts
+    leaves_at: datetime
+    calendars: Calendars
+    barred: frozenset[int]
     # Whether the message was decided already, and this is the check before the decision
     # is carried out.
-    is_decided: bool = False
+    is_decided: bool
 
     @cached_property
     def effects(self) -> Effects:
@@ -227,13 +214,13 @@ class Demand:
         return asked_by(self.spoke)
 
     @cached_property
-    def counted(self) -> tuple[Approval, ...]:
+    def counted(self) -> list[Approval]:
         """The approvals that count: of those that may be one person's, the first."""
         counted: list[Approval] = []
         behind = set[int]()
         for one in self.people.approvals:
             # With a second factor that came later, somebody else gave it.
-            givers = self.people.identities.behind(one.person, at=one.at or _NOW)
+            givers = self.people.identities.behind(one.person, at=one.at)
             may = (
                 one.person in self.people.reviewers
                 and one.person not in self.barred
@@ -242,7 +229,7 @@ class Demand:
             if may and behind.isdisjoint(givers):
                 counted.append(one)
                 behind |= givers
-        return tuple(counted)
+        return counted
 
     @property
     def givers(self) -> list[int]:
@@ -283,12 +270,11 @@ class Demand:
         return f", by {names}" if names else ""
 
     @cached_property
-    def because(self) -> tuple[tuple[PolicyRule, tuple[str, ...]], ...]:
+    def because(self) -> list[tuple[PolicyRule, list[str]]]:
         """Each rule that applies, with because of what in the message it does."""
-        return tuple(
-            (one, tuple(dict.fromkeys(one.when.passages(self.facts))))
-            for one in self.spoke
-        )
+        return [
+            (one, [*dict.fromkeys(one.when.passages(self.facts))]) for one in self.spoke
+        ]
 
     def _why(self, rule: PolicyRule, passages: Sequence[str]) -> str:
         """Return why a rule applies, as the end of a sentence."""
@@ -304,20 +290,18 @@ class Demand:
     @property
     def passages(self) -> list[str]:
         """What in the message is the reason why rules apply, each once."""
-        return list(
-            dict.fromkeys(one for _, passages in self.because for one in passages)
-        )
+        return [*dict.fromkeys(one for _, these in self.because for one in these)]
 
     @property
-    def sentences(self) -> tuple[str, ...]:
+    def sentences(self) -> list[str]:
         """What each rule that applies asks for and why, such as "Payments: 2 approvals
         of Finance are needed, because of “1,225.00 EUR”."
         """
         names = self.people.names
-        return tuple(
+        return [
             f"{rule.name}: {rule.then.in_words(names)}{self._why(rule, passages)}."
             for rule, passages in self.because
-        )
+        ]
 
     def _quoted(self, passage: str) -> str:
         place = PLACES.get(self.facts.words.get(passage, ""))
@@ -330,9 +314,7 @@ class Demand:
         """Why the person who looks counts as one with somebody who approved; else empty."""
         why_one = self.people.identities.why_one
         sentences = (
-            why_one(
-                self.people.person, [one.person], "approved this", at=one.at or _NOW
-            )
+            why_one(self.people.person, [one.person], "approved this", at=one.at)
             for one in self.counted
         )
         return next(filter(None, sentences), "")
@@ -342,22 +324,21 @@ class Demand:
         "approvals", and a sentence. Empty if they may.
         """
         people, effects = self.people, self.effects
+        person = people.person
         reasons = []
-        if people.person in people.authors:
-            started = "You started this message, so somebody else must approve it."
-            reasons.append(("author", started))
-        if effects.bar_editor and people.person in people.editors:
-            edited = (
+        if person in people.authors:
+            sentence = "You started this message, so somebody else must approve it."
+            reasons.append(("author", sentence))
+        if effects.bar_editor and person in people.editors:
+            sentence = (
                 "You edited this message, or wrote words of it in the last 30 days, so "
                 "somebody else must approve it."
             )
-            reasons.append(("editor", edited))
+            reasons.append(("editor", sentence))
         in_groups = [
-            one
-            for one in effects.barred_groups
-            if people.person in people.groups.get(one, ())
+            one for one in effects.barred_groups if person in people.groups.get(one, ())
         ]
-        is_counted_as = people.person in self.barred and not (reasons or in_groups)
+        is_counted_as = person in self.barred and not (reasons or in_groups)
         if self.policy.unreadable:
             sentence = "The rules of the policy could not be read, so nothing can be approved. Tell an admin."
             return [*reasons, ("policy", sentence)]
@@ -370,7 +351,7 @@ class Demand:
         if closed := self.closed():
             reasons.append(("hours", closed))
         if is_counted_as:
-            why = people.identities.why_one(people.person, self.barred, _MAY_NOT)
+            why = people.identities.why_one(person, self.barred, _MAY_NOT)
             reasons.append(("author", why))
         if why_not := self._why_not(in_groups):
             reasons.append(("approvals", why_not))
@@ -406,7 +387,7 @@ class Demand:
         if not missing:
             return ""
         parts = [f"{n} of {self.people.names.whose(group)}" for group, n in missing]
-        number = sum(n for _, n in missing)
+        number = sum(self.progress.missing.values())
         verb = "is" if number == 1 else "are"
         return f"{number} more {verb} needed: {get_text_list(parts, 'and')}."
 
@@ -415,8 +396,6 @@ class Demand:
         and now is not among them; else empty.
         """
         hours = sorted(self.effects.office_hours)
-        if self.leaves_at is None or not hours:
-            return ""
         calendars = tuple(map(self.calendars.get, hours))
         opening = next_common_opening(calendars, self.leaves_at)
         if opening == self.leaves_at:
@@ -430,10 +409,8 @@ class Demand:
 
     def closes(self) -> datetime | None:
         """Return when the hours end within which it may leave now; None without any."""
-        named = [self.calendars.get(one) for one in self.effects.office_hours]
-        ends = [
-            next_closing(one, self.leaves_at) for one in named if one and self.leaves_at
-        ]
+        named = map(self.calendars.get, self.effects.office_hours)
+        ends = [next_closing(one, self.leaves_at) for one in named if one]
         return min(ends, default=None)
 
 
@@ -474,6 +451,6 @@ def evaluate(
         facts,
         leaves_at,
         calendars,
-        barred=people.identities.same_as(people.authors | by_rule),
-        is_decided=is_decided,
+        people.identities.same_as(people.authors | by_rule),
+        is_decided,
     )

@@ -14,15 +14,15 @@ API keys there are when a rule is saved.
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from itertools import chain, islice, product
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
-from django.db.models import Max, Model
+from django.db.models import Max
 from django.db.models.functions import Lower, Now
 from django.utils.text import get_text_list
 
@@ -46,24 +46,18 @@ from policy.rules.conditions import (
     FILES,
     FINDINGS,
     RUNS_CODE,
-    Amount,
     MessageFacts,
     Names,
     entries_of,
 )
 from policy.rules.demand import NO_POLICY, Policy, required
-from policy.rules.rules import (
-    Misfit,
-    Part,
-    Pass,
-    PolicyRule,
-    Sending,
-    parts_from_json,
-)
+from policy.rules.rules import Misfit, Part, Pass, PolicyRule, parts_from_json
 from rendering import RenderedMessage, named
 from risk.sums import Sums
 from risk.words import places_of, searched_texts
 from upstream.events import read_time
+
+Known = TypeVar("Known")
 
 
 def active_policy() -> Policy:
@@ -121,18 +115,6 @@ COLUMNS = (
 )
 
 
-class Examined(Protocol):
-    """A row with what the desk worked out about a message: its risk, the names of its
-    findings (`rules`), what `stored_facts` returned (`policy_facts`), and whether a cap
-    set it apart.
-    """
-
-    risk_level: str
-    rules: Any
-    policy_facts: Any
-    is_apart: bool
-
-
 # The fields of a trigger by which its sender claims a person: who gave a Discord command,
 # or edited it at the desk.
 _CLAIMS = "discord_user discord_user_id discord_interaction_id countersign_edit".split()
@@ -144,7 +126,7 @@ _MOST_METADATA = 50
 
 
 def stored_facts(
-    content: Content, sums: Sums, hosts: Iterable[str] | None = None
+    content: Content, sums: Sums, hosts: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """Return the facts that need a message's content, to be stored with it as JSON.
 
@@ -152,12 +134,10 @@ def stored_facts(
     known.
     """
     return {
-        "amounts": dict(sums.largest)
-        if _shows_text(content) and not sums.unread
-        else None,
-        "sums": dict(sums.passages),
-        "unread_sums": list(sums.unread),
-        "hosts": None if hosts is None else list(hosts),
+        "amounts": sums.largest if _shows_text(content) and not sums.unread else None,
+        "sums": sums.passages,
+        "unread_sums": sums.unread,
+        "hosts": hosts,
         "send_at": content.send_at,
         "is_whole": set(content.coverage) >= set(FIELDS),
     }
@@ -176,30 +156,33 @@ def with_files(
     if revision and content.attachments:
         files = AttachedFile.objects.filter(revision=revision)
         seen_at = dict(files.values_list("place", "seen"))
-    amounts = facts["amounts"]
+    amounts = dict(facts["amounts"] or {})
+    passages = dict(facts["sums"])
     unread_sums = list(facts["unread_sums"])
-    hosts = facts["hosts"]
+    hosts: list[str] | None = []
     kinds: set[str] = set()
     unknown = []
     for place, claim in enumerate(content.attachments, start=1):
         seen = seen_at.get(place) or {}
         claimed = claimed_kinds(claim.name, claim.content_type)
-        kinds |= claimed
-        kinds.update(seen.get("kinds", ()))
+        kinds.update(claimed, seen.get("kinds", ()))
         hides = any(one.get("means") == "hides" for one in seen.get("flags", ()))
         if revision and (hides or "kinds" not in seen):
             unknown.append(named(claim.name)[:_MOST_NAME])
         sums = Sums(**seen.get("sums", {}))
         unread_sums += sums.unread
-        for code, value in sums.largest.items() if amounts is not None else ():
-            amounts[code] = max(value, amounts.get(code, "0"), key=Decimal)
+        for code, value in sums.largest.items():
+            if Decimal(value) >= Decimal(amounts.get(code, 0)):
+                amounts[code] = value
+                passages[code] = sums.passages[code]
         if hosts is not None:
             is_unread = "calendar" in claimed and bool(revision) and not seen
             hosts = None if is_unread else [*hosts, *seen.get("hosts", ())]
     return {
         **facts,
-        "hosts": hosts,
-        "amounts": None if unread_sums else amounts,
+        "file_hosts": hosts,
+        "amounts": None if unread_sums or facts["amounts"] is None else amounts,
+        "sums": passages,
         "unread_sums": list(dict.fromkeys(unread_sums)),
         "attachments": sorted(kinds) if "attachments" in content.coverage else None,
         "unknown_files": unknown,
@@ -222,8 +205,7 @@ def unknown_words(facts: dict[str, Any], words: Collection[str]) -> set[str]:
     """Return those of these words that were not looked for in a message; give its
     stored facts a place for them.
     """
-    known = facts.setdefault("words", {})
-    return {word for word in words if word not in known}
+    return {*words}.difference(facts.setdefault("words", {}))
 
 
 def words_in(
@@ -246,15 +228,14 @@ def words_in(
 
 def facts_of(
     message: Message,
-    examined: Examined,
-    lookups: "Lookups | None" = None,
+    lookups: "Lookups",
     *,
     earlier_keys: Collection[str] = (),
     is_edited: bool = False,
     takes_claims: bool = False,
 ) -> MessageFacts:
-    """Return the facts about a message. `lookups` has what tables say of its recipients;
-    without it, these facts are empty.
+    """Return the facts about a message, of which its review has what the desk worked
+    out, and `lookups` what tables say of its recipients.
 
     Only our own gateway says which API key sent a message. `earlier_keys` sent what
     people at the desk edited since, with a key of the desk.
@@ -262,7 +243,6 @@ def facts_of(
     A file that was not read may be anything. With `takes_claims` it is what its name
     and type claim: for what the policy does by itself, which nobody can take back.
     """
-    lookups = lookups or Lookups()
     is_inbound = message.direction == "inbound"
     key: str | None = ""
     if not is_inbound:
@@ -272,9 +252,12 @@ def facts_of(
     # None if the columns were never worked out; then empty columns mean "not known".
     recipients = message.written_to
     is_examined = recipients is not None
-    stored = examined.policy_facts or {}
-    findings = set(examined.rules)
-    attachments = _as_set(stored.get("attachments"))
+    review = message.review
+    stored = review.policy_facts or {}
+    findings = {*review.rules}
+    # Those of its text, and those of its files.
+    hosts: list[Any] = [stored.get("hosts"), stored.get("file_hosts", ())]
+    attachments = _if_known(frozenset, stored.get("attachments"))
     unknown_files = tuple(stored.get("unknown_files", ()))
     if unknown_files and not takes_claims:
         findings.add(RUNS_CODE)
@@ -282,7 +265,6 @@ def facts_of(
     if "program_in_text" in findings:
         findings.add(RUNS_CODE)
         attachments = None if attachments is None else attachments | {"program"}
-    words: dict[str, str] = stored.get("words", {})
     return MessageFacts(
         connection=message.connection_id,
         mailbox=message.mailbox_id,
@@ -291,25 +273,24 @@ def facts_of(
         earlier_keys=frozenset(
             f"{message.connection_id}:{one}" for one in earlier_keys
         ),
-        recipients=None if recipients is None else tuple(recipients),
+        recipients=_if_known(tuple, recipients),
         lists=lookups.listing(
             entry for one in recipients or () if "@" in one for entry in entries_of(one)
         ),
         lists_of=tuple(lookups.listing(patterns_for(one)) for one in recipients or ()),
         contacts=lookups.contacts_of(message),
-        is_first_contact="first_contact" in examined.rules
+        is_first_contact="first_contact" in findings
         if is_examined and not stored.get("knows_nobody")
         else None,
-        risk_level=examined.risk_level if is_examined else None,
+        risk_level=review.risk_level if is_examined else None,
         findings=frozenset(findings) if is_examined else None,
-        lacked_words=frozenset(word for word, place in words.items() if not place),
-        words={word: place for word, place in words.items() if place},
-        amounts=amounts_in(stored.get("amounts")),
+        words=dict(stored.get("words", ())),
+        amounts=_if_known(dict, stored.get("amounts")),
         sums=stored.get("sums", {}),
         unread_sums=tuple(stored.get("unread_sums", ())),
         attachments=attachments,
         unknown_files=unknown_files,
-        hosts=_as_set(stored.get("hosts")),
+        hosts=None if None in hosts else frozenset(chain(*hosts)),
         is_agents_alone=not (is_inbound or any(map(message.trigger.get, _CLAIMS))),
         is_edited=is_edited,
         metadata=frozenset(
@@ -320,36 +301,28 @@ def facts_of(
     )
 
 
-def sending_of(
-    message: Message, examined: Examined, now: datetime, *, is_followed: bool = False
-) -> Sending:
-    """Return what passes ask of a message besides its `MessageFacts`. `is_followed`
-    says that a message came in its thread after it was written, or that this is not
-    known.
+def leaving_of(
+    message: Message, now: datetime, *, is_followed: bool = False
+) -> tuple[datetime | None, list[Misfit]]:
+    """Return what passes ask of a message besides its `MessageFacts`: when it would
+    leave, and what keeps any pass from sending it. `is_followed` says that a message
+    came in its thread after it was written, or that this is not known.
     """
-    stored = examined.policy_facts or {}
+    stored = message.review.policy_facts or {}
     leaves_at = read_time(stored["send_at"]) if stored.get("send_at") else now
     against = {
         Misfit.CONTENT: not stored.get("is_whole"),
         Misfit.SANDBOX: message.sandbox,
-        Misfit.APART: examined.is_apart,
+        Misfit.APART: message.review.is_apart,
         Misfit.THREAD: is_followed,
     }
-    return Sending(
-        leaves_at=leaves_at and max(leaves_at, now),
-        against=frozenset(code for code, holds in against.items() if holds),
-    )
+    return leaves_at and max(leaves_at, now), [
+        code for code, holds in against.items() if holds
+    ]
 
 
-def _as_set(stored: Iterable[str] | None) -> frozenset[str] | None:
-    return None if stored is None else frozenset(stored)
-
-
-def amounts_in(stored: Mapping[str, str] | None) -> tuple[Amount, ...] | None:
-    """Return the sums that `stored_facts` stored; None if they are not known."""
-    if stored is None:
-        return None
-    return tuple(Amount(Decimal(value), code) for code, value in stored.items())
+def _if_known(kind: Callable[[Any], Known], stored: Any) -> Known | None:
+    return None if stored is None else kind(stored)
 
 
 @dataclass(frozen=True)
@@ -359,8 +332,8 @@ class Lookups:
     could not be read.
     """
 
-    lists: Mapping[str, Mapping[int, datetime]] = field(default_factory=dict)
-    contacts: Mapping[int, Collection[str]] | None = None
+    lists: Mapping[str, Mapping[int, datetime]]
+    contacts: Mapping[int, Collection[str]] | None
 
     def listing(self, entries: Iterable[str]) -> frozenset[int]:
         """Return the allowlists that have one of these entries."""
@@ -382,12 +355,11 @@ class Lookups:
 
 
 def lookups_for(
-    parts: Iterable[Part], now: datetime, messages: Collection[Message]
+    parts: Collection[Part], now: datetime, messages: Collection[Message]
 ) -> Lookups:
     """Read what the facts about these messages need for these rules and passes, in three
     queries at most.
     """
-    parts = list(parts)
     addresses = {
         one for message in messages for one in message.written_to or () if "@" in one
     }
@@ -456,22 +428,19 @@ def names_for(actor: Actor = EVERYTHING) -> Names:
     """Return the names of everything that rules and passes can refer to and that the
     actor may see; without an actor of everything, as for the ledger.
     """
-    keys = api_keys(actor).items()
-    names: dict[str, dict[Any, str]] = {
-        "keys": dict(sorted(keys, key=lambda pair: pair[1].casefold())),
+    keys = sorted(api_keys(actor).items(), key=lambda pair: pair[1].casefold())
+    mailboxes = Mailbox.objects.visible_to(actor).at_work()
+    rows: dict[str, Mapping[Any, object]] = {
+        "keys": dict(keys),
         "attachments": FILES,
         "findings": FINDINGS,
+        "mailboxes": mailboxes.order_by("address").in_bulk(),
+        "lists": Allowlist.objects.visible_to(actor).order_by(Lower("name")).in_bulk(),
+        "groups": Group.objects.in_bulk(),
+        "calendars": WorkCalendar.objects.in_bulk(),
+        "connections": Connection.objects.visible_to(actor).at_work().in_bulk(),
     }
-    rows: dict[str, Iterable[Model]] = {
-        "mailboxes": Mailbox.objects.visible_to(actor).at_work().order_by("address"),
-        "lists": Allowlist.objects.visible_to(actor).order_by(Lower("name")),
-        "groups": Group.objects.all(),
-        "calendars": WorkCalendar.objects.all(),
-        "connections": Connection.objects.visible_to(actor).at_work(),
-    }
-    for kind, found in rows.items():
-        names[kind] = {one.pk: str(one) for one in found}
-    return Names(names, is_whole=actor.sees_all())
+    return Names(rows, is_whole=actor.sees_all())
 
 
 def api_keys(actor: Actor) -> dict[str, str]:
@@ -515,7 +484,7 @@ def with_known(part: Part) -> Part:
         one.partition("/")[0] + "/" for one in boxes if boxes[one] in when.mailboxes
     }
     begins |= {one.partition(":")[0] + ":" for one in when.keys}
-    there = {*boxes, *when.keys, *(api_keys(EVERYTHING) if when.keys else ())}
+    there = {*boxes, *when.keys, *api_keys(EVERYTHING)}
     known: set[str] = set()
     # Kept while only these are meant, too: whoever unticks that gets no other rule.
     for begin in begins:

@@ -23,11 +23,7 @@ class ChecksField(forms.TypedMultipleChoiceField):
     widget = forms.CheckboxSelectMultiple
 
     def __init__(
-        self,
-        label: str,
-        of: str,
-        coerce: Callable[[str], Any] = str,
-        **more: Any,
+        self, label: str, of: str, coerce: Callable[[str], Any] = str, **more: Any
     ) -> None:
         super().__init__(label=label, coerce=coerce, **{"required": False, **more})
         self.of = of
@@ -138,8 +134,5 @@ def pick_field(
 ) -> forms.ChoiceField:
     """Return a drop-down list of these choices."""
     return forms.ChoiceField(
-        label=label,
-        help_text=help_text,
-        required=False,
-        choices=list(choices.items()),
+        label=label, help_text=help_text, required=False, choices=list(choices.items())
     )

@@ -6,12 +6,12 @@ rule was written.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from django.utils.text import get_text_list
 
-from mirror.models import Connection, Mailbox
+from mirror.models import Mailbox
 from people.models import Grant
 from policy.calendars import Calendars, all_calendars, next_common_opening
 from policy.models import Group
@@ -33,10 +33,10 @@ class Staff:
     no mailbox.
     """
 
-    reviewers: Mapping[int, frozenset[int]] = field(default_factory=dict)
-    groups: Mapping[int, frozenset[int]] = field(default_factory=dict)
-    calendars: Calendars = field(default_factory=dict)
-    names: Names = field(default_factory=Names)
+    reviewers: Mapping[int, frozenset[int]]
+    groups: Mapping[int, frozenset[int]]
+    calendars: Calendars
+    names: Names
 
     def can_give(self, effects: Effects, mailbox: int | None) -> bool:
         """Whether the reviewers of a mailbox could give the approvals that are asked
@@ -52,7 +52,6 @@ class Staff:
 
 def read_staff(names: Names) -> Staff:
     """Return who can approve in which mailbox, and the groups."""
-    mailboxes = Mailbox.objects.filter(connection__in=Connection.objects.at_work())
     grants = list(Grant.objects.filter(role="reviewer", person__is_active=True))
     return Staff(
         reviewers={
@@ -61,7 +60,7 @@ def read_staff(names: Names) -> Staff:
                 for grant in grants
                 if grant.scope.reaches(connection=one.connection_id, mailbox=one.pk)
             )
-            for one in mailboxes.order_by("pk")
+            for one in Mailbox.objects.at_work().order_by("pk")
         },
         groups={
             one.pk: frozenset(member.pk for member in one.members.all())
@@ -72,25 +71,20 @@ def read_staff(names: Names) -> Staff:
     )
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Why nobody can approve the messages to which the rule of this id applies, as a
-    sentence.
-    """
-
-    rule: str
-    sentence: str
+# By the ids of rules, why nobody can approve the messages to which they apply, as
+# sentences.
+Problems = Mapping[str, Sequence[str]]
 
 
-def problems_now() -> list[Problem]:
+def problems_now() -> Problems:
     """Return what is wrong with the rules of the active version. Raises RuleError if
     they cannot be read.
     """
     policy = active_policy()
-    return problems(policy.rules, read_staff(names_for())) if policy.number else []
+    return problems(policy.rules, read_staff(names_for())) if policy.number else {}
 
 
-def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
+def problems(rules: Sequence[PolicyRule], staff: Staff) -> Problems:
     """Return which of the rules nobody can meet, alone or together."""
     by_id = {rule.id: rule for rule in rules}
     # By the ids of such rules, the mailboxes in which nobody can.
@@ -113,7 +107,7 @@ def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
             if not _fits(others, mailbox, staff):
                 clashing = others
         unmet[tuple(one.id for one in clashing)].append(mailbox)
-    found = []
+    found = defaultdict[str, list[str]](list)
     for ids, mailboxes in unmet.items():
         together = [by_id[one] for one in ids]
         named = get_text_list([f"“{one.name}”" for one in together], "and")
@@ -122,7 +116,7 @@ def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
             shown.append(f"{len(mailboxes) - 3} more")
         where = get_text_list(shown, "and")
         asked = merged(one.then for one in together).in_words(staff.names)
-        found.append(Problem(ids[-1], f"Nobody can meet {named} in {where}: {asked}."))
+        found[ids[-1]].append(f"Nobody can meet {named} in {where}: {asked}.")
     return found
 
 

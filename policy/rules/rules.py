@@ -9,7 +9,7 @@ never lowers what a message needs.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -119,16 +119,16 @@ class Effects:
     @cached_property
     def named_groups(self) -> dict[int, int]:
         """How many approvals each named group must give."""
-        pairs = sorted(self.approvals.items())
-        return {group: n for group, n in pairs if group != ANY_REVIEWER}
+        asked = sorted(self.approvals.items())
+        return {group: n for group, n in asked if group != ANY_REVIEWER}
 
     @cached_property
     def total(self) -> int:
         """How many people must approve. Each counts as a reviewer, and also for one
         named group at most.
         """
-        of_groups = sum(self.named_groups.values())
-        return max(1, self.approvals.get(ANY_REVIEWER, 0), of_groups)
+        of_any = self.approvals.get(ANY_REVIEWER, 1)
+        return max(of_any, sum(self.named_groups.values()))
 
     @property
     def is_empty(self) -> bool:
@@ -192,11 +192,10 @@ def merged(effects: Iterable[Effects]) -> Effects:
         )
     # A number that the named groups or the desk need anyway is left out, so that
     # effects that ask for the same compare as equal.
-    of_groups = both.named_groups
-    of_any = both.approvals.get(ANY_REVIEWER, 0)
-    if of_any > max(1, sum(of_groups.values())):
-        return replace(both, approvals={**of_groups, ANY_REVIEWER: of_any})
-    return replace(both, approvals=of_groups)
+    approvals = both.named_groups
+    if both.total > max(1, sum(approvals.values())):
+        approvals = approvals | {ANY_REVIEWER: both.total}
+    return replace(both, approvals=approvals)
 
 
 def is_as_strict(one: Effects, other: Effects) -> bool:
@@ -334,17 +333,6 @@ class Misfit(TextChoices):
     GONE = "gone", "The pass is no longer part of the policy, or has ended."
 
 
-@dataclass(frozen=True)
-class Sending:
-    """What a pass asks of a message besides its `MessageFacts`: when it would leave,
-    None if that is not known, and the codes of other circumstances that keep any pass
-    from sending it.
-    """
-
-    leaves_at: datetime | None = None
-    against: frozenset[Misfit] = frozenset()
-
-
 @exactly
 @dataclass(frozen=True, kw_only=True)
 class Pass(_Part):
@@ -388,17 +376,25 @@ class Pass(_Part):
         )
 
     def misfits(
-        self, facts: MessageFacts, sending: Sending, *, is_asked: bool
+        self,
+        facts: MessageFacts,
+        leaves_at: datetime | None,
+        against: Iterable[Misfit],
+        *,
+        is_asked: bool,
     ) -> tuple[Misfit, ...]:
-        """Return why it does not send a message; empty if it does. That a rule asks
-        anything of the message (`is_asked`) is a reason, whatever the rule asks for.
+        """Return why it does not send a message that would leave at this time, None if
+        that is not known; empty if it does. `against` are other circumstances that keep
+        any pass from sending it. That a rule asks anything of the message (`is_asked`)
+        is a reason, whatever the rule asks for.
         """
-        known = [getattr(facts, one.name) for one in fields(facts)]
         unlisted = ToUnlisted(Conditions(), self.lists)
         elsewhere = LinksElsewhere(Conditions(), self.link_domains)
-        keeps = {
+        # What is not known keeps it from being sent by itself.
+        keeps: dict[Misfit, object] = {
             Misfit.RULE: is_asked,
-            Misfit.UNKNOWN: None in (*known, facts.seen_recipients, sending.leaves_at),
+            Misfit.UNKNOWN: None
+            in (*vars(facts).values(), facts.seen_recipients, leaves_at),
             Misfit.KEY: facts.key not in self.keys,
             Misfit.MAILBOX: facts.mailbox not in self.mailboxes or facts.is_inbound,
             Misfit.ORIGIN: not facts.is_agents_alone or facts.is_edited,
@@ -406,20 +402,19 @@ class Pass(_Part):
             Misfit.RECIPIENTS: not facts.recipients
             or len(facts.lists_of or ()) != len(facts.recipients)
             or unlisted.fits(facts),
-            Misfit.FINDINGS: facts.findings != frozenset() or facts.risk_level != "",
-            Misfit.ATTACHMENTS: facts.attachments != frozenset(),
-            Misfit.SUM: bool(facts.unread_sums)
+            Misfit.FINDINGS: facts.findings or facts.risk_level,
+            Misfit.ATTACHMENTS: facts.attachments,
+            Misfit.SUM: facts.unread_sums
             or any(
                 self.most is None
-                or one.currency != self.currency
-                or one.value > self.most
-                for one in facts.amounts or ()
+                or currency != self.currency
+                or Decimal(largest) > self.most
+                for currency, largest in (facts.amounts or {}).items()
             ),
             Misfit.LINKS: elsewhere.fits(facts),
-            Misfit.ENDED: sending.leaves_at is not None
-            and sending.leaves_at >= self.ends_at,
+            Misfit.ENDED: leaves_at and leaves_at >= self.ends_at,
         }
-        return (*(one for one in keeps if keeps[one]), *sorted(sending.against))
+        return (*(one for one in keeps if keeps[one]), *sorted(against))
 
 
 def passes_loosen(before: Sequence[Pass], after: Iterable[Pass]) -> bool:

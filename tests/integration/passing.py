@@ -33,7 +33,7 @@ def activate(first, second, *parts):
     """Activate a version with these rules and passes, asked for by the `first` admin
     and accepted by the `second`, unless that is None.
     """
-    PolicyVersion.objects.draft().delete()
+    PolicyVersion.objects.filter(state="draft").delete()
     draft = begin_draft(actor=actor_of(first), rules=parts, based_on=0)
     return activate_draft(
         actor=replace(actor_of(first), second=str(second.pk) if second else ""),

@@ -47,9 +47,9 @@ def test_entries_are_added_changed_and_removed_on_the_page_of_a_list(
 def test_list_is_made_and_deleted_on_its_pages(signed_in, admin, connection):
     client = signed_in(admin)
     mailbox = connection.mailboxes.get()
-    ours = {"name": "Ours", "target": "mailbox-0"}
-    says(client.post("/allowlists/add/", ours), 422, "valid choice")
-    ours["target"] = f"mailbox-{mailbox.pk}"
+    ours = {"name": "Ours", "place": "mailbox-0"}
+    says(client.post("/allowlists/add/", ours), 422, "Choose a scope")
+    ours["place"] = f"mailbox-{mailbox.pk}"
     made = client.post("/allowlists/add/", ours)
     at = Allowlist.objects.get(mailbox=mailbox)
     assert made["Location"] == at.url

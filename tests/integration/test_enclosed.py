@@ -343,6 +343,23 @@ def test_sums_in_the_words_of_a_calendar_and_in_names_within_an_archive_count(
     assert decide(message, reviewer).decision is not None
 
 
+def test_links_of_a_calendar_are_in_doubt_until_it_is_read(enclose, reviewer):
+    put_in_force({"when": {"has_link": True}, "then": {"approvals": {"0": 2}}})
+    link = CALENDAR.replace("Room 2", "https://rooms.example/2")
+    message = enclose(("a.ics", link.encode(), "text/calendar"))
+    assert decide(message, reviewer).decision is None
+    message = enclose(("b.ics", CALENDAR.encode(), "text/calendar"))
+    assert decide(message, reviewer).decision is not None
+
+
+def test_sum_of_a_file_is_told_where_it_is_the_larger_one(enclose, reviewer):
+    put_in_force({"when": {"amount": "1"}, "then": {"reject": "No money."}})
+    files = zip_of("5000 EUR.txt")
+    message = enclose(("20 EUR.txt", b"calm"), ("a.zip", files, "application/zip"))
+    with pytest.raises(VerdictNotAllowed, match="because of “5000 EUR”"):
+        decide(message, reviewer)
+
+
 def check_frame(answer):
     policy = answer["Content-Security-Policy"]
     assert {"sandbox", "default-src 'none'", "img-src data:"} <= {

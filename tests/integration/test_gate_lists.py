@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from approvals import tasks
 from common.mail_addresses import patterns_for
 from common.postgres import clock
-from policy.gates import content_for, ensure, rules_at, to_compare
+from policy.gates import NEVER, content_for, ensure, rules_at, to_compare
 from policy.models import GateList
 from policy.rules.conditions import Conditions
 from policy.rules.facts import active_policy
@@ -59,10 +59,10 @@ def test_entry_ends_at_the_gate_when_the_first_rule_stops_allowing_it():
     for rules, days in (
         ([rejecting(one, two)], 2),
         (both, 1),
-        ([rejecting(one, three)], None),
+        ([rejecting(one, three)], 0),
     ):
         [end] = content(*rules, now=now)[1].values()
-        assert end == (days and written_time(now + timedelta(days=days)))
+        assert end == (written_time(now + timedelta(days=days)) if days else NEVER)
     assert content(*both, now=now + timedelta(days=1))[1] == {}
 
 

@@ -3,6 +3,7 @@ it states, and its button.
 """
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from approvals.message_page.content.jobs import facts_of
 from approvals.message_page.content.source import (
@@ -15,7 +16,8 @@ from approvals.message_page.sheet import approve_label
 from common.fingerprint import FIELDS, Content
 from mirror.models import Message
 from mirror.store import content_of
-from policy.rules.demand import Approval, Demand, People
+from policy.rules.conditions import MessageFacts
+from policy.rules.demand import Approval, People, Policy, evaluate
 from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule
 from rendering.render import render_message
 from simple_form.declarations import rows
@@ -87,7 +89,13 @@ def test_approve_button_does_not_promise_to_send_where_others_have_to_approve_to
     content = content_of(pending_row("01E"))
     message = Message(addresses=[])
     rule = PolicyRule("two", "Two", then=Effects(approvals={ANY_REVIEWER: 2}))
-    first = Demand(spoke=(rule,), people=People(person=1, identities=nobody_else()))
+
+    def demand(people):
+        return evaluate(
+            Policy(1, (rule,)), MessageFacts(1), datetime.now(UTC), people, calendars={}
+        )
+
+    first = demand(People(person=1, identities=nobody_else()))
     assert approve_label(content, message, first) == "Approve (1 of 2)"
     given = People(
         person=1,
@@ -95,8 +103,7 @@ def test_approve_button_does_not_promise_to_send_where_others_have_to_approve_to
         reviewers=frozenset({1, 2}),
         identities=nobody_else(),
     )
-    last = Demand(spoke=(rule,), people=given)
-    assert "send to 1 person" in approve_label(content, message, last)
+    assert "send to 1 person" in approve_label(content, message, demand(given))
 
 
 def facts(text, thread=None):

@@ -7,12 +7,12 @@ from rendering.render import render_message
 from risk import CHECKS, jobs
 from risk.check_greeting import greeting_of
 from risk.findings import RiskContext, address_anchor, run_checks
-from risk.lookalikes import KnownDomains, lookalike_of
+from risk.lookalikes import lookalike_of, looks_of
 from simple_form.declarations import rows
 
 ALL = (*jobs.CHECKS, *CHECKS)
 KNOWN = RiskContext(
-    own_domains=("yourteam.example",),
+    own_domains=frozenset({"yourteam.example"}),
     known_addresses={"billing@acme-corp.example": 31, "ivo@münchen.example": 2},
 )
 
@@ -204,7 +204,7 @@ def test_answers_that_go_elsewhere_are_found():
 
 
 CUSTOMERS = RiskContext(
-    own_domains=("yourteam.example",),
+    own_domains=frozenset({"yourteam.example"}),
     known_addresses={
         "billing@acme-corp.example": 31,
         "dana@northwind.com": 4,
@@ -252,8 +252,8 @@ def test_known_and_unlike_recipients_are_left_in_peace():
     # Numbered names are no look-alikes, and short ones are not compared.
     context = RiskContext(known_addresses={"sales1@acme-corp.example": 1})
     assert found("lookalike_recipient", context, to=("sales2@acme-corp.example",)) == []
-    assert lookalike_of("ibn.com", KnownDomains({"ibm.com"})) == ""
-    assert lookalike_of("1bm.com", KnownDomains({"lbm.com"})) == "lbm.com"
+    assert lookalike_of("ibn.com", looks_of({"ibm.com"})) == ""
+    assert lookalike_of("1bm.com", looks_of({"lbm.com"})) == "lbm.com"
 
 
 def test_lookalike_behind_many_other_addresses_is_found_or_left_in_doubt():

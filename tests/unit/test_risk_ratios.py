@@ -12,7 +12,7 @@ from risk.similarity import shape
 from tests.linear import is_linear
 
 KNOWN = RiskContext(
-    own_domains=("yourteam.example",),
+    own_domains=frozenset({"yourteam.example"}),
     known_addresses={
         f"p{number}@company{number:05}.example": 1 for number in range(500)
     },

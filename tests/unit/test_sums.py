@@ -10,7 +10,7 @@ import pytest
 from common.fingerprint import Attachment, Content
 from docs.currencies import table
 from policy.rules.conditions import Conditions, MessageFacts, from_json
-from policy.rules.facts import amounts_in, stored_facts, with_files
+from policy.rules.facts import stored_facts, with_files
 from rendering.render import parse_content
 from risk.money import CURRENCIES
 from risk.sums import MOST_READ, Sums, read_sums, sums_of
@@ -128,7 +128,7 @@ def lines(name):
 
 def is_over_limit(text):
     found = read_sums([text])
-    amounts = amounts_in(None if found.unread else dict(found.largest))
+    amounts = None if found.unread else found.largest
     limit = from_json(Conditions, {"amount": "1000"})
     return limit.apply_to(MessageFacts(1, amounts=amounts))
 
@@ -162,11 +162,11 @@ def facts(**fields):
     content = Content(**fields)
     sums = sums_of(content, parse_content(content))
     stored = with_files(stored_facts(content, sums), content, None)
-    return amounts_in(stored["amounts"]), stored["unread_sums"]
+    return stored["amounts"], stored["unread_sums"]
 
 
 def values(**fields):
-    return [str(one.value) for one in facts(**fields)[0]]
+    return [*facts(**fields)[0].values()]
 
 
 def test_ending_counts_although_a_dot_follows_that_windows_drops():
