@@ -260,7 +260,7 @@ def mentions_in(text: str, people: Sequence[Person]) -> tuple[list[Person], list
     """
     people_by_name = _people_by_name(people)
     mentioned: dict[int, Person] = {}
-    remarks: list[str] = []
+    remarks = []
     folded = _casefolded(text)
     for mention in _AT.finditer(folded):
         text_after = folded[mention.end() :]
@@ -291,7 +291,7 @@ def names_offered(
     each with the text to insert: the name, or the address if two have that name.
     """
     begun = _casefolded(typed)
-    offered: list[tuple[Person, str]] = []
+    offered = []
     for person in people:
         names = [*_people_by_name([person]), *_casefolded(person.name).split()]
         if str(person.pk) == actor.id or not any(

@@ -372,7 +372,7 @@ def columns_of(
             (CONTENT, _searched(text_of(content, examined.words))),
         )
         recipients = list(map(lowered, everybody(content)))
-        columns: dict[str, Any] = {
+        columns = {
             "addresses": addresses_of(
                 recipients, sender=content.sender, direction=message.direction
             ),

@@ -110,9 +110,10 @@ def pulse(request: DeskRequest) -> HttpResponse:
     if number > COUNTED:
         # The exact number. Counting takes longer for a longer queue.
         key = f"waiting-{actor.id}-{hash(actor.scopes)}"
-        number = caches["process"].get_or_set(
+        exact = caches["process"].get_or_set(
             key, lambda: desk_messages().count_waiting_for(actor), COUNT_SECONDS
         )
+        number = exact or 0
     shown = f"{number:,}"
     drawn = {
         "waiting": shown,

@@ -361,7 +361,7 @@ def _month_page(
     # The current month, unless the address names another.
     month = Month.read(request.GET.get("month", ""), zone_name()) or this_month
     settings = organisation_settings()
-    context: dict[str, Any] = {
+    context = {
         "report": report_of(actor, month),
         "month": month,
         "after": month.after if month < this_month else None,

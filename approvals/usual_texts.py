@@ -300,7 +300,7 @@ def _page(
     mailbox = _get_visible_mailbox_or_404(request, mailbox_id, text_kind)
     kind = Kind(text_kind)
     presets = presets_of(mailbox.pk)[kind]
-    context: dict[str, Any] = {
+    context = {
         "box": mailbox,
         "kind": kind,
         "kinds": list(Kind),

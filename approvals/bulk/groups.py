@@ -19,7 +19,6 @@ from approvals.bulk.sheet import Difference, Item
 from approvals.message_page.content.addresses import Field
 from approvals.message_page.content.source import stretch_of
 from approvals.message_page.content.word_diff import (
-    Block,
     Effort,
     common_blocks,
     words_in,
@@ -271,7 +270,7 @@ def places_of(
     """
     words_by_text = [words_in(text) for text in texts]
     first = words_by_text[0]
-    blocks_by_text: list[Sequence[Block]] = []
+    blocks_by_text = []
     gaps = set()
     for words in words_by_text:
         blocks, is_compared = common_blocks(first, words, effort)

@@ -76,7 +76,7 @@ def apply_waiting(
     An event that was applied but contradicts the state of the message is refuted too.
     """
     actor = webhook(message.connection.slug)
-    refuted: list[int] = []
+    refuted = []
     for row in (
         WebhookEvent.objects.unconfirmed_about(message)
         .select_related("connection")

@@ -5,7 +5,6 @@ Stored content is shown. Only the source tab may ask our gateway for the origina
 simplified HTML. Files are served as previews that the desk made, or as a download.
 """
 
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -405,7 +404,7 @@ def seen_decision(
         actor_id=str(verdict.person_id),
         fingerprint=version,
     )
-    context: dict[str, Any] = {
+    context = {
         "message": message,
         "verdict": verdict,
         "line": entry_of_verdict,

@@ -611,7 +611,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     lines = address_lines(message, content, request.actor)
     labels = ("From",) if is_inbound else ("To", "Cc", "Bcc")
     fields = [line for line in lines if line.label in labels]
-    context: dict[str, Any] = {
+    context = {
         "message": message,
         "actions": available_actions(
             message,

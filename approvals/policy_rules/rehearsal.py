@@ -169,7 +169,7 @@ def rehearse(
     staff = read_staff(names)
     counts: Counter[Change] = Counter()
     sent: Counter[str] = Counter()
-    changed: dict[int, tuple[Asked, Asked]] = {}
+    changed = {}
     can_leave = False
     for message, (was, becomes) in asked.items():
         if becomes.sender:

@@ -477,7 +477,7 @@ def try_policy(request: DeskRequest) -> HttpResponse:
     now = policies()
     at = timezone.now()
     form = TryForm(request.GET if "message" in request.GET else None, actor)
-    context: dict[str, Any] = {"form": form, "now": now}
+    context = {"form": form, "now": now}
     before, after = (now.in_force, now.drafted) if actor.scopes else (EMPTY, EMPTY)
     if now.unreadable:
         template = "policy/rules/try.html"

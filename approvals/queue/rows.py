@@ -101,7 +101,7 @@ def approvers_in_words(verdicts: Iterable[Verdict]) -> dict[int, str]:
     as "2 of 2 approved: Ana and Ben". Messages that needed one approval are left out.
     The verdicts come in the order in which they were given.
     """
-    progress: dict[int, str] = {}
+    progress = {}
     names: dict[int, list[str]] = defaultdict(list)
     for one in verdicts:
         if one.live:

@@ -70,7 +70,7 @@ def difference(before: Content, after: Content) -> tuple[Change, ...]:
     """Return what changed from `before` to `after`, in the order of the fields."""
     effort = Effort()
     tally = Tally()
-    changes: list[Change] = []
+    changes = []
     for name in FIELDS:
         was_covered = name in before.coverage
         is_covered = name in after.coverage

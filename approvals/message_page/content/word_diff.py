@@ -71,7 +71,7 @@ def words_in(text: str) -> list[str]:
     """Split a text into the words, blanks and signs that are compared. Joined, they are
     the text again. An amount or an address is one word, with the signs inside it.
     """
-    words: list[str] = []
+    words = []
     for kind, run in groupby(text, _kind):
         part = "".join(run)
         if kind == "blanks":
@@ -139,7 +139,7 @@ def shown_pieces(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], i
     Long unchanged stretches are cut in the middle, and characters that cannot be seen
     are marked with their names.
     """
-    pieces: list[Piece] = []
+    pieces = []
     remaining = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}
     changes = MAX_CHANGES
     left_out = 0
@@ -176,7 +176,7 @@ def disguises(found: Sequence[Piece]) -> list[str]:
     """Return up to five sentences about changes that look like none: letters replaced
     by similar ones of another script, or by another encoding of the same letter.
     """
-    notes: list[str] = []
+    notes = []
     for gone, added in pairwise(found):
         if (gone.kind, added.kind) != (GONE, NEW):
             continue
