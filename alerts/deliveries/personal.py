@@ -20,8 +20,8 @@ from alerts.deliveries.waits import switch_off
 from alerts.models import Delivery, Destination
 from approvals.models import Snooze
 from common.desk_mail import name_of
-from notices.models import Notice
-from notices.preferences import times_of_notice
+from notices.models import Cause, Notice
+from notices.preferences import preferences_of, times_of_notice
 from notices.wording import shown
 
 # The kinds of destinations by the ways that `times_of` names.
@@ -79,13 +79,17 @@ def on_bounced(name: str, status: str, text: str, **_more: Any) -> None:
 
 
 def drop_ended(destination: Destination) -> None:
-    """Delete the due deliveries to a person whose notice they have read, or whose cause
-    is over; and put off those about messages that they have snoozed.
+    """Delete the due deliveries to a person whose notice they have read, whose cause is
+    over, or of which they want to be told by this way no more; and put off those about
+    messages that they have snoozed.
     """
     owner: Any = destination.owner
-    actor = owner.actor(surface="worker")
+    wanted = preferences_of(owner)
+    by_mail = destination.kind == EmailChannel.kind
+    causes = [*(wanted.mail if by_mail else wanted.push), Cause.ACCOUNT]
+    unread = Notice.objects.unread(owner.actor(surface="worker"))
     due = Delivery.objects.filter(destination=destination, state=Delivery.State.DUE)
-    due.exclude(notice__in=Notice.objects.unread(actor)).delete()
+    due.exclude(notice__in=unread.filter(cause__in=causes)).delete()
     snoozes = Snooze.objects.in_force().of_person(owner.pk)
     of_message = snoozes.filter(message=OuterRef("message")).values("until")
     snoozed = due.filter(
@@ -98,9 +102,8 @@ def send_notices(delivery: Delivery) -> Posted:
     """Send a notice, with those that were claimed with it. Raises as its channel does."""
     destination = delivery.destination
     owner: Any = destination.owner
-    keys = delivery.claimed_with_it().values_list("notice", flat=True)
-    unread = Notice.objects.for_list(owner.actor(surface="worker"))
-    notices = unread.filter(pk__in=[delivery.notice_id, *keys], read_at=None)
+    lasting = Notice.objects.for_list(owner.actor(surface="worker"))
+    notices = lasting.filter(deliveries__in=delivery.with_others(), read_at=None)
     if not notices:
         return OVER
     channel: Any = channel_of(destination.kind)

@@ -241,9 +241,11 @@ def test_an_address_that_bounced_gets_nothing_until_its_person_asks_again(
 
 
 def test_the_link_in_a_mail_ends_that_kind_alone_and_only_when_posted(
-    server, asked, second_reviewer, client
+    server, asked, reviewer, second_reviewer, client
 ):
     mail_all()
+    comment(asked, reviewer, "@Ben and now?")
+    plan_waiting()
     mail = server.message()
     # As mail programs read it, who decode nothing there.
     head = server.taken[0].content.decode()
@@ -255,6 +257,8 @@ def test_the_link_in_a_mail_ends_that_kind_alone_and_only_when_posted(
     assert client.post(path, {"List-Unsubscribe": "One-Click"}).status_code == 200
     kept = {Cause.ASSIGNED, Cause.REMINDED, Cause.SUMMARY}
     assert set(Preferences.objects.get().mail) == kept
+    # Nor does what waited for its time come.
+    assert mail_all() == ""
     assert client.post(f"{path[:-3]}xx/").status_code == 404
 
 
