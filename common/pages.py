@@ -144,16 +144,6 @@ def first_or_404(rows: QuerySet[Row], sentence: str) -> Row:
     return row
 
 
-def first_error(form: forms.BaseForm) -> tuple[str, str]:
-    """Return the first field with an error, and the error; two empty strings if the
-    form is valid.
-    """
-    return next(
-        ((str(name), str(errors[0])) for name, errors in form.errors.items() if errors),
-        ("", ""),
-    )
-
-
 def same_error(sentence: str) -> dict[str, str]:
     """Return `error_messages` for a field: this sentence, whatever is wrong with it."""
     bounds = ("min_value", "max_value", "min_length", "max_length")
@@ -183,7 +173,7 @@ class SentenceForm(forms.Form):
 
     def first_error(self) -> str:
         """Return the first error, as a sentence; empty if the form is valid."""
-        return first_error(self)[1]
+        return next(iter(self.errors_by_field().values()), "")
 
     def errors_by_field(self) -> dict[str, str]:
         """Return the first error of each field, by the field's name."""
@@ -237,6 +227,14 @@ class LenientForm(forms.Form):
 # Attributes of an input for an address or a name that no keyboard may correct.
 VERBATIM = {"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}
 
+# Those of an input for a code that somebody sent.
+CODE_INPUT = {
+    "class": "mono code",
+    "autocapitalize": "characters",
+    "autocomplete": "one-time-code",
+    "spellcheck": "false",
+}
+
 
 class NotedChoice(str):
     """A choice's label, with a note that explains the choice."""
@@ -249,20 +247,25 @@ class NotedChoice(str):
         return choice
 
 
-class DeskRenderer(TemplatesSetting):
-    """Draws fields by a template of the desk."""
-
-    field_template_name = "_field.html"
-
-
 class DrawnField(forms.BoundField):
     """A field whose widget looks like those of the desk."""
 
     def build_widget_attrs(self, attrs: Any, widget: Any = None) -> Any:
-        ticked = ("checkbox", "checkboxselectmultiple", "radioselect")
-        is_text = self.widget_type not in ticked
-        look = {"class": "input"} if is_text else {}
-        return super().build_widget_attrs({**look, **attrs}, widget)
+        if self.widget_type not in (
+            "checkbox",
+            "checkboxselectmultiple",
+            "radioselect",
+        ):
+            own = self.field.widget.attrs.get("class", "")
+            attrs = {"class": f"input {own}".rstrip(), **attrs}
+        return super().build_widget_attrs(attrs, widget)
+
+
+class DeskRenderer(TemplatesSetting):
+    """Draws the fields of all forms by a template of the desk."""
+
+    field_template_name = "_field.html"
+    bound_field_class = DrawnField
 
 
 @dataclass(frozen=True)
@@ -289,8 +292,6 @@ class DrawnForm(SentenceForm):
     stand above the sections.
     """
 
-    default_renderer = DeskRenderer
-    bound_field_class = DrawnField
     layout: ClassVar[str] = ""
     preset: ClassVar[Collection[str]] = ()
     adds: ClassVar[Mapping[str, str]] = {}
