@@ -241,7 +241,7 @@ def _changes(view: Callable[..., str]) -> View:
     show.
     """
 
-    @for_admins(_LIST)
+    @for_admins
     @wraps(view)
     def changed(
         request: DeskRequest, connection: Connection, **rest: str
