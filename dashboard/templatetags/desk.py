@@ -6,9 +6,9 @@ may see.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
 
 from django import template
@@ -72,72 +72,77 @@ def short(value: str | None) -> str:
     return short_fingerprint(value) if value and FINGERPRINT.fullmatch(value) else ""
 
 
-@register.filter
-def age(value: datetime | None) -> SafeString | str:
+def time_filter(
+    show: Callable[[datetime], SafeString],
+) -> Callable[[datetime | None], SafeString | str]:
+    """Register a filter that shows a time, and nothing in the place of none."""
+
+    @register.filter
+    @wraps(show)
+    def shown(value: datetime | None) -> SafeString | str:
+        return show(value) if value else ""
+
+    return shown
+
+
+@time_filter
+def age(value: datetime) -> SafeString:
     """Return how long ago a time was, as `24 min`. The element's title has the exact
     time.
     """
-    return _time(value, distance(value), "age") if value else ""
+    return _time(value, distance(value), "age")
 
 
-@register.filter
-def lasting(value: datetime | None) -> SafeString | str:
+@time_filter
+def lasting(value: datetime) -> SafeString:
     """Return how long something has lasted since a time, or is left until it, as `24
     min`.
     """
-    if not value:
-        return ""
     words = distance(value).replace("just now", "under a minute")
     return _time(value, words, "lasting")
 
 
-@register.filter
-def ago(value: datetime | None) -> SafeString | str:
+@time_filter
+def ago(value: datetime) -> SafeString:
     """Return how long ago a time was, as `24 min ago`."""
-    if not value:
-        return ""
     words = distance(value)
     return _time(value, words if words == "just now" else f"{words} ago", "ago")
 
 
-@register.filter
-def clock(value: datetime | None) -> SafeString | str:
+@time_filter
+def clock(value: datetime) -> SafeString:
     """Return the time of day with its zone, as `10:42:07 UTC`. People elsewhere could
     take it for an old time without the zone.
     """
-    if not value:
-        return ""
     return _time(value, f"{local_time(value):%H:%M:%S} {zone_word(value)}", "")
 
 
-@register.filter
-def moment(value: datetime | None) -> SafeString | str:
+@time_filter
+def moment(value: datetime) -> SafeString:
     """Return date and time as `20 Nov, 10:42:07`, for pages that say in which zone
     their times are.
     """
-    return _time(value, f"{local_time(value):%-d %b, %H:%M:%S}", "") if value else ""
+    return _time(value, f"{local_time(value):%-d %b, %H:%M:%S}", "")
 
 
-@register.filter
-def instant(value: datetime | None) -> SafeString | str:
+@time_filter
+def instant(value: datetime) -> SafeString:
     """Return date and time with the zone, as `20 Nov, 10:42:07 UTC`."""
-    return format_html("{} {}", moment(value), zone_word(value)) if value else ""
+    return format_html("{} {}", moment(value), zone_word(value))
 
 
-@register.filter
-def planned(value: datetime | None) -> SafeString | str:
+@time_filter
+def planned(value: datetime) -> SafeString:
     """Return a time to come, as `20 Nov, 10:42 UTC`: seconds would promise too much."""
-    if not value:
-        return ""
     return _time(value, f"{local_time(value):%-d %b, %H:%M} {zone_word(value)}", "")
 
 
-@register.filter
-def dated(value: datetime | None) -> SafeString | str:
+@time_filter
+def dated(value: datetime) -> SafeString:
     """Return date and time with the year, as `20 Nov 2026, 10:42:07`, for pages that
     say in which zone their times are.
     """
-    return _time(value, f"{local_time(value):%-d %b %Y, %H:%M:%S}", "") if value else ""
+    return _time(value, f"{local_time(value):%-d %b %Y, %H:%M:%S}", "")
 
 
 @register.simple_tag
@@ -261,18 +266,6 @@ def sensitive_act(name: str) -> str:
 
 
 @register.filter
-def stuck_word(kind: str) -> str:
-    """Return the word for a kind of item that needs attention."""
-    return words.STUCK.get(kind, (kind, ""))[0]
-
-
-@register.filter
-def stuck_tone(kind: str) -> str:
-    """Return the colour for a kind of item that needs attention."""
-    return words.STUCK.get(kind, ("", "plain"))[1]
-
-
-@register.filter
 def head_of_body(head: Any, size: int) -> SafeString:
     """Return the beginning of a webhook's raw body as HTML, with odd characters drawn.
     The body may be anything.
@@ -320,11 +313,9 @@ def facts(line: "Entry") -> list[tuple[str, str]]:
     ]
 
 
-@register.filter
-def day(value: datetime | None) -> SafeString | str:
+@time_filter
+def day(value: datetime) -> SafeString:
     """Return a day as `20 Nov`, with the year if it is not this year."""
-    if value is None:
-        return ""
     local = local_time(value)
     datetime_utc = value.astimezone(UTC).isoformat(timespec="seconds")
     is_this_year = local.year == local_time(timezone.now()).year
