@@ -317,13 +317,8 @@ def facts(line: "Entry") -> list[tuple[str, str]]:
 def day(value: datetime) -> SafeString:
     """Return a day as `20 Nov`, with the year if it is not this year."""
     local = local_time(value)
-    datetime_utc = value.astimezone(UTC).isoformat(timespec="seconds")
     is_this_year = local.year == local_time(timezone.now()).year
-    words = f"{local:%-d %b}" if is_this_year else f"{local:%-d %b %Y}"
-    title = f"{local:%F %T} {zone_word(value)}"
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>', datetime_utc, title, words
-    )
+    return _time(value, f"{local:%-d %b}" if is_this_year else f"{local:%-d %b %Y}", "")
 
 
 @register.filter
