@@ -19,7 +19,7 @@ from dashboard.templatetags.desk import icon
 register = template.Library()
 
 
-def dashed(attributes: dict[str, str | bool]) -> dict[str, str | bool]:
+def dashed(attributes: dict[str, Any]) -> dict[str, Any]:
     """Return attributes by their names in HTML, such as `data-key` for `data_key`."""
     return {name.replace("_", "-"): value for name, value in attributes.items()}
 
@@ -68,9 +68,8 @@ def post_button(
     """
     named = {"class": f"btn {look}".rstrip(), **attributes}
     button = format_html("<button{}>{}</button>", flatatt(named), content)
-    return post_form(
-        context, button, to, *args, suffix=suffix, **{"class": form or None}
-    )
+    classes: Any = {"class": form or None}
+    return post_form(context, button, to, *args, suffix=suffix, **classes)
 
 
 @register.simple_block_tag
