@@ -270,6 +270,7 @@ CELERY_TASK_ROUTES = {
     "mirror.*": {"queue": "sync"},
     "policy.*": {"queue": "sync"},
     "alerts.*": {"queue": "alerts"},
+    "common.*": {"queue": "alerts"},
     "notices.*": {"queue": "alerts"},
     "gateway.*": {"queue": "gateway"},
 }
