@@ -347,7 +347,6 @@ class PeopleForm(DrawnForm):
         widget=forms.Textarea({"rows": 2, "required": True}),
         required=False,
         max_length=MAX_REASON,
-        error_messages={"max_length": f"Keep it under {MAX_REASON} characters."},
     )
 
 

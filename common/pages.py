@@ -232,6 +232,14 @@ class LenientForm(forms.Form):
 # Attributes of an input for an address or a name that no keyboard may correct.
 VERBATIM = {"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}
 
+# Those of an input for a code that somebody sent.
+CODE_INPUT = {
+    "class": "mono code",
+    "autocapitalize": "characters",
+    "autocomplete": "one-time-code",
+    "spellcheck": "false",
+}
+
 
 class NotedChoice(str):
     """A choice's label, with a note that explains the choice."""
@@ -244,20 +252,25 @@ class NotedChoice(str):
         return choice
 
 
-class DeskRenderer(TemplatesSetting):
-    """Draws fields by a template of the desk."""
-
-    field_template_name = "_field.html"
-
-
 class DrawnField(forms.BoundField):
     """A field whose widget looks like those of the desk."""
 
     def build_widget_attrs(self, attrs: Any, widget: Any = None) -> Any:
-        ticked = ("checkbox", "checkboxselectmultiple", "radioselect")
-        is_text = self.widget_type not in ticked
-        look = {"class": "input"} if is_text else {}
-        return super().build_widget_attrs({**look, **attrs}, widget)
+        if self.widget_type not in (
+            "checkbox",
+            "checkboxselectmultiple",
+            "radioselect",
+        ):
+            own = self.field.widget.attrs.get("class", "")
+            attrs = {"class": f"input {own}".rstrip(), **attrs}
+        return super().build_widget_attrs(attrs, widget)
+
+
+class DeskRenderer(TemplatesSetting):
+    """Draws the fields of all forms by a template of the desk."""
+
+    field_template_name = "_field.html"
+    bound_field_class = DrawnField
 
 
 @dataclass(frozen=True)
@@ -284,8 +297,6 @@ class DrawnForm(SentenceForm):
     stand above the sections.
     """
 
-    default_renderer = DeskRenderer
-    bound_field_class = DrawnField
     layout: ClassVar[str] = ""
     preset: ClassVar[Collection[str]] = ()
     adds: ClassVar[Mapping[str, str]] = {}

@@ -242,7 +242,7 @@ def _changes(view: ChangeView) -> View:
     """Decorate a view that changes a domain of an account, and returns the notice to
     show.
     """
-    return for_admins(_LIST)(changes(_list_page, to="domains")(view))
+    return for_admins(changes(_list_page, to="domains")(view))
 
 
 @require_POST

@@ -15,12 +15,14 @@ from django.shortcuts import render
 from common.actors import Actor
 from common.errors import SentenceError
 from common.pages import (
+    CODE_INPUT,
     ChangeView,
     DeskRequest,
     DrawnForm,
     FormInvalid,
     View,
     first_or_404,
+    only_for,
     redirect_with_notice,
 )
 from connections.changes import ChangeNotOffered, CodeWanted, is_admin
@@ -43,14 +45,7 @@ class ApprovalCodeForm(DrawnForm):
         label="Operator's code",
         required=False,
         max_length=40,
-        widget=forms.TextInput(
-            {
-                "autocapitalize": "characters",
-                "autocomplete": "one-time-code",
-                "autofocus": True,
-                "spellcheck": "false",
-            }
-        ),
+        widget=forms.TextInput({**CODE_INPUT, "autofocus": True}),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -101,14 +96,6 @@ def answer(
     return render(request, template, context, status=failed.status if failed else 200)
 
 
-def refused(
-    request: DeskRequest, template: str, connection: Connection | None = None
-) -> HttpResponse:
-    """Answer 403: only admins of an account, or of this connection, may see the page."""
-    context = {"refused": True, "connection": connection}
-    return render(request, template, context, status=403)
-
-
 def accounts_page(
     request: DeskRequest,
     template: str,
@@ -122,8 +109,7 @@ def accounts_page(
     account.
     """
     connections = administered_connections(request.actor)
-    if not connections:
-        return refused(request, template)
+    only_for("an admin of a connection", bool(connections))
     accounts = []
     for connection in connections:
         rows = []
@@ -139,31 +125,24 @@ def accounts_page(
     return answer(request, template, {"accounts": accounts}, failed=failed)
 
 
-def for_admins(template: str) -> Callable[[View], View]:
-    """Return a decorator for views about an account, whose admins alone may see them.
-    The view gets the connection of its URL. Others get a refusal on the page `template`.
+def for_admins(view: View) -> View:
+    """Decorate a view about an account, whose admins alone may see it. The view gets
+    the connection of its URL.
     """
 
-    def decorate(view: View) -> View:
-        @wraps(view)
-        def answered(
-            request: DeskRequest, connection_id: int, **rest: Any
-        ) -> HttpResponse:
-            connection = get_visible_connection_or_404(request, connection_id)
-            if not is_admin(request.actor, connection):
-                return refused(request, template, connection)
-            return view(request, connection=connection, **rest)
+    @wraps(view)
+    def answered(request: DeskRequest, connection_id: int, **rest: Any) -> HttpResponse:
+        connection = get_visible_connection_or_404(request, connection_id)
+        only_for(f"an admin of {connection}", is_admin(request.actor, connection))
+        return view(request, connection, **rest)
 
-        return answered
-
-    return decorate
+    return answered
 
 
 def of_account(
     url: str,
     named: str,
     *,
-    template: str,
     read: Callable[..., Any],
     list_page: Callable[..., HttpResponse],
     page: Callable[..., HttpResponse],
@@ -178,7 +157,7 @@ def of_account(
     """
 
     def decorate(view: ChangeView) -> View:
-        @for_admins(template)
+        @for_admins
         @wraps(view)
         def answered(
             request: DeskRequest, connection: Connection, **rest: Any

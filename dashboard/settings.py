@@ -208,6 +208,8 @@ TEMPLATES = [
     },
 ]
 
+FORM_RENDERER = "common.pages.DeskRenderer"
+
 # --- PostgreSQL and Redis -------------------------------------------------------------
 OWN_DATABASE_URL = env_str("DATABASE_URL")
 DATABASES = {

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from common.actors import Actor, Role
-from common.pages import ChoicesForm, DeskRequest
+from common.pages import ChoicesForm, DeskRequest, DrawnForm
 from common.time_zones import local_time, zone_name
 from people.exports import check_reads_people
 from people.models import GrantPeriod, Person
@@ -94,7 +94,7 @@ def _is_named_to(actor: Actor, connection: int | None, mailbox: int | None) -> b
 MAX_ROWS = 500
 
 
-class RightsForm(ChoicesForm):
+class RightsForm(ChoicesForm, DrawnForm):
     """The moment, in the reader's time zone, the target and the person to report on.
     Without a valid moment the report is of now, without a valid target of all.
     """
@@ -104,8 +104,10 @@ class RightsForm(ChoicesForm):
         error_messages={
             "invalid": "Write date and time as 2026-11-20 09:30. The roles shown are those of now."
         },
+        widget=forms.DateTimeInput({"type": "datetime-local", "step": 1}),
     )
     place = forms.ChoiceField(
+        label="Where",
         required=False,
         error_messages={
             "invalid_choice": "There is no such scope that you may see. All scopes are shown."
@@ -141,12 +143,6 @@ class RightsForm(ChoicesForm):
     def wanted_target(self) -> str:
         return str(self.cleaned_data.get("place") or "")
 
-    @property
-    def problems(self) -> list[str]:
-        """The errors, as sentences."""
-        wrong = self.errors_by_field()
-        return [wrong[name] for name in ("at", "place") if name in wrong]
-
 
 @require_safe
 def reports(request: DeskRequest) -> HttpResponse:
@@ -171,10 +167,11 @@ def rights(request: DeskRequest) -> HttpResponse:
         context = {"rights": rows, "who": rows[-1], "is_cut": len(rows) == MAX_ROWS}
         return render(request, "people/report_person.html", context)
     rows = as_rights(request.actor, in_force[:MAX_ROWS])
+    if "at" not in form.errors:
+        form.show("at", f"{local_time(moment):%Y-%m-%dT%H:%M:%S}")
     context = {
         "form": form,
         "at": moment,
-        "at_value": f"{local_time(moment):%Y-%m-%dT%H:%M:%S}",
         "place": form.wanted_target,
         "deciding": [one for one in rows if one.period.role == Role.REVIEWER],
         "others": [one for one in rows if one.period.role != Role.REVIEWER],

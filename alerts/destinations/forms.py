@@ -80,10 +80,7 @@ class DestinationForm(RouteForm):
         help_text="Its name at this desk.",
         max_length=80,
         widget=forms.TextInput({"autocomplete": "off", "placeholder": "#approvals"}),
-        error_messages={
-            "required": "Enter a name, such as #approvals.",
-            "max_length": "Keep the name under 80 characters.",
-        },
+        error_messages={"required": "Enter a name, such as #approvals."},
     )
     privacy = forms.ChoiceField(
         initial=Destination.Privacy.HEADERS,
@@ -168,14 +165,25 @@ class ChannelField(forms.CharField):
         return self.channel.clean_field(self.field, typed) if typed else ""
 
 
-class LogForm(forms.Form):
+class LogForm(DrawnForm):
     """The filters of the log, from the query of its URL. Invalid values are ignored."""
 
-    destination = forms.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
-    state = forms.ChoiceField(required=False, choices=Delivery.State.choices)
+    destination = forms.ModelChoiceField(
+        Destination.objects.not_removed().order_by("name", "pk"),
+        label="To",
+        required=False,
+        empty_label="All destinations",
+    )
+    state = forms.ChoiceField(
+        label="Outcome", required=False, choices=[("", "Any"), *Delivery.State.choices]
+    )
     before = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
 
     def filters(self) -> dict[str, Any]:
         """Return the valid filters."""
         self.is_valid()
-        return {name: value for name, value in self.cleaned_data.items() if value}
+        return {
+            name: getattr(value, "pk", value)
+            for name, value in self.cleaned_data.items()
+            if value
+        }

@@ -198,7 +198,6 @@ def _secret(
     context = {
         "destination": destination,
         "secret": secret,
-        "next": _next(request),
         **more,
     }
     return render(request, "alerts/secret.html", context)
@@ -217,10 +216,8 @@ def _page(
         "form": form,
         "may_manage": True,
         "kinds": shared_channels().values(),
-        "next": _next(request),
     }
     if destination:
-        context["address"] = form.channel.address(destination)
         context["status"] = destination_status(destination)
         context["routes"] = [
             (one, sentence(one), event_words(one)) for one in destination.routes.all()
@@ -255,7 +252,6 @@ def _list(
         "rows": rows,
         "deliveries": Delivery.objects.for_list(request.actor)[:10],
         "may_manage": request.actor.is_admin_of_all,
-        "next": _next(request),
         "names_subjects": mails_name_subjects(),
     }
     return render(request, "alerts/alerts.html", context, status=status)
@@ -264,15 +260,11 @@ def _list(
 alerts = require_safe(_list)
 
 
-def _next(request: DeskRequest) -> str:
-    """Return "setup" if the list leads back to the set-up page."""
-    return request.POST.get("next") or request.GET.get("next", "")
-
-
 def _to_list(
     request: DeskRequest, destination: Destination, notice: str
 ) -> HttpResponse:
-    back = _next(request)
+    # "setup" if the list leads back to the set-up page.
+    back = request.GET.get("next")
     query = f"?{urlencode({'next': back})}" if back else ""
     return redirect_with_notice(
         request, notice, f"{reverse('alerts')}{query}#destination-{destination.pk}"

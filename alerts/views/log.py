@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from alerts.deliveries.resending import MAX_AGAIN, resend
 from alerts.destinations.forms import LogForm
-from alerts.models import Delivery, Destination
+from alerts.models import Delivery
 from alerts.views.destinations import managing
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 
@@ -22,15 +22,15 @@ PAGE = 50
 @require_safe
 def log(request: DeskRequest) -> HttpResponse:
     """Show the deliveries, newest first."""
-    filters = LogForm(request.GET).filters()
+    form = LogForm(request.GET)
+    filters = form.filters()
     deliveries = list(Delivery.objects.for_log(request.actor, filters)[: PAGE + 1])
     shown = deliveries[:PAGE]
     context = {
         "deliveries": shown,
         "filters": filters,
         "older": shown[-1].pk if len(deliveries) > PAGE else None,
-        "states": Delivery.State.choices,
-        "destinations": Destination.objects.not_removed().order_by("name", "pk"),
+        "form": form,
         "may_manage": request.actor.is_admin_of_all,
         "max_again": MAX_AGAIN,
     }

@@ -75,10 +75,7 @@ class ExtendForm(DrawnForm):
         help_text="It is recorded. The recipient and the agent do not see it.",
         max_length=MAX_REASON,
         widget=forms.Textarea({"rows": 2}),
-        error_messages={
-            "required": "Write why it needs more time.",
-            "max_length": f"Keep the reason under {MAX_REASON} characters.",
-        },
+        error_messages={"required": "Write why it needs more time."},
     )
 
     def clean_until(self) -> Any:

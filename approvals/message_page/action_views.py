@@ -63,6 +63,7 @@ from common.errors import SentenceError
 from common.fingerprint import FINGERPRINT
 from common.mail_addresses import clean_addresses
 from common.pages import (
+    VERBATIM,
     DeskRequest,
     FormInvalid,
     LenientForm,
@@ -355,6 +356,8 @@ EDITED = ("to", "cc", "bcc", "subject", "markdown")
 class RecipientsField(forms.CharField):
     """Addresses, separated by commas, semicolons or line ends."""
 
+    widget = forms.TextInput({**VERBATIM, "inputmode": "email"})
+
     def prepare_value(self, value: Any) -> Any:
         return ", ".join(value) if isinstance(value, tuple) else value
 
@@ -375,12 +378,11 @@ class TextForm(SentenceForm):
     """Only the text of a message, for its preview."""
 
     markdown = MultilineField(
+        label="Text, in Markdown",
         max_length=MAX_BODY,
         strip=False,
-        error_messages={
-            "required": "The message needs a text.",
-            "max_length": f"Keep the text under {MAX_BODY:,} characters.",
-        },
+        widget=forms.Textarea({"class": "mono", "rows": 16, "dir": "auto"}),
+        error_messages={"required": "The message needs a text."},
     )
 
 
@@ -395,23 +397,24 @@ class EditForm(TextForm):
     subject = forms.CharField(
         required=False,
         max_length=MAX_SUBJECT,
-        error_messages={
-            "max_length": f"Keep the subject under {MAX_SUBJECT} characters."
-        },
     )
     note = MultilineField(
+        label="Note to the agent: what you changed, and why",
+        help_text="The agent also gets a list of your changes. Required for a suggestion, optional otherwise.",
         required=False,
         max_length=MAX_NOTE,
-        error_messages={"max_length": f"Keep the note under {MAX_NOTE} characters."},
+        widget=forms.Textarea({"rows": 2}),
     )
     fingerprint = forms.RegexField(
         FINGERPRINT,
+        widget=forms.HiddenInput,
         error_messages={
             "invalid": "The page is too old to edit from. Open the message again."
         },
     )
     reference = forms.RegexField(
         r"\A[0-9A-Z]{10}\Z",
+        widget=forms.HiddenInput,
         error_messages=same_error("The page is too old to edit from. Open it again."),
     )
     do = forms.ChoiceField(choices=[("send", "Send"), ("suggest", "Suggest")])
@@ -473,6 +476,8 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
         initial["reference"] = new_reference()
         initial["fingerprint"] = message.fingerprint
     form = EditForm(request.POST if is_posted else None, initial=initial)
+    if not is_posted:
+        form.fields["markdown"].widget.attrs["autofocus"] = True
     error = ""
     status = 422 if is_posted else 200
     if content is not None and form.is_valid():
@@ -509,7 +514,6 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "possible": possible,
         "form": form,
         "error": error,
-        "max_note": MAX_NOTE,
         "back": message_address(request, public_id),
     }
     return render(request, "approvals/message_page/edit.html", context, status=status)

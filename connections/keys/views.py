@@ -164,7 +164,7 @@ api_keys = require_safe(_list_page)
 
 @require_get_or_post
 @reauthenticated
-@for_admins(_LIST)
+@for_admins
 def add_key(request: DeskRequest, connection: Connection) -> HttpResponse:
     """Show the form for a new key. Make the key, and show its text once."""
     # What an agent needs. It is not public whether MultiMail grants the last one.
@@ -227,7 +227,6 @@ def _key_page(
 _of_key = of_account(
     "api-key",
     "key_id",
-    template=_LIST,
     read=read_key,
     list_page=_list_page,
     page=_key_page,

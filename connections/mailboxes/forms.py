@@ -249,13 +249,10 @@ class ModeForm(SentenceForm):
     mode = _mode_field()
 
 
-class LoosenForm(SentenceForm):
-    """The looser mode to change to, and the code for it if MultiMail sent that to a
-    person.
-    """
+class LoosenForm(ApprovalCodeForm):
+    """The looser mode to change to."""
 
     to = _mode_field()
-    code = forms.CharField(required=False, max_length=40)
 
 
 class DeleteForm(ApprovalCodeForm):

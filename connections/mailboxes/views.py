@@ -15,6 +15,7 @@ from common.pages import (
     DeskRequest,
     changes,
     cleaned,
+    only_for,
     posted,
     redirect_with_notice,
     require_get_or_post,
@@ -47,10 +48,8 @@ from connections.pages import (
     administered_connections,
     answer,
     get_visible_mailbox_or_404,
-    refused,
 )
 from mirror import tasks
-from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import MODES, consequences, is_looser, mode_named
 from mirror.sync.account import read_mailboxes
@@ -128,9 +127,8 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
     """Show the form for a new mailbox, and create the mailbox."""
     actor = request.actor
     accounts = administered_connections(actor)
+    only_for("an admin of a connection", bool(accounts))
     template = "connections/mailbox_add.html"
-    if not accounts:
-        return refused(request, template)
     connection_ids = [one.pk for one in accounts if one.admin_key]
     form = NewMailboxForm(
         posted(request), initial={"connection": request.GET.get("connection", "")}
@@ -257,20 +255,15 @@ def change_mode(request: DeskRequest, mailbox_id: int) -> HttpResponse | str:
 def loosen_mailbox(request: DeskRequest, mailbox_id: int) -> HttpResponse | str:
     """Show what a looser mode means for this mailbox, and set it."""
     mailbox = get_visible_mailbox_or_404(request, mailbox_id)
-    if not is_admin(request.actor, mailbox.connection, mailbox.pk):
-        refusal = ActNotAllowed(
-            "Only an admin of this mailbox can loosen its oversight."
-        )
-        return _loosen_page(
-            request, mailbox, mailbox.oversight_mode, failed=refusal, is_refused=True
-        )
+    may_loosen = is_admin(request.actor, mailbox.connection, mailbox.pk)
+    only_for("an admin of this mailbox", may_loosen)
     form = LoosenForm(request.POST if request.method == "POST" else request.GET)
     target = form.cleaned_data["to"] if form.is_valid() else ""
     if not target or not is_looser(target, than=mailbox.oversight_mode):
         return redirect("mailbox", mailbox_id=mailbox.pk)
     if request.method != "POST":
         return _loosen_page(request, mailbox, target)
-    code = form.cleaned_data["code"]
+    code = form.cleaned_data["approval_code"]
     try:
         loosened = loosen(
             mailbox=mailbox, actor=request.actor, target=target, code=code
@@ -286,19 +279,17 @@ def _loosen_page(
     target: str,
     *,
     failed: SentenceError | None = None,
-    is_refused: bool = False,
 ) -> HttpResponse:
-    may_ask = mailbox.connection.admin_key and not is_refused
     # First the request for this mode: setting the mode grants it, and ends the others.
-    upgrade_requests = requests_for(mailbox) if may_ask else []
+    upgrade_requests = requests_for(mailbox) if mailbox.connection.admin_key else []
     upgrade_requests.sort(key=lambda one: one.target != target)
     context = {
         "box": mailbox,
         "to": target,
+        "form": LoosenForm(initial={"to": target}),
         "says": consequences(str(mailbox), before=mailbox.oversight_mode, after=target),
         "held": _held_in(request, mailbox),
         "wish": upgrade_requests[0] if upgrade_requests else None,
-        "is_refused": is_refused,
     }
     return answer(request, "connections/mailbox_loosen.html", context, failed=failed)
 
@@ -309,10 +300,8 @@ def _loosen_page(
 def delete(request: DeskRequest, mailbox_id: int) -> HttpResponse:
     """Show what is deleted with the mailbox. Delete it when its address is typed."""
     mailbox = get_visible_mailbox_or_404(request, mailbox_id)
-    if not is_admin(request.actor, mailbox.connection):
-        raise ActNotAllowed(
-            f"Only an admin of {mailbox.connection} can delete its mailboxes."
-        )
+    connection = mailbox.connection
+    only_for(f"an admin of {connection}", is_admin(request.actor, connection))
     template = "connections/mailbox_delete.html"
     form = DeleteForm(posted(request), mailbox=mailbox)
     context = {"box": mailbox, "held": _held_in(request, mailbox), "form": form}

@@ -172,7 +172,7 @@ webhooks = require_safe(_list_page)
 
 @require_get_or_post
 @reauthenticated
-@for_admins(_LIST)
+@for_admins
 def add_webhook(request: DeskRequest, connection: Connection) -> HttpResponse:
     """Show the form for a new webhook. Register it, and show its secret once."""
     mailboxes = connection.mailboxes.active().values_list("upstream_id", "address")
@@ -243,7 +243,6 @@ def _webhook_page(
 _of_webhook = of_account(
     "webhook",
     "subscription_id",
-    template=_LIST,
     read=read_webhook,
     list_page=_list_page,
     page=_webhook_page,

@@ -270,12 +270,6 @@ def sensitive_act(name: str) -> str:
 
 
 @register.filter
-def stuck(kind: str) -> tuple[str, str]:
-    """Return the word and the colour for a kind of item that needs attention."""
-    return words.STUCK.get(kind, (kind, "plain"))
-
-
-@register.filter
 def head_of_body(head: Any, size: int) -> SafeString:
     """Return the beginning of a webhook's raw body as HTML, with odd characters drawn.
     The body may be anything.

@@ -30,12 +30,6 @@ def mode_colour(mode: str) -> str:
 
 
 @register.filter
-def lower_first(text: str) -> str:
-    """Return a sentence that begins in lower case, to follow a colon."""
-    return text[:1].lower() + text[1:]
-
-
-@register.filter
 def duration_in_words(value: timedelta) -> str:
     """Return a duration of whole seconds as `2 minutes` or `90 seconds`."""
     number = int(value.total_seconds())

@@ -46,7 +46,15 @@ class AppForm(SentenceForm):
     """The code that an authenticator app shows, typed to confirm the app."""
 
     code = forms.CharField(
-        max_length=20, error_messages={"required": "Enter the code from the app."}
+        max_length=20,
+        widget=forms.TextInput(
+            {
+                "class": "mono code-input",
+                "inputmode": "numeric",
+                "autocomplete": "one-time-code",
+            }
+        ),
+        error_messages={"required": "Enter the code from the app."},
     )
 
 
@@ -59,14 +67,16 @@ def app(request: DeskRequest) -> HttpResponse:
     # The pending secret is encrypted too: sessions are stored in the database.
     encrypted = request.session.get(_SECRET)
     secret = decrypt(encrypted) if encrypted else generate_totp_secret()
-    if request.method != "POST":
+    form = AppForm(request.POST or None)
+    if not form.is_valid():
         request.session[_SECRET] = encrypt(secret)
-        return _app(request, secret)
+        return _app(request, secret, form)
     try:
-        code = cleaned(AppForm(request.POST))["code"]
+        code = form.cleaned_data["code"]
         factors.add_app(actor=request.actor, secret=secret, code=code)
-    except (FactorNotAllowed, FormInvalid) as error:
-        return _app(request, secret, error=error.sentence)
+    except FactorNotAllowed as error:
+        form.add_error("code", error.sentence)
+        return _app(request, secret, form)
     request.session.pop(_SECRET, None)
     return _added(request, factors.APP, "Your authenticator app is set up.")
 
@@ -149,7 +159,7 @@ def make_codes(request: DeskRequest) -> HttpResponse:
     return _render(request, "recovery_codes", {"codes": codes})
 
 
-def _app(request: DeskRequest, secret: str, *, error: str = "") -> HttpResponse:
+def _app(request: DeskRequest, secret: str, form: AppForm) -> HttpResponse:
     account = quote(f"Countersign:{request.user.email}")  # type: ignore[union-attr]
     uri = f"otpauth://totp/{account}?secret={secret}&issuer=Countersign"
     svg = BytesIO()
@@ -160,16 +170,16 @@ def _app(request: DeskRequest, secret: str, *, error: str = "") -> HttpResponse:
         "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
         "picture": f"data:image/svg+xml;base64,{b64encode(svg.getvalue()).decode()}",
         "address": uri,
-        "error": error,
+        "form": form,
     }
-    return _render(request, "factor_app", context, status=422 if error else 200)
+    return _render(request, "factor_app", context, status=422 if form.errors else 200)
 
 
 def _passkey(request: DeskRequest, *, error: str = "") -> HttpResponse:
     context = {
         "options": registration_options(request.user),  # type: ignore[arg-type]
         "hindrance": passkey_hindrance(request),
-        "name": request.POST.get("name", "")[:60],
+        "form": PasskeyForm(initial=request.POST.dict()),
         "error": error,
     }
     return _render(request, "factor_passkey", context, status=422 if error else 200)

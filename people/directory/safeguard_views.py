@@ -14,8 +14,8 @@ from django.views.decorators.http import require_POST, require_safe
 from common.actors import ROLE_CHOICES, Role
 from common.errors import SentenceError
 from common.pages import (
+    CODE_INPUT,
     DeskRequest,
-    FormInvalid,
     MultilineField,
     SentenceForm,
     admin_or_403,
@@ -114,10 +114,8 @@ class ReasonForm(SentenceForm):
 
     reason = MultilineField(
         max_length=MAX_REASON,
-        error_messages={
-            "required": "Give a reason: the second admin reads it.",
-            "max_length": f"Keep the reason under {MAX_REASON} characters.",
-        },
+        widget=forms.Textarea({"rows": 3}),
+        error_messages={"required": "Give a reason: the second admin reads it."},
     )
 
 
@@ -127,11 +125,14 @@ class AnswerForm(SentenceForm):
     """
 
     code = forms.CharField(
+        label="Code of MultiMail's operator",
         required=False,
         max_length=40,
+        widget=forms.TextInput(CODE_INPUT),
         error_messages={"max_length": "A code has at most 40 characters."},
     )
-    reason = MultilineField(
+    reason = forms.CharField(
+        label="Reason (optional)",
         required=False,
         max_length=MAX_REASON,
         error_messages={
@@ -166,7 +167,7 @@ class SecondAdminMiddleware(MiddlewareMixin):
 
 
 def _ask_page(
-    request: DeskRequest, asked: ChangeInWords, *, error: SentenceError | None = None
+    request: DeskRequest, asked: ChangeInWords, form: ReasonForm | None = None
 ) -> HttpResponse:
     try:
         packed = pack(asked, request.actor)
@@ -176,10 +177,9 @@ def _ask_page(
         "asked": asked,
         "packed": packed,
         "others": other_admins(asked, asker=int(request.actor.id)),
-        "reason": request.POST.get("reason", "") if error else "",
-        "most": MAX_REASON,
+        "form": form or ReasonForm(),
     }
-    response = answer(request, "people/ask_second_admin.html", context, error)
+    response = answer(request, "people/ask_second_admin.html", context, form=form)
     # If htmx made the request for a part of a page, it replaces the whole page.
     response["HX-Retarget"] = "body"
     response["HX-Reswap"] = "innerHTML"
@@ -191,10 +191,10 @@ def ask(request: DeskRequest) -> HttpResponse:
     """Store the change of the posted form, which then waits, with its reason."""
     try:
         asked = unpack(request.POST.get("change", ""), request.actor)
-        try:
-            reason = cleaned(ReasonForm(request.POST))["reason"]
-        except FormInvalid as error:
-            return _ask_page(request, asked, error=error)
+        form = ReasonForm(request.POST)
+        if not form.is_valid():
+            return _ask_page(request, asked, form)
+        reason = form.cleaned_data["reason"]
         ask_second_admin(asked=asked, reason=reason, actor=request.actor)
     except NotYours as error:
         return _changes_page(request, error=error)
@@ -225,6 +225,7 @@ def _changes_page(
         rows.append(
             {
                 "change": change,
+                "form": AnswerForm(auto_id=f"change-{change.pk}-%s"),
                 "kind": command.kind,
                 "is_own": is_own,
                 "may_decline": not is_own and covers(change, actor),

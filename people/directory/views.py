@@ -3,7 +3,6 @@ what admins change there: roles, activation, password link, second factors, chat
 account.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -215,12 +214,9 @@ def _person_page(
     *,
     status: int = 200,
     error: str = "",
-    at: str = "",
     role_form: RoleForm | None = None,
 ) -> HttpResponse:
-    """Show one person: their roles, how they sign in, and what the actor may change.
-    `error` is shown at the form named `at`.
-    """
+    """Show one person: their roles, how they sign in, and what the actor may change."""
     actor = request.actor
     row = _find(request, person_id)
     grants = widest_first(row.person.grants.all())
@@ -240,8 +236,6 @@ def _person_page(
         "may_mail": may_mail_password(row.person),
         "chat_accounts": accounts_of(row.person),
         "error": error,
-        "at": at,
-        "typed": request.POST,
     }
     return render(request, "people/person.html", context, status=status)
 
@@ -249,49 +243,41 @@ def _person_page(
 person = require_safe(_person_page)
 
 
-def _changes(at: str) -> Callable[[ChangeView], View]:
+def _changes(view: ChangeView) -> View:
     """Decorate a view that changes the person in its URL, and that returns the notice
     to show or a response.
 
     The view runs for every admin who may see the person: the command checks what they
-    may do, and its error is shown at the form named `at`.
+    may do, and the page shows its error.
     """
 
-    def decorate(view: ChangeView) -> View:
-        @wraps(view)
-        def changed(request: DeskRequest, person_id: int) -> HttpResponse:
-            person = _find(request, person_id).person
-            only_for("an admin", request.actor.has(Role.ADMIN))
-            try:
-                answered = view(request, person)
-            except PeopleError as error:
-                status = 409 if isinstance(error, LastAdmin) else 403
-                return _person_page(
-                    request, person_id, status=status, error=error.sentence, at=at
-                )
-            if isinstance(answered, HttpResponse):
-                return answered
-            if request.actor.id == str(person_id):
-                # Revoking one's own role signs out, so there is no session for a
-                # notice.
-                request.session.flush()
-                return redirect("account_login")
-            # The actor may have revoked the person's last role that they can see, and
-            # then cannot see the person's page any more.
-            if look_up(request.actor, person_id) is None:
-                return redirect_with_notice(request, answered, "people")
-            return redirect_with_notice(
-                request, answered, "person", person_id=person_id
-            )
+    @wraps(view)
+    def changed(request: DeskRequest, person_id: int) -> HttpResponse:
+        person = _find(request, person_id).person
+        only_for("an admin", request.actor.has(Role.ADMIN))
+        try:
+            answered = view(request, person)
+        except PeopleError as error:
+            status = 409 if isinstance(error, LastAdmin) else 403
+            return _person_page(request, person_id, status=status, error=error.sentence)
+        if isinstance(answered, HttpResponse):
+            return answered
+        if request.actor.id == str(person_id):
+            # Revoking one's own role signs out, so there is no session for a notice.
+            request.session.flush()
+            return redirect("account_login")
+        # The actor may have revoked the person's last role that they can see, and then
+        # cannot see the person's page any more.
+        if look_up(request.actor, person_id) is None:
+            return redirect_with_notice(request, answered, "people")
+        return redirect_with_notice(request, answered, "person", person_id=person_id)
 
-        return changed
-
-    return decorate
+    return changed
 
 
 @require_POST
 @reauthenticated
-@_changes("role")
+@_changes
 def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
     """Grant a person a role for everything, a connection or a mailbox."""
     form = RoleForm(request.POST, targets=targets_to_give(request.actor))
@@ -307,7 +293,7 @@ def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
 
 @require_POST
 @reauthenticated
-@_changes("roles")
+@_changes
 def remove_role(request: DeskRequest, person: Person) -> str:
     form = GrantForm(request.POST)
     if not form.is_valid():
@@ -322,7 +308,7 @@ def remove_role(request: DeskRequest, person: Person) -> str:
 
 @require_POST
 @reauthenticated
-@_changes("active")
+@_changes
 def deactivate_person(request: DeskRequest, person: Person) -> str:
     deactivate(actor=request.actor, person_id=person.pk)
     return f"{person} is deactivated and signed out everywhere. Their pending decisions will not be carried out."
@@ -330,7 +316,7 @@ def deactivate_person(request: DeskRequest, person: Person) -> str:
 
 @require_POST
 @reauthenticated
-@_changes("active")
+@_changes
 def reactivate_person(request: DeskRequest, person: Person) -> str:
     reactivate(actor=request.actor, person_id=person.pk)
     return f"{person} can sign in again, with the roles from before."
@@ -338,7 +324,7 @@ def reactivate_person(request: DeskRequest, person: Person) -> str:
 
 @require_POST
 @reauthenticated
-@_changes("password")
+@_changes
 def password_link(request: DeskRequest, person: Person) -> HttpResponse:
     """Make a link for a new password, and mail it or show it once."""
     by_mail = is_by_mail(request) and may_mail_password(person)
@@ -349,7 +335,7 @@ def password_link(request: DeskRequest, person: Person) -> HttpResponse:
 
 @require_POST
 @reauthenticated
-@_changes("factors")
+@_changes
 def remove_factors(request: DeskRequest, person: Person) -> str:
     """Remove the factors of a person who lost them, and end their sessions."""
     remove_factors_of(actor=request.actor, person=person)
@@ -358,7 +344,7 @@ def remove_factors(request: DeskRequest, person: Person) -> str:
 
 @require_POST
 @reauthenticated
-@_changes("chat-accounts")
+@_changes
 def remove_chat_account(request: DeskRequest, person: Person) -> str:
     form = ChatAccountForm(request.POST)
     if not form.is_valid():

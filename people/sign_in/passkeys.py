@@ -77,7 +77,12 @@ def passkey_hindrance(request: HttpRequest) -> Hindrance | None:
 class PasskeyForm(SentenceForm):
     """A new passkey from the browser, with the name that the person gives it."""
 
-    name = forms.CharField(max_length=60, required=False)
+    name = forms.CharField(
+        max_length=60,
+        required=False,
+        help_text="Helps you tell your passkeys apart.",
+        widget=forms.TextInput({"placeholder": "My phone", "autofocus": True}),
+    )
     credential = forms.JSONField(max_length=20_000)
 
     def clean_name(self) -> str:

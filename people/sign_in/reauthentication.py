@@ -132,10 +132,7 @@ class PasswordField(forms.CharField):
 class NameField(forms.CharField):
     """A person's name, in which something can be seen."""
 
-    default_error_messages = {
-        "required": "Enter your name: others see it.",
-        "max_length": "Keep the name under 80 characters.",
-    }
+    default_error_messages = {"required": "Enter your name: others see it."}
 
     def to_python(self, value: Any) -> str:
         name = super().to_python(value) or ""

@@ -12,6 +12,7 @@ from allauth.mfa.models import Authenticator
 from django import forms
 from django.contrib import messages
 
+from common.pages import CODE_INPUT
 from people.models import Person
 from people.sign_in.factors import codes_of, is_code, use_code, use_recovery_code
 from people.sign_in.sessions import actor_of, record_failure
@@ -23,7 +24,10 @@ class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
     """
 
     code = forms.CharField(
-        max_length=40, error_messages={"required": "Enter the code."}
+        label="Code from your app, or a recovery code",
+        max_length=40,
+        widget=forms.TextInput({**CODE_INPUT, "autofocus": True}),
+        error_messages={"required": "Enter the code."},
     )
     is_repetition = False
     authenticator: Authenticator | None = None

@@ -168,7 +168,7 @@ def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
 def test_edit_opens_in_its_text_and_is_sent_by_keys(desk, product, row):
     desk.goto(product.page(row))
     desk.keyboard.press("e")
-    expect(desk.locator("#edit-markdown")).to_be_focused()
+    expect(desk.locator("#id_markdown")).to_be_focused()
     desk.wait_for_load_state()
     desk.keyboard.type("Hello. ")
     desk.keyboard.press("Control+Enter")

@@ -117,7 +117,7 @@ def test_test_is_posted_without_mentions_and_remembered(
     signed_in, admin, discord, destination, settings
 ):
     client = signed_in(admin)
-    answer = client.post(f"/alerts/{destination.pk}/test/", {"next": "setup"})
+    answer = client.post(f"/alerts/{destination.pk}/test/?next=setup")
     assert answer["Location"] == f"/alerts/?next=setup#destination-{destination.pk}"
     [call] = discord.calls
     assert call.path == f"{PATH}?wait=true"
