@@ -12,8 +12,9 @@ from rendering.links import find_bare_links
 from rendering.result import NOT_SAFE, Difference, RenderedMessage
 from simple_form.result import HIDDEN
 
-STYLES = Path(__file__).resolve().parents[1] / "static" / "css"
-_STYLE = (STYLES / "rendered_message.css").read_text(encoding="utf-8")
+STYLES = Path(__file__).parents[1] / "static/css"
+_SHARED = (STYLES / "framed.css").read_text("utf-8")
+_STYLE = (STYLES / "rendered_message.css").read_text("utf-8")
 
 
 def render_source(content: Content, reason: str, source: str = "") -> RenderedMessage:
@@ -66,7 +67,7 @@ def framed(title: str, style: str, body: str) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="referrer" content="no-referrer"><style>{style}</style></head>'
+        f'<meta name="referrer" content="no-referrer"><style>{_SHARED}{style}</style></head>'
         f"{body}</html>"
     )
 

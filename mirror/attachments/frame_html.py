@@ -12,7 +12,7 @@ from common.unique_keys import Json
 from rendering.invisibles import Tally, named, without_surrogates
 from rendering.source_view import STYLES, framed, marked
 
-_STYLE = (STYLES / "part.css").read_text(encoding="utf-8")
+_STYLE = (STYLES / "part.css").read_text("utf-8")
 # In characters. If a text is longer, a note says so, and the file can be downloaded.
 MAX_TEXT = 200_000
 RENDERING = "A rendering. The file itself is what is approved."
