@@ -1,12 +1,11 @@
 /* Single keys. None acts in a field, with a modifier, while a word is being composed, when it is held down, or on what
    is not on screen. What an act does belongs to whoever draws its button. */
-(() => {
-  "use strict";
-  const { askFor, refuse, post } = window.desk;
-  const { keysUrl } = document.body.dataset;
-  const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
-  const dialog = document.getElementById("keys");
-  if (!dialog) return;
+const { askFor, refuse, post } = window.desk;
+const { keysUrl } = document.body.dataset;
+const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
+const dialog = document.getElementById("keys");
+
+function begin() {
   const off = document.getElementById("keys-off");
   const find = (selector) => document.querySelector(selector);
   const isVisible = (element) => Boolean(element) && element.getClientRects().length > 0 && !element.closest("[inert]");
@@ -173,4 +172,6 @@
       open.querySelector("summary").focus();
     } else if (event.target.matches?.("#search input")) event.target.blur();
   }
-})();
+}
+
+if (dialog) begin();

@@ -1,11 +1,10 @@
 /* Live hints. One tab of a browser holds the stream and hands its hints to the others; where there is no stream, each
    visible page asks for the pulse. Sends the events desk:hint, desk:beside and desk:pulse, and desk:contact while
    neither has answered for half a minute; paints nothing itself. */
-(() => {
-  "use strict";
-  const { emit, trouble } = window.desk;
-  const { live, pulse, signIn } = document.body.dataset;
-  if (!live || !window.EventSource) return;
+const { emit, trouble } = window.desk;
+const { live, pulse, signIn } = document.body.dataset;
+
+function begin() {
   const NAME = "countersign-live";
   const GRACE = 3000;
   // The stream's heart beats every 15 s: what is silent for longer is held up somewhere, however open it seems.
@@ -199,4 +198,6 @@
   if (navigator.locks && channel) navigator.locks.request(NAME, lead);
   else lead();
   ask();
-})();
+}
+
+if (live) begin();
