@@ -1,6 +1,6 @@
 /* The parts beside the letter: tells the desk that links were on screen, keeps a tick through a new painting, shows a
    thread that has grown, copies a hash or a secret. The page works without any of it. */
-const { emit, post, say } = window.desk;
+const { all, byId, emit, on, openId, post, say } = window.desk;
 const changed = () => document.body.dispatchEvent(new CustomEvent("desk:part"));
 let ticked = "";
 
@@ -17,8 +17,8 @@ const onScreen = new IntersectionObserver((entries) => {
 }, { threshold: 0.5 });
 
 function prepare() {
-  document.querySelectorAll("#message:not([data-unasked]) [data-part]").forEach((part) => onScreen.observe(part));
-  document.querySelectorAll("[data-copy]:not([data-copies])").forEach(offerCopy);
+  all("#message:not([data-unasked]) [data-part]").forEach((part) => onScreen.observe(part));
+  all("[data-copy]:not([data-copies])").forEach(offerCopy);
   const tick = document.querySelector("#decide [name=thread_read][type=checkbox]");
   if (tick && tick.value === ticked) tick.checked = true;
   grow();
@@ -26,8 +26,8 @@ function prepare() {
 
 /* Another letter came while the draft is open: what the decision asks about must stand on the page. */
 function grow() {
-  const section = document.getElementById("thread");
-  const { thread, url } = document.getElementById("unread")?.dataset ?? {};
+  const section = byId("thread");
+  const { thread, url } = byId("unread")?.dataset ?? {};
   if (!section || !thread || [section.dataset.thread, section.dataset.asked].includes(thread)) return;
   section.dataset.asked = thread;
   window.htmx.ajax("GET", url, { target: "#thread", swap: "outerHTML" });
@@ -37,16 +37,14 @@ function offerCopy(hash) {
   hash.dataset.copies = "";
   const button = document.createElement("button");
   Object.assign(button, { type: "button", className: "copy", textContent: "Copy" });
-  button.setAttribute("aria-label", `Copy ${hash.dataset.copy}`);
+  button.ariaLabel = `Copy ${hash.dataset.copy}`;
   button.addEventListener("click", async () => {
     getSelection().selectAllChildren(hash);
     // Outside of a secure page the selection is there to be copied by hand.
     const copied = await navigator.clipboard?.writeText(hash.textContent).then(() => true, () => false);
     button.textContent = copied ? "Copied" : "Selected";
     say(button.textContent);
-    setTimeout(() => {
-      button.textContent = "Copy";
-    }, 2000);
+    setTimeout(() => button.replaceChildren("Copy"), 2000);
   });
   hash.after(" ", button);
 }
@@ -69,15 +67,14 @@ document.addEventListener("click", ({ target }) => {
 document.addEventListener("load", ({ target }) => {
   if (target instanceof HTMLIFrameElement && target.matches(".part-frame[src]")) changed();
 }, true);
-document.addEventListener("desk:painted", prepare);
-document.addEventListener("desk:opened", prepare);
-document.addEventListener("htmx:load", ({ detail: { elt } }) => {
-  if (elt.id === "thread" || elt.matches(".pdf-pages")) changed();
+on("desk:painted", prepare);
+on("desk:opened", prepare);
+on("htmx:load", ({ elt }) => {
+  if (elt.matches("#thread, .pdf-pages")) changed();
   // Files have come since the page was made: what their bytes gave away stands among the findings too.
-  if (elt.id === "attachments" && !elt.hasAttribute("hx-get")) {
-    const { message, code, word, tone, detail: said } = document.getElementById("message").dataset;
-    const hint = { kind: "changed", action: "message.fetched", message, code, word, tone, detail: said };
-    emit("desk:hint", hint);
+  if (elt.matches("#attachments:not([hx-get])")) {
+    emit("desk:row", { id: openId() });
+    emit("desk:recheck");
   }
   prepare();
 });

@@ -2,10 +2,9 @@
    nothing, and is on screen while the verdict is on its way. Verdicts are sent one after the other: where one is
    refused or lost, its message comes back as it was left, and what was pressed after it is not sent.
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
-const { emit, getPage, noticeOf, onKey, parse, post, refuse, say, trouble } = window.desk;
+const { all, byId, emit, getPage, noticeOf, on, onKey, onLoad, pane, parse, post, refuse, say, trouble } = window.desk;
 const GUARD = 400;
 const IDS = "data-id-ahead";
-const pane = () => document.getElementById("message");
 let ahead = null;
 let asked = 0;
 let fetching = "";
@@ -29,7 +28,7 @@ const PRESSED = {
 
 /* Two messages are in the page at once, and only one of them may own the names. */
 function putAside(article) {
-  for (const one of [article, ...article.querySelectorAll("[id]")]) {
+  for (const one of [article, ...all("[id]", article)]) {
     if (one.id) one.setAttribute(IDS, one.id);
     one.removeAttribute("id");
   }
@@ -37,7 +36,7 @@ function putAside(article) {
 }
 
 function bringBack(article) {
-  for (const one of [article, ...article.querySelectorAll(`[${IDS}]`)]) {
+  for (const one of [article, ...all(`[${IDS}]`, article)]) {
     if (one.hasAttribute(IDS)) one.id = one.getAttribute(IDS);
     one.removeAttribute(IDS);
   }
@@ -52,53 +51,42 @@ function forget() {
   asked += 1;
 }
 
-/* Its frame loads as well, so that the letter itself is there at once. */
+/* Its frame loads as well, so that the letter itself is there at once. Without it the answer brings the next one. */
 async function fetchAhead() {
   const url = pane()?.dataset.next;
   if (ahead && ahead.url !== url) forget();
   if (!url || ahead || fetching === url) return;
   const mine = ++asked;
   fetching = url;
-  try {
-    const article = (await getPage(url, { "X-Purpose": "prefetch" }))?.getElementById("message");
-    if (mine !== asked || !article?.dataset.fingerprint || pane()?.dataset.next !== url) return;
-    // The list ends with what is being decided: nothing comes next.
-    if (document.querySelector(`.leaves[data-message="${article.dataset.message}"]`)) return;
-    putAside(article);
-    article.querySelector("iframe")?.addEventListener("load", () => {
-      article.dataset.letter = "here";
-    }, { once: true });
-    pane().after(article);
-    ahead = { url, article, id: article.dataset.message };
-  } catch {
-    // Without it the answer itself brings the next one.
-  } finally {
-    if (mine === asked) fetching = "";
-  }
+  const article = (await getPage(url, { "X-Purpose": "prefetch" }))?.getElementById("message");
+  if (mine !== asked) return;
+  fetching = "";
+  if (!article?.dataset.fingerprint || pane()?.dataset.next !== url) return;
+  const id = article.dataset.message;
+  // The list ends with what is being decided: nothing comes next.
+  if (document.querySelector(`.leaves[data-message="${id}"]`)) return;
+  putAside(article);
+  article.querySelector("iframe")?.addEventListener("load", () => {
+    article.dataset.letter = "here";
+  }, { once: true });
+  pane().after(article);
+  ahead = { url, article, id };
 }
 
 const plan = () => setTimeout(fetchAhead, 30);
 
-function go(url, replaces = false) {
-  if (!url || new URL(url, location.href).pathname === location.pathname) return;
-  history[replaces ? "replaceState" : "pushState"]({ htmx: true }, "", url);
-}
-
 async function send(body, action) {
-  const answer = { status: 0, text: "", isSignIn: false, to: "" };
   try {
-    const response = await post(action, body, { headers: { "HX-Request": "true" } });
-    answer.status = response.status;
-    answer.isSignIn = response.redirected && new URL(response.url).pathname === document.body.dataset.signIn;
-    answer.to = response.headers.get("HX-Redirect") ?? "";
-    answer.text = await response.text();
+    const response = await post(action, body, { "HX-Request": "true" });
+    const isSignIn = response.redirected && new URL(response.url).pathname === document.body.dataset.signIn;
+    return { status: response.status, text: await response.text(), isSignIn, to: response.headers.get("HX-Redirect") };
   } catch {
-    answer.status = 0;
+    return { status: 0, text: "" };
   }
-  return answer;
 }
 
 const isSaid = (body) => body.get("outcome") === "approve" || body.get("reason").trim() || body.get("preset");
+const showBusy = () => byId("busy").classList.toggle("on", underWay > 0);
 
 function decide(form) {
   const from = pane();
@@ -112,13 +100,13 @@ function decide(form) {
   guarded = performance.now() + GUARD;
   const body = new URLSearchParams(new FormData(form));
   const action = form.getAttribute("action");
-  from.querySelectorAll("form[data-verdict] button").forEach((button) => button.setAttribute("aria-busy", "true"));
-  document.getElementById("busy").classList.add("on");
+  all("form[data-verdict] button", from).forEach((button) => button.setAttribute("aria-busy", "true"));
   emit("desk:deciding");
   const before = returns;
   const press = { from, id: from.dataset.message, shown: null, box: null };
   if (isSaid(body)) show(press, body.get("outcome"));
   underWay += 1;
+  showBusy();
   sending = sending
     .then(async () => {
       // That it was opened comes first in the ledger; a desk that is slow about it holds no verdict up.
@@ -127,9 +115,9 @@ function decide(form) {
     })
     .finally(() => {
       underWay -= 1;
-      document.getElementById("busy").classList.toggle("on", underWay > 0);
+      showBusy();
       delete from.dataset.deciding;
-      from.querySelectorAll("[aria-busy]").forEach((button) => button.removeAttribute("aria-busy"));
+      all("[aria-busy]", from).forEach((button) => button.removeAttribute("aria-busy"));
       plan();
     });
 }
@@ -144,7 +132,7 @@ function show(press, outcome) {
   if (ahead && ahead.url === from.dataset.next) {
     press.shown = paintAhead(from, press.box);
     from.hidden = false;
-  } else document.getElementById("just").replaceChildren(press.box);
+  } else byId("just").replaceChildren(press.box);
 }
 
 function paintAhead(from, box) {
@@ -156,8 +144,7 @@ function paintAhead(from, box) {
   putAside(from);
   bringBack(article);
   window.htmx.process(article);
-  if (box) document.getElementById("just").replaceChildren(box);
-  go(article.dataset.page);
+  if (box) byId("just").replaceChildren(box);
   emit("desk:shown");
   from.scrollTop = top;
   return article;
@@ -194,17 +181,15 @@ function settle({ status, text, isSignIn, to }, press) {
   else emit("desk:answer", text);
 }
 
-function goOn(next, text, press) {
-  const { from, id, shown, box } = press;
+function goOn(next, text, { from, id, shown, box }) {
   const isUndone = box && "undo" in box.dataset;
   const code = next.querySelector("#decided")?.dataset.code;
-  undoable.push(...[...next.querySelectorAll("#decided form")].map((form) => form.getAttribute("action")));
+  undoable.push(...all("#decided form", next).map((form) => form.getAttribute("action")));
   if (pane() === from) {
     guarded = performance.now() + GUARD;
     forget();
     emit("desk:leave");
     window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
-    go(pane().dataset.page);
   } else {
     Promise.allSettled(from.getAnimations().map((one) => one.finished)).then(() => from.remove());
     // Another one may have been pressed since: its notice stays.
@@ -238,7 +223,7 @@ function comeBack({ from, id, shown, box }) {
     bringBack(from);
     current?.remove();
     if (current !== shown) shown.remove();
-    go(from.dataset.page, true);
+    history.replaceState({ htmx: true }, "", from.dataset.page);
   }
   emit("desk:returned");
 }
@@ -276,18 +261,15 @@ document.addEventListener("submit", (event) => {
   decide(event.target);
 });
 // What is fetched ahead must not be older than what is known of it.
-const isAhead = (id) => (ahead?.url ?? fetching).includes(id);
-document.addEventListener("desk:hint", ({ detail: hint }) => {
-  if (!isAhead(hint.message) || ["message.opened", "message.served"].includes(hint.action)) return;
+function doubt({ message, kind }) {
+  if (!(ahead?.url ?? fetching).includes(message)) return;
   forget();
-  emit("desk:recheck");
-});
-document.addEventListener("desk:beside", ({ detail: hint }) => {
-  if (!isAhead(hint.message)) return;
-  forget();
-  plan();
-});
-document.addEventListener("htmx:beforeSend", ({ detail: { target, xhr, requestConfig } }) => {
+  if (kind === "beside") plan();
+  else emit("desk:recheck");
+}
+on("desk:hint", doubt);
+on("desk:beside", doubt);
+on("htmx:beforeSend", ({ target, xhr, requestConfig }) => {
   const at = undoable.indexOf(requestConfig.path);
   if (at >= 0) undoable.splice(at, 1);
   if (target.id !== "message") return;
@@ -302,12 +284,10 @@ onKey("undo", () => {
   if (!path) return refuse("There is nothing left to undo.");
   window.htmx.ajax("POST", path, { target: "#message", swap: "outerHTML" });
 });
-document.addEventListener("desk:painted", plan);
+on("desk:painted", plan);
 // What opened itself is not decided by a key that was meant for something else.
-document.addEventListener("htmx:load", ({ detail: { elt } }) => {
-  if (elt.id === "message" && "unasked" in elt.dataset) guarded = performance.now() + GUARD;
+onLoad("message", ({ dataset }) => {
+  if ("unasked" in dataset) guarded = performance.now() + GUARD;
 });
-document.addEventListener("htmx:beforeSwap", ({ detail: { target, shouldSwap } }) => {
-  if (target.id === "message" && shouldSwap) forget();
-});
+on("htmx:beforeSwap", ({ target, shouldSwap }) => target.id === "message" && shouldSwap && forget());
 if (pane()?.dataset.next) plan();

@@ -1,19 +1,20 @@
 /* Reasons with a number: after the key that opens them a digit chooses one, and sends it where that can be undone. The
    arrows choose, Enter sends, and any letter starts writing. Without it they are choices like any others. */
-const { onKey, say } = window.desk;
-const why = (element) => element.closest?.("#decide .why[open], #later");
+const { all, byId, onKey, say } = window.desk;
 const field = (details) => details.querySelector("textarea, [name=at]");
-const begin = (text) => {
+const hasText = (details) => "typed" in field(details).dataset;
+const send = (details) => details.querySelector(".reason .row button").click();
+
+function begin(text) {
   text.focus();
   // What the desk proposed gives way to what is typed; what somebody typed does not.
   if (text.value === text.defaultValue && !("typed" in text.dataset)) text.select();
-};
+}
 
 function open(details) {
   details.open = true;
-  const hasText = "typed" in field(details).dataset;
   const choice = details.querySelector(".preset :checked") ?? details.querySelector(".presets");
-  if (hasText) begin(field(details));
+  if (hasText(details)) begin(field(details));
   else choice.focus({ preventScroll: true });
 }
 
@@ -30,27 +31,25 @@ function keepReason(form) {
 }
 
 function giveLast() {
-  const details = document.getElementById("reject");
+  const details = byId("reject");
   if (!details?.getClientRects().length) return;
   const { preset = "", reason = "" } = JSON.parse(sessionStorage[LAST] ?? "{}");
-  const choice = [...details.querySelectorAll(".preset input")].find(({ value }) => value === preset);
+  const choice = all(".preset input", details).find(({ value }) => value === preset);
   if (!preset && !reason) return say("No message was rejected yet in this tab.");
   if (preset && !choice) return say("The last reason is none of this mailbox.");
-  const hasText = "typed" in field(details).dataset;
   open(details);
-  if (hasText) return say("The field has words of yours already.");
+  if (hasText(details)) return say("The field has words of yours already.");
   if (choice) choice.checked = true;
   field(details).value = reason;
-  if ("atOnce" in details.dataset) details.querySelector(".reason .row button").click();
+  if ("atOnce" in details.dataset) send(details);
 }
 
 function choose(details, digit) {
-  const preset = details.querySelectorAll(".preset:not(.none-of-them) input")[digit - 1];
+  const preset = all(".preset:not(.none-of-them) input", details)[digit - 1];
   if (!preset) return false;
   preset.checked = true;
   preset.focus({ preventScroll: true });
-  const isWhole = "atOnce" in details.dataset && field(details).value === field(details).defaultValue;
-  if (isWhole) details.querySelector(".reason .row button").click();
+  if ("atOnce" in details.dataset && field(details).value === field(details).defaultValue) send(details);
   return true;
 }
 
@@ -58,16 +57,15 @@ onKey("why", open);
 onKey("same-reason", giveLast);
 document.addEventListener("submit", ({ target }) => target.matches("form[data-verdict]") && keepReason(target), true);
 document.addEventListener("click", (event) => {
-  const details = event.target.closest?.(".why [data-cancel]")?.closest("details");
-  if (!details) return;
+  const { target } = event;
+  const cancelled = target.closest?.(".why [data-cancel]")?.closest("details");
+  // Opened by a press, a reason can be chosen or written at once, as after the key.
+  const pressed = target.closest?.("#decide .why:not(#with-unread) > summary")?.parentElement;
+  if (pressed) requestAnimationFrame(() => pressed.open && open(pressed));
+  if (!cancelled) return;
   event.preventDefault();
-  details.open = false;
-  details.querySelector("summary").focus({ preventScroll: true });
-});
-// Opened by a press, a reason can be chosen or written at once, as after the key.
-document.addEventListener("click", ({ target }) => {
-  const details = target.closest?.("#decide .why:not(#with-unread) > summary")?.parentElement;
-  if (details) requestAnimationFrame(() => details.open && open(details));
+  cancelled.open = false;
+  cancelled.querySelector("summary").focus({ preventScroll: true });
 });
 
 // Who writes a time has chosen it.
@@ -76,22 +74,19 @@ document.addEventListener("input", ({ target }) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  const details = why(event.target);
-  if (!details || event.defaultPrevented || event.target.matches("summary")) return;
-  const isWriting = event.target.matches(".input");
-  if (event.key === "Enter" && !event.repeat && !event.altKey && !event.shiftKey) {
+  const { target, key, ctrlKey, metaKey, altKey, shiftKey, repeat } = event;
+  const details = target.closest?.("#decide .why[open], #later");
+  if (!details || event.defaultPrevented || target.matches("summary")) return;
+  if (key === "Enter" && !repeat && !altKey && !shiftKey) {
     // A reason is written on several lines, so Enter alone is a new line there; a time and a zone have one line.
-    const sends = event.target.matches("textarea, button, a") ? event.ctrlKey || event.metaKey : true;
-    if (!sends) return;
+    if (target.matches("textarea, button, a") && !ctrlKey && !metaKey) return;
     event.preventDefault();
-    details.querySelector(".reason .row button").click();
-  } else if (
-    isWriting || event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("button")
-  ) {
+    send(details);
+  } else if (target.matches(".input, button") || ctrlKey || metaKey || altKey || repeat) {
     return;
   } else if (digitOf(event)) {
     if (choose(details, digitOf(event))) event.preventDefault();
-  } else if (event.isComposing || event.keyCode === 229 || (event.key.length === 1 && event.key !== " ")) {
+  } else if (event.isComposing || event.keyCode === 229 || (key.length === 1 && key !== " ")) {
     // The character itself lands where the focus is by then.
     begin(field(details));
   }

@@ -20,6 +20,7 @@ for (const box of document.querySelectorAll(".add-section")) {
     box.hidden = sections.every((one) => !one.hidden);
   };
   const add = (section) => {
+    if (!section) return;
     if (input) input.value = "";
     show(section, true);
     section.open = true;
@@ -39,10 +40,7 @@ for (const box of document.querySelectorAll(".add-section")) {
     button.addEventListener("click", () => remove(section));
   }
   next?.addEventListener("click", () => add(sections.find((one) => one.hidden)));
-  input?.addEventListener("input", () => {
-    const chosen = sections.find((one) => one.hidden && one.dataset.title === input.value);
-    if (chosen) add(chosen);
-  });
+  input?.addEventListener("input", () => add(sections.find((one) => one.hidden && one.dataset.title === input.value)));
   input?.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
     // It would send the form.
@@ -50,7 +48,7 @@ for (const box of document.querySelectorAll(".add-section")) {
     const typed = input.value.trim().toLowerCase();
     const found = sections.filter((one) => one.hidden && one.textContent.toLowerCase().includes(typed));
     const named = found.find((one) => one.dataset.title.toLowerCase().includes(typed));
-    if (typed && found.length) add(named ?? found[0]);
+    if (typed) add(named ?? found[0]);
   });
   begin();
   addEventListener("pageshow", begin);

@@ -1,15 +1,14 @@
 /* Choosing messages in the list to decide together. It decides nothing by itself. */
-const { all, onKey, say } = window.desk;
-const list = () => document.getElementById("list");
+const { all, byId, on, onKey, onLoad, say } = window.desk;
 const picks = () => all("#list li:not([hidden]) .pick");
 const chosen = new Set();
 let last = null;
 
 /* The row that a key means: where the focus is, else the one that is open. */
 function pickHere() {
-  const row = document.activeElement?.closest?.("#rows li") ??
-    document.querySelector("#list .item[aria-current]")?.closest("li");
-  return row?.querySelector(".pick") ?? null;
+  const current = document.querySelector("#list .item[aria-current]");
+  const row = document.activeElement?.closest?.("#rows li") ?? current?.closest("li");
+  return row?.querySelector(".pick");
 }
 
 function set(pick, checked) {
@@ -28,11 +27,11 @@ function toggle(pick) {
 
 function upTo(pick) {
   const rows = picks();
-  const from = rows.findIndex((one) => one.value === last);
   const to = rows.indexOf(pick);
   if (to < 0) return;
-  const [first, end] = from < 0 ? [to, to] : [Math.min(from, to), Math.max(from, to)];
-  rows.slice(first, end + 1).forEach((one) => set(one, true));
+  const begun = rows.findIndex((one) => one.value === last);
+  const from = begun < 0 ? to : begun;
+  rows.slice(Math.min(from, to), Math.max(from, to) + 1).forEach((one) => set(one, true));
   last = pick.value;
   shown();
   say(`${chosen.size} selected`);
@@ -43,7 +42,7 @@ function shown() {
   const number = rows.filter((pick) => pick.checked).length;
   const count = document.querySelector("#bulk [data-picked]");
   if (count) count.textContent = `${number} selected`;
-  const box = document.getElementById("pick-all");
+  const box = byId("pick-all");
   if (!box) return;
   box.closest("label").hidden = false;
   box.nextSibling.textContent = ` All ${rows.length}`;
@@ -54,10 +53,7 @@ function shown() {
 
 /* The browser may have ticked what was ticked before; a list that came anew has to be told. */
 function learn() {
-  picks().forEach((pick) => {
-    if (chosen.has(pick.value)) pick.checked = true;
-    else if (pick.checked) chosen.add(pick.value);
-  });
+  picks().forEach((pick) => set(pick, pick.checked || chosen.has(pick.value)));
   shown();
 }
 
@@ -69,13 +65,13 @@ document.addEventListener("change", ({ target }) => {
   } else return;
   shown();
 });
-document.addEventListener("click", (event) => {
+document.addEventListener("click", ({ shiftKey, target }) => {
   // With Shift, as in every list: all from the last one to this one.
-  if (!event.shiftKey || !event.target.matches?.("#list .pick") || !last) return;
+  if (!shiftKey || !target.matches?.("#list .pick") || !last) return;
   const from = last;
   setTimeout(() => {
     last = from;
-    upTo(event.target);
+    upTo(target);
   });
 });
 document.addEventListener("reset", ({ target }) => {
@@ -88,15 +84,13 @@ document.addEventListener("reset", ({ target }) => {
     (document.querySelector("#list .item[aria-current]") ?? document.querySelector("#list .item"))?.focus();
   });
 });
-document.addEventListener("desk:folded", shown);
-document.addEventListener("htmx:load", ({ detail: { elt } }) => {
-  if (elt.id === "list") learn();
-});
+on("desk:folded", shown);
+onLoad("list", learn);
 onKey("select", () => toggle(pickHere()));
-onKey("select-range", () => pickHere() && upTo(pickHere()));
+onKey("select-range", () => upTo(pickHere()));
 onKey("bulk", () => {
-  if (!list()) return;
-  if (picks().some((pick) => pick.checked)) document.getElementById("bulk").requestSubmit();
+  if (!byId("list")) return;
+  if (picks().some((pick) => pick.checked)) byId("bulk").requestSubmit();
   else say("Nothing is selected. Press X to select the current message.");
 });
 learn();
