@@ -29,7 +29,8 @@ const isTyped = (field) =>
 /* A notice from the page's templates, with these texts; what has no text is left out. */
 function noticeOf(template, texts, tone = "") {
   const box = byId(template).content.firstElementChild.cloneNode(true);
-  if (tone) box.classList.add(tone);
+  // That of a status has a shape too.
+  if (tone) box.classList.add(...tone.split(" "));
   for (const [name, text] of Object.entries(texts)) {
     const place = box.querySelector(`[data-${name}]`);
     if (text) place.textContent = text;
