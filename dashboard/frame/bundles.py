@@ -58,9 +58,11 @@ def bundles() -> dict[str, list[str]]:
 
 
 def plain(text: str, name: str) -> str:
-    """Return a style sheet or script without comments and needless white space."""
+    """Return a style sheet or script without comments and needless white space. A block
+    keeps the names of a script to itself, as in a module of its own.
+    """
     if name.endswith(".js"):
-        return str(jsmin(text))
+        return f"{{{jsmin(text)}}}"
     return _AROUND.sub(
         lambda match: match[1] or match[2] or "", _COMMENT.sub("", text)
     ).strip()

@@ -11,7 +11,6 @@ from django.db import transaction
 
 from approvals.decisions.status import shown_status, status_of
 from approvals.desk_messages import shown_message
-from approvals.examination import started_by
 from approvals.models import Claim, Comment, Decision, Snooze
 from audit.models import Entry
 from audit.recording import recorded
@@ -22,7 +21,6 @@ from mirror.models import Message
 from notices.models import Notice
 from notices.signals import made
 from people.sign_in.sessions import access_changed
-from rendering import named
 
 # Actions without a hint. Reading changes nothing that other pages show. The start of a
 # call to MultiMail does not either, and publishing a hint would only delay the call.
@@ -42,8 +40,6 @@ _STANDING = ("kill_switch.", "connection.")
 # The beginnings of actions on claims, snoozes and comments: these change only which
 # people are shown with a message.
 _BESIDE = ("claim.", "snooze.", "comment.")
-# In characters; of a starter's name too.
-MAX_SUBJECT = 120
 # The actor that reads messages for hints. It sees all, because the live process decides
 # who gets a hint.
 _EVERYBODY = operator("live", Role.AUDITOR)
@@ -117,15 +113,6 @@ def _send(
         "mailbox": message.mailbox_id,
         **status.as_data(),
     }
-    if is_new:
-        # For desktop notifications: only the message's subject, and who started it.
-        starter = started_by(message).partition(":")[2] or str(
-            message.mailbox or message.sender or ""
-        )
-        hint |= {
-            "subject": named(message.subject)[:MAX_SUBJECT],
-            "starter": named(starter)[:MAX_SUBJECT],
-        }
     _publish(hint)
 
 
@@ -142,7 +129,7 @@ def _send_collaboration(entry: Entry, about: Claim | Snooze | Comment) -> None:
     }
     if isinstance(about, Comment):
         mentioned = [str(key) for key in about.mentions.values_list("pk", flat=True)]
-        hint |= {"asked": mentioned, "subject": named(message.subject)[:MAX_SUBJECT]}
+        hint["asked"] = mentioned
     _publish(hint)
 
 

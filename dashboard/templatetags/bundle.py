@@ -27,4 +27,4 @@ def bundle(content: SafeString, name: str) -> SafeString:
         return content
     if name.endswith(".css"):
         return format_html('<link rel="stylesheet" href="{}">', address)
-    return format_html('<script src="{}" defer></script>', address)
+    return format_html('<script type="module" src="{}"></script>', address)

@@ -1,9 +1,8 @@
 /* Keeps the preview of a corrected message up to date while it is typed. Without scripts its button does it. */
-(() => {
-  "use strict";
-  const form = document.getElementById("edit");
-  const button = document.getElementById("preview-button");
-  if (!form || !button) return;
+const form = document.getElementById("edit");
+const button = document.getElementById("preview-button");
+
+function begin() {
   const text = form.elements.markdown;
   let waits = 0;
   const update = () => form.requestSubmit(button);
@@ -29,4 +28,7 @@
   // A refusal or the way back shows the page again.
   addEventListener("pageshow", () => delete form.dataset.sent);
   if (text.value !== text.defaultValue || document.getElementById("edit-problem")) update();
-})();
+}
+
+// Where the message cannot be edited, the page says why.
+if (form && button) begin();

@@ -1,176 +1,167 @@
 /* Single keys. None acts in a field, with a modifier, while a word is being composed, when it is held down, or on what
    is not on screen. What an act does belongs to whoever draws its button. */
-(() => {
-  "use strict";
-  const { askFor, refuse, post } = window.desk;
-  const { keysUrl } = document.body.dataset;
-  const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
-  const dialog = document.getElementById("keys");
-  if (!dialog) return;
-  const off = document.getElementById("keys-off");
-  const find = (selector) => document.querySelector(selector);
-  const isVisible = (element) => Boolean(element) && element.getClientRects().length > 0 && !element.closest("[inert]");
-  const isOver = () => getComputedStyle(find("#list")).position === "absolute";
-  /* A letter that means nothing, or one that leads into a field or to another view, is the beginning of words: what is
-     typed right after it, before that field has the focus, decides nothing. */
-  const DECIDES = ["a", "r", "R", "b"];
-  const LEADS = ["r", "b", "m", "h", "o"];
-  const WORDS_MS = 400;
-  let wordsUntil = 0;
-  let isGoing = false;
+const { all, askFor, byId, openId, refuse, post } = window.desk;
+const { dataset } = document.body;
+const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
+const dialog = byId("keys");
+const find = (selector) => document.querySelector(selector);
+const isVisible = (element) => Boolean(element) && element.getClientRects().length > 0 && !element.closest("[inert]");
+const isOver = () => getComputedStyle(find("#list")).position === "absolute";
+/* A letter that means nothing, or one that leads into a field or to another view, is the beginning of words: what is
+   typed right after it, before that field has the focus, decides nothing. */
+const DECIDES = ["a", "r", "R", "b"];
+const LEADS = ["r", "b", "m", "h", "o"];
+const WORDS_MS = 400;
+let wordsUntil = 0;
+let isGoing = false;
 
-  off.addEventListener("change", async () => {
-    const wanted = { do: off.checked ? "off" : "on" };
-    const answer = await post(keysUrl, wanted, { headers: { "HX-Request": "true" } }).catch(() => null);
-    if (answer?.status === 204) {
-      document.body.toggleAttribute("data-keys-off", off.checked);
-      // Whoever ticks this types no words.
-      wordsUntil = 0;
-    } else {
-      off.checked = !off.checked;
-      refuse("This could not be saved.");
-    }
-  });
-
-  function inField(element) {
-    if (element.matches("input[type=radio], input[type=checkbox]")) return Boolean(element.closest(".why[open]"));
-    return element.isContentEditable || element.matches("input, textarea, select") ||
-      Boolean(element.closest(".why[open] .reason"));
+async function switchKeys({ target: off }) {
+  const wanted = { do: off.checked ? "off" : "on" };
+  const answer = await post(dataset.keysUrl, wanted, { "HX-Request": "true" }).catch(() => null);
+  if (answer?.status === 204) {
+    document.body.toggleAttribute("data-keys-off", off.checked);
+    // Whoever ticks this types no words.
+    wordsUntil = 0;
+  } else {
+    off.checked = !off.checked;
+    refuse("This could not be saved.");
   }
+}
 
-  /* One cursor: the neighbour opens, and the list follows. After the last row comes the next page. */
-  function move(by) {
-    const items = [...document.querySelectorAll("#list li:not([hidden]) .item")];
-    const focused = items.findIndex((item) => item.closest("li").contains(document.activeElement));
-    const from = focused >= 0 ? focused : items.findIndex((item) => item.hasAttribute("aria-current"));
-    const more = find("#list [rel=next]");
-    const next = items[Math.max(0, Math.min(items.length - 1, from + by))];
-    if (from + by >= items.length && more) {
-      window.htmx.ajax("GET", more.href, { target: "#list", swap: "outerHTML" })
-        .then(() => find("#list .item")?.click());
-    } else if (!next?.hasAttribute("aria-current")) next?.click();
+function inField(element) {
+  if (element.matches("input[type=radio], input[type=checkbox]")) return Boolean(element.closest(".why[open]"));
+  return element.isContentEditable || element.matches("input, textarea, select, .why[open] .reason *");
+}
+
+/* One cursor: the neighbour opens, and the list follows. After the last row comes the next page. */
+function move(by) {
+  const items = all("#list li:not([hidden]) .item");
+  const focused = items.findIndex((item) => item.closest("li").contains(document.activeElement));
+  const from = focused >= 0 ? focused : items.findIndex((item) => item.hasAttribute("aria-current"));
+  const more = find("#list [rel=next]");
+  const next = items[Math.max(0, Math.min(items.length - 1, from + by))];
+  if (from + by >= items.length && more) {
+    window.htmx.ajax("GET", more.href, { target: "#list", swap: "outerHTML" })
+      .then(() => find("#list .item")?.click());
+  } else if (!next?.hasAttribute("aria-current")) next?.click();
+}
+
+/* The button of this act, on the message that is on screen. */
+function press(act) {
+  const button = find(`:is(#message, #together, #bulk-done, #careful) [data-key=${act}]`);
+  const cursor = find("#list .item[aria-current]")?.dataset.message;
+  if (cursor && cursor !== openId()) return refuse("The message is still opening.");
+  // Where there is little room it stands in a menu.
+  const menu = button?.closest(".more");
+  if (isVisible(menu?.querySelector("summary"))) menu.open = true;
+  if (!isVisible(button)) return act === "z" ? askFor("undo") : refuse("This key does nothing here.");
+  if (button.disabled) return refuse("This is under way.");
+  if (button.matches("#decide .why > summary")) askFor("why", button.parentElement);
+  else if (act === "a" && !button.hasAttribute("data-at-once") && document.activeElement !== button) button.focus();
+  else if (button.matches("input, textarea, select")) button.focus();
+  else button.click();
+}
+
+function toList() {
+  if (isOver()) location.assign(find("#list").dataset.url);
+  else (find("#list .item[aria-current]") ?? find("#list .item"))?.focus();
+}
+
+function search() {
+  const field = find("#search [name=q]");
+  if (isVisible(field)) field.select();
+  else location.assign(`${find("#list")?.dataset.url ?? PLACES.q}#search`);
+}
+
+function jump(id, words) {
+  const place = byId(id);
+  if (!isVisible(place)) return refuse(words);
+  if (place.matches("details")) place.open = true;
+  if (!place.hasAttribute("tabindex")) place.tabIndex = -1;
+  place.focus({ preventScroll: true });
+  place.scrollIntoView({ block: "start" });
+}
+
+/* The view of the message with this name; where it is open already, the first one. */
+function view(name, words) {
+  const tab = find(`#sheet #tab-${name}`);
+  if (tab) (tab.hasAttribute("aria-current") ? find("#sheet .tab") : tab).click();
+  else if (isVisible(find("#sheet"))) refuse(words);
+}
+
+const ACTS = {
+  ...Object.fromEntries([..."awrebzscm"].map((key) => [key, () => press(key)])),
+  j: () => (find("#together") ? askFor("step", 1) : move(1)),
+  k: () => (find("#together") ? askFor("step", -1) : move(-1)),
+  u: () => (find("#list") ? toList() : find(".crumb")?.click()),
+  n: () => isVisible(find("#new")) && find("#new").click(),
+  R: () => askFor("same-reason"),
+  x: () => askFor("select"),
+  X: () => askFor("select-range"),
+  A: () => askFor("bulk"),
+  v: () => isVisible(find("#sheet")) && (find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab"))?.click(),
+  h: () => view("source", "There is no source yet."),
+  o: () => view("original", "The original looks the same."),
+  l: () => jump("links", "This message has no links."),
+  t: () => jump("thread", "This message belongs to no thread."),
+  g: () => {
+    isGoing = true;
+  },
+  "/": search,
+  "?": () => dialog.showModal(),
+};
+
+/* On a keyboard of another script, the Latin letter that is printed on the same key. There a key may also make a
+   vowel sign (Thai) or two letters (Arabic). */
+const isLetters = (key) => /^[\p{L}\p{M}]{1,2}$/u.test(key);
+const isOther = (key) => isLetters(key) && !/\p{Script=Latin}/u.test(key);
+const keyOf = ({ key, code, shiftKey }) => {
+  const [, letter] = (isOther(key) && /^Key([A-Z])$/.exec(code)) || [];
+  if (!letter) return key;
+  return shiftKey || key !== key.toLowerCase() ? letter : letter.toLowerCase();
+};
+
+/* Shift belongs to capitals and signs; with Caps Lock on it makes small letters, which then are nobody's wish. */
+const isHeld = ({ ctrlKey, metaKey, altKey, shiftKey, key }) =>
+  ctrlKey || metaKey || altKey || (shiftKey && /^\p{Ll}$/u.test(key));
+
+function pressed(event) {
+  if (event.key === "Escape") return leave(event);
+  const key = keyOf(event);
+  const isFree = !find("dialog[open]") && !inField(event.target);
+  if (/^k$/i.test(key) && event.ctrlKey !== event.metaKey && !event.altKey && isFree) {
+    event.preventDefault();
+    return find(".to-find").click();
   }
-
-  /* The button of this act, on the message that is on screen. */
-  function press(act) {
-    const button = find(`:is(#message, #together, #bulk-done, #careful) [data-key=${act}]`);
-    const cursor = find("#list .item[aria-current]")?.dataset.message;
-    if (cursor && cursor !== find("#message")?.dataset.message) return refuse("The message is still opening.");
-    // Where there is little room it stands in a menu.
-    const menu = button?.closest(".more");
-    if (isVisible(menu?.querySelector("summary"))) menu.open = true;
-    if (!isVisible(button)) return act === "z" ? askFor("undo") : refuse("This key does nothing here.");
-    if (button.disabled) return refuse("This is under way.");
-    if (button.matches("#decide .why > summary")) askFor("why", button.parentElement);
-    else if (act === "a" && !button.hasAttribute("data-at-once") && document.activeElement !== button) button.focus();
-    else if (button.matches("input, textarea, select")) button.focus();
-    else button.click();
-  }
-
-  function toList() {
-    if (isOver()) location.assign(find("#list").dataset.url);
-    else (find("#list .item[aria-current]") ?? find("#list .item"))?.focus();
-  }
-
-  function search() {
-    const field = find("#search [name=q]");
-    if (isVisible(field)) field.select();
-    else location.assign(`${find("#list")?.dataset.url ?? PLACES.q}#search`);
-  }
-
-  function jump(id, words) {
-    const place = document.getElementById(id);
-    if (!isVisible(place)) return refuse(words);
-    if (place.matches("details")) place.open = true;
-    if (!place.hasAttribute("tabindex")) place.tabIndex = -1;
-    place.focus({ preventScroll: true });
-    place.scrollIntoView({ block: "start" });
-  }
-
-  /* The view of the message with this name; where it is open already, the first one. */
-  function view(name, words) {
-    const tab = find(`#sheet #tab-${name}`);
-    if (tab) (tab.hasAttribute("aria-current") ? find("#sheet .tab") : tab).click();
-    else if (isVisible(find("#sheet"))) refuse(words);
-  }
-
-  const ACTS = {
-    j: () => (find("#together") ? askFor("step", 1) : move(1)),
-    k: () => (find("#together") ? askFor("step", -1) : move(-1)),
-    u: () => (find("#list") ? toList() : find(".crumb")?.click()),
-    n: () => isVisible(find("#new")) && find("#new").click(),
-    a: () => press("a"),
-    w: () => press("w"),
-    r: () => press("r"),
-    R: () => askFor("same-reason"),
-    e: () => press("e"),
-    b: () => press("b"),
-    z: () => press("z"),
-    s: () => press("s"),
-    c: () => press("c"),
-    m: () => press("m"),
-    x: () => askFor("select"),
-    X: () => askFor("select-range"),
-    A: () => askFor("bulk"),
-    v: () => isVisible(find("#sheet")) && (find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab"))?.click(),
-    h: () => view("source", "There is no source yet."),
-    o: () => view("original", "The original looks the same."),
-    l: () => jump("links", "This message has no links."),
-    t: () => jump("thread", "This message belongs to no thread."),
-    g: () => {
-      isGoing = true;
-    },
-    "/": search,
-    "?": () => dialog.showModal(),
-  };
-
-  /* On a keyboard of another script, the Latin letter that is printed on the same key. There a key may also make a
-     vowel sign (Thai) or two letters (Arabic). */
-  const isOther = (key) => /^[\p{L}\p{M}]{1,2}$/u.test(key) && !/\p{Script=Latin}/u.test(key);
-  const keyOf = ({ key, code, shiftKey }) => {
-    const [, letter] = (isOther(key) && /^Key([A-Z])$/.exec(code)) || [];
-    if (!letter) return key;
-    return shiftKey || key !== key.toLowerCase() ? letter : letter.toLowerCase();
-  };
-
-  /* Shift belongs to capitals and signs; with Caps Lock on it makes small letters, which then are nobody's wish. */
-  const isHeld = ({ ctrlKey, metaKey, altKey, shiftKey, key }) =>
-    ctrlKey || metaKey || altKey || (shiftKey && /^\p{Ll}$/u.test(key));
-
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") return leave(event);
-    const isFind = /^k$/i.test(keyOf(event)) && event.ctrlKey !== event.metaKey && !event.altKey;
-    if (isFind && !find("dialog[open]") && !inField(event.target)) {
-      event.preventDefault();
-      return find(".to-find").click();
-    }
-    if (event.defaultPrevented || isHeld(event) || event.repeat) return;
-    if (document.querySelector("dialog[open]") || inField(event.target)) return;
-    if (event.key === "Enter" && event.target.matches("body, main")) return find("[data-enter]")?.click();
-    const key = keyOf(event);
-    const act = ACTS[key];
-    if (isGoing) {
-      // However long it took: the key after G goes somewhere or does nothing, and never approves.
-      if (key === "Shift") return;
-      isGoing = false;
-      if (PLACES[key]) location.assign(PLACES[key]);
-    } else if (act && (key === "?" || !("keysOff" in document.body.dataset))) {
-      event.preventDefault();
-      const isWord = DECIDES.includes(key) && event.timeStamp < wordsUntil;
-      if (isWord || LEADS.includes(key)) wordsUntil = event.timeStamp + WORDS_MS;
-      if (isWord) refuse("Nothing was decided: the key came right after another one. Press it again.");
-      else act();
-    } else if (/^[\p{L}\p{M}]{1,2}$/u.test(event.key)) wordsUntil = event.timeStamp + WORDS_MS;
-  });
-
-  dialog.dataset.ready = "";
-
-  function leave(event) {
+  if (event.defaultPrevented || isHeld(event) || event.repeat || !isFree) return;
+  if (event.key === "Enter" && event.target.matches("body, main")) return find("[data-enter]")?.click();
+  const act = ACTS[key];
+  if (isGoing) {
+    // However long it took: the key after G goes somewhere or does nothing, and never approves.
+    if (key === "Shift") return;
     isGoing = false;
-    const open = event.target.closest?.("#decide details[open]");
-    if (open) {
-      open.open = false;
-      open.querySelector("summary").focus();
-    } else if (event.target.matches?.("#search input")) event.target.blur();
-  }
-})();
+    if (PLACES[key]) location.assign(PLACES[key]);
+  } else if (act && (key === "?" || !("keysOff" in dataset))) {
+    event.preventDefault();
+    const isWord = DECIDES.includes(key) && event.timeStamp < wordsUntil;
+    if (isWord || LEADS.includes(key)) wordsUntil = event.timeStamp + WORDS_MS;
+    if (isWord) refuse("Nothing was decided: the key came right after another one. Press it again.");
+    else act();
+  } else if (isLetters(event.key)) wordsUntil = event.timeStamp + WORDS_MS;
+}
+
+function leave({ target }) {
+  isGoing = false;
+  const open = target.closest?.("#decide details[open]");
+  if (open) {
+    open.open = false;
+    open.querySelector("summary").focus();
+  } else if (target.matches?.("#search input")) target.blur();
+}
+
+// Where nobody is signed in there is none.
+if (dialog) {
+  byId("keys-off").addEventListener("change", switchKeys);
+  document.addEventListener("keydown", pressed);
+  dialog.dataset.ready = "";
+}

@@ -1,315 +1,280 @@
 /* The queue as a list: what is new gathers in a bar; what was decided is marked in place, and folds into one line once
    somebody goes on. No row moves by itself, and the row of the open message is in view. Also keeps what every page
    shows of the queue: the counts, the tab's title, the freshness line, the ages. */
-(() => {
-  "use strict";
-  const { HELD, all, emit, getPage, row, say } = window.desk;
-  const PLACE = "countersign-place";
-  // Of one decision several hints come.
-  const GATHER_MS = 120;
-  const known = new Set();
-  const news = new Set();
-  let cursor = "";
-  // The row that was pressed, until its message has come.
-  let pressed = "";
-  let lost = "";
-  let isUnfolded = false;
-  const stale = new Set();
-  let isAsking = false;
-  const list = () => document.getElementById("list");
-  const openId = () => document.getElementById("message")?.dataset.message ?? "";
+const { HELD, all, byId, emit, getPage, on, onLoad, openId, replace, row, say } = window.desk;
+const PLACE = "countersign-place";
+// Of one decision several hints come.
+const GATHER_MS = 120;
+const known = new Set();
+const news = new Set();
+const stale = new Set();
+let cursor = "";
+// The row that was pressed, until its message has come.
+let pressed = "";
+let lost = "";
+let isUnfolded = false;
+let isAsking = false;
+// The newest that the desk named last.
+let newest = [];
+const list = () => byId("list");
+const items = () => all("#list .item");
+const current = () => document.querySelector("#list .item[aria-current]");
 
-  // The newest that the desk named last.
-  let newest = [];
-  function learn() {
-    // What neither stands here nor is among the newest is new when it comes again.
-    known.clear();
-    newest = (list()?.dataset.newest ?? "").split(" ").filter(Boolean);
-    newest.forEach((id) => known.add(id));
-    all("#list .item").forEach((item) => known.add(item.dataset.message));
+function learn() {
+  // What neither stands here nor is among the newest is new when it comes again.
+  known.clear();
+  newest = (list()?.dataset.newest ?? "").split(" ").filter(Boolean);
+  for (const id of [...newest, ...items().map((item) => item.dataset.message)]) known.add(id);
+}
+
+function showNews() {
+  const bar = byId("new");
+  if (!bar) return;
+  bar.hidden = news.size === 0;
+  // Whether a new one is what was asked for, only the desk can tell.
+  const doubt = "narrows" in list().dataset ? ", not all may match" : "";
+  bar.querySelector("[data-new]").textContent = `${news.size} new${doubt}`;
+}
+
+function arrive(id) {
+  if (known.has(id) || news.has(id)) return;
+  news.add(id);
+  showNews();
+  if (list()) say(`${news.size} more waiting`);
+}
+
+/* Who goes on needs no row that is decided. One that is held again stands in its place again. */
+function fold(goesOn = false) {
+  for (const item of items()) {
+    const place = item.closest("li");
+    const isOver = item.matches(".done:not([aria-current])");
+    const isFolded = place.toggleAttribute("data-folded", isOver && (goesOn || "folded" in place.dataset));
+    if (isFolded && goesOn) place.querySelector(".pick:checked")?.click();
+    place.hidden = isFolded && !isUnfolded;
   }
+  const line = byId("folded");
+  if (!line) return;
+  const number = all("#rows [data-folded]").length;
+  line.hidden = !number;
+  const words = document.querySelector("#rows [data-folded] [data-chip=snoozed]") ? "decided or snoozed" : "decided";
+  line.querySelector("span").textContent = `${number} ${words} · `;
+  line.querySelector("button").textContent = isUnfolded ? "hide" : "show";
+  emit("desk:folded");
+}
 
-  function showNews() {
-    const bar = document.getElementById("new");
-    if (!bar) return;
-    bar.hidden = news.size === 0;
-    // Whether a new one is what was asked for, only the desk can tell.
-    const doubt = "narrows" in list().dataset ? ", not all may match" : "";
-    bar.querySelector("[data-new]").textContent = `${news.size} new${doubt}`;
-  }
+/* One cursor: the row whose message is open, or is about to be. */
+function setCurrent(id) {
+  items().forEach((item) => item.removeAttribute("aria-current"));
+  const item = row(id);
+  item?.setAttribute("aria-current", "true");
+  fold(id !== cursor);
+  cursor = id;
+  item?.scrollIntoView({ block: "nearest" });
+  return item;
+}
 
-  function arrive(id) {
-    if (known.has(id) || news.has(id)) return;
-    news.add(id);
-    showNews();
-    if (list()) say(`${news.size} more waiting`);
-  }
+/* What was pressed is seen before the desk has answered. */
+function press(item, word) {
+  item.before = item.cloneNode(true);
+  item.dataset.pressed = "";
+  item.classList.toggle("done", ["waiting", "mine"].includes(list().dataset.tab));
+  const chip = item.querySelector("[data-chip]");
+  Object.assign(chip, { textContent: word, className: "chip shape blue", hidden: false });
+  // Of no status: whatever becomes of it, the row is drawn again.
+  chip.dataset.chip = "";
+  fold();
+}
 
-  /* Who goes on needs no row that is decided. One that is held again stands in its place again. */
-  function fold(goesOn = false) {
-    for (const item of all("#list .item")) {
-      const place = item.closest("li");
-      const isOver = item.matches(".done:not([aria-current])");
-      const isFolded = place.toggleAttribute("data-folded", isOver && (goesOn || "folded" in place.dataset));
-      if (isFolded && goesOn) place.querySelector(".pick:checked")?.click();
-      place.hidden = isFolded && !isUnfolded;
-    }
-    const line = document.getElementById("folded");
-    const number = all("#rows [data-folded]").length;
-    if (!line) return;
-    line.hidden = !number;
-    const words = document.querySelector("#rows [data-folded] [data-chip=snoozed]") ? "decided or snoozed" : "decided";
-    line.querySelector("span").textContent = `${number} ${words} · `;
-    line.querySelector("button").textContent = isUnfolded ? "hide" : "show";
-    emit("desk:folded");
-  }
-
-  /* One cursor: the row whose message is open, or is about to be. */
-  function setCurrent(id) {
-    all("#list .item[aria-current]").forEach((item) => item.removeAttribute("aria-current"));
-    const item = row(id);
-    item?.setAttribute("aria-current", "true");
-    fold(id !== cursor);
-    cursor = id;
-    item?.scrollIntoView({ block: "nearest" });
-    return item;
-  }
-
-  /* What was pressed is seen before the desk has answered. */
-  function press(item, word) {
-    item.before = item.cloneNode(true);
-    item.dataset.pressed = "";
-    item.classList.toggle("done", ["waiting", "mine"].includes(list().dataset.tab));
-    const chip = item.querySelector("[data-chip]");
-    Object.assign(chip, { textContent: word, className: "chip shape blue", hidden: false });
-    // Of no status: whatever becomes of it, the row is drawn again.
-    chip.dataset.chip = "";
-    fold();
-  }
-
-  /* The desk draws the rows. Those that something was said of are asked for together; what is heard meanwhile may not
-     be in the answer, and is asked for after it. */
-  async function repaint(id, code = HELD.code) {
-    // What is folded is asked for when it is unfolded, or waits again.
-    if (row(id) && (code === HELD.code || !row(id).closest("li").hidden)) stale.add(id);
-    if (isAsking) return;
-    isAsking = true;
-    while (stale.size) {
-      await new Promise((done) => setTimeout(done, GATHER_MS));
-      const ids = [...stale];
-      stale.clear();
-      const { rows, url } = list().dataset;
-      const query = new URLSearchParams(url.split("?")[1]);
-      ids.forEach((one) => query.append("id", one));
-      const page = await getPage(`${rows}?${query}`).catch(() => null);
-      for (const one of ids) {
-        const fresh = page?.querySelector(`.item[data-message="${CSS.escape(one)}"]`);
-        // A row whose message is being opened stays until that is here.
-        if (row(one)?.matches(".htmx-request")) stale.add(one);
-        else if (fresh && row(one) && !stale.has(one) && !("pressed" in row(one).dataset)) replace(row(one), fresh);
-      }
-    }
-    isAsking = false;
-  }
-
-  function replace(old, fresh) {
-    const hasFocus = old === document.activeElement;
-    old.replaceWith(fresh);
-    window.htmx.process(fresh);
-    if (fresh.dataset.message === cursor) fresh.setAttribute("aria-current", "true");
-    else fresh.removeAttribute("aria-current");
-    if (hasFocus) fresh.focus();
-    fold();
-  }
-
-  /* The open message stands on what was the next page, or waits again: the list goes on with it. */
-  async function find(id) {
-    if (!list() || !id || row(id)) return;
-    const { url } = list().dataset;
-    const page = await getPage(url).catch(() => null);
-    if (list()?.dataset.url !== url || !page?.querySelector(`.item[data-message="${CSS.escape(id)}"]`)) return;
-    const fresh = page.getElementById("rows");
-    document.getElementById("rows").replaceWith(fresh);
-    window.htmx.process(fresh);
-    learn();
-    setCurrent(cursor);
-    emit("desk:folded");
-  }
-
-  /* The oldest come first, so what is new may stand on a later page. */
-  function later(number, id) {
-    const detail = {
-      id: "later",
-      tone: "blue",
-      title: `${number} new on a later page`,
-      text: "The oldest are first.",
-      link: { href: `/queue/${id}/`, words: "Open the first of them", here: true },
-    };
-    emit("desk:note", detail);
-  }
-
-  /* Where somebody was in this very list, for when they come back to it: the row, and how far it was scrolled. */
-  function keepPlace() {
-    const item = document.activeElement?.closest?.("#list .item") ??
-      document.querySelector("#list .item[aria-current]");
-    if (!list() || !item) return;
-    const place = { url: list().dataset.url, id: item.dataset.message, top: scroller().scrollTop };
-    try {
-      sessionStorage.setItem(PLACE, JSON.stringify(place));
-    } catch { /* without a store, back leads to the top */ }
-  }
-
-  function returnToPlace() {
-    if (document.querySelector("#list .item[aria-current]") || location.hash) return;
-    let place = null;
-    try {
-      place = JSON.parse(sessionStorage.getItem(PLACE) ?? "null");
-    } catch { /* nothing was kept */ }
-    if (!list() || place?.url !== list().dataset.url || !row(place.id)) return;
-    scroller().scrollTop = place.top;
-    row(place.id).focus({ preventScroll: true });
-    row(place.id).scrollIntoView({ block: "nearest" });
-  }
-
-  function scroller() {
-    const rows = document.getElementById("rows");
-    return getComputedStyle(rows).overflowY === "visible" ? document.scrollingElement : rows;
-  }
-
-  function ages() {
-    const now = Date.now();
-    for (const time of all("time[data-live]")) {
-      const seconds = Math.abs(now - Date.parse(time.dateTime)) / 1000;
-      const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"]].find(([length]) => seconds >= length) ?? [0, ""];
-      const words = size
-        ? `${Math.floor(seconds / size)} ${unit}`
-        : { lasting: "under a minute" }[time.dataset.live] ?? "just now";
-      time.textContent = size && time.dataset.live === "ago" ? `${words} ago` : words;
+/* The desk draws the rows. Those that something was said of are asked for together; what is heard meanwhile may not
+   be in the answer, and is asked for after it. */
+async function repaint(id, code = HELD.code) {
+  // What is folded is asked for when it is unfolded, or waits again.
+  if (row(id) && (code === HELD.code || !row(id).closest("li").hidden)) stale.add(id);
+  if (isAsking) return;
+  isAsking = true;
+  while (stale.size) {
+    await new Promise((done) => setTimeout(done, GATHER_MS));
+    const ids = [...stale];
+    stale.clear();
+    const { rows, url } = list().dataset;
+    const query = new URLSearchParams(url.split("?")[1]);
+    ids.forEach((one) => query.append("id", one));
+    const page = await getPage(`${rows}?${query}`);
+    for (const one of ids) {
+      const fresh = page?.querySelector(`.item[data-message="${CSS.escape(one)}"]`);
+      // A row whose message is being opened stays until that is here.
+      if (row(one)?.matches(".htmx-request")) stale.add(one);
+      else if (fresh && row(one) && !stale.has(one) && !("pressed" in row(one).dataset)) redraw(row(one), fresh);
     }
   }
+  isAsking = false;
+}
 
-  document.addEventListener("desk:hint", ({ detail: hint }) => {
-    if (hint.kind === "standing") {
-      emit("desk:ask-pulse");
-      return;
-    }
-    if (hint.action === "message.opened" || hint.action === "message.served") return;
-    if (hint.kind === "new") arrive(hint.message);
-    else if (hint.code !== HELD.code && news.delete(hint.message)) showNews();
-    // What becomes of the open message is shown with all that is said of it there.
-    if (hint.message !== openId() || hint.kind === "new" || hint.action === "message.changed") {
-      repaint(hint.message, hint.code);
-    }
-    emit("desk:ask-pulse");
-  });
-  document.addEventListener("desk:pulse", ({ detail: pulse }) => {
-    if (list()) {
-      // What follows those named before moved up because others left: it is not new.
-      const end = pulse.newest.findLastIndex((id) => newest.includes(id));
-      if (end >= 0 && pulse.newest.length <= newest.length) {
-        pulse.newest.slice(end + 1).forEach((id) => known.add(id));
-      }
-      pulse.newest.forEach(arrive);
-      newest = pulse.newest;
-    }
-  });
-  document.addEventListener("desk:painted", ({ detail: { id, code } }) => {
-    // An earlier message may be painted after the next row was pressed: the cursor stays on that row.
-    if (pressed === id) pressed = "";
-    const item = pressed ? row(id) : setCurrent(id);
-    if (item && item.querySelector("[data-chip]").dataset.chip !== code) repaint(id);
-    // While a verdict is on its way the desk would still list what it is about.
-    else if (!item && id !== lost && !document.querySelector("[data-deciding]")) find(id);
-    lost = item ? "" : id;
-  });
-  document.addEventListener("desk:recorded", () => find(openId()));
-  /* Something is said of a row: a word for what was pressed, or that it came to nothing; else the desk knows. */
-  document.addEventListener("desk:row", ({ detail: { id, code, word, isBack } }) => {
-    const item = row(id);
-    if (!item) return;
-    if (word) return press(item, word);
-    delete item.dataset.pressed;
-    if (isBack && item.before) replace(item, item.before);
-    item.before = null;
-    repaint(id, code);
-  });
-  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
-    if (elt.id !== "list") return;
-    learn();
-    setCurrent(cursor);
-    const fresh = [...news].map(row).filter(Boolean);
-    fresh.forEach((item) => item.classList.add("is-new"));
-    (fresh[0] ?? list()).focus();
-    fresh[0]?.scrollIntoView({ block: "nearest" });
-    const [further] = [...news].filter((id) => !row(id));
-    if (further) later(news.size - fresh.length, further);
-    news.clear();
-    showNews();
-  });
-  // A menu is over once something else is looked at.
-  const menus = () => all(":is(.menu, #snooze)[open]");
-  document.addEventListener("click", ({ target }) =>
-    menus().forEach((menu) => {
-      if (!menu.contains(target)) menu.open = false;
-    }));
-  document.addEventListener("keydown", (event) => {
-    const menu = event.key === "Escape" && event.target.closest?.(".menu[open]");
-    if (!menu) return;
-    menu.open = false;
-    menu.querySelector("summary").focus();
-  });
-  // An address says what was asked for, and nothing of what was not.
-  document.addEventListener("formdata", ({ target, formData }) => {
-    if (!["search", "filter"].includes(target.id)) return;
-    for (const [name, value] of [...formData]) if (!value) formData.delete(name);
-  });
-  document.addEventListener("click", (event) => {
-    const item = event.target.closest?.("#list .item");
-    if (!item) return;
-    keepPlace();
-    if (item.dataset.message !== openId() || pressed) return;
-    // To open it again would take away what was pressed meanwhile.
-    event.preventDefault();
-    event.stopPropagation();
-    document.getElementById("subject").focus();
-  }, true);
-  document.addEventListener("click", ({ target, defaultPrevented }) => {
-    const item = target.closest?.("#list .item");
-    if (item && defaultPrevented) {
-      pressed = item.dataset.message;
-      setCurrent(pressed);
-    }
-    if (!target.closest?.("#folded button")) return;
-    isUnfolded = !isUnfolded;
-    fold();
-    all("#rows [data-folded] .item").forEach(({ dataset }) => repaint(dataset.message));
-  });
-  // Where it did not open, the cursor goes back. A request that a later press replaced says nothing about that press.
-  document.addEventListener("htmx:afterRequest", ({ detail: { elt, successful } }) => {
-    if (!elt.matches("#list .item") || elt.dataset.message !== pressed) return;
-    pressed = "";
-    if (!successful) setCurrent(openId());
-  });
-  window.addEventListener("pagehide", keepPlace);
+function redraw(old, fresh) {
+  fresh.removeAttribute("aria-current");
+  if (fresh.dataset.message === cursor) fresh.setAttribute("aria-current", "true");
+  replace(old, fresh);
+  fold();
+}
 
-  /* Where there is room beside the list, its first message opens itself; the way back does not lead over this page. */
-  function openFirst() {
-    const first = row(document.activeElement?.dataset.message ?? "") ?? document.querySelector("#list .item");
-    // For whoever decides, and where nothing else is to be seen.
-    const isFree = document.getElementById("bulk") && !document.querySelector("#message[data-message], #decided");
-    if (!first || !isFree || location.hash || !matchMedia("(min-width: 901px)").matches) return;
-    document.body.dataset.unasked = first.dataset.message;
-    first.click();
+/* The open message stands on what was the next page, or waits again: the list goes on with it. */
+async function find(id) {
+  if (!list() || !id || row(id)) return;
+  const { url } = list().dataset;
+  const page = await getPage(url);
+  if (list()?.dataset.url !== url || !page?.querySelector(`.item[data-message="${CSS.escape(id)}"]`)) return;
+  replace(byId("rows"), page.getElementById("rows"));
+  learn();
+  setCurrent(cursor);
+}
+
+/* The oldest come first, so what is new may stand on a later page. */
+function later(number, id) {
+  const link = { href: `/queue/${id}/`, words: "Open the first of them", here: true };
+  const title = `${number} new on a later page`;
+  emit("desk:note", { id: "later", tone: "blue", title, text: "The oldest are first.", link });
+}
+
+/* Where somebody was in this very list, for when they come back to it: the row, and how far it was scrolled. */
+function keepPlace() {
+  const item = document.activeElement?.closest?.("#list .item") ?? current();
+  if (!item) return;
+  const place = { url: list().dataset.url, id: item.dataset.message, top: scroller().scrollTop };
+  sessionStorage[PLACE] = JSON.stringify(place);
+}
+
+function returnToPlace() {
+  const place = JSON.parse(sessionStorage[PLACE] ?? "null");
+  if (current() || location.hash || place?.url !== list().dataset.url || !row(place.id)) return;
+  scroller().scrollTop = place.top;
+  row(place.id).focus({ preventScroll: true });
+  row(place.id).scrollIntoView({ block: "nearest" });
+}
+
+function scroller() {
+  const rows = byId("rows");
+  return getComputedStyle(rows).overflowY === "visible" ? document.scrollingElement : rows;
+}
+
+function ages() {
+  for (const time of all("time[data-live]")) {
+    const seconds = Math.abs(Date.now() - Date.parse(time.dateTime)) / 1000;
+    const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"]].find(([length]) => seconds >= length) ?? [0, ""];
+    const young = time.dataset.live === "lasting" ? "under a minute" : "just now";
+    const words = size ? `${Math.floor(seconds / size)} ${unit}` : young;
+    time.textContent = size && time.dataset.live === "ago" ? `${words} ago` : words;
   }
-  document.addEventListener("htmx:beforeHistoryUpdate", ({ detail: { history } }) => {
-    if ("unasked" in document.body.dataset) history.type = "replace";
-  });
+}
 
+on("desk:hint", ({ kind, action, message, code }) => {
+  emit("desk:ask-pulse");
+  if (kind === "standing") return;
+  if (kind === "new") arrive(message);
+  else if (code !== HELD.code && news.delete(message)) showNews();
+  // What becomes of the open message is shown with all that is said of it there.
+  if (message !== openId() || kind === "new" || action === "message.changed") repaint(message, code);
+});
+on("desk:pulse", (pulse) => {
+  if (!list()) return;
+  // What follows those named before moved up because others left: it is not new.
+  const end = pulse.newest.findLastIndex((id) => newest.includes(id));
+  if (end >= 0 && pulse.newest.length <= newest.length) pulse.newest.slice(end + 1).forEach((id) => known.add(id));
+  pulse.newest.forEach(arrive);
+  newest = pulse.newest;
+});
+on("desk:painted", ({ id, code }) => {
+  // An earlier message may be painted after the next row was pressed: the cursor stays on that row.
+  if (pressed === id) pressed = "";
+  const item = pressed ? row(id) : setCurrent(id);
+  if (item && item.querySelector("[data-chip]").dataset.chip !== code) repaint(id);
+  // While a verdict is on its way the desk would still list what it is about.
+  else if (!item && id !== lost && !document.querySelector("[data-deciding]")) find(id);
+  lost = item ? "" : id;
+});
+on("desk:recorded", () => find(openId()));
+/* Something is said of a row: a word for what was pressed, or that it came to nothing; else the desk knows. */
+on("desk:row", ({ id, code, word, isBack }) => {
+  const item = row(id);
+  if (!item) return;
+  if (word) return press(item, word);
+  delete item.dataset.pressed;
+  if (isBack && item.before) redraw(item, item.before);
+  item.before = null;
+  repaint(id, code);
+});
+onLoad("list", () => {
+  learn();
+  setCurrent(cursor);
+  const fresh = [...news].map(row).filter(Boolean);
+  fresh.forEach((item) => item.classList.add("is-new"));
+  (fresh[0] ?? list()).focus();
+  fresh[0]?.scrollIntoView({ block: "nearest" });
+  const [further] = [...news].filter((id) => !row(id));
+  if (further) later(news.size - fresh.length, further);
+  news.clear();
+  showNews();
+});
+// A menu is over once something else is looked at.
+document.addEventListener("click", ({ target }) => {
+  for (const menu of all(":is(.menu, #snooze)[open]")) if (!menu.contains(target)) menu.open = false;
+});
+document.addEventListener("keydown", ({ key, target }) => {
+  const menu = key === "Escape" && target.closest?.(".menu[open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
+// An address says what was asked for, and nothing of what was not.
+document.addEventListener("formdata", ({ target, formData }) => {
+  if (!["search", "filter"].includes(target.id)) return;
+  for (const [name, value] of [...formData]) if (!value) formData.delete(name);
+});
+document.addEventListener("click", (event) => {
+  const item = event.target.closest?.("#list .item");
+  if (!item) return;
+  keepPlace();
+  if (item.dataset.message !== openId() || pressed) return;
+  // To open it again would take away what was pressed meanwhile.
+  event.preventDefault();
+  event.stopPropagation();
+  byId("subject").focus();
+}, true);
+document.addEventListener("click", ({ target, defaultPrevented }) => {
+  const item = target.closest?.("#list .item");
+  if (item && defaultPrevented) {
+    pressed = item.dataset.message;
+    setCurrent(pressed);
+  }
+  if (!target.closest?.("#folded button")) return;
+  isUnfolded = !isUnfolded;
+  fold();
+  all("#rows [data-folded] .item").forEach(({ dataset }) => repaint(dataset.message));
+});
+// Where it did not open, the cursor goes back. A request that a later press replaced says nothing about that press.
+on("htmx:afterRequest", ({ elt, successful }) => {
+  if (!elt.matches("#list .item") || elt.dataset.message !== pressed) return;
+  pressed = "";
+  if (!successful) setCurrent(openId());
+});
+addEventListener("pagehide", keepPlace);
+
+/* Where there is room beside the list, its first message opens itself; the way back does not lead over this page. */
+function openFirst() {
+  const first = row(document.activeElement?.dataset.message ?? "") ?? items()[0];
+  // For whoever decides, and where nothing else is to be seen.
+  const isFree = byId("bulk") && !document.querySelector("#message[data-message], #decided");
+  if (!first || !isFree || location.hash || !matchMedia("(min-width: 901px)").matches) return;
+  document.body.dataset.unasked = first.dataset.message;
+  first.click();
+}
+on("htmx:beforeHistoryUpdate", ({ history }) => {
+  if ("unasked" in document.body.dataset) history.type = "replace";
+});
+
+if (list()) {
   learn();
   returnToPlace();
-  if (list()) {
-    setCurrent(openId());
-    document.addEventListener("htmx:load", openFirst, { once: true });
-  }
-  setInterval(ages, 20000);
-})();
+  setCurrent(openId());
+  document.addEventListener("htmx:load", openFirst, { once: true });
+}
+setInterval(ages, 20000);

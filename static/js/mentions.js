@@ -1,6 +1,5 @@
 /* Loaded when a comment is begun: completes names after @. Without it names are typed in full. */
-const { getPage, say } = window.desk;
-const byId = (id) => document.getElementById(id);
+const { byId, getPage, say } = window.desk;
 const form = () => byId("comment-form");
 
 const style = document.createElement("link");
@@ -41,7 +40,7 @@ async function offer(field) {
   if (!begun || (none !== null && name.startsWith(none))) return close();
   asked += 1;
   const ask = asked;
-  const page = await getPage(`${form().dataset.people}?q=${encodeURIComponent(name)}`).catch(() => null);
+  const page = await getPage(`${form().dataset.people}?q=${encodeURIComponent(name)}`);
   if (ask !== asked || document.activeElement !== field) return;
   const fresh = page?.getElementById("mentions");
   none = fresh?.children.length ? null : name;

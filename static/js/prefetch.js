@@ -2,315 +2,292 @@
    nothing, and is on screen while the verdict is on its way. Verdicts are sent one after the other: where one is
    refused or lost, its message comes back as it was left, and what was pressed after it is not sent.
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
-(() => {
-  "use strict";
-  const { emit, getPage, noticeOf, onKey, parse, post, refuse, say, trouble } = window.desk;
-  const GUARD = 400;
-  const IDS = "data-id-ahead";
-  const pane = () => document.getElementById("message");
-  let ahead = null;
-  let asked = 0;
-  let fetching = "";
-  let guarded = 0;
-  // The last press: when it happened, which is earlier than when a busy page handles it, and whether it is the rest of
-  // a double click, however late it comes.
-  let pressed = { at: 0, isRest: false };
-  let sending = Promise.resolve();
-  let underWay = 0;
-  let returns = 0;
-  // Requests under way whose answer replaces the pane: an undo, for example, or a row that was pressed.
-  let replacing = 0;
-  // The addresses at which this page can still undo its decisions, the newest last.
-  const undoable = [];
-  // What each outcome shows from the press until the answer: in the row, and in the notice.
-  const PRESSED = {
-    approve: ["Approving", "Approved"],
-    reject: ["Rejecting", "Rejected"],
-    send_back: ["Requesting changes", "Changes requested"],
-  };
+const { all, byId, emit, getPage, noticeOf, on, onKey, onLoad, pane, parse, post, refuse, say, trouble } = window.desk;
+const GUARD = 400;
+const IDS = "data-id-ahead";
+let ahead = null;
+let asked = 0;
+let fetching = "";
+let guarded = 0;
+// The last press: when it happened, which is earlier than when a busy page handles it, and whether it is the rest of
+// a double click, however late it comes.
+let pressed = { at: 0, isRest: false };
+let sending = Promise.resolve();
+let underWay = 0;
+let returns = 0;
+// Requests under way whose answer replaces the pane: an undo, for example, or a row that was pressed.
+let replacing = 0;
+// The addresses at which this page can still undo its decisions, the newest last.
+const undoable = [];
+// What each outcome shows from the press until the answer: in the row, and in the notice.
+const PRESSED = {
+  approve: ["Approving", "Approved"],
+  reject: ["Rejecting", "Rejected"],
+  send_back: ["Requesting changes", "Changes requested"],
+};
 
-  /* Two messages are in the page at once, and only one of them may own the names. */
-  function putAside(article) {
-    for (const one of [article, ...article.querySelectorAll("[id]")]) {
-      if (one.id) one.setAttribute(IDS, one.id);
-      one.removeAttribute("id");
-    }
-    article.hidden = article.inert = true;
+/* Two messages are in the page at once, and only one of them may own the names. */
+function putAside(article) {
+  for (const one of [article, ...all("[id]", article)]) {
+    if (one.id) one.setAttribute(IDS, one.id);
+    one.removeAttribute("id");
   }
+  article.hidden = article.inert = true;
+}
 
-  function bringBack(article) {
-    for (const one of [article, ...article.querySelectorAll(`[${IDS}]`)]) {
-      if (one.hasAttribute(IDS)) one.id = one.getAttribute(IDS);
-      one.removeAttribute(IDS);
-    }
-    article.hidden = article.inert = false;
-    article.classList.remove("leaves");
+function bringBack(article) {
+  for (const one of [article, ...all(`[${IDS}]`, article)]) {
+    if (one.hasAttribute(IDS)) one.id = one.getAttribute(IDS);
+    one.removeAttribute(IDS);
   }
+  article.hidden = article.inert = false;
+  article.classList.remove("leaves");
+}
 
-  function forget() {
-    ahead?.article.remove();
-    ahead = null;
-    fetching = "";
-    asked += 1;
+function forget() {
+  ahead?.article.remove();
+  ahead = null;
+  fetching = "";
+  asked += 1;
+}
+
+/* Its frame loads as well, so that the letter itself is there at once. Without it the answer brings the next one. */
+async function fetchAhead() {
+  const url = pane()?.dataset.next;
+  if (ahead && ahead.url !== url) forget();
+  if (!url || ahead || fetching === url) return;
+  const mine = ++asked;
+  fetching = url;
+  const article = (await getPage(url, { "X-Purpose": "prefetch" }))?.getElementById("message");
+  if (mine !== asked) return;
+  fetching = "";
+  if (!article?.dataset.fingerprint || pane()?.dataset.next !== url) return;
+  const id = article.dataset.message;
+  // The list ends with what is being decided: nothing comes next.
+  if (document.querySelector(`.leaves[data-message="${id}"]`)) return;
+  putAside(article);
+  article.querySelector("iframe")?.addEventListener("load", () => {
+    article.dataset.letter = "here";
+  }, { once: true });
+  pane().after(article);
+  ahead = { url, article, id };
+}
+
+const plan = () => setTimeout(fetchAhead, 30);
+
+async function send(body, action) {
+  try {
+    const response = await post(action, body, { "HX-Request": "true" });
+    const isSignIn = response.redirected && new URL(response.url).pathname === document.body.dataset.signIn;
+    return { status: response.status, text: await response.text(), isSignIn, to: response.headers.get("HX-Redirect") };
+  } catch {
+    return { status: 0, text: "" };
   }
+}
 
-  /* Its frame loads as well, so that the letter itself is there at once. */
-  async function fetchAhead() {
-    const url = pane()?.dataset.next;
-    if (ahead && ahead.url !== url) forget();
-    if (!url || ahead || fetching === url) return;
-    const mine = ++asked;
-    fetching = url;
-    try {
-      const article = (await getPage(url, { "X-Purpose": "prefetch" }))?.getElementById("message");
-      if (mine !== asked || !article?.dataset.fingerprint || pane()?.dataset.next !== url) return;
-      // The list ends with what is being decided: nothing comes next.
-      if (document.querySelector(`.leaves[data-message="${article.dataset.message}"]`)) return;
-      putAside(article);
-      article.querySelector("iframe")?.addEventListener("load", () => {
-        article.dataset.letter = "here";
-      }, { once: true });
-      pane().after(article);
-      ahead = { url, article, id: article.dataset.message };
-    } catch {
-      // Without it the answer itself brings the next one.
-    } finally {
-      if (mine === asked) fetching = "";
-    }
+const isSaid = (body) => body.get("outcome") === "approve" || body.get("reason").trim() || body.get("preset");
+const showBusy = () => byId("busy").classList.toggle("on", underWay > 0);
+
+function decide(form) {
+  const from = pane();
+  if (pressed.isRest || pressed.at < guarded) {
+    return refuse("One press decides one message. Read this one, then press again.");
   }
+  // Its answer would put a second message into the page, under the one that is painted now.
+  if (replacing) return refuse("Another message is being opened. Nothing was decided.");
+  if ("deciding" in from.dataset) return;
+  from.dataset.deciding = "";
+  guarded = performance.now() + GUARD;
+  const body = new URLSearchParams(new FormData(form));
+  const action = form.getAttribute("action");
+  all("form[data-verdict] button", from).forEach((button) => button.setAttribute("aria-busy", "true"));
+  emit("desk:deciding");
+  const before = returns;
+  const press = { from, id: from.dataset.message, shown: null, box: null };
+  if (isSaid(body)) show(press, body.get("outcome"));
+  underWay += 1;
+  showBusy();
+  sending = sending
+    .then(async () => {
+      // That it was opened comes first in the ledger; a desk that is slow about it holds no verdict up.
+      await Promise.race([from.reported, new Promise((done) => setTimeout(done, 2000))]);
+      return before === returns ? settle(await send(body, action), press) : drop(press);
+    })
+    .finally(() => {
+      underWay -= 1;
+      showBusy();
+      delete from.dataset.deciding;
+      all("[aria-busy]", from).forEach((button) => button.removeAttribute("aria-busy"));
+      plan();
+    });
+}
 
-  const plan = () => setTimeout(fetchAhead, 30);
+/* The result is seen before it is recorded: in the row, in the notice, and in the next message where it is here. */
+function show(press, outcome) {
+  const { from, id } = press;
+  const [word, done] = PRESSED[outcome];
+  press.box = recording(`${done}.`, subjectOf(from));
+  emit("desk:row", { id, word });
+  from.classList.add("leaves");
+  if (ahead && ahead.url === from.dataset.next) {
+    press.shown = paintAhead(from, press.box);
+    from.hidden = false;
+  } else byId("just").replaceChildren(press.box);
+}
 
-  function go(url, replaces = false) {
-    if (!url || new URL(url, location.href).pathname === location.pathname) return;
-    history[replaces ? "replaceState" : "pushState"]({ htmx: true }, "", url);
-  }
+function paintAhead(from, box) {
+  const { article } = ahead;
+  // On a phone the page is what scrolls.
+  const top = scrollY;
+  ahead = null;
+  emit("desk:leave");
+  putAside(from);
+  bringBack(article);
+  window.htmx.process(article);
+  if (box) byId("just").replaceChildren(box);
+  emit("desk:shown");
+  from.scrollTop = top;
+  return article;
+}
 
-  async function send(body, action) {
-    const answer = { status: 0, text: "", isSignIn: false, to: "" };
-    try {
-      const response = await post(action, body, { headers: { "HX-Request": "true" } });
-      answer.status = response.status;
-      answer.isSignIn = response.redirected && new URL(response.url).pathname === document.body.dataset.signIn;
-      answer.to = response.headers.get("HX-Redirect") ?? "";
-      answer.text = await response.text();
-    } catch {
-      answer.status = 0;
-    }
-    return answer;
-  }
+const subjectOf = (article) => article.querySelector(".subject-line")?.textContent.trim() ?? "";
 
-  const isSaid = (body) => body.get("outcome") === "approve" || body.get("reason").trim() || body.get("preset");
+/* What is certain so far: that it was pressed. */
+function recording(title, subject) {
+  const box = noticeOf("a-recording", { title, text: subject });
+  const undo = box.querySelector("button");
+  undo.addEventListener("click", () => {
+    box.dataset.undo = "";
+    undo.disabled = true;
+    say("It will be undone as soon as it is recorded.");
+  });
+  return box;
+}
 
-  function decide(form) {
-    const from = pane();
-    if (pressed.isRest || pressed.at < guarded) {
-      return refuse("One press decides one message. Read this one, then press again.");
-    }
-    // Its answer would put a second message into the page, under the one that is painted now.
-    if (replacing) return refuse("Another message is being opened. Nothing was decided.");
-    if ("deciding" in from.dataset) return;
-    from.dataset.deciding = "";
+function settle({ status, text, isSignIn, to }, press) {
+  const isPage = /^\s*<!doctype/i.test(text);
+  const next = status === 200 && !isSignIn && !isPage ? parse(text).getElementById("message") : null;
+  emit("desk:answered", { isDone: Boolean(next) });
+  if (next) return goOn(next, text, press);
+  // To press again is what is wanted now, unless another message was on screen until now.
+  guarded = press.shown ? performance.now() + GUARD : 0;
+  returns += 1;
+  comeBack(press);
+  // A second factor is missing: it is set up or proved there.
+  if (to) return location.assign(to);
+  if (isSignIn) trouble("signed out");
+  else if (status === 0) trouble("no answer");
+  else if (isPage || ![403, 409, 422].includes(status)) trouble("page", text);
+  else emit("desk:answer", text);
+}
+
+function goOn(next, text, { from, id, shown, box }) {
+  const isUndone = box && "undo" in box.dataset;
+  const code = next.querySelector("#decided")?.dataset.code;
+  undoable.push(...all("#decided form", next).map((form) => form.getAttribute("action")));
+  if (pane() === from) {
     guarded = performance.now() + GUARD;
-    const body = new URLSearchParams(new FormData(form));
-    const action = form.getAttribute("action");
-    from.querySelectorAll("form[data-verdict] button").forEach((button) => button.setAttribute("aria-busy", "true"));
-    document.getElementById("busy").classList.add("on");
-    emit("desk:deciding");
-    const before = returns;
-    const press = { from, id: from.dataset.message, shown: null, box: null };
-    if (isSaid(body)) show(press, body.get("outcome"));
-    underWay += 1;
-    sending = sending
-      .then(async () => {
-        // That it was opened comes first in the ledger; a desk that is slow about it holds no verdict up.
-        await Promise.race([from.reported, new Promise((done) => setTimeout(done, 2000))]);
-        return before === returns ? settle(await send(body, action), press) : drop(press);
-      })
-      .finally(() => {
-        underWay -= 1;
-        document.getElementById("busy").classList.toggle("on", underWay > 0);
-        delete from.dataset.deciding;
-        from.querySelectorAll("[aria-busy]").forEach((button) => button.removeAttribute("aria-busy"));
-        plan();
-      });
-  }
-
-  /* The result is seen before it is recorded: in the row, in the notice, and in the next message where it is here. */
-  function show(press, outcome) {
-    const { from, id } = press;
-    const [word, done] = PRESSED[outcome];
-    press.box = recording(`${done}.`, subjectOf(from));
-    emit("desk:row", { id, word });
-    from.classList.add("leaves");
-    if (ahead && ahead.url === from.dataset.next) {
-      press.shown = paintAhead(from, press.box);
-      from.hidden = false;
-    } else document.getElementById("just").replaceChildren(press.box);
-  }
-
-  function paintAhead(from, box) {
-    const { article } = ahead;
-    // On a phone the page is what scrolls.
-    const top = scrollY;
-    ahead = null;
+    forget();
     emit("desk:leave");
-    putAside(from);
-    bringBack(article);
-    window.htmx.process(article);
-    if (box) document.getElementById("just").replaceChildren(box);
-    go(article.dataset.page);
-    emit("desk:shown");
-    from.scrollTop = top;
-    return article;
+    window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
+  } else {
+    Promise.allSettled(from.getAnimations().map((one) => one.finished)).then(() => from.remove());
+    // Another one may have been pressed since: its notice stays.
+    if (isUndone || !box || box.isConnected) emit("desk:just", next.querySelector("#just"));
+    graft(next, text, shown);
   }
+  emit("desk:row", { id, code });
+  emit("desk:recorded");
+  if (!isUndone) return;
+  const undo = document.querySelector("#just [data-key=z]");
+  if (undo) undo.click();
+  else emit("desk:note", { id: "not-undone", title: "It was too late to undo.", text: subjectOf(from) });
+}
 
-  const subjectOf = (article) => article.querySelector(".subject-line")?.textContent.trim() ?? "";
+/* What is being read stays, whatever the desk would have shown. */
+function graft(next, text, shown) {
+  if (!shown || pane() !== shown || "deciding" in shown.dataset) return;
+  const isIt = next.dataset.message === shown.dataset.message;
+  if (isIt && next.dataset.fingerprint === shown.dataset.fingerprint) emit("desk:repaint", text);
+  else emit("desk:recheck");
+}
 
-  /* What is certain so far: that it was pressed. */
-  function recording(title, subject) {
-    const box = noticeOf("a-recording", { title, text: subject });
-    const undo = box.querySelector("button");
-    undo.addEventListener("click", () => {
-      box.dataset.undo = "";
-      undo.disabled = true;
-      say("It will be undone as soon as it is recorded.");
-    });
-    return box;
+function comeBack({ from, id, shown, box }) {
+  from.classList.remove("leaves");
+  box?.remove();
+  emit("desk:row", { id, isBack: true });
+  if (shown && from.isConnected) {
+    const current = pane();
+    emit("desk:leave");
+    forget();
+    bringBack(from);
+    current?.remove();
+    if (current !== shown) shown.remove();
+    history.replaceState({ htmx: true }, "", from.dataset.page);
   }
+  emit("desk:returned");
+}
 
-  function settle({ status, text, isSignIn, to }, press) {
-    const isPage = /^\s*<!doctype/i.test(text);
-    const next = status === 200 && !isSignIn && !isPage ? parse(text).getElementById("message") : null;
-    emit("desk:answered", { isDone: Boolean(next) });
-    if (next) return goOn(next, text, press);
-    // To press again is what is wanted now, unless another message was on screen until now.
-    guarded = press.shown ? performance.now() + GUARD : 0;
-    returns += 1;
-    comeBack(press);
-    // A second factor is missing: it is set up or proved there.
-    if (to) return location.assign(to);
-    if (isSignIn) trouble("signed out");
-    else if (status === 0) trouble("no answer");
-    else if (isPage || ![403, 409, 422].includes(status)) trouble("page", text);
-    else emit("desk:answer", text);
-  }
+/* An earlier one came back, so this one was not sent: it waits again, and what was typed is kept. */
+function drop({ from, id }) {
+  from.remove();
+  emit("desk:row", { id, isBack: true });
+  const text = `It is waiting again: ${subjectOf(from)}`;
+  emit("desk:note", { id: "dropped", tone: "amber", title: "Another decision was not recorded.", text });
+}
 
-  function goOn(next, text, press) {
-    const { from, id, shown, box } = press;
-    const isUndone = box && "undo" in box.dataset;
-    const code = next.querySelector("#decided")?.dataset.code;
-    undoable.push(...[...next.querySelectorAll("#decided form")].map((form) => form.getAttribute("action")));
-    if (pane() === from) {
-      guarded = performance.now() + GUARD;
-      forget();
-      emit("desk:leave");
-      window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
-      go(pane().dataset.page);
-    } else {
-      Promise.allSettled(from.getAnimations().map((one) => one.finished)).then(() => from.remove());
-      // Another one may have been pressed since: its notice stays.
-      if (isUndone || !box || box.isConnected) emit("desk:just", next.querySelector("#just"));
-      graft(next, text, shown);
-    }
-    emit("desk:row", { id, code });
-    emit("desk:recorded");
-    if (!isUndone) return;
-    const undo = document.querySelector("#just [data-key=z]");
-    if (undo) undo.click();
-    else emit("desk:note", { id: "not-undone", title: "It was too late to undo.", text: subjectOf(from) });
-  }
-
-  /* What is being read stays, whatever the desk would have shown. */
-  function graft(next, text, shown) {
-    if (!shown || pane() !== shown || "deciding" in shown.dataset) return;
-    const isIt = next.dataset.message === shown.dataset.message;
-    if (isIt && next.dataset.fingerprint === shown.dataset.fingerprint) emit("desk:repaint", text);
-    else emit("desk:recheck");
-  }
-
-  function comeBack({ from, id, shown, box }) {
-    from.classList.remove("leaves");
-    box?.remove();
-    emit("desk:row", { id, isBack: true });
-    if (shown && from.isConnected) {
-      const current = pane();
-      emit("desk:leave");
-      forget();
-      bringBack(from);
-      current?.remove();
-      if (current !== shown) shown.remove();
-      go(from.dataset.page, true);
-    }
-    emit("desk:returned");
-  }
-
-  /* An earlier one came back, so this one was not sent: it waits again, and what was typed is kept. */
-  function drop({ from, id }) {
-    from.remove();
-    emit("desk:row", { id, isBack: true });
-    const text = `It is waiting again: ${subjectOf(from)}`;
-    emit("desk:note", { id: "dropped", tone: "amber", title: "Another decision was not recorded.", text });
-  }
-
-  for (const name of ["keydown", "click"]) {
-    document.addEventListener(name, ({ isTrusted, timeStamp, detail }) => {
-      // A key presses the button by a click of its own, which is not trusted.
-      if (isTrusted) pressed = { at: timeStamp, isRest: name === "click" && detail > 1 };
-    }, true);
-  }
-
-  /* A row whose message is here already, as by the key for the next one. */
-  document.addEventListener("click", (event) => {
-    const item = event.target.closest?.("#list .item");
-    if (!item || item.dataset.message !== ahead?.id) return;
-    event.preventDefault();
-    event.stopPropagation();
-    window.htmx.trigger(item.closest("ol"), "htmx:abort");
-    const from = pane();
-    paintAhead(from);
-    from.remove();
-    emit("desk:recheck");
+for (const name of ["keydown", "click"]) {
+  document.addEventListener(name, ({ isTrusted, timeStamp, detail }) => {
+    // A key presses the button by a click of its own, which is not trusted.
+    if (isTrusted) pressed = { at: timeStamp, isRest: name === "click" && detail > 1 };
   }, true);
-  document.addEventListener("submit", (event) => {
-    if (!event.target.matches("form[data-verdict]")) return;
-    event.preventDefault();
-    decide(event.target);
+}
+
+/* A row whose message is here already, as by the key for the next one. */
+document.addEventListener("click", (event) => {
+  const item = event.target.closest?.("#list .item");
+  if (!item || item.dataset.message !== ahead?.id) return;
+  event.preventDefault();
+  event.stopPropagation();
+  window.htmx.trigger(item.closest("ol"), "htmx:abort");
+  const from = pane();
+  paintAhead(from);
+  from.remove();
+  emit("desk:recheck");
+}, true);
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("form[data-verdict]")) return;
+  event.preventDefault();
+  decide(event.target);
+});
+// What is fetched ahead must not be older than what is known of it.
+function doubt({ message, kind }) {
+  if (!(ahead?.url ?? fetching).includes(message)) return;
+  forget();
+  if (kind === "beside") plan();
+  else emit("desk:recheck");
+}
+on("desk:hint", doubt);
+on("desk:beside", doubt);
+on("htmx:beforeSend", ({ target, xhr, requestConfig }) => {
+  const at = undoable.indexOf(requestConfig.path);
+  if (at >= 0) undoable.splice(at, 1);
+  if (target.id !== "message") return;
+  replacing += 1;
+  xhr.addEventListener("loadend", () => {
+    replacing -= 1;
   });
-  // What is fetched ahead must not be older than what is known of it.
-  const isAhead = (id) => (ahead?.url ?? fetching).includes(id);
-  document.addEventListener("desk:hint", ({ detail: hint }) => {
-    if (!isAhead(hint.message) || ["message.opened", "message.served"].includes(hint.action)) return;
-    forget();
-    emit("desk:recheck");
-  });
-  document.addEventListener("desk:beside", ({ detail: hint }) => {
-    if (!isAhead(hint.message)) return;
-    forget();
-    plan();
-  });
-  document.addEventListener("htmx:beforeSend", ({ detail: { target, xhr, requestConfig } }) => {
-    const at = undoable.indexOf(requestConfig.path);
-    if (at >= 0) undoable.splice(at, 1);
-    if (target.id !== "message") return;
-    replacing += 1;
-    xhr.addEventListener("loadend", () => {
-      replacing -= 1;
-    });
-  });
-  /* One after the other, back to the first that can still be undone. */
-  onKey("undo", () => {
-    const path = undoable.pop();
-    if (!path) return refuse("There is nothing left to undo.");
-    window.htmx.ajax("POST", path, { target: "#message", swap: "outerHTML" });
-  });
-  document.addEventListener("desk:painted", plan);
-  // What opened itself is not decided by a key that was meant for something else.
-  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
-    if (elt.id === "message" && "unasked" in elt.dataset) guarded = performance.now() + GUARD;
-  });
-  document.addEventListener("htmx:beforeSwap", ({ detail: { target, shouldSwap } }) => {
-    if (target.id === "message" && shouldSwap) forget();
-  });
-  if (pane()?.dataset.next) plan();
-})();
+});
+/* One after the other, back to the first that can still be undone. */
+onKey("undo", () => {
+  const path = undoable.pop();
+  if (!path) return refuse("There is nothing left to undo.");
+  window.htmx.ajax("POST", path, { target: "#message", swap: "outerHTML" });
+});
+on("desk:painted", plan);
+// What opened itself is not decided by a key that was meant for something else.
+onLoad("message", ({ dataset }) => {
+  if ("unasked" in dataset) guarded = performance.now() + GUARD;
+});
+on("htmx:beforeSwap", ({ target, shouldSwap }) => target.id === "message" && shouldSwap && forget());
+if (pane()?.dataset.next) plan();

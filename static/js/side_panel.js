@@ -1,61 +1,106 @@
-/* Putting a message off, and commenting on it: the small comforts of forms that work without this. */
-(() => {
-  "use strict";
-  const { emit } = window.desk;
-  const find = (selector) => document.querySelector(selector);
+/* What people leave at messages: claims, snoozes, questions and comments, by live hints, and by the pulse where there
+   is no stream. The desk draws all of it: #claim asks for it (hx-get), and the answer brings the rest. */
+const { HELD, all, byId, emit, on, onLoad, openId, pane, row, say } = window.desk;
+const { me } = document.body.dataset;
+const shownHolder = () => byId("claim")?.dataset.holder ?? "";
+const isPressed = () => Boolean(document.querySelector("#beside-acts .htmx-request"));
+let isLate = false;
 
-  function writeComment() {
-    const field = document.getElementById("comment-text");
-    if (!field) return;
-    field.scrollIntoView({ block: "center" });
-    field.focus({ preventScroll: true });
+/* The answer to one's own press paints, and finds its place only while what was pressed is still there. */
+function refresh() {
+  isLate = isPressed();
+  if (!isLate && byId("claim")) window.htmx.trigger("#claim", "refresh");
+}
+
+const refreshIfLate = () => isLate && refresh();
+
+on("htmx:beforeSwap", (detail) => {
+  const { target, requestConfig } = detail;
+  if (target.id !== "claim") return;
+  // Another message, or a newer drawing of this one, stands there by now.
+  const isOver = !pane().contains(target);
+  if (!isOver && (requestConfig.verb === "post" || !isPressed())) return;
+  detail.shouldSwap = false;
+  if (isOver) setTimeout(refresh);
+  else isLate = true;
+});
+/* Parts that somebody is using stay as they are until they are done with them. */
+on("htmx:oobBeforeSwap", (detail) => {
+  const { target, fragment } = detail;
+  if (target.id !== "beside-acts" || isPressed()) return;
+  isLate = Boolean(target.querySelector("details[open]:not(.more), #ask-title"));
+  detail.shouldSwap = !isLate;
+  fragment.querySelector(".more").open = target.querySelector(".more").open;
+});
+on("htmx:afterRequest", ({ target, requestConfig }) => {
+  if (target?.id !== "claim" || requestConfig.verb !== "post") return;
+  emit("desk:ask-pulse");
+  refreshIfLate();
+});
+document.addEventListener("toggle", ({ target }) => {
+  if (target.id === "snooze" && target.open) target.querySelector("button")?.focus();
+  if (target.closest?.("#beside-acts") && !target.open) refreshIfLate();
+}, true);
+
+on("desk:beside", ({ action, message, person, name, asked }) => {
+  const isMine = person === me;
+  const isClaim = action.startsWith("claim.");
+  if (isClaim || isMine) emit("desk:row", { id: message });
+  if (openId() === message) {
+    const isTaken = action === "claim.taken";
+    if (isTaken && !isMine) say(`${name} claimed this message`);
+    const isSeen = shownHolder() === (isTaken ? person : "");
+    if (action === "comment.added" || (isClaim && !isSeen)) refresh();
   }
+  if (asked?.includes(me)) say(`Question from ${name}`);
+  if (isMine && action === "snooze.ended" && !row(message)) {
+    emit("desk:hint", { kind: "new", action, message, ...HELD });
+  }
+  if (isMine || asked?.includes(me)) emit("desk:ask-pulse");
+});
+on("desk:pulse", ({ holders }) => {
+  const isNews = (id, shown) => id && shown !== (holders[id] ?? "");
+  for (const item of all("#list .item")) {
+    const id = item.dataset.message;
+    if (isNews(id, item.querySelector("[data-held-by]")?.dataset.heldBy ?? "")) emit("desk:row", { id });
+  }
+  if (isNews(openId(), shownHolder())) refresh();
+});
 
-  document.addEventListener("toggle", ({ target }) => {
-    if (target.id === "snooze" && target.open) target.querySelector("button")?.focus();
-  }, true);
-
-  document.addEventListener("click", (event) => {
-    if (event.target.closest?.("#comment-button")) {
-      event.preventDefault();
-      writeComment();
-    } else if (event.target.closest?.("[data-leave-it]")) {
-      event.preventDefault();
-      event.target.closest(".ask").remove();
-      document.getElementById("claim-button")?.focus();
-      emit("desk:refresh-beside");
-    }
-  });
-
-  document.addEventListener("keydown", (event) => {
-    if (
-      event.target.id === "comment-text" && event.key === "Enter" && (event.ctrlKey || event.metaKey) &&
-      !event.repeat
-    ) {
-      event.target.form.requestSubmit();
-      return;
-    }
-    if (event.target.matches("form.comment textarea") && event.key === "Escape") {
-      event.target.blur();
-      document.getElementById("message").focus({ preventScroll: true });
-      return;
-    }
-    const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat;
-    if (!isPlain || !event.target.closest("#snooze[open]") || event.target.matches("input")) return;
-    const choice = { 1: "button[value=hour]", 2: "button[value=tomorrow]", 3: "#snooze-at" }[event.key];
-    const chosen = choice && find(`#snooze ${choice}`);
-    if (!chosen) return;
+document.addEventListener("click", (event) => {
+  const { target } = event;
+  if (target.closest?.("#comment-button")) {
     event.preventDefault();
-    event.stopImmediatePropagation();
-    if (event.key === "3") chosen.focus();
-    else chosen.click();
-  }, true);
+    byId("comment-text")?.scrollIntoView({ block: "center" });
+    byId("comment-text")?.focus({ preventScroll: true });
+  } else if (target.closest?.("[data-leave-it]")) {
+    event.preventDefault();
+    target.closest(".ask").remove();
+    byId("claim-button")?.focus();
+    refresh();
+  }
+});
 
-  /* What completes names is loaded when a comment is begun. */
-  document.addEventListener("focusin", ({ target }) => {
-    if (target.id === "comment-text") import(target.form.dataset.script).catch(() => {});
-  });
-  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
-    if (elt.id === "comments" && elt.querySelector(".outcome")) elt.focus({ preventScroll: true });
-  });
-})();
+document.addEventListener("keydown", (event) => {
+  const { target, key, repeat } = event;
+  const isHeld = event.ctrlKey || event.metaKey;
+  if (target.id === "comment-text" && key === "Enter" && isHeld && !repeat) return target.form.requestSubmit();
+  if (target.matches("form.comment textarea") && key === "Escape") {
+    target.blur();
+    return pane().focus({ preventScroll: true });
+  }
+  if (isHeld || event.altKey || repeat || !target.closest("#snooze[open]") || target.matches("input")) return;
+  const choice = { 1: "button[value=hour]", 2: "button[value=tomorrow]", 3: "#snooze-at" }[key];
+  const chosen = choice && document.querySelector(`#snooze ${choice}`);
+  if (!chosen) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  if (key === "3") chosen.focus();
+  else chosen.click();
+}, true);
+
+/* What completes names is loaded when a comment is begun. */
+document.addEventListener("focusin", ({ target }) => {
+  if (target.id === "comment-text") import(target.form.dataset.script).catch(() => {});
+});
+onLoad("comments", (section) => section.querySelector(".outcome") && section.focus({ preventScroll: true }));

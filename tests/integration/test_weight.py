@@ -49,13 +49,11 @@ def test_pages_are_compressed_for_signed_in_people_only_and_a_message_body_never
 
 
 def test_bundling_leaves_out_remarks_and_indentation_and_nothing_else():
-    head = "/* What\n   it does. */\n(() => {\n  // Why.\n"
-    script = (
-        head + '  const url = "https://x.example"; // Where.\n  f(`a\n    b`);\n})();\n'
-    )
+    head = "/* What\n   it does. */\n// Why.\n"
+    script = head + 'const url = "https://x.example"; // Where.\nf(`a\n    b`);\n'
     assert (
         bundles.plain(script, "desk.js")
-        == '(()=>{const url="https://x.example";f(`a\n    b`);})();'
+        == '{const url="https://x.example";f(`a\n    b`);}'
     )
     assert bundles.plain(
         "/* Red. */\na { color: red; }\n\nb > c,\nd { margin: 0 1px }\n", "desk.css"
