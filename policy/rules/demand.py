@@ -177,7 +177,7 @@ class People:
     review it, and by group its members. `names` are those of groups and calendars.
     """
 
-    identities: Identities
+    identities: Identities = field(compare=False)
     person: int = 0
     approvals: tuple[Approval, ...] = ()
     authors: frozenset[int] = frozenset()

@@ -30,7 +30,7 @@ REASONS = {
         approvals.collaboration approvals.examination
         approvals.policy_rules.views audit.search.filters common.durations
         common.logs common.mail_addresses common.references common.search_field
-        connections.accounts.commands connections.accounts.views
+        connections.accounts.views
         gateway.api.answers gateway.auditing gateway.errors gateway.inbound.receive
         gateway.messages.submission gateway.smtp
         people.sign_in.passwords policy.calendars policy.rules.conditions
