@@ -443,7 +443,7 @@ HOUR = ":20260710T140000"
 
 def test_calendar_is_shown_as_an_invitation_in_the_readers_zone():
     file = of_bytes(CALENDAR.encode())
-    assert (file.kind, file.seen["flags"]) == ("calendar", ())
+    assert (file.kind, file.seen["flags"]) == ("calendar", [])
     with somebodys_time(lambda: "Europe/Lisbon"):
         page = render_to_string(
             "approvals/message_page/_file.html",
