@@ -27,7 +27,7 @@ def run(sql, *values):
 
 def periods_of(person):
     """A person's periods: role, scope, how each began and ended."""
-    rows = GrantPeriod.objects.of_person(person.pk).order_by("pk")
+    rows = GrantPeriod.objects.filter(person=person.pk).order_by("pk")
     assert all((one.until is None) == (one.ended == "") for one in rows)
     return [(one.role, one.place, one.began, one.ended) for one in rows]
 
