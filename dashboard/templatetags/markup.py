@@ -194,7 +194,7 @@ def page_error(sentence: str | None) -> SafeString | str:
     """
     if not sentence:
         return ""
-    return notice("", "rose", "warn", sentence, role="alert")
+    return notice(SafeString(), "rose", "warn", sentence, role="alert")
 
 
 @register.simple_tag
