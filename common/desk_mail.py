@@ -1,5 +1,10 @@
-"""Mail that the desk writes to its own people, through the mail server in EMAIL_URL."""
+"""Mail that the desk writes to its own people, through the mail server in EMAIL_URL.
+Where that is asked for delivery notices, the mail has a return address, and the
+gateway's listener reports what comes back later.
+"""
 
+import base64
+import hashlib
 import smtplib
 from contextlib import suppress
 from email.message import EmailMessage
@@ -9,16 +14,24 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
+from celery import shared_task
 from django.conf import settings
+from django.dispatch import Signal
 from django.template.loader import render_to_string
 from django.utils import timezone
 
+from common.mail_addresses import domain_of
+from common.return_addresses import return_address
 from common.smtp import Server, connect
+from common.tasks import AfterCommitTask
 
 # Seconds for each step of a session.
 STEP_SECONDS = 6
 # In characters.
 MAX_SUBJECT = 150
+# Sent when a mail came back for good, with the `name` of its address and the `status`
+# and `text` of the report.
+bounced = Signal()
 
 
 class Failure(Enum):
@@ -79,7 +92,11 @@ def send(to: str, mail: bytes) -> str:
     try:
         server = Server.from_url(settings.EMAIL_URL)
         smtp = connect(server, connect_timeout=STEP_SECONDS, timeout=STEP_SECONDS)
-        smtp.sendmail(parseaddr(sender())[1], [to], mail)
+        envelope_sender = parseaddr(sender())[1]
+        if server.dsn:
+            domain = domain_of(envelope_sender)
+            envelope_sender = return_address(name_of(to), domain)
+        smtp.sendmail(envelope_sender, [to], mail)
     except smtplib.SMTPRecipientsRefused as error:
         code, reply = error.recipients[to]
         failure = Failure.LATER
@@ -104,6 +121,18 @@ def send(to: str, mail: bytes) -> str:
             with suppress(smtplib.SMTPException, OSError):
                 smtp.quit()
     return f"Accepted by {server}."
+
+
+def name_of(address: str) -> str:
+    """Return the name that the return addresses of mail to this address have."""
+    digest = hashlib.sha256(address.casefold().encode()).digest()
+    return base64.b32encode(digest)[:26].decode()
+
+
+@shared_task(base=AfterCommitTask)
+def report_bounce(name: str, status: str, text: str) -> None:
+    """Tell the desk that its mail to an address came back for good."""
+    bounced.send(None, name=name, status=status, text=_text(text))
 
 
 def _text(reply: bytes | str) -> str:

@@ -268,6 +268,7 @@ CELERY_TASK_ROUTES = {
     "mirror.*": {"queue": "sync"},
     "policy.*": {"queue": "sync"},
     "alerts.*": {"queue": "alerts"},
+    "common.*": {"queue": "alerts"},
     "notices.*": {"queue": "alerts"},
     "gateway.*": {"queue": "gateway"},
 }

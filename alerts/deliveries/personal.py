@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import OuterRef, Subquery
 from django.db.models.functions import Now
 
@@ -15,8 +16,10 @@ from alerts.channels.base import OVER, Posted
 from alerts.channels.email import EmailChannel
 from alerts.channels.web_push import WebPush
 from alerts.deliveries.mentions import plan_mention
+from alerts.deliveries.waits import switch_off
 from alerts.models import Delivery, Destination
 from approvals.models import Snooze
+from common.desk_mail import name_of
 from notices.models import Notice
 from notices.preferences import times_of_notice
 from notices.wording import shown
@@ -59,6 +62,20 @@ def on_notices_made(notices: Collection[Notice], **_more: Any) -> None:
             ]
         plan_mention(notice)
     Delivery.objects.bulk_create(deliveries)
+
+
+@transaction.atomic
+def on_bounced(name: str, status: str, text: str, **_more: Any) -> None:
+    """Mail nothing more to the address of this name, whose server sent mail back. As at
+    once, a server's policy (5.7.x) says nothing about the address.
+    """
+    if status.startswith("5.7."):
+        return
+    by_mail = Destination.objects.filter(kind=EmailChannel.kind)
+    for destination in by_mail.select_related("owner"):
+        owner: Any = destination.owner
+        if name_of(owner.email) == name:
+            switch_off(destination, f"Mail to {owner.email} came back: {status} {text}")
 
 
 def drop_ended(destination: Destination) -> None:

@@ -20,8 +20,10 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from common.desk_mail import report_bounce
 from common.identifiers import ulid
 from common.mail_addresses import clean_address, domain_of
+from common.return_addresses import ForgedAddress, name_in
 from gateway import auditing, notices, suppression
 from gateway.attachments import File
 from gateway.inbound.received_mail import (
@@ -187,7 +189,7 @@ def take_report(
     with transaction.atomic():
         email, is_proved = _email_of(report, mailbox, recipient, sender)
         if email is None:
-            return False
+            return is_proved and _take_desk_report(report, name_in(recipient))
         recipients = {address.lower(): address for address in all_recipients(email)}
         entries = [
             (recipients[entry.recipient], entry)
@@ -237,6 +239,19 @@ def take_report(
     return True
 
 
+def _take_desk_report(report: Report, name: str) -> bool:
+    # Hands on what no server will accept of the desk's mail to its people. If Redis is
+    # away, the error makes the sending server come again.
+    for entry in report.result:
+        if entry.action == FAILED and _is_hard(entry):
+            report_bounce.delay(name, entry.status, entry.diagnostic)
+    return bool(name)
+
+
+def _is_hard(entry: RecipientReport) -> bool:
+    return entry.status.startswith("5") or not entry.status
+
+
 def _email_of(
     report: Report, mailbox: Mailbox | None, recipient: str, sender: str
 ) -> tuple[Email | None, bool]:
@@ -248,14 +263,13 @@ def _email_of(
     sent = Email.objects.filter(direction=Direction.OUTBOUND, sandbox=False)
     sent = sent.with_mailbox().select_for_update(of=("self",))
     try:
-        proved_ids = [
-            content.email_id_in(address)
-            for address in (recipient, *report.return_addresses)
+        proved_names = [
+            name_in(address) for address in (recipient, *report.return_addresses)
         ]
-    except content.ForgedAddress:
+    except ForgedAddress:
         raise ForgedReport from None
-    if email_id := next(filter(None, proved_ids), ""):
-        return sent.filter(pk=email_id).first(), True
+    if name := next(filter(None, proved_names), ""):
+        return sent.filter(pk=name).first(), True
     if mailbox is None:
         return None, False
     email = sent.filter(mailbox=mailbox).named_by(report.message_ids).first()
@@ -297,7 +311,7 @@ def _apply(
         email.save_fields(fate_unknown=False, sent_at=now, last_error="")
         events.announce(email, events.SENT, at=now)
     if entry.action == FAILED:
-        is_hard = entry.status.startswith("5") or not entry.status
+        is_hard = _is_hard(entry)
         # The text also holds other numbers, such as those of addresses.
         reply_code = re.search(
             rf"(?<![\d.])({'5' if is_hard else '4'}\d\d)(?![\d.])", entry.diagnostic

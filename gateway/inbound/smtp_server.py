@@ -30,6 +30,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django.utils import timezone
 
 from common.addresses import network_of
+from common.return_addresses import ForgedAddress, name_in
 from gateway.inbound.receive import (
     ForgedReport,
     ReportTooEarly,
@@ -40,7 +41,6 @@ from gateway.inbound.receive import (
 )
 from gateway.inbound.received_mail import MAX_LINES, NotAccepted
 from gateway.lookups import mailbox_for
-from gateway.messages.content import ForgedAddress, email_id_in
 from gateway.models import Mailbox
 
 T = TypeVar("T")
@@ -142,13 +142,13 @@ class Reception:
         options: list[str],
     ) -> str:
         """Answer RCPT. A recipient is accepted if it is one of our mailboxes, or the
-        return address of a message that was sent from here.
+        return address of a mail that was sent from here.
         """
         if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
             return f"452 4.5.3 At most {MAX_RECIPIENTS} recipients"
         try:
             is_known = bool(
-                email_id_in(address) or await self._in_database(mailbox_for, address)
+                name_in(address) or await self._in_database(mailbox_for, address)
             )
         except ForgedAddress:
             is_known = False
@@ -187,7 +187,7 @@ class Reception:
                 mail.report, mailbox, recipient=recipient, sender=sender
             ):
                 return "reported"
-            if mailbox is None and (email_id := email_id_in(recipient)):
+            if mailbox is None and (email_id := name_in(recipient)):
                 # Automatic replies go to the return address too (RFC 3834).
                 mailbox = Mailbox.objects.filter(
                     emails=email_id, is_active=True, account__is_active=True

@@ -5,14 +5,8 @@ Headers are the same at every attempt. Bcc recipients are in the envelope only. 
 header X-MultiMail-Identity states who sends the email and how closely people watch: it
 is a JSON Web Signature (RFC 7515, ES256), and /.well-known/multimail-signing-key has
 its public key. Blanks in the header do not count.
-
-The return address names the email: bounce+<id>.<mac>@<domain of the mailbox> (VERP). A
-report or bounce that comes to it is therefore about that email, and nobody can make the
-address up who does not have the mail.
 """
 
-import hmac
-import re
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -27,6 +21,7 @@ from django.conf import settings
 from django.utils.crypto import salted_hmac
 from jwt.algorithms import ECAlgorithm
 
+from common import return_addresses
 from common.additions import html_footer, html_part, text_part, with_signature
 from common.fingerprint import Attachment as AttachmentFacts
 from common.fingerprint import Content, fingerprint
@@ -215,19 +210,11 @@ def _key(secret: str) -> ec.EllipticCurvePrivateKey:
     )
 
 
-_LOCAL = re.compile(r"bounce\+([0-9a-z]{26})\.([0-9a-f]{12})", re.IGNORECASE | re.ASCII)
-_SALT = "gateway.verp"
-
-
-class ForgedAddress(Exception):
-    """The address has the form of a return address, but its signature is wrong."""
-
-
 def return_address(email: Email) -> str:
     """Return the envelope sender of an email, to which bounces and reports about it
     come.
     """
-    return f"bounce+{email.pk.lower()}.{_mac(email.pk, settings.SECRET_KEY)}@{domain_of(email.from_address)}"
+    return return_addresses.return_address(email.pk, domain_of(email.from_address))
 
 
 def envelope_id(email: Email) -> str:
@@ -236,21 +223,3 @@ def envelope_id(email: Email) -> str:
     """
     mac = salted_hmac("gateway.envelope", email.pk, algorithm="sha256")
     return mac.hexdigest()[:32]
-
-
-def email_id_in(address: str) -> str:
-    """Return the id of the email whose return address this is; empty for any other
-    address. Raises ForgedAddress if the signature is wrong.
-    """
-    parts = _LOCAL.fullmatch(address.rpartition("@")[0])
-    if parts is None:
-        return ""
-    email_id = parts[1].upper()
-    for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
-        if hmac.compare_digest(_mac(email_id, key), parts[2].lower()):
-            return email_id
-    raise ForgedAddress
-
-
-def _mac(email_id: str, key: str | bytes) -> str:
-    return salted_hmac(_SALT, email_id, secret=key, algorithm="sha256").hexdigest()[:12]

@@ -19,7 +19,7 @@ REASONS = {
         alerts.channels.inngest approvals.message_page.side_panel approvals.queue.filters
         approvals.reports common.fingerprint connections.hosted.probe
         connections.mailboxes.forms dashboard.templatetags.desk gateway.attachments
-        gateway.messages.content gateway.messages.strict_reader
+        common.return_addresses gateway.messages.strict_reader
         alerts.channels.discord.commands
     """,
     "it is typed into a field, or cut before: at most 20,000 characters": """

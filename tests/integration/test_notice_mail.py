@@ -24,6 +24,8 @@ from audit.trail.answers import summary_of
 from audit.trail.sentences import plain
 from common import desk_mail
 from common.postgres import clock
+from gateway.inbound.receive import take_report
+from gateway.inbound.received_mail import RecipientReport, Report
 from notices import preferences
 from notices.models import Cause, Notice, Preferences
 from notices.preferences import after_quiet_time
@@ -204,12 +206,23 @@ def test_an_answer_of_the_server_means_later_never_or_no_such_address(
         assert "Ben Okafor (mail): delivered" in notified(asked)
 
 
+@pytest.mark.parametrize("comes_back_later", [False, True])
 def test_an_address_that_bounced_gets_nothing_until_its_person_asks_again(
-    connection, server, asked, reviewer, second_reviewer, signed_in
-):
-    server.refuse[second_reviewer.email] = "550 5.1.1 unknown"
-    mail_all()
-    server.refuse.clear()
+    server, asked, reviewer, second_reviewer, signed_in, settings, monkeypatch, comes_back_later
+):  # fmt: skip
+    address = second_reviewer.email
+    if comes_back_later:
+        settings.EMAIL_URL += "?dsn=1"
+        mail_all()
+        entry = RecipientReport(address, "failed", "5.1.1", "unknown")
+        back = server.taken[0].mail_from
+        monkeypatch.setattr(desk_mail.report_bounce, "delay", desk_mail.report_bounce)
+        take_report(Report([entry], [], [], ""), None, recipient=back, sender="")
+        assert "5.1.1 unknown" in signed_in(second_reviewer).get("/notices/").text
+    else:
+        server.refuse[address] = "550 5.1.1 unknown"
+        mail_all()
+        server.refuse.clear()
     comment(asked, reviewer, "@Ben again")
     plan_waiting()
     assert mail_all() == ""
