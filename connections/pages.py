@@ -134,7 +134,7 @@ def for_admins(view: View) -> View:
     def answered(request: DeskRequest, connection_id: int, **rest: Any) -> HttpResponse:
         connection = get_visible_connection_or_404(request, connection_id)
         only_for(f"an admin of {connection}", is_admin(request.actor, connection))
-        return view(request, connection, **rest)
+        return view(request, connection=connection, **rest)
 
     return answered
 
