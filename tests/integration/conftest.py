@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from alerts import tasks
 from alerts.deliveries.planning import CARD_ACTIONS, plan_waiting
 from alerts.models import Destination, Route
-from common import redis
+from common import desk_mail, redis
 from dashboard.celery import app
 from dashboard.models import Tick
 from gateway import smtp as mail_server_memory
@@ -185,3 +185,12 @@ def discord(plans_at_once):
     """A stand-in for Discord's webhooks."""
     with alerting.discord() as standin:
         yield standin
+
+
+@pytest.fixture
+def server(settings, monkeypatch):
+    """A mail server for the desk's own mail."""
+    monkeypatch.setattr(desk_mail, "STEP_SECONDS", 0.5)
+    with servers.mail_server() as running:
+        settings.EMAIL_URL = running.url
+        yield running

@@ -14,12 +14,12 @@ from django.db.models.functions import Now
 from alerts.cards.buttons import custom_id
 from alerts.channels.discord import replies
 from alerts.channels.discord.registration import COMMANDS
-from alerts.channels.interactions import answer_interaction
 from alerts.models import Card, Destination, Interaction
 from approvals.models import Verdict
 from people.models import ChatAccount
 from tests.answering import discord as standin
 from tests.factories import change_row, make_message
+from tests.integration.test_slash_commands import run
 
 pytestmark = pytest.mark.usefixtures("plans_at_once")
 
@@ -64,20 +64,13 @@ def defer(message, act="approve", **fields):
     )  # fmt: skip
 
 
-def judged(row):
-    change_row(row, next_attempt_at=Now())
-    outcome = answer_interaction(interaction_id=row.pk)
-    row.refresh_from_db()
-    return outcome
-
-
 def is_forgotten(row):
     return (row.token, row.options, row.answer) == ("", "", "")
 
 
 def test_response_to_a_deferred_press_is_patched_to_discord_once(discord, message):
     row = defer(message)
-    assert judged(row) == "approve"
+    assert run(row) == "approve"
     [(method, path, body, authorization)] = discord.calls
     assert method == "PATCH"
     assert path == f"/api/v10/webhooks/{APP}/{TOKEN}/messages/@original"
@@ -90,7 +83,7 @@ def test_response_to_a_deferred_press_is_patched_to_discord_once(discord, messag
     assert row.outcome == "approve"
     assert Verdict.objects.count() == 1
     assert is_forgotten(row)
-    assert judged(row) == "not due"
+    assert run(row) == "not due"
     assert len(discord.calls) == 1
 
 
@@ -104,14 +97,14 @@ def test_failed_patch_is_retried_with_the_same_text_and_nothing_is_decided_twice
         "global": False,
     }
     discord.next.append((429, {"Retry-After": "101"}, limited))
-    assert judged(row) == "postponed"
+    assert run(row) == "postponed"
     waits = row.next_attempt_at - row.last_attempt_at
     assert waits.total_seconds() == pytest.approx(101, abs=1)
     assert row.answer
     discord.status = 503
-    assert judged(row) == "postponed"
+    assert run(row) == "postponed"
     discord.status = 200
-    assert judged(row) == "approve"
+    assert run(row) == "approve"
     assert discord.shown[TOKEN].startswith("Approved.")
     assert discord.statuses == [429, 503, 200]
     assert Verdict.objects.count() == 1
@@ -121,7 +114,7 @@ def test_failed_patch_is_retried_with_the_same_text_and_nothing_is_decided_twice
 def test_late_form_is_requested_again_and_a_response_that_discord_rejects_is_dropped(
     discord, message, caplog
 ):
-    judged(defer(message, "reject"))
+    run(defer(message, "reject"))
     assert "Press the button again" in discord.shown[TOKEN]
     assert not Verdict.objects.exists()
     # The decision is stored although Discord rejects the response.
@@ -130,10 +123,10 @@ def test_late_form_is_requested_again_and_a_response_that_discord_rejects_is_dro
         discord.next.append((status, {}, {"code": code, "message": "no"}))
         if status == 404:
             # Discord may not know a token that it just gave.
-            assert judged(row) == "postponed"
+            assert run(row) == "postponed"
             change_row(row, attempts=replies.MAX_UNKNOWN)
             discord.next.append((status, {}, {"code": code, "message": "no"}))
-        assert judged(row) == "not answered", status
+        assert run(row) == "not answered", status
         assert row.state == "failed"
         assert str(status) in row.last_error
         assert TOKEN not in row.last_error + caplog.text
@@ -144,7 +137,7 @@ def test_late_form_is_requested_again_and_a_response_that_discord_rejects_is_dro
 def test_nothing_is_decided_or_answered_after_fifteen_minutes(discord, message):
     row = defer(message)
     Interaction.objects.update(created_at=Now() - timedelta(minutes=14))
-    assert judged(row) == "too late"
+    assert run(row) == "too late"
     assert discord.calls == []
     assert not Verdict.objects.exists()
     assert is_forgotten(row)

@@ -8,14 +8,12 @@ import pytest
 from django.urls import reverse
 
 from audit.models import Entry
-from common import desk_mail
 from people.identities import Identities
 from people.invitations.links import join, set_password
 from people.models import Invitation, PendingChange, Person
 from people.second_admin.setting import set_second_admin
 from simple_form.simplify import simplify
 from tests.factories import actor_of
-from tests.integration.gateway.servers import mail_server
 from tests.integration.test_invitations import (
     ANYBODY,
     NEW,
@@ -26,14 +24,6 @@ from tests.markup import says
 from tests.push import make_browser, push_service
 
 WAYS = "/account/notifications/test/"
-
-
-@pytest.fixture
-def server(settings, monkeypatch):
-    monkeypatch.setattr(desk_mail, "STEP_SECONDS", 0.5)
-    with mail_server() as running:
-        settings.EMAIL_URL = running.url
-        yield running
 
 
 def path_in(mail, start):

@@ -41,7 +41,6 @@ from tests.factories import (
     put_in_force,
 )
 from tests.integration.deciding import Killed, decide
-from tests.integration.gateway.servers import mail_server
 from tests.integration.test_notices import comment
 
 pytestmark = pytest.mark.usefixtures("plans_at_once")
@@ -70,14 +69,6 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def connection(db):
     return make_connection()
-
-
-@pytest.fixture
-def server(settings, monkeypatch):
-    monkeypatch.setattr(desk_mail, "STEP_SECONDS", 0.5)
-    with mail_server() as running:
-        settings.EMAIL_URL = running.url
-        yield running
 
 
 @pytest.fixture
@@ -202,15 +193,8 @@ def test_an_answer_of_the_server_means_later_never_or_no_such_address(
         server.mood = "ok"
         server.refuse.clear()
         assert mail_all() == "delivered"
-        assert (
-            len(
-                {
-                    one["Message-ID"]
-                    for one in map(server.message, range(len(server.taken)))
-                }
-            )
-            == 1
-        )
+        mails = map(server.message, range(len(server.taken)))
+        assert len({one["Message-ID"] for one in mails}) == 1
         assert "Ben Okafor (mail): delivered" in notified(asked)
 
 
