@@ -148,6 +148,9 @@ function paint(text, { keeps = false } = {}) {
   // What was only under way is over once the message has moved.
   const stays = next.dataset.code === code ? "[data-kept], [data-notice]" : "[data-kept]";
   const wasRead = byId("read-again")?.checked;
+  // What asks for itself at this moment stays, so that its answer finds it.
+  const claim = byId("claim");
+  if (claim?.matches(".htmx-request")) next.querySelector("#claim")?.replaceWith(claim);
   let isLost = false;
   for (const id of PARTS) {
     const [old, fresh] = [byId(id), next.querySelector(`#${id}`)];

@@ -16,8 +16,8 @@ const refreshIfLate = () => isLate && refresh();
 
 on("htmx:beforeSwap", (detail) => {
   const { target, requestConfig } = detail;
-  if (target.id !== "claim") return;
-  // Another message, or a newer drawing of this one, stands there by now.
+  if (!target.matches("#claim, [data-id-ahead=claim]")) return;
+  // Another message stands there by now, and this one is set aside: the answer must not reach the other's buttons.
   const isOver = !pane().contains(target);
   if (!isOver && (requestConfig.verb === "post" || !isPressed())) return;
   detail.shouldSwap = false;
