@@ -10,11 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from alerts.channels import channel_of
-from alerts.deliveries.planning import (
-    ANSWERED,
-    PLANNED_ACTIONS,
-    plan_waiting,
-)
+from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, plan_waiting
 from alerts.ledger_events import EVENTS, about_key
 from alerts.models import Card, Delivery, Destination, Route
 from approvals import tasks

@@ -14,12 +14,7 @@ from people.models import Invitation, PendingChange, Person
 from people.second_admin.setting import set_second_admin
 from simple_form.simplify import simplify
 from tests.factories import actor_of
-from tests.integration.test_invitations import (
-    ANYBODY,
-    NEW,
-    PASSWORD,
-    post_invitation,
-)
+from tests.integration.test_invitations import ANYBODY, NEW, PASSWORD, post_invitation
 from tests.markup import says
 from tests.push import make_browser, push_service
 

@@ -757,8 +757,7 @@ NOTE = b"<< /Type /Annot /Subtype /Text /Contents (Pay <5,000) /Rect [9 9 99 99]
 
 
 def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(
-    desk,
-    enclose,
+    desk, enclose
 ):
     message = enclose(
         ("offer.pdf", INVOICE_PDF, "application/pdf"),

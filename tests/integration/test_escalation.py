@@ -12,23 +12,14 @@ from approvals import collaboration, tasks
 from approvals.decisions.by_rule import apply_policy, expire_due
 from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided
-from approvals.escalation.handling import (
-    assign_by_hand,
-    extend_deadline,
-)
+from approvals.escalation.handling import assign_by_hand, extend_deadline
 from approvals.models import Claim, Decision, Reminder, Review, StepDone
 from approvals.sweeping import DUTIES
 from audit.models import Entry
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
-from policy.models import (
-    DutyTurn,
-    Group,
-    LadderStep,
-    ReviewPlan,
-    WorkCalendar,
-)
+from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.review_plans import deadlines_of
 from tests.factories import (
     actor_of,
@@ -250,10 +241,7 @@ def test_extension_asks_for_a_reason_moves_each_deadline_and_begins_the_ladder_a
     assert acts(message) == ["message.reminded"] * 2
 
 
-@pytest.mark.parametrize(
-    ("rules", "allowed"),
-    [([24], 24), ([48, 24], 24), ([], 80)],
-)
+@pytest.mark.parametrize(("rules", "allowed"), [([24], 24), ([48, 24], 24), ([], 80)])
 def test_extension_gives_at_most_what_the_rules_allow(
     message, reviewer, rules, allowed
 ):

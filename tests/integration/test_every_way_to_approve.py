@@ -109,10 +109,7 @@ KINDS = {
     "a reviewer of mail to somebody off the list": (meets_a_recipient_off_the_list, False),
 }  # fmt: skip
 # The other kinds are for --all.
-ORDINARY = (
-    "a reviewer of the mailbox",
-    "a deactivated person",
-)
+ORDINARY = ("a reviewer of the mailbox", "a deactivated person")
 
 
 def by_page(person, message):
@@ -123,8 +120,7 @@ def by_page(person, message):
 def with_care(person, message):
     now = PolicyVersion.objects.active().first()
     put_in_force(
-        *({"when": {}, **rule} for rule in (now.rules if now else [])),
-        {"care": True},
+        *({"when": {}, **rule} for rule in (now.rules if now else [])), {"care": True}
     )
     posted = {
         "fingerprint": message.revision.fingerprint,
@@ -157,13 +153,7 @@ def by_tasks(person, message):
         task()
 
 
-WAYS = (
-    by_page,
-    with_care,
-    in_bulk,
-    on_discord,
-    by_tasks,
-)
+WAYS = (by_page, with_care, in_bulk, on_discord, by_tasks)
 
 
 def signed_in(person):

@@ -32,13 +32,7 @@ from tests.factories import (
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import (
-    decide,
-    expires,
-    make_due,
-    read_all,
-    withdraw,
-)
+from tests.integration.deciding import decide, expires, make_due, read_all, withdraw
 
 
 @pytest.fixture

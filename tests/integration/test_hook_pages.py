@@ -14,10 +14,7 @@ from tests.markup import says
 
 URL = "https://hooks.example.org/in"
 SECRET = re.compile(r'class="secret"[^>]*>([^<]+)<')
-WANTED = {
-    "url": URL,
-    "events": ["oversight.pending", "message.sent"],
-}
+WANTED = {"url": URL, "events": ["oversight.pending", "message.sent"]}
 
 
 def recorded():

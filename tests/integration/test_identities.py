@@ -33,13 +33,7 @@ from people.second_admin.registry import SecondAdminNeeded
 from people.second_admin.setting import set_second_admin
 from people.sign_in.factors import remove_factors_of
 from policy.models import Group, KeyOwner
-from tests.factories import (
-    actor_of,
-    change_row,
-    make_person,
-    put_in_force,
-    rolled_back,
-)
+from tests.factories import actor_of, change_row, make_person, put_in_force, rolled_back
 from tests.integration.deciding import decide, make_due
 from tests.integration.test_invitations import ANYBODY, PASSWORD, token_in
 from tests.markup import says

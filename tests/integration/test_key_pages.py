@@ -9,10 +9,7 @@ import pytest
 
 from audit.models import Entry, EntryDetail
 from connections.changes import ChangeRefused
-from connections.keys.commands import (
-    read_key,
-    revoke_key,
-)
+from connections.keys.commands import read_key, revoke_key
 from gateway.models import ApiKey
 from policy.models import KeyOwner
 from tests.factories import actor_of

@@ -11,13 +11,7 @@ from approvals.models import Decision
 from approvals.reconcile.reads import ask_about
 from audit.models import Entry
 from mirror.models import Connection, Message
-from tests.factories import (
-    NOW,
-    change_row,
-    make_connection,
-    pending_row,
-    rolled_back,
-)
+from tests.factories import NOW, change_row, make_connection, pending_row, rolled_back
 from tests.integration.deciding import decide
 
 

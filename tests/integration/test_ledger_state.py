@@ -23,12 +23,7 @@ from audit.verification.comparison import check_evidence
 from audit.verifier.countersign_verify import Report
 from dashboard.health.views import exposition
 from tests.factories import make_message
-from tests.ledger import (
-    append,
-    as_superuser,
-    latest_details,
-    seal_here,
-)
+from tests.ledger import append, as_superuser, latest_details, seal_here
 
 # The page shows the newest seal, and the sealer cannot seal uncommitted entries.
 committed = pytest.mark.django_db(transaction=True)

@@ -22,11 +22,7 @@ from mirror.sync.account import read_mailboxes
 from mirror.tasks import read_accounts
 from people.models import Grant
 from rendering.render import render_message
-from tests.factories import (
-    actor_of,
-    make_message,
-    make_person,
-)
+from tests.factories import actor_of, make_message, make_person
 from tests.ledger import latest_details
 from tests.markup import says
 

@@ -22,12 +22,7 @@ from people.roles import (
     reactivate,
     take_role,
 )
-from tests.factories import (
-    actor_of,
-    change_row,
-    make_connection,
-    make_person,
-)
+from tests.factories import actor_of, change_row, make_connection, make_person
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
 from tests.markup import leads_to, text_of

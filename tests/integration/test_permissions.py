@@ -158,8 +158,7 @@ def test_whoever_may_gets_through_and_nobody_else(
     """
     # Recovery codes are hashed slowly by design; test_second_factor.py tests that.
     monkeypatch.setattr(
-        "people.sign_in.factors._digest",
-        lambda code, salt: f"scrypt${salt}${code}",
+        "people.sign_in.factors._digest", lambda code, salt: f"scrypt${salt}${code}"
     )
     # Refusals are not recorded here; test_ledger_entries.py tests that.
     monkeypatch.setattr(
@@ -353,11 +352,7 @@ def pull_the_switch(message, person):
 
 
 ENDS = (
-    *(
-        withdraw_the_role,
-        deactivate_the_person,
-        end_the_list,
-    ),
+    *(withdraw_the_role, deactivate_the_person, end_the_list),
     *(let_it_expire, own_the_key, pull_the_switch),
 )
 

@@ -12,24 +12,12 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from approvals import examination
-from approvals.models import (
-    Claim,
-    Comment,
-    Question,
-    Review,
-    SavedView,
-    Snooze,
-)
+from approvals.models import Claim, Comment, Question, Review, SavedView, Snooze
 from approvals.queue import views as listing
 from approvals.queue.filters import read_filters
 from audit.models import Entry
 from mirror.models import Mailbox, Message
-from tests.factories import (
-    NOW,
-    actor_of,
-    change_row,
-    make_message,
-)
+from tests.factories import NOW, actor_of, change_row, make_message
 from tests.integration.deciding import decide
 from tests.markup import HTMX, words_of
 

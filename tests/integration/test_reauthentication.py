@@ -69,8 +69,7 @@ def confirm(client, answer, password=PASSWORD):
     assert page.status_code == 200
     hidden = dict(
         re.findall(
-            r'<input type="hidden" name="(next|back)" value="([^"]*)"',
-            page.text,
+            r'<input type="hidden" name="(next|back)" value="([^"]*)"', page.text
         )
     )
     return client.post(AGAIN, {**hidden, "password": password})

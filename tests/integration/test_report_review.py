@@ -42,10 +42,7 @@ def test_while_it_is_off_no_page_has_a_figure_of_a_person(
     decide(make_message(connection), team[0])
     month = reverse("report-decisions")
     client = signed_in(auditor)
-    for path, words in (
-        (month, "By person"),
-        ("/attention/", "faster than anyone"),
-    ):
+    for path, words in ((month, "By person"), ("/attention/", "faster than anyone")):
         assert words not in client.get(path).text
     assert "Ana" not in client.get(month).text
     set_person_figures(actor=actor_of(admin), on=True, because=BECAUSE)

@@ -214,10 +214,7 @@ AWAY = "UPDATE people_person SET is_active = false WHERE id = %s"
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [(GIVE, AWAY), (AWAY, GIVE)],
-)
+@pytest.mark.parametrize(("first", "second"), [(GIVE, AWAY), (AWAY, GIVE)])
 def test_role_granted_while_somebody_is_deactivated_does_not_count_afterwards(
     reviewer, first, second
 ):

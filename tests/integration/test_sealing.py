@@ -102,10 +102,7 @@ BREAKS = [
         "UPDATE audit_seal SET note = 'x' WHERE number = 1",
         "Seal 2 does not follow the seal 1 that is here",
     ),
-    (
-        "DELETE FROM audit_seal WHERE number = 2",
-        "but more are listed as sealed",
-    ),
+    ("DELETE FROM audit_seal WHERE number = 2", "but more are listed as sealed"),
     (
         "UPDATE audit_sealedentry SET hash = sha256('x') WHERE position = 3",
         "not the ones that seal 2 was made over",
@@ -155,10 +152,7 @@ def test_seal_that_is_signed_but_does_not_belong_there_is_refused(settings):
         seal_all()
     for fields, named in (
         ({"previous": "0" * 64}, "Seal 2 does not follow the seal 1"),
-        (
-            {"key": signing.public_keys()[1]},
-            "which no seal before it names",
-        ),
+        ({"key": signing.public_keys()[1]}, "which no seal before it names"),
     ):
         seal = latest_seal()
         for name, text in fields.items():

@@ -26,12 +26,7 @@ from mirror.models import Mailbox
 from people.directory.safeguard_views import ENDED
 from people.errors import NotYours
 from people.invitations.links import invite, make_password_link, set_password
-from people.models import (
-    Grant,
-    Invitation,
-    OrganisationSettings,
-    PendingChange,
-)
+from people.models import Grant, Invitation, OrganisationSettings, PendingChange
 from people.roles import GrantTarget, deactivate, give_role
 from people.second_admin.changes import (
     ChangeNotWaiting,
@@ -42,15 +37,8 @@ from people.second_admin.changes import (
     reveal_secret,
     withdraw_change,
 )
-from people.second_admin.registry import (
-    SecondAdminNeeded,
-    listed,
-    wants_second_admin,
-)
-from people.second_admin.setting import (
-    set_second_admin,
-    switch_off_by_operator,
-)
+from people.second_admin.registry import SecondAdminNeeded, listed, wants_second_admin
+from people.second_admin.setting import set_second_admin, switch_off_by_operator
 from people.sign_in.factors import remove_factors_of
 from policy.errors import seen_state
 from policy.models import Allowlist, Group

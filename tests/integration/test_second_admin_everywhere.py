@@ -41,10 +41,7 @@ NO_COMMANDS = {
 }
 # The walk does not get as far as their command, for instance because nobody answers as
 # MultiMail.
-NOT_REACHED = {
-    "add-connection": "add_connection",
-    "connection-address": "set_address",
-}
+NOT_REACHED = {"add-connection": "add_connection", "connection-address": "set_address"}
 # Nobody answers there when they are accepted.
 UNANSWERED = {"register-own-webhook", "rotate-own-webhook"}
 UNTOLD = {"django_session", "cache", "usersessions_usersession"}

@@ -6,12 +6,7 @@ from django.db.models.functions import Now
 from alerts.models import Destination
 from dashboard.first_run import left_of, set_up
 from mirror.models import Mailbox
-from tests.factories import (
-    change_row,
-    event_body,
-    make_message,
-    post_event,
-)
+from tests.factories import change_row, event_body, make_message, post_event
 
 WEBHOOK = "https://discord.com/api/webhooks/1/token"
 

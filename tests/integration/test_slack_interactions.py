@@ -119,10 +119,7 @@ def sent(content, *, secret=SECRET, at=None):
         + hmac.digest(secret.encode(), signed, "sha256").hex(),
     }
     return Client(enforce_csrf_checks=True).post(
-        ADDRESS,
-        body,
-        content_type="application/x-www-form-urlencoded",
-        headers=headers,
+        ADDRESS, body, content_type="application/x-www-form-urlencoded", headers=headers
     )
 
 

@@ -15,12 +15,7 @@ from mirror.errors import ThreadMovedOn
 from mirror.models import Connection, Message, Thread, ThreadMessage
 from mirror.sync import reads, retention
 from mirror.threads import conversation_of, freshen_thread, read_thread, request_read
-from tests.factories import (
-    change_row,
-    event_body,
-    make_message,
-    rolled_back,
-)
+from tests.factories import change_row, event_body, make_message, rolled_back
 from tests.integration.deciding import decide, post_verdict
 from tests.markup import HTMX
 

@@ -30,11 +30,7 @@ from tests.factories import (
     post_confirmed,
     post_event,
 )
-from tests.integration.deciding import (
-    at_once,
-    decide,
-    read_all,
-)
+from tests.integration.deciding import at_once, decide, read_all
 from tests.variants import variants
 
 pytestmark = pytest.mark.usefixtures("plans_at_once")

@@ -12,10 +12,7 @@ from approvals.decisions.execute import run_decision
 from approvals.decisions.outcomes import end_with_success
 from approvals.decisions.settle import settle_by_report
 from approvals.decisions.status import shown_status
-from approvals.decisions.withdraw import (
-    confirm_approval,
-    settle_by_hand,
-)
+from approvals.decisions.withdraw import confirm_approval, settle_by_hand
 from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
@@ -37,12 +34,7 @@ from tests.factories import (
     rolled_back,
 )
 from tests.factories import show_row as show
-from tests.integration.deciding import (
-    decide,
-    read_all,
-    undo,
-    withdraw,
-)
+from tests.integration.deciding import decide, read_all, undo, withdraw
 
 
 @pytest.fixture
