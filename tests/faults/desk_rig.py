@@ -195,6 +195,13 @@ class DeskRig(Records):
             held, "lease_until = now() - interval '1 second'", "state = 'calling'"
         )
 
+    def let_stuck_lease_end(self, held):
+        """Let the lease of an attempt expire that began ten seconds ago or more; a live
+        attempt, which would then make no call, needs less.
+        """
+        is_stuck = "state = 'calling' AND lease_until < now() + interval '50 seconds'"
+        self._set(held, "lease_until = now() - interval '1 second'", is_stuck)
+
     def let_settle(self, held):
         """Make the decision so old that a read of MultiMail can settle it."""
         self._set(held, "changed_at = changed_at - interval '5 minutes'")
@@ -228,7 +235,7 @@ class DeskRig(Records):
 
         def ended():
             for held in messages:
-                self.let_lease_end(held)
+                self.let_stuck_lease_end(held)
                 self.let_settle(held)
                 self.let_fall_due(held)
                 state = self.decision(held)["state"]

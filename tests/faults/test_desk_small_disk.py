@@ -215,6 +215,6 @@ def until_refused(desk, sender, fill):
 
 
 def ended(desk, held):
-    desk.let_lease_end(held)
+    desk.let_stuck_lease_end(held)
     desk.let_settle(held)
     return desk.decision(held)["state"] == "applied"
