@@ -49,8 +49,10 @@ def measure() -> Result:
         rate = within_reach(MOST_A_SECOND, share=SHARE)
         with worker("decisions,sync", threads=DESK_THREADS):
             decide(connection, person, arrivals, rate=rate, number=WARM_UP)
+            # Two at least, for quantiles.
+            number = max(2, rate * SECONDS)
             runs = [
-                decide(connection, person, arrivals, rate=rate, number=rate * SECONDS)
+                decide(connection, person, arrivals, rate=rate, number=number)
                 for _ in range(RUNS)
             ]
         controls = [round_trip(port) for _ in range(10)]
