@@ -18,7 +18,13 @@ def erase_bodies(message: Message) -> int:
     Deliveries that are still due are given up. The due delivery of a digest stays,
     because it is about other messages too; its last request and answer are removed.
     """
-    of_digests = Q(card__in=message.cards.values("digest"))
+    # Which messages an earlier digest showed is not known any more.
+    is_earlier = Q(
+        card__about__startswith="digest/",
+        card__removed=True,
+        destination__in=message.cards.values("destination"),
+    )
+    of_digests = Q(card__in=message.cards.values("digest")) | is_earlier
     unfinished = Delivery.objects.unfinished()
     unfinished.filter(message=message).update(
         state=Delivery.State.FAILED,

@@ -20,6 +20,7 @@ from django.utils import timezone
 from alerts import tasks
 from alerts.channels import channel_of
 from alerts.channels.base import TestResult
+from alerts.channels.email import EmailChannel
 from alerts.deliveries import waits
 from alerts.destinations.browsers import browsers_of
 from alerts.destinations.wording import describe, sentence
@@ -180,22 +181,35 @@ def switch_on(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
     """
     destination = managed_destination(destination_id, actor)
     yield lambda: _in_words(destination, "switch it on")
-    if destination.switched_off_at:
-        because = destination.switched_off_because
-        destination.switched_off_at = None
-        destination.switched_off_because = ""
-        destination.told_since = clock()
-        _reset_failures(destination)
-        destination.save()
-        waits.record_change(
-            "destination.switched_on",
-            destination,
-            actor,
-            "off",
-            "on",
-            explanation=because,
-        )
+    _switch_on(destination, actor)
     return destination
+
+
+@transaction.atomic
+def mail_again(actor: Actor) -> None:
+    """Mail a person again, to whom mail had come back."""
+    own = Destination.objects.filter(owner=int(actor.id), kind=EmailChannel.kind)
+    for one in own.select_for_update(no_key=True):
+        _switch_on(one, actor)
+
+
+def _switch_on(destination: Destination, actor: Actor) -> None:
+    if destination.switched_off_at is None:
+        return
+    because = destination.switched_off_because
+    destination.switched_off_at = None
+    destination.switched_off_because = ""
+    destination.told_since = clock()
+    _reset_failures(destination)
+    destination.save()
+    waits.record_change(
+        "destination.switched_on",
+        destination,
+        actor,
+        "off",
+        "on",
+        explanation=because,
+    )
 
 
 @atomic_with_retry

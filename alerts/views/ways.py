@@ -11,7 +11,6 @@ from alerts.channels import channel_of
 from alerts.channels.web_push import WebPush, public_key
 from alerts.destinations import browsers as own
 from alerts.destinations import commands
-from alerts.models import Destination
 from common.pages import (
     DeskRequest,
     admin_or_403,
@@ -78,9 +77,8 @@ def remove_browser(request: DeskRequest, browser_id: int) -> HttpResponse:
 
 @require_POST
 def mail_me_again(request: DeskRequest) -> HttpResponse:
-    """Switch the person's own ways on again, for instance once their mailbox is mended."""
-    mail = Destination.objects.filter(owner=int(request.actor.id), kind="email")
-    mail.update(switched_off_at=None, switched_off_because="", failures=0)
+    """Mail the person again, for instance once their mailbox is mended."""
+    commands.mail_again(request.actor)
     return redirect_with_notice(request, "You are mailed again.", "notice-preferences")
 
 

@@ -152,8 +152,13 @@ def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(
     drain(destination_id=destination.pk)
     digest = Card.objects.create(destination=destination, about="digest/1", post_id="7")
     Card.objects.filter(message=message).update(digest=digest, post_id="")
-    of_digest = {"card": digest, "request": "Your refund"}
-    Delivery.objects.create(destination=destination, state="delivered", **of_digest)
+    # The digest of before the destination's address changed.
+    earlier = Card.objects.create(
+        destination=destination, about="digest/0", removed=True
+    )
+    for card in (digest, earlier):
+        of_digest = {"card": card, "request": "Your refund"}
+        Delivery.objects.create(destination=destination, state="delivered", **of_digest)
     program = Destination.objects.create(
         kind="inngest", name="Functions", url="https://inn.gs/e/key"
     )
@@ -169,14 +174,14 @@ def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(
     waits = Delivery.objects.create(**event, entry=2, request='{"to": "dana@"}')
     Message.objects.update(state="rejected")
 
-    assert "what 4 deliveries of alerts told" in erase(message)
+    assert "what 5 deliveries of alerts told" in erase(message)
     remaining = Delivery.objects.exclude(request="", answer="")
     assert [one.message for one in remaining] == [other]
     waits.refresh_from_db()
     assert waits.state == "failed"
     # No later edit of the digest tells of it again.
     assert "0 messages" in digest_card(digest, destination, Markup()).title
-    assert signed_in(admin).get("/alerts/log/").text.count("Content erased.") == 4
+    assert signed_in(admin).get("/alerts/log/").text.count("Content erased.") == 5
 
 
 def test_post_at_an_address_that_changed_meanwhile_is_not_edited_at_the_present_one(

@@ -42,6 +42,7 @@ from tests.factories import (
 )
 from tests.integration.deciding import Killed, decide
 from tests.integration.test_notices import comment
+from tests.ledger import latest_details
 
 pytestmark = pytest.mark.usefixtures("plans_at_once")
 
@@ -219,6 +220,7 @@ def test_an_address_that_bounced_gets_nothing_until_its_person_asks_again(
     plan_waiting()
     assert mail_all() == ""
     signed_in(second_reviewer).post("/account/notifications/on/")
+    assert "5.1.1" in latest_details("destination.switched_on")["explanation"]
     comment(asked, reviewer, "@Ben and again")
     plan_waiting()
     assert mail_all() == "delivered"
