@@ -47,6 +47,8 @@ def chat_of(person: Person, message: int) -> Destination | None:
     message with this key, of a service where their account is linked.
     """
     services = set(person.chat_accounts.values_list("service", flat=True))
+    if not services:
+        return None
     cards = Card.objects.filter(
         message=message, removed=False, destination__switched_off_at=None
     )
