@@ -228,7 +228,6 @@ person.notices_set | set what they are mailed
 person.browser_added | switched notifications of a browser on
 person.browser_removed | switched notifications of a browser off
 person.away_set | set when they are out of office
-person.keys_moved | changed their keyboard shortcuts
 person.keys_off | switched keyboard shortcuts off
 person.keys_on | switched keyboard shortcuts on
 access.denied | was denied access
@@ -283,7 +282,7 @@ SETTINGS = frozenset(
     second_admin.set oversight_minimum.brought person_figures.set
     mail_subjects.set
     person.chat_linked person.chat_unlinked person.time_zone_set
-    person.keys_moved person.keys_off person.keys_on
+    person.keys_off person.keys_on
     """.split()
 )
 

@@ -59,6 +59,16 @@ def zone_word(at: datetime) -> str:
     return word if word.isalpha() else f"UTC{word}"
 
 
+def time_of_day(at: datetime) -> str:
+    """Return a time as `10:42:07 UTC`, in the zone of the current block."""
+    return f"{local_time(at):%H:%M:%S} {zone_word(at)}"
+
+
+def day_and_time(at: datetime) -> str:
+    """Return a time as `20 Nov, 10:42 UTC`, in the zone of the current block."""
+    return f"{local_time(at):%-d %b, %H:%M} {zone_word(at)}"
+
+
 def zone_name() -> str:
     """Return the zone's full name, such as `Europe/Lisbon`."""
     return str(_zone.get()())

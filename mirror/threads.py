@@ -25,6 +25,7 @@ from audit.recording import recorded
 from common.fingerprint import Content
 from common.postgres import clock
 from common.tables import table_pairs
+from common.time_zones import day_and_time
 from common.unique_keys import Json
 from mirror import tasks
 from mirror.errors import ThreadMovedOn
@@ -127,7 +128,7 @@ class Conversation:
         wrote = "wrote" if newest.direction == "inbound" else "sent a message"
         others = f", and {len(unread) - 1} more came" if len(unread) > 1 else ""
         raise ThreadMovedOn(
-            f"{who} {wrote} in this thread on {newest.at:%-d %b at %H:%M} UTC, after this draft{others}. "
+            f"{who} {wrote} in this thread on {day_and_time(newest.at)}, after this draft{others}. "
             "Read it, tick the box, then approve."
         )
 

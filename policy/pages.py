@@ -337,6 +337,11 @@ class ChangeForm(SettingForm):
         super().__init__(data, seen_state(in_words(stored)))
         self.stored = stored
 
+    def clean_remove(self) -> list[str]:
+        """Leave out what PostgreSQL could not look for, and no entry contains."""
+        patterns = self.cleaned_data["remove"] or ()
+        return [one for one in patterns if "\0" not in one]
+
     def save(self, actor: Actor) -> str:
         apply_change(
             allowlist=self.stored,

@@ -140,6 +140,7 @@ def judge(
     # application's token could put the desk's buttons under any other text.
     cards = Card.objects.filter(
         destination__kind__startswith=interaction.service,
+        destination__removed_at=None,
         destination__channel=interaction.channel_id,
         message=message,
         post_id=options.get("card", ""),

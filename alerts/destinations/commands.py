@@ -31,6 +31,7 @@ from audit.recording import record
 from common.actors import Actor
 from common.pages import only_for
 from common.postgres import atomic_with_retry, clock
+from common.time_zones import day_and_time
 from mirror.states import MessageState
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
@@ -267,7 +268,7 @@ def rotate_secret(
     until = destination.secret_before_until
     if overlap and destination.secret_before and until and until > now:
         raise NotChanged(
-            f"The previous secret is valid until {until:%-d %b, %H:%M} UTC. Wait until then, or choose that the old "
+            f"The previous secret is valid until {day_and_time(until)}. Wait until then, or choose that the old "
             "one leaked."
         )
     destination.secret_before = destination.secret if overlap else ""

@@ -35,6 +35,7 @@ from audit.trail import first_at, last_of
 from common.actors import Actor
 from common.identifiers import crockford
 from common.postgres import atomic_with_retry, clock
+from common.time_zones import time_of_day
 from mirror import store
 from mirror.models import Message
 from mirror.recording import origin_details, record_about
@@ -337,7 +338,7 @@ def who_was_first(decision: Decision) -> str:
         later = f", to be sent {time_in_words(decision.later_at, decision.later_zone)}"
     return (
         f"{capfirst(decision.giver)} {decision.word} this message first, "
-        f"at {decision.recorded_at:%H:%M:%S} UTC{later}."
+        f"at {time_of_day(decision.recorded_at)}{later}."
     )
 
 

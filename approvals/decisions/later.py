@@ -20,7 +20,7 @@ from approvals.models import Decision
 from audit.trail.sentences import duration
 from common.ascii import lowered
 from common.pages import SentenceForm
-from common.time_zones import zone_name, zone_named
+from common.time_zones import day_and_time, zone_name, zone_named
 from mirror.models import Message
 from risk.addresses import bare_address
 from upstream.events import read_time
@@ -163,7 +163,7 @@ def timing_of(
     at = max(at, scheduled)
     if message.expires_at and message.expires_at <= at:
         raise VerdictNotAllowed(
-            f"The message expires before that time, on {message.expires_at:%-d %b at %H:%M} UTC."
+            f"The message expires before that time, on {day_and_time(message.expires_at)}."
         )
     return {
         "due_at": max(at, earliest),

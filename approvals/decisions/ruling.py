@@ -136,7 +136,7 @@ class Ruling:
         if not self.is_reviewer:
             where = f" of {self.mailbox}" if self.mailbox else ""
             return (
-                f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk.",
+                f"You can read this, but only a reviewer{where} can decide it. An admin gives that role, under People.",
             )
         if not self.is_fetched:
             return (
@@ -147,18 +147,13 @@ class Ruling:
             return (*(sentence for _, sentence in self.refusals), *demand.sentences)
         progress = demand.progress
         if self.stopped_by:
-            first = (
-                "You may decide, but nothing is sent until the kill switch is released. "
-                f"Pulled by {self.stopped_by}."
-            )
+            first = f"Nothing is sent until the kill switch is released. Pulled by {self.stopped_by}."
         elif not demand.takes_several:
-            first = "One approval is needed, and you may give it."
+            first = "One approval is needed."
         elif not demand.people.approvals:
-            first = f"{progress.needed} approvals are needed, and you may give one."
+            first = f"{progress.needed} approvals are needed."
         else:
-            first = (
-                f"{progress} approvals are given{demand.approved_by}. You may give one."
-            )
+            first = f"{progress} approvals are given{demand.approved_by}."
         return (first, *demand.sentences)
 
 

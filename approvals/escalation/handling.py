@@ -36,6 +36,7 @@ from audit.models import Entry
 from common.actors import Actor, rule
 from common.durations import minutes_in_words
 from common.postgres import atomic_with_retry, clock
+from common.time_zones import day_and_time
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.recording import record_about
@@ -192,7 +193,7 @@ def extend_deadline(
         latest = max(before, latest_expiry(locked, actor, now) or until)
         if until > latest:
             raise ActNotAllowed(
-                f"By the policy it expires on {latest:%-d %b at %H:%M} UTC at the latest: choose a time until then. "
+                f"By the policy it expires on {day_and_time(latest)} at the latest: choose a time until then. "
                 "A new version of the policy can allow more."
             )
         locked.expires_at = max(before, until)

@@ -35,6 +35,7 @@ from audit.sealing.status import sealing_state
 from common.actors import Actor, Role
 from common.counts import count_of
 from common.postgres import clock
+from common.time_zones import time_of_day
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
 from mirror.oversight_modes import mode_words
 from mirror.states import DecisionState, MessageState
@@ -238,7 +239,7 @@ def _stalled(decision: Decision, viewer: _Viewer) -> AttentionItem:
     elif connection.paused_at:
         why = f"{connection} is paused: {connection.paused_because}"
     elif connection.wait_until and connection.wait_until > viewer.now:
-        why = f"MultiMail asked {connection} to wait until {connection.wait_until:%H:%M:%S} UTC."
+        why = f"MultiMail asked {connection} to wait until {time_of_day(connection.wait_until)}."
     else:
         why = "No worker has picked them up."
         advice = "Check that the workers are running."

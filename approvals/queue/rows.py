@@ -32,6 +32,7 @@ from approvals.queue.filters import NARROWING, RISKS, Filters
 from common.actors import Actor
 from common.counts import counted
 from common.tables import table_pairs
+from common.time_zones import time_of_day
 from mirror.models import Mailbox, Message
 from mirror.states import CLAIM_LASTS, LIVE_DECISIONS, DecisionState, Outcome
 from policy.rules.demand import Demand
@@ -482,8 +483,8 @@ def delay_of(
             f"It waits until {connection.name} works again: {connection.paused_because}"
         )
     elif connection.wait_until and connection.wait_until > now:
-        waits = f"MultiMail asked this desk to wait until {connection.wait_until:%H:%M:%S} UTC."
+        waits = f"MultiMail asked this desk to wait until {time_of_day(connection.wait_until)}."
     elif decision.attempt and decision.explanation:
-        at = f" at {decision.due_at:%H:%M:%S} UTC" if decision.due_at > now else ""
+        at = f" at {time_of_day(decision.due_at)}" if decision.due_at > now else ""
         waits = f"The desk tries again{at}. {decision.explanation}"
     return max(0, round((decision.due_at - now).total_seconds())), waits

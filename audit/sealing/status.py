@@ -13,6 +13,7 @@ from audit.sealing import anchors, sealer, signing
 from audit.sealing.signing import latest_seal, refusal_since
 from common.grace import STUCK_AFTER
 from common.postgres import cluster_id, current_snapshot, oldest_writer
+from common.time_zones import day_and_time
 
 # Unsealed entries are counted up to this number.
 COUNTED = 10_000
@@ -80,7 +81,7 @@ def sealing_state(now: datetime) -> SealingState:
             if holder.database:
                 named += f" in the database {holder.database}"
             if holder.since:
-                named += f", open since {holder.since:%-d %b, %H:%M:%S} UTC"
+                named += f", open since {day_and_time(holder.since)}"
             why = f"An open transaction blocks it: {named}."
             advice = (
                 "End it. On a shared server, transactions in other databases count too."

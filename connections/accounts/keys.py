@@ -208,6 +208,9 @@ def check_address(*, connection: Connection, api_url: str) -> str:
         problem = check.problem
         if problem and check.account not in ("", connection.account_id):
             problem = "This key belongs to a different account there."
+        if problem and not check.is_certain:
+            # MultiMail did not answer, so nothing is wrong with this key.
+            raise ConnectionNotChanged(problem)
         if problem:
             raise ConnectionNotChanged(f"{SLOTS[name].label} key: {problem}")
     account = checks["oversight"].account

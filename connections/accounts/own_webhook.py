@@ -20,6 +20,7 @@ from django.urls import reverse
 from common.actors import Actor
 from common.origins import is_confidential, is_public
 from common.postgres import atomic_with_retry, clock
+from common.time_zones import day_and_time
 from connections.accounts.commands import check_may_change, lock, new_secret
 from connections.changes import (
     ChangeRefused,
@@ -248,7 +249,7 @@ def _check_one_secret(locked: Connection, overlap: timedelta) -> None:
     end = locked.previous_secret_until
     overlaps = locked.previous_webhook_secret and end and end > clock()
     if is_open(locked) or (overlap and overlaps):
-        until = f" until {end:%-d %b, %H:%M} UTC" if end else ""
+        until = f" until {day_and_time(end)}" if end else ""
         raise ConnectionNotChanged(
             f"The previous secret is still valid{until}. Wait until then."
         )

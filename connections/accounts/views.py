@@ -38,6 +38,7 @@ from common.pages import (
     require_get_or_post,
     same_error,
 )
+from common.time_zones import day_and_time, time_of_day
 from connections.accounts import commands, own_webhook
 from connections.accounts.commands import MAX_NAME, MAX_REASON
 from connections.accounts.keys import (
@@ -354,7 +355,7 @@ def health_of(connection: Connection, freshness: Freshness, *, now: datetime) ->
         advice = "Enter a key that MultiMail accepts. The next successful read ends the pause."
         return Health("Paused", "rose", advice)
     if connection.wait_until and connection.wait_until > now:
-        advice = f"MultiMail asked the desk to wait until {connection.wait_until:%H:%M:%S} UTC."
+        advice = f"MultiMail asked the desk to wait until {time_of_day(connection.wait_until)}."
         return Health("Waiting", "amber", advice)
     if freshness.as_of is None:
         advice = "It is read every half minute. If this does not change, check its address and oversight key."
@@ -698,7 +699,7 @@ def rotate(request: DeskRequest, connection: Connection) -> str:
     until = own_webhook.rotate(
         connection=connection, overlap=overlap, actor=request.actor
     ).previous_secret_until
-    ends = f" The old one is valid until {until:%-d %b, %H:%M} UTC." if until else ""
+    ends = f" The old one is valid until {day_and_time(until)}." if until else ""
     return f"MultiMail has the new secret.{ends}"
 
 

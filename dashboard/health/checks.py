@@ -32,6 +32,7 @@ from common.disk import is_full
 from common.grace import START, STUCK_AFTER
 from common.postgres import clock, idle_sessions, ping, table_guards
 from common.tables import table_rows
+from common.time_zones import day_and_time
 from common.waiting_mail import KEY, WaitingMail
 from dashboard import hosts
 from dashboard.models import BACKUP, Tick
@@ -335,7 +336,7 @@ def _mail() -> Iterator[AttentionItem]:
             f"mail_{cause}",
             f"{mail.number} message{'s' if mail.number > 1 else ''} cannot be sent: {what}",
             f"{advice}, then run: ./run manage send_again",
-            f"The oldest is {mail.oldest}; the next try is at {mail.next_try:%-d %b, %H:%M:%S} UTC. "
+            f"The oldest is {mail.oldest}; the next try is at {day_and_time(mail.next_try)}. "
             f"It answered: {mail.answer or 'nothing'}",
             since=mail.since,
             number=mail.number,

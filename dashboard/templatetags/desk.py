@@ -18,7 +18,14 @@ from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from common.fingerprint import FINGERPRINT, short_fingerprint
-from common.time_zones import local_time, minutes_from_utc, zone_name, zone_word
+from common.time_zones import (
+    day_and_time,
+    local_time,
+    minutes_from_utc,
+    time_of_day,
+    zone_name,
+    zone_word,
+)
 from dashboard import words
 from rendering.invisibles import Tally, pieces
 from rendering.links import unicode_host
@@ -113,7 +120,7 @@ def clock(value: datetime) -> SafeString:
     """Return the time of day with its zone, as `10:42:07 UTC`. People elsewhere could
     take it for an old time without the zone.
     """
-    return _time(value, f"{local_time(value):%H:%M:%S} {zone_word(value)}", "")
+    return _time(value, time_of_day(value), "")
 
 
 @_of_time
@@ -133,7 +140,7 @@ def instant(value: datetime) -> SafeString:
 @_of_time
 def planned(value: datetime) -> SafeString:
     """Return a time to come, as `20 Nov, 10:42 UTC`: seconds would promise too much."""
-    return _time(value, f"{local_time(value):%-d %b, %H:%M} {zone_word(value)}", "")
+    return _time(value, day_and_time(value), "")
 
 
 @_of_time

@@ -107,11 +107,13 @@ def unlink_own(*, actor: Actor, account_id: int) -> bool:
 
 
 @atomic_with_retry
-def unlink_of(*, actor: Actor, person_id: int, account_id: int) -> None:
-    """Unlink a chat account from a person whom the actor administers, if it is theirs."""
+def unlink_of(*, actor: Actor, person_id: int, account_id: int) -> bool:
+    """Unlink a chat account from a person whom the actor administers; False if it is
+    not theirs, or not any more.
+    """
     current, person = lock_for(actor, person_id)
     check_covers(current, person)
-    _unlink(current, person.pk, account_id)
+    return _unlink(current, person.pk, account_id)
 
 
 def accounts_of(person: Person) -> list[ChatAccount]:

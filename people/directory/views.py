@@ -347,13 +347,12 @@ def remove_factors(request: DeskRequest, person: Person) -> str:
 @_changes
 def remove_chat_account(request: DeskRequest, person: Person) -> str:
     form = ChatAccountForm(request.POST)
-    if not form.is_valid():
-        raise Http404("There is no such linked account.")
-    unlink_of(
+    if not form.is_valid() or not unlink_of(
         actor=request.actor,
         person_id=person.pk,
         account_id=form.cleaned_data["account"],
-    )
+    ):
+        raise Http404("There is no such linked account.")
     return "The account is unlinked."
 
 

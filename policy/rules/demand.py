@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache
 
 from django.utils.text import get_text_list
 
+from common.time_zones import day_and_time, local_time
 from people.identities import Identities
 from policy.calendars import Calendars, next_closing, next_common_opening
 from policy.rules.conditions import MessageFacts, Names
@@ -405,7 +406,7 @@ class Demand:
         only = f"A rule lets this be approved and sent only within the hours of {names}"
         if opening is None:
             return f"{only}. These hours never come: ask an admin to change the rule."
-        return f"{only}: next {opening:%a %-d %b at %H:%M} UTC."
+        return f"{only}: next {local_time(opening):%a} {day_and_time(opening)}."
 
     def closes(self) -> datetime | None:
         """Return when the hours end within which it may leave now; None without any."""

@@ -390,6 +390,7 @@ def test_press_that_may_not_decide_is_refused_recorded_and_quotes_nothing(ana, m
         (card, {"message": {"id": other}}, lambda: None),
         (card, {"message": None}, lambda: None),
         (card, {"channel_id": other}, lambda: None),
+        (card, {}, lambda: Destination.objects.update(removed_at=Now())),
     ):  # fmt: skip
         with rolled_back():
             happen()

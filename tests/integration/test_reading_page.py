@@ -102,7 +102,7 @@ EXPECTED = {
         "user 77 interaction 1180",
         "Sent with the key “Invoices <b>”",
     ),
-    "ruling": ("One approval is needed, and you may give it.",),
+    "ruling": ("One approval is needed.",),
     "decide": ("Approve with care…", "Reject", "Request changes"),
 }
 

@@ -279,7 +279,7 @@ def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(
     assert {one["sentence"] for one in seen["findings"]} == {
         one["sentence"] for one in revision.findings
     }
-    assert seen["ruling"] == ["One approval is needed, and you may give it."]
+    assert seen["ruling"] == ["One approval is needed."]
     assert seen["unread"] == ["the links"]
 
     client = signed_in(auditor)
