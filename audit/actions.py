@@ -90,8 +90,8 @@ comment.added | commented
 view.saved | saved a view of the queue
 view.deleted | deleted a view of the queue
 # the brake on agents that send too much
-brake.opened | began to set messages apart, because a limit was exceeded
-brake.ended | found that no more messages come than the cap allows
+brake.opened | began to keep messages out of the queue, because a limit was exceeded
+brake.ended | found that no more messages come than the limit allows
 brake.put_back | put messages that were over limit back into the queue
 caps.changed | changed the limits of messages
 # figures of the report
@@ -120,7 +120,7 @@ allowlist.changed | changed an allowlist
 allowlist.deleted | deleted an allowlist
 allowlist.pushed | copied an allowlist to the gate
 allowlist.push_failed | could not copy an allowlist to the gate
-message.refused_at_gate | refused a message at the gate
+message.refused_at_gate | refused a message to blocked recipients
 oversight_minimum.brought | brought the minimum oversight mode to the gateway
 account.change_asked | asked MultiMail to change the account
 mailbox.created | created a mailbox

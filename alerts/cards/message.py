@@ -251,7 +251,7 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
     elif files:
         file_names = ", ".join(files[:MAX_LISTED])
         fields.text("Files", file_names, MAX_FIELD, rest=len(files) - MAX_LISTED)
-    fields.text("Triggered by", triggered_by(message.trigger))
+    fields.text("Source", triggered_by(message.trigger))
     if is_open:
         fields.moment("Held", message.held_at)
         if message.expires_at:

@@ -185,7 +185,7 @@ def _add_refusal(fields: Fields, entry: Entry) -> None:
     for name, key in _REFUSED_ADDRESSES.items():
         if listed := details.get(key):
             fields.addresses(name, listed.split(", "))
-    fields.text("Triggered by", triggered_by(entry.trigger), inline=True)
+    fields.text("Source", triggered_by(entry.trigger), inline=True)
     if rule := details.get("rule"):
         fields.text("Rule", rule, inline=True)
 

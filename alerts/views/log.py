@@ -64,7 +64,7 @@ def again(request: DeskRequest, alert_id: int | None = None) -> HttpResponse:
     count = resend(Delivery.objects.for_log(request.actor, selection), request.actor)
     notice = f"{count} sent again."
     if not count:
-        notice = "Nothing can be sent again: it was not given up, or its destination is switched off."
+        notice = "Nothing can be sent again: it did not fail, or its destination is switched off."
     return redirect_with_notice(
         request, notice, f"{reverse('alert-log')}?{urlencode(filters)}"
     )

@@ -55,6 +55,12 @@ _DATE = re.compile(
     rf"|\b(?P<a5>[0-3]?[0-9])/(?P<b5>[0-3]?[0-9])/(?P<y5>[12][0-9]{{3}})\b",
     re.IGNORECASE,
 )
+# A number after one of these is no day: "section 3 may apply", "version 1.2.2026".
+_NUMBERED = re.compile(
+    r"(?:\b(?:section|clause|chapter|article|paragraph|version|v|release|abschnitt|kapitel|artikel|ziffer|chapitre|"
+    r"sección|cláusula|capítulo|artículo|no|nr)\b\.?|[§#]) ?$",
+    re.IGNORECASE,
+)
 _WORD_OF_NAME = r"[^\W\d_a-z][\w'’.-]{0,30}"
 _PARTICLES = r"(?:(?:van|von|de|da|der|den|le|la|del|di|bin|al) ){0,2}"
 _NAME = rf"{_WORD_OF_NAME}(?: {_PARTICLES}{_WORD_OF_NAME}){{0,3}}"
@@ -177,6 +183,9 @@ def _sums(text: str) -> _Found:
 
 def _dates(text: str) -> _Found:
     for match in _DATE.finditer(text):
+        before = match.start()
+        if _NUMBERED.search(text[max(0, before - 16) : before]):
+            continue
         # By the first letter of its name: year, month and day; or a day and a month,
         # of which nobody knows which is which.
         part = {name[0]: one for name, one in match.groupdict().items() if one}
