@@ -75,11 +75,12 @@ on("htmx:beforeRequest", ({ elt, xhr }) => {
   xhr.addEventListener("loadend", () => byId("busy").classList.remove("on"));
 });
 
-/* A long form is sent once the desk answers: a sign-in that has ended, or a network that is away, takes nothing of
-   what was typed. */
+/* A form in which something was typed is sent once the desk answers: a sign-in that has ended, or a network that is
+   away, takes nothing of it. htmx leaves the page as it is anyway. */
+const TYPED = "form[method=post]:not([hx-post]):has(textarea, input:not([type=hidden], [type=checkbox], [type=radio]))";
 document.addEventListener("submit", async (event) => {
   const { target: form, submitter } = event;
-  if (!form.matches("[data-asks]") || submitter?.matches("[formtarget], [data-nothing]")) return;
+  if (!form.matches(TYPED) || submitter?.matches("[formtarget], [data-nothing]")) return;
   if (form.dataset.asks === "answered") return;
   event.preventDefault();
   event.stopImmediatePropagation();

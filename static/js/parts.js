@@ -41,7 +41,7 @@ function offerCopy(hash) {
   button.addEventListener("click", async () => {
     getSelection().selectAllChildren(hash);
     // Outside of a secure page the selection is there to be copied by hand.
-    const copied = await navigator.clipboard?.writeText(hash.textContent).then(() => true, () => false);
+    const copied = await navigator.clipboard?.writeText(hash.innerText).then(() => true, () => false);
     button.textContent = copied ? "Copied" : "Selected";
     say(button.textContent);
     setTimeout(() => button.replaceChildren("Copy"), 2000);
