@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from html import escape
 
 # Additions that are lines of the footer, in their order.
-_FOOTER = ("ai_disclosure", "postal_address")
+FOOTER = ("ai_disclosure", "postal_address")
 
 
 def with_signature(markdown: str, additions: Mapping[str, str]) -> str:
@@ -52,6 +52,6 @@ def html_footer(additions: Mapping[str, str]) -> str:
 def _footer_lines(additions: Mapping[str, str]) -> list[str]:
     return [
         line
-        for name in _FOOTER
+        for name in FOOTER
         for line in additions.get(name, "").strip().splitlines()
     ]

@@ -5,6 +5,7 @@ message says, its sums and its shape, as JSON.
 from dataclasses import replace
 from urllib.parse import unquote
 
+from common.additions import FOOTER
 from common.fingerprint import Content, content_from_json
 from common.words import words_of
 from parsing.jobs import json_job
@@ -96,7 +97,9 @@ def hosts(content: Content, parsed: ParsedContent) -> list[str] | None:
     bodies = [one.text for one in parsed.outlines]
     # These quote links that were left out, such as one to //evil.example.
     notes = [each.how for one in renderings for each in one.differences]
-    for text in (content.subject, content.markdown or "", *bodies, *notes):
+    # Mail programs make links of what a mailbox adds, too.
+    added = [content.additions.get(name, "") for name in ("signature", *FOOTER)]
+    for text in (content.subject, content.markdown or "", *bodies, *notes, *added):
         # A tag may stand within a host, and between a host and the next word.
         for plain in {text.replace(TAG, ""), text.replace(TAG, " ")}:
             found |= hosts_in(plain)

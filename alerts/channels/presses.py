@@ -234,7 +234,10 @@ def _decide(press: _Press) -> Reply:
     if not form.is_valid():
         return Reply("bad form", f"{form.first_error()} Nothing was decided.")
     result = give_verdict(
-        message=press.message.public_id, actor=press.actor, **form.cleaned_data
+        message=press.message.public_id,
+        actor=press.actor,
+        pressed_at=press.interaction.created_at,
+        **form.cleaned_data,
     )
     if result.decision is None:
         return Reply(

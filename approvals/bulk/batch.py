@@ -32,6 +32,7 @@ from audit.recording import record
 from audit.trail import recorded_versions
 from common.actors import Actor, Role
 from common.identifiers import uuid7
+from common.postgres import clock
 from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.recording import record_about
@@ -216,6 +217,7 @@ def decide_batch(
     )
     message_by_id = {message.public_id: message for message in visible}
     results = []
+    pressed_at = clock()
     for item in ticked:
         message = message_by_id.get(item.message)
         kind = "failed"
@@ -232,6 +234,7 @@ def decide_batch(
                 reason=reason,
                 sheet=sheet.id,
                 longer=READING * len(ticked),
+                pressed_at=pressed_at,
             )
             decision = result.decision
             if decision is None:

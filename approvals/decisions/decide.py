@@ -83,6 +83,7 @@ def give_verdict(
     feedback: Mapping[str, Any] | None = None,
     later: LaterChoice | None = None,
     is_reauthenticated: bool = False,
+    pressed_at: datetime | None = None,
 ) -> VerdictResult:
     """Record one person's verdict on the revision that they were shown, and make the
     decision if it is complete.
@@ -100,6 +101,8 @@ def give_verdict(
     - `feedback`: what the agent gets as data besides the reason of a rejection
     - `later`: the time chosen for an approval
     - `is_reauthenticated`: whether the person has just confirmed who they are
+    - `pressed_at`: when the desk received the press, if that was earlier: what was
+      stopped since does not leave
 
     The message is locked: of two people at once the first valid verdict counts, and the
     second gets AlreadyDecided with that decision. Raises VerdictNotAllowed if the
@@ -182,6 +185,7 @@ def give_verdict(
         seconds_shown=seconds_shown,
         with_care=is_reauthenticated and sheet is None and bool(risk_read),
         awaits_others=is_approval and not reached.is_complete,
+        given_at=pressed_at or now,
     )
     note_words(actor, reason, about=locked)
     if verdict.awaits_others:

@@ -222,6 +222,7 @@ def change_key(
             after=_in_words(changes),
             page=reverse("api-key", args=[connection.pk, key.id]),
             connection=connection.pk,
+            subjects=_owner_of(now),
             tightens=tightens,
         )
 
@@ -321,10 +322,16 @@ def resume_key(
             after="sends",
             page=reverse("api-key", args=[connection.pk, key.id]),
             connection=connection.pk,
+            subjects=_owner_of(now),
         )
 
     yield in_words
     _set_paused(connection, key.id, key.label, actor, on=False, code=code)
+
+
+def _owner_of(key: ApiKey) -> list[int]:
+    """Return whom a change of a key concerns: its owner, if it has one."""
+    return [key.owner.pk] if key.owner else []
 
 
 # Pauses or resumes a key, checks that MultiMail did so, and records it.
@@ -467,5 +474,6 @@ def _in_words(facts: Mapping[str, Any]) -> str:
     for name, value in sorted(facts.items()):
         if isinstance(value, list | tuple):
             value = ", ".join(value)
-        words.append(f"{name}: {value or 'all'}")
+        # A semicolon in a name would look like the end of this value.
+        words.append(f"{name}: {str(value or 'all').replace(';', ',')}")
     return "; ".join(words)

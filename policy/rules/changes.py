@@ -34,6 +34,7 @@ from policy.models import (
     Allowlist,
     GateList,
     Group,
+    KeyOwner,
     Named,
     PolicyVersion,
     WorkCalendar,
@@ -48,7 +49,6 @@ from policy.rules.rules import (
     Parts,
     Pass,
     PolicyRule,
-    Rules,
     differences,
     passes_loosen,
     rules_loosen,
@@ -246,7 +246,7 @@ def activate_draft(
         # calendars and lists are included because one admin alone can change those that
         # no active rule names.
         based_on=[draft.rules, draft.passes, *_named_by(after.parts)],
-        subjects=_concerned(before.rules, after.rules),
+        subjects=_concerned(before, after),
         # Rules that cannot be read may have asked for anything.
         tightens=not (
             before.unreadable or to_sign or rules_loosen(before.rules, after.rules)
@@ -306,21 +306,31 @@ def _lock(actor: Actor) -> Policies:
     return policies()
 
 
-def _concerned(before: Rules, after: Rules) -> list[int]:
-    """Return the people whom a change of rules concerns: members of groups that a rule
-    asks to approve and did not ask before, or that a rule barred that is changed or
-    gone.
+def _concerned(before: Policy, after: Policy) -> list[int]:
+    """Return the people whom a change of the policy concerns: members of groups that a
+    rule asks to approve and did not ask before, or that a rule barred that is changed
+    or gone; and owners of the API keys that such a rule, or a new pass, names.
     """
-    asked = {one.id: one.then.approvals for one in before}
+    asked = {one.id: one.then.approvals for one in before.rules}
     groups = {
         group
-        for one in after
+        for one in after.rules
         for group in one.then.approvals
         if group not in asked.get(one.id, ())
     }
-    groups.update(*(one.then.barred_groups for one in before if one not in after))
+    changed = [one for one in before.rules if one not in after.rules]
+    groups.update(*(one.then.barred_groups for one in changed))
     members = Person.objects.filter(policy_groups__in=groups)
-    return sorted(members.distinct().values_list("pk", flat=True))
+    passes = [one for one in after.passes if one not in before.passes]
+    keys = set[str]().union(
+        *(one.when.keys for one in changed), *(one.keys for one in passes)
+    )
+    owners = {
+        one.person_id
+        for one in KeyOwner.objects.all()
+        if f"{one.connection_id}:{one.upstream_key_id}" in keys
+    }
+    return sorted(owners.union(members.values_list("pk", flat=True)))
 
 
 def _named_by(parts: Parts) -> list[str]:
