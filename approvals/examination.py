@@ -387,7 +387,12 @@ def columns_of(
             "amounts": examined.amounts,
         }
         review = risk_facets(stored_findings)
-        facts = stored_facts(content, examined.sums, examined.hosts)
+        facts = stored_facts(
+            content,
+            examined.sums,
+            examined.hosts,
+            has_pictures=examined.has_pictures,
+        )
         facts = with_files(facts, content, message.revision_id)
         facts["words"] = words_in(content, examined.shown, asked_words())
         contacts = _known_contacts(message.connection_id, outside)

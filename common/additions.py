@@ -51,7 +51,5 @@ def html_footer(additions: Mapping[str, str]) -> str:
 
 def _footer_lines(additions: Mapping[str, str]) -> list[str]:
     return [
-        line
-        for name in FOOTER
-        for line in additions.get(name, "").strip().splitlines()
+        line for name in FOOTER for line in additions.get(name, "").strip().splitlines()
     ]

@@ -9,14 +9,14 @@ from django.db import IntegrityError, transaction
 from common.mail_addresses import comparable
 from gateway import auditing
 from gateway.errors import Conflict
-from gateway.models import ApiKey, Contact, Scope
+from gateway.models import ApiKey, Contact
 
 
 def add_contact(key: ApiKey, contact: Contact) -> Contact:
     """Store a new contact of the key's account. Raises Conflict, with the id of the
     existing contact, if the account has one with this address already.
     """
-    contact.by_sender = key.may(Scope.SEND)
+    contact.by_sender = key.has_conflict_of_interest()
     contact.account_id = key.account_id
     contact.email = comparable(contact.email)
     contact.name = contact.name or contact.email

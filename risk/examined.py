@@ -32,6 +32,8 @@ class Examined:
     shape: str = ""
     hosts: list[str] | None = None
     links: Sequence[str] = ()
+    # Pictures within its HTML or Markdown, which are no attachments.
+    has_pictures: bool = False
 
     @property
     def is_unsafe(self) -> bool:

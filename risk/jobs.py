@@ -10,7 +10,13 @@ from common.fingerprint import Content, content_from_json
 from common.words import words_of
 from parsing.jobs import json_job
 from rendering import ParsedContent
-from rendering.links import MAX_WRITTEN_OUT, hosts_in, origin_of, short_target
+from rendering.links import (
+    MAX_WRITTEN_OUT,
+    hosts_in,
+    origin_of,
+    recipients_of,
+    short_target,
+)
 from rendering.render import parse_content
 from rendering.result import TAG, Link
 from risk import check_content, check_files, check_greeting, check_secrets
@@ -58,6 +64,11 @@ def examine(content: Content) -> Examined:
         shape=shape(content, parsed),
         hosts=hosts(content, parsed),
         links=sorted(set(map(spelled, links_of(content, parsed)))),
+        has_pictures=any(
+            "<img " in one.document
+            for one in (parsed.shown, parsed.text_part)
+            if one is not None
+        ),
     )
 
 
@@ -93,7 +104,13 @@ def hosts(content: Content, parsed: ParsedContent) -> list[str] | None:
         written_out = sum(link.written_out for link in one.links)
         if one.doubt or written_out >= MAX_WRITTEN_OUT:
             return None
-    found = {link.host or origin_of(link.target) for link in links_of(content, parsed)}
+    found = set()
+    for link in links_of(content, parsed):
+        found.add(link.host or origin_of(link.target))
+        if link.target.lower().startswith("mailto:"):
+            written_to = recipients_of(link.target)
+            found.update(one.rpartition("@")[2] for one in written_to)
+    found.discard("")
     bodies = [one.text for one in parsed.outlines]
     # These quote links that were left out, such as one to //evil.example.
     notes = [each.how for one in renderings for each in one.differences]

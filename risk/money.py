@@ -66,7 +66,7 @@ _MORE = """\
 |?piastre|?piastres|?peseta|pesetas|?drachma|drachmas|δραχμες|?kuna|?kunas|?kune|?markkaa|?conto|?contos
 |?toman|تومان|تومن|?cfa|fcfa|=öre|=øre|!金額|!金额|!价格|!價格|!字元|!位元|!單元|!单元|!公元|!元素|!多元|ƒ|?ރ|?שח|.שח|.شج|.ام
 |.جس|.جم|.دا|.دإ|.دب|.دت|.دج|.دس|.دع|.دك|.دل|.دم|.را|.رس|.رع|.رق|.ري|.لس|.لل|?رس|.som|ユアン|?satoshi
-|?satoshis|?sats|?ether|?tether|?tethers|?solana|?xu|quid|?riesen|~c|~coin|~coins|~bones|~clams
+|?satoshis|?sats|?rack|?racks|?tenner|?tenners|?fiver|?fivers|?ether|?tether|?tethers|?solana|?xu|quid|?riesen|~c|~coin|~coins|~bones|~clams
 |~smackeroos|~simoleons|~mause|~kroten|~flocken|~tacken|~ocken|~piepen|~lappen|~scheine|~balles|~pavos|~spann|~spenn
 EUR|€|eurs|eurc|eurt|?euru|eiro|ewro|avro
 GBP|£|sterling|gbpt
@@ -143,8 +143,10 @@ _BEGINNINGS = {
     for size in range(_BEGINNING + 1)
 }
 _UNSPACED_NAMES = {one.lstrip("?!") for one in _NAMES if UNSPACED.search(one[:2])}
-# Names of money that mean a thousand of it: "5 grand".
-THOUSANDS = _words("grand grands riesen тр")
+# Names of money that mean a thousand of it: "5 grand"; or fewer, as the largest counts.
+THOUSANDS = _words("grand grands riesen тр rack racks tenner tenners fiver fivers")
+# Before the name of something so valuable that one of it is no small sum.
+ONE = _words("a an one half ein eine einen une un una uno een en")
 # After one of these, an ordinary word is money: "Danish crown".
 NATIONS = _words(
     "danish swedish norwegian icelandic czech slovak african brazilian korean vietnamese turkish italian swiss french "
@@ -368,7 +370,7 @@ UNITS = _words(
     "hours hr hrs stunde stunden std day days tag tage tagen jour jours dia dias giorni dagen working business "
     "week weeks woche wochen semaine semaines semana semanas month months monat monate monaten mois mes meses "
     "year years jahr jahre jahren ans año años people persons personen users seats items pieces stück pcs kb "
-    "mb gb tb ms km cm kg px g gr gram grams gramm gramos grammes ml l kwh"
+    "file files mb gb tb ms km cm kg px g gr gram grams gramm gramos grammes ml l kwh"
 )
 # Before a number: words which say that it is the number of something ("invoice 5").
 REFERENCES = _words(
@@ -381,7 +383,13 @@ REFERENCES = _words(
 # Before a number and a colon: words which say that it is a sum.
 AMOUNTS = _words(
     "amount price fee betrag preis summe montant prix importe precio importo prezzo valor preço bedrag prijs kwota "
-    "cena belopp beløb částka tutar сумма сума цена 金额 金額 价格 금액 राशि المبلغ"
+    "cena belopp beløb částka tutar сумма сума цена 金额 金額 价格 금액 राशि المبلغ "
+    "total subtotal sum due balance gesamt gesamtbetrag gesamtsumme saldo totaal totale razem celkem toplam итого "
+    "合計 合计"
+)
+# Before a sum without a name: "please pay 5000".
+PAYING = _words(
+    "pay paid transfer wire refund zahle zahlen zahlt überweise überweisen payer payez pagar pague pagare betalen"
 )
 
 # Larger sums count as this one.

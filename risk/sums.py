@@ -32,6 +32,8 @@ from risk.money import (
     MINOR,
     MONTHS,
     NATIONS,
+    ONE,
+    PAYING,
     PRECIOUS,
     PRODUCTS,
     PRODUCTS_BESIDE,
@@ -508,6 +510,7 @@ _TIMES_SIGN = re.compile(r"[×⋅∙✕✖]| @ ")
 _SENTENCE = re.compile(r"\n\n|[.!?…] ")
 # The second half of a number that is divided into two cells of a table, or by signs.
 _SPLIT = re.compile(r"[\s|]++[0-9]{3}(?![0-9])|[^\s0-9]++[0-9]")
+_ROMAN = re.compile(r"[MDCLXVI]{2,}")
 # Gaps between a number and the word that explains it, as in "Invoice: 22".
 _BESIDE_WORD = frozenset(("", ".", ":", "-", ".:", "°"))
 
@@ -535,7 +538,19 @@ class _Reading:
             sentence += bool(_SENTENCE.search(item.gap))
             item.sentence = sentence
         money = {item: _numbers_of(item) for item in items if item.kind == _MONEY}
+        for item in items:
+            # "ten lakhs"
+            if ZEROS.get(folded(item.text)) in (5, 7) and is_number_word(
+                item.before.text
+            ):
+                self._note(item.before, item)
         for named, numbers in money.items():
+            if (
+                named.code in PRECIOUS
+                and not numbers
+                and folded(named.before.text) in ONE
+            ):
+                self._note(named.before, named)
             for number in numbers:
                 if number.value is None or named.code in PRECIOUS:
                     self._note(number, named)
@@ -599,6 +614,12 @@ class _Reading:
         is_named = item.gap.strip(' "') in (":", "=") and (
             folded(item.before.text) in AMOUNTS
         )
+        # Not "pay 2 visits".
+        is_named |= (
+            item.gap == " "
+            and folded(item.before.text) in PAYING
+            and (item.value is None or item.value >= 100)
+        )
         is_grouped = item.value is not None and _GROUPED.fullmatch(item.text)
         looks = is_named or is_grouped or item.zeros in (5, 7)
         return bool(looks) and not self._is_explained(item)
@@ -661,7 +682,8 @@ class _Reading:
                 # "5,OOO"
                 return len(gap.strip(" .,'’")) == 0
             is_near = distance <= _NEAR if is_bare else is_beside
-            return is_near and gap in ("", " ", "-") and is_number_word(item.text)
+            is_number = is_number_word(item.text) or _ROMAN.fullmatch(item.text)
+            return is_near and gap in ("", " ", "-") and bool(is_number)
         if item.kind != _NUMBER:
             return False
         word = folded(beside.text)

@@ -30,6 +30,10 @@ MAX_WORDS = 8
 MAX_STARS = 3
 # How many letters or digits, other than * and ?, it needs at least.
 MIN_FIXED = 2
+# How many letters that stand alone are searched in a text ("t u l i p"), and how long a
+# word of them may be. If a text has more, it is not searched as a whole.
+MAX_SPELLED_OUT = 200
+_MOST_LETTERS = 24
 
 _WORD = re.compile(r"[\w*?#]+")
 # Signs that may stand between words; texts are compared without them.
@@ -105,6 +109,8 @@ class SearchedText:
         self.is_whole = is_read_whole(text) and RIGHT_TO_LEFT not in text
         visible = stripped(text.translate(_BLANKS))
         words = pieces_of(visible)
+        if _I_FOR_L.search(visible):
+            words += pieces_of(_APART + _I_FOR_L.sub("l", visible))
         # Once more with signs within words left out, and letters joined that stand
         # alone: "tu-lip", "tu-\nlip", "t u l i p".
         visible = visible.replace("\r", "")
@@ -112,10 +118,25 @@ class SearchedText:
             visible = visible.replace(f"{hyphen}\n", "")
         kept = (one for one in visible if one.isalnum() or one.isspace() or one == "_")
         plain = _APART + "".join(kept)
+        # By position, every word that stands in a row of single letters.
+        spelled_out: dict[int, set[str]] = {}
+        letters = 0
         for is_letter, group in groupby(pieces_of(plain), lambda one: len(one) == 1):
             found = list(group)
-            words += ["".join(found)[:MAX_WORD]] if is_letter else found
+            if is_letter:
+                row = "".join(found)
+                if any(map(str.isalpha, row)) and max(row) < chr(_IDEOGRAPHS):
+                    letters += len(row)
+                    spelled_out[len(words)] = _within(row[:MAX_SPELLED_OUT])
+                found = [row[:MAX_WORD]]
+            words += found
+        self.is_whole = self.is_whole and letters <= MAX_SPELLED_OUT
         self._words = list(map(_spellings, words))
+        self._spelled_out = spelled_out.keys()
+        for position, rows in spelled_out.items():
+            self._words[position] = tuple(
+                spelling for row in rows for spelling in _spellings(row)
+            )
         self._positions: dict[str, list[int]] = {}
         for position, spellings in enumerate(self._words):
             for spelling in spellings:
@@ -126,6 +147,10 @@ class SearchedText:
         """Whether the phrase is in the text. The search begins with the word of the
         phrase that is rarest there.
         """
+        if len(phrase.words) > 1 and self._spelled_out:
+            together = self._fitting("".join(phrase.words))
+            if not self._spelled_out.isdisjoint(together):
+                return True
         starts: Sequence[int] | None = None
         rarest = 0
         for number, word in enumerate(phrase.words):
@@ -163,6 +188,8 @@ class SearchedText:
 
 # Between texts, so that no phrase goes over the end of one.
 _APART = " _ "
+# A capital that looks like a small letter within a word: "tuIip".
+_I_FOR_L = re.compile(r"(?<=[a-z])I(?=[a-z])")
 # Characters that look like a blank: Braille without dots, and Hangul fillers.
 _BLANKS = dict.fromkeys(map(ord, "\u2800\u3164\u115f\u1160\uffa0"), " ")
 # The text after this character is shown backwards.
@@ -178,6 +205,15 @@ def _spellings(word: str) -> tuple[str, ...]:
     if word.isdigit() or (word.isascii() and word.isalpha()):
         return (word,)
     return word, _look(word)
+
+
+def _within(row: str) -> set[str]:
+    # "a r e f u n d" has "refund" in it.
+    return {
+        row[begin:end]
+        for begin in range(len(row))
+        for end in range(begin + 1, min(len(row), begin + _MOST_LETTERS) + 1)
+    }
 
 
 def _look(word: str) -> str:
@@ -201,8 +237,11 @@ def _spelled_patterns(pattern: str) -> tuple[tuple[str, str], ...]:
 
 def _may_be(spellings: Sequence[str], pattern: str) -> bool:
     """Whether a word of a text fits a pattern, as it is or by what it looks like."""
-    patterns = (spelled for spelled, _ in _spelled_patterns(pattern))
-    return any(map(fits, spellings, patterns))
+    return any(
+        fits(spelling, spelled)
+        for spelled, _ in _spelled_patterns(pattern)
+        for spelling in spellings
+    )
 
 
 def fits(word: str, pattern: str) -> bool:

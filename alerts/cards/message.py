@@ -97,6 +97,8 @@ def shows_all(message: Message, destination: Destination, markup: Markup) -> boo
     return (
         set(revision.coverage) >= _WHOLE
         and bool(text)
+        # A picture, of which a card shows the address at most.
+        and "![" not in text
         and not any(content.get(name) for name in _NOT_ON_CARDS)
         and all(len(group) <= MAX_LISTED for group in groups)
         and all(units(markup.plain(one, 2 * most)) <= most for one, most in shown)

@@ -31,12 +31,13 @@ from approvals.errors import VerdictNotAllowed
 from approvals.examination import look_for_words
 from approvals.models import Decision, Replacement, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
+from audit.trail import last_of
 from common.actors import Actor, Role, Scope, rule
 from common.postgres import clock, take_lock
 from mirror import store
 from mirror.models import Message
 from mirror.recording import record_about
-from mirror.states import CAN_EXPIRE, DecisionEvent, Outcome
+from mirror.states import CAN_EXPIRE, DecisionEvent, DecisionState, Outcome
 from mirror.sync import health, reads
 from mirror.threads import conversation_of, enqueue_freshen
 from policy.errors import RuleError
@@ -65,6 +66,9 @@ _SECONDS = 5.0
 # How long after it was held a message waits for its thread to be read. Those that wait
 # are asked about in each sweep, before newer ones.
 _THREAD_WAIT = timedelta(minutes=10)
+# For how long a pass does not send the text of a message that somebody stopped.
+_STOPS_FOR = timedelta(days=30)
+_STOPPED = ("decision.undone", "decision.withdrawn")
 # After these errors the gateway will never take an expiry: it does not hold the message
 # any more, or this key may not decide it.
 _FINAL = (errors.NotFound, errors.Conflict, errors.Rejected, errors.Forbidden)
@@ -344,6 +348,8 @@ def why_not(message: Message, passes: Sequence[Pass]) -> list[str]:
     ruling = rulings([message], _actor_for(message, "pass", "a pass"))[message.pk]
     if not ruling.may_approve or ruling.rule:
         return [ruling.reasons[0]] * len(passes)
+    if _was_stopped_before(message):
+        return [str(Misfit.STOPPED.label)] * len(passes)
     thread = conversation_of(message)
     is_unread = thread.has_thread and (thread.is_being_read or thread.words)
     is_followed = bool(thread.late or is_unread)
@@ -352,6 +358,29 @@ def why_not(message: Message, passes: Sequence[Pass]) -> list[str]:
     is_asked = bool(ruling.demand.spoke)
     misfits = [one.misfits(facts, *leaving, is_asked=is_asked) for one in passes]
     return [" ".join(str(code.label) for code in codes) for codes in misfits]
+
+
+def _was_stopped_before(message: Message) -> bool:
+    """Whether a pass had approved another message with this text, somebody stopped
+    that, and no person has approved such a message since.
+    """
+    alike = Decision.objects.filter(
+        message__shape=message.shape, message__mailbox=message.mailbox_id
+    ).exclude(message=message)
+    stopped = alike.by_pass().filter(
+        state__in=(DecisionState.UNDONE, DecisionState.WITHDRAWN),
+        changed_at__gt=Now() - _STOPS_FOR,
+    )
+    for one in stopped.select_related("message").order_by("-changed_at")[:_BATCH]:
+        entry = last_of(message=one.message.public_id, actions=_STOPPED)
+        # Not the desk itself, as when the pass had ended.
+        if entry is not None and entry.actor_kind == "person":
+            return not alike.filter(
+                given_by__isnull=False,
+                outcome=Outcome.APPROVE,
+                recorded_at__gt=one.changed_at,
+            ).exists()
+    return False
 
 
 def why_no_longer(decision: Decision) -> str:

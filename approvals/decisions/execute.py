@@ -54,6 +54,9 @@ LEASE = timedelta(seconds=60)
 # Seconds. If a worker pauses for longer between its last check and the call, the check
 # may be out of date.
 FRESH_FOR = 1.0
+# An approval that waited longer than this, as while a connection was paused, is refused
+# if the thread has moved on since.
+_SOON = timedelta(minutes=10)
 # Seconds between tries to store the result while PostgreSQL is away; together far less
 # than LEASE.
 _PAUSES = (0.1, 0.5, 2.0)
@@ -189,7 +192,7 @@ def _refusal(decision: Decision, now: datetime) -> str:
         return why_no_longer(decision)
     if person is None:
         return "No person is recorded for this decision."
-    if decision.later_at:
+    if decision.later_at or now - decision.recorded_at > _SOON:
         try:
             conversation_of(message).check_read(upto=decision.thread_read)
         except ThreadMovedOn as error:

@@ -139,7 +139,7 @@ def timing_of(
     scheduled = read_time(content.get("send_at")) or now
     if choice is None:
         if scheduled <= earliest:
-            return {"due_at": earliest}
+            return {"due_at": earliest, "thread_read": thread_read}
         choice = LaterChoice("time", ZoneInfo("UTC"), scheduled.replace(tzinfo=None))
     if message.is_inbound:
         raise VerdictNotAllowed("Received messages can only be released at once.")

@@ -24,7 +24,7 @@ from common.postgres import clock
 from mirror.models import AttachedFile, Message, Revision
 from mirror.states import Outcome
 from people.identities import Identities
-from people.models import Grant
+from people.models import ChatAccount, Grant
 from policy.calendars import all_calendars
 from policy.errors import RuleError
 from policy.models import Group, KeyOwner, KillSwitch
@@ -158,7 +158,7 @@ class Ruling:
 
 
 def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
-    """Return by the messages' keys who started and who edited each; in at most four
+    """Return by the messages' keys who started and who edited each; in at most five
     queries.
     """
     connections = {one.connection_id for one in messages}
@@ -172,6 +172,11 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
         ):
             owners[owner.connection_id, owner.upstream_key_id].add(owner.person_id)
     commands = CommandedMail.objects.naming(messages)
+    started_by = {one.pk: str(one.trigger.get("discord_user_id")) for one in messages}
+    # A sender can name anybody, but this only keeps that person from approving.
+    linked = ChatAccount.objects.filter(service="discord")
+    linked = linked.filter(account_id__in={*started_by.values()} - {"None"})
+    people = dict(linked.values_list("account_id", "person"))
     contributors = {}
     for message in messages:
         connection = message.connection_id
@@ -183,6 +188,8 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
         for key in (_proven_key(message), *earlier_keys):
             authors |= owners[connection, key]
         authors.update(one.person_id for one in commands if one.made(message))
+        if started_by[message.pk] in people:
+            authors.add(people[started_by[message.pk]])
         editors = set(message.review.written_by)
         replaced_by = [edit for edit in edits if edit.message_id == message.pk]
         roots = {edit.root_id for edit in (*made_by, *replaced_by)}

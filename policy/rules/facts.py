@@ -126,7 +126,11 @@ _MOST_METADATA = 50
 
 
 def stored_facts(
-    content: Content, sums: Sums, hosts: Sequence[str] | None = None
+    content: Content,
+    sums: Sums,
+    hosts: Sequence[str] | None = None,
+    *,
+    has_pictures: bool = False,
 ) -> dict[str, Any]:
     """Return the facts that need a message's content, to be stored with it as JSON.
 
@@ -138,6 +142,7 @@ def stored_facts(
         "sums": sums.passages,
         "unread_sums": sums.unread,
         "hosts": hosts,
+        "has_pictures": has_pictures,
         "send_at": content.send_at,
         "is_whole": set(content.coverage) >= set(FIELDS),
     }
@@ -160,7 +165,8 @@ def with_files(
     passages = dict(facts["sums"])
     unread_sums = list(facts["unread_sums"])
     hosts: list[str] | None = []
-    kinds: set[str] = set()
+    # A picture within the text is shown like an attached one.
+    kinds = {"image"} if facts.get("has_pictures") else set[str]()
     unknown = []
     for place, claim in enumerate(content.attachments, start=1):
         seen = seen_at.get(place) or {}

@@ -323,13 +323,14 @@ class Misfit(TextChoices):
     SANDBOX = "sandbox", "It is a test message."
     RECIPIENTS = "recipients", "A recipient is on none of the lists."
     FINDINGS = "findings", "It has a finding."
-    ATTACHMENTS = "attachments", "It has an attachment."
+    ATTACHMENTS = "attachments", "It has an attachment or a picture."
     SUM = "sum", "It names a larger sum, one in another currency, or an unclear one."
     LINKS = "links", "It has a link to another site."
     APART = "apart", "It came with too many others."
     THREAD = "thread", "A newer message of its thread, or the thread, was not read."
     ENDED = "ended", "It would leave after the pass ends."
     RULE = "rule", "A rule of the policy applies to it."
+    STOPPED = "stopped", "Somebody stopped one with this text that a pass had approved."
     GONE = "gone", "The pass is no longer part of the policy, or has ended."
 
 
@@ -370,7 +371,8 @@ class Pass(_Part):
         return (
             f"Messages of the API key {names.any_of('keys', self.keys)} from "
             f"{names.any_of('mailboxes', self.mailboxes)} to recipients on the allowlist "
-            f"{names.any_of('lists', self.lists)}, that name {sums}, have no finding, no attachment and {links}, "
+            f"{names.any_of('lists', self.lists)}, that name {sums}, have no finding, "
+            f"no attachment, no picture and {links}, "
             f"are sent without a person; at most {self.a_day:,} a day, until "
             f"{self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
         )
