@@ -31,7 +31,7 @@ from approvals.errors import VerdictNotAllowed
 from approvals.examination import look_for_words
 from approvals.models import Decision, Replacement, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
-from audit.trail import last_of
+from audit.models import Entry
 from common.actors import Actor, Role, Scope, rule
 from common.postgres import clock, take_lock
 from mirror import store
@@ -372,9 +372,11 @@ def _was_stopped_before(message: Message) -> bool:
         changed_at__gt=Now() - _STOPS_FOR,
     )
     for one in stopped.select_related("message").order_by("-changed_at")[:_BATCH]:
-        entry = last_of(message=one.message.public_id, actions=_STOPPED)
-        # Not the desk itself, as when the pass had ended.
-        if entry is not None and entry.actor_kind == "person":
+        # Not by the desk itself, as when the pass had ended.
+        by_people = Entry.objects.of_message(one.message.public_id).filter(
+            action__in=_STOPPED, actor_kind="person"
+        )
+        if by_people.exists():
             return not alike.filter(
                 given_by__isnull=False,
                 outcome=Outcome.APPROVE,
