@@ -63,6 +63,14 @@ def lock(connection: Connection, actor: Actor) -> Connection:
 
 
 MAX_NAME = 80
+# What is learnt at one address, and does not hold at another.
+_NOTHING_LEARNT: dict[str, Any] = {
+    "reading_until": None,
+    "read_at": None,
+    "checked_key": "",
+    "wait_until": None,
+    "surveyed_at": None,
+}
 
 
 def new_secret() -> str:
@@ -97,11 +105,21 @@ def add_connection(
             f"This account is connected already, as {existing}. Change its keys there."
         )
     filled_slots = ", ".join(slot for slot, key in keys.items() if key)
+    # Rules, roles and owners of keys that name the removed connection of this account
+    # are about it again.
+    removed = Connection.objects.removed().select_for_update().order_by("-removed_at")
+    earlier = removed.filter(account_id=account).first() if account else None
     yield lambda: ChangeInWords(
         title=f"Connection {name}: add it",
         before="not connected",
         after=listed(
-            {"name": name, "at": api_url, "account": account, "keys": filled_slots}
+            {
+                "name": name,
+                "at": api_url,
+                "account": account,
+                "keys": filled_slots,
+                "history and rules of": earlier.name if earlier else "",
+            }
         ),
         page=reverse("connections"),
     )
@@ -113,18 +131,27 @@ def add_connection(
     while slug in used_slugs:
         number += 1
         slug = f"{base}-{number}"
-    connection = Connection.objects.create(
-        slug=slug,
-        name=name,
-        api_url=api_url,
-        is_our_gateway=is_our_gateway,
-        webhook_secret=new_secret(),
-        account_id=account,
-        key_scopes={
+    connection = earlier or Connection(slug=slug)
+    values: dict[str, Any] = {
+        **_NOTHING_LEARNT,
+        "refused_fields": [],
+        "removed_at": None,
+        "paused_at": None,
+        "paused_because": "",
+        "paused_by_hand": False,
+        "name": name,
+        "api_url": api_url,
+        "is_our_gateway": is_our_gateway,
+        "webhook_secret": new_secret(),
+        "account_id": account,
+        "key_scopes": {
             slot: its_scopes for slot, its_scopes in scopes.items() if keys.get(slot)
         },
         **{f"{slot}_key": key for slot, key in keys.items()},
-    )
+    }
+    for field, value in values.items():
+        setattr(connection, field, value)
+    connection.save()
     record_entry(
         "connection.added",
         connection,
@@ -187,17 +214,12 @@ def set_address(
             "A decision is being carried out at the old address. Try again in a few seconds, or pause the connection "
             "first."
         )
-    # Forget what was learnt about the old address. The time of the last read, which
-    # pages show, stays.
+    # The time of the last read, which pages show, stays.
     Connection.objects.filter(pk=locked.pk).update(
         api_url=api_url,
         account_id=account,
+        **_NOTHING_LEARNT,
         refused_fields=[],
-        reading_until=None,
-        read_at=None,
-        checked_key="",
-        wait_until=None,
-        surveyed_at=None,
     )
     record_entry(
         "connection.moved",
