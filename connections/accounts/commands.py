@@ -10,6 +10,7 @@ called again when it is accepted. What depends on the stored state is checked th
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from django.db.models.functions import Now
 from django.urls import reverse
