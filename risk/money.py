@@ -384,7 +384,7 @@ REFERENCES = _words(
 AMOUNTS = _words(
     "amount price fee betrag preis summe montant prix importe precio importo prezzo valor preço bedrag prijs kwota "
     "cena belopp beløb částka tutar сумма сума цена 金额 金額 价格 금액 राशि المبلغ "
-    "total subtotal sum due balance gesamt gesamtbetrag gesamtsumme saldo totaal totale razem celkem toplam итого "
+    "total subtotal due balance gesamt gesamtbetrag gesamtsumme saldo totaal totale razem celkem toplam итого "
     "合計 合计"
 )
 # Before a sum without a name: "please pay 5000".

@@ -619,6 +619,8 @@ class _Reading:
             item.gap == " "
             and folded(item.before.text) in PAYING
             and (item.value is None or item.value >= 100)
+            # "pay 5000 Danish crowns"
+            and item.after.after.kind != _MONEY
         )
         is_grouped = item.value is not None and _GROUPED.fullmatch(item.text)
         looks = is_named or is_grouped or item.zeros in (5, 7)

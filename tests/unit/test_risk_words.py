@@ -23,6 +23,11 @@ FOUND = list(
 Project Tulip  the PROJECT-tulip plan
 project tulip  pro|ject tu-l🌷ip
 tulip          the t.u.l.i.p or t u l i p
+tulip          t u l i p
+tulip          buy a t u l i p today
+tulip today    buy a t u l i p today
+project tulip  p r o j e c t t u l i p
+tulip          buy tuIip
 resume         my Résumé
 Confidential   con\u200bfi\u00addential
 confiden*      in confidence

@@ -46,6 +46,9 @@ READ = {
 5000 EUR                  EUR 5 thousand
 5000 EUR                  5000 (EUR)
 5000 EUR                  5000EURplus
+5000 ?                    Balance due: 5000
+5000 ?                    Please pay 5000 by Friday.
+500000 ?                  send 500 tenners
 5000 USD                  5000 US dollars
 5000 USD                  US$ 5000
 5000 USD                  $5000 USD
