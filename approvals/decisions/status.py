@@ -422,14 +422,22 @@ def shown_status(message: Message) -> Status:
     left = left_after_all(our_decisions(message))
     if left is None:
         status = status_of(message, newest)
-        if message.mail_error and message.state in ON_ITS_WAY:
-            why = f"Not sent yet: {message.mail_error.rstrip('.')}"
+        if why := not_sent_because(message):
             status = replace(status, detail=f"{status.detail}. {why}")
         return status
     newest_lost = newest is not None and newest.state == DecisionState.SUPERSEDED
     return replace(
         status_of(message, left if newest_lost else newest), tone="rose", detail=LEFT
     )
+
+
+def not_sent_because(message: Message) -> str:
+    """Return why a message on its way was not sent yet, without a full stop; empty if
+    nothing is wrong.
+    """
+    if not message.mail_error or message.state not in ON_ITS_WAY:
+        return ""
+    return f"Not sent yet: {message.mail_error.rstrip('.')}"
 
 
 def still_withdrawn(

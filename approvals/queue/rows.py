@@ -23,6 +23,7 @@ from approvals.decisions.status import (
     Status,
     StatusCode,
     available_actions,
+    not_sent_because,
     reported_in_words,
     shown_status,
 )
@@ -447,8 +448,15 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     else:
         is_void = decision.state in (DecisionState.REFUSED, DecisionState.SUPERSEDED)
         tone = "amber" if is_void else status.tone
+    became = f"{status.word}: {status.detail}" if status.detail else status.word
+    if decision.state == DecisionState.APPLIED:
+        became = status.word
+        if status.code in (StatusCode.APPROVED, StatusCode.REJECTED):
+            # That it was decided so is said already.
+            became = not_sent_because(message)
     return {
         "just": {
+            "became": became,
             "message": message,
             "decision": decision,
             "actions": actions,
