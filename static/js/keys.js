@@ -1,6 +1,6 @@
 /* Single keys. None acts in a field, with a modifier, while a word is being composed, when it is held down, or on what
    is not on screen. What an act does belongs to whoever draws its button. */
-const { all, askFor, byId, openId, refuse, post } = window.desk;
+const { all, askFor, byId, openId, pane, refuse, post } = window.desk;
 const { dataset } = document.body;
 const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
 const dialog = byId("keys");
@@ -152,11 +152,12 @@ function pressed(event) {
 
 function leave({ target }) {
   isGoing = false;
-  const open = target.closest?.("#decide details[open]");
+  const open = target.closest(".menu[open], #decide details[open]");
   if (open) {
     open.open = false;
     open.querySelector("summary").focus();
-  } else if (target.matches?.("#search input")) target.blur();
+  } else if (target.matches("#search input")) target.blur();
+  else if (target.matches("#comment-text")) pane().focus({ preventScroll: true });
 }
 
 // Where nobody is signed in there is none.
