@@ -114,8 +114,14 @@ function paint(text, { keeps = false } = {}) {
     all("details[name]", pane()).forEach((one) => one.removeAttribute("name"));
     return false;
   }
+  const hasMoved = next.dataset.code !== code;
+  if (keeps && hasMoved && !news?.since) {
+    const { detail, word, tone } = next.dataset;
+    const said = detail && detail !== pane().dataset.detail ? detail : word;
+    news = isMine || next.dataset.code === HELD ? null : { text: `${said} just now`, tone };
+  }
   // What was only under way is over once the message has moved.
-  const stays = next.dataset.code === code ? "[data-kept], [data-notice]" : "[data-kept]";
+  const stays = hasMoved ? "[data-kept]" : "[data-kept], [data-notice]";
   const ticked = all("#decide .ack :checked").map(({ value }) => value);
   // What asks for itself at this moment stays, so that its answer finds it.
   const claim = byId("claim");
@@ -177,27 +183,18 @@ function showNews() {
   notes.prepend(box);
 }
 
-/* Something happened to the message: the desk is asked, and its answer paints everything that says so. What somebody
-   has in hand stays. */
-function hear({ code, word, tone = "blue", detail = "" }) {
-  if (code === HELD && !news?.since) news = null;
-  else if (!isMine && !news?.since && code !== pane().dataset.code) {
-    const said = detail && detail !== pane().dataset.detail ? detail : word;
-    news = { text: `${said} just now`, tone };
-  }
-  refreshSoon();
-}
-
 /* What was heard of the message that gives way says nothing about the next one. */
 function forget() {
   news = null;
   asked += 1;
 }
 
-on("desk:hint", (hint) => {
-  if (!isOpen(hint.message) || hint.action === "message.held") return;
-  if (hint.action === "message.changed" && pane().dataset.fingerprint) showChanged();
-  else hear(hint);
+/* Something happened to the message: the desk is asked, and its answer paints everything that says so. What somebody
+   has in hand stays. */
+on("desk:hint", ({ message, action }) => {
+  if (!isOpen(message) || action === "message.held") return;
+  if (action === "message.changed" && pane().dataset.fingerprint) showChanged();
+  else refreshSoon();
 });
 // What is leaving waits from now on, or goes at last.
 on("desk:stopped", () => pane()?.hasAttribute("data-moving") && refreshSoon());
@@ -206,9 +203,8 @@ on("desk:pulse", ({ open }) => {
   if (!isOpen(open?.id) || isAsking()) return;
   const { fingerprint, code, late } = pane().dataset;
   if (fingerprint && open.fingerprint !== fingerprint) showChanged();
-  else if (open.fingerprint !== fingerprint || open.code !== code) hear(open);
-  // A letter came into the thread while nobody listened.
-  else if (open.late !== late) refreshSoon();
+  // A letter may have come into the thread while nobody listened.
+  else if (open.fingerprint !== fingerprint || open.code !== code || open.late !== late) refreshSoon();
 });
 // The hint of one's own verdict may be faster than its answer: it is no news.
 on("desk:deciding", () => {
