@@ -8,15 +8,6 @@ const sheet = byId("together");
 const unreadChoice = byId("with-unread");
 const find = (selector) => sheet.querySelector(selector);
 const ticks = (root = sheet) => all(".tick", root);
-const oneHere = () => document.activeElement?.closest?.(".one");
-
-function move(by) {
-  const items = all(".one", sheet);
-  const next = items[Math.max(0, Math.min(items.length - 1, items.indexOf(oneHere()) + by))];
-  next?.focus({ preventScroll: true });
-  next?.scrollIntoView({ block: "start" });
-}
-
 const isMarked = (one) => one?.querySelector("[name=read]")?.disabled === false;
 
 /* What approving does, to how many of each kind. */
@@ -148,8 +139,6 @@ function watch() {
 }
 
 if (sheet) {
-  onKey("select", () => oneHere()?.querySelector(".tick")?.click());
-  onKey("step", move);
   onKey("bulk", () => unreadChoice && !unreadChoice.hidden && choose());
   for (const part of all("[data-scripted]", sheet)) part.hidden = false;
   sheet.addEventListener("change", ({ target }) => {

@@ -5,16 +5,15 @@ const picks = () => all("#list li:not([hidden]) .pick");
 const current = () => document.querySelector("#list .item[aria-current]");
 let last = null;
 
-/* The row that a key means: where the focus is, else the one that is open. */
+/* The tick that a key means: where the focus is, in the list or on the sheet, else of the row that is open. */
 function pickHere() {
-  const row = document.activeElement?.closest?.("#rows li") ?? current()?.closest("li");
-  return row?.querySelector(".pick");
+  const row = document.activeElement?.closest?.("#rows li, .one") ?? current()?.closest("li");
+  return row?.querySelector(".pick, .tick");
 }
 
 function toggle(pick) {
-  if (!pick) return;
-  pick.click();
-  say(`${pick.checked ? "Selected" : "No longer selected"}, ${shown()} in all`);
+  pick?.click();
+  if (pick?.matches(".pick")) say(`${pick.checked ? "Selected" : "No longer selected"}, ${shown()} in all`);
 }
 
 function tick(rows, checked) {
