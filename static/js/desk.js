@@ -51,8 +51,8 @@ function noticeOf(template, texts, tone = "") {
    keys stands where they stood; false if that is gone. */
 function replace(old, fresh) {
   for (const { firstElementChild: summary } of all("details[open]", old)) {
-    const isIt = ({ firstElementChild }) => firstElementChild.textContent === summary.textContent;
-    all("details", fresh).find(isIt)?.setAttribute("open", "");
+    const isSame = ({ firstElementChild }) => firstElementChild.textContent === summary.textContent;
+    all("details", fresh).find(isSame)?.setAttribute("open", "");
   }
   const had = old.contains(document.activeElement) && document.activeElement;
   old.replaceWith(fresh);
