@@ -50,7 +50,7 @@ function noticeOf(template, texts, tone = "") {
 /* What the desk drew anew takes the place of an element. What was opened in it stays open. Who went through the page by
    keys stands where they stood; false if that is gone. */
 function replace(old, fresh) {
-  for (const { firstElementChild: summary } of all("details[open]", old)) {
+  for (const { firstElementChild: summary } of all("details[open]:not([name=why])", old)) {
     const isSame = ({ firstElementChild }) => firstElementChild.textContent === summary.textContent;
     all("details", fresh).find(isSame)?.setAttribute("open", "");
   }
