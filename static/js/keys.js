@@ -33,8 +33,8 @@ function inField(element) {
   return element.isContentEditable || element.matches("input, textarea, select, .why[open] .reason *");
 }
 
-/* One cursor: the neighbour opens, and the list follows. After the last row comes the next page. On the sheet of several
-   the neighbour comes into view. */
+/* One cursor: the neighbour opens, and the list follows. After the last row comes the next page. On the sheet of
+   several the neighbour comes into view. */
 function move(by) {
   const items = all("#list li:not([hidden]) .item, #together .one");
   const isFocused = (item) => (item.closest("#list li") ?? item).contains(document.activeElement);

@@ -46,8 +46,8 @@ document.addEventListener("toggle", ({ target }) => {
 }, true);
 // No page is told that a download has begun: the desk, which notes it before the first byte, is asked a little later.
 onPress("a[download]", () => [500, 2500, 8000].forEach((wait) => setTimeout(changed, wait)));
-// From a finding to its mark in the message's frame, without a new page. Where the frame is not shown at the moment, the
-// link's own address opens the message at the mark.
+// From a finding to its mark in the message's frame, without a new page. Where the frame is not shown at the moment,
+// the link's own address opens the message at the mark.
 onPress("a[data-mark]", (jump, event) => {
   // Not just any: the next letter is fetched ahead, with a frame of its own.
   const frame = document.querySelector("#sheet iframe[name=letter]");
