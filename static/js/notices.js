@@ -19,12 +19,13 @@ toasts.addEventListener("click", ({ target }) => target.closest("[data-close]")?
 on("desk:note", note);
 on("desk:trouble", tellOf);
 
-function note({ tone = "rose", title, text = "", link = null, id = "" }) {
+function note({ tone = "rose", title, text = "", link = null, id = "", passes = false }) {
   if (id) byId(id)?.remove();
   const box = noticeOf("a-note", { title, text, words: link?.words }, tone);
   box.id = id;
   if (link) Object.assign(box.querySelector("a"), { href: link.href, target: link.here ? "" : "_blank" });
   toasts.append(box);
+  if (passes) setTimeout(() => box.remove(), 10000);
 }
 
 function signedOut() {
