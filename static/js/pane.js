@@ -78,6 +78,7 @@ async function refresh({ isWished = false } = {}) {
     if (response.redirected) trouble(response.url, text);
     // An older answer must not paint over a newer one, nor over another message.
     else if (response.ok && mine === asked && isOpen(message)) {
+      if (isAsking()) return refreshSoon();
       missed = !isWished && isInHand();
       if (!paint(text, { keeps: true }) && !missed) swap(text);
     }

@@ -5,12 +5,13 @@ const { me } = document.body.dataset;
 const shownHolder = () => byId("claim")?.dataset.holder ?? "";
 const isPressed = () => Boolean(document.querySelector("#beside-acts .htmx-request"));
 
-function refresh() {
-  if (byId("claim")) window.htmx.trigger("#claim", "refresh");
-}
-
 /* The answer to one's own press paints, and finds its place only while what was pressed is still there. What is not
    painted now is painted with all else, once nobody uses it. */
+function refresh() {
+  if (isPressed()) emit("desk:recheck");
+  else if (byId("claim")) window.htmx.trigger("#claim", "refresh");
+}
+
 on("htmx:beforeSwap", (detail) => {
   const { target, requestConfig } = detail;
   if (!target.matches("#claim, [data-id-ahead=claim]")) return;
