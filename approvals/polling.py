@@ -76,7 +76,7 @@ def _state_of(message: Message | None) -> dict[str, str] | None:
     return {
         "id": str(message.public_id),
         "fingerprint": message.fingerprint,
-        **shown_status(message).as_data(),
+        "code": shown_status(message).code,
         # The newest message of the thread that came after this draft. The page has it
         # in data-late.
         "late": str(conversation_of(message).late_id),

@@ -103,15 +103,6 @@ class Status:
         """The CSS classes for shape and colour."""
         return f"{self.tone} ended" if self.code in ENDED else self.tone
 
-    def as_data(self) -> dict[str, str]:
-        """Return what scripts of a page get."""
-        return {
-            "code": self.code,
-            "word": self.word,
-            "tone": self.css_classes,
-            "detail": self.detail,
-        }
-
 
 # By the mirror's state.
 BY_STATE: dict[str, Status] = {

@@ -111,7 +111,7 @@ def _send(
         "message": str(public_id),
         "connection": message.connection_id,
         "mailbox": message.mailbox_id,
-        **status.as_data(),
+        "code": status.code,
     }
     _publish(hint)
 

@@ -8,30 +8,19 @@ const sheet = byId("together");
 const unreadChoice = byId("with-unread");
 const find = (selector) => sheet.querySelector(selector);
 const ticks = (root = sheet) => all(".tick", root);
-const oneHere = () => document.activeElement?.closest?.(".one");
-let isSent = false;
-
-function move(by) {
-  const items = all(".one", sheet);
-  const next = items[Math.max(0, Math.min(items.length - 1, items.indexOf(oneHere()) + by))];
-  next?.focus({ preventScroll: true });
-  next?.scrollIntoView({ block: "start" });
-}
-
 const isMarked = (one) => one?.querySelector("[name=read]")?.disabled === false;
 
 /* What approving does, to how many of each kind. */
 function effect(ones) {
-  const number = { send: 0, schedule: 0, release: 0 };
-  for (const { dataset } of ones) number[dataset.kind] += 1;
-  const { send, schedule, release } = number;
-  if (!send && !schedule && release) return `Release ${release} read to the agent`;
-  const parts = [
+  const count = (kind) => ones.filter(({ dataset }) => dataset.kind === kind).length;
+  const [send, schedule, release] = ["send", "schedule", "release"].map(count);
+  if (release && release === ones.length) return `Release ${release} read to the agent`;
+  const acts = [
     send && `send ${send}`,
     schedule && `schedule ${schedule}`,
     release && `release ${release} to the agent`,
-  ].filter(Boolean);
-  return `Approve ${ones.length} read${schedule || release ? `: ${parts.join(", ")}` : ""}`;
+  ];
+  return `Approve ${ones.length} read${schedule || release ? `: ${acts.filter(Boolean).join(", ")}` : ""}`;
 }
 
 function write(selector, text) {
@@ -74,64 +63,37 @@ function choose() {
 /* A message is read when its beginning was on screen, and the end of each of its parts for a while, and the desk has
    recorded that. One that stands there by its differences is read after the one that is shown whole in its place. */
 function watch() {
-  const parts = new Map();
+  const unseen = new Map();
   const timers = new Map();
-  const shown = new Set();
-  const inView = new Set();
+  const seen = new Set();
   const isPaused = () => document.hidden || Boolean(unreadChoice?.open);
-  let gathering = 0;
-  let isReporting = false;
-
-  function arm(end) {
-    if (timers.has(end) || isPaused()) return;
-    const done = () => {
-      timers.delete(end);
-      if (!isPaused()) finish(end);
-    };
-    timers.set(end, setTimeout(done, end.matches(".end") ? READ_MS : 0));
-  }
-
-  function disarm(end) {
-    clearTimeout(timers.get(end));
-    timers.delete(end);
-  }
 
   function finish(end) {
     const one = end.closest(".one");
+    const rest = unseen.get(one);
     looked.unobserve(end);
-    inView.delete(end);
-    parts.get(one).delete(end);
-    if (parts.get(one).size) return;
-    shown.add(one);
+    rest.delete(end);
+    if (rest.size) return;
+    unseen.delete(one);
+    seen.add(one);
     report();
   }
 
-  const isReady = ({ dataset: { like } }) => !like || isMarked(find(`[data-message="${like}"]`));
-
-  function report(delay = GATHER_MS) {
-    clearTimeout(gathering);
-    gathering = setTimeout(send, delay);
+  /* Several are told at once, and those that come meanwhile next. */
+  async function report() {
+    if ("reporting" in sheet.dataset) return;
     sheet.dataset.reporting = "";
-  }
-
-  async function send() {
-    if (isReporting) return report();
-    const here = new Set([...shown].map((one) => one.dataset.message));
-    const ready = [...shown].filter((one) => isReady(one) || here.has(one.dataset.like));
-    ready.forEach((one) => shown.delete(one));
-    isReporting = ready.length > 0;
-    const status = isReporting ? await tell(ready) : 0;
-    isReporting = false;
-    delete sheet.dataset.reporting;
-    if (status === 204) {
-      ready.forEach(mark);
-      tally();
-      if ([...shown].some(isReady)) report();
-    } else if (ready.length) {
-      ready.forEach((one) => shown.add(one));
+    for (let pause = GATHER_MS; pause;) {
+      await new Promise((done) => setTimeout(done, pause));
+      const isHere = (id) => [...seen].some((one) => one.dataset.message === id);
+      const isReady = ({ dataset: { like } }) => !like || isHere(like) || isMarked(find(`[data-message="${like}"]`));
+      const ready = [...seen].filter(isReady);
+      const status = ready.length ? await tell(ready) : 0;
+      if (status === 204) ready.forEach(mark);
       // On a sheet that is too old they stay unread; a desk that was not reached is told again.
-      if (status >= 500) report(AGAIN_MS);
+      pause = status === 204 ? GATHER_MS : status >= 500 ? AGAIN_MS : 0;
     }
+    delete sheet.dataset.reporting;
   }
 
   async function tell(ones) {
@@ -141,73 +103,48 @@ function watch() {
   }
 
   function mark(one) {
+    seen.delete(one);
     const field = one.querySelector("[name=read]");
     if (field) field.disabled = false;
     one.querySelector("[data-unread]")?.remove();
+    tally();
   }
 
   const bar = byId("decide")?.offsetHeight ?? 0;
   const looked = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
-      inView.delete(target);
-      disarm(target);
-      if (!isIntersecting) continue;
-      inView.add(target);
-      arm(target);
+      clearTimeout(timers.get(target));
+      const wait = target.matches(".end") ? READ_MS : 0;
+      if (isIntersecting) timers.set(target, setTimeout(() => finish(target), wait));
     }
   }, { rootMargin: `0px 0px -${bar}px 0px` });
-  function restart() {
-    for (const end of inView) {
-      disarm(end);
-      arm(end);
-    }
+
+  /* What is on screen while nobody reads begins anew. */
+  function look() {
+    looked.disconnect();
+    timers.forEach(clearTimeout);
+    if (!isPaused()) unseen.forEach((ends) => ends.forEach((end) => looked.observe(end)));
   }
-  document.addEventListener("visibilitychange", restart);
+
+  for (const one of all(".one", sheet)) {
+    const ends = all(one.dataset.like ? ":scope > .end" : ".end", one);
+    if (ends.length && !isMarked(one)) unseen.set(one, new Set([one.querySelector("header"), ...ends]));
+  }
+  document.addEventListener("visibilitychange", look);
   unreadChoice?.addEventListener("toggle", () => {
-    restart();
+    look();
     if (unreadChoice.open) choose();
   });
-  for (const one of all(".one", sheet)) {
-    if (isMarked(one)) continue;
-    const ends = new Set(all(one.dataset.like ? ":scope > .end" : ".end", one));
-    if (ends.size) ends.add(one.querySelector("header"));
-    parts.set(one, ends);
-    ends.forEach((end) => looked.observe(end));
-  }
+  look();
 }
 
 if (sheet) {
-  onKey("select", () => oneHere()?.querySelector(".tick")?.click());
-  onKey("step", move);
   onKey("bulk", () => unreadChoice && !unreadChoice.hidden && choose());
-  all("[data-scripted]", sheet).forEach((part) => {
-    part.hidden = false;
-  });
+  for (const part of all("[data-scripted]", sheet)) part.hidden = false;
   sheet.addEventListener("change", ({ target }) => {
-    if ("all" in target.dataset) {
-      ticks(target.closest("section")).forEach((tick) => {
-        tick.checked = target.checked;
-      });
-    }
+    const those = "all" in target.dataset ? ticks(target.closest("section")) : [];
+    for (const tick of those) tick.checked = target.checked;
     tally();
-  });
-  sheet.addEventListener("submit", (event) => {
-    const { submitter } = event;
-    // Enter in a tick: nothing is decided by that.
-    if (isSent || !submitter || submitter.hasAttribute("data-nothing")) event.preventDefault();
-    if (isSent || submitter?.hasAttribute("data-nothing")) return;
-    if (submitter) {
-      isSent = true;
-      byId("busy").classList.add("on");
-      return;
-    }
-    // Sent from a field by keys: what its own button does, and nothing else.
-    const button = find(".why[open] .reason button");
-    if (button && !button.disabled) sheet.requestSubmit(button);
-  });
-  addEventListener("pageshow", () => {
-    isSent = false;
-    byId("busy").classList.remove("on");
   });
   if (ticks().length) {
     watch();

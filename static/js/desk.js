@@ -10,16 +10,24 @@ const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { de
 /* Listen to an event of the desk or of htmx, by what it tells; or to the coming of a part of the page. */
 const on = (name, listener) => document.addEventListener(name, ({ detail }) => listener(detail));
 const onLoad = (id, listener) => on("htmx:load", ({ elt }) => elt.id === id && listener(elt));
+/* Listen to presses of what is in the page now or later. */
+const onPress = (selector, listener) =>
+  document.addEventListener("click", (event) => {
+    const pressed = event.target.closest?.(selector);
+    if (pressed) listener(pressed, event);
+  });
 const say = (text) => emit("desk:say", { text });
 /* Why a key or press did nothing: seen by everybody, and heard. */
 const refuse = (text) => emit("desk:say", { text, isSeen: true });
-/* What went wrong between page and desk: signed out, no answer, or a whole page in place of a part. */
-const trouble = (kind, text) => emit("desk:trouble", { kind, text });
+/* What went wrong between page and desk: a whole page from this address in place of a part, or no answer. */
+const trouble = (url, text) => emit("desk:trouble", { url, text });
 /* What a key wants of whoever draws its button. */
 const askFor = (act, value) => emit("desk:key", { act, value });
 const onKey = (act, listener) => on("desk:key", (wanted) => wanted.act === act && listener(wanted.value));
 // What a message is again once a decision of it has come to nothing.
-const HELD = { code: "held", word: "Held", tone: "amber" };
+const HELD = "held";
+const isPage = (text) => /^\s*<!doctype/i.test(text);
+const isSignIn = (url) => Boolean(url) && new URL(url, location.href).pathname === document.body.dataset.signIn;
 const parse = (text) => new DOMParser().parseFromString(text, "text/html");
 
 /* What the desk itself wrote into a field is no loss; what it handed back after a refusal was typed by somebody. */
@@ -39,9 +47,13 @@ function noticeOf(template, texts, tone = "") {
   return box;
 }
 
-/* What the desk drew anew takes the place of an element. Who went through the page by keys stands where they stood;
-   false if that is gone. */
+/* What the desk drew anew takes the place of an element. What was opened in it stays open. Who went through the page by
+   keys stands where they stood; false if that is gone. */
 function replace(old, fresh) {
+  for (const { firstElementChild: summary } of all("details[open]:not([name=why])", old)) {
+    const isSame = ({ firstElementChild }) => firstElementChild.textContent === summary.textContent;
+    all("details", fresh).find(isSame)?.setAttribute("open", "");
+  }
   const had = old.contains(document.activeElement) && document.activeElement;
   old.replaceWith(fresh);
   window.htmx.process(fresh);
@@ -52,6 +64,23 @@ function replace(old, fresh) {
   const again = [fresh, ...all(had.localName, fresh)].find(isIt);
   again?.focus({ preventScroll: true });
   return Boolean(again);
+}
+
+/* Whether an answer is on its way that takes the place of the open message: to an undo, say, or a row's press. */
+let replacing = 0;
+const isReplacing = () => replacing > 0;
+on("htmx:beforeSend", ({ target, xhr }) => {
+  if (target.id !== "message") return;
+  replacing += 1;
+  xhr.addEventListener("loadend", () => {
+    replacing -= 1;
+  });
+});
+
+/* Another message, or another version of it, takes the place of the one that is open. */
+function swap(text) {
+  emit("desk:leave");
+  window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
 }
 
 /* Ask for a part of a page, as htmx does. */
@@ -98,6 +127,6 @@ addEventListener("click", (event) => {
   if (isElsewhere && event.target.closest?.("a")) event.stopImmediatePropagation();
 }, true);
 
-const reading = { all, byId, row, pane, openId, isTyped, parse, get, getPage, HELD };
-const acting = { emit, on, onLoad, say, refuse, trouble, askFor, onKey, post, noticeOf, replace };
+const reading = { all, byId, row, pane, openId, isPage, isReplacing, isSignIn, isTyped, parse, get, getPage, HELD };
+const acting = { emit, on, onLoad, say, refuse, trouble, onPress, askFor, onKey, post, noticeOf, replace, swap };
 window.desk = Object.freeze({ ...reading, ...acting });

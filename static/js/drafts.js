@@ -2,10 +2,10 @@
    at another one. */
 const { all, isTyped, on, onLoad, openId } = window.desk;
 const kept = new Map();
-const fields = () => all("#decide textarea, #decide [name=preset], #comment-text");
-const isChosen = (field) => (field.type === "radio" ? field.checked && field.value : isTyped(field));
-const nameOf = (field) =>
-  [field.form.elements.outcome?.value, field.name, field.type === "radio" ? field.value : ""].join(" ");
+const fields = () => all("#decide :is(textarea, [name=preset], [type=checkbox][name=thread_read]), #comment-text");
+const isTick = (field) => field.matches("[type=radio], [type=checkbox]");
+const isChosen = (field) => (isTick(field) ? field.checked && field.value : isTyped(field));
+const nameOf = (field) => [field.form.elements.outcome?.value, field.name, isTick(field) ? field.value : ""].join(" ");
 
 function keep() {
   const typed = fields().filter(isChosen).map((field) => [nameOf(field), field.value]);
@@ -16,11 +16,11 @@ function putBack() {
   const typed = kept.get(openId());
   const empty = fields().filter((field) => typed?.has(nameOf(field)) && !isChosen(field));
   for (const field of empty) {
-    if (field.type === "radio") field.checked = true;
+    if (isTick(field)) field.checked = true;
     else Object.assign(field, { value: typed.get(nameOf(field)) }).dataset.typed = "";
   }
   const note = document.querySelector("#changed [data-typed-note]");
-  if (note) note.hidden = !empty.length;
+  if (note) note.hidden = empty.every(({ type }) => type === "checkbox");
 }
 
 on("desk:leave", keep);

@@ -1,6 +1,6 @@
 /* Single keys. None acts in a field, with a modifier, while a word is being composed, when it is held down, or on what
    is not on screen. What an act does belongs to whoever draws its button. */
-const { all, askFor, byId, openId, refuse, post } = window.desk;
+const { all, askFor, byId, openId, pane, refuse, post } = window.desk;
 const { dataset } = document.body;
 const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
 const dialog = byId("keys");
@@ -33,16 +33,21 @@ function inField(element) {
   return element.isContentEditable || element.matches("input, textarea, select, .why[open] .reason *");
 }
 
-/* One cursor: the neighbour opens, and the list follows. After the last row comes the next page. */
+/* One cursor: the neighbour opens, and the list follows. After the last row comes the next page. On the sheet of
+   several the neighbour comes into view. */
 function move(by) {
-  const items = all("#list li:not([hidden]) .item");
-  const focused = items.findIndex((item) => item.closest("li").contains(document.activeElement));
+  const items = all("#list li:not([hidden]) .item, #together .one");
+  const isFocused = (item) => (item.closest("#list li") ?? item).contains(document.activeElement);
+  const focused = items.findIndex(isFocused);
   const from = focused >= 0 ? focused : items.findIndex((item) => item.hasAttribute("aria-current"));
   const more = find("#list [rel=next]");
   const next = items[Math.max(0, Math.min(items.length - 1, from + by))];
   if (from + by >= items.length && more) {
     window.htmx.ajax("GET", more.href, { target: "#list", swap: "outerHTML" })
       .then(() => find("#list .item")?.click());
+  } else if (next?.matches(".one")) {
+    next.focus({ preventScroll: true });
+    next.scrollIntoView({ block: "start" });
   } else if (!next?.hasAttribute("aria-current")) next?.click();
 }
 
@@ -91,8 +96,8 @@ function view(name, words) {
 
 const ACTS = {
   ...Object.fromEntries([..."awrebzscm"].map((key) => [key, () => press(key)])),
-  j: () => (find("#together") ? askFor("step", 1) : move(1)),
-  k: () => (find("#together") ? askFor("step", -1) : move(-1)),
+  j: () => move(1),
+  k: () => move(-1),
   u: () => (find("#list") ? toList() : find(".crumb")?.click()),
   n: () => isVisible(find("#new")) && find("#new").click(),
   R: () => askFor("same-reason"),
@@ -152,11 +157,12 @@ function pressed(event) {
 
 function leave({ target }) {
   isGoing = false;
-  const open = target.closest?.("#decide details[open]");
+  const open = target.closest(".menu[open], #decide details[open]");
   if (open) {
     open.open = false;
     open.querySelector("summary").focus();
-  } else if (target.matches?.("#search input")) target.blur();
+  } else if (target.matches("#search input")) target.blur();
+  else if (target.matches("#comment-text")) pane().focus({ preventScroll: true });
 }
 
 // Where nobody is signed in there is none.

@@ -1,11 +1,10 @@
 /* The queue as a list: what is new gathers in a bar; what was decided is marked in place, and folds into one line once
-   somebody goes on. No row moves by itself, and the row of the open message is in view. Also keeps what every page
-   shows of the queue: the counts, the tab's title, the freshness line, the ages. */
-const { HELD, all, byId, emit, getPage, on, onLoad, openId, replace, row, say } = window.desk;
+   somebody goes on. No row moves by itself, and the row of the open message is in view. Also lets times of all pages
+   grow older. */
+const { HELD, all, byId, emit, getPage, on, onLoad, onPress, openId, replace, row, say } = window.desk;
 const PLACE = "countersign-place";
 // Of one decision several hints come.
 const GATHER_MS = 120;
-const known = new Set();
 const news = new Set();
 const stale = new Set();
 let cursor = "";
@@ -14,18 +13,13 @@ let pressed = "";
 let lost = "";
 let isUnfolded = false;
 let isAsking = false;
-// The newest that the desk named last.
-let newest = [];
 const list = () => byId("list");
 const items = () => all("#list .item");
 const current = () => document.querySelector("#list .item[aria-current]");
 
-function learn() {
-  // What neither stands here nor is among the newest is new when it comes again.
-  known.clear();
-  newest = (list()?.dataset.newest ?? "").split(" ").filter(Boolean);
-  for (const id of [...newest, ...items().map((item) => item.dataset.message)]) known.add(id);
-}
+/* Those that the desk named last as the newest, on this page or on a later one. */
+const newest = () => (list()?.dataset.newest ?? "").split(" ").filter(Boolean);
+const isKnown = (id) => Boolean(row(id)) || newest().includes(id);
 
 function showNews() {
   const bar = byId("new");
@@ -37,7 +31,7 @@ function showNews() {
 }
 
 function arrive(id) {
-  if (known.has(id) || news.has(id)) return;
+  if (isKnown(id) || news.has(id)) return;
   news.add(id);
   showNews();
   if (list()) say(`${news.size} more waiting`);
@@ -87,9 +81,9 @@ function press(item, word) {
 
 /* The desk draws the rows. Those that something was said of are asked for together; what is heard meanwhile may not
    be in the answer, and is asked for after it. */
-async function repaint(id, code = HELD.code) {
+async function repaint(id, code = HELD) {
   // What is folded is asked for when it is unfolded, or waits again.
-  if (row(id) && (code === HELD.code || !row(id).closest("li").hidden)) stale.add(id);
+  if (row(id) && (code === HELD || !row(id).closest("li").hidden)) stale.add(id);
   if (isAsking) return;
   isAsking = true;
   while (stale.size) {
@@ -124,7 +118,6 @@ async function find(id) {
   const page = await getPage(url);
   if (list()?.dataset.url !== url || !page?.querySelector(`.item[data-message="${CSS.escape(id)}"]`)) return;
   replace(byId("rows"), page.getElementById("rows"));
-  learn();
   setCurrent(cursor);
 }
 
@@ -166,21 +159,20 @@ function ages() {
   }
 }
 
-on("desk:hint", ({ kind, action, message, code }) => {
+on("desk:hint", ({ kind, message, code }) => {
   emit("desk:ask-pulse");
   if (kind === "standing") return;
   if (kind === "new") arrive(message);
-  else if (code !== HELD.code && news.delete(message)) showNews();
-  // What becomes of the open message is shown with all that is said of it there.
-  if (message !== openId() || kind === "new" || action === "message.changed") repaint(message, code);
+  else if (code !== HELD && news.delete(message)) showNews();
+  repaint(message, code);
 });
 on("desk:pulse", (pulse) => {
   if (!list()) return;
   // What follows those named before moved up because others left: it is not new.
-  const end = pulse.newest.findLastIndex((id) => newest.includes(id));
-  if (end >= 0 && pulse.newest.length <= newest.length) pulse.newest.slice(end + 1).forEach((id) => known.add(id));
-  pulse.newest.forEach(arrive);
-  newest = pulse.newest;
+  const end = pulse.newest.findLastIndex((id) => newest().includes(id));
+  const isFull = end >= 0 && pulse.newest.length <= newest().length;
+  pulse.newest.slice(0, isFull ? end : undefined).forEach(arrive);
+  list().dataset.newest = pulse.newest.join(" ");
 });
 on("desk:painted", ({ id, code }) => {
   // An earlier message may be painted after the next row was pressed: the cursor stays on that row.
@@ -203,7 +195,6 @@ on("desk:row", ({ id, code, word, isBack }) => {
   repaint(id, code);
 });
 onLoad("list", () => {
-  learn();
   setCurrent(cursor);
   const fresh = [...news].map(row).filter(Boolean);
   fresh.forEach((item) => item.classList.add("is-new"));
@@ -217,12 +208,6 @@ onLoad("list", () => {
 // A menu is over once something else is looked at.
 document.addEventListener("click", ({ target }) => {
   for (const menu of all(":is(.menu, #snooze)[open]")) if (!menu.contains(target)) menu.open = false;
-});
-document.addEventListener("keydown", ({ key, target }) => {
-  const menu = key === "Escape" && target.closest?.(".menu[open]");
-  if (!menu) return;
-  menu.open = false;
-  menu.querySelector("summary").focus();
 });
 // An address says what was asked for, and nothing of what was not.
 document.addEventListener("formdata", ({ target, formData }) => {
@@ -239,13 +224,12 @@ document.addEventListener("click", (event) => {
   event.stopPropagation();
   byId("subject").focus();
 }, true);
-document.addEventListener("click", ({ target, defaultPrevented }) => {
-  const item = target.closest?.("#list .item");
-  if (item && defaultPrevented) {
-    pressed = item.dataset.message;
-    setCurrent(pressed);
-  }
-  if (!target.closest?.("#folded button")) return;
+onPress("#list .item", (item, { defaultPrevented }) => {
+  if (!defaultPrevented) return;
+  pressed = item.dataset.message;
+  setCurrent(pressed);
+});
+onPress("#folded button", () => {
   isUnfolded = !isUnfolded;
   fold();
   all("#rows [data-folded] .item").forEach(({ dataset }) => repaint(dataset.message));
@@ -268,11 +252,10 @@ function openFirst() {
   first.click();
 }
 on("htmx:beforeHistoryUpdate", ({ history }) => {
-  if ("unasked" in document.body.dataset) history.type = "replace";
+  if (history.path.includes(`/${document.body.dataset.unasked}/`)) history.type = "replace";
 });
 
 if (list()) {
-  learn();
   returnToPlace();
   setCurrent(openId());
   document.addEventListener("htmx:load", openFirst, { once: true });

@@ -1,21 +1,18 @@
 /* The open message: says that it is on screen, follows what becomes of it, and never disturbs what is being typed. */
-const { HELD, all, byId, emit, get, isTyped, noticeOf, on, onLoad, pane, parse, post, replace, say, trouble } =
-  window.desk;
+const { HELD, all, byId, emit, get, isTyped, noticeOf, on, onLoad } = window.desk;
+const { isReplacing, openId, pane, parse, post, replace, say, swap, trouble } = window.desk;
 // Parts that say where the message is. The letter itself is only painted again when its fingerprint is another.
-const PARTS = ["message-bar", "message-notes", "findings", "origin", "ruling", "decide"];
+const PARTS = ["message-bar", "message-notes", "findings", "thread", "origin", "ruling", "story", "decide"];
 let news = null;
 let isMine = false;
-let isAsking = false;
 let following = 0;
 let soon = 0;
 let asked = 0;
+// Whether the decision was left as it was, because somebody had it in hand.
 let missed = false;
-// The message that opened itself, until it counts as opened.
-let unasked = null;
-// What was heard of the open message and is not painted yet: its row, its bar and the notice change together.
-let told = null;
 
 const focusOn = (element) => (element ?? pane()).focus({ preventScroll: true });
+const isAsking = () => isReplacing() || Boolean(document.querySelector("[data-deciding], #message form.htmx-request"));
 const isOpen = (id) => Boolean(id) && id === pane()?.dataset.message;
 
 /* Words in a field, and what was opened to choose from: a reason, a time to put it off to, whom to take it from. */
@@ -31,22 +28,16 @@ function reportOpened() {
 }
 
 /* What opened itself counts as opened once somebody presses or scrolls. */
-function reportOnceUsed() {
-  const used = new AbortController();
-  pane().dataset.unasked = "";
-  for (const name of ["keydown", "pointerdown", "wheel", "scroll"]) {
-    document.addEventListener(name, ({ type, target, isTrusted }) => {
-      // A tick in the list, what is typed into a field, and a list that scrolls to its row are not about it.
-      const isElsewhere = type === "keydown" ? target.matches("input, textarea, select") : !pane().contains(target);
-      if (!isTrusted || isElsewhere) return;
-      used.abort();
-      if (!("unasked" in pane().dataset)) return;
-      delete pane().dataset.unasked;
-      unasked = null;
-      reportOpened();
-      emit("desk:opened");
-    }, { capture: true, signal: used.signal });
-  }
+for (const name of ["keydown", "pointerdown", "wheel", "scroll"]) {
+  document.addEventListener(name, ({ type, target, isTrusted }) => {
+    if (!isTrusted || openId() !== document.body.dataset.unasked) return;
+    // A tick in the list, what is typed into a field, and a list that scrolls to its row are not about it.
+    const isElsewhere = type === "keydown" ? target.matches("input, textarea, select") : !pane().contains(target);
+    if (isElsewhere) return;
+    delete document.body.dataset.unasked;
+    reportOpened();
+    emit("desk:opened");
+  }, true);
 }
 
 /* The page, and its first heading, are called by the message that is open. */
@@ -62,14 +53,7 @@ function callPage() {
 function painted() {
   const { message: id = "", code } = pane().dataset;
   callPage();
-  if (id && told) emit("desk:row", { id });
-  told = null;
   emit("desk:painted", { id, code });
-  begin();
-}
-
-/* As it was loaded with its page, the list and all else beside it already say what it says. */
-function begin() {
   showNews();
   follow();
 }
@@ -91,36 +75,22 @@ async function refresh({ isWished = false } = {}) {
   try {
     const response = await get(url);
     const text = await response.text();
-    if (response.redirected) trouble("signed out");
+    if (response.redirected) trouble(response.url, text);
     // An older answer must not paint over a newer one, nor over another message.
     else if (response.ok && mine === asked && isOpen(message)) {
-      // Somebody may have begun to write while the answer was on its way.
-      if (!isWished && isInHand()) missed = true;
-      else if (!paint(text, { keeps: true })) swap(text);
+      if (isAsking()) return refreshSoon();
+      missed = !isWished && isInHand();
+      if (!paint(text, { keeps: true }) && !missed) swap(text);
     }
   } catch {
     follow();
   }
-  if (mine === asked) tell();
-}
-
-/* What is typed about the message that gives way is kept. */
-function swap(text) {
-  emit("desk:leave");
-  window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
 }
 
 /* While an answer is on its way, that answer paints; what came after it is asked for when it is there. */
 function refreshSoon() {
   clearTimeout(soon);
-  soon = setTimeout(() => (isAsking ? refreshSoon() : refresh()), 60);
-}
-
-function refreshWhenFree() {
-  missed = isInHand();
-  if (missed) return;
-  if (news) news.waits = false;
-  refreshSoon();
+  soon = setTimeout(() => (isAsking() ? refreshSoon() : refresh()), 60);
 }
 
 /* Paint an answer over the pane; false when it has to be swapped in whole, because another letter is in it.
@@ -145,16 +115,24 @@ function paint(text, { keeps = false } = {}) {
     all("details[name]", pane()).forEach((one) => one.removeAttribute("name"));
     return false;
   }
+  const hasMoved = next.dataset.code !== code;
+  if (keeps && hasMoved && !news?.since) {
+    const { detail, word, tone } = next.dataset;
+    const said = detail && detail !== pane().dataset.detail ? detail : word;
+    news = isMine || next.dataset.code === HELD ? null : { text: `${said} just now`, tone };
+  }
   // What was only under way is over once the message has moved.
-  const stays = next.dataset.code === code ? "[data-kept], [data-notice]" : "[data-kept]";
-  const wasRead = byId("read-again")?.checked;
+  const stays = hasMoved ? "[data-kept]" : "[data-kept], [data-notice]";
+  const ticked = all("#decide .ack :checked").map(({ value }) => value);
   // What asks for itself at this moment stays, so that its answer finds it.
   const claim = byId("claim");
   if (claim?.matches(".htmx-request")) next.querySelector("#claim")?.replaceWith(claim);
   let isLost = false;
   for (const id of PARTS) {
     const [old, fresh] = [byId(id), next.querySelector(`#${id}`)];
-    if (!old || !fresh) continue;
+    if (!old || !fresh || (id === "decide" && keeps && missed)) continue;
+    // A thread that was opened stays so until it has grown.
+    if (id === "thread" && old.dataset.thread === fresh.dataset.thread) continue;
     // What was refused, and what somebody had typed then, is not wiped away because the desk has looked again.
     if (keeps) fresh.prepend(...old.querySelectorAll(stays));
     isLost = !replace(old, fresh) || isLost;
@@ -162,7 +140,7 @@ function paint(text, { keeps = false } = {}) {
   delete pane().dataset.moving;
   delete pane().dataset.next;
   Object.assign(pane().dataset, next.dataset);
-  if (wasRead && byId("read-again")) byId("read-again").checked = true;
+  for (const box of all("#decide .ack input")) box.checked ||= ticked.includes(box.value);
   if (isLost) focusNotice();
   painted();
   return true;
@@ -198,77 +176,45 @@ function showNews() {
   if (!notes || !news) return;
   if (!news.isSaid) say(news.text);
   news.isSaid = true;
-  const { text, more, tone, since, waits } = news;
-  const words = since ? "Show what changed" : waits && "Show it";
+  const { text, more, tone, since } = news;
+  const words = since ? "Show what changed" : isInHand() && "Show it";
   const box = noticeOf("a-change", { title: text, text: more && `. ${more}`, words }, tone);
-  box.querySelector("button")?.addEventListener("click", () => {
-    if (since) return loadChanges(since);
-    news.waits = false;
-    refresh({ isWished: true });
-  });
+  const show = () => (since ? loadChanges(since) : refresh({ isWished: true }));
+  box.querySelector("button")?.addEventListener("click", show);
   notes.prepend(box);
-}
-
-/* Something happened to the message: the desk is asked, and its answer paints everything that says so. Who has
-   something in hand is told at once, and keeps it. */
-function hear({ code, word, tone = "blue", detail = "" }) {
-  told = { word, tone };
-  if (code === HELD.code && !news?.since) news = null;
-  else if (!isMine && !news?.since && code !== pane().dataset.code) {
-    const said = detail && detail !== pane().dataset.detail ? detail : word;
-    news = { text: `${said} just now`, tone, waits: isInHand() };
-  }
-  if (isInHand()) tell();
-  refreshWhenFree();
-}
-
-function tell() {
-  if (!told) return;
-  const chip = document.querySelector("#message-bar .chip.shape");
-  if (chip) Object.assign(chip, { textContent: told.word, className: `chip shape ${told.tone}` });
-  emit("desk:row", { id: pane().dataset.message });
-  told = null;
-  showNews();
 }
 
 /* What was heard of the message that gives way says nothing about the next one. */
 function forget() {
-  news = told = null;
+  news = null;
   asked += 1;
 }
 
-on("desk:hint", (hint) => {
-  if (!isOpen(hint.message) || hint.action === "message.held") return;
-  if (hint.action === "message.changed" && pane().dataset.fingerprint) showChanged();
-  else hear(hint);
+/* Something happened to the message: the desk is asked, and its answer paints everything that says so. What somebody
+   has in hand stays. */
+on("desk:hint", ({ message, action }) => {
+  if (!isOpen(message) || action === "message.held") return;
+  if (action === "message.changed" && pane().dataset.fingerprint) showChanged();
+  else refreshSoon();
 });
 // What is leaving waits from now on, or goes at last.
-on("desk:stopped", () => pane()?.hasAttribute("data-moving") && refreshWhenFree());
+on("desk:stopped", () => pane()?.hasAttribute("data-moving") && refreshSoon());
 // The pulse knows of the open message too: a page whose stream is not there learns by it.
 on("desk:pulse", ({ open }) => {
-  if (!isOpen(open?.id) || isAsking) return;
+  if (!isOpen(open?.id) || isAsking()) return;
   const { fingerprint, code, late } = pane().dataset;
   if (fingerprint && open.fingerprint !== fingerprint) showChanged();
-  else if (open.fingerprint !== fingerprint || open.code !== code) hear(open);
-  // A letter came into the thread while nobody listened.
-  else if (open.late !== late) refreshWhenFree();
+  // A letter may have come into the thread while nobody listened.
+  else if (open.fingerprint !== fingerprint || open.code !== code || open.late !== late) refreshSoon();
 });
 // The hint of one's own verdict may be faster than its answer: it is no news.
 on("desk:deciding", () => {
-  isMine = isAsking = true;
+  isMine = true;
 });
-on("desk:answered", ({ isDone }) => {
-  isAsking = false;
-  isMine &&= isDone;
-});
-on("htmx:beforeRequest", ({ target, requestConfig: { verb, path }, xhr }) => {
+on("htmx:beforeRequest", ({ target, requestConfig: { verb, path } }) => {
   // A part that asks for itself is no answer about the message.
   if (verb === "get" && target.id !== "message") return;
   isMine = verb === "post" && /\/(undo|send-again)\/$/.test(new URL(path, location.href).pathname);
-  isAsking = true;
-  xhr.addEventListener("loadend", () => {
-    isAsking = false;
-  });
 });
 
 on("htmx:beforeSwap", (detail) => {
@@ -304,12 +250,11 @@ function shown() {
   isMine = false;
   document.body.classList.toggle("is-reading", Boolean(message) || pane().classList.contains("finished"));
   if (getComputedStyle(document.body).display === "block") scrollTo(0, 0);
-  // It may be drawn again before anybody presses anything.
-  unasked = document.body.dataset.unasked ?? unasked;
-  delete document.body.dataset.unasked;
-  const isUnasked = unasked === message;
-  if (isUnasked) reportOnceUsed();
-  else reportOpened();
+  const isUnasked = openId() === document.body.dataset.unasked;
+  if (!isUnasked) {
+    delete document.body.dataset.unasked;
+    reportOpened();
+  }
   painted();
   // Who was quicker than this already writes: the next letters typed must not become commands.
   if (isUnasked || document.activeElement.matches("#message :is(input, textarea, select)")) return;
@@ -324,6 +269,7 @@ on("desk:leave", forget);
 on("desk:shown", shown);
 on("desk:just", (fresh) => putNotice(byId("just"), fresh));
 on("desk:returned", () => {
+  isMine = false;
   painted();
   focusNotice();
 });
@@ -332,15 +278,18 @@ on("desk:answer", (text) => {
   if (paint(text)) focusNotice();
   else swap(text);
 });
-on("desk:repaint", (text) => isInHand() || paint(text, { keeps: true }));
-on("desk:recheck", refreshWhenFree);
+on("desk:repaint", (text) => {
+  missed = isInHand();
+  paint(text, { keeps: true });
+});
+on("desk:recheck", refreshSoon);
 document.addEventListener("toggle", ({ target }) => {
-  if (missed && !target.open && target.closest?.("#decide")) refreshWhenFree();
+  if (missed && !target.open && target.closest?.("#decide")) refreshSoon();
 }, true);
 
 if (pane()?.dataset.message) {
   callPage();
-  begin();
+  follow();
   // A plain page load was noted by the server itself, but for one that was made ready before anybody looked at it.
   if (document.prerendering) document.addEventListener("prerenderingchange", reportOpened, { once: true });
   // An answer that kept what was typed starts where it went wrong.

@@ -1,36 +1,22 @@
-/* The parts beside the letter: tells the desk that links were on screen, keeps a tick through a new painting, shows a
-   thread that has grown, copies a hash or a secret. The page works without any of it. */
-const { all, byId, emit, on, openId, post, say } = window.desk;
+/* The parts beside the letter: tells the desk that links were on screen, leads from a finding to its mark, and copies a
+   hash or a secret. The page works without any of it. */
+const { all, byId, emit, on, onPress, openId, post, say } = window.desk;
 const changed = () => document.body.dispatchEvent(new CustomEvent("desk:part"));
-let ticked = "";
 
 const onScreen = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
-    if (!isIntersecting || document.hidden || !target.dataset.part) continue;
-    onScreen.unobserve(target);
     // The desk compares the version: these links may no longer be those of the newest one.
     const { fingerprint } = target.closest("#message")?.dataset ?? {};
-    if (!fingerprint) continue;
-    post(target.dataset.part, { part: "links", fingerprint }).then(changed, () => {});
+    const { part } = target.dataset;
+    if (!isIntersecting || document.hidden || !part || !fingerprint) continue;
+    post(part, { part: "links", fingerprint }).then(changed, () => {});
     delete target.dataset.part;
   }
 }, { threshold: 0.5 });
 
 function prepare() {
-  all("#message:not([data-unasked]) [data-part]").forEach((part) => onScreen.observe(part));
+  if (!("unasked" in document.body.dataset)) all("#message [data-part]").forEach((part) => onScreen.observe(part));
   all("[data-copy]:not([data-copies])").forEach(offerCopy);
-  const tick = document.querySelector("#decide [name=thread_read][type=checkbox]");
-  if (tick && tick.value === ticked) tick.checked = true;
-  grow();
-}
-
-/* Another letter came while the draft is open: what the decision asks about must stand on the page. */
-function grow() {
-  const section = byId("thread");
-  const { thread, url } = byId("unread")?.dataset ?? {};
-  if (!section || !thread || [section.dataset.thread, section.dataset.asked].includes(thread)) return;
-  section.dataset.asked = thread;
-  window.htmx.ajax("GET", url, { target: "#thread", swap: "outerHTML" });
 }
 
 function offerCopy(hash) {
@@ -49,24 +35,32 @@ function offerCopy(hash) {
   hash.after(" ", button);
 }
 
-document.addEventListener("change", ({ target }) => {
-  if (target.name === "thread_read") ticked = target.checked ? target.value : "";
-});
 // What a browser without scripts would load at once, opened or not, the desk would note as opened.
 document.addEventListener("toggle", ({ target }) => {
   const frame = target.open && target.querySelector(".part-frame[data-src]");
   if (!frame) return;
+  // The desk has noted it by the time that it has loaded.
+  frame.addEventListener("load", changed, { once: true });
   frame.src = frame.dataset.src;
   delete frame.dataset.src;
 }, true);
 // No page is told that a download has begun: the desk, which notes it before the first byte, is asked a little later.
-document.addEventListener("click", ({ target }) => {
-  if (target.closest?.("a[download]")) [500, 2500, 8000].forEach((wait) => setTimeout(changed, wait));
+onPress("a[download]", () => [500, 2500, 8000].forEach((wait) => setTimeout(changed, wait)));
+// From a finding to its mark in the message's frame, without a new page. Where the frame is not shown at the moment,
+// the link's own address opens the message at the mark.
+onPress("a[data-mark]", (jump, event) => {
+  // Not just any: the next letter is fetched ahead, with a frame of its own.
+  const frame = document.querySelector("#sheet iframe[name=letter]");
+  if (!frame || event.defaultPrevented) return;
+  event.preventDefault();
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  byId("sheet").scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+  const place = new URL(frame.src);
+  place.hash = jump.dataset.mark;
+  // Not by its src: that would leave a step in the history for each look.
+  frame.contentWindow.location.replace(place.href);
+  frame.focus({ preventScroll: true });
 });
-// A frame of a file that was opened has loaded: the desk has noted it by now.
-document.addEventListener("load", ({ target }) => {
-  if (target instanceof HTMLIFrameElement && target.matches(".part-frame[src]")) changed();
-}, true);
 on("desk:painted", prepare);
 on("desk:opened", prepare);
 on("htmx:load", ({ elt }) => {

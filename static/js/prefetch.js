@@ -2,21 +2,18 @@
    nothing, and is on screen while the verdict is on its way. Verdicts are sent one after the other: where one is
    refused or lost, its message comes back as it was left, and what was pressed after it is not sent.
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
-const { all, byId, emit, getPage, noticeOf, on, onKey, onLoad, pane, parse, post, refuse, say, trouble } = window.desk;
+const { all, byId, emit, getPage, isPage, isReplacing, noticeOf, on, onKey, onLoad } = window.desk;
+const { pane, parse, post, refuse, say, swap, trouble } = window.desk;
 const GUARD = 400;
 const IDS = "data-id-ahead";
+// The message that comes next: its address, and its id and article once they are here.
 let ahead = null;
-let asked = 0;
-let fetching = "";
 let guarded = 0;
 // The last press: when it happened, which is earlier than when a busy page handles it, and whether it is the rest of
 // a double click, however late it comes.
 let pressed = { at: 0, isRest: false };
 let sending = Promise.resolve();
-let underWay = 0;
 let returns = 0;
-// Requests under way whose answer replaces the pane: an undo, for example, or a row that was pressed.
-let replacing = 0;
 // The addresses at which this page can still undo its decisions, the newest last.
 const undoable = [];
 // What each outcome shows from the press until the answer: in the row, and in the notice.
@@ -27,50 +24,40 @@ const PRESSED = {
 };
 
 /* Two messages are in the page at once, and only one of them may own the names. */
-function putAside(article) {
-  for (const one of [article, ...all("[id]", article)]) {
-    if (one.id) one.setAttribute(IDS, one.id);
-    one.removeAttribute("id");
+function setAside(article, isAside) {
+  const [from, to] = isAside ? ["id", IDS] : [IDS, "id"];
+  for (const one of [article, ...all(`[${from}]`, article)]) {
+    one.setAttribute(to, one.getAttribute(from));
+    one.removeAttribute(from);
   }
-  article.hidden = article.inert = true;
-}
-
-function bringBack(article) {
-  for (const one of [article, ...all(`[${IDS}]`, article)]) {
-    if (one.hasAttribute(IDS)) one.id = one.getAttribute(IDS);
-    one.removeAttribute(IDS);
-  }
-  article.hidden = article.inert = false;
-  article.classList.remove("leaves");
+  article.hidden = article.inert = isAside;
 }
 
 function forget() {
-  ahead?.article.remove();
+  ahead?.article?.remove();
   ahead = null;
-  fetching = "";
-  asked += 1;
 }
 
 /* Its frame loads as well, so that the letter itself is there at once. Without it the answer brings the next one. */
 async function fetchAhead() {
   const url = pane()?.dataset.next;
-  if (ahead && ahead.url !== url) forget();
-  if (!url || ahead || fetching === url) return;
-  const mine = ++asked;
-  fetching = url;
+  if (ahead?.url === url) return;
+  forget();
+  if (!url) return;
+  const mine = { url };
+  ahead = mine;
   const article = (await getPage(url, { "X-Purpose": "prefetch" }))?.getElementById("message");
-  if (mine !== asked) return;
-  fetching = "";
-  if (!article?.dataset.fingerprint || pane()?.dataset.next !== url) return;
-  const id = article.dataset.message;
+  if (ahead !== mine) return;
+  const id = article?.dataset.message;
   // The list ends with what is being decided: nothing comes next.
-  if (document.querySelector(`.leaves[data-message="${id}"]`)) return;
-  putAside(article);
+  const isLeaving = document.querySelector(`.leaves[data-message="${id}"]`);
+  if (!article?.dataset.fingerprint || pane()?.dataset.next !== url || isLeaving) return forget();
+  setAside(article, true);
   article.querySelector("iframe")?.addEventListener("load", () => {
     article.dataset.letter = "here";
   }, { once: true });
   pane().after(article);
-  ahead = { url, article, id };
+  Object.assign(ahead, { id, article });
 }
 
 const plan = () => setTimeout(fetchAhead, 30);
@@ -78,15 +65,15 @@ const plan = () => setTimeout(fetchAhead, 30);
 async function send(body, action) {
   try {
     const response = await post(action, body, { "HX-Request": "true" });
-    const isSignIn = response.redirected && new URL(response.url).pathname === document.body.dataset.signIn;
-    return { status: response.status, text: await response.text(), isSignIn, to: response.headers.get("HX-Redirect") };
+    const { status, url } = response;
+    return { status, url, text: await response.text(), to: response.headers.get("HX-Redirect") };
   } catch {
     return { status: 0, text: "" };
   }
 }
 
 const isSaid = (body) => body.get("outcome") === "approve" || body.get("reason").trim() || body.get("preset");
-const showBusy = () => byId("busy").classList.toggle("on", underWay > 0);
+const showBusy = () => byId("busy").classList.toggle("on", Boolean(document.querySelector("[data-deciding]")));
 
 function decide(form) {
   const from = pane();
@@ -94,7 +81,7 @@ function decide(form) {
     return refuse("One press decides one message. Read this one, then press again.");
   }
   // Its answer would put a second message into the page, under the one that is painted now.
-  if (replacing) return refuse("Another message is being opened. Nothing was decided.");
+  if (isReplacing()) return refuse("Another message is being opened. Nothing was decided.");
   if ("deciding" in from.dataset) return;
   from.dataset.deciding = "";
   guarded = performance.now() + GUARD;
@@ -105,7 +92,6 @@ function decide(form) {
   const before = returns;
   const press = { from, id: from.dataset.message, shown: null, box: null };
   if (isSaid(body)) show(press, body.get("outcome"));
-  underWay += 1;
   showBusy();
   sending = sending
     .then(async () => {
@@ -114,9 +100,8 @@ function decide(form) {
       return before === returns ? settle(await send(body, action), press) : drop(press);
     })
     .finally(() => {
-      underWay -= 1;
-      showBusy();
       delete from.dataset.deciding;
+      showBusy();
       all("[aria-busy]", from).forEach((button) => button.removeAttribute("aria-busy"));
       plan();
     });
@@ -129,7 +114,7 @@ function show(press, outcome) {
   press.box = recording(`${done}.`, subjectOf(from));
   emit("desk:row", { id, word });
   from.classList.add("leaves");
-  if (ahead && ahead.url === from.dataset.next) {
+  if (ahead?.article && ahead.url === from.dataset.next) {
     press.shown = paintAhead(from, press.box);
     from.hidden = false;
   } else byId("just").replaceChildren(press.box);
@@ -141,8 +126,8 @@ function paintAhead(from, box) {
   const top = scrollY;
   ahead = null;
   emit("desk:leave");
-  putAside(from);
-  bringBack(article);
+  setAside(from, true);
+  setAside(article, false);
   window.htmx.process(article);
   if (box) byId("just").replaceChildren(box);
   emit("desk:shown");
@@ -164,10 +149,8 @@ function recording(title, subject) {
   return box;
 }
 
-function settle({ status, text, isSignIn, to }, press) {
-  const isPage = /^\s*<!doctype/i.test(text);
-  const next = status === 200 && !isSignIn && !isPage ? parse(text).getElementById("message") : null;
-  emit("desk:answered", { isDone: Boolean(next) });
+function settle({ status, url, text, to }, press) {
+  const next = status === 200 && !isPage(text) ? parse(text).getElementById("message") : null;
   if (next) return goOn(next, text, press);
   // To press again is what is wanted now, unless another message was on screen until now.
   guarded = press.shown ? performance.now() + GUARD : 0;
@@ -175,9 +158,7 @@ function settle({ status, text, isSignIn, to }, press) {
   comeBack(press);
   // A second factor is missing: it is set up or proved there.
   if (to) return location.assign(to);
-  if (isSignIn) trouble("signed out");
-  else if (status === 0) trouble("no answer");
-  else if (isPage || ![403, 409, 422].includes(status)) trouble("page", text);
+  if (isPage(text) || ![403, 409, 422].includes(status)) trouble(url, text);
   else emit("desk:answer", text);
 }
 
@@ -187,9 +168,7 @@ function goOn(next, text, { from, id, shown, box }) {
   undoable.push(...all("#decided form", next).map((form) => form.getAttribute("action")));
   if (pane() === from) {
     guarded = performance.now() + GUARD;
-    forget();
-    emit("desk:leave");
-    window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
+    swap(text);
   } else {
     Promise.allSettled(from.getAnimations().map((one) => one.finished)).then(() => from.remove());
     // Another one may have been pressed since: its notice stays.
@@ -219,8 +198,7 @@ function comeBack({ from, id, shown, box }) {
   if (shown && from.isConnected) {
     const current = pane();
     emit("desk:leave");
-    forget();
-    bringBack(from);
+    setAside(from, false);
     current?.remove();
     if (current !== shown) shown.remove();
     history.replaceState({ htmx: true }, "", from.dataset.page);
@@ -262,21 +240,16 @@ document.addEventListener("submit", (event) => {
 });
 // What is fetched ahead must not be older than what is known of it.
 function doubt({ message, kind }) {
-  if (!(ahead?.url ?? fetching).includes(message)) return;
+  if (!ahead?.url.includes(message)) return;
   forget();
   if (kind === "beside") plan();
   else emit("desk:recheck");
 }
 on("desk:hint", doubt);
 on("desk:beside", doubt);
-on("htmx:beforeSend", ({ target, xhr, requestConfig }) => {
+on("htmx:beforeSend", ({ requestConfig }) => {
   const at = undoable.indexOf(requestConfig.path);
   if (at >= 0) undoable.splice(at, 1);
-  if (target.id !== "message") return;
-  replacing += 1;
-  xhr.addEventListener("loadend", () => {
-    replacing -= 1;
-  });
 });
 /* One after the other, back to the first that can still be undone. */
 onKey("undo", () => {
@@ -285,9 +258,10 @@ onKey("undo", () => {
   window.htmx.ajax("POST", path, { target: "#message", swap: "outerHTML" });
 });
 on("desk:painted", plan);
+on("desk:leave", forget);
 // What opened itself is not decided by a key that was meant for something else.
-onLoad("message", ({ dataset }) => {
-  if ("unasked" in dataset) guarded = performance.now() + GUARD;
+onLoad("message", () => {
+  if ("unasked" in document.body.dataset) guarded = performance.now() + GUARD;
 });
 on("htmx:beforeSwap", ({ target, shouldSwap }) => target.id === "message" && shouldSwap && forget());
 if (pane()?.dataset.next) plan();

@@ -1,9 +1,9 @@
 /* Reasons with a number: after the key that opens them a digit chooses one, and sends it where that can be undone. The
    arrows choose, Enter sends, and any letter starts writing. Without it they are choices like any others. */
-const { all, byId, onKey, say } = window.desk;
+const { all, byId, onKey, onPress, say } = window.desk;
 const field = (details) => details.querySelector("textarea, [name=at]");
 const hasText = (details) => "typed" in field(details).dataset;
-const send = (details) => details.querySelector(".reason .row button").click();
+const send = (place) => place.querySelector(".reason .row button, .acts button, :scope > .row button").click();
 
 function begin(text) {
   text.focus();
@@ -56,16 +56,16 @@ function choose(details, digit) {
 onKey("why", open);
 onKey("same-reason", giveLast);
 document.addEventListener("submit", ({ target }) => target.matches("form[data-verdict]") && keepReason(target), true);
-document.addEventListener("click", (event) => {
-  const { target } = event;
-  const cancelled = target.closest?.(".why [data-cancel]")?.closest("details");
-  // Opened by a press, a reason can be chosen or written at once, as after the key.
-  const pressed = target.closest?.("#decide .why:not(#with-unread) > summary")?.parentElement;
-  if (pressed) requestAnimationFrame(() => pressed.open && open(pressed));
-  if (!cancelled) return;
+// Opened by a press, a reason can be chosen or written at once, as after the key.
+onPress(
+  "#decide .why:not(#with-unread) > summary",
+  ({ parentElement: details }) => requestAnimationFrame(() => details.open && open(details)),
+);
+onPress(".why [data-cancel]", (link, event) => {
   event.preventDefault();
-  cancelled.open = false;
-  cancelled.querySelector("summary").focus({ preventScroll: true });
+  const details = link.closest("details");
+  details.open = false;
+  details.querySelector("summary").focus({ preventScroll: true });
 });
 
 // Who writes a time has chosen it.
@@ -75,14 +75,15 @@ document.addEventListener("input", ({ target }) => {
 
 document.addEventListener("keydown", (event) => {
   const { target, key, ctrlKey, metaKey, altKey, shiftKey, repeat } = event;
-  const details = target.closest?.("#decide .why[open], #later");
-  if (!details || event.defaultPrevented || target.matches("summary")) return;
+  const details = target.closest("#decide .why[open], #later");
+  const written = details ?? target.closest("#comment-form, #edit");
+  if (!written || event.defaultPrevented || target.matches("summary")) return;
   if (key === "Enter" && !repeat && !altKey && !shiftKey) {
-    // A reason is written on several lines, so Enter alone is a new line there; a time and a zone have one line.
-    if (target.matches("textarea, button, a") && !ctrlKey && !metaKey) return;
+    // Text has several lines, so Enter alone is a new line there; a time and a zone have one line.
+    if ((!details || target.matches("textarea, button, a")) && !ctrlKey && !metaKey) return;
     event.preventDefault();
-    send(details);
-  } else if (target.matches(".input, button") || ctrlKey || metaKey || altKey || repeat) {
+    send(written);
+  } else if (!details || target.matches(".input, button") || ctrlKey || metaKey || altKey || repeat) {
     return;
   } else if (digitOf(event)) {
     if (choose(details, digitOf(event))) event.preventDefault();

@@ -1,28 +1,23 @@
-/* Choosing messages in the list to decide together. It decides nothing by itself. */
+/* Choosing messages in the list to decide together. It decides nothing by itself. A list that comes anew keeps the
+   ticks (hx-preserve). */
 const { all, byId, on, onKey, onLoad, say } = window.desk;
 const picks = () => all("#list li:not([hidden]) .pick");
-const chosen = new Set();
+const current = () => document.querySelector("#list .item[aria-current]");
 let last = null;
 
-/* The row that a key means: where the focus is, else the one that is open. */
+/* The tick that a key means: where the focus is, in the list or on the sheet, else of the row that is open. */
 function pickHere() {
-  const current = document.querySelector("#list .item[aria-current]");
-  const row = document.activeElement?.closest?.("#rows li") ?? current?.closest("li");
-  return row?.querySelector(".pick");
-}
-
-function set(pick, checked) {
-  pick.checked = checked;
-  if (checked) chosen.add(pick.value);
-  else chosen.delete(pick.value);
+  const row = document.activeElement?.closest?.("#rows li, .one") ?? current()?.closest("li");
+  return row?.querySelector(".pick, .tick");
 }
 
 function toggle(pick) {
-  if (!pick) return;
-  set(pick, !pick.checked);
-  last = pick.value;
-  shown();
-  say(`${pick.checked ? "Selected" : "No longer selected"}, ${chosen.size} in all`);
+  pick?.click();
+  if (pick?.matches(".pick")) say(`${pick.checked ? "Selected" : "No longer selected"}, ${shown()} in all`);
+}
+
+function tick(rows, checked) {
+  for (const pick of rows) pick.checked = checked;
 }
 
 function upTo(pick) {
@@ -31,10 +26,9 @@ function upTo(pick) {
   if (to < 0) return;
   const begun = rows.findIndex((one) => one.value === last);
   const from = begun < 0 ? to : begun;
-  rows.slice(Math.min(from, to), Math.max(from, to) + 1).forEach((one) => set(one, true));
+  tick(rows.slice(Math.min(from, to), Math.max(from, to) + 1), true);
   last = pick.value;
-  shown();
-  say(`${chosen.size} selected`);
+  say(`${shown()} selected`);
 }
 
 function shown() {
@@ -43,49 +37,34 @@ function shown() {
   const count = document.querySelector("#bulk [data-picked]");
   if (count) count.textContent = `${number} selected`;
   const box = byId("pick-all");
-  if (!box) return;
+  if (!box) return number;
   box.closest("label").hidden = false;
   box.nextSibling.textContent = ` All ${rows.length}`;
   box.ariaLabel = `Select all ${rows.length} on this page`;
   box.checked = number > 0 && number === rows.length;
   box.indeterminate = number > 0 && number < rows.length;
+  return number;
 }
 
-/* The browser may have ticked what was ticked before; a list that came anew has to be told. */
-function learn() {
-  picks().forEach((pick) => set(pick, pick.checked || chosen.has(pick.value)));
-  shown();
-}
-
-document.addEventListener("change", ({ target }) => {
-  if (target.id === "pick-all") picks().forEach((pick) => set(pick, target.checked));
-  else if (target.matches("#list .pick")) {
-    set(target, target.checked);
-    last = target.value;
-  } else return;
-  shown();
-});
 document.addEventListener("click", ({ shiftKey, target }) => {
+  if (target.id === "pick-all") tick(picks(), target.checked);
+  else if (!target.matches?.("#list .pick")) return;
   // With Shift, as in every list: all from the last one to this one.
-  if (!shiftKey || !target.matches?.("#list .pick") || !last) return;
-  const from = last;
-  setTimeout(() => {
-    last = from;
-    upTo(target);
-  });
+  else if (shiftKey && last) return upTo(target);
+  else last = target.value;
+  shown();
 });
 document.addEventListener("reset", ({ target }) => {
   // The form has fields named `id`, so its own property `id` is those fields.
   if (!target.matches("#bulk")) return;
-  chosen.clear();
   last = null;
   setTimeout(() => {
     shown();
-    (document.querySelector("#list .item[aria-current]") ?? document.querySelector("#list .item"))?.focus();
+    (current() ?? document.querySelector("#list .item"))?.focus();
   });
 });
 on("desk:folded", shown);
-onLoad("list", learn);
+onLoad("list", shown);
 onKey("select", () => toggle(pickHere()));
 onKey("select-range", () => upTo(pickHere()));
 onKey("bulk", () => {
@@ -93,4 +72,4 @@ onKey("bulk", () => {
   if (picks().some((pick) => pick.checked)) byId("bulk").requestSubmit();
   else say("Nothing is selected. Press X to select the current message.");
 });
-learn();
+shown();

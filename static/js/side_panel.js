@@ -1,18 +1,16 @@
 /* What people leave at messages: claims, snoozes, questions and comments, by live hints, and by the pulse where there
    is no stream. The desk draws all of it: #claim asks for it (hx-get), and the answer brings the rest. */
-const { HELD, all, byId, emit, on, onLoad, openId, pane, row, say } = window.desk;
+const { HELD, all, byId, emit, on, onLoad, onPress, openId, pane, row, say } = window.desk;
 const { me } = document.body.dataset;
 const shownHolder = () => byId("claim")?.dataset.holder ?? "";
 const isPressed = () => Boolean(document.querySelector("#beside-acts .htmx-request"));
-let isLate = false;
 
-/* The answer to one's own press paints, and finds its place only while what was pressed is still there. */
+/* The answer to one's own press paints, and finds its place only while what was pressed is still there. What is not
+   painted now is painted with all else, once nobody uses it. */
 function refresh() {
-  isLate = isPressed();
-  if (!isLate && byId("claim")) window.htmx.trigger("#claim", "refresh");
+  if (isPressed()) emit("desk:recheck");
+  else if (byId("claim")) window.htmx.trigger("#claim", "refresh");
 }
-
-const refreshIfLate = () => isLate && refresh();
 
 on("htmx:beforeSwap", (detail) => {
   const { target, requestConfig } = detail;
@@ -21,25 +19,20 @@ on("htmx:beforeSwap", (detail) => {
   const isOver = !pane().contains(target);
   if (!isOver && (requestConfig.verb === "post" || !isPressed())) return;
   detail.shouldSwap = false;
-  if (isOver) setTimeout(refresh);
-  else isLate = true;
+  emit("desk:recheck");
 });
-/* Parts that somebody is using stay as they are until they are done with them. */
 on("htmx:oobBeforeSwap", (detail) => {
   const { target, fragment } = detail;
   if (target.id !== "beside-acts" || isPressed()) return;
-  isLate = Boolean(target.querySelector("details[open]:not(.more), #ask-title"));
-  detail.shouldSwap = !isLate;
+  detail.shouldSwap = !target.querySelector("details[open]:not(.more), #ask-title");
+  if (!detail.shouldSwap) emit("desk:recheck");
   fragment.querySelector(".more").open = target.querySelector(".more").open;
 });
 on("htmx:afterRequest", ({ target, requestConfig }) => {
-  if (target?.id !== "claim" || requestConfig.verb !== "post") return;
-  emit("desk:ask-pulse");
-  refreshIfLate();
+  if (target?.id === "claim" && requestConfig.verb === "post") emit("desk:ask-pulse");
 });
 document.addEventListener("toggle", ({ target }) => {
   if (target.id === "snooze" && target.open) target.querySelector("button")?.focus();
-  if (target.closest?.("#beside-acts") && !target.open) refreshIfLate();
 }, true);
 
 on("desk:beside", ({ action, message, person, name, asked }) => {
@@ -50,12 +43,13 @@ on("desk:beside", ({ action, message, person, name, asked }) => {
     const isTaken = action === "claim.taken";
     if (isTaken && !isMine) say(`${name} claimed this message`);
     const isSeen = shownHolder() === (isTaken ? person : "");
-    if (action === "comment.added" || (isClaim && !isSeen)) refresh();
+    // The answer to one's own press says it too.
+    const isOwn = isMine && isPressed();
+    if (!isOwn && (action === "comment.added" || (isClaim && !isSeen))) refresh();
   }
   if (asked?.includes(me)) say(`Question from ${name}`);
-  if (isMine && action === "snooze.ended" && !row(message)) {
-    emit("desk:hint", { kind: "new", action, message, ...HELD });
-  }
+  const isBack = isMine && action === "snooze.ended" && !row(message);
+  if (isBack) emit("desk:hint", { kind: "new", action, message, code: HELD });
   if (isMine || asked?.includes(me)) emit("desk:ask-pulse");
 });
 on("desk:pulse", ({ holders }) => {
@@ -67,28 +61,20 @@ on("desk:pulse", ({ holders }) => {
   if (isNews(openId(), shownHolder())) refresh();
 });
 
-document.addEventListener("click", (event) => {
-  const { target } = event;
-  if (target.closest?.("#comment-button")) {
-    event.preventDefault();
-    byId("comment-text")?.scrollIntoView({ block: "center" });
-    byId("comment-text")?.focus({ preventScroll: true });
-  } else if (target.closest?.("[data-leave-it]")) {
-    event.preventDefault();
-    target.closest(".ask").remove();
-    byId("claim-button")?.focus();
-    refresh();
-  }
+onPress("#comment-button", (_, event) => {
+  event.preventDefault();
+  byId("comment-text")?.focus();
+});
+onPress("[data-leave-it]", (link, event) => {
+  event.preventDefault();
+  link.closest(".ask").remove();
+  byId("claim-button")?.focus();
+  refresh();
 });
 
 document.addEventListener("keydown", (event) => {
   const { target, key, repeat } = event;
   const isHeld = event.ctrlKey || event.metaKey;
-  if (target.id === "comment-text" && key === "Enter" && isHeld && !repeat) return target.form.requestSubmit();
-  if (target.matches("form.comment textarea") && key === "Escape") {
-    target.blur();
-    return pane().focus({ preventScroll: true });
-  }
   if (isHeld || event.altKey || repeat || !target.closest("#snooze[open]") || target.matches("input")) return;
   const choice = { 1: "button[value=hour]", 2: "button[value=tomorrow]", 3: "#snooze-at" }[key];
   const chosen = choice && document.querySelector(`#snooze ${choice}`);
