@@ -56,10 +56,10 @@ FACTS = {
     "metadata": some(["tier=gold", "tier=tin", "team=a"]),
     "tries": st.integers(1, 3),
 }
-ALWAYS_KNOWN = {
-    *("connection is_inbound earlier_keys is_edited".split()),
-    *("sums unread_sums unknown_files is_agents_alone".split()),
-}
+ALWAYS_KNOWN = set(
+    """connection is_inbound earlier_keys is_edited sums unread_sums unknown_files
+    is_agents_alone""".split()
+)
 ADDRESSES = ["dana@x.example", "bo@tax.gov", "eve+1@x.example", "a%b@x.example"]
 facts_known = st.builds(
     lambda people, values, key: MessageFacts(
@@ -145,24 +145,22 @@ rules = st.builds(
     st.just(Conditions()) | whens,
     thens,
 )
+persons = st.integers(1, 6)
+approvals = st.lists(
+    st.builds(Approval, persons, name=st.just("A"), with_care=st.booleans()),
+    max_size=4,
+    unique_by=lambda one: one.person,
+)
 people = st.builds(
-    lambda person, groups_of, givers, editors, authors: People(
-        person=person,
-        approvals=tuple(Approval(one, str(one), with_care=care) for one, care in givers),
-        editors=editors,
-        authors=authors,
-        reviewers=frozenset(range(1, 6)),
-        groups=groups_of,
-        identities=nobody_else(),
-    ),
-    st.integers(1, 6),
-    st.dictionaries(groups, st.frozensets(st.integers(1, 6), max_size=4)),
-    st.lists(
-        st.tuples(st.integers(1, 6), st.booleans()), max_size=4, unique_by=lambda x: x[0]
-    ),
-    st.frozensets(st.integers(1, 6), max_size=1),
-    st.frozensets(st.integers(1, 6), max_size=1),
-)  # fmt: skip
+    People,
+    identities=st.builds(nobody_else),
+    person=persons,
+    approvals=approvals.map(tuple),
+    editors=st.frozensets(persons, max_size=1),
+    authors=st.frozensets(persons, max_size=1),
+    reviewers=st.just(frozenset(range(1, 6))),
+    groups=st.dictionaries(groups, st.frozensets(persons, max_size=4)),
+)
 leaving = st.integers(0, 23).map(lambda hours: NOON + timedelta(hours=hours))
 
 
