@@ -5,6 +5,7 @@ and what stops them before the call.
 import json
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import DatabaseError, transaction
@@ -72,12 +73,18 @@ def refund(connection, **fields):
 
 
 @pytest.fixture
-def one(connection, mailbox, admin, second):
+def sign(admin, second):
+    """A function that makes two admins activate these rules and passes."""
+    return partial(activate, admin, second)
+
+
+@pytest.fixture
+def one(connection, mailbox, sign):
     """A pass in force, signed by two admins; its recipient is no first contact."""
     ago = Now() - timedelta(days=1)
     change_row(refund(connection), state="sent", held_at=ago, changed_at=ago)
     made = make_pass(mailbox)
-    activate(admin, second, made)
+    sign(made)
     return made
 
 
@@ -107,7 +114,9 @@ def serve(upstream, message):
 # --- who signs ------------------------------------------------------------------------
 
 
-def test_two_people_sign_and_one_alone_cannot_whatever_is_set(mailbox, admin, second):
+def test_two_people_sign_and_one_alone_cannot_whatever_is_set(
+    mailbox, admin, second, sign
+):
     one = make_pass(mailbox)
     fewer = replace(one, a_day=5)
 
@@ -117,7 +126,7 @@ def test_two_people_sign_and_one_alone_cannot_whatever_is_set(mailbox, admin, se
         return waits.value.asked.after
 
     assert "signed before: dana@northwind.example" in needs_two(one)
-    activate(admin, second, one)
+    sign(one)
     signatures = PolicyVersion.objects.active().get().signatures
     assert set(signatures["refunds"]) == {admin.pk, second.pk}
     # Whoever only tightens needs nobody else, and the signatures stay.
@@ -129,7 +138,7 @@ def test_two_people_sign_and_one_alone_cannot_whatever_is_set(mailbox, admin, se
     change_list(admin, "eve@evil.example")
     assert needs_two(fewer).endswith("signed before: eve@evil.example")
     # When one of the two is no admin of everything any more, it sends nothing.
-    activate(admin, second, one)
+    sign(one)
     assert signed_passes(active_policy())
     second.grants.all().delete()
     assert not signed_passes(active_policy())
@@ -139,10 +148,10 @@ def test_two_people_sign_and_one_alone_cannot_whatever_is_set(mailbox, admin, se
         change_list(admin, "x@x.example")
 
 
-def test_lists_that_a_pass_goes_by_take_two_admins(one, admin, second):
+def test_lists_that_a_pass_goes_by_take_two_admins(one, admin, sign):
     named, vip = Allowlist.objects.get(), make_list("ana@x.example", name="VIP")
     about = Conditions(lists=frozenset({vip.pk}))
-    activate(admin, second, one, replace(MILD, when=about))
+    sign(one, replace(MILD, when=about))
     change_list(admin, at=named, remove=["dana@northwind.example"])
     with pytest.raises(SecondAdminNeeded):
         change_list(admin, "eve@evil.example", at=named)
@@ -170,14 +179,14 @@ def test_database_keeps_what_two_admins_signed(one, connection):
 
 
 def test_pass_sends_end_to_end_and_names_who_signed_it(
-    account, mail_server, admin, second, signed_in
+    account, mail_server, admin, second, sign, signed_in
 ):
     # So that the next one is no first contact.
     first = sent_by_agent(account)
     change_row(first, state="sent")
     key = f"{account.connection.pk}:{first.sent_by_key}"
     one = make_pass(account.mailbox, keys=frozenset({key}))
-    activate(admin, second, one)
+    sign(one)
     message = sent_by_agent(account, body=REFUND["markdown"])
     change_row(account.connection, read_key=account.world.keys["reader"])
     assert freshen_thread(message.pk) == "read"
@@ -190,7 +199,7 @@ def test_pass_sends_end_to_end_and_names_who_signed_it(
     assert latest_details("decision.recorded")["signed_by"] == f"{admin} and {second}"
     assert message not in desk_messages().in_queue()
     # A new version that still has the pass does not stop it.
-    activate(admin, second, replace(one, a_day=40))
+    sign(replace(one, a_day=40))
     assert give_back(decision) == "recorded"
     make_due()
     assert run_decision(decision_id=decision.pk) == "applied"
@@ -203,14 +212,12 @@ def test_pass_sends_end_to_end_and_names_who_signed_it(
     assert apply_policy() == 0
 
 
-def test_scheduled_message_leaves_at_its_time_by_what_holds_then(
-    one, connection, admin, second
-):
+def test_scheduled_message_leaves_at_its_time_by_what_holds_then(one, connection, sign):
     at = (clock() + timedelta(hours=2)).replace(microsecond=0)
     decision = sent_by_pass(refund(connection, send_at=written_time(at)))
     assert decision.due_at == decision.later_at == at
     assert run_decision(decision_id=decision.pk) == "not due"
-    activate(admin, second, one, TWO)
+    sign(one, TWO)
     assert give_back(decision) == "undone"
 
 
@@ -238,9 +245,9 @@ def test_what_its_sentence_does_not_say_is_left_to_people(one, connection):
 
 @pytest.mark.slow
 def test_limit_of_a_day_holds_with_thirty_threads(
-    transactional_db, connection, one, admin, second
+    transactional_db, connection, one, sign
 ):
-    activate(admin, second, replace(one, a_day=3))
+    sign(replace(one, a_day=3))
     messages = [refund(connection) for _ in range(6)]
 
     # Each thread begins with another message: in one order they wait for one another.
@@ -277,12 +284,12 @@ def test_thread_is_read_first_and_the_message_waits_for_that(
 # --- what stops it --------------------------------------------------------------------
 
 
-def what_stops(one, admin, second, message):
+def what_stops(one, sign, second, message):
     """What keeps a pass from sending, by a word; the first ones are swept, too."""
     return {
-        "switch": lambda: pull(actor=actor_of(admin), reason="Stop"),
-        "rule": lambda: activate(admin, second, one, MILD),
-        "gone": lambda: activate(admin, second),
+        "switch": lambda: pull(actor=actor_of(second), reason="Stop"),
+        "rule": lambda: sign(one, MILD),
+        "gone": sign,
         "ended": lambda: Decision.objects.update(pass_ends_at=Now()),
         "content": lambda: show_row(message, subject="Your refund for order 1", **KEY),
         "signatory": second.grants.all().delete,
@@ -294,10 +301,10 @@ def what_stops(one, admin, second, message):
 
 
 def test_whatever_speaks_against_it_stops_it_in_the_undo_window_and_until_the_call(
-    one, connection, admin, second, upstream, monkeypatch
+    one, connection, sign, second, upstream, monkeypatch
 ):
     message = refund(connection)
-    stops = what_stops(one, admin, second, message)
+    stops = what_stops(one, sign, second, message)
     decision = sent_by_pass(message)
     serve(upstream, message)
     for number, (what, happens) in enumerate(stops.items()):
@@ -325,15 +332,15 @@ def test_whatever_speaks_against_it_stops_it_in_the_undo_window_and_until_the_ca
 
 
 def test_what_people_did_with_a_message_leaves_it_to_them(
-    one, connection, admin, second, reviewer
+    one, connection, sign, reviewer
 ):
     message = refund(connection)
-    activate(admin, second, one, TWO)
+    sign(one, TWO)
     with rolled_back():
         decide(message, reviewer)
-        activate(admin, second, one)
+        sign(one)
         assert sent_by_pass(message) is None
-    activate(admin, second, one)
+    sign(one)
     edit = make_edit(message, reviewer)
     with rolled_back():
         assert sent_by_pass(message) is None
