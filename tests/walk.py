@@ -27,7 +27,6 @@ from approvals.decisions.shown import finding_name
 from approvals.models import (
     Brake,
     Claim,
-    Replacement,
     Review,
     SavedView,
     Snooze,
@@ -82,7 +81,7 @@ from tests.factories import (
     post_event,
     rolled_back,
 )
-from tests.integration.deciding import decide
+from tests.integration.deciding import decide, make_edit
 from tests.ledger import seal_here
 from tests.office_files import INVOICE_PDF
 from tests.permission_table import addresses
@@ -291,17 +290,12 @@ class Walk:
     def _need_half(self):
         """Make an edit of which the original is not rejected yet."""
         self._record("message.edit_asked")
-        Replacement.objects.create(
-            message=self.message,
-            root=self.message,
-            revision=self.message.revision,
-            connection=self.connection,
-            person=self.decider,
-            reference="0123456789",
+        make_edit(
+            self.message,
+            self.decider,
             state="sent",
             upstream_id="01CORRECTED",
             next_attempt_at=None,
-            to=["dana@northwind.example"],
             subject="Refund",
             markdown="Hello.",
         )

@@ -13,7 +13,7 @@ from approvals.decisions.decide import give_verdict
 from approvals.decisions.execute import run_decision
 from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import undo_decision, withdraw_decision
-from approvals.models import Decision
+from approvals.models import Decision, Replacement
 from approvals.reconcile.reads import read_everything
 from common.postgres import clock
 from mirror.models import Message
@@ -76,6 +76,15 @@ def make_decision(message, person, state="recorded", outcome="approve", **fields
     return Decision.objects.create(
         message=message, revision=message.revision, given_by=person, outcome=outcome,
         state=state, **values,
+    )  # fmt: skip
+
+
+def make_edit(message, person, **fields):
+    """Store an edit of a message, directly in the database."""
+    values = {"reference": "0123456789", "to": ["dana@northwind.example"], **fields}
+    return Replacement.objects.create(
+        message=message, root=message, revision=message.revision,
+        connection=message.connection, person=person, **values,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The pages of the allowlists: changes conflicts, and permissions."""
+"""The pages of the allowlists, and the lines in which entries are typed."""
 
 from datetime import UTC, datetime
 
@@ -11,71 +11,45 @@ from policy.rules.changes import WantedEntry
 from tests.factories import (
     change_list,
     listed_patterns,
-    make_connection,
     make_list,
-    make_person,
 )
-from tests.markup import says, text_of
+from tests.markup import says
 
 
-def save(client, at, lines="", **fields):
-    """Change a list as its page showed it."""
-    seen = client.get(at.url).context["form"]["seen"].value()
-    return client.post(f"{at.url}change/", {"lines": lines, "seen": seen, **fields})
-
-
-def missing(answer, *words):
-    """The expected words that are missing on the page."""
-    return [one for one in words if one not in text_of(answer)]
-
-
-def test_entries_are_added_changed_and_removed_on_the_page_of_a_list(
-    signed_in, admin, connection
-):
-    at = make_list()
-    change_list(admin, "northwind.example", "old.example", note="Customers")
+def test_list_is_made_changed_and_deleted_on_its_pages(signed_in, admin, mailbox):
     client = signed_in(admin)
-    lines = "dana@x.example, The fair\n\nnorthwind.example, The fair"
-    answer = save(client, at, lines, remove=["old.example"])
-    assert answer["Location"] == at.url
-    assert listed_patterns(note="The fair") == ["dana@x.example", "northwind.example"]
-    assert listed_patterns() == listed_patterns(note="The fair")
-    found = text_of(client.get(f"{at.url}?q=Dana@NORTHWIND.example."))
-    assert "1 found" in found
-
-
-def test_list_is_made_and_deleted_on_its_pages(signed_in, admin, connection):
-    client = signed_in(admin)
-    mailbox = connection.mailboxes.get()
     ours = {"name": "Ours", "place": "mailbox-0"}
     says(client.post("/allowlists/add/", ours), 422, "Choose a scope")
     ours["place"] = f"mailbox-{mailbox.pk}"
     made = client.post("/allowlists/add/", ours)
     at = Allowlist.objects.get(mailbox=mailbox)
     assert made["Location"] == at.url
-    page = client.get("/allowlists/")
-    assert missing(page, "Ours", str(mailbox), "Nothing") == []
+    says(client.get("/allowlists/"), 200, "Ours", str(mailbox), "Nothing")
+    change_list(admin, "northwind.example", "old.example", note="Customers")
+    change = {
+        "seen": client.get(at.url).context["form"]["seen"].value(),
+        "lines": "dana@x.example, The fair\n\nnorthwind.example, The fair",
+        "remove": ["old.example"],
+    }
+    assert client.post(f"{at.url}change/", change)["Location"] == at.url
+    assert listed_patterns(note="The fair") == ["dana@x.example", "northwind.example"]
+    assert listed_patterns() == listed_patterns(note="The fair")
+    says(client.get(f"{at.url}?q=Dana@NORTHWIND.example."), 200, "1 found")
     assert client.post(f"{at.url}delete/")["Location"] == "/allowlists/"
     assert not Allowlist.objects.exists()
 
 
-def test_lists_of_others_are_not_shown_and_only_their_admins_change_them(
-    signed_in, connection
+# Others' lists: test_permissions.py.
+def test_list_for_all_mail_is_shown_to_all_and_changed_by_admins_of_everything(
+    signed_in, keeper
 ):
-    everywhere = make_list("x.example")
-    here = make_list("y.example", connection=connection)
-    mailbox = make_connection("other").mailboxes.get()
-    client = signed_in(make_person("x@y.example", "X", "admin", mailbox=mailbox))
-    for path in (here.url, "/allowlists/0/"):
-        assert client.get(path).status_code == 404, path
-    for act, fields in (
-        ("change", {"lines": "evil.example"}),
-        ("change", {"lines": "evil.example", "seen": "x"}),
-        ("delete", {}),
-    ):
-        assert client.post(f"{here.url}{act}/", fields).status_code == 404
-        assert client.post(f"{everywhere.url}{act}/", fields).status_code == 403
-    assert listed_patterns() == ["x.example", "y.example"]
+    at = make_list("x.example")
+    client = signed_in(keeper)
+    says(client.get(at.url), 200, "x.example")
+    for act in ("change", "delete"):
+        answer = client.post(f"{at.url}{act}/", {"lines": "evil.example"})
+        assert answer.status_code == 403
+    assert listed_patterns() == ["x.example"]
 
 
 def test_lines_are_read_and_faulty_ones_say_why():

@@ -33,7 +33,7 @@ from policy.models import KillSwitch
 from tests.factories import actor_of, rolled_back
 
 # The kinds of items about messages, connections and seals; test_attention.py,
-# test_sealing.py, test_ledger_state.py and test_oversight_minimum.py find each of them.
+# test_sealing.py, test_ledger_state.py and test_gates.py find each of them.
 OF_THE_DESK = set(
     """
     unknown unattributed withdrawn stalled refused replaced overdue connection unfetchable

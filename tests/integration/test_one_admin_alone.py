@@ -8,11 +8,10 @@ password a link of hers set. Sam, the other admin, does nothing.
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 
 import pytest
 from django.core.exceptions import ValidationError
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from approvals.brake.commands import set_caps
@@ -38,9 +37,9 @@ from people.second_admin.changes import (
 from people.second_admin.registry import SecondAdminNeeded, is_second_admin_on
 from people.second_admin.setting import set_second_admin
 from people.sign_in.factors import remove_factors_of, set_role_rule
-from policy import kill_switch
 from policy.errors import seen_state
-from policy.models import AllowEntry, Group, KeyOwner, KillSwitch, WorkCalendar
+from policy.kill_switch import pull, release
+from policy.models import Group, KeyOwner, KillSwitch, PolicyVersion, WorkCalendar
 from policy.rules.changes import (
     activate_draft,
     begin_draft,
@@ -57,6 +56,7 @@ from policy.rules.rules import Effects, PolicyRule
 from tests.factories import (
     actor_of,
     change_list,
+    listed_patterns,
     make_list,
     make_message,
     make_person,
@@ -69,12 +69,9 @@ from tests.integration.test_invitations import ANYBODY, PASSWORD, token_in
 from tests.integration.test_second_admin import switch_on
 from tests.unit.test_policy_laws import lowered
 
-DANA = "dana@northwind.example"
 # What a demand asks of a message; the rest depends on who approved it.
-ASKED = {
-    *("approvals", "of groups", "barred groups", "bar_editor", "care", "reject"),
-    *("expiry", "hours"),
-}
+ASKED = {"approvals", "of groups", "barred groups", "bar_editor", "care", "reject"}
+ASKED |= {"expiry", "hours"}
 
 
 @pytest.fixture
@@ -84,241 +81,194 @@ def desk(connection):
     brings_in(ida, "nora@yourteam.example")
     both("sam@yourteam.example", "Sam Second")
     ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
-    finance = Group.objects.create(name="Finance")
+    finance, interns = (
+        Group.objects.create(name=one) for one in ("Finance", "Interns")
+    )
     finance.members.add(ana)
-    interns = Group.objects.create(name="Interns")
-    interns.members.add(*Person.objects.filter(name__startswith="I"))
+    interns.members.add(ida)
     office = WorkCalendar.objects.create(
         name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7
     )
     KeyOwner.objects.create(person=ida, connection=connection, upstream_key_id="k1")
-    customers = make_list(DANA)
+    customers = make_list("dana@northwind.example")
     put_in_force(
         {"when": {"amount": "1000"}, "then": {"approvals": {str(finance.pk): 1, "0": 2}}},
         {"when": {"lists_except": [customers.pk]}, "then": {"care": True}},
         {"when": {"lists": [customers.pk]}, "then": {"bar_editor": True}},
         {"when": {"recipients_from": 2}, "then": {"barred_groups": [interns.pk]}},
         {"when": {"words": ["tulip"]}, "then": {"reject": "No tulips."}},
-        {"then": {"expire_minutes": 6000, "office_hours": [office.pk]}},
+        {"expire_minutes": 6000, "office_hours": [office.pk]},
     )  # fmt: skip
-    for fields in (
-        {"markdown": "We refund EUR 5000."},
-        {"to_addresses": ["eve@evil.example"], "sent_by_key": "k1"},
-        {"markdown": "One tulip", "sent_by_key": "k2"},
-    ):
-        make_message(connection, **fields)
+    make_message(connection, markdown="We refund EUR 5000.")
+    make_message(connection, to_addresses=["eve@evil.example"], sent_by_key="k1")
+    make_message(connection, markdown="One tulip", sent_by_key="k2")
     switch_on()
 
 
 def one_of(rows, number):
-    """The row of this number; NoRow if there is none."""
-    found = list(rows.order_by("pk"))
+    """One of these rows or values."""
+    found = list(rows)
     if not found:
-        raise NoRow
+        raise SentenceError("There is nothing to do this with.")
     return found[number % len(found)]
 
 
-class NoRow(SentenceError):
-    """There is nothing to do this with."""
-
-    def __init__(self):
-        super().__init__("There is nothing to do this with.")
+def row_of(kind, number):
+    return one_of(kind.objects.order_by("pk"), number)
 
 
-# --- what an admin can do, by name; each gets who does it, and a number to choose by ---
+# --- what an admin can do, with what: each gets a number to choose by -----------------
 
 
-def begin(by, n):
-    based_on = policies().in_force.number
-    begin_draft(actor=by, rules=policies().in_force.rules, based_on=based_on)
+def as_in_force(number):
+    now = policies().in_force
+    return {"rules": now.rules, "based_on": now.number}
 
 
-def change_one_rule(by, n):
-    draft = policies().draft
-    rule = (policies().drafted.rules or [None])[
-        n % max(1, len(policies().drafted.rules))
-    ]
-    if draft is None or rule is None:
-        raise NoRow
-    then = (
+def seen_draft(number=0):
+    return {"seen": one_of(PolicyVersion.objects.filter(state="draft"), number).seen}
+
+
+def change_of_a_rule(number):
+    rule = one_of(policies().drafted.rules, number)
+    thens = (
         Effects(),
         replace(rule.then, approvals={0: 1}, reject="", care=False),
         replace(rule.then, care=True, expire_minutes=5),
     )
     changed = [
-        *(replace(rule, then=one) for one in then),
+        *(replace(rule, then=one) for one in thens),
         replace(rule, when=Conditions(recipients_from=9)),
         replace(rule, when=replace(rule.when, words=frozenset({"rose"}))),
-        PolicyRule("new", "New", then=Effects(approvals={0: 1 + n % 3})),
+        PolicyRule("new", "New", then=Effects({0: 1 + number % 3})),
+        # It is deleted.
+        *(None, None),
     ]
-    which = n // 7 % 8
-    new = changed[which] if which < len(changed) else None
-    change_draft(actor=by, seen=draft.seen, rule_id=(new or rule).id, rule=new)
+    new = one_of(changed, number // 7)
+    return {**seen_draft(), "rule_id": (new or rule).id, "rule": new}
 
 
-def with_draft(command):
-    def act(by, n):
-        now = policies()
-        if now.draft is None:
-            raise NoRow
-        command(actor=by, seen=now.draft.seen)
-
-    return act
-
-
-def activate_changed(by, n):
+def activate_changed(actor, number):
     with suppress(SentenceError):
-        ACTS["discard the draft"](by, n)
-    begin(by, n)
-    change_one_rule(by, n)
-    ACTS["activate the draft"](by, n)
+        discard_draft(actor=actor, **seen_draft())
+    begin_draft(actor=actor, **as_in_force(number))
+    change_draft(actor=actor, **change_of_a_rule(number))
+    activate_draft(actor=actor, **seen_draft())
 
 
-def new_group(by, n):
-    save_group(actor=by, name=f"Group {n}", members=[int(by.id)])
-
-
-def regroup(by, n):
-    group = one_of(Group.objects.all(), n)
+def regrouped(number):
+    group = row_of(Group, number)
     everybody = Person.objects.order_by("pk").values_list("pk", flat=True)
-    members = [pk for at, pk in enumerate(everybody) if n >> (at + 2) & 1]
-    name = group.name if n % 3 else f"{group.name}!"
-    seen = seen_state(in_words(group))
-    save_group(actor=by, group=group, seen=seen, name=name, members=members)
+    return {
+        "group": group,
+        "seen": seen_state(in_words(group)),
+        "name": group.name if number % 3 else f"{group.name}!",
+        "members": [pk for at, pk in enumerate(everybody) if number >> (at + 2) & 1],
+    }
 
 
-def relist(by, n):
-    acts = (
-        partial(change_list, by, "eve@evil.example"),
-        partial(change_list, by, "new.example"),
-        partial(
-            change_list,
-            by,
-            remove=list(AllowEntry.objects.values_list("pattern", flat=True)),
-        ),
-    )
-    acts[n // 3 % 3]()
+def make_group(actor, number):
+    save_group(actor=actor, name=f"Group {number}", members=[int(actor.id)])
 
 
-def change_hours(by, n):
-    calendar = one_of(WorkCalendar.objects.all(), n)
-    spans = ([[0, 1440]], [[600, 900]], [], [[540, 1020]])[n % 4]
-    save_calendar(
-        name=calendar.name,
-        zone=("UTC", "Asia/Tokyo")[n // 4 % 2],
-        weekly=[spans] * 7,
-        holidays={},
-        actor=by,
-        calendar=calendar,
-        seen=seen_state(in_words(calendar)),
-    )
+def relist(actor, number):
+    put = (["eve@evil.example"], ["new.example"], [])[number % 3]
+    change_list(actor, *put, remove=[] if put else listed_patterns())
 
 
-def own(by, n):
-    person = None if n % 2 else one_of(Person.objects.all(), n // 2)
-    key = ("k1", "k2")[n % 3 % 2]
+def other_hours(number):
+    calendar = row_of(WorkCalendar, number)
+    spans = ([[0, 1440]], [[600, 900]], [], [[540, 1020]])[number % 4]
+    return {
+        "calendar": calendar,
+        "seen": seen_state(in_words(calendar)),
+        "name": calendar.name,
+        "zone": ("UTC", "Asia/Tokyo")[number // 4 % 2],
+        "weekly": [spans] * 7,
+        "holidays": {},
+    }
+
+
+def owner(number):
+    key = ("k1", "k2")[number % 3 % 2]
+    person = None if number % 2 else row_of(Person, number // 2)
     connection = Connection.objects.get()
-    set_owner(connection=connection, key_id=key, name=key, person=person, actor=by)
+    return {"connection": connection, "key_id": key, "name": key, "person": person}
 
 
-def set_mailbox(by, n):
-    set_desk_settings(
-        mailbox=Mailbox.objects.select_related("connection").first(),
-        actor=by,
-        undo_window=timedelta(seconds=n % 10),
-        loads_pictures=bool(n % 2),
-    )
+def mailbox_settings(number):
+    return {
+        "mailbox": Mailbox.objects.select_related("connection").first(),
+        "undo_window": timedelta(seconds=number % 10),
+        "loads_pictures": bool(number % 2),
+    }
 
 
-def grant(by, n):
-    person = one_of(Person.objects.all(), n)
-    role = (Role.REVIEWER, Role.ADMIN)[n // 8 % 2]
-    give_role(actor=by, person_id=person.pk, role=role, target=GrantTarget())
+def of_person(number):
+    return {"person_id": row_of(Person, number).pk}
 
 
-def revoke(by, n):
-    found = one_of(Grant.objects.all(), n)
-    take_role(actor=by, person_id=found.person_id, grant_id=found.pk)
+def role(number):
+    role = (Role.REVIEWER, Role.ADMIN)[number // 8 % 2]
+    return {**of_person(number), "role": role, "target": GrantTarget()}
 
 
-def of_person(command):
-    def act(by, n):
-        command(actor=by, person_id=one_of(Person.objects.all(), n).pk)
-
-    return act
+def of_grant(number):
+    found = row_of(Grant, number)
+    return {"person_id": found.person_id, "grant_id": found.pk}
 
 
-def bring_in(by, n):
-    email = f"new{n % 3}@yourteam.example"
+def bring_in(actor, number):
+    email = f"new{number % 3}@yourteam.example"
     roles = [(Role.ADMIN, GrantTarget()), (Role.REVIEWER, GrantTarget())]
-    link = invite(actor=by, email=email, name="", roles=roles, lasts=timedelta(days=7))
+    week = timedelta(days=7)
+    link = invite(actor=actor, email=email, name="", roles=roles, lasts=week)
     join(token=token_in(link), name=email, password=PASSWORD, actor=ANYBODY)
 
 
-def reset(by, n):
-    link = make_password_link(actor=by, person_id=one_of(Person.objects.all(), n).pk)
+def reset_password(actor, number):
+    link = make_password_link(actor=actor, **of_person(number))
     set_password(token=token_in(link), password=PASSWORD, actor=ANYBODY)
 
 
-def unfactor(by, n):
-    remove_factors_of(actor=by, person=one_of(Person.objects.all(), n))
+def of_change(number):
+    return {"change_id": row_of(PendingChange, number).pk}
 
 
-def cap(by, n):
-    caps = dict.fromkeys(caps_now(), (n % 5 or None, None))
-    set_caps(caps=caps, actor=by)
-
-
-def release(by, n):
-    switch = one_of(KillSwitch.objects.pulled(), n)
-    kill_switch.release(switch_id=switch.pk, actor=by)
-
-
-def of_change(command):
-    def act(by, n):
-        command(change_id=one_of(PendingChange.objects.all(), n).pk, actor=by)
-
-    return act
+def only_number(number):
+    return {"number": number}
 
 
 ACTS = {
-    "begin a draft": begin,
-    "change the draft": change_one_rule,
-    "activate a changed draft": activate_changed,
-    "activate the draft": with_draft(activate_draft),
-    "discard the draft": with_draft(discard_draft),
-    "add a group": new_group,
-    "change a group": regroup,
-    "delete a group": lambda by, n: delete_named(
-        actor=by, row=one_of(Group.objects.all(), n)
-    ),
-    "change a list": relist,
-    "change a calendar": change_hours,
-    "remove a calendar": lambda by, n: delete_named(
-        actor=by, row=one_of(WorkCalendar.objects.all(), n)
-    ),
-    "set an owner": own,
-    "set a mailbox": set_mailbox,
-    "give a role": grant,
-    "take a role": revoke,
-    "deactivate": of_person(deactivate),
-    "reactivate": of_person(reactivate),
-    "invite": bring_in,
-    "reset a password": reset,
-    "remove factors": unfactor,
-    "ask for factors": lambda by, n: set_role_rule(
-        actor=by, role=Role.REVIEWER, needed=bool(n % 2)
-    ),
-    "set caps": cap,
-    "pull": lambda by, n: kill_switch.pull(actor=by, reason="Stop."),
-    "release": release,
-    "switch off": lambda by, n: set_second_admin(actor=by, on=bool(n % 2)),
-    "accept": of_change(accept),
-    "accept another": of_change(accept),
-    "decline": of_change(decline),
-    "withdraw": of_change(withdraw_change),
-    "see a secret": of_change(reveal_secret),
-}  # fmt: skip
+    begin_draft: as_in_force,
+    change_draft: change_of_a_rule,
+    activate_changed: only_number,
+    activate_draft: seen_draft,
+    discard_draft: seen_draft,
+    make_group: only_number,
+    save_group: regrouped,
+    relist: only_number,
+    save_calendar: other_hours,
+    delete_named: lambda n: {"row": row_of((Group, WorkCalendar)[n % 2], n // 2)},
+    set_owner: owner,
+    set_desk_settings: mailbox_settings,
+    give_role: role,
+    take_role: of_grant,
+    deactivate: of_person,
+    reactivate: of_person,
+    bring_in: only_number,
+    reset_password: only_number,
+    remove_factors_of: lambda n: {"person": row_of(Person, n)},
+    set_role_rule: lambda n: {"role": Role.REVIEWER, "needed": bool(n % 2)},
+    set_caps: lambda n: {"caps": dict.fromkeys(caps_now(), (n % 5 or None, None))},
+    pull: lambda n: {"reason": "Stop."},
+    release: lambda n: {"switch_id": one_of(KillSwitch.objects.pulled(), n).pk},
+    set_second_admin: lambda n: {"on": bool(n % 2)},
+    accept: of_change,
+    decline: of_change,
+    withdraw_change: of_change,
+    reveal_secret: of_change,
+}
 
 
 def do(act, is_nora, number):
@@ -328,7 +278,7 @@ def do(act, is_nora, number):
     name = "nora" if is_nora else "ida"
     by = actor_of(Person.objects.get(email=f"{name}@yourteam.example"))
     try:
-        ACTS[act](by, number)
+        act(actor=by, **ACTS[act](number))
     except SecondAdminNeeded as needed:
         with suppress(SentenceError):
             ask_second_admin(asked=needed.asked, reason="Because", actor=by)
@@ -343,38 +293,36 @@ def demands():
     """What each held message needs."""
     messages = list(Message.objects.with_content().with_connection().order_by("pk"))
     sam = actor_of(Person.objects.get(email="sam@yourteam.example"))
-    return rulings(messages, sam)
+    return {key: one.demand for key, one in rulings(messages, sam).items()}
 
 
-def open_hours(demand):
-    """The hours of a day at which a message may leave."""
-    at = clock().replace(minute=0)
-    hours = [at + timedelta(hours=hour) for hour in range(24)]
-    return {one.hour for one in hours if not replace(demand, leaves_at=one).closed()}
-
-
-def givers(demand):
-    """By named group, who may give its approval."""
+def allowed(demand):
+    """Who may approve a message, for which group, and at which hours of a day it may
+    leave.
+    """
     people = demand.people
     may = people.reviewers - demand.barred
+    at = clock().replace(minute=0)
+    hours = [at + timedelta(hours=hour) for hour in range(24)]
     return {
-        group: may & {*people.groups.get(group, ())}
-        for group in demand.effects.named_groups
+        "reviewers": people.reviewers,
+        "who may approve": may,
+        "hours": {
+            one.hour for one in hours if not replace(demand, leaves_at=one).closed()
+        },
+        **{
+            group: may.intersection(people.groups.get(group, ()))
+            for group in demand.effects.named_groups
+        },
     }
 
 
 def what_is_lower(before, after):
-    old, new = before.demand, after.demand
-    yield from set(lowered(old, new)) & ASKED
-    if not open_hours(new) <= open_hours(old):
-        yield "open hours"
-    if not old.barred & new.people.reviewers <= new.barred:
-        yield "barred people"
-    if not new.people.reviewers <= old.people.reviewers:
-        yield "reviewers"
-    for group, people in givers(old).items():
-        if not givers(new).get(group, set()) <= people:
-            yield f"members of group {group}"
+    now = allowed(after)
+    more = [
+        name for name, these in allowed(before).items() if now.get(name, set()) - these
+    ]
+    return [*ASKED.intersection(lowered(before, after)), *more]
 
 
 def hold(acts):
@@ -383,37 +331,31 @@ def hold(acts):
     for act, is_nora, number in acts:
         if do(act, is_nora, number):
             assert is_second_admin_on(), act
-            for key, facts in demands().items():
-                assert list(what_is_lower(before[key], facts)) == [], act
+            for key, demand in demands().items():
+                assert what_is_lower(before[key], demand) == [], act
     ida = Person.objects.get(email="ida@yourteam.example")
     hers = [ida.pk, *Identities().same_as([ida.pk])]
     for message in Message.objects.with_connection():
         for person in Person.objects.filter(pk__in=hers):
             with suppress(SentenceError):
                 decide(message, person, risk_read=["first_contact"])
-    for facts in demands().values():
-        assert facts.demand.progress.given <= 1
+    for demand in demands().values():
+        assert demand.progress.given <= 1
 
 
-STEP = st.tuples(st.sampled_from(list(ACTS)), st.booleans(), st.integers(0, 2**12))
-QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-# No shrinking: with a database it takes minutes.
-PHASES = [Phase.explicit, Phase.generate]
-run = partial(
-    settings, deadline=None, database=None, suppress_health_check=QUIET, phases=PHASES
-)
+def run(ordinary, most):
+    """Settings that try so many histories, in the ordinary run and with --all. No
+    shrinking: with a database it takes minutes.
+    """
+    number = ordinary if settings.default.derandomize else most
+    return settings(max_examples=number, phases=[Phase.explicit, Phase.generate])
 
 
-@run(max_examples=1, derandomize=True)
-@given(st.lists(STEP, min_size=15, max_size=25))
+STEP = st.tuples(st.sampled_from([*ACTS, accept]), st.booleans(), st.integers(0, 2**12))
+
+
+@run(1, 25)
+@given(st.lists(STEP, min_size=15, max_size=60))
 def test_no_acts_of_one_admin_lower_what_a_message_needs(desk, acts):
-    with rolled_back():
-        hold(acts)
-
-
-@pytest.mark.slow
-@run(max_examples=25, print_blob=True)
-@given(st.lists(STEP, min_size=20, max_size=60))
-def test_no_acts_of_one_admin_lower_what_a_message_needs_in_many_histories(desk, acts):
     with rolled_back():
         hold(acts)

@@ -3,6 +3,7 @@ of it, and words that were not looked for yet.
 """
 
 import binascii
+import json
 from base64 import b64encode
 
 from approvals import examination
@@ -11,80 +12,96 @@ from approvals.models import Decision
 from common.postgres import clock
 from mirror.models import Mailbox
 from policy.models import PolicyVersion
+from simple_form.declarations import rows
 from tests.factories import change_row, make_message, put_in_force, rolled_back
-from tests.integration.deciding import needed
+from tests.integration.deciding import decide, needed
 from tests.markup import words_of
 
 TWO = {"approvals": {"0": 2}}
 WORDS = {"words": ["project tulip"]}
 EUR = {"amount": "1000", "currency": "EUR"}
-NEW = {"first_contact": True}
-TULIP = {"markdown": "The strictly secret Project Tu1ip begins."}
-FILE = {"size": 1, "content_type": "application/pdf"}
-PROGRAM = {"attachments": ["program"]}
+ABOUT = {
+    "words": WORDS,
+    "sum": EUR,
+    "new": {"first_contact": True},
+    "tier": {"metadata": "tier=gold"},
+    "program": {"attachments": ["program"]},
+    "code": {"findings": ["attachment_runs_code"]},
+}
+# What a rule is about, a message, and whether the rule applies to it. The provider of a
+# mailbox is nobody's own domain.
+WRITTEN = """
+words    {"markdown": "The strictly secret Project Tu1ip begins."}          yes
+words    {"markdown": "About \u202epilut tcejorp\u202c today"}              yes
+words    {"subject": "project_tulip"}                                       yes
+words    {"markdown": "About project\u3164tulip today"}                     yes
+words    {"markdown": "About project\u2800tulip today"}                     yes
+words    {"attachments": [{"name": "Project_Tulip.pdf", "size": 1}]}        yes
+words    {"markdown": "A tulip project"}                                    no
+words    {"markdown": "About project tu~~x~~lip today"}                     yes
+words    {"html_body": "<p>About project <del>new</del> tulip</p>"}         yes
+sum      {"markdown": "We will pay 5000EUR"}                                yes
+sum      {"markdown": "We will pay EUR 241.00."}                            no
+sum      {"markdown": "We will pay 5000 Danish crowns"}                     yes
+sum      {"subject": "In EUR", "markdown": "Please transfer 5000 today."}   yes
+sum      {"subject": "Pay 5000", "markdown": "Please pay in EUR today."}    yes
+sum      {"attachments": [{"name": "5000 EUR.pdf", "size": 1}]}             yes
+new      {"to_addresses": ["dana@northwind.example"]}                       no
+new      {"to_addresses": ["eve.evil@gmail.com"]}                           yes
+program  {"html_body": "<p>begin 755 run.sh<br>M(R$O8FEN"}                  yes
+"""
 UUENCODED = binascii.b2a_uu(b"MZ" + b"a" * 40).decode()
-ENCODED = {"markdown": f"Save this:\n\nbegin 644 bill.txt\n{UUENCODED}`\nend"}
-
-
-# Conditions, a message, and whether the rule applies to it.
-WRITTEN = [
-    (WORDS, TULIP, True),
-    (WORDS, {"markdown": "About \u202epilut tcejorp\u202c today"}, True),
-    (WORDS, {"subject": "project_tulip"}, True),
-    (WORDS, {"markdown": "About project\u3164tulip today"}, True),
-    (WORDS, {"markdown": "About project\u2800tulip today"}, True),
-    (WORDS, {"attachments": [{"name": "Project_Tulip.pdf", **FILE}]}, True),
-    (WORDS, {"markdown": "A tulip project"}, False),
-    (WORDS, {"markdown": "About project tu~~x~~lip today"}, True),
-    (WORDS, {"html_body": "<p>About project <del>new</del> tulip</p>"}, True),
-    (EUR, {"markdown": "We will pay 5000EUR"}, True),
-    (EUR, {"markdown": "We will pay EUR 241.00."}, False),
-    (EUR, {"markdown": "We will pay 5000 Danish crowns"}, True),
-    (EUR, {"subject": "In EUR", "markdown": "Please transfer 5000 today."}, True),
-    (EUR, {"subject": "Pay 5000", "markdown": "Please pay in EUR today."}, True),
-    (EUR, {"attachments": [{"name": "5000 EUR.pdf", **FILE}]}, True),
-    # Files that are written out in the text.
-    (PROGRAM, ENCODED, True),
-    ({"findings": ["attachment_runs_code"]}, ENCODED, True),
-    (PROGRAM, {"html_body": "<p>begin 755 run.sh<br>M(R$O8FEN"}, True),
-    (PROGRAM, {"markdown": b64encode(b"MZ" * 40).decode()}, True),
-    (PROGRAM, {"markdown": (b"MZ" * 99).hex(" ")}, True),
-    (PROGRAM, {"markdown": (b"MZ" * 32).hex()}, False),
-    (PROGRAM, {"markdown": b64encode(b"%PDF-1.7 " * 9).decode()}, False),
-    (NEW, {"to_addresses": ["dana@northwind.example"]}, False),
-    # The provider of a mailbox is nobody's own domain.
-    (NEW, {"to_addresses": ["eve.evil@gmail.com"]}, True),
+# Files that are written out in the text; and metadata of which not all is looked at.
+LONG = [
+    ("program", f"Save this:\n\nbegin 644 bill.txt\n{UUENCODED}`\nend", True),
+    ("code", f"Save this:\n\nbegin 644 bill.txt\n{UUENCODED}`\nend", True),
+    ("program", b64encode(b"MZ" * 40).decode(), True),
+    ("program", (b"MZ" * 99).hex(" "), True),
+    ("program", (b"MZ" * 32).hex(), False),
+    ("program", b64encode(b"%PDF-1.7 " * 9).decode(), False),
 ]
+MUCH = {**dict.fromkeys(map(str, range(50)), "x"), "tier": "tin"}
+
+
+def cases():
+    for about, fields, applies in rows(WRITTEN):
+        yield about, json.loads(fields), applies == "yes"
+    for about, text, applies in LONG:
+        yield about, {"markdown": text}, applies
+    yield "tier", {"metadata": MUCH}, True
 
 
 def test_rule_applies_however_it_is_written(message, connection, reviewer):
     change_row(message, state="delivered")
     Mailbox.objects.update(address="acme.support@gmail.com")
-    wrong = []
-    for when, fields, applies in WRITTEN:
+    for about, fields, applies in cases():
         with rolled_back():
-            put_in_force({"when": when, "then": TWO})
-            if needed(make_message(connection, **fields), reviewer) != 1 + applies:
-                wrong.append(fields)
-    assert wrong == []
+            put_in_force({"when": ABOUT[about], "then": TWO})
+            new = make_message(connection, **fields)
+            assert needed(new, reviewer) == 1 + applies, fields
 
 
-def test_page_says_and_marks_what_a_rule_applies_for(connection, desk):
+def test_page_says_and_marks_what_a_rule_applies_for(connection, desk, second_reviewer):
     told = {**TWO, "sentences": ["Confirm the IBAN by phone."]}
     put_in_force({"when": EUR, "then": told}, {"when": WORDS, "then": TWO})
     text = "We pay **1,225.00 EUR** for Project Tulip today."
     message = make_message(connection, markdown=text)
-    page = desk.get(f"/queue/{message.public_id}/")
+    path = f"/queue/{message.public_id}/"
+    page, body = (desk.get(one) for one in (path, f"{path}body/"))
     marks = {"1,225.00 EUR": "rule-1", "project tulip": "rule-2"}
     assert page.context["marked"] == marks
     for one in ("Confirm the IBAN by phone.", *marks):
         assert f"“{one}" in words_of(page)
-    body = f"/queue/{message.public_id}/body/"
     for one in ("1,225.00 EUR", "Project Tulip"):
-        assert f'class="because">{one}</span>' in desk.get(body).text
+        assert f'class="because">{one}</span>' in body.text
+    # The button promises to send only what nobody else has to approve.
+    assert "Approve (1 of 2)" in words_of(page)
+    decide(message, second_reviewer)
+    assert "send to 1 person" in words_of(desk.get(path))
     # It can be read whatever becomes of the policy.
     put_in_force({"bad": 1, "then": TWO})
-    assert "because" not in desk.get(body).text.partition("<body")[2]
+    body = desk.get(f"{path}body/")
+    assert "because" not in body.text.partition("<body")[2]
 
 
 def test_word_is_unknown_until_it_was_looked_for_and_nothing_is_rejected_before(

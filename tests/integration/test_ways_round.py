@@ -2,6 +2,7 @@
 principle that it holds; who wrote words, recipients and links is in test_authorship.py.
 """
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -10,23 +11,25 @@ from django.db.models.functions import Now
 from approvals.decisions.execute import run_decision
 from approvals.editing.commands import replace_message
 from approvals.editing.send import run_replacement
-from approvals.models import Decision, Replacement
+from approvals.models import Decision
 from common.postgres import clock
 from mirror.models import Message, Thread, ThreadMessage
 from people.second_admin.registry import SecondAdminNeeded
 from policy.errors import seen_state
 from policy.models import Group
 from policy.rules.changes import in_words, save_group
+from simple_form.declarations import rows
 from tests.factories import actor_of, change_row, make_message, put_in_force
 from tests.integration.deciding import (
     decide,
     make_due,
+    make_edit,
     needed,
     post_verdict,
     read_all,
     ruling_of,
 )
-from tests.integration.gateway.world import add_key
+from tests.integration.gateway.world import add_key, undone
 from tests.integration.test_second_admin import switch_on
 from tests.variants import variants
 
@@ -74,10 +77,8 @@ def test_edited_version_needs_what_its_first_version_needed(
 ):
     account.connection.agent_key = add_key(account.world, "edits", ["send", "read"])
     account.connection.save()
-    connection = account.connection.pk
-    ids = {name: account.world.key_id(name) for name in account.world.keys}
-    known = [f"{connection}:{one}" for one in ids.values()]
-    when = {"keys": [f"{connection}:{ids['agent']}"], "known": known}
+    agent = account.world.key_id("agent")
+    when = {"keys": [f"{account.connection.pk}:{agent}"], "only_these": True}
     # The second rule is about a word that the edit takes away.
     barring = {"when": {"words": ["bill"]}, "then": {"bar_editor": True}}
     put_in_force({"when": when, "then": TWO}, barring)
@@ -87,76 +88,65 @@ def test_edited_version_needs_what_its_first_version_needed(
         assert run_replacement(replacement_id=row.pk) == "done"
         read_all(account.connection)
         message = Message.objects.latest("pk")
-        assert message.sent_by_key == ids["edits"]
-        assert ruling_of(message, second_reviewer).demand.progress.needed == 2
+        assert message.sent_by_key != agent
+        assert needed(message, second_reviewer) == 2
         assert "edited" in ruling_of(message, reviewer).reasons[0]
 
 
 # An agent cannot choose which rules apply to what it sends again.
 BILL = "Please pay the whole bill by Friday."
-MORE = "Hello Dana, please pay the whole bill by Friday or on Monday."
-COPY = {"cc": ["team@acme.example"]}
+# What is sent after this was sent back, and the number of its try. One template to
+# different people, and another text to the same, are first tries.
+SENT_AGAIN = """
+{"metadata": {"run_id": "another"}}                             2
+{"subject": "Refund."}                                          2
+{"to": "dana+1@northwind.example"}                              2
+{"key": "another", "body": "The bill of May."}                  2
+{"key": "another", "subject": "Bill", "body": "Hello Dana, please pay the whole bill by Friday or on Monday."}  2
+{"subject": "Bill", "html": "<p>Hello Dana, please pay the <b>whole</b> bill by Friday or on Monday.</p>"}      2
+{"to": ["eve@x.example"], "cc": ["Dana@northwind.example"], "subject": "Bill"}  2
+{"to": "bo@northwind.example", "cc": []}                        1
+{"to": "bo@northwind.example"}                                  1
+{"subject": "Bill", "body": "The whole bill of May is attached."}  1
+"""
 # A short text is compared as a whole.
-SHORT = [
-    ({"body": "Pay up.", "subject": "Bill"}, 2),
-    ({"body": "Pay up now.", "subject": "Bill"}, 1),
-]
-LONG = [
-    ({"metadata": {"run_id": "another"}}, 2),
-    ({"subject": "Refund."}, 2),
-    ({"to": "dana+1@northwind.example"}, 2),
-    ({"key": "another", "body": "The bill of May."}, 2),
-    ({"key": "another", "subject": "Bill", "body": MORE}, 2),
-    ({"subject": "Bill", "html": f"<p>{MORE.replace('whole', '<b>whole</b>')}</p>"}, 2),
-    ({"to": ["eve@x.example"], "cc": ["Dana@northwind.example"], "subject": "Bill"}, 2),
-    # One template to different people, and another text to the same.
-    ({"to": "bo@northwind.example"}, 1),
-    ({"to": "bo@northwind.example", **COPY}, 1),
-    ({"subject": "Bill", "body": "The whole bill of May is attached."}, 1),
-]
+SHORT_AGAIN = """
+{"body": "Pay up.", "subject": "Bill"}      2
+{"body": "Pay up now.", "subject": "Bill"}  1
+"""
 
 
 @pytest.mark.parametrize(
-    ("first", "cases"), variants([("Pay up!", SHORT), (BILL, LONG)], 1)
+    ("first", "table"), variants([("Pay up!", SHORT_AGAIN), (BILL, SENT_AGAIN)], 1)
 )
 def test_only_the_same_words_to_the_same_people_are_another_try(
-    account, reviewer, second_reviewer, first, cases
+    account, reviewer, second_reviewer, first, table
 ):
     add_key(account.world, "another", ["send", "read"])
     put_in_force({"when": {"tries_from": 2}, "then": TWO})
-    sent_back(account, reviewer, body=first, **COPY)
-    for number, (fields, tries) in enumerate(cases):
-        sent = {"body": first, "idempotency_key": f"again-{number}", **fields}
+    usual = {"body": first, "cc": ["team@acme.example"]}
+    sent_back(account, reviewer, **usual)
+    for number, (fields, tries) in enumerate(rows(table)):
+        sent = {**usual, "idempotency_key": f"again-{number}", **json.loads(fields)}
         new = sent_by_agent(account, **sent)
-        assert new.try_number == tries, fields
-        assert needed(new, second_reviewer) == tries
+        assert new.try_number == needed(new, second_reviewer) == int(tries), fields
 
 
 # No other message that is sent back makes a try count less, nor an edit that its sender
 # only claims.
-@pytest.mark.parametrize(
-    "claims", variants([{"run_id": "decoy"}, {"countersign_edit": "0123456780"}], 1)
-)
-def test_try_counts_from_the_latest_one_whatever_its_agent_claims(
-    account, reviewer, claims
-):
+def test_try_counts_from_the_latest_one_whatever_its_agent_claims(account, reviewer):
     for number in range(2):
         sent_back(account, reviewer, body=BILL, idempotency_key=f"first-{number}")
     other = {"subject": "Other", "body": "Other", "idempotency_key": "other"}
     decoy = sent_back(account, reviewer, **other, metadata={"run_id": "decoy"})
     # A refused edit of another message, whose reference is known.
-    Replacement.objects.create(
-        connection=decoy.connection,
-        message=decoy,
-        root=decoy,
-        person=reviewer,
-        reference="0123456780",
-        state="refused",
-        revision=decoy.revision,
-        to=["eve@x.example"],
-    )
-    third = sent_by_agent(account, body=BILL, idempotency_key="third", metadata=claims)
-    assert third.try_number == 3
+    make_edit(decoy, reviewer, state="refused", to=["eve@x.example"])
+    for claims in ({"run_id": "decoy"}, {"countersign_edit": "0123456789"}):
+        with undone():
+            third = sent_by_agent(
+                account, body=BILL, idempotency_key="third", metadata=claims
+            )
+            assert third.try_number == 3
 
 
 def test_words_that_are_sent_again_a_day_later_are_a_first_try(connection, reviewer):
@@ -176,14 +166,15 @@ def test_group_that_a_rule_names_gets_another_name_by_two_admins(admin, second):
     put_in_force({"approvals": {str(finance.pk): 1}})
     switch_on()
 
-    def rename(group, name):
+    def rename(group):
         seen = seen_state(in_words(group))
-        by = actor_of(admin)
-        save_group(actor=by, group=group, seen=seen, name=name, members=[])
+        save_group(
+            actor=actor_of(admin), group=group, seen=seen, name="Other", members=[]
+        )
 
     with pytest.raises(SecondAdminNeeded):
-        rename(finance, "Old finance")
-    rename(interns, "Trainees")
+        rename(finance)
+    rename(interns)
 
 
 # An approval for later is for what its giver has read, whatever they say.
@@ -199,12 +190,3 @@ def test_nobody_has_read_what_comes_into_the_thread_later(message, reviewer, des
     ThreadMessage.objects.create(thread=thread, **new)
     change_row(decision, due_at=Now(), later_at=Now())
     assert run_decision(decision_id=decision.pk) == "refused"
-
-
-# Who approved must be told by the names that people read.
-def test_nobody_takes_the_name_of_a_colleague(reviewer, second_reviewer, desk):
-    name = second_reviewer.name.upper()
-    typed = {"name": name, "zone": "UTC"}
-    assert desk.post("/people/me/", typed).status_code == 422
-    reviewer.refresh_from_db()
-    assert reviewer.name != name

@@ -2,6 +2,7 @@
 message needs; and no pass counts where a rule asks for anything.
 """
 
+import json
 from dataclasses import fields, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -15,6 +16,7 @@ from policy.calendars import Calendar
 from policy.rules.conditions import KINDS, Conditions, MessageFacts
 from policy.rules.demand import Approval, People, Policy, evaluate
 from policy.rules.rules import Effects, PolicyRule, merged, rules_loosen
+from simple_form.declarations import rows
 from tests.factories import nobody_else
 from tests.unit.test_policy_rules import FACTS as FACTS_OF_PASS
 from tests.unit.test_policy_rules import NOON, misfits
@@ -32,34 +34,44 @@ def some(values, least=0):
     return st.frozensets(st.sampled_from(values), min_size=least, max_size=2)
 
 
-# For each field of the facts what it may be. Those for which None is no value are always
-# known.
-KEYS = ["1:k1", "1:k2", "1:k9", "2:k1"]
-FACTS = {
-    "connection": st.sampled_from([1, 2]),
-    "mailbox": st.sampled_from([4, 5, 9]),
-    "is_inbound": st.booleans(),
-    "earlier_keys": some(KEYS),
-    "lists": some([7, 8]),
-    "contacts": some(["dana@x.example", "bo@tax.gov"]),
-    "is_first_contact": st.booleans(),
-    "risk_level": st.sampled_from(["", "notice", "high"]),
-    "findings": some(["secret_in_body", "attachment_runs_code"]),
-    "words": some(["boo", "other"]).map(lambda words: dict.fromkeys(words, "")),
-    "amounts": st.dictionaries(
-        st.sampled_from(["EUR", "USD", ""]), st.sampled_from(["5", "500"]), max_size=2
-    ),
-    "attachments": some(["pdf", "program"]),
-    "hosts": some(["acme.example", "www.acme.example", "evil.example"]),
-    "is_agents_alone": st.booleans(),
-    "is_edited": st.booleans(),
-    "metadata": some(["tier=gold", "tier=tin", "team=a"]),
-    "tries": st.integers(1, 3),
+DRAWN = {
+    "one": st.sampled_from,
+    "up to two": some,
+    "one or two": lambda values: some(values, least=1),
 }
-ALWAYS_KNOWN = {
-    *("connection is_inbound earlier_keys is_edited".split()),
-    *("sums unread_sums unknown_files is_agents_alone".split()),
-}
+
+
+def drawn(table):
+    """By name what a field may be: how many of which values."""
+    return {name: DRAWN[many](json.loads(values)) for name, many, values in rows(table)}
+
+
+FACTS = drawn("""
+connection        one        [1, 2]
+mailbox           one        [4, 5, 9]
+is_inbound        one        [false, true]
+earlier_keys      up to two  ["1:k1", "1:k2", "1:k9", "2:k1"]
+lists             up to two  [7, 8]
+contacts          up to two  ["dana@x.example", "bo@tax.gov"]
+is_first_contact  one        [false, true]
+risk_level        one        ["", "notice", "high"]
+findings          up to two  ["secret_in_body", "attachment_runs_code"]
+words             one        [{}, {"boo": ""}, {"other": ""}, {"boo": "", "other": ""}]
+attachments       up to two  ["pdf", "program"]
+hosts             up to two  ["acme.example", "www.acme.example", "evil.example"]
+is_agents_alone   one        [false, true]
+is_edited         one        [false, true]
+metadata          up to two  ["tier=gold", "tier=tin", "team=a"]
+tries             one        [1, 2, 3]
+""")
+FACTS["amounts"] = st.dictionaries(
+    st.sampled_from(["EUR", "USD", ""]), st.sampled_from(["5", "500"]), max_size=2
+)
+# Those for which None is no value.
+ALWAYS_KNOWN = set(
+    """connection is_inbound earlier_keys is_edited sums unread_sums unknown_files
+    is_agents_alone""".split()
+)
 ADDRESSES = ["dana@x.example", "bo@tax.gov", "eve+1@x.example", "a%b@x.example"]
 facts_known = st.builds(
     lambda people, values, key: MessageFacts(
@@ -89,26 +101,26 @@ def less_known(draw, facts):
 
 
 facts_in_doubt = facts_known | facts_known.flatmap(less_known)
-CONDITIONS = {
-    "connections": some([1, 2], 1),
-    "mailboxes": some([4, 5], 1),
-    "keys": some(KEYS, 1),
-    "metadata": st.just("tier=gold"),
-    "tries_from": st.integers(1, 3),
-    "recipients": some(["*.gov", "x.example", "eve@x.example"], 1),
-    "recipients_except": some(["x.example", "eve@x.example"], 1),
-    "lists": some([7, 8], 1),
-    "lists_except": some([7, 8], 1),
-    "first_contact": st.just(True),
-    "recipients_from": st.integers(1, 3),
-    "high_risk": st.just(True),
-    "findings": some(["secret_in_body", "attachment_runs_code"], 1),
-    "words": st.just(frozenset({"boo"})),
-    "amount": st.sampled_from([Decimal(0), Decimal(100)]),
-    "attachments": some(["pdf", "program"], 1),
-    "has_link": st.just(True),
-    "links_except": some(["acme.example", "*.acme.example"], 1),
-}
+CONDITIONS = drawn("""
+connections        one or two  [1, 2]
+mailboxes          one or two  [4, 5]
+keys               one or two  ["1:k1", "1:k2", "1:k9", "2:k1"]
+metadata           one         ["tier=gold"]
+tries_from         one         [1, 2, 3]
+recipients         one or two  ["*.gov", "x.example", "eve@x.example"]
+recipients_except  one or two  ["x.example", "eve@x.example"]
+lists              one or two  [7, 8]
+lists_except       one or two  [7, 8]
+first_contact      one         [true]
+recipients_from    one         [1, 2, 3]
+high_risk          one         [true]
+findings           one or two  ["secret_in_body", "attachment_runs_code"]
+words              one or two  ["boo"]
+attachments        one or two  ["pdf", "program"]
+has_link           one         [true]
+links_except       one or two  ["acme.example", "*.acme.example"]
+""")
+CONDITIONS["amount"] = st.sampled_from([Decimal(0), Decimal(100)])
 
 
 def two_of(strategies):
@@ -127,17 +139,16 @@ whens = st.builds(
     contacts_count=st.booleans(),
     currency=st.sampled_from(["", "EUR"]),
 )
-groups = st.integers(1, 3)
-EFFECTS = {
-    "approvals": st.dictionaries(st.integers(0, 3), st.integers(1, 3), max_size=2),
-    "barred_groups": st.frozensets(groups, min_size=1, max_size=1),
-    "bar_editor": st.just(True),
-    "care": st.just(True),
-    "reject": st.just("No."),
-    "expire_minutes": st.integers(1, 100),
-    "office_hours": st.frozensets(st.integers(7, 9), min_size=1, max_size=1),
-    "sentences": st.just(frozenset({"Call them."})),
-}
+EFFECTS = drawn("""
+barred_groups   one or two  [1, 2, 3]
+bar_editor      one         [true]
+care            one         [true]
+reject          one         ["No."]
+expire_minutes  one         [1, 10, 60, 100]
+office_hours    one or two  [7, 8, 9]
+sentences       one or two  ["Call them."]
+""")
+EFFECTS["approvals"] = st.dictionaries(st.integers(0, 3), st.integers(1, 3), max_size=2)
 thens = two_of(EFFECTS).map(lambda values: Effects(**values))
 rules = st.builds(
     lambda number, when, then: PolicyRule(f"r{number}", "A rule", when=when, then=then),
@@ -145,24 +156,22 @@ rules = st.builds(
     st.just(Conditions()) | whens,
     thens,
 )
+persons = st.integers(1, 6)
+approvals = st.lists(
+    st.builds(Approval, persons, name=st.just("A"), with_care=st.booleans()),
+    max_size=4,
+    unique_by=lambda one: one.person,
+)
 people = st.builds(
-    lambda person, groups_of, givers, editors, authors: People(
-        person=person,
-        approvals=tuple(Approval(one, str(one), with_care=care) for one, care in givers),
-        editors=editors,
-        authors=authors,
-        reviewers=frozenset(range(1, 6)),
-        groups=groups_of,
-        identities=nobody_else(),
-    ),
-    st.integers(1, 6),
-    st.dictionaries(groups, st.frozensets(st.integers(1, 6), max_size=4)),
-    st.lists(
-        st.tuples(st.integers(1, 6), st.booleans()), max_size=4, unique_by=lambda x: x[0]
-    ),
-    st.frozensets(st.integers(1, 6), max_size=1),
-    st.frozensets(st.integers(1, 6), max_size=1),
-)  # fmt: skip
+    People,
+    identities=st.builds(nobody_else),
+    person=persons,
+    approvals=approvals.map(tuple),
+    editors=st.frozensets(persons, max_size=1),
+    authors=st.frozensets(persons, max_size=1),
+    reviewers=st.just(frozenset(range(1, 6))),
+    groups=st.dictionaries(st.integers(1, 3), st.frozensets(persons, max_size=4)),
+)
 leaving = st.integers(0, 23).map(lambda hours: NOON + timedelta(hours=hours))
 
 

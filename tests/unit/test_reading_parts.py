@@ -1,9 +1,8 @@
 """What the page says of a message: its parts compared, its source, its list entry, what
-it states, and its button.
+it states.
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from approvals.message_page.content.jobs import facts_of
 from approvals.message_page.content.source import (
@@ -12,16 +11,9 @@ from approvals.message_page.content.source import (
     page_count,
     stretch_of,
 )
-from approvals.message_page.sheet import approve_label
 from common.fingerprint import FIELDS, Content
-from mirror.models import Message
-from mirror.store import content_of
-from policy.rules.conditions import MessageFacts
-from policy.rules.demand import Approval, People, Policy, evaluate
-from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule
 from rendering.render import render_message
 from simple_form.declarations import rows
-from tests.factories import nobody_else, pending_row
 
 LINK = "<a href='https://acme.example/pay'>our site</a>"
 HTML = f"<p>Dear Lee,</p><p>please pay <b>EUR 1,000</b> by Friday at {LINK}.</p>"
@@ -30,9 +22,8 @@ TEXT = "Dear Lee,\n\nplease pay EUR 1,000 by Friday at [our site](https://acme.e
 
 def compared(**fields):
     content = Content(**fields)
-    return compare_parts(
-        content, render_message(content), render_message(replace(content, html=None))
-    )
+    text = replace(content, html=None)
+    return compare_parts(content, render_message(content), render_message(text))
 
 
 def texts_of(comparison, kind):
@@ -69,41 +60,15 @@ def test_message_with_one_part_says_so_and_unknown_is_not_empty():
 
 def test_pages_of_a_text_together_are_all_of_it():
     for text in ("", "short", "x" * (3 * STRETCH + 7), "é\r\n\ta line\n" * 20_000):
-        stretches = [
-            stretch_of(text, page=page) for page in range(1, page_count(text) + 1)
-        ]
         at = 0
         seen = ""
-        for one in stretches:
+        for page in range(1, page_count(text) + 1):
+            one = stretch_of(text, page=page)
             assert one.start == at
             at = one.end
             assert at - one.start <= STRETCH
             seen += "".join(part for _, part in one.parts)
         assert seen == text
-
-
-# as it arrives
-
-
-def test_approve_button_does_not_promise_to_send_where_others_have_to_approve_too():
-    content = content_of(pending_row("01E"))
-    message = Message(addresses=[])
-    rule = PolicyRule("two", "Two", then=Effects(approvals={ANY_REVIEWER: 2}))
-
-    def demand(people):
-        return evaluate(
-            Policy(1, (rule,)), MessageFacts(1), datetime.now(UTC), people, calendars={}
-        )
-
-    first = demand(People(person=1, identities=nobody_else()))
-    assert approve_label(content, message, first) == "Approve (1 of 2)"
-    given = People(
-        person=1,
-        approvals=(Approval(2, "Ben"),),
-        reviewers=frozenset({1, 2}),
-        identities=nobody_else(),
-    )
-    assert "send to 1 person" in approve_label(content, message, demand(given))
 
 
 def facts(text, thread=None):
@@ -117,8 +82,7 @@ def facts(text, thread=None):
 
 
 # A text, a kind of fact, and those of the kind that are found.
-FOUND = list(
-    rows("""
+FOUND = """
 See section 3.2. of it.                    Dates
 Das macht 1.200,50 € oder $1,200, 15 %, 300 dollars.    Sums    1.200,50 €    $1,200    300 dollars
 Version 2.1.3 came at 9:30 in room 400.    Sums
@@ -131,12 +95,11 @@ Hi there,¶¶welcome.                        Names
 Fine. We will refund it today. Bye.        Promises    We will refund it today.
 The weather is good.                       Promises
 See [here](https://shop.acme.example/x).   Links to    acme.example
-""")
-)
+"""
 
 
 def test_facts_are_found_by_their_pattern():
-    for text, kind, *wanted in FOUND:
+    for text, kind, *wanted in rows(FOUND):
         assert [*facts(text.replace("¶", "\n")).get(kind, {})] == wanted, text
 
 

@@ -50,15 +50,15 @@ calendars = st.builds(
     holidays,
 )
 moments = st.integers(0, LONG).map(lambda minutes: FIRST + timedelta(minutes=minutes))
-# Minutes about which the clock of one of the zones is put forward or back, with others.
+# About days on which the clock of one of the zones is put forward or back.
+CHANGES = "2026-03-08 2026-03-29 2026-04-04 2026-10-03 2026-10-25 2026-11-01"
 about_changes = st.builds(
-    lambda change, minutes: datetime(2026, *change, tzinfo=UTC)
-    + timedelta(minutes=minutes),
-    st.sampled_from(
-        [(3, 29, 1), (10, 25, 1), (3, 8, 7), (11, 1, 6), (4, 4, 15), (10, 3, 15), (4, 5, 4)]
+    lambda day, minutes: (
+        datetime.fromisoformat(f"{day}T12:00Z") + timedelta(minutes=minutes)
     ),
-    st.integers(-26 * 60, 26 * 60),
-)  # fmt: skip
+    st.sampled_from(CHANGES.split()),
+    st.integers(-2 * DAY, 2 * DAY),
+)
 
 
 @given(calendars, moments, st.timedeltas(timedelta(minutes=1), timedelta(hours=60)))
@@ -74,13 +74,14 @@ def test_it_is_open_whenever_its_clock_shows_a_time_within_its_hours(calendar, a
     closed = {there.date() + timedelta(days=day): "Off" for day in off}
     calendar = replace(calendar, holidays=closed)
     minute = there.hour * 60 + there.minute
-    now, night = (
-        () if day in calendar.holidays else calendar.weekly[day.weekday()]
-        for day in (there.date(), there.date() - timedelta(days=1))
-    )
-    shows = any(begin <= minute < end for begin, end in now)
+
+    def hours_of(day):
+        return () if day in closed else calendar.weekly[day.weekday()]
+
+    today, yesterday = there.date(), there.date() - timedelta(days=1)
     assert is_open(calendar, at) == (
-        shows or any(minute + DAY < end for _, end in night)
+        any(begin <= minute < end for begin, end in hours_of(today))
+        or any(minute + DAY < end for _, end in hours_of(yesterday))
     )
 
 
