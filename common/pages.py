@@ -167,7 +167,7 @@ class MultilineField(forms.CharField):
 
 
 class SentenceForm(forms.Form):
-    """A form whose page shows one error: the first of all, or the first of each field."""
+    """A form whose page shows one error of each field, or only the first of all."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -178,11 +178,7 @@ class SentenceForm(forms.Form):
 
     def first_error(self) -> str:
         """Return the first error, as a sentence; empty if the form is valid."""
-        return next(iter(self.errors_by_field().values()), "")
-
-    def errors_by_field(self) -> dict[str, str]:
-        """Return the first error of each field, by the field's name."""
-        return {name: str(errors[0]) for name, errors in self.errors.items() if errors}
+        return next((str(errors[0]) for errors in self.errors.values() if errors), "")
 
 
 class FormInvalid(SentenceError):
