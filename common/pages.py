@@ -225,6 +225,31 @@ class LenientForm(forms.Form):
         return self.cleaned_data.get(name)
 
 
+class FiltersForm(forms.Form):
+    """Draws the filters of a list, which the form element with the id `sender` sends.
+    It checks nothing: a list reads them together with those that are typed as words.
+    `table` has a row for each: name, label and an example, or `choices` by its name.
+    """
+
+    def __init__(
+        self,
+        filters: dict[str, Any],
+        *,
+        table: str,
+        sender: str,
+        **choices: Mapping[Any, object],
+    ) -> None:
+        super().__init__(initial=filters, auto_id="f-%s")
+        self.sender = sender
+        for name, label, example in table_rows(table):
+            field = forms.CharField(label=label, required=False)
+            field.widget.attrs = {"placeholder": example, "autocomplete": "off"}
+            if name in choices:
+                field.widget = forms.Select(choices={"": "Any", **choices[name]})
+            field.widget.attrs["form"] = sender
+            self.fields[name] = field
+
+
 # Attributes of an input for an address or a name that no keyboard may correct.
 VERBATIM = {"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}
 
@@ -263,8 +288,9 @@ class DrawnField(forms.BoundField):
 
 
 class DeskRenderer(TemplatesSetting):
-    """Draws the fields of all forms by a template of the desk."""
+    """Draws all forms and their fields by templates of the desk."""
 
+    form_template_name = "_fields.html"
     field_template_name = "_field.html"
     bound_field_class = DrawnField
 
