@@ -237,7 +237,7 @@ class FiltersForm(forms.Form):
         *,
         table: str,
         sender: str,
-        **choices: Mapping[Any, object],
+        **choices: Mapping[Any, Any],
     ) -> None:
         super().__init__(initial=filters, auto_id="f-%s")
         self.sender = sender
