@@ -337,6 +337,16 @@ def compare_with_ledger(actor: Actor, month: Month) -> dict[str, Any]:
     }
 
 
+class MonthForm(DrawnForm):
+    """The month to report on, as `2026-11`."""
+
+    month = forms.CharField(
+        widget=forms.TextInput(
+            {"type": "month", "pattern": "[0-9]{4}-[0-9]{2}", "placeholder": "2026-11"}
+        )
+    )
+
+
 class PeopleForm(DrawnForm):
     """Whether figures of single people are shown, and why that is allowed."""
 
@@ -371,6 +381,7 @@ def _month_page(
         "settings": settings,
         "shows_people": settings.person_figures_since is not None,
         "may_set": actor.is_admin_of_all,
+        "month_form": MonthForm(initial={"month": month}),
         "form": PeopleForm(request.POST or None),
         "heads": HEADS,
     }

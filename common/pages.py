@@ -167,7 +167,7 @@ class MultilineField(forms.CharField):
 
 
 class SentenceForm(forms.Form):
-    """A form whose page shows one error: the first of all, or the first of each field."""
+    """A form whose page shows one error of each field, or only the first of all."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -178,11 +178,7 @@ class SentenceForm(forms.Form):
 
     def first_error(self) -> str:
         """Return the first error, as a sentence; empty if the form is valid."""
-        return next(iter(self.errors_by_field().values()), "")
-
-    def errors_by_field(self) -> dict[str, str]:
-        """Return the first error of each field, by the field's name."""
-        return {name: str(errors[0]) for name, errors in self.errors.items() if errors}
+        return next((str(errors[0]) for errors in self.errors.values() if errors), "")
 
 
 class FormInvalid(SentenceError):
@@ -229,6 +225,31 @@ class LenientForm(forms.Form):
         return self.cleaned_data.get(name)
 
 
+class FiltersForm(forms.Form):
+    """Draws the filters of a list, which the form element with the id `sender` sends.
+    It checks nothing: a list reads them together with those that are typed as words.
+    `table` has a row for each: name, label and an example, or `choices` by its name.
+    """
+
+    def __init__(
+        self,
+        filters: dict[str, Any],
+        *,
+        table: str,
+        sender: str,
+        **choices: Mapping[Any, Any],
+    ) -> None:
+        super().__init__(initial=filters, auto_id="f-%s")
+        self.sender = sender
+        for name, label, example in table_rows(table):
+            field = forms.CharField(label=label, required=False)
+            field.widget.attrs = {"placeholder": example, "autocomplete": "off"}
+            if name in choices:
+                field.widget = forms.Select(choices={"": "Any", **choices[name]})
+            field.widget.attrs["form"] = sender
+            self.fields[name] = field
+
+
 # Attributes of an input for an address or a name that no keyboard may correct.
 VERBATIM = {"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}
 
@@ -267,8 +288,9 @@ class DrawnField(forms.BoundField):
 
 
 class DeskRenderer(TemplatesSetting):
-    """Draws the fields of all forms by a template of the desk."""
+    """Draws all forms and their fields by templates of the desk."""
 
+    form_template_name = "_fields.html"
     field_template_name = "_field.html"
     bound_field_class = DrawnField
 

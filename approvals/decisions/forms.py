@@ -231,12 +231,11 @@ class HighRiskForm(LaterForm):
         """Return a sentence about all errors for the top of the page; empty if there
         are none or the form was not sent.
         """
-        wrong = self.errors_by_field()
-        if not wrong or "fingerprint" in wrong:
-            return wrong.get("fingerprint", "")
-        if len(wrong) == 1:
-            return "One entry below is missing or wrong."
-        return "Some entries below are missing or wrong."
+        if "fingerprint" in self.errors:
+            return str(self.errors["fingerprint"][0])
+        if len(self.errors) > 1:
+            return "Some entries below are missing or wrong."
+        return "One entry below is missing or wrong." if self.errors else ""
 
     def clean(self) -> None:
         cleaned = self.cleaned_data

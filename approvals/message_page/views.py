@@ -626,7 +626,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "form": form,
         "typed": form.data,
         "later": later_context(message),
-        "wrong": form.errors_by_field(),
+        "wrong": form.errors,
         "error": form.problem(),
         "approve_label": approve_label(content, message, ruling.demand),
         "ruling": ruling,

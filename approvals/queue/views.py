@@ -17,6 +17,7 @@ from uuid import UUID
 from django.http import HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.decisions.ruling import demands_for, policy_in_force
@@ -45,7 +46,7 @@ from approvals.queue.rows import (
 from audit.search import saved
 from common.actors import Actor
 from common.counts import COUNTED, count_of, counted
-from common.pages import DeskRequest, page_or_fragment
+from common.pages import DeskRequest, FiltersForm, page_or_fragment
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from mirror.states import DecisionState
@@ -54,9 +55,21 @@ from risk.rules import RULES
 
 # Rows on a page.
 PAGE = 50
-# What the fields of the search form offer.
-_CHOICES = {"risks": RISKS, "rules": RULES.values()}
-# The filters that the search form has no field for.
+# The fields of the filters (`FiltersForm`). Only the history has those for dates.
+_FIELDS = """
+to | To | name, address or domain
+from | From | name, address or domain
+by | Source | person, key, channel or run
+mailbox | Mailbox |
+risk | Risk |
+rule | Finding |
+has | Files |
+"""
+_DATES = """\
+since | Since | 2026-11-21, today, last 7 days
+until | Until | 2026-11-21, today, last 7 days
+"""
+# The filters that have no field.
 _GROUPS_OWN = ("started", "thread", "run", "alike", "passed")
 # An open page gets the ids of this many newest messages, to tell which it does not
 # show.
@@ -193,11 +206,25 @@ def queue_context(
         "rows": rows,
         "next_query": filters.query(after=following) if following else "",
         "chips": chips_of(filters, mailboxes),
-        "mailboxes": mailboxes,
+        "filter_form": _filter_form(filters, mailboxes),
         "views": SavedView.objects.usable_by(actor).select_related("person"),
         "last_decision": last_decision,
         "now": now,
     }
+
+
+def _filter_form(
+    filters: Filters, mailboxes: list[Mailbox], table: str = _FIELDS
+) -> FiltersForm:
+    return FiltersForm(
+        {**vars(filters), "from": filters.from_},
+        table=table,
+        sender="filter",
+        mailbox={one.pk: one for one in mailboxes},
+        risk=RISKS,
+        rule={name: capfirst(one.words) for name, one in RULES.items()},
+        has={"attachment": "With files"},
+    )
 
 
 def _demands(
@@ -268,7 +295,6 @@ def _elsewhere(filters: Filters) -> Mapping[str, Any]:
         "order_label": "Newest first"
         if filters.newest_first
         else ORDERS[filters.order],
-        "choices": _CHOICES,
         "carried": _hidden(filters, kept),
         # Only the history has visible fields for dates.
         "carried_by_filters": _hidden(
@@ -438,9 +464,7 @@ def history(request: DeskRequest) -> HttpResponse:
         "rows": rows,
         "filters": filters,
         "chips": chips_of(link_filters, mailboxes),
-        "choices": _CHOICES,
-        "mailboxes": mailboxes,
-        "dates": (("since", "Since", filters.since), ("until", "Until", filters.until)),
+        "filter_form": _filter_form(filters, mailboxes, _FIELDS + _DATES),
         "matching": counted(number),
         "carried": _hidden(link_filters, ("mailbox", *_GROUPS_OWN)),
         "carried_by_filters": _hidden(link_filters, ("q", *_GROUPS_OWN)),

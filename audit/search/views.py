@@ -26,11 +26,21 @@ from audit.search.results import (
     shown_of,
     within_time,
 )
-from common.pages import DeskRequest, page_or_fragment
+from common.pages import DeskRequest, FiltersForm, page_or_fragment
 from common.time_zones import zone_name
 
 # How many values of a facet are shown at once; the others are behind "more".
 SHOWN = 6
+# The fields of the search form beside its words (`FiltersForm`).
+_FIELDS = """
+action | Action |
+by | By | person, or who started it
+to | To | name, address or domain
+surface | Source |
+since | Since | 2026-11-21, today, last 7 days
+until | Until | 2026-11, yesterday
+fingerprint | Fingerprint | 7F3A-19C2-K0QD
+"""
 # The filters for which the search form has fields.
 _IN_FORM: dict[str, Any] = dict.fromkeys(
     "text to by action surface fingerprint since until".split(), ""
@@ -97,8 +107,13 @@ def ledger(request: DeskRequest) -> HttpResponse:
         "first_query": filters.query(before=None, after=None),
         "facet_groups": _facet_groups(filters, counts),
         "chips": _chips(filters, counts),
-        "kinds": kinds.items(),
-        "surfaces": SURFACES,
+        "filter_form": FiltersForm(
+            vars(filters),
+            table=_FIELDS,
+            sender="search",
+            action=kinds,
+            surface={one: one.capitalize() for one in SURFACES},
+        ),
         "searches": saved.searches_of(request.actor),
         "carried": parse_qsl(
             replace(filters, **_IN_FORM).query(before=None, after=None)

@@ -28,7 +28,6 @@ from common.pages import (
     ChangeView,
     DeskRequest,
     DrawnForm,
-    FormInvalid,
     NotedChoice,
     View,
     cleaned,
@@ -454,9 +453,6 @@ def _connection_page(
             "events": WebhookEvent.objects.filter(connection=connection).count(),
             "wanted": own_webhook.wanted_events(connection),
             "is_open": own_webhook.is_open(connection),
-            "rotate_act": "Finish the change"
-            if own_webhook.is_open(connection)
-            else "Change the secret",
             "rotates": connection.upstream_webhook_id
             and connection.admin_key
             and connection.is_our_gateway,
@@ -464,10 +460,7 @@ def _connection_page(
         "forms": forms,
         "may_change": is_admin(actor, connection),
         "may_remove": actor.is_admin_of_all,
-        # Only a gateway's page has the address section; on other pages the error is
-        # shown at the top.
-        "section": section if connection.is_our_gateway or section != "address" else "",
-        "error": failed.sentence if failed else "",
+        "section": section,
     }
     return answer(request, "connections/connection.html", context, failed=failed)
 
@@ -515,13 +508,7 @@ def _slots_of(
     rows = []
     for name, slot in SLOTS.items():
         key = getattr(connection, slot.field)
-        is_known = name in connection.key_scopes
         scopes = connection.key_scopes.get(name)
-        # If the scopes are not known, there is no error.
-        error = scope_error(slot, scopes) if key else ""
-        tone = "green" if is_known else "amber"
-        if error:
-            tone = "rose"
         rows.append(
             {
                 "slot": slot,
@@ -530,9 +517,9 @@ def _slots_of(
                 "form": forms[f"key_{name}"],
                 "start": shown_start(key),
                 "scopes": scopes,
-                "is_known": is_known,
-                "error": error,
-                "tone": tone if key else "plain",
+                "is_known": name in connection.key_scopes,
+                # If the scopes are not known, there is no error.
+                "error": scope_error(slot, scopes) if key else "",
             }
         )
     return rows
@@ -619,9 +606,9 @@ def remove(request: DeskRequest, connection: Connection) -> HttpResponse:
     commands.check_may_add(request.actor)
     form = RemoveForm(posted(request))
     form.fields["name"].label = f"Type {connection} to remove it"
-    if form.is_bound:
+    if form.is_valid():
+        name = form.cleaned_data["name"]
         try:
-            name = cleaned(form)["name"]
             commands.remove_connection(
                 connection=connection, typed_name=name, actor=request.actor
             )
@@ -630,8 +617,6 @@ def remove(request: DeskRequest, connection: Connection) -> HttpResponse:
                 f"{connection} was removed. Its history stays. {to_do_by_hand}".strip()
             )
             return redirect_with_notice(request, notice, "connections")
-        except FormInvalid:
-            pass
         except ConnectionNotChanged as refused:
             form.add_error("name", f"{refused.sentence} Nothing was changed.")
     context = {

@@ -318,15 +318,15 @@ def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
 @_of_key
 def revoke(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
     """Show what stops working without the key, and revoke it."""
-    template = "connections/api_key_revoke.html"
     form = ApprovalCodeForm(posted(request))
+    failed = None
+    if form.is_bound:
+        try:
+            code = cleaned(form)["approval_code"]
+            revoke_key(connection=connection, key=key, actor=request.actor, code=code)
+            notice = f"{key.label} is revoked. MultiMail refuses it from now on."
+            return redirect_with_notice(request, notice, "api-keys")
+        except SentenceError as error:
+            failed = error
     context = {"connection": connection, "key": key, "form": form}
-    if not form.is_bound:
-        return render(request, template, context)
-    try:
-        code = cleaned(form)["approval_code"]
-        revoke_key(connection=connection, key=key, actor=request.actor, code=code)
-    except SentenceError as error:
-        return answer(request, template, context, failed=error)
-    notice = f"{key.label} is revoked. MultiMail refuses it from now on."
-    return redirect_with_notice(request, notice, "api-keys")
+    return answer(request, "connections/api_key_revoke.html", context, failed=failed)

@@ -302,18 +302,18 @@ def delete(request: DeskRequest, mailbox_id: int) -> HttpResponse:
     mailbox = get_visible_mailbox_or_404(request, mailbox_id)
     connection = mailbox.connection
     only_for(f"an admin of {connection}", is_admin(request.actor, connection))
-    template = "connections/mailbox_delete.html"
     form = DeleteForm(posted(request), mailbox=mailbox)
+    failed = None
+    if form.is_bound:
+        try:
+            code = cleaned(form)["approval_code"]
+            delete_mailbox(mailbox=mailbox, actor=request.actor, code=code)
+            notice = f"{mailbox} is deleted at MultiMail. Its history stays here."
+            return redirect_with_notice(request, notice, "mailboxes")
+        except SentenceError as error:
+            failed = error
     context = {"box": mailbox, "held": _held_in(request, mailbox), "form": form}
-    if not form.is_bound:
-        return render(request, template, context)
-    try:
-        code = cleaned(form)["approval_code"]
-        delete_mailbox(mailbox=mailbox, actor=request.actor, code=code)
-    except SentenceError as error:
-        return answer(request, template, context, failed=error)
-    notice = f"{mailbox} is deleted at MultiMail. Its history stays here."
-    return redirect_with_notice(request, notice, "mailboxes")
+    return answer(request, "connections/mailbox_delete.html", context, failed=failed)
 
 
 def _held_in(request: DeskRequest, mailbox: Mailbox) -> int:

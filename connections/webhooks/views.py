@@ -176,10 +176,12 @@ webhooks = require_safe(_list_page)
 def add_webhook(request: DeskRequest, connection: Connection) -> HttpResponse:
     """Show the form for a new webhook. Register it, and show its secret once."""
     mailboxes = connection.mailboxes.active().values_list("upstream_id", "address")
-    ticked = (request.POST or request.GET).getlist("events")
     form = WebhookForm(
         posted(request),
-        initial={"events": ticked, "include_sandbox": True},
+        initial={
+            "events": request.GET.getlist("events"),
+            "include_sandbox": True,
+        },
         choices={"mailbox": [("", "All mailboxes"), *mailboxes]},
     )
     if not connection.is_our_gateway:
@@ -198,8 +200,11 @@ def add_webhook(request: DeskRequest, connection: Connection) -> HttpResponse:
                 wanted=form.wanted(),
                 code=typed["approval_code"],
             )
-            context = {"connection": connection, "made": created, "is_new": True}
-            return render(request, "connections/webhook_made.html", context)
+            return render(
+                request,
+                "connections/webhook_made.html",
+                {"connection": connection, "made": created, "is_new": True},
+            )
         except SentenceError as error:
             failed = error
     context = {"connection": connection, "form": form, "ticket": new_ticket()}
@@ -288,24 +293,20 @@ def delete(
     request: DeskRequest, connection: Connection, webhook: Webhook
 ) -> HttpResponse:
     """Show what will get no more events, and delete the webhook."""
-    template = "connections/webhook_delete.html"
     form = DeleteOwnForm(posted(request))
-    context = {
-        "connection": connection,
-        "hook": webhook,
-        "form": form if webhook.is_ours else None,
-    }
-    if not form.is_bound:
-        return render(request, template, context)
-    try:
-        if webhook.is_ours:
+    if not webhook.is_ours:
+        del form.fields["understood"]
+    failed = None
+    if form.is_bound:
+        try:
             cleaned(form)
-        delete_webhook(connection=connection, webhook=webhook, actor=request.actor)
-    except SentenceError as error:
-        return answer(request, template, context, failed=error)
-    return redirect_with_notice(
-        request, "The webhook is deleted. Its receiver gets no more events.", "webhooks"
-    )
+            delete_webhook(connection=connection, webhook=webhook, actor=request.actor)
+            notice = "The webhook is deleted. Its receiver gets no more events."
+            return redirect_with_notice(request, notice, "webhooks")
+        except SentenceError as error:
+            failed = error
+    context = {"connection": connection, "hook": webhook, "form": form}
+    return answer(request, "connections/webhook_delete.html", context, failed=failed)
 
 
 @require_POST

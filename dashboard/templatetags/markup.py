@@ -168,9 +168,9 @@ def notice(
 
 
 @register.simple_block_tag
-def item(content: SafeString, image: str, look: str = "") -> SafeString:
+def item(content: SafeString, image: str, look: str = "note") -> SafeString:
     """Return an entry of a list: words behind their icon."""
-    attributes = flatatt({"class": look or None})
+    attributes = flatatt({"class": look})
     return format_html(
         '<li{}>{}<span class="whole">{}</span></li>', attributes, icon(image), content
     )

@@ -129,15 +129,11 @@ class AnswerForm(SentenceForm):
         required=False,
         max_length=40,
         widget=forms.TextInput(CODE_INPUT),
-        error_messages={"max_length": "A code has at most 40 characters."},
     )
     reason = forms.CharField(
         label="Reason (optional)",
         required=False,
         max_length=MAX_REASON,
-        error_messages={
-            "max_length": f"Keep the reason under {MAX_REASON} characters."
-        },
     )
 
 

@@ -151,6 +151,7 @@ class ConfirmForm(PersonForm):
     """The person's password, which confirms who they are."""
 
     password = PasswordField(missing="Enter your password.")
+    password.widget.attrs["autofocus"] = True
 
     def clean_password(self) -> str:
         password = str(self.cleaned_data["password"])

@@ -5,6 +5,7 @@ by a code or passkey who one is. They adapt django-allauth's views.
 import json
 from typing import Any
 
+from allauth.account.forms import LoginForm
 from allauth.account.views import LoginView
 from allauth.mfa.base.views import AuthenticateView, ReauthenticateView
 from allauth.mfa.webauthn.views import LoginWebAuthnView, ReauthenticateWebAuthnView
@@ -20,7 +21,7 @@ from django.views.decorators.http import require_POST
 from people.models import Person
 from people.sign_in.factors import codes_of, factors_of
 from people.sign_in.passkeys import date_challenge, passkey_hindrance
-from people.sign_in.reauthentication import what_waits
+from people.sign_in.reauthentication import PasswordField, what_waits
 from people.sign_in.sessions import access_changed, record_failure
 
 _NOT_ACCEPTED = (
@@ -28,8 +29,24 @@ _NOT_ACCEPTED = (
 )
 
 
+class DeskLoginForm(LoginForm):  # type: ignore[misc]
+    """Address and password. An error of both stands at the address, where the focus is."""
+
+    password = PasswordField(missing="Enter your password.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        address = self.fields["login"].widget
+        address.attrs = {"autocomplete": "username", "autofocus": True}
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        super().add_error(field or "login", error)
+
+
 class DeskLoginView(LoginView):  # type: ignore[misc]
     """The sign-in page, with every method that this desk offers at this address."""
+
+    form_class = DeskLoginForm
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)

@@ -102,7 +102,7 @@ def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(
         ("mailbox", "01ELSEWHERE"),
     ):
         form = WebhookForm({**WANTED, name: value}, choices={"mailbox": mailboxes})
-        assert form.errors_by_field().keys() == {name}, value
+        assert form.errors.keys() == {name}, value
     client = signed_in(admin)
     secret = "my own good secret"
     answer = register(client, account, events=[], secret=secret)

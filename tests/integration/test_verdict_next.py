@@ -229,7 +229,7 @@ def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
     }
     whole = {**READ, "typed": DOMAIN, "fingerprint": three[0].revision.fingerprint}
     late = HighRiskForm(whole, **asked, has_late=True)
-    assert set(late.errors_by_field()) == {"thread_read"}
+    assert set(late.errors) == {"thread_read"}
     for fields, error in (
         ({"typed": DOMAIN}, "Read this and tick it"),
         (READ, "Enter it to confirm the recipients."),
