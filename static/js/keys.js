@@ -120,8 +120,11 @@ const ACTS = {
    vowel sign (Thai) or two letters (Arabic). */
 const isLetters = (key) => /^[\p{L}\p{M}]{1,2}$/u.test(key);
 const isOther = (key) => isLetters(key) && !/\p{Script=Latin}/u.test(key);
+// The signs of such a layout stand on keys of letters, too: Hebrew has "'" on W.
+let isOtherLayout = false;
 const keyOf = ({ key, code, shiftKey }) => {
-  const [, letter] = (isOther(key) && /^Key([A-Z])$/.exec(code)) || [];
+  if (isLetters(key)) isOtherLayout = isOther(key);
+  const [, letter] = (isOtherLayout && /^Key([A-Z])$/.exec(code)) || [];
   if (!letter) return key;
   return shiftKey || key !== key.toLowerCase() ? letter : letter.toLowerCase();
 };

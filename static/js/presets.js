@@ -1,6 +1,6 @@
 /* Reasons with a number: after the key that opens them a digit chooses one, and sends it where that can be undone. The
    arrows choose, Enter sends, and any letter starts writing. Without it they are choices like any others. */
-const { all, byId, onKey, onPress, say } = window.desk;
+const { all, byId, onKey, onPress, refuse } = window.desk;
 const field = (details) => details.querySelector("textarea, [name=at]");
 const hasText = (details) => "typed" in field(details).dataset;
 const send = (place) => place.querySelector(".reason .row button, .acts button, :scope > .row button").click();
@@ -32,13 +32,13 @@ function keepReason(form) {
 
 function giveLast() {
   const details = byId("reject");
-  if (!details?.getClientRects().length) return;
+  if (!details?.getClientRects().length) return refuse("This key does nothing here.");
   const { preset = "", reason = "" } = JSON.parse(sessionStorage[LAST] ?? "{}");
   const choice = all(".preset input", details).find(({ value }) => value === preset);
-  if (!preset && !reason) return say("No message was rejected yet in this tab.");
-  if (preset && !choice) return say("The last reason is none of this mailbox.");
+  if (!preset && !reason) return refuse("No message was rejected yet in this tab.");
+  if (preset && !choice) return refuse("The last reason is none of this mailbox.");
   open(details);
-  if (hasText(details)) return say("The field has words of yours already.");
+  if (hasText(details)) return refuse("The field has words of yours already.");
   if (choice) choice.checked = true;
   field(details).value = reason;
   if ("atOnce" in details.dataset) send(details);

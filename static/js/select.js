@@ -1,6 +1,6 @@
 /* Choosing messages in the list to decide together. It decides nothing by itself. A list that comes anew keeps the
    ticks (hx-preserve). */
-const { all, byId, on, onKey, onLoad, say } = window.desk;
+const { all, byId, on, onKey, onLoad, refuse, say } = window.desk;
 const picks = () => all("#list li:not([hidden]) .pick");
 const current = () => document.querySelector("#list .item[aria-current]");
 let last = null;
@@ -70,6 +70,6 @@ onKey("select-range", () => upTo(pickHere()));
 onKey("bulk", () => {
   if (!byId("list")) return;
   if (picks().some((pick) => pick.checked)) byId("bulk").requestSubmit();
-  else say("Nothing is selected. Press X to select the current message.");
+  else refuse("Nothing is selected. Press X to select the current message.");
 });
 shown();
