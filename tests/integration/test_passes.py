@@ -182,9 +182,8 @@ def test_pass_sends_end_to_end_and_names_who_signed_it(
     account, mail_server, admin, second, sign, signed_in
 ):
     # So that the next one is no first contact.
-    first = sent_by_agent(account)
-    change_row(first, state="sent")
-    key = f"{account.connection.pk}:{first.sent_by_key}"
+    change_row(make_message(account.connection), state="sent")
+    key = f"{account.connection.pk}:{account.world.key_id('agent')}"
     one = make_pass(account.mailbox, keys=frozenset({key}))
     sign(one)
     message = sent_by_agent(account, body=REFUND["markdown"])

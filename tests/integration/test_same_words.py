@@ -76,5 +76,5 @@ def test_groups_calendars_lists_and_people_do_not_look_alike(
     make_list(name="Customers")
     for path, why, *names in rows(ALIKE):
         for name in names:
-            typed = {"name": name, "zone": "UTC", "place": "all"}
+            typed = {"name": name, "zone": "UTC", "day-0": "9:00-17:00", "place": "all"}
             says(client.post(f"/{path}/", typed), 422, why)
