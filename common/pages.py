@@ -245,7 +245,8 @@ class FiltersForm(forms.Form):
             field = forms.CharField(label=label, required=False)
             field.widget.attrs = {"placeholder": example, "autocomplete": "off"}
             if name in choices:
-                field.widget = forms.Select(choices={"": "Any", **choices[name]})
+                offered = [("", "Any"), *choices[name].items()]
+                field.widget = forms.Select(choices=offered)
             field.widget.attrs["form"] = sender
             self.fields[name] = field
 
