@@ -186,12 +186,11 @@ def add_key(request: DeskRequest, connection: Connection) -> HttpResponse:
                 owner=wanted["owner"],
                 code=wanted["approval_code"],
             )
-            context = {
-                "connection": connection,
-                "made": created,
-                "owner": wanted["owner"],
-            }
-            return render(request, "connections/api_key_made.html", context)
+            return render(
+                request,
+                "connections/api_key_made.html",
+                {"connection": connection, "made": created, "owner": wanted["owner"]},
+            )
         except SentenceError as error:
             failed = error
     context = {"connection": connection, "form": form, "ticket": new_ticket()}

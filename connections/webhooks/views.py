@@ -278,12 +278,15 @@ def rotate(
     rotated = rotate_webhook(
         connection=connection, webhook=webhook, actor=request.actor, overlap_s=overlap
     )
-    context = {
-        "connection": connection,
-        "made": rotated,
-        "overlap": dict(OVERLAPS)[overlap] if overlap else "",
-    }
-    return render(request, "connections/webhook_made.html", context)
+    return render(
+        request,
+        "connections/webhook_made.html",
+        {
+            "connection": connection,
+            "made": rotated,
+            "overlap": dict(OVERLAPS)[overlap] if overlap else "",
+        },
+    )
 
 
 @require_get_or_post

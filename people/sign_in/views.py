@@ -36,8 +36,10 @@ class DeskLoginForm(LoginForm):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        address = self.fields["login"].widget
-        address.attrs = {"autocomplete": "username", "autofocus": True}
+        self.fields["login"].widget.attrs = {
+            "autocomplete": "username",
+            "autofocus": True,
+        }
 
     def add_error(self, field: str | None, error: Any) -> None:
         super().add_error(field or "login", error)
