@@ -3,6 +3,7 @@ and what stops them before the call.
 """
 
 import json
+from base64 import b64encode
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -17,6 +18,7 @@ from alerts.models import Destination
 from approvals.decisions import by_rule, execute
 from approvals.decisions.by_rule import apply_policy, give_to_people, to_stop
 from approvals.decisions.execute import run_decision
+from approvals.decisions.withdraw import undo_decision
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Review
 from common.postgres import clock
@@ -50,6 +52,7 @@ from tests.integration.deciding import (
 )
 from tests.integration.gateway.world import leave
 from tests.integration.passing import activate, make_pass
+from tests.integration.test_enclosed import PIXEL
 from tests.integration.test_ways_round import sent_by_agent
 from tests.ledger import latest_details
 from tests.markup import words_of
@@ -363,3 +366,20 @@ def test_everybody_sees_who_signed_it_and_stops_it_and_others_learn_no_names(
     client.post(f"{path}undo/")
     assert sent_by_pass(message).state == "undone"
     assert message in desk_messages().in_queue()
+
+
+def test_what_somebody_stopped_is_sent_again_only_after_a_person_approved_it(
+    one, connection, reviewer
+):
+    first = refund(connection)
+    assert sent_by_pass(first)
+    undo_decision(message=first.public_id, actor=actor_of(reviewer))
+    assert not sent_by_pass(refund(connection))
+    decide(refund(connection), reviewer)
+    assert sent_by_pass(refund(connection))
+
+
+def test_picture_within_the_text_is_left_to_people(one, connection):
+    text = refund(connection).revision.content["markdown"]
+    picture = f"![](data:image/png;base64,{b64encode(PIXEL).decode()})"
+    assert not sent_by_pass(refund(connection, markdown=f"{text}\n\n{picture}"))
