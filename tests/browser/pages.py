@@ -61,7 +61,7 @@ setup               /setup/
 api-keys            /keys/
 webhooks            /webhooks/
 domains             /domains/
-review-report       /audit/reports/review/
+report-decisions    /audit/reports/decisions/
 usual-texts         /mailboxes/{mailbox}/texts/reject/
 reports             /audit/reports/
 report-rights       /audit/reports/rights/
