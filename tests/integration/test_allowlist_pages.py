@@ -34,6 +34,10 @@ def test_list_is_made_changed_and_deleted_on_its_pages(signed_in, admin, mailbox
     assert client.post(f"{at.url}change/", change)["Location"] == at.url
     assert listed_patterns(note="The fair") == ["dana@x.example", "northwind.example"]
     assert listed_patterns() == listed_patterns(note="The fair")
+    # What the page showed has changed meanwhile.
+    late = {**change, "lines": "eve@x.example", "remove": ["x\0", "dana@x.example"]}
+    assert client.post(f"{at.url}change/", late).status_code == 409
+    assert listed_patterns() == listed_patterns(note="The fair")
     says(client.get(f"{at.url}?q=Dana@NORTHWIND.example."), 200, "1 found")
     assert client.post(f"{at.url}delete/")["Location"] == "/allowlists/"
     assert not Allowlist.objects.exists()

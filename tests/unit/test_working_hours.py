@@ -90,3 +90,12 @@ def test_hours_within_others_are_never_open_where_those_are_not(wide, closed, of
     weekly = [() if day in closed else wide.weekly[day] for day in range(7)]
     narrow = replace(wide, weekly=tuple(weekly), holidays={**wide.holidays, **off})
     assert is_open(wide, at) or not is_open(narrow, at)
+
+
+def test_hours_that_end_the_next_day_are_those_of_the_day_before():
+    nights = Calendar("Nights", UTC, (((20 * 60, 26 * 60),),) * 7, {})
+    at = datetime(2026, 3, 21, 1, tzinfo=UTC)
+    assert is_open(nights, at)
+    for off, is_closed in ((at.date() - timedelta(days=1), True), (at.date(), False)):
+        holiday = replace(nights, holidays={off: "Holiday"})
+        assert is_open(holiday, at) is not is_closed
