@@ -66,7 +66,7 @@ _MORE = """\
 |?piastre|?piastres|?peseta|pesetas|?drachma|drachmas|δραχμες|?kuna|?kunas|?kune|?markkaa|?conto|?contos
 |?toman|تومان|تومن|?cfa|fcfa|=öre|=øre|!金額|!金额|!价格|!價格|!字元|!位元|!單元|!单元|!公元|!元素|!多元|ƒ|?ރ|?שח|.שח|.شج|.ام
 |.جس|.جم|.دا|.دإ|.دب|.دت|.دج|.دس|.دع|.دك|.دل|.دم|.را|.رس|.رع|.رق|.ري|.لس|.لل|?رس|.som|ユアン|?satoshi
-|?satoshis|?sats|?rack|?racks|?tenner|?tenners|?fiver|?fivers|?ether|?tether|?tethers|?solana|?xu|quid|?riesen|~c|~coin|~coins|~bones|~clams
+|?satoshis|?sats|?ether|?tether|?tethers|?solana|?xu|quid|?riesen|~c|~coin|~coins|~bones|~clams
 |~smackeroos|~simoleons|~mause|~kroten|~flocken|~tacken|~ocken|~piepen|~lappen|~scheine|~balles|~pavos|~spann|~spenn
 EUR|€|eurs|eurc|eurt|?euru|eiro|ewro|avro
 GBP|£|sterling|gbpt
@@ -97,6 +97,7 @@ PHP|₱|?piso
 PAB|^B/
 PEN|^S/
 ZAR|^R
+|?rack|?racks|?tenner|?tenners|?fiver|?fivers
 HUF|^Ft
 EGP|^LE
 KWD|?kd|^KD

@@ -371,18 +371,21 @@ def _was_stopped_before(message: Message) -> bool:
         state__in=(DecisionState.UNDONE, DecisionState.WITHDRAWN),
         changed_at__gt=Now() - _STOPS_FOR,
     )
-    for one in stopped.select_related("message").order_by("-changed_at")[:_BATCH]:
-        # Not by the desk itself, as when the pass had ended.
-        by_people = Entry.objects.of_message(one.message.public_id).filter(
-            action__in=_STOPPED, actor_kind="person"
-        )
-        if by_people.exists():
-            return not alike.filter(
-                given_by__isnull=False,
-                outcome=Outcome.APPROVE,
-                recorded_at__gt=one.changed_at,
-            ).exists()
-    return False
+    times = dict(stopped.values_list("message__public_id", "changed_at"))
+    # Not by the desk itself, as when the pass had ended.
+    by_people = Entry.objects.filter(
+        message__in=times, action__in=_STOPPED, actor_kind="person"
+    )
+    stopped_by_people = set(by_people.values_list("message", flat=True))
+    latest = max(
+        (at for key, at in times.items() if key in stopped_by_people), default=None
+    )
+    if latest is None:
+        return False
+    approved_since = alike.filter(
+        given_by__isnull=False, outcome=Outcome.APPROVE, recorded_at__gt=latest
+    )
+    return not approved_since.exists()
 
 
 def why_no_longer(decision: Decision) -> str:

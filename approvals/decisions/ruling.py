@@ -172,10 +172,13 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
         ):
             owners[owner.connection_id, owner.upstream_key_id].add(owner.person_id)
     commands = CommandedMail.objects.naming(messages)
-    started_by = {one.pk: str(one.trigger.get("discord_user_id")) for one in messages}
+    started_by = {
+        one.pk: str(one.trigger.get("discord_user_id") or "") for one in messages
+    }
     # A sender can name anybody, but this only keeps that person from approving.
-    linked = ChatAccount.objects.filter(service="discord")
-    linked = linked.filter(account_id__in={*started_by.values()} - {"None"})
+    linked = ChatAccount.objects.filter(
+        service="discord", account_id__in={*started_by.values()} - {""}
+    )
     people = dict(linked.values_list("account_id", "person"))
     contributors = {}
     for message in messages:
