@@ -5,9 +5,11 @@ Ida asks and accepts whatever she can, with two accounts: her own, and that of N
 password a link of hers set. Sam, the other admin, does nothing.
 """
 
+import json
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
+from string import Template
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -70,8 +72,16 @@ from tests.integration.test_second_admin import switch_on
 from tests.unit.test_policy_laws import lowered
 
 # What a demand asks of a message; the rest depends on who approved it.
-ASKED = {"approvals", "of groups", "barred groups", "bar_editor", "care", "reject"}
-ASKED |= {"expiry", "hours"}
+ASKED = {"of groups", *(one.name for one in fields(Effects))}
+# Of two groups, a calendar and a list.
+RULES = """[
+{"when": {"amount": "1000"}, "then": {"approvals": {"$finance": 1, "0": 2}}},
+{"when": {"lists_except": [$customers]}, "then": {"care": true}},
+{"when": {"lists": [$customers]}, "then": {"bar_editor": true}},
+{"when": {"recipients_from": 2}, "then": {"barred_groups": [$interns]}},
+{"when": {"words": ["tulip"]}, "then": {"reject": "No tulips."}},
+{"expire_minutes": 6000, "office_hours": [$office]}
+]"""
 
 
 @pytest.fixture
@@ -81,24 +91,21 @@ def desk(connection):
     brings_in(ida, "nora@yourteam.example")
     both("sam@yourteam.example", "Sam Second")
     ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
-    finance, interns = (
-        Group.objects.create(name=one) for one in ("Finance", "Interns")
-    )
+    finance = Group.objects.create(name="Finance")
     finance.members.add(ana)
+    interns = Group.objects.create(name="Interns")
     interns.members.add(ida)
     office = WorkCalendar.objects.create(
         name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7
     )
     KeyOwner.objects.create(person=ida, connection=connection, upstream_key_id="k1")
-    customers = make_list("dana@northwind.example")
-    put_in_force(
-        {"when": {"amount": "1000"}, "then": {"approvals": {str(finance.pk): 1, "0": 2}}},
-        {"when": {"lists_except": [customers.pk]}, "then": {"care": True}},
-        {"when": {"lists": [customers.pk]}, "then": {"bar_editor": True}},
-        {"when": {"recipients_from": 2}, "then": {"barred_groups": [interns.pk]}},
-        {"when": {"words": ["tulip"]}, "then": {"reject": "No tulips."}},
-        {"expire_minutes": 6000, "office_hours": [office.pk]},
-    )  # fmt: skip
+    rules = Template(RULES).substitute(
+        finance=finance.pk,
+        interns=interns.pk,
+        office=office.pk,
+        customers=make_list("dana@northwind.example").pk,
+    )
+    put_in_force(*json.loads(rules))
     make_message(connection, markdown="We refund EUR 5000.")
     make_message(connection, to_addresses=["eve@evil.example"], sent_by_key="k1")
     make_message(connection, markdown="One tulip", sent_by_key="k2")
