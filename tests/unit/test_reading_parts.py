@@ -2,6 +2,7 @@
 it states.
 """
 
+import json
 from dataclasses import replace
 
 from approvals.message_page.content.jobs import facts_of
@@ -26,26 +27,27 @@ def compared(**fields):
     return compare_parts(content, render_message(content), render_message(text))
 
 
-def texts_of(comparison, kind):
-    return [piece.text.strip() for piece in comparison.pieces if piece.kind == kind]
+# What only the HTML has in place of what both have, and what is found: how many
+# differences, what is new and gone, and links.
+DIFFERENT = """
+1,000         100                              1  gone 1,000  new 100
+acme.example  evil.example                     2
+  https://evil.example/pay  https://acme.example/pay
+</p>          <b style='color:#fff'> Hurry</b></p>    2    new Hurry
+"""
 
 
 def test_amount_link_or_hidden_text_that_only_one_part_has_is_marked_and_counted():
-    amount = compared(html=HTML, markdown=TEXT.replace("1,000", "100"))
-    assert amount.kind == "differ"
-    assert amount.differences == 1
-    assert texts_of(amount, "new") == ["1,000"]
-    assert texts_of(amount, "gone") == ["100"]
-
-    link = compared(html=HTML.replace("acme.example", "evil.example"), markdown=TEXT)
-    assert link.differences == 2
-    assert link.links_in_html == ("https://evil.example/pay",)
-    assert link.links_in_text == ("https://acme.example/pay",)
-
-    hidden = compared(
-        html=f"{HTML}<p style='color:#fff'>and wire it today</p>", markdown=TEXT
-    )
-    assert texts_of(hidden, "new") == ["and wire it today"]
+    for both, html, *wanted in rows(DIFFERENT):
+        found = compared(html=HTML.replace(both, html), markdown=TEXT)
+        marked = [
+            f"{one.kind} {one.text.strip()}"
+            for one in found.pieces
+            if one.kind in ("new", "gone")
+        ]
+        links = [*found.links_in_html, *found.links_in_text]
+        assert [f"{found.differences}", *marked, *links] == wanted
+        assert found.kind == "differ"
 
 
 def test_message_with_one_part_says_so_and_unknown_is_not_empty():
@@ -71,13 +73,12 @@ def test_pages_of_a_text_together_are_all_of_it():
         assert seen == text
 
 
-def facts(text, thread=None):
-    message = render_message(Content(markdown=text))
+def facts(text, thread=()):
+    message = render_message(Content(markdown=text.replace("¶", "\n")))
     domains = [link.domain for link in message.links if link.domain]
-    found = facts_of(message.plain, domains, thread or ())
     return {
         kind.name: {fact.text: fact.in_thread for fact in kind.facts}
-        for kind in found.kinds
+        for kind in facts_of(message.plain, domains, thread).kinds
     }
 
 
@@ -96,26 +97,26 @@ Fine. We will refund it today. Bye.        Promises    We will refund it today.
 The weather is good.                       Promises
 See [here](https://shop.acme.example/x).   Links to    acme.example
 """
+STATED = (
+    "Dear Lee,¶¶EUR 12,400.00 is due on 4 December. We will refund EUR 50 by 5 December."
+    "¶¶See https://acme.example/a"
+)
+THREAD = ["Hello Lee, we agreed on 12.400 EUR, payable 2026-12-04, see acme.example."]
+# By kind, whether each fact of it stands in the thread.
+IN_THREAD = """{
+"Sums": {"EUR 12,400.00": true, "EUR 50": false},
+"Dates": {"4 December": true, "5 December": false},
+"Names": {"Lee": true},
+"Promises": {"We will refund EUR 50 by 5 December.": false},
+"Links to": {"acme.example": true}
+}"""
 
 
 def test_facts_are_found_by_their_pattern():
     for text, kind, *wanted in rows(FOUND):
-        assert [*facts(text.replace("¶", "\n")).get(kind, {})] == wanted, text
+        # Without a thread nothing is said to be missing from it.
+        assert facts(text).get(kind, {}) == dict.fromkeys(wanted), text
 
 
 def test_each_fact_says_whether_it_stands_in_the_thread_however_it_is_written_there():
-    text = (
-        "Dear Lee,\n\nEUR 12,400.00 is due on 4 December. We will refund EUR 50 by 5 December.\n\n"
-        "See https://acme.example/a"
-    )
-    thread = [
-        "Hello Lee, we agreed on 12.400 EUR, payable 2026-12-04, see acme.example."
-    ]
-    found = facts(text, thread)
-    assert found["Sums"] == {"EUR 12,400.00": True, "EUR 50": False}
-    assert found["Dates"] == {"4 December": True, "5 December": False}
-    assert found["Names"] == {"Lee": True}
-    assert list(found["Promises"].values()) == [False]
-    assert found["Links to"] == {"acme.example": True}
-    # Without a thread nothing is said to be missing from it.
-    assert facts("It costs EUR 5.")["Sums"] == {"EUR 5": None}
+    assert facts(STATED, THREAD) == json.loads(IN_THREAD)
