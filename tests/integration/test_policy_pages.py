@@ -1,5 +1,5 @@
 """The pages of the policy: the draft with its forms, activating, Try and its rehearsal,
-groups and hours, and two admins at one moment.
+groups and hours, names that look alike, and two admins at one moment.
 """
 
 import json
@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from approvals.errors import VerdictNotAllowed
 from audit.models import Entry
@@ -22,13 +22,14 @@ from simple_form.declarations import rows
 from tests.factories import (
     actor_of,
     change_row,
+    make_list,
     make_message,
     make_person,
     put_in_force,
 )
 from tests.integration.deciding import decide
 from tests.integration.passing import make_pass
-from tests.markup import words_of
+from tests.markup import says, words_of
 
 TWO = {"approvals": {"0": 2}}
 # A rule with a value in each of its fields; no test makes so many mailboxes.
@@ -77,10 +78,8 @@ def client(signed_in, admin):
 
 
 def test_rules_are_500_at_most_and_name_a_thousand_words_together(admin):
-    rules = [
-        rule(f"r{n}", when={"words": [f"w{n}of{word}" for word in range(100)]})
-        for n in range(11)
-    ]
+    words = [[f"w{n}of{word}" for word in range(100)] for n in range(11)]
+    rules = [rule(f"r{n}", when={"words": these}) for n, these in enumerate(words)]
     for too_many in (rules, [rule(f"r{n}") for n in range(501)]):
         with pytest.raises(PolicyRefused):
             begun(admin, *too_many)
@@ -109,47 +108,75 @@ def test_form_keeps_every_field_of_a_rule_or_pass_and_the_draft_becomes_active(
     assert "After the audit" in words_of(client.get("/policy/versions/1/"))
 
 
+# What two admins post: the page, its status, what is typed, the draft that was seen (that
+# of now, the first one, or that of the last answer), and the name of the rule afterwards.
+TWO_ADMINS = """
+rules/first    302    {"name": "Of Sam", "approvals_0": "2"}    now      Of Sam
+rules/first    409    {"name": "Mine", "approvals_0": "3"}      first    Of Sam
+rules/first    302    {"name": "Mine", "approvals_0": "3"}      shown    Mine
+discard        409    {}                                        first    Mine
+activate       409    {}                                        first    Mine
+delete/first   409    {}                                        first    Mine
+begin          409    {"from": "active"}                        first    Mine
+discard        302    {}                                        now      none
+rules/add      409    {"name": "Mine", "approvals_0": "3"}      first    none
+"""
+
+
 def test_second_of_two_admins_is_told_and_keeps_what_was_typed(client, admin):
-    before = begun(admin).seen
-    path = "draft/rules/first"
-    post(client, path, name="Of Sam", approvals_0="2")
-    typed = {"name": "Mine", "approvals_0": "3"}
-    answer = post(client, path, 409, **typed, seen=before)
-    assert 'value="Mine"' in answer.text
-    assert policies().drafted.rules[0].name == "Of Sam"
-    # Saved again on top of what was shown.
-    post(client, path, **typed, seen=answer.context["form"]["seen"].value())
-    assert policies().drafted.rules[0].name == "Mine"
-    for act in ("discard", "activate", "delete/first"):
-        post(client, f"draft/{act}", 409, seen=before)
-    post(client, "draft/begin", 409, **{"from": "active"})
-    post(client, "draft/discard")
-    answer = post(client, "draft/rules/add", 409, **typed, seen=before)
-    assert 'value="Mine"' in answer.text
+    seen = {"first": begun(admin).seen}
+    for path, status, typed, which, name in rows(TWO_ADMINS):
+        form = json.loads(typed) | ({"seen": seen[which]} if which in seen else {})
+        answer = post(client, f"draft/{path}", int(status), **form)
+        drafted = "".join(one.name for one in policies().drafted.rules)
+        assert (drafted or "none") == name, path
+        if path.startswith("rules") and status == "409":
+            assert 'value="Mine"' in answer.text
+            seen["shown"] = answer.context["form"]["seen"].value()
 
 
-@pytest.mark.parametrize(
-    ("kind", "model", "typed", "effect"),
-    [
-        ("groups", Group, {}, "barred_groups"),
-        ("hours", WorkCalendar, {"zone": "europe/lisbon", "day-0": "9:00-17:00"}, "office_hours"),
-    ],
-)  # fmt: skip
 def test_group_or_calendar_is_added_changed_and_deleted_unless_a_rule_names_it(
-    client, admin, kind, model, typed, effect
+    client, admin
 ):
-    post(client, f"{kind}/add", name="Office", **typed)
-    key = model.objects.get().pk
-    path = f"{kind}/{key}"
-    form = typed_in(client.get(f"/policy/{path}/").context["form"])
-    post(client, path, **{**form, "name": "Day"})
-    post(client, path, 409, **{**form, "name": "Night"})
-    assert model.objects.get().name == "Day"
-    begun(admin, rule(then={effect: [key]}))
-    post(client, f"{path}/delete", 422)
-    post(client, "draft/discard")
-    post(client, f"{path}/delete")
-    assert not model.objects.exists()
+    hours = {"zone": "europe/lisbon", "day-0": "9:00-17:00"}
+    for kind, model, typed, effect in (
+        ("groups", Group, {}, "barred_groups"),
+        ("hours", WorkCalendar, hours, "office_hours"),
+    ):
+        post(client, f"{kind}/add", name="Office", **typed)
+        row = model.objects.get()
+        path = f"{kind}/{row.pk}"
+        form = typed_in(client.get(f"/policy/{path}/").context["form"])
+        for name, status in (("Day", 302), ("Night", 409)):
+            post(client, path, status, **{**form, "name": name})
+        row.refresh_from_db()
+        assert row.name == "Day"
+        begun(admin, rule(then={effect: [row.pk]}))
+        post(client, f"{path}/delete", 422)
+        post(client, "draft/discard")
+        post(client, f"{path}/delete")
+        assert not model.objects.exists()
+
+
+# Where a name is typed, what the page answers, a name that is taken, and what looks like
+# it. The sentences of rules join names by commas and "or".
+ALIKE = """
+policy/groups/add  looks like it  Finance  finance  Fin\u0430nce  Finan\u200bce  Fi\u043fance  Fin ance.
+  Sales or finance  Finance, Sales
+policy/hours/add   looks like it        Office        \u041effice
+allowlists/add     looks like it        Customers     Cust\u043emers
+people/me          tells you two apart  Ana Ferreira  ANA FERREIRA  \u0410na Ferreira
+"""
+
+
+def test_groups_calendars_lists_and_people_do_not_look_alike(client, reviewer):
+    Group.objects.create(name="Finance")
+    WorkCalendar.objects.create(name="Office", zone="UTC", weekly=[[]] * 7)
+    make_list(name="Customers")
+    for path, why, *names in rows(ALIKE):
+        for name in names:
+            typed = {"name": name, "zone": "UTC", "day-0": "9:00-17:00", "place": "all"}
+            says(client.post(f"/{path}/", typed), 422, why)
 
 
 def test_try_says_which_rule_applies_to_a_message_that_one_may_see(
@@ -160,13 +187,11 @@ def test_try_says_which_rule_applies_to_a_message_that_one_may_see(
     message = make_message(connection, markdown="We refund 1,250.00 EUR today.")
     named = f"https://desk.example/queue/{message.public_id}/?view=text"
 
-    def tried(**asked):
-        return client.get("/policy/try/", asked).context
-
-    draft = tried(message=named, draft="yes")
+    draft = client.get("/policy/try/", {"message": named, "draft": "yes"}).context
     for lines, name in (("spoken", "Money"), ("silent", "Far")):
         assert [one["part"].name for one in draft[lines]] == [name]
-    assert tried(message=message.upstream_id)["spoken"] == []
+    now = client.get("/policy/try/", {"message": message.upstream_id}).context
+    assert now["spoken"] == []
     signed_in(stranger)
     for one in (named, message.upstream_id, ""):
         assert client.get("/policy/try/", {"message": one}).status_code == 422
@@ -223,64 +248,62 @@ def mail(connection):
         make_message(connection, to_addresses=["lee@x.gov"]),
         make_message(connection),
     ]
-    Message.objects.update(held_at=timezone.now() - timedelta(hours=1))
+    Message.objects.update(held_at=Now() - timedelta(hours=1))
     change_row(made[2], written_to=None)
     change_row(made[2].review, policy_facts=None)
     return made
 
 
-def rehearsed(client, admin, before, after):
-    """The rehearsal of a draft of these rules on its page."""
+def drafted(admin, before, after):
+    """Put these rules in force, and begin a draft of those."""
     put_in_force(*before)
     PolicyVersion.objects.filter(state="draft").delete()
     begun(admin, *(rule(f"r{at}", **one) for at, one in enumerate(after)))
-    return client.get("/policy/try/?days=yes").context["tried"]
+
+
+def tried(client, path="try/?days=yes"):
+    """What a page says of how the draft would have decided past mail."""
+    return client.get(f"/policy/{path}").context["tried"]
 
 
 def test_rehearsal_says_of_how_many_messages_something_else_is_asked(
     client, admin, mail
 ):
     for before, after, changed, counts in rows(CHANGES):
-        tried = rehearsed(client, admin, json.loads(before), json.loads(after))
+        drafted(admin, json.loads(before), json.loads(after))
+        found = tried(client)
         of = [mail[int(one)] for one in changed.split() if one != "none"]
-        assert [one for one, _, _ in tried.rows] == of, after
-        assert tried.counts == json.loads(counts), after
+        assert [one for one, _, _ in found.rows] == of, after
+        assert found.counts == json.loads(counts), after
 
 
 def test_rehearsal_looks_at_mail_of_thirty_days_that_one_may_see(
     client, signed_in, admin, mail, stranger, monkeypatch
 ):
     change_row(mail[0], sandbox=True)
-    change_row(mail[1], held_at=timezone.now() - timedelta(days=31))
-
-    def seen(person):
-        rose = {"when": {"words": ["rose"]}}
-        return rehearsed(signed_in(person), admin, [], [rose]).looked_at
-
-    assert (seen(admin), seen(stranger)) == (1, 0)
+    change_row(mail[1], held_at=Now() - timedelta(days=31))
+    drafted(admin, [], [{"when": {"words": ["rose"]}}])
+    for person, number in ((stranger, 0), (admin, 1)):
+        assert tried(signed_in(person)).looked_at == number
     # Words are looked for in so many of the newest, and no others are counted.
     monkeypatch.setattr("approvals.policy_rules.rehearsal.READ", 0)
-    Message.objects.update(held_at=timezone.now(), sandbox=False)
-    assert seen(admin) == 1
+    Message.objects.update(held_at=Now(), sandbox=False)
+    assert tried(client).looked_at == 1
 
 
 def test_what_nobody_can_satisfy_is_told_before_it_is_activated(
     client, admin, message, reviewer
 ):
-    Message.objects.update(held_at=timezone.now())
+    change_row(message, held_at=Now())
     group = Group.objects.create(name="Finance")
-    begun(admin)
-    add = "draft/rules/add"
-    post(client, add, name="Money", **{f"approvals_{group.pk}": "1"})
-
-    def told():
-        """Whether all mail would be held, and what is wrong with the second rule."""
-        shown = client.get("/policy/draft/activate/").context
-        return shown["tried"].stops_all, bool(shown["draft"][1]["problems"])
-
-    assert told() == (True, True)
-    group.members.add(reviewer)
-    make_person("ben@yourteam.example", "Ben", "reviewer")
-    assert told() == (False, False)
-    post(client, add, name="No", reject="No.")
-    assert told() == (True, False)
+    approve = {"then": {"approvals": {str(group.pk): 1}}}
+    for members, parts, stops_all, is_unmet in (
+        ([], [approve], True, True),
+        ([reviewer], [approve], False, False),
+        ([reviewer], [approve, {"then": {"reject": "No."}}], True, False),
+    ):
+        group.members.set(members)
+        drafted(admin, [], parts)
+        assert tried(client, "draft/activate/").stops_all is stops_all
+        [wrong, *_] = client.get("/policy/").context["draft"]
+        assert bool(wrong["problems"]) is is_unmet

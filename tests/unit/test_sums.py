@@ -1,19 +1,16 @@
 """Sums of money in texts: read right, or known not to be read; never missed, and never
-smaller than they are.
+smaller than they are. Sums of whole messages are in test_rules_applied.py.
 """
 
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from common.fingerprint import Attachment, Content
 from docs.currencies import table
-from policy.rules.conditions import Conditions, MessageFacts, from_json
-from policy.rules.facts import stored_facts, with_files
-from rendering.render import parse_content
 from risk.money import CURRENCIES
-from risk.sums import MOST_READ, read_sums, sums_of
+from risk.sums import MOST_READ, read_sums
 from simple_form.declarations import rows
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -83,13 +80,15 @@ READ = {
 5000 EUR                  Order 7 EUR 5000
 """)
 }
-# Its currency is named further away: above, below, with another number.
+# Its currency is named further away: above, below, with another number. The last one has
+# a long character reference.
 READ |= {
     f"EUR {MANY}\nChair 5000\nTable 40": "5000 EUR",
     f"Chair 5000\n\n{MANY}. All amounts are in euros.": "5000 EUR",
     f"The lunch was EUR 20. {MANY} machine is 5.000": "5000 EUR",
     f"EUR 20 or USD 20. {MANY} machine is 300.00": "300.00 ? 20 EUR 20 USD",
     f"EUR 20. {MANY} +49 555 013 or 0555 013, for all 5000 of you": "20 EUR",
+    f"Pay &#53;&#x30;00 EUR &#{'1' * 5_000};": "5000 EUR",
 }
 UNKNOWN = """
 5000 of your EUR
@@ -125,25 +124,15 @@ def test_number_near_money_that_is_not_read_makes_the_sum_unknown():
     assert read_sums(["Pay 5000 Danish crowns now."]).unread == ("5000 Danish crowns",)
 
 
-def lines(name):
-    return (FIXTURES / name).read_text("utf-8").splitlines()
-
-
 def is_over_limit(text):
     found = read_sums([text])
-    amounts = None if found.unread else found.largest
-    limit = from_json(Conditions, {"amount": "1000"})
-    return limit.apply_to(MessageFacts(1, amounts=amounts))
+    return found.unread or max(map(Decimal, found.largest.values()), default=0) >= 1000
 
 
-def test_sum_is_seen_or_unknown_however_its_currency_is_written():
-    seen = lines("sums_seen.txt")
-    assert [text for text in seen if not is_over_limit(text)] == []
-
-
-def test_other_numbers_are_no_sums_over_the_limit():
-    others = lines("sums_none.txt")
-    assert [text for text in others if is_over_limit(text)] == []
+@pytest.mark.parametrize(("name", "is_sum"), [("seen", True), ("none", False)])
+def test_sum_is_seen_however_it_is_written_and_other_numbers_are_no_sums(name, is_sum):
+    lines = (FIXTURES / f"sums_{name}.txt").read_text("utf-8").splitlines()
+    assert [text for text in lines if bool(is_over_limit(text)) != is_sum] == []
 
 
 @pytest.mark.slow
@@ -159,73 +148,3 @@ def test_names_of_currencies_are_those_of_cldr():
     missed = [name for name in written if not is_over_limit(f"We owe 5000 {name}.")]
     # Names of nine words and more.
     assert len(missed) < 10
-
-
-def facts(**fields):
-    content = Content(**fields)
-    sums = sums_of(content, parse_content(content))
-    return with_files(stored_facts(content, sums), content, None)
-
-
-def values(**fields):
-    return [*facts(**fields)["amounts"].values()]
-
-
-def test_ending_counts_although_a_dot_follows_that_windows_drops():
-    program = Attachment("setup.exe.", "application/pdf", 1)
-    assert "program" in facts(attachments=(program,))["attachments"]
-
-
-def test_sum_is_read_as_it_is_shown_however_markup_divides_it():
-    whole = "<p>We pay 50<b>00</b>&nbsp;<i>EU</i><wbr>R.</p>"
-    beside = "<table><tr><td>5000</td><td>EUR</td></tr></table>"
-    for html in (whole, beside, "<img alt='5000 EUR'>"):
-        assert values(html=html, markdown="Hello") == ["5000"], html
-    assert values(subject="5000 EUR", html="<p>Hello</p>") == ["5000"]
-    assert values(html="<p>Hello</p>", markdown="5000 EUR") == ["5000"]
-    # A cell touches the next one, and is not one word with it.
-    assert values(html="<table><td>Order 4471<td>EUR 20</table>") == ["20"]
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"attachments": (Attachment("Invoice_5000_EUR.pdf", "", 1),)},
-        {"to": ("Send 5000 EUR <dana@northwind.example>",)},
-        {"bcc": ("5000 EUR <dana@northwind.example>",)},
-        {"reply_to": "5000 EUR <dana@northwind.example>"},
-        {"sender_name": "5000 EUR"},
-    ],
-)
-def test_sum_in_a_name_that_people_read_counts(fields):
-    assert values(markdown="Hello", **fields) == ["5000"]
-
-
-def test_sum_below_its_currency_in_a_table_is_read():
-    row = "<tr><td>License for the year<td>5000<td>soon<td>Dana<td>-<td>7<td>Ana"
-    head = "<tr><th>Item<th>Amount (EUR)<th>Due<th>Contact<th>Note<th>Ref<th>Paid by"
-    assert "5000" in values(html=f"<table>{head}{row * 9}</table>")
-
-
-@pytest.mark.parametrize(
-    "html",
-    [
-        "<p>EUR 10<sup>6</sup> now</p>",
-        "<ol start=5000><li>Pay EUR now</ol>",
-        "<ol><li value=5000>Pay EUR now</ol>",
-        "<table><tr><td>5<td>500<td>EUR</table>",
-        "<p>5<span style='display:none'> and </span>500 EUR</p>",
-        "<p>5<b style='float:left'>000</b> EUR</p><p style='position:absolute;top:0'>1</p>",
-        "<p>5 EUR</p>" + "<b>" * 300,
-    ],
-)
-def test_sum_of_a_message_that_may_read_otherwise_is_unknown(html):
-    found = facts(html=html)
-    assert found["amounts"] is None
-    assert found["unread_sums"]
-
-
-def test_character_references_of_any_length_are_read():
-    assert read_sums(["Pay &#53;&#x30;00 EUR &#" + "1" * 5_000 + ";"]).largest == {
-        "EUR": "5000"
-    }
