@@ -119,10 +119,9 @@ class Desk:
     def ask(self, number):
         self.needed = 1 + number % 3
         self.bars_editor = number % 2 == 0
+        asked = {"approvals": {"0": self.needed}, "bar_editor": self.bars_editor}
         # A rule that asks for one approval alone asks for nothing.
-        asked = {"approvals": {"0": self.needed}} if self.needed > 1 else {}
-        bar = {"bar_editor": True} if self.bars_editor else {}
-        put_in_force(*filter(None, [asked | bar]))
+        put_in_force({**asked, "sentences": ["Look."]})
         apply_policy()
 
     def change_role(self, number):
@@ -133,10 +132,12 @@ class Desk:
     def work(self, number):
         """Time passes, and the workers do what is due; check what left."""
         approvals = Verdict.objects.filter(
-            outcome="approve", live=True, revision=F("message__revision")
+            outcome="approve",
+            live=True,
+            revision=F("message__revision"),
+            person__grants__role="reviewer",
         )
         given = set(approvals.values_list("message__upstream_id", "person"))
-        reviewers = {one.person_id for one in Grant.objects.filter(role="reviewer")}
         late = Message.objects.filter(expires_at__lte=Now())
         expired = {one.upstream_id for one in late}
         is_stopped = KillSwitch.objects.pulled().exists()
@@ -149,7 +150,7 @@ class Desk:
         left = {str(one.pk) for one in Email.objects.filter(status="sent")} - self.sent
         self.sent |= left
         for upstream_id in left:
-            givers = {one for of, one in given if of == upstream_id} & reviewers
+            givers = {one for of, one in given if of == upstream_id}
             if self.bars_editor:
                 givers -= editors_of(Message.objects.get(upstream_id=upstream_id))
             assert len(givers) >= self.needed

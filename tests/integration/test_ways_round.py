@@ -15,11 +15,8 @@ from approvals.models import Decision
 from common.postgres import clock
 from mirror.models import Message, Thread, ThreadMessage
 from people.second_admin.registry import SecondAdminNeeded
-from policy.errors import seen_state
-from policy.models import Group
-from policy.rules.changes import in_words, save_group
 from simple_form.declarations import rows
-from tests.factories import actor_of, change_row, make_message, put_in_force
+from tests.factories import actor_of, change_row, put_in_force, rolled_back
 from tests.integration.deciding import (
     decide,
     make_due,
@@ -30,7 +27,7 @@ from tests.integration.deciding import (
     ruling_of,
 )
 from tests.integration.gateway.world import add_key, undone
-from tests.integration.test_second_admin import switch_on
+from tests.integration.test_second_admin import World, switch_on
 from tests.variants import variants
 
 TWO = {"approvals": {"0": 2}}
@@ -109,9 +106,11 @@ SENT_AGAIN = """
 {"to": "bo@northwind.example"}                                  1
 {"subject": "Bill", "body": "The whole bill of May is attached."}  1
 """
-# A short text is compared as a whole.
+# A short text is compared as a whole; and one of a day ago, in hours, does not count.
 SHORT_AGAIN = """
 {"body": "Pay up.", "subject": "Bill"}      2
+{"body": "Pay up.", "subject": "Bill"}      2  23
+{"body": "Pay up.", "subject": "Bill"}      1  25
 {"body": "Pay up now.", "subject": "Bill"}  1
 """
 
@@ -126,7 +125,9 @@ def test_only_the_same_words_to_the_same_people_are_another_try(
     put_in_force({"when": {"tries_from": 2}, "then": TWO})
     usual = {"body": first, "cc": ["team@acme.example"]}
     sent_back(account, reviewer, **usual)
-    for number, (fields, tries) in enumerate(rows(table)):
+    for number, (fields, tries, *hours) in enumerate(rows(table)):
+        ago = timedelta(hours=sum(map(int, hours)))
+        Decision.objects.update(recorded_at=Now() - ago)
         sent = {**usual, "idempotency_key": f"again-{number}", **json.loads(fields)}
         new = sent_by_agent(account, **sent)
         assert new.try_number == needed(new, second_reviewer) == int(tries), fields
@@ -149,44 +150,30 @@ def test_try_counts_from_the_latest_one_whatever_its_agent_claims(account, revie
             assert third.try_number == 3
 
 
-def test_words_that_are_sent_again_a_day_later_are_a_first_try(connection, reviewer):
-    message = make_message(connection, markdown=BILL)
-    decide(message, reviewer, "send_back", "Shorter, please")
-    for hours, tries in ((23, 2), (25, 1)):
-        Decision.objects.update(recorded_at=message.held_at - timedelta(hours=hours))
-        new = make_message(connection, subject="Bill", markdown=BILL, metadata={})
-        assert new.try_number == tries
-
-
 # With the second admin on, what the second admin reads cannot be changed by one.
-def test_group_that_a_rule_names_gets_another_name_by_two_admins(admin, second):
-    finance, interns = (
-        Group.objects.create(name=one) for one in ("Finance", "Interns")
-    )
-    put_in_force({"approvals": {str(finance.pk): 1}})
+def test_group_that_a_rule_names_gets_another_name_by_two_admins(admin, mailbox):
+    world = World(admin, mailbox)
+    group = world.regroup()
     switch_on()
-
-    def rename(group):
-        seen = seen_state(in_words(group))
-        save_group(
-            actor=actor_of(admin), group=group, seen=seen, name="Other", members=[]
-        )
-
+    world.regroup(name="Interns")
+    put_in_force({"approvals": {str(group.pk): 1}})
     with pytest.raises(SecondAdminNeeded):
-        rename(finance)
-    rename(interns)
+        world.regroup(name="Other")
 
 
-# An approval for later is for what its giver has read, whatever they say.
-def test_nobody_has_read_what_comes_into_the_thread_later(message, reviewer, desk):
+# An approval for later is for what its giver has read, whatever they say; and one that
+# waited for long is for what the thread was.
+def test_approval_is_refused_if_its_thread_moved_on_meanwhile(message, reviewer, desk):
     change_row(message, thread_id="T1")
     at = (clock() + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M")
     later = {"later": "yes", "when": "time", "at": at, "zone": "UTC"}
     post_verdict(desk, message, **later, thread_read="9" * 18)
-    decision = Decision.objects.get()
+    waited = Now() - timedelta(minutes=11)
     read = {"upstream_id": "T1", "read_at": Now()}
     thread = Thread.objects.create(mailbox=message.mailbox, **read)
     new = {"upstream_id": "new", "direction": "inbound", "is_fact": True, "at": Now()}
     ThreadMessage.objects.create(thread=thread, **new)
-    change_row(decision, due_at=Now(), later_at=Now())
-    assert run_decision(decision_id=decision.pk) == "refused"
+    for times in ({"later_at": Now()}, {"later_at": None, "recorded_at": waited}):
+        with rolled_back():
+            change_row(Decision.objects.get(), due_at=Now(), **times)
+            assert run_decision(decision_id=Decision.objects.get().pk) == "refused"

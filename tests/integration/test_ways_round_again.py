@@ -2,25 +2,19 @@
 accept changes of their keys, presses that waited, and texts that came again.
 """
 
-from datetime import timedelta
-
 import pytest
-from django.db.models.functions import Now
 
 from approvals.bulk import batch
 from approvals.bulk.sheet import OnSheet, Sheet
-from approvals.decisions.execute import run_decision
-from approvals.models import Decision
 from connections.accounts import commands
 from connections.keys.commands import change_key, read_key, resume_key
 from gateway.contacts import add_contact
 from gateway.models import ApiKey, Contact
-from mirror.models import Connection, Thread, ThreadMessage
-from people.models import ChatAccount
+from mirror.models import Connection
 from people.second_admin.registry import SecondAdminNeeded
 from policy.models import Allowlist, KeyOwner
-from tests.factories import actor_of, change_list, change_row, make_message
-from tests.integration.deciding import decide, make_due, ruling_of
+from tests.factories import actor_of, change_list, change_row
+from tests.integration.deciding import make_due
 from tests.integration.passing import activate, make_pass
 from tests.integration.test_second_admin import switch_on
 from tests.integration.test_stops import held, hold_all, work
@@ -78,31 +72,6 @@ def test_sheet_counts_from_when_the_desk_received_it(
     make_due()
     work()
     assert mail_server.taken == []
-
-
-def test_approval_that_waited_long_is_refused_if_the_thread_moved_on(
-    message, reviewer, upstream
-):
-    change_row(message, thread_id="T1")
-    decide(message, reviewer)
-    read = {"upstream_id": "T1", "read_at": Now()}
-    thread = Thread.objects.create(mailbox=message.mailbox, **read)
-    ThreadMessage.objects.create(
-        thread=thread, upstream_id="new", direction="inbound", is_fact=True, at=Now()
-    )
-    decision = Decision.objects.get()
-    ago = Now() - timedelta(minutes=11)
-    change_row(decision, recorded_at=ago, due_at=Now())
-    assert run_decision(decision_id=decision.pk) == "refused"
-
-
-def test_person_whom_a_chat_names_as_the_sender_does_not_approve(
-    connection, reviewer, second_reviewer
-):
-    ChatAccount.objects.create(service="discord", account_id="42", person=reviewer)
-    message = make_message(connection, metadata={"discord_user_id": "42"})
-    assert not ruling_of(message, reviewer).may_approve
-    assert ruling_of(message, second_reviewer).may_approve
 
 
 def test_contact_of_a_test_key_is_added_by_a_sender(account):
