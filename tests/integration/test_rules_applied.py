@@ -13,9 +13,16 @@ from approvals.models import Decision
 from common.postgres import clock
 from mirror.models import Mailbox
 from policy.models import PolicyVersion
+from policy.rules.facts import needs_of_new_mailbox
 from simple_form.declarations import rows
 from tests import factories
-from tests.factories import change_row, make_message, put_in_force, rolled_back
+from tests.factories import (
+    actor_of,
+    change_row,
+    make_message,
+    put_in_force,
+    rolled_back,
+)
 from tests.integration.deciding import decide, needed
 from tests.markup import words_of
 
@@ -99,6 +106,9 @@ def test_rule_applies_where_the_key_does_not_show_to_whom_else_it_goes(
             put_in_force({"when": when, "then": TWO})
             new = make_message(connection)
             assert needed(new, reviewer) == 1 + (row is in_part), when
+            # Whoever adds a mailbox reads what may be asked there.
+            told = needs_of_new_mailbox(actor_of(reviewer), connection.pk)
+            assert "2 approvals" in told
 
 
 def test_page_says_and_marks_what_a_rule_applies_for(connection, desk, second_reviewer):
