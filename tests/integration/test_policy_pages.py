@@ -307,3 +307,6 @@ def test_what_nobody_can_satisfy_is_told_before_it_is_activated(
         assert tried(client, "draft/activate/").stops_all is stops_all
         [wrong, *_] = client.get("/policy/").context["draft"]
         assert bool(wrong["problems"]) is is_unmet
+    # Nor could any on a desk that held none lately.
+    change_row(message, held_at=Now() - timedelta(days=99))
+    assert tried(client, "draft/activate/").stops_all

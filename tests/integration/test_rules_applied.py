@@ -7,6 +7,7 @@ what an entry that ends does before the call.
 import json
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 
 import pytest
 from django.db.models.functions import Now
@@ -23,9 +24,15 @@ from mirror.models import AttachedFile, Connection, KnownContact, Mailbox, Messa
 from people.models import ChatAccount
 from policy.models import AllowEntry, KeyOwner, PolicyVersion
 from policy.rules.conditions import MessageFacts, from_json
-from policy.rules.facts import api_keys, names_for, with_known
+from policy.rules.facts import (
+    api_keys,
+    names_for,
+    needs_of_new_mailbox,
+    with_known,
+)
 from policy.rules.rules import PolicyRule
 from simple_form.declarations import rows
+from tests import factories
 from tests.allow_cases import CASES
 from tests.factories import (
     actor_of,
@@ -80,7 +87,6 @@ program   {"markdown": "See:\\nbegin 644 a.txt\\nJ35IA86%A86%A86%A86%A86%A86%A86
   yes
 code      {"markdown": "See:\\nbegin 644 a.txt\\nJ35IA86%A86%A86%A86%A86%A86%A86%A86%A86%A86%A86%A86%A86%A\\n`\\nend"}
   yes
-program   {"attachments": [{"name": "setup.exe.", "content_type": "application/pdf", "size": 1}]}  yes
 sum       {"html_body": "<p>We pay 50<b>00</b>&nbsp;<i>EU</i><wbr>R.</p>", "markdown": "Hello"}  yes
 sum       {"html_body": "<table><tr><td>5000</td><td>EUR</td></tr></table>", "markdown": "Hello"}  yes
 sum       {"html_body": "<img alt='5000 EUR'>", "markdown": "Hello"}          yes
@@ -141,6 +147,27 @@ def test_rule_applies_however_it_is_written(message, connection, reviewer):
             # The page says because of which sum, or which text was not read.
             said = demand.passages or demand.facts.unread_sums
             assert said or name != "sum" or applies == "no", fields
+
+
+def test_rule_applies_where_the_key_does_not_show_to_whom_else_it_goes(
+    connection, reviewer, monkeypatch
+):
+    change_row(make_message(connection), state="delivered")
+    whole = factories.pending_row
+
+    def in_part(*args, **named):
+        return {key: one for key, one in whole(*args, **named).items() if key != "bcc"}
+
+    whens = ABOUT["new"], ABOUT["code"], {"high_risk": True}
+    for when, row in product(whens, (whole, in_part)):
+        monkeypatch.setattr(factories, "pending_row", row)
+        with rolled_back():
+            put_in_force({"when": when, "then": TWO})
+            new = make_message(connection)
+            assert needed(new, reviewer) == 1 + (row is in_part), when
+            # Whoever adds a mailbox reads what may be asked there.
+            told = needs_of_new_mailbox(actor_of(reviewer), connection.pk)
+            assert "2 approvals" in told
 
 
 def test_page_says_and_marks_what_a_rule_applies_for(connection, desk, second_reviewer):
