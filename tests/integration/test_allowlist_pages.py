@@ -6,7 +6,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from policy.models import Allowlist
-from policy.pages import ChangeForm
+from policy.pages import MAX_LINES, ChangeForm
 from policy.rules.changes import WantedEntry
 from tests.factories import (
     change_list,
@@ -75,3 +75,14 @@ def test_lines_are_read_and_faulty_ones_say_why():
     ):
         with pytest.raises(ValidationError, match=words):
             read_lines(f"a.example\n{line}")
+
+
+def test_as_many_lines_as_a_form_takes_become_entries(signed_in, admin):
+    at = make_list("x.example")
+    client = signed_in(admin)
+    seen = client.get(at.url).context["form"]["seen"].value()
+    lines = "\n".join(f"a{n}@b.example" for n in range(MAX_LINES))
+    for text, status in ((f"{lines}\nc.example", 422), (lines, 302)):
+        answer = client.post(f"{at.url}change/", {"seen": seen, "lines": text})
+        assert answer.status_code == status
+    assert len(listed_patterns()) == 20_001

@@ -49,6 +49,7 @@ from tests.integration.deciding import (
     decide,
     make_due,
     make_edit,
+    needed,
 )
 from tests.integration.gateway.world import leave
 from tests.integration.passing import activate, make_pass
@@ -383,3 +384,13 @@ def test_picture_within_the_text_is_left_to_people(one, connection):
     text = refund(connection).revision.content["markdown"]
     picture = f"![](data:image/png;base64,{b64encode(PIXEL).decode()})"
     assert not sent_by_pass(refund(connection, markdown=f"{text}\n\n{picture}"))
+
+
+def test_link_in_the_signature_of_a_mailbox_counts(one, connection, reviewer, sign):
+    signed = refund(connection, additions={"signature": "See www.evil.example"})
+    assert not sent_by_pass(signed)
+    assert sent_by_pass(refund(connection))
+    elsewhere = Conditions(links_except=frozenset({"ok.example"}))
+    sign(replace(TWO, when=elsewhere))
+    assert needed(signed, reviewer) == 2
+    assert needed(refund(connection), reviewer) == 1
