@@ -226,15 +226,15 @@ class BaseTexts(forms.BaseFormSet):  # type: ignore[type-arg]
         order.error_messages["invalid"] = f"Give it a position from 1 to {MOST}."
 
     def clean(self) -> None:
-        forms_by_label: dict[str, list[forms.BaseForm]] = {}
+        labels: dict[str, str] = {}
         for form in self.forms:
-            if label := form.cleaned_data.get("label"):
-                forms_by_label.setdefault(label.casefold(), []).append(form)
-        for first, *others in forms_by_label.values():
-            for form in others:
-                label = first.cleaned_data["label"]
-                form.add_error("label", f"There are two with the label “{label}”.")
-        if not forms_by_label and not any(self.errors) and not self.may_be_empty:
+            label = form.cleaned_data.get("label", "")
+            first = labels.get(label.casefold())
+            if first:
+                form.add_error("label", f"There are two with the label “{first}”.")
+            elif label:
+                labels[label.casefold()] = label
+        if not labels and not any(self.errors) and not self.may_be_empty:
             raise forms.ValidationError(
                 "Write at least one reason, or restore the defaults."
             )

@@ -4,7 +4,7 @@ allow; the kill switch; review plans with their calendars and ladders, and who i
 duty.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Self, TypeVar
 
@@ -361,16 +361,14 @@ class KeyOwner(models.Model):
 
 
 def key_owners(
-    connections: Iterable[int], keys: Iterable[str]
+    keys: Collection[str],
 ) -> "models.QuerySet[KeyOwner, tuple[int, str, int]]":
     """Return connection, key and person of each who owns one of these API keys: the
     person whom an admin named, and whoever made it, who was shown its text.
     """
-    named = KeyOwner.objects.filter(
-        connection__in=connections, upstream_key_id__in=keys
-    )
+    named = KeyOwner.objects.filter(upstream_key_id__in=keys)
     made = Entry.objects.of_action("api_key.created").filter(
-        actor_kind="person", connection__in=connections, detail__fields__key__in=keys
+        actor_kind="person", detail__fields__key__in=keys
     )
     key = KeyTextTransform("key", "detail__fields")
     person = Cast("actor_id", models.BigIntegerField())

@@ -161,13 +161,12 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
     """Return by the messages' keys who started and who edited each; in at most five
     queries.
     """
-    connections = {one.connection_id for one in messages}
     edits = list(Replacement.objects.around(messages).defer("markdown", "note"))
     # The owners of the API keys that sent these messages, by connection and key.
     owners: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
     keys = {*map(_proven_key, messages), *(edit.first_key for edit in edits)} - {""}
     if keys:
-        for connection, key, person in key_owners(connections, keys):
+        for connection, key, person in key_owners(keys):
             owners[connection, key].add(person)
     commands = CommandedMail.objects.naming(messages)
     started_by = {

@@ -223,7 +223,7 @@ def change_key(
             after=_in_words(changes),
             page=reverse("api-key", args=[connection.pk, key.id]),
             connection=connection.pk,
-            subjects=_owners(connection, now),
+            subjects=_owners(now),
             tightens=tightens,
         )
 
@@ -323,16 +323,16 @@ def resume_key(
             after="sends",
             page=reverse("api-key", args=[connection.pk, key.id]),
             connection=connection.pk,
-            subjects=_owners(connection, now),
+            subjects=_owners(now),
         )
 
     yield in_words
     _set_paused(connection, key.id, key.label, actor, on=False, code=code)
 
 
-def _owners(connection: Connection, key: ApiKey) -> list[int]:
+def _owners(key: ApiKey) -> list[int]:
     """Return whom a change of a key concerns: those who own it."""
-    return sorted({one for _, _, one in key_owners([connection.pk], [key.id])})
+    return sorted({person for _, _, person in key_owners([key.id])})
 
 
 # Pauses or resumes a key, checks that MultiMail did so, and records it.

@@ -327,8 +327,10 @@ def _concerned(before: Policy, after: Policy) -> list[int]:
     )
     owners = {
         person
-        for connection, _, key in (one.partition(":") for one in keys)
-        for _, _, person in key_owners([int(connection)], [key])
+        for connection, key, person in key_owners(
+            [one.partition(":")[2] for one in keys]
+        )
+        if f"{connection}:{key}" in keys
     }
     return sorted(owners.union(members.values_list("pk", flat=True)))
 
