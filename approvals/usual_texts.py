@@ -19,6 +19,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from approvals.authorship import note_words
 from approvals.models import UsualTexts
 from audit.recording import record
 from common.actors import Actor
@@ -94,39 +95,26 @@ def words_named(presets: Presets, kind: str, name: str) -> str | None:
     return next((one.words for one in presets.get(kind, ()) if one.name == name), None)
 
 
-def presets_of(mailbox: int | None) -> Presets:
-    """Return the texts of each kind of a mailbox, the built-in ones where its admins
-    wrote none.
+def presets_of(*mailboxes: int | None) -> Presets:
+    """Return the texts of each kind that all of these mailboxes have: the built-in ones
+    where their admins wrote none, or different ones.
     """
-    presets = dict(BUILT_IN)
-    for row in UsualTexts.objects.filter(mailbox=mailbox):
-        presets[row.kind] = _presets(row.texts)
-    return presets
-
-
-def shared_presets(mailboxes: Iterable[int | None]) -> Presets:
-    """Return the texts that all of these mailboxes have; of a kind in which they
-    differ, the built-in ones.
-    """
-    keys = set(mailboxes)
-    own = UsualTexts.objects.filter(
-        mailbox__in=[key for key in keys if key is not None]
-    )
-    found: dict[str, list[Sequence[Preset]]] = {}
-    for row in own:
-        found.setdefault(row.kind, []).append(_presets(row.texts))
-    shared = {
-        kind: sets[0]
-        for kind, sets in found.items()
-        if len(sets) == len(keys) and len(set(sets)) == 1
+    own = {
+        (row.mailbox_id, row.kind): _presets(row.texts)
+        for row in UsualTexts.objects.filter(mailbox__in=mailboxes)
     }
-    return {**BUILT_IN, **shared}
+    presets = dict(BUILT_IN)
+    for kind, built_in in BUILT_IN.items():
+        sets = {own.get((key, kind), built_in) for key in mailboxes}
+        if len(sets) == 1:
+            (presets[kind],) = sets
+    return presets
 
 
 def known_presets(messages: Iterable[UUID]) -> Presets:
     """Return every text that a sheet of these messages may have offered."""
     rows = UsualTexts.objects.filter(
-        mailbox__messages__public_id__in=list(messages)
+        mailbox__messages__public_id__in=messages
     ).distinct()
     known = {kind: list(presets) for kind, presets in BUILT_IN.items()}
     for row in rows:
@@ -162,7 +150,8 @@ def set_texts(
             f"Only an admin of {mailbox} can change its reasons and comments."
         )
     Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
-    before = _in_words(presets_of(mailbox.pk)[kind])
+    presets = presets_of(mailbox.pk)[kind]
+    before = _in_words(presets)
     stored = [{"label": label, "words": words} for label, words in texts or ()]
     after = _in_words(BUILT_IN[kind] if texts is None else _presets(stored))
     yield lambda: ChangeInWords(
@@ -181,6 +170,8 @@ def set_texts(
         )
     if before == after:
         return
+    known = {one.words for one in presets}
+    note_words(actor, *(words for _, words in texts or () if words not in known))
     record(
         "usual_texts.changed",
         actor,
@@ -235,15 +226,15 @@ class BaseTexts(forms.BaseFormSet):  # type: ignore[type-arg]
         order.error_messages["invalid"] = f"Give it a position from 1 to {MOST}."
 
     def clean(self) -> None:
-        forms_by_label: dict[str, list[forms.BaseForm]] = {}
+        labels: dict[str, str] = {}
         for form in self.forms:
-            if label := form.cleaned_data.get("label"):
-                forms_by_label.setdefault(label.casefold(), []).append(form)
-        for first, *others in forms_by_label.values():
-            for form in others:
-                label = first.cleaned_data["label"]
-                form.add_error("label", f"There are two with the label “{label}”.")
-        if not forms_by_label and not any(self.errors) and not self.may_be_empty:
+            label = form.cleaned_data.get("label", "")
+            first = labels.get(label.casefold())
+            if first:
+                form.add_error("label", f"There are two with the label “{first}”.")
+            elif label:
+                labels[label.casefold()] = label
+        if not labels and not any(self.errors) and not self.may_be_empty:
             raise forms.ValidationError(
                 "Write at least one reason, or restore the defaults."
             )

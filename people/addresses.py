@@ -10,7 +10,9 @@ from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor
+from common.mail_addresses import folded
 from common.postgres import atomic_with_retry
+from mirror.models import Mailbox
 from people.errors import LinkNotGood, WrongPerson
 from people.models import Person
 
@@ -47,3 +49,11 @@ def note_proof(person: Person, actor: Actor) -> None:
     if person.email_proved_at is None:
         details = {"email": person.email}
         record("person.email_proved", actor=actor, details=details, about=person)
+
+
+def is_read_at_desk(address: str) -> bool:
+    """Whether mail to an address reaches a mailbox of this desk, so that other people
+    read it here.
+    """
+    ours = Mailbox.objects.values_list("address", flat=True)
+    return folded(address) in map(folded, ours)

@@ -4,16 +4,19 @@ allow; the kill switch; review plans with their calendars and ladders, and who i
 duty.
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Self, TypeVar
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Count, F, Q
-from django.db.models.functions import Coalesce, Lower, Now
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Coalesce, Lower, Now
 from django.urls import reverse
 from django.utils import timezone
 
+from audit.models import Entry
 from common.actors import Actor, Role
 from common.mail_addresses import clean_address, patterns_for
 from common.postgres import one_of
@@ -355,6 +358,23 @@ class KeyOwner(models.Model):
                 fields=["connection", "upstream_key_id"], name="key_owner_once"
             )
         ]
+
+
+def key_owners(
+    keys: Collection[str],
+) -> "models.QuerySet[KeyOwner, tuple[int, str, int]]":
+    """Return connection, key and person of each who owns one of these API keys: the
+    person whom an admin named, and whoever made it, who was shown its text.
+    """
+    named = KeyOwner.objects.filter(upstream_key_id__in=keys)
+    made = Entry.objects.of_action("api_key.created").filter(
+        actor_kind="person", detail__fields__key__in=keys
+    )
+    key = KeyTextTransform("key", "detail__fields")
+    person = Cast("actor_id", models.BigIntegerField())
+    return named.values_list("connection_id", "upstream_key_id", "person_id").union(
+        made.values_list("connection", key, person)
+    )
 
 
 class Group(Named):

@@ -44,7 +44,7 @@ from approvals.errors import InvalidInput
 from approvals.message_page.sheet import has_undo_window
 from approvals.queue.filters import as_id
 from approvals.queue.views import filters_of
-from approvals.usual_texts import BUILT_IN, known_presets, shared_presets, words_named
+from approvals.usual_texts import BUILT_IN, known_presets, presets_of, words_named
 from common.errors import SentenceError
 from common.fingerprint import FINGERPRINT
 from common.pages import (
@@ -212,7 +212,7 @@ def _answer_with_sheet(
         "kinds": {one.kind for one in gathered.ready},
         "can_send_back": any(not one.message.is_inbound for one in gathered.items),
         "has_undo_window": all(has_undo_window(one.message) for one in gathered.items),
-        "presets": shared_presets(one.message.mailbox_id for one in gathered.items),
+        "presets": presets_of(*(one.message.mailbox_id for one in gathered.items)),
         "max_reason": MAX_REASON,
         "typed": _typed(request),
         "too_many": too_many,

@@ -27,7 +27,7 @@ from people.identities import Identities
 from people.models import ChatAccount, Grant
 from policy.calendars import all_calendars
 from policy.errors import RuleError
-from policy.models import Group, KeyOwner, KillSwitch
+from policy.models import Group, KillSwitch, key_owners
 from policy.rules.conditions import Names
 from policy.rules.demand import (
     Approval,
@@ -161,16 +161,13 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
     """Return by the messages' keys who started and who edited each; in at most five
     queries.
     """
-    connections = {one.connection_id for one in messages}
     edits = list(Replacement.objects.around(messages).defer("markdown", "note"))
     # The owners of the API keys that sent these messages, by connection and key.
     owners: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
     keys = {*map(_proven_key, messages), *(edit.first_key for edit in edits)} - {""}
     if keys:
-        for owner in KeyOwner.objects.filter(
-            connection__in=connections, upstream_key_id__in=keys
-        ):
-            owners[owner.connection_id, owner.upstream_key_id].add(owner.person_id)
+        for connection, key, person in key_owners(keys):
+            owners[connection, key].add(person)
     commands = CommandedMail.objects.naming(messages)
     started_by = {
         one.pk: str(one.trigger.get("discord_user_id") or "") for one in messages

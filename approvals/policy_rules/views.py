@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
 
+from approvals.authorship import note_words
 from approvals.policy_rules.rehearsal import ask, rehearse
 from common.actors import Actor
 from common.durations import minutes_in_words
@@ -118,6 +119,9 @@ class PartForm(SettingForm):
     def save(self, actor: Actor) -> str:
         seen = self.cleaned_data["seen"]
         change_draft(actor=actor, seen=seen, rule_id=self.part.id, rule=self.part)
+        if isinstance(self.part, PolicyRule):
+            # The agent of a rejected message reads it.
+            note_words(actor, self.part.then.reject)
         sentence = self.part.sentence(self.names)
         wrong = problems(policies().drafted.rules, read_staff(self.names))
         of_it = wrong.get(self.part.id, ())

@@ -42,7 +42,7 @@ from people.second_admin.registry import (
     row_of,
     second_admin,
 )
-from policy.models import KeyOwner
+from policy.models import KeyOwner, key_owners
 from upstream import errors
 from upstream.events import read_time
 
@@ -166,6 +166,7 @@ def create_key(
         actor,
         name=made.name,
         prefix=made.prefix,
+        key=made.id,
         before="",
         after=_reach_in_words(made),
     )
@@ -222,7 +223,7 @@ def change_key(
             after=_in_words(changes),
             page=reverse("api-key", args=[connection.pk, key.id]),
             connection=connection.pk,
-            subjects=_owner_of(now),
+            subjects=_owners(now),
             tightens=tightens,
         )
 
@@ -322,16 +323,16 @@ def resume_key(
             after="sends",
             page=reverse("api-key", args=[connection.pk, key.id]),
             connection=connection.pk,
-            subjects=_owner_of(now),
+            subjects=_owners(now),
         )
 
     yield in_words
     _set_paused(connection, key.id, key.label, actor, on=False, code=code)
 
 
-def _owner_of(key: ApiKey) -> list[int]:
-    """Return whom a change of a key concerns: its owner, if it has one."""
-    return [key.owner.pk] if key.owner else []
+def _owners(key: ApiKey) -> list[int]:
+    """Return whom a change of a key concerns: those who own it."""
+    return sorted({person for _, _, person in key_owners([key.id])})
 
 
 # Pauses or resumes a key, checks that MultiMail did so, and records it.

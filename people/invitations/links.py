@@ -19,9 +19,9 @@ from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor, Role
-from common.desk_mail import MailNotSent, compose, send
+from common.desk_mail import Failure, MailNotSent, compose, send
 from common.postgres import atomic_with_retry
-from people.addresses import note_proof
+from people.addresses import is_read_at_desk, note_proof
 from people.errors import LinkNotGood, NotYours, WrongPerson
 from people.identities import Identities
 from people.models import Invitation, PendingChange, Person
@@ -416,6 +416,11 @@ def mail_link(link: NewLink, actor: Actor) -> str:
     sentence. Raises MailNotSent; then the caller shows the link.
     """
     invitation = link.invitation
+    if is_read_at_desk(invitation.email):
+        raise MailNotSent(
+            Failure.NO_SUCH_ADDRESS,
+            f"{invitation.email} is a mailbox of this desk, so others could read the link.",
+        )
     is_password = invitation.kind == Invitation.Kind.PASSWORD
     subject = "Choose a new password"
     if not is_password:

@@ -34,10 +34,10 @@ from policy.models import (
     Allowlist,
     GateList,
     Group,
-    KeyOwner,
     Named,
     PolicyVersion,
     WorkCalendar,
+    key_owners,
 )
 from policy.rules.demand import NO_POLICY, Policy
 from policy.rules.facts import names_for, read_policy, signed_passes, with_known
@@ -326,9 +326,11 @@ def _concerned(before: Policy, after: Policy) -> list[int]:
         *(one.when.keys for one in changed), *(one.keys for one in passes)
     )
     owners = {
-        one.person_id
-        for one in KeyOwner.objects.all()
-        if f"{one.connection_id}:{one.upstream_key_id}" in keys
+        person
+        for connection, key, person in key_owners(
+            [one.partition(":")[2] for one in keys]
+        )
+        if f"{connection}:{key}" in keys
     }
     return sorted(owners.union(members.values_list("pk", flat=True)))
 

@@ -1,6 +1,7 @@
 """The pages of the allowlists."""
 
 from policy.models import AllowEntry, Allowlist
+from policy.pages import MAX_LINES
 from simple_form.declarations import rows
 from tests.factories import change_list, listed_patterns, make_list
 from tests.markup import says
@@ -62,3 +63,14 @@ def test_list_for_all_mail_is_shown_to_all_and_changed_by_admins_of_everything(
         answer = client.post(f"{at.url}{act}/", {"lines": "evil.example"})
         assert answer.status_code == 403
     assert listed_patterns() == ["x.example"]
+
+
+def test_as_many_lines_as_a_form_takes_become_entries(signed_in, admin):
+    at = make_list("x.example")
+    client = signed_in(admin)
+    seen = client.get(at.url).context["form"]["seen"].value()
+    lines = "\n".join(f"a{n}@b.example" for n in range(MAX_LINES))
+    for text, status in ((f"{lines}\nc.example", 422), (lines, 302)):
+        answer = client.post(f"{at.url}change/", {"seen": seen, "lines": text})
+        assert answer.status_code == status
+    assert len(listed_patterns()) == 20_001

@@ -186,11 +186,22 @@ def suggest_eve(message, person):
     suggest(message, person, to=[EVE])
 
 
-def ask_for_eve(message, person):
-    decide(message, person, "send_back", "Please write to <eve+2@evil.example>.")
+def ask_for(text):
+    return lambda message, person: decide(message, person, "send_back", text)
 
 
-@pytest.mark.parametrize("write", variants([suggest_eve, ask_for_eve], 1))
+@pytest.mark.parametrize(
+    "write",
+    variants(
+        [
+            suggest_eve,
+            ask_for("Please write to <eve+2@evil.example>."),
+            ask_for("[Write](mailto:eve@evil.example?subject=Hi) to her."),
+            ask_for("[Write](mailto:?cc=eve%40evil.example) to her."),
+        ],
+        1,
+    ),
+)
 def test_recipient_whom_somebody_suggested_is_theirs_whatever_else_changes(
     message, reviewer, write
 ):

@@ -47,6 +47,7 @@ from tests.integration.deciding import (
     decide,
     make_due,
     make_edit,
+    needed,
 )
 from tests.integration.gateway.world import leave
 from tests.integration.passing import activate, make_pass
@@ -373,3 +374,13 @@ def test_what_somebody_stopped_is_sent_again_only_after_a_person_approved_it(
     assert not sent_by_pass(refund(connection))
     decide(refund(connection), reviewer)
     assert sent_by_pass(refund(connection))
+
+
+def test_link_in_the_signature_of_a_mailbox_counts(one, connection, reviewer, sign):
+    signed = refund(connection, additions={"signature": "See www.evil.example"})
+    assert not sent_by_pass(signed)
+    assert sent_by_pass(refund(connection))
+    elsewhere = Conditions(links_except=frozenset({"ok.example"}))
+    sign(replace(TWO, when=elsewhere))
+    assert needed(signed, reviewer) == 2
+    assert needed(refund(connection), reviewer) == 1

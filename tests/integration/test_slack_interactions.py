@@ -239,6 +239,7 @@ def test_card_approves_only_where_it_shows_all_and_as_it_was(
         {"reply_to": "eve@elsewhere.example"},
         {"html_body": "<p>Other words</p>"},
         {"markdown": "x" * 1001},
+        {"markdown": "![Pay 5 EUR](data:image/png;base64,aGk=)"},
         {"subject": "x" * 300},
         {"to_addresses": [f"{n}@northwind.example" for n in range(6)]},
     ):

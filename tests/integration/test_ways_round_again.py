@@ -8,16 +8,25 @@ from approvals.bulk import batch
 from approvals.bulk.sheet import OnSheet, Sheet
 from approvals.message_page import views
 from approvals.models import Decision
+from approvals.usual_texts import set_texts
 from connections.accounts import commands
-from connections.keys.commands import change_key, read_key, resume_key
+from connections.keys.commands import change_key, create_key, read_key, resume_key
 from gateway.contacts import add_contact
 from gateway.models import ApiKey, Contact
 from mirror.models import Connection
+from people.models import Grant
 from people.second_admin.registry import SecondAdminNeeded
 from policy.models import Allowlist, KeyOwner
-from tests.factories import actor_of, change_list, change_row
-from tests.integration.deciding import make_due, post_verdict
+from tests.factories import (
+    actor_of,
+    change_list,
+    change_row,
+    make_message,
+    show_row,
+)
+from tests.integration.deciding import make_due, post_verdict, ruling_of
 from tests.integration.passing import activate, make_pass
+from tests.integration.test_policy_pages import post
 from tests.integration.test_second_admin import switch_on
 from tests.integration.test_stops import held, hold_all, work
 
@@ -107,3 +116,38 @@ def test_account_that_comes_back_is_the_connection_that_rules_name(connection, a
     assert again.pk == connection.pk
     assert list(Connection.objects.at_work()) == [again]
     assert again.paused_at is None
+
+
+def test_whoever_was_shown_a_key_does_not_approve_what_it_sends(
+    account, admin, second, reviewer
+):
+    connection = account.connection
+    by = {"connection": connection, "actor": actor_of(admin)}
+    wanted = {"name": "Bot", "scopes": ["send"]}
+    key = create_key(**by, wanted=wanted, owner=reviewer)
+    Grant.objects.create(person=admin, role="reviewer")
+    message = make_message(connection, sent_by_key=key.id)
+    for person in (admin, reviewer):
+        assert ruling_of(message, person).rule == "author"
+    other = make_message(connection, sent_by_key=account.world.key_id("agent"))
+    assert ruling_of(other, admin).may_approve
+    switch_on()
+    asked = asked_by(change_key, **by, key=key, changes={"scopes": ["send", "read"]})
+    assert asked.subjects == sorted([admin.pk, reviewer.pk])
+
+
+def test_words_that_an_admin_suggested_to_agents_through_the_desk_are_theirs(
+    message, admin, reviewer, signed_in
+):
+    Grant.objects.create(person=admin, role="reviewer")
+    words = "Please write that the {} account moved to the new bank in town."
+    texts = {"kind": "reject", "texts": [("Bank", words.format("first"))]}
+    set_texts(mailbox=message.mailbox, actor=actor_of(admin), **texts)
+    client = signed_in(admin)
+    post(client, "draft/begin")
+    rejecting = {"name": "Bank", "first_contact": "on", "reject": words.format("other")}
+    post(client, "draft/rules/add", **rejecting)
+    for which in ("first", "other"):
+        show_row(message, markdown=words.format(which))
+        assert ruling_of(message, admin).rule == "editor"
+        assert ruling_of(message, reviewer).may_approve
