@@ -343,7 +343,7 @@ def message_context(
         may_look=may_comment,
         came_back=has_ended and message.is_held and came_back(message),
     )
-    undo_seconds, waits_for = delay_of(message, decision, actions, now)
+    undo_seconds, _, waits_for = delay_of(message, decision, actions, now)
     decisions = our_decisions(message)
     if any(one.is_approval and one.state == DecisionState.APPLIED for one in decisions):
         # MultiMail may have sent it already, so it can only be rejected.
@@ -609,8 +609,8 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
             seen_fingerprint=seen,
         )
     lines = address_lines(message, content, request.actor)
-    labels = ("From",) if is_inbound else ("To", "Cc", "Bcc")
-    fields = [line for line in lines if line.label in labels]
+    codes = ("from",) if is_inbound else ("to", "cc", "bcc")
+    fields = [line for line in lines if line.code in codes]
     context = {
         "message": message,
         "actions": available_actions(

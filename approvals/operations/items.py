@@ -16,24 +16,28 @@ REVIEWER_OR_ADMIN = "a reviewer or an admin"
 OPERATOR = "whoever runs the desk"
 # How many items of one group a page lists.
 SHOWN = 50
-# The label of an action on a whole group, by its label on a single item.
-_FOR_ALL = {
-    "Replay": "Replay all {}",
-    "Try again": "Try all {} again",
-    "Check again": "Check all {} again",
-    "Compare with MultiMail": "Compare all {} with MultiMail",
-}
+# The labels of actions: on a single item, and on a whole group.
+REPLAY = ("Replay", "Replay all {}")
+TRY_AGAIN = ("Try again", "Try all {} again")
+CHECK_AGAIN = ("Check again", "Check all {} again")
+COMPARE = ("Compare with MultiMail", "Compare all {} with MultiMail")
 
 
 @dataclass(frozen=True)
 class Act:
     """The one safe action of an item: a button that posts to `url` if `posts`, else a
-    link to a page on which to read and decide.
+    link to a page on which to read and decide. `for_all` is its label on a group.
     """
 
     label: str
     url: str
     posts: bool = False
+    for_all: str = ""
+
+    @classmethod
+    def posting(cls, labels: tuple[str, str], url: str) -> "Act":
+        """Return the button with these two labels."""
+        return cls(labels[0], url, posts=True, for_all=labels[1])
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class Group:
         if len(set(acts)) < 2 or not acts[0].posts:
             return acts[0] if acts else None
         return Act(
-            _FOR_ALL[acts[0].label].format(len(acts)),
+            acts[0].for_all.format(len(acts)),
             reverse("settle-group", args=[self.key]),
             posts=True,
         )
