@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from django.core.exceptions import ValidationError
 
+from common.time_zones import somebodys_time
 from policy.models import Allowlist
 from policy.pages import ChangeForm
 from policy.rules.changes import WantedEntry
@@ -67,6 +68,10 @@ def test_lines_are_read_and_faulty_ones_say_why():
         WantedEntry("a.example", "two words", ends),
         WantedEntry("e.example", expires_at=datetime(2026, 12, 31, 16, tzinfo=UTC)),
     ]
+    # Without a zone it is the reader's.
+    with somebodys_time(lambda: "America/New_York"):
+        (entry,) = read_lines("f.example,,2026-12-31T18:00")
+    assert entry.expires_at == datetime(2026, 12, 31, 23, tzinfo=UTC)
     for line, words in (
         ("*.com,,", "name@domain"),
         ("b.example,,tomorrow", "not a date"),
