@@ -34,8 +34,6 @@ MAX_DIFFERENT = 600
 BEFORE = 40
 # The most pairs of words for the comparison of all messages.
 MAX_EFFORT = 1_000_000_000
-# What the sheet calls the lines outside the text.
-_LINE_NAMES = {**NAMES, "links": "Links", "files": "Files"}
 # The kinds of differing places; templates use them as CSS classes.
 ODD = "odd"
 OWN = "own"
@@ -149,10 +147,10 @@ def _lines_beside_text(item: Item) -> dict[str, str]:
     """
     lines = {}
     for field in item.fields:
-        values = []
-        for address in field.addresses:
-            name = f" ({address.name})" if address.name else ""
-            values.append(f"{address.value}{name}")
+        values = [
+            f"{address.value} ({address.name})" if address.name else address.value
+            for address in field.addresses
+        ]
         if field.code == "to":
             domains = Counter(
                 address.value.rpartition("@")[2].lower() for address in field.addresses
@@ -211,7 +209,7 @@ def _compare(
     ]
     for place in changed if is_like else odd:
         if place.line:
-            before = f"{_LINE_NAMES[place.line]}:"
+            before = f"{NAMES[place.line]}:"
         else:
             line = item.text[: place.starts[index]].rpartition("\n")[2]
             if len(line) > BEFORE:

@@ -267,6 +267,18 @@ def message_action(
     return view
 
 
+def command_action(
+    command: Callable[..., object], notice: str = ""
+) -> Callable[[DeskRequest, UUID], HttpResponse]:
+    """Return the POST view of a command that needs only the message and the actor."""
+
+    def act(request: DeskRequest, public_id: UUID) -> str:
+        command(message=public_id, actor=request.actor)
+        return notice
+
+    return message_action(act)
+
+
 def message_address(request: DeskRequest, public_id: UUID) -> str:
     """Return the URL of a message's page, with the queue's filters of the request."""
     return reverse("message", args=[public_id]) + filters_of(request).suffix
@@ -534,22 +546,21 @@ def _decide(
     return render(request, "approvals/message_page/_nothing_left.html", context)
 
 
-@message_action
-def undo(request: DeskRequest, public_id: UUID) -> str:
-    """Undo a decision that has not been sent to MultiMail, and show the message, which
-    is held again.
-    """
-    undo_decision(message=public_id, actor=request.actor)
-    return ""
-
-
-@message_action
-def take_back(request: DeskRequest, public_id: UUID) -> str:
-    """Take back the person's own approval while others still have to approve, and show
-    the message.
-    """
-    take_back_approval(message=public_id, actor=request.actor)
-    return "Your approval is taken back. The message is held."
+# Undo a decision that has not been sent to MultiMail; the message is held again.
+undo = command_action(undo_decision)
+# Take back the person's own approval while others still have to approve.
+take_back = command_action(
+    take_back_approval, "Your approval is taken back. The message is held."
+)
+# Withdraw a decision whose call may have left already. It may still take effect.
+withdraw = command_action(withdraw_decision)
+# Send an unconfirmed approval again, after reads have shown that MultiMail still holds
+# the message.
+send_again = command_action(confirm_approval)
+# Have MultiMail asked about this message now, and stay on its page.
+look = command_action(
+    check_message, "Checking with MultiMail. The result appears here."
+)
 
 
 @require_safe
@@ -646,22 +657,6 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 
 @message_action
-def withdraw(request: DeskRequest, public_id: UUID) -> str:
-    """Withdraw a decision whose call may have left already. It may still take effect."""
-    withdraw_decision(message=public_id, actor=request.actor)
-    return ""
-
-
-@message_action
-def send_again(request: DeskRequest, public_id: UUID) -> str:
-    """Send an unconfirmed approval again, after reads have shown that MultiMail still
-    holds the message.
-    """
-    confirm_approval(message=public_id, actor=request.actor)
-    return ""
-
-
-@message_action
 def settle(request: DeskRequest, public_id: UUID) -> str:
     """Settle a decision by hand, if MultiMail does not report what became of it."""
     form = SettleForm(request.POST)
@@ -670,10 +665,3 @@ def settle(request: DeskRequest, public_id: UUID) -> str:
     took_effect = form.cleaned_data["took_effect"] == "yes"
     settle_by_hand(message=public_id, actor=request.actor, took_effect=took_effect)
     return ""
-
-
-@message_action
-def look(request: DeskRequest, public_id: UUID) -> str:
-    """Have MultiMail asked about this message now, and stay on its page."""
-    check_message(message=public_id, actor=request.actor)
-    return "Checking with MultiMail. The result appears here."

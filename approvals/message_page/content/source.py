@@ -123,7 +123,7 @@ def _cuts(text: str, size: int) -> list[int]:
     return [*cuts, len(text)]
 
 
-# The names of a content's fields, as pages show them.
+# The names of a content's fields, and of what is read in it, as pages show them.
 NAMES = table_pairs(
     """
 from | From
@@ -139,6 +139,8 @@ in_reply_to | In-Reply-To
 attachments | Attachments
 additions | Added on sending
 send_at | Send at
+links | Links
+files | Files
 """
 )
 
