@@ -78,8 +78,9 @@ def page_or_fragment(
 def redirect_with_notice(
     request: HttpRequest, notice: str, to: str, **kwargs: Any
 ) -> HttpResponse:
-    """Redirect to the URL named `to`, where the page shows `notice` once."""
-    messages.info(request, notice, extra_tags="desk")
+    """Redirect to the URL named `to`, where the page shows `notice`, if any, once."""
+    if notice:
+        messages.info(request, notice, extra_tags="desk")
     response: HttpResponse = redirect(to, **kwargs)
     return response
 

@@ -14,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -120,6 +119,7 @@ from common.pages import (
     LenientForm,
     first_or_404,
     page_or_fragment,
+    redirect_with_notice,
     require_get_or_post,
 )
 from common.postgres import clock
@@ -238,9 +238,7 @@ def back_to_message(
     """
     if request.htmx:
         return answer_with_message(request, public_id, notice=notice)
-    if notice:
-        messages.info(request, notice, extra_tags="desk")
-    return redirect(message_address(request, public_id))
+    return redirect_with_notice(request, notice, message_address(request, public_id))
 
 
 def message_action(

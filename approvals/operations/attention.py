@@ -25,6 +25,7 @@ from approvals.operations.items import (
     CHECK_AGAIN,
     COMPARE,
     OPERATOR,
+    READ_NOW,
     REPLAY,
     REVIEWER,
     REVIEWER_OR_ADMIN,
@@ -109,7 +110,11 @@ class _Viewer:
         """
         if not may_handle(self.actor, message):
             return None
-        return Act.posting(labels, reverse("look-again", args=[message.public_id]))
+        return _button(labels, "look-again", message.public_id)
+
+
+def _button(labels: tuple[str, str], page: str, key: object) -> Act:
+    return Act(labels[0], reverse(page, args=[key]), labels[1])
 
 
 # A function that makes the item of a database row for this person.
@@ -309,7 +314,7 @@ def _connection(connection: Connection, viewer: _Viewer) -> AttentionItem:
         what = f"{connection} cannot be read reliably"
         since = connection.failing_since or connection.complete_as_of
         advice = "The desk keeps trying. Until it works, the queue may be incomplete."
-    act = Act("Read now", reverse("read-connection", args=[connection.pk]), posts=True)
+    act = _button(READ_NOW, "read-connection", connection.pk)
     return AttentionItem(
         "connection",
         what,
@@ -432,13 +437,13 @@ def _event(event: WebhookEvent, viewer: _Viewer) -> AttentionItem:
     # A webhook that could not be applied, or contradicts what is known.
     name = event.name or "without a name"
     connection = event.connection
-    act = Act.posting(COMPARE, reverse("compare-event", args=[event.pk]))
+    labels, page = COMPARE, "compare-event"
     if event.result == WebhookEvent.Result.POISON:
         what = "could not be applied"
         several = what
         why = event.error
         advice = "It is stored: replay it once the cause is fixed, or dismiss it."
-        act = Act.posting(REPLAY, reverse("replay-event", args=[event.pk]))
+        labels, page = REPLAY, "replay-event"
     elif event.result == WebhookEvent.Result.REFUTED:
         what = "reported what a read of MultiMail contradicts"
         several = "reported what reads of MultiMail contradict"
@@ -458,7 +463,7 @@ def _event(event: WebhookEvent, viewer: _Viewer) -> AttentionItem:
         event.received_at,
         why,
         advice,
-        viewer.for_admin(connection, act),
+        viewer.for_admin(connection, _button(labels, page, event.pk)),
         event=event,
         whose="an admin",
         several=f"webhooks ({name}) of {connection} {several}",

@@ -4,7 +4,7 @@ and groups of items that have the same cause and can be handled at once.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.urls import reverse
@@ -18,6 +18,7 @@ OPERATOR = "whoever runs the desk"
 SHOWN = 50
 # The labels of actions: on a single item, and on a whole group.
 REPLAY = ("Replay", "Replay all {}")
+READ_NOW = ("Read now", "Read all {} now")
 TRY_AGAIN = ("Try again", "Try all {} again")
 CHECK_AGAIN = ("Check again", "Check all {} again")
 COMPARE = ("Compare with MultiMail", "Compare all {} with MultiMail")
@@ -26,18 +27,18 @@ COMPARE = ("Compare with MultiMail", "Compare all {} with MultiMail")
 @dataclass(frozen=True)
 class Act:
     """The one safe action of an item: a button that posts to `url` if `posts`, else a
-    link to a page on which to read and decide. `for_all` is its label on a group.
+    link to a page on which to read and decide. A button has a label `for_all` items of
+    a group.
     """
 
     label: str
     url: str
-    posts: bool = False
     for_all: str = ""
 
-    @classmethod
-    def posting(cls, labels: tuple[str, str], url: str) -> "Act":
-        """Return the button with these two labels."""
-        return cls(labels[0], url, posts=True, for_all=labels[1])
+    @property
+    def posts(self) -> bool:
+        """Whether it is a button."""
+        return bool(self.for_all)
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,10 @@ class Group:
         acts = [one.act for one in self.items if one.act is not None]
         if len(set(acts)) < 2 or not acts[0].posts:
             return acts[0] if acts else None
-        return Act(
-            acts[0].for_all.format(len(acts)),
-            reverse("settle-group", args=[self.key]),
-            posts=True,
+        return replace(
+            acts[0],
+            label=acts[0].for_all.format(len(acts)),
+            url=reverse("settle-group", args=[self.key]),
         )
 
 

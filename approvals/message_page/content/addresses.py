@@ -16,6 +16,7 @@ from common.actors import Actor
 from common.ascii import lowered
 from common.fingerprint import Content
 from common.mail_addresses import is_unclear
+from common.tables import table_pairs
 from mirror.models import Mailbox, Message
 from mirror.recipients import Contact, contacts_of_actor
 from mirror.states import MessageState
@@ -42,23 +43,23 @@ MAX_REPLY_TO = 100_000
 # warnings.
 MAX_MARKED = 4
 # Names of scripts by the first word of a character's Unicode name.
-_SCRIPTS = {
-    "LATIN": "Latin",
-    "CYRILLIC": "Cyrillic",
-    "GREEK": "Greek",
-    "DIGIT": "digit",
-    "CJK": "Han",
-}
+_SCRIPTS = table_pairs("""
+LATIN | Latin
+CYRILLIC | Cyrillic
+GREEK | Greek
+DIGIT | digit
+CJK | Han
+""")
 # How the last message to an address ended, by its state.
-_ENDS: Mapping[str, str] = {
-    MessageState.DELIVERED: "last delivered",
-    MessageState.BOUNCED: "last bounced",
-    MessageState.COMPLAINED: "last marked as spam",
-    MessageState.REJECTED: "last rejected here",
-    MessageState.SENT: "last sent",
-    MessageState.APPROVED: "last approved",
-    MessageState.SCHEDULED_APPROVED: "last approved",
-}
+_ENDS = table_pairs("""
+delivered | last delivered
+bounced | last bounced
+complained | last marked as spam
+rejected | last rejected here
+sent | last sent
+approved | last approved
+scheduled_approved | last approved
+""")
 # The warning next to an address, by the rule of the finding: the text if the finding
 # names a second address, and the text if it does not.
 _WORDS = {
