@@ -78,8 +78,9 @@ def page_or_fragment(
 def redirect_with_notice(
     request: HttpRequest, notice: str, to: str, **kwargs: Any
 ) -> HttpResponse:
-    """Redirect to the URL named `to`, where the page shows `notice` once."""
-    messages.info(request, notice, extra_tags="desk")
+    """Redirect to the URL named `to`, where the page shows `notice`, if any, once."""
+    if notice:
+        messages.info(request, notice, extra_tags="desk")
     response: HttpResponse = redirect(to, **kwargs)
     return response
 
@@ -314,15 +315,15 @@ class DrawnForm(SentenceForm):
     """A form in sections. `layout` has a row for each (`common.tables`): part, title,
     the names of its fields or patterns of names, and a note. A section is open if its
     title begins with "*", or if a field in it is wrong or filled in; fields named in
-    `preset` always have a value, which does not count. `adds` names the parts whose
-    other sections stay away until they are added, with the label for that; with
+    `preset` always have a value, which does not count. `parts` has the heading of a part
+    whose other sections stay away until they are added, and the label for that; with
     `adds_in_turn` a button adds the next one. `above` is a template for fields that
     stand above the sections.
     """
 
     layout: ClassVar[str] = ""
     preset: ClassVar[Collection[str]] = ()
-    adds: ClassVar[Mapping[str, str]] = {}
+    parts: ClassVar[Mapping[str, tuple[str, str]]] = {}
     adds_in_turn: ClassVar[bool] = False
     above: ClassVar[str] = ""
 
@@ -345,7 +346,7 @@ class DrawnForm(SentenceForm):
                 one.errors or (one.value() and one.name not in self.preset)
                 for one in fields
             )
-            add = self.adds.get(part, "")
+            heading, add = self.parts.get(part, (part, ""))
             title = title.strip("* ")
-            sections.append(Section(part, title, fields, note, is_open, add))
+            sections.append(Section(heading, title, fields, note, is_open, add))
         return sections

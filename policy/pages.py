@@ -296,14 +296,16 @@ def read_line(line: str) -> WantedEntry:
 
 def _moment(text: str) -> datetime | None:
     """Return when an entry ends, None for an empty text. A date means the end of that
-    day in UTC; a time without a zone is UTC.
+    day. Without a zone it is the person's, in which the page shows it.
     """
     if not text:
         return None
     try:
         is_day = len(text) == len("2026-12-31")
         moment = datetime.fromisoformat(f"{text}T23:59:59" if is_day else text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone_named(zone_name()))
+        return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(
             f"{text[:40]!a} is not a date or time such as 2026-12-31 or 2026-12-31T18:00."
@@ -324,7 +326,7 @@ class ChangeForm(SettingForm):
         "Addresses and domains, one a line",
         read_line,
         "dana@x.example, x.example, or *.x.example for its subdomains alone. "
-        "Then, if you like, a note and the end: x.example, The fair, 2026-12-31",
+        "Then, if you like, a note and the end, a day or a time: x.example, The fair, 2026-12-31T18:00",
         most=MAX_LINES,
         kind=list,
         max_length=MAX_CHARACTERS,

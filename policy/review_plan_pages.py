@@ -30,7 +30,7 @@ from policy.calendars import DAY, is_working_time
 from policy.errors import seen_state
 from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.pages import SettingForm, edit_setting
-from policy.review_plans import KINDS, RISKS, plans
+from policy.review_plans import KINDS, RISKS, WHOM, plans
 from policy.rules.fields import ReadField, pick_field
 
 STEPS = range(1, 9)
@@ -42,8 +42,6 @@ _WHEN = {
     for basis in reversed(LadderStep.Basis)
     for side in ("after", "before")
 }
-
-_ROLES = (LadderStep.Whom.HOLDER, LadderStep.Whom.DUTY, LadderStep.Whom.DESTINATIONS)
 
 
 def _minutes(typed: str) -> int | None:
@@ -72,10 +70,10 @@ class PlanForm(SettingForm):
             "| * Targets, from when a message is held | *-high *-notice *-other | Such as 30 min, 4 h or 1 h 30 min. "
             "A risk without a target of its own has that of the others. "
             "A first look is when anybody opens the message.",
-            *(f"Steps for late messages | Step {n} | step-{n}-* |" for n in STEPS),
+            *(f"steps | Step {n} | step-{n}-* |" for n in STEPS),
         )
     )
-    adds = {"Steps for late messages": "Add a step"}
+    parts = {"steps": ("Steps for late messages", "Add a step")}
     adds_in_turn = True
     preset = tuple(f"step-{n}-{name}" for n in STEPS for name in ("when", "act"))
 
@@ -110,7 +108,7 @@ class PlanForm(SettingForm):
                     f"{name}: {label}", minutes
                 )
         whom = {"": "No step"}
-        whom |= {one.value: str(one.label).capitalize() for one in _ROLES}
+        whom |= {code: words.capitalize() for code, words in WHOM.items()}
         whom |= {f"group-{one.pk}": f"Group {one}" for one in Group.objects.all()}
         for n in STEPS:
             step = LadderStep(minutes=0, basis="decision", act="remind")
@@ -145,10 +143,9 @@ class PlanForm(SettingForm):
             minutes = typed.pop(f"step-{n}-minutes") or 0
             basis, side = (typed.pop(f"step-{n}-when") or next(iter(_WHEN))).split()
             if act == LadderStep.Act.ASSIGN and whom in ("destinations", "holder"):
-                to = LadderStep.Whom(whom).label
                 self.add_error(
                     f"step-{n}-whom",
-                    f"A message can be assigned to people, not to {to}.",
+                    f"A message can be assigned to people, not to {WHOM[whom]}.",
                 )
             if whom:
                 step = {"basis": basis, "act": act, "whom": whom}

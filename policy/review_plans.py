@@ -260,10 +260,18 @@ def plan_lines(plan: ReviewPlan, steps: Iterable[LadderStep]) -> list[str]:
     return [*lines, *map(step_in_words, steps)]
 
 
+# Whom a step can name besides a group.
+WHOM = {
+    "holder": "the person who claimed it, otherwise those on duty",
+    "duty": "those on duty",
+    "destinations": "alert destinations",
+}
+
+
 def step_in_words(step: LadderStep) -> str:
     """Return a step as text: "1 h after the decision is due: assign to those on duty"."""
     side = "before" if step.minutes < 0 else "after"
     when = f"{minutes_in_words(abs(step.minutes))} {side}" if step.minutes else "when"
-    whom = f"the group {step.group}" if step.group else step.get_whom_display()
+    whom = WHOM.get(step.whom, f"the group {step.group}")
     act = "notify" if step.whom == "destinations" else step.get_act_display().lower()
     return f"{when} the {step.get_basis_display()} is due: {act} {whom}"

@@ -68,19 +68,19 @@ def reply_addresses(content: Content) -> tuple[str, ...]:
 
 
 def named_addresses(content: Content) -> Iterator[tuple[str, str, str]]:
-    """Yield (address, display name, whose) for every address of the message; whose is
-    "sender", "Reply-To" or "recipient".
-    """
+    """Yield each address of the message, its display name, and what that name is."""
     sender = bare_address(content.sender)
-    yield sender, content.sender_name or shown_name(content.sender), "sender"
+    yield sender, content.sender_name or shown_name(content.sender), "sender's name"
     for address in (content.reply_to or "").split(","):
-        yield bare_address(address), shown_name(address), "Reply-To"
+        yield bare_address(address), shown_name(address), "name in Reply-To"
     for address in content.recipients:
-        yield bare_address(address), shown_name(address), "recipient"
+        yield bare_address(address), shown_name(address), "recipient's name"
 
 
 def all_addresses(content: Content) -> Iterator[tuple[str, str]]:
-    """Yield (whose, address) once for each address of the message; whose as above."""
+    """Yield (whose, address) once for each address of the message; whose is
+    "sender", "Reply-To" or "recipient".
+    """
     whose = {
         bare_address(content.sender): "sender",
         **dict.fromkeys(reply_addresses(content), "Reply-To"),

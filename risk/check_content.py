@@ -444,7 +444,7 @@ def name_says_address(
     """Display names that contain another mail address or domain than that of the
     address they belong to.
     """
-    for address, name, whose in named_addresses(content):
+    for address, name, what in named_addresses(content):
         domain = domain_of(address)
         hosts = find_hosts(readable(name))
         claims = [
@@ -459,12 +459,9 @@ def name_says_address(
             claims = [one for one in claimed if one != address.lower()]
             is_milder = all(domain_of(one) == domain for one in claims)
         if claims and "@" in address:
-            whose_name = (
-                f"{whose}'s name" if whose != "Reply-To" else "name in Reply-To"
-            )
             yield finding(
                 "name_says_address",
-                f"The {whose_name} shows a different address from the real one.",
+                f"The {what} shows a different address from the real one.",
                 f"The name is {quoted(name)}; the address is {one_word(address)}.",
                 (address, claims[0]),
                 is_milder=is_milder,

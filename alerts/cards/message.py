@@ -181,7 +181,9 @@ def card_status(message: Message) -> Status:
     )
     if message.state in _WENT_WRONG and was_approved:
         failure = status_of(message, None).detail
-        return replace(status, detail=f"{failure}; a{status.detail[1:]}")
+        return replace(
+            status, detail=f"{failure}; {status.detail[:1].lower()}{status.detail[1:]}"
+        )
     return status
 
 
@@ -194,7 +196,7 @@ def message_card(facts: CardFacts, status: Status, markup: Markup) -> Card:
     # A reason given elsewhere may hold an address.
     detail = markup.literal(destination.shown_text(status.detail))
     sentence = detail if detail.endswith("…") else f"{detail}."
-    if detail.startswith(f"{status.word} by "):
+    if status.repeats_word:
         # "Approved by Ana." instead of "Approved. Approved by Ana."
         headline = markup.bold(status.word) + sentence.removeprefix(status.word)
     else:

@@ -17,7 +17,7 @@ from typing import Any
 
 from approvals.bulk.sheet import Difference, Item
 from approvals.message_page.content.addresses import Field
-from approvals.message_page.content.source import stretch_of
+from approvals.message_page.content.source import NAMES, stretch_of
 from approvals.message_page.content.word_diff import (
     Effort,
     common_blocks,
@@ -61,7 +61,7 @@ class Place:
     starts: tuple[int, ...]
     # The value of more than half of the messages; None if no value is that common.
     most: str | None
-    # The name of a line outside the text, such as "Subject" or "Files"; empty for a
+    # The code of a line outside the text, such as "subject" or "files"; empty for a
     # place in the text.
     line: str = ""
 
@@ -128,7 +128,7 @@ def _places_in(members: Sequence[Item], effort: Effort) -> list[Place] | None:
     """
     texts = places_of([member.text for member in members], effort)
     subjects = places_of(
-        [member.content.subject for member in members], effort, line="Subject"
+        [member.content.subject for member in members], effort, line="subject"
     )
     if texts is None or subjects is None:
         return None
@@ -141,17 +141,17 @@ def _places_in(members: Sequence[Item], effort: Effort) -> list[Place] | None:
 
 
 def _lines_beside_text(item: Item) -> dict[str, str]:
-    """Return the addresses, links and files of a message, as text by the name of the
+    """Return the addresses, links and files of a message, as text by the code of the
     line. Of the To line only the domains are compared, because each message of a group
     may go to another person.
     """
     lines = {}
     for field in item.fields:
-        values = []
-        for address in field.addresses:
-            name = f" ({address.name})" if address.name else ""
-            values.append(f"{address.value}{name}")
-        if field.label == "To":
+        values = [
+            f"{address.value} ({address.name})" if address.name else address.value
+            for address in field.addresses
+        ]
+        if field.code == "to":
             domains = Counter(
                 address.value.rpartition("@")[2].lower() for address in field.addresses
             )
@@ -159,10 +159,10 @@ def _lines_beside_text(item: Item) -> dict[str, str]:
                 f"{number} at {domain}" if number > 1 else domain
                 for domain, number in domains.items()
             ]
-        lines[field.label] = ", ".join(sorted(values))
+        lines[field.code] = ", ".join(sorted(values))
     links = item.rendered.links if item.rendered else ()
-    lines["Links"] = ", ".join(sorted({link.host or link.target for link in links}))
-    lines["Files"] = ", ".join(
+    lines["links"] = ", ".join(sorted({link.host or link.target for link in links}))
+    lines["files"] = ", ".join(
         f"{file.name} {file.sha256[:10]}" for file in item.content.attachments
     )
     return lines
@@ -208,8 +208,9 @@ def _compare(
         for place in in_text
     ]
     for place in changed if is_like else odd:
-        before = f"{place.line}:"
-        if not place.line:
+        if place.line:
+            before = f"{NAMES[place.line]}:"
+        else:
             line = item.text[: place.starts[index]].rpartition("\n")[2]
             if len(line) > BEFORE:
                 line = "…" + line[-BEFORE:].partition(" ")[2]
@@ -222,14 +223,14 @@ def _compare(
         item.changed_parts = changed_parts
         # The message's recipients are always shown, other address lines only if they
         # differ from the model's. A line that only the model has is shown empty.
-        lines_of_model = {line.label: line for line in model.fields}
+        lines_of_model = {line.code: line for line in model.fields}
         shown_fields = [
             line
             for line in item.fields
-            if line.label == "To" or line != lines_of_model.get(line.label)
+            if line.code == "to" or line != lines_of_model.get(line.code)
         ]
-        labels = [line.label for line in item.fields]
-        missing = [Field(label, ()) for label in lines_of_model if label not in labels]
+        codes = [line.code for line in item.fields]
+        missing = [Field(code, ()) for code in lines_of_model if code not in codes]
         item.fields = shown_fields + missing
 
 

@@ -163,6 +163,7 @@ def give_verdict(
         locked, ruling, conversation, opened_parts(locked, actor), risk_read=risk_read
     )
     seen["approvals"] = str(reached)
+    seen["needed"] = reached.needed
     opened_at = first_at(
         message=locked.public_id,
         action="message.opened",

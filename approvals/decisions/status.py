@@ -85,13 +85,15 @@ ENDED = (
 class Status:
     """The status of a message. `tone` is its colour: amber, green, rose, blue, violet
     or plain; `detail` a sentence without its full stop, or empty. `said` is shown
-    instead of the words of the code, where there is more to say.
+    instead of the words of the code, where there is more to say. `repeats_word` says that
+    the detail begins with the word, as in "Approved by Ana".
     """
 
     code: StatusCode
     tone: str
     detail: str = ""
     said: str = ""
+    repeats_word: bool = False
 
     @property
     def word(self) -> str:
@@ -208,7 +210,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         if message.state == MessageState.DELIVERED:
             # Say that delivered does not mean read.
             detail += f". {by_state.detail}"
-        return Status(code, by_state.tone, detail)
+        return Status(code, by_state.tone, detail, repeats_word=code == result.code)
     if decision.state == DecisionState.UNATTRIBUTED:
         return replace(by_state, tone="violet", detail=decision.explanation)
     # What a person recorded by hand counts only until MultiMail reports.
@@ -262,9 +264,9 @@ def _under_way(decision: Decision, who: str) -> Status:
         )
         at = f"{day}at {due:%H:%M} {zone_word(due)}"
         detail = f"Approved by {who}. Leaves {at} unless somebody stops it"
-        return Status(StatusCode.APPROVED, "blue", detail)
+        return Status(StatusCode.APPROVED, "blue", detail, repeats_word=True)
     code, tone = StatusCode.UNKNOWN, "violet"
-    going, _, withdrawn = _codes_of(decision)
+    going, done, withdrawn = _codes_of(decision)
     if decision.state in (DecisionState.RECORDED, DecisionState.CALLING):
         code, tone = going, "blue"
     elif decision.state == DecisionState.WITHDRAWN:
@@ -275,7 +277,9 @@ def _under_way(decision: Decision, who: str) -> Status:
         and decision.has_been_read_as_held
     ):
         return Status(code, tone, "Still held after two checks: it can be sent again")
-    return Status(code, tone, decision.explanation or f"{decision.result} by {who}")
+    if decision.explanation:
+        return Status(code, tone, decision.explanation)
+    return Status(code, tone, f"{decision.result} by {who}", repeats_word=code == done)
 
 
 def _with_upstream(message: Message, plain: Status) -> Status:

@@ -51,10 +51,10 @@ from approvals.message_page.side_panel import actions_on, panel_context
 from approvals.message_page.views import (
     answer_with_message,
     back_to_message,
+    command_action,
     framed,
     get_bare_message_or_404,
     get_visible_message_or_404,
-    message_action,
     message_address,
 )
 from approvals.queue.views import filters_of, next_in
@@ -536,10 +536,8 @@ def preview(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return framed(render_message(typed).document)
 
 
-@message_action
-def finish(request: DeskRequest, public_id: UUID) -> str:
-    """Have the original message of an edit rejected, if a crash or a refusal left both
-    the original and the edited message held.
-    """
-    finish_replacement(message=public_id, actor=request.actor)
-    return "The original message is being rejected as replaced."
+# Have the original message of an edit rejected, if a crash or a refusal left both the
+# original and the edited message held.
+finish = command_action(
+    finish_replacement, "The original message is being rejected as replaced."
+)

@@ -14,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -120,6 +119,7 @@ from common.pages import (
     LenientForm,
     first_or_404,
     page_or_fragment,
+    redirect_with_notice,
     require_get_or_post,
 )
 from common.postgres import clock
@@ -238,9 +238,7 @@ def back_to_message(
     """
     if request.htmx:
         return answer_with_message(request, public_id, notice=notice)
-    if notice:
-        messages.info(request, notice, extra_tags="desk")
-    return redirect(message_address(request, public_id))
+    return redirect_with_notice(request, notice, message_address(request, public_id))
 
 
 def message_action(
@@ -265,6 +263,18 @@ def message_action(
         return back_to_message(request, public_id, notice=notice)
 
     return view
+
+
+def command_action(
+    command: Callable[..., object], notice: str = ""
+) -> Callable[[DeskRequest, UUID], HttpResponse]:
+    """Return the POST view of a command that needs only the message and the actor."""
+
+    def act(request: DeskRequest, public_id: UUID) -> str:
+        command(message=public_id, actor=request.actor)
+        return notice
+
+    return message_action(act)
 
 
 def message_address(request: DeskRequest, public_id: UUID) -> str:
@@ -344,7 +354,7 @@ def message_context(
         may_look=may_comment,
         came_back=has_ended and message.is_held and came_back(message),
     )
-    undo_seconds, waits_for = delay_of(message, decision, actions, now)
+    undo_seconds, _, waits_for = delay_of(message, decision, actions, now)
     decisions = our_decisions(message)
     if any(one.is_approval and one.state == DecisionState.APPLIED for one in decisions):
         # MultiMail may have sent it already, so it can only be rejected.
@@ -534,22 +544,21 @@ def _decide(
     return render(request, "approvals/message_page/_nothing_left.html", context)
 
 
-@message_action
-def undo(request: DeskRequest, public_id: UUID) -> str:
-    """Undo a decision that has not been sent to MultiMail, and show the message, which
-    is held again.
-    """
-    undo_decision(message=public_id, actor=request.actor)
-    return ""
-
-
-@message_action
-def take_back(request: DeskRequest, public_id: UUID) -> str:
-    """Take back the person's own approval while others still have to approve, and show
-    the message.
-    """
-    take_back_approval(message=public_id, actor=request.actor)
-    return "Your approval is taken back. The message is held."
+# Undo a decision that has not been sent to MultiMail; the message is held again.
+undo = command_action(undo_decision)
+# Take back the person's own approval while others still have to approve.
+take_back = command_action(
+    take_back_approval, "Your approval is taken back. The message is held."
+)
+# Withdraw a decision whose call may have left already. It may still take effect.
+withdraw = command_action(withdraw_decision)
+# Send an unconfirmed approval again, after reads have shown that MultiMail still holds
+# the message.
+send_again = command_action(confirm_approval)
+# Have MultiMail asked about this message now, and stay on its page.
+look = command_action(
+    check_message, "Checking with MultiMail. The result appears here."
+)
 
 
 @require_safe
@@ -612,8 +621,8 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
             seen_fingerprint=seen,
         )
     lines = address_lines(message, content, request.actor)
-    labels = ("From",) if is_inbound else ("To", "Cc", "Bcc")
-    fields = [line for line in lines if line.label in labels]
+    codes = ("from",) if is_inbound else ("to", "cc", "bcc")
+    fields = [line for line in lines if line.code in codes]
     context = {
         "message": message,
         "actions": available_actions(
@@ -646,22 +655,6 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 
 @message_action
-def withdraw(request: DeskRequest, public_id: UUID) -> str:
-    """Withdraw a decision whose call may have left already. It may still take effect."""
-    withdraw_decision(message=public_id, actor=request.actor)
-    return ""
-
-
-@message_action
-def send_again(request: DeskRequest, public_id: UUID) -> str:
-    """Send an unconfirmed approval again, after reads have shown that MultiMail still
-    holds the message.
-    """
-    confirm_approval(message=public_id, actor=request.actor)
-    return ""
-
-
-@message_action
 def settle(request: DeskRequest, public_id: UUID) -> str:
     """Settle a decision by hand, if MultiMail does not report what became of it."""
     form = SettleForm(request.POST)
@@ -670,10 +663,3 @@ def settle(request: DeskRequest, public_id: UUID) -> str:
     took_effect = form.cleaned_data["took_effect"] == "yes"
     settle_by_hand(message=public_id, actor=request.actor, took_effect=took_effect)
     return ""
-
-
-@message_action
-def look(request: DeskRequest, public_id: UUID) -> str:
-    """Have MultiMail asked about this message now, and stay on its page."""
-    check_message(message=public_id, actor=request.actor)
-    return "Checking with MultiMail. The result appears here."

@@ -22,9 +22,14 @@ from approvals.decisions.ruling import is_reviewer, may_handle, switch_stops
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Replacement
 from approvals.operations.items import (
+    CHECK_AGAIN,
+    COMPARE,
     OPERATOR,
+    READ_NOW,
+    REPLAY,
     REVIEWER,
     REVIEWER_OR_ADMIN,
+    TRY_AGAIN,
     Act,
     AttentionItem,
     named,
@@ -99,13 +104,17 @@ class _Viewer:
             return None
         return Act(label, reverse("message", args=[message.public_id]))
 
-    def ask_again(self, message: Message, label: str) -> Act | None:
+    def ask_again(self, message: Message, labels: tuple[str, str]) -> Act | None:
         """Return the action that asks MultiMail about a message; None if the person may
         not do that.
         """
         if not may_handle(self.actor, message):
             return None
-        return Act(label, reverse("look-again", args=[message.public_id]), posts=True)
+        return _button(labels, "look-again", message.public_id)
+
+
+def _button(labels: tuple[str, str], page: str, key: object) -> Act:
+    return Act(labels[0], reverse(page, args=[key]), labels[1])
 
 
 # A function that makes the item of a database row for this person.
@@ -305,7 +314,7 @@ def _connection(connection: Connection, viewer: _Viewer) -> AttentionItem:
         what = f"{connection} cannot be read reliably"
         since = connection.failing_since or connection.complete_as_of
         advice = "The desk keeps trying. Until it works, the queue may be incomplete."
-    act = Act("Read now", reverse("read-connection", args=[connection.pk]), posts=True)
+    act = _button(READ_NOW, "read-connection", connection.pk)
     return AttentionItem(
         "connection",
         what,
@@ -360,7 +369,7 @@ def _unfetchable(message: Message, viewer: _Viewer) -> AttentionItem:
         message.held_at,
         f"The desk tried {message.fetch_tries} times and failed.",
         _UNREAD,
-        viewer.ask_again(message, "Try again"),
+        viewer.ask_again(message, TRY_AGAIN),
         message,
         several=f"contents of {message.connection} cannot be fetched",
     )
@@ -389,7 +398,7 @@ def _unread(message: Message, viewer: _Viewer) -> AttentionItem:
         message.held_at,
         why,
         advice,
-        viewer.ask_again(message, "Try again"),
+        viewer.ask_again(message, TRY_AGAIN),
         message,
         several=several,
     )
@@ -404,7 +413,7 @@ def _not_taken(message: Message, viewer: _Viewer) -> AttentionItem:
         f"{message.connection} reports: {message.mail_error}",
         "It is tried again for two days. Whoever runs the desk repairs what the report names: the mail server's "
         "address, the sign-in, the sender, or the name in EHLO; then ./run manage send_again tries at once.",
-        viewer.ask_again(message, "Compare with MultiMail"),
+        viewer.ask_again(message, COMPARE),
         message,
         several=f"messages of {message.connection} were approved, and are not sent",
     )
@@ -418,7 +427,7 @@ def _without_word(message: Message, viewer: _Viewer) -> AttentionItem:
         message.changed_at,
         "Its mail server may still be trying, or a webhook was lost.",
         "Compare with MultiMail, or look in the mail server's log.",
-        viewer.ask_again(message, "Compare with MultiMail"),
+        viewer.ask_again(message, COMPARE),
         message,
         several=f"messages of {message.connection} were approved, but MultiMail has not reported them as sent",
     )
@@ -428,15 +437,13 @@ def _event(event: WebhookEvent, viewer: _Viewer) -> AttentionItem:
     # A webhook that could not be applied, or contradicts what is known.
     name = event.name or "without a name"
     connection = event.connection
-    act = Act(
-        "Compare with MultiMail", reverse("compare-event", args=[event.pk]), posts=True
-    )
+    labels, page = COMPARE, "compare-event"
     if event.result == WebhookEvent.Result.POISON:
         what = "could not be applied"
         several = what
         why = event.error
         advice = "It is stored: replay it once the cause is fixed, or dismiss it."
-        act = Act("Replay", reverse("replay-event", args=[event.pk]), posts=True)
+        labels, page = REPLAY, "replay-event"
     elif event.result == WebhookEvent.Result.REFUTED:
         what = "reported what a read of MultiMail contradicts"
         several = "reported what reads of MultiMail contradict"
@@ -456,7 +463,7 @@ def _event(event: WebhookEvent, viewer: _Viewer) -> AttentionItem:
         event.received_at,
         why,
         advice,
-        viewer.for_admin(connection, act),
+        viewer.for_admin(connection, _button(labels, page, event.pk)),
         event=event,
         whose="an admin",
         several=f"webhooks ({name}) of {connection} {several}",
@@ -515,7 +522,7 @@ def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
             several = f"approvals through {connection} may not have taken effect"
         else:
             advice = "The desk checks every few seconds. You can check now."
-            act = viewer.ask_again(message, "Check again")
+            act = viewer.ask_again(message, CHECK_AGAIN)
             whose = REVIEWER_OR_ADMIN
             several = (
                 f"decisions through {connection} may or may not have been carried out"
@@ -538,7 +545,7 @@ def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
             act = viewer.open_page(message, "Record what happened")
         else:
             advice = "The desk keeps checking. You can check now."
-            act = viewer.ask_again(message, "Check again")
+            act = viewer.ask_again(message, CHECK_AGAIN)
             whose = REVIEWER_OR_ADMIN
     return AttentionItem(
         decision.state,

@@ -4,7 +4,7 @@ and groups of items that have the same cause and can be handled at once.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.urls import reverse
@@ -16,24 +16,29 @@ REVIEWER_OR_ADMIN = "a reviewer or an admin"
 OPERATOR = "whoever runs the desk"
 # How many items of one group a page lists.
 SHOWN = 50
-# The label of an action on a whole group, by its label on a single item.
-_FOR_ALL = {
-    "Replay": "Replay all {}",
-    "Try again": "Try all {} again",
-    "Check again": "Check all {} again",
-    "Compare with MultiMail": "Compare all {} with MultiMail",
-}
+# The labels of actions: on a single item, and on a whole group.
+REPLAY = ("Replay", "Replay all {}")
+READ_NOW = ("Read now", "Read all {} now")
+TRY_AGAIN = ("Try again", "Try all {} again")
+CHECK_AGAIN = ("Check again", "Check all {} again")
+COMPARE = ("Compare with MultiMail", "Compare all {} with MultiMail")
 
 
 @dataclass(frozen=True)
 class Act:
     """The one safe action of an item: a button that posts to `url` if `posts`, else a
-    link to a page on which to read and decide.
+    link to a page on which to read and decide. A button has a label `for_all` items of
+    a group.
     """
 
     label: str
     url: str
-    posts: bool = False
+    for_all: str = ""
+
+    @property
+    def posts(self) -> bool:
+        """Whether it is a button."""
+        return bool(self.for_all)
 
 
 @dataclass(frozen=True)
@@ -115,10 +120,10 @@ class Group:
         acts = [one.act for one in self.items if one.act is not None]
         if len(set(acts)) < 2 or not acts[0].posts:
             return acts[0] if acts else None
-        return Act(
-            _FOR_ALL[acts[0].label].format(len(acts)),
-            reverse("settle-group", args=[self.key]),
-            posts=True,
+        return replace(
+            acts[0],
+            label=acts[0].for_all.format(len(acts)),
+            url=reverse("settle-group", args=[self.key]),
         )
 
 

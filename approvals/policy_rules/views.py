@@ -134,30 +134,33 @@ class RuleForm(PartForm):
     makes = PolicyRule
     title = "New rule"
     intro = "All conditions must match. Without any, the rule is for every message."
-    adds = {"When a message …": "Add a condition", "… then": "Add an effect"}
+    parts = {
+        "when": ("When a message …", "Add a condition"),
+        "then": ("… then", "Add an effect"),
+    }
     layout = """
 | * The rule | name |
-When a message … | Connection | connections |
-When a message … | Mailbox or API key | mailboxes keys only_these |
-When a message … | Metadata | metadata |
-When a message … | Number of tries | tries_from |
-When a message … | Recipients | recipients recipients_except |
-When a message … | Allowlist | lists lists_except contacts_count |
-When a message … | First message to somebody | first_contact |
-When a message … | Number of recipients | recipients_from |
-When a message … | Risk and findings | high_risk findings |
-When a message … | Words | words |
-When a message … | Amount of money | amount currency |
-When a message … | Attachments | attachments |
-When a message … | Links | has_link links_except |
-… then | * Approvals | approvals_* | One person counts for one group only.
-… then | Who may not approve | barred_groups bar_editor |
-… then | How it is approved | care | After signing in again, on a page of its own, never in bulk.
-… then | Hours | office_hours | Approved and sent only within the hours of all of these calendars.
-… then | Expiry | expire_minutes | An expired message is rejected, never sent.
-… then | Rejection | reject |
-… then | Oversight of mailboxes | least_mode |
-… then | Sentences | sentences | Shown with the message, before it is decided.
+when | Connection | connections |
+when | Mailbox or API key | mailboxes keys only_these |
+when | Metadata | metadata |
+when | Number of tries | tries_from |
+when | Recipients | recipients recipients_except |
+when | Allowlist | lists lists_except contacts_count |
+when | First message to somebody | first_contact |
+when | Number of recipients | recipients_from |
+when | Risk and findings | high_risk findings |
+when | Words | words |
+when | Amount of money | amount currency |
+when | Attachments | attachments |
+when | Links | has_link links_except |
+then | * Approvals | approvals_* | One person counts for one group only.
+then | Who may not approve | barred_groups bar_editor |
+then | How it is approved | care | After signing in again, on a page of its own, never in bulk.
+then | Hours | office_hours | Approved and sent only within the hours of all of these calendars.
+then | Expiry | expire_minutes | An expired message is rejected, never sent.
+then | Rejection | reject |
+then | Oversight of mailboxes | least_mode |
+then | Sentences | sentences | Shown with the message, before it is decided.
 """
 
     def __init__(self, data: Any, *, stored: PolicyRule | None, **more: Any) -> None:

@@ -54,7 +54,7 @@ class Position:
 
     def __str__(self) -> str:
         numbers = (*self.values, self.key)
-        return "-".join(map(str, numbers)).replace("None", "x")
+        return "-".join("x" if one is None else str(one) for one in numbers)
 
 
 def read_position(written: str, *, order: str) -> Position | None:

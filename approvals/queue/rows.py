@@ -106,14 +106,13 @@ def approvers_in_words(verdicts: Iterable[Verdict]) -> dict[int, str]:
     progress = {}
     names: dict[int, list[str]] = defaultdict(list)
     for one in verdicts:
-        if one.live:
-            progress[one.message_id] = str(one.seen.get("approvals") or "")
+        if one.live and one.seen.get("needed", 1) > 1:
+            progress[one.message_id] = one.seen["approvals"]
             if one.outcome == Outcome.APPROVE:
                 names[one.message_id].append(str(one.person))
     return {
         key: f"{reached} approved: {get_text_list(names[key], 'and')}"
         for key, reached in progress.items()
-        if reached and not reached.endswith(" of 1")
     }
 
 
@@ -424,10 +423,10 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     actions = available_actions(
         message, decision, is_reviewer=is_reviewer(actor, message)
     )
-    seconds, waits = delay_of(message, decision, actions, timezone.now())
+    seconds, cause, waits = delay_of(message, decision, actions, timezone.now())
     stop = stop_of(message) if actions.kind in _TO_BE_SENT else None
     if stop:
-        seconds = 0
+        seconds, cause = 0, "stopped"
         waits = (
             f"It waits until the kill switch, pulled by {stop.pulled_by}, is released."
         )
@@ -463,6 +462,8 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
             "status": status,
             "seconds": seconds,
             "waits": waits,
+            # Where this is another, the notice on the page is replaced.
+            "says": f"{status.code} {actions.kind} {cause} {bool(seconds)} {bool(became)}",
             "word": word,
             "verb": verb,
             "is_under_way": is_under_way,
@@ -476,23 +477,27 @@ def delay_of(
     decision: Decision | None,
     actions: AvailableActions,
     now: datetime,
-) -> tuple[int, str]:
-    """Return in how many seconds a decision is carried out, and a sentence about what
-    else delays it. The sentence is empty if only the undo window does.
+) -> tuple[int, str, str]:
+    """Return in how many seconds a decision is carried out, and what else delays it, as
+    a code and as a sentence. Both are empty if only the undo window does.
     """
     if decision is not None and actions.kind == "later":
-        return 0, f"Sends {time_in_words(decision.later_at, decision.later_zone)}."
+        when = time_in_words(decision.later_at, decision.later_zone)
+        return 0, "later", f"Sends {when}."
     if decision is None or actions.kind not in _TO_BE_SENT:
-        return 0, ""
+        return 0, "", ""
     connection = message.connection
-    waits = ""
+    cause = waits = ""
     if connection.paused_at:
+        cause = "paused"
         waits = (
             f"It waits until {connection.name} works again: {connection.paused_because}"
         )
     elif connection.wait_until and connection.wait_until > now:
+        cause = "asked"
         waits = f"MultiMail asked this desk to wait until {time_of_day(connection.wait_until)}."
     elif decision.attempt and decision.explanation:
         at = f" at {time_of_day(decision.due_at)}" if decision.due_at > now else ""
+        cause = "again"
         waits = f"The desk tries again{at}. {decision.explanation}"
-    return max(0, round((decision.due_at - now).total_seconds())), waits
+    return max(0, round((decision.due_at - now).total_seconds())), cause, waits

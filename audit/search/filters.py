@@ -134,7 +134,9 @@ until | Until
 # The filters that can be typed into the search field, such as `to:dana`; `on:` means
 # both `since:` and `until:`.
 TOKENS = (*list(NARROWING)[1:], "on")
-SURFACES = ("web", "discord", "slack", "webhook", "worker", "command")
+SURFACES = {
+    one: one.capitalize() for one in "web discord slack webhook worker command".split()
+}
 _GRAMMAR = Grammar(
     tokens=TOKENS,
     gathered=("to", "by"),

@@ -16,7 +16,7 @@ from django.db import OperationalError, transaction
 from django.db.models import BooleanField, CharField, Func, Max, Min, Q, Value
 
 from audit.models import Entry, EntryDetail, EntryQuerySet
-from audit.search.filters import Filters, actions_of, kind_label
+from audit.search.filters import SURFACES, Filters, actions_of, kind_label
 from audit.trail import lines, with_subjects
 from audit.visibility import visible
 from common.actors import Actor
@@ -353,7 +353,7 @@ def facets_of(
                 for actor_key, number in frequent
             ],
             "surface": [
-                (surface, number, surface)
+                (surface, number, SURFACES.get(surface, surface))
                 for surface, number in surfaces.most_common(_MOST_VALUES)
             ],
             "connection": [],

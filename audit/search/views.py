@@ -112,7 +112,7 @@ def ledger(request: DeskRequest) -> HttpResponse:
             table=_FIELDS,
             sender="search",
             action=kinds,
-            surface={one: one.capitalize() for one in SURFACES},
+            surface=SURFACES,
         ),
         "searches": saved.searches_of(request.actor),
         "carried": parse_qsl(

@@ -327,7 +327,7 @@ def _rows_of(connections: Iterable[Connection], actor: Actor) -> list[dict[str, 
                 "health": health_of(connection, freshness, now=now),
                 "mailboxes": connection.mailboxes.visible_to(actor).order_by("address"),
                 "keys": [
-                    (slot.label, bool(getattr(connection, slot.field)), slot.turns_on)
+                    (slot, bool(getattr(connection, slot.field)))
                     for slot in SLOTS.values()
                 ],
                 "last_event": events.order_by("-pk").first(),

@@ -104,15 +104,13 @@ def lasting(value: datetime) -> SafeString:
     """Return how long something has lasted since a time, or is left until it, as `24
     min`.
     """
-    words = distance(value).replace("just now", "under a minute")
-    return _time(value, words, "lasting")
+    return _time(value, distance(value, young="under a minute"), "lasting")
 
 
 @_of_time
 def ago(value: datetime) -> SafeString:
     """Return how long ago a time was, as `24 min ago`."""
-    words = distance(value)
-    return _time(value, words if words == "just now" else f"{words} ago", "ago")
+    return _time(value, distance(value, " ago"), "ago")
 
 
 @_of_time
@@ -169,14 +167,18 @@ def zone_now() -> str:
     return f"{minutes_from_utc(now)} {zone_word(now)}"
 
 
-def distance(value: datetime) -> str:
-    """Return the time between a moment and now, in the largest unit that fits, as `24
-    min`.
+def distance(value: datetime, after: str = "", *, young: str = "just now") -> str:
+    """Return the time between a moment and now, in the largest unit that fits, and what
+    comes `after` it, as `24 min ago`. If it is less than a minute, return `young`.
     """
     seconds = abs((timezone.now() - value).total_seconds())
     return next(
-        (f"{int(seconds // size)} {unit}" for size, unit in _STEPS if seconds >= size),
-        "just now",
+        (
+            f"{int(seconds // size)} {unit}{after}"
+            for size, unit in _STEPS
+            if seconds >= size
+        ),
+        young,
     )
 
 

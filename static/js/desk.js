@@ -48,20 +48,19 @@ function noticeOf(template, texts, tone = "") {
 }
 
 /* What the desk drew anew takes the place of an element. What was opened in it stays open. Who went through the page by
-   keys stands where they stood; false if that is gone. */
+   keys stands where they stood; false if that is gone. Both are known by name and place: words may be others by now. */
 function replace(old, fresh) {
-  for (const { firstElementChild: summary } of all("details[open]:not([name=why])", old)) {
-    const isSame = ({ firstElementChild }) => firstElementChild.textContent === summary.textContent;
-    all("details", fresh).find(isSame)?.setAttribute("open", "");
-  }
+  const nameOf = (one) =>
+    ["id", "name", "value", "href", "data-key"].map((name) => one.getAttribute(name)) +
+    [one.closest("[id]")?.id, one.closest("details")?.className, one.form?.action];
+  const opened = all("details[open]:not([name=why])", old).map(nameOf);
   const had = old.contains(document.activeElement) && document.activeElement;
+  const name = had && nameOf(had);
   old.replaceWith(fresh);
+  all("details", fresh).forEach((one) => one.open ||= opened.includes(nameOf(one)));
   window.htmx.process(fresh);
   if (!had) return true;
-  const isIt = (one) =>
-    ["id", "name", "href"].every((name) => one.getAttribute(name) === had.getAttribute(name)) &&
-    (had.id || had.href || one.textContent.trim() === had.textContent.trim());
-  const again = [fresh, ...all(had.localName, fresh)].find(isIt);
+  const again = [fresh, ...all(had.localName, fresh)].find((one) => nameOf(one) === name);
   again?.focus({ preventScroll: true });
   return Boolean(again);
 }
@@ -109,8 +108,9 @@ setInterval(() => {
   const now = performance.now();
   for (const place of all("[data-seconds]")) {
     const left = Math.ceil(((place.dataset.ends ??= now + place.dataset.seconds * 1000) - now) / 1000);
-    const words = left > 0 ? place.textContent.replace(/\d+\s+s$/, `${left} s`) : place.dataset.then;
-    if (place.textContent !== words) place.textContent = words;
+    const number = place.querySelector("[data-left]");
+    if (left <= 0) number?.parentElement.replaceChildren(place.dataset.then);
+    else if (number) number.textContent = left;
   }
 }, 250);
 

@@ -50,7 +50,7 @@ function fold(goesOn = false) {
   if (!line) return;
   const number = all("#rows [data-folded]").length;
   line.hidden = !number;
-  const words = document.querySelector("#rows [data-folded] [data-chip=snoozed]") ? "decided or snoozed" : "decided";
+  const words = document.querySelector("#rows [data-folded] [data-snoozed]") ? "decided or snoozed" : "decided";
   line.querySelector("span").textContent = `${number} ${words} · `;
   line.querySelector("button").textContent = isUnfolded ? "hide" : "show";
   emit("desk:folded");

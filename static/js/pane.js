@@ -117,8 +117,9 @@ function paint(text, { keeps = false } = {}) {
   }
   const hasMoved = next.dataset.code !== code;
   if (keeps && hasMoved && !news?.since) {
-    const { detail, word, tone } = next.dataset;
-    const said = detail && detail !== pane().dataset.detail ? detail : word;
+    const { decision, detail, word, tone } = next.dataset;
+    // Who decided is news once; after that, what became of it.
+    const said = (decision !== pane().dataset.decision && detail) || word;
     news = isMine || next.dataset.code === HELD ? null : { text: `${said} just now`, tone };
   }
   // What was only under way is over once the message has moved.
@@ -235,8 +236,7 @@ on("htmx:beforeSwap", (detail) => {
 
 /* The notice over the message asks for itself (hx-get). What says the same as before is not said again. */
 function putNotice(old, fresh) {
-  const [said, says] = [old, fresh].map((one) => one.textContent.replace(/\d+/g, ""));
-  if (said === says) return;
+  if (old.querySelector("#decided")?.dataset.says === fresh.querySelector("#decided")?.dataset.says) return;
   if (!replace(old, fresh)) focusOn(byId("decided") ?? byId("subject"));
   const id = byId("decided")?.dataset.message;
   if (id) emit("desk:row", { id });

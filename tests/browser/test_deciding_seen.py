@@ -23,6 +23,11 @@ NEXT_FRAME = """([key, id]) => new Promise((done) => {
   });
 })"""
 UNDONE = "Undone. The message is held again; nothing was sent."
+# Whether nothing lies over a button.
+ON_TOP = """(button) => {
+  const { x, y, width, height } = button.getBoundingClientRect();
+  return button.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+}"""
 BODY = "Please pay **EUR 12,400** by Friday.\n\nKind regards"
 
 
@@ -76,6 +81,9 @@ def test_keys_open_the_neighbour_the_list_follows_and_what_is_decided_folds_into
     folded.get_by_role("button", name="show").click()
     expect(row_of(desk, rows[7])).to_contain_text("Sending")
     expect(desk.locator("#decided")).not_to_have_attribute("data-recording", "")
+    desk.evaluate("window.desk.emit('desk:note', { title: 'Edited.' })")
+    expect(desk.get_by_text("Edited.")).to_be_visible()
+    assert desk.locator("#just").get_by_role("button", name="Undo").evaluate(ON_TOP)
     desk.keyboard.press("z")
     is_open(desk, rows[8])
     # Back through all that can still be undone; then it is seen that nothing can.

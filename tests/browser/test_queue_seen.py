@@ -1,5 +1,6 @@
 """The queue in Chromium: the restored position, the counts, and long words."""
 
+import re
 import uuid
 
 import pytest
@@ -38,6 +39,25 @@ def test_back_returns_to_the_row_with_its_focus_and_its_scroll(queue, desk, hold
     expect(back).to_be_focused()
     assert page.evaluate("document.getElementById('rows').scrollTop") > 0
     expect(back).to_be_in_viewport()
+
+
+def test_row_of_a_message_that_was_fetched_meanwhile_follows_when_it_is_opened(
+    queue, desk, product, hold
+):
+    name = word()
+    row = hold(name)
+    mine = "FROM mirror_message WHERE public_id = %s"
+    ((had,),) = product.sql(f"SELECT revision_id {mine}", row["id"])
+    change = "UPDATE mirror_message SET revision_id = %s WHERE public_id = %s"
+    product.sql(change, None, row["id"])
+    # No room beside the list, so that no message opens itself.
+    desk.set_viewport_size({"width": 880, "height": 600})
+    item = queue(f"?q={name}").locator("#list .item")
+    expect(item).to_contain_text("Fetching")
+    product.sql(change, had, row["id"])
+    item.click()
+    expect(desk.locator("#subject")).to_have_text(re.compile(name))
+    expect(item).not_to_contain_text("Fetching")
 
 
 def test_first_message_opens_itself_and_counts_as_opened_by_a_press(

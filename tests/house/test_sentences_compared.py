@@ -25,10 +25,30 @@ FOREIGN = {
     ("mirror/attachments/detection.py", "-----BEGIN PGP MESSAGE"),
     ("mirror/attachments/detection.py", "-----BEGIN PGP SIG"),
     ("mirror/attachments/renderings/office.py", "_CHUNK"),
-    # The field of a post by which Discord's own copy of it names the message.
-    ("alerts/channels/discord/embeds.py", "Message ID"),
+    # Names in the files of other programs.
+    ("mirror/attachments/renderings/documents.py", "AlternateContent"),
+    ("mirror/attachments/renderings/office.py", "External"),
+    ("mirror/attachments/renderings/pictures.py", "UserComment"),
+    # With these Pydantic begins its sentences, and names types.
+    ("gateway/api/bodies.py", "Value error, "),
+    ("gateway/api/bodies.py", "List"),
+    ("gateway/api/bodies.py", "Set"),
+    ("gateway/api/bodies.py", "Dictionary"),
+    # A type of Python.
+    ("policy/rules/facts.py", "None"),
+    # Somebody looks for words among those on the page.
+    ("static/js/sections.js", ".textContent.toLowerCase().includes("),
+    # Words that are there already are not written, and so not said, again.
+    ("static/js/bulk.js", ".textContent !=="),
 }
-METHODS = {"startswith", "endswith", "removeprefix", "removesuffix", "partition"}
+METHODS = {"startswith", "endswith", "removeprefix", "removesuffix", "split"}
+METHODS |= {"partition", "rpartition", "index", "count", "replace"}
+# What there is for people: of these a single word is enough.
+SHOWN = re.compile(
+    r"(\.(word|words|label|title|sentence|detail)|_display\(\)|str\(error\))$"
+)
+# Where a name is looked for, not words.
+NAMED = re.compile(r"(headers|response|fields|environ)$")
 
 
 def is_sentence(value):
@@ -36,6 +56,33 @@ def is_sentence(value):
     if not isinstance(value, str) or " " not in value.strip():
         return False
     return bool(re.search(r"[A-Z]", value)) or value.endswith(".")
+
+
+def is_part(value):
+    """Part of a sentence, as a search in it would name; no markup."""
+    return (
+        " " in value.strip() and bool(re.search(r"[a-z]{2}", value)) and value[0] != "<"
+    )
+
+
+def is_word(value):
+    return bool(re.fullmatch(r"[A-Z][a-z]{2}[A-Za-z-]*", value))
+
+
+def texts_in(node):
+    """Yield the texts of an expression; in an f-string a word stands for each value."""
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        for one in node.elts:
+            yield from texts_in(one)
+    elif isinstance(node, ast.Name):
+        yield node
+    elif isinstance(node, ast.JoinedStr):
+        parts = [
+            one.value if isinstance(one, ast.Constant) else "x" for one in node.values
+        ]
+        yield "".join(parts)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
 
 
 def sentences_named(tree):
@@ -52,35 +99,43 @@ def sentences_named(tree):
 
 
 def compared_in(path, tree):
-    """Yield what a module compares with sentences: the line, and the sentence's name
-    or text.
+    """Yield what a module compares with sentences, looks for in them, or looks up by
+    them: the sentence's name or text.
     """
     named = named_everywhere() | sentences_named(tree)
     for node in ast.walk(tree):
-        operands = []
+        operands, is_search, is_shown = [], False, False
         if isinstance(node, ast.Compare):
             operands = [node.left, *node.comparators]
-            # One word is enough where it is compared with what is there for people.
-            written = [ast.unparse(one) for one in operands]
-            is_text = any(one.endswith((".word", "str(error)")) for one in written)
-            if is_text and any(isinstance(one, ast.Constant) for one in operands):
-                yield f"{path}:{node.lineno}: {ast.unparse(node)}"
+            many = ast.Tuple | ast.List | ast.Set
+            is_in = isinstance(node.ops[0], ast.In | ast.NotIn)
+            is_search = is_in and not isinstance(node.comparators[0], many)
+            is_shown = any(SHOWN.search(ast.unparse(one)) for one in operands)
+            if NAMED.search(ast.unparse(node.comparators[0])):
                 continue
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            # Pydantic begins its sentences with words of its own.
-            is_pydantic = ast.unparse(node).find("'Value error, '") >= 0
-            if node.func.attr in METHODS and not is_pydantic:
-                operands = list(node.args)
-        for one in operands:
-            many = ast.Tuple | ast.List | ast.Set
-            for part in one.elts if isinstance(one, many) else [one]:
-                said = ""
-                if isinstance(part, ast.Constant) and is_sentence(part.value):
-                    said = part.value
-                elif isinstance(part, ast.Name) and part.id in named:
-                    said = part.id
-                if said and (path, said) not in FOREIGN:
-                    yield f"{path}:{node.lineno}: {said}"
+            whose = ast.unparse(node.func.value)
+            if node.func.attr not in METHODS or whose == "re":
+                continue
+            operands, is_search = list(node.args), True
+            is_shown = bool(SHOWN.search(whose))
+        elif isinstance(node, ast.Subscript):
+            if SHOWN.search(ast.unparse(node.slice)):
+                yield path, ast.unparse(node)
+        elif isinstance(node, ast.MatchValue):
+            operands = [node.value]
+        for text in (text for one in operands for text in texts_in(one)):
+            if isinstance(text, ast.Name):
+                said = text.id if text.id in named else ""
+            else:
+                is_found = (
+                    is_sentence(text)
+                    or is_word(text)
+                    or (is_shown and re.search("[a-z]", text))
+                )
+                said = text if is_found or (is_search and is_part(text)) else ""
+            if said:
+                yield path, said
 
 
 # Of names that several modules use, only those that are sentences wherever they stand.
@@ -98,9 +153,28 @@ def named_everywhere():
     return sentences - others
 
 
+IN_TEMPLATES = re.compile(r"""\{%\s*(?:el)?if\s(?:[^%]|%(?!\}))*%\}""")
+
+
+def compared_in_template(path, text):
+    """Yield what the conditions of a template compare with words for people."""
+    for condition in IN_TEMPLATES.findall(text):
+        words = re.findall(r"""["']([^"']*)["']""", condition)
+        shown = re.search(r"\.(word|words|label|title) (==|!=|in|not in) ", condition)
+        for said in words:
+            if is_sentence(said) or is_part(said) or is_word(said) or shown:
+                yield path, said
+
+
 IN_SCRIPTS = re.compile(
     r"""[!=]==?\s*(["'`])(?P<after>[^"'`]*)\1|(["'`])(?P<before>[^"'`]*)\3\s*[!=]==?"""
-    r"""|\.(?:startsWith|endsWith|includes)\((["'`])(?P<part>[^"'`]*)\5\)"""
+    r"""|\.(?:startsWith|endsWith|includes)\((["'`])(?P<part>[^"'`]*)\5\)|case (["'`])(?P<case>[^"'`]*)\7"""
+)
+# What stands on the page, where something is looked for in it, or it is compared.
+ON_PAGE = r"\.(?:textContent|innerText|ariaLabel)\b"
+READ_ON_PAGE = re.compile(
+    rf"(?:[!=]==?[^;,&|]*|\.(?:exec|test)\([^;]*){ON_PAGE}"
+    rf"|{ON_PAGE}[^;,&|]*(?:[!=]==?|\.(?:startsWith|endsWith|includes|match|split)\()"
 )
 # In scripts a single word with a capital is a word for people, too, but for the names
 # of keys that the browser gives.
@@ -110,20 +184,25 @@ KEYS = {*"Enter Escape Shift Tab Backspace Control".split()}
 def compared_in_script(path, text):
     """Yield what a script compares with words for people."""
     for found in IN_SCRIPTS.finditer(text):
-        said = found["after"] or found["before"] or found["part"] or ""
-        is_word = re.match(r"[A-Z][a-z]", said) and said not in KEYS
-        if is_word or is_sentence(said):
-            yield f"{path}: {said}"
+        said = next(filter(None, found.group("after", "before", "part", "case")), "")
+        said = re.sub(r"\$\{[^}]*\}", "x", said)
+        is_name = re.match(r"[A-Z][a-z]", said) and said not in KEYS
+        if is_name or is_sentence(said) or is_part(said or " "):
+            yield path, said
+    for found in READ_ON_PAGE.finditer(text):
+        yield path, found[0]
 
 
 def test_nothing_is_compared_with_a_sentence():
     found = [
         one for path in SOURCES for one in compared_in(relative(path), parsed(path))
     ]
+    for path in sorted((ROOT / "templates").rglob("*.html")):
+        found += compared_in_template(relative(path), path.read_text())
     for path in sorted((ROOT / "static").rglob("*.js")):
         if "vendor" not in path.parts:
             found += compared_in_script(relative(path), path.read_text())
-    assert found == []
+    assert set(found) == FOREIGN
 
 
 def test_comparisons_with_sentences_are_found():
@@ -135,11 +214,29 @@ why.startswith(LEFT)
 "is late." in why
 row.status.word == "Held"
 "Timeout" in str(error)
+reached.endswith(" of 1")
+detail.startswith(f"{status.word} by ")
+field.label == "To"
+name == "Oversight"
+FOR_ALL[act.label]
+"""
+    assert len(list(compared_in("x.py", ast.parse(broken)))) == 11
+    codes = """
 state == "held"
+"Retry-After" in answer.headers
+"<img " in document
+name.endswith("_key")
 """
-    assert len(list(compared_in("x.py", ast.parse(broken)))) == 6
+    assert not list(compared_in("x.py", ast.parse(codes)))
+    template = """
+{% if name == "Oversight" %}{% elif part.label == "original" %}
+{% if state == "Not carried out" %}{% if "of 1" in reached %}
+{% if state == "held" %}{% if "/rules/" in path %}
+"""
+    assert len(list(compared_in_template("x.html", template))) == 4
     script = """
-word === "Held"; "Held again" !== text; word.startsWith("May still");
-key === "Enter"; code === "held";
+word === "Held"; "Held again" !== text; word.startsWith("May still"); text === `${word} by ${name}`;
+box.textContent === other.textContent; title.textContent.includes("held"); /[0-9]+/.exec(place.textContent);
+key === "Enter"; code === "held"; place.textContent = "Held";
 """
-    assert len(list(compared_in_script("x.js", script))) == 3
+    assert len(list(compared_in_script("x.js", script))) == 7

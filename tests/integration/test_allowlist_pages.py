@@ -1,7 +1,8 @@
 """The pages of the allowlists."""
 
+from common.time_zones import somebodys_time
 from policy.models import AllowEntry, Allowlist
-from policy.pages import MAX_LINES
+from policy.pages import MAX_LINES, read_line
 from simple_form.declarations import rows
 from tests.factories import change_list, listed_patterns, make_list
 from tests.markup import says
@@ -74,3 +75,9 @@ def test_as_many_lines_as_a_form_takes_become_entries(signed_in, admin):
         answer = client.post(f"{at.url}change/", {"seen": seen, "lines": text})
         assert answer.status_code == status
     assert len(listed_patterns()) == 20_001
+
+
+def test_end_without_a_zone_is_in_that_of_the_reader():
+    with somebodys_time(lambda: "America/New_York"):
+        entry = read_line("f.example,,2026-12-31T18:00")
+    assert str(entry.expires_at) == "2026-12-31 23:00:00+00:00"

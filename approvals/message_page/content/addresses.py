@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from approvals.message_page.content.source import NAMES
 from common.actors import Actor
 from common.ascii import lowered
 from common.fingerprint import Content
 from common.mail_addresses import is_unclear
+from common.tables import table_pairs
 from mirror.models import Mailbox, Message
 from mirror.recipients import Contact, contacts_of_actor
 from mirror.states import MessageState
@@ -41,23 +43,23 @@ MAX_REPLY_TO = 100_000
 # warnings.
 MAX_MARKED = 4
 # Names of scripts by the first word of a character's Unicode name.
-_SCRIPTS = {
-    "LATIN": "Latin",
-    "CYRILLIC": "Cyrillic",
-    "GREEK": "Greek",
-    "DIGIT": "digit",
-    "CJK": "Han",
-}
+_SCRIPTS = table_pairs("""
+LATIN | Latin
+CYRILLIC | Cyrillic
+GREEK | Greek
+DIGIT | digit
+CJK | Han
+""")
 # How the last message to an address ended, by its state.
-_ENDS: Mapping[str, str] = {
-    MessageState.DELIVERED: "last delivered",
-    MessageState.BOUNCED: "last bounced",
-    MessageState.COMPLAINED: "last marked as spam",
-    MessageState.REJECTED: "last rejected here",
-    MessageState.SENT: "last sent",
-    MessageState.APPROVED: "last approved",
-    MessageState.SCHEDULED_APPROVED: "last approved",
-}
+_ENDS = table_pairs("""
+delivered | last delivered
+bounced | last bounced
+complained | last marked as spam
+rejected | last rejected here
+sent | last sent
+approved | last approved
+scheduled_approved | last approved
+""")
 # The warning next to an address, by the rule of the finding: the text if the finding
 # names a second address, and the text if it does not.
 _WORDS = {
@@ -115,14 +117,20 @@ class Address:
 
 @dataclass
 class Field:
-    """One address line. It is not `covered` if the connection's key cannot read it.
-    `more` is the number of addresses that are not shown.
+    """One address line, by the `code` of its header. It is not `covered` if the
+    connection's key cannot read it. `more` is the number of addresses that are not
+    shown.
     """
 
-    label: str
+    code: str
     addresses: tuple[Address, ...]
     covered: bool = True
     more: int = 0
+
+    @property
+    def label(self) -> str:
+        """The name of the line for people."""
+        return NAMES[self.code]
 
     @cached_property
     def number(self) -> int:
@@ -144,7 +152,7 @@ def address_lines(
     if content is not None:
         return lines_of_many([(message, content)], actor)[message.pk]
     sender = (message.sender,) if message.sender else ()
-    return [_field("From", sender), _field("To", list(map(str, message.recipients)))]
+    return [_field("from", sender), _field("to", list(map(str, message.recipients)))]
 
 
 def lines_of_many(
@@ -191,13 +199,13 @@ def _lines(message: Message, content: Content) -> list[Field]:
     if len(whole) > MAX_REPLY_TO or not all("@" in part for part in reply_to):
         # It is not a list of addresses, so it is shown whole.
         reply_to = [whole] if whole else []
-    lines: list[tuple[str, str, Sequence[str]]] = [
-        ("From", "from", (content.sender,) if content.sender else ()),
-        ("Reply-To", "reply_to", reply_to),
-        ("To", "to", content.to),
-        ("Cc", "cc", content.cc),
-        ("Bcc", "bcc", content.bcc),
-    ]
+    lines: dict[str, Sequence[str]] = {
+        "from": (content.sender,) if content.sender else (),
+        "reply_to": reply_to,
+        "to": content.to,
+        "cc": content.cc,
+        "bcc": content.bcc,
+    }
     findings = message.revision.findings if message.revision else []
     # Level and words by address, for the findings that are about single addresses.
     suspicious: dict[str, list[tuple[str, str]]] = {}
@@ -209,13 +217,13 @@ def _lines(message: Message, content: Content) -> list[Field]:
             suspicious.setdefault(lowered(address), []).append((finding.level, words))
     alike = dict(alike_pairs(findings))
     fields = []
-    for label, name, values in lines:
+    for name, values in lines.items():
         if len(values) > SHOWN:
             # Suspicious addresses come first, so that none of them is left out.
             values = sorted(
                 values, key=lambda value: lowered(bare_address(value)) not in suspicious
             )
-        field = _field(label, values)
+        field = _field(name, values)
         field.covered = name in content.coverage
         for one in field.addresses:
             key = lowered(one.value)
@@ -259,7 +267,7 @@ def spell_out(address: str) -> tuple[Letter, ...]:
         Letter(
             character,
             _script(character),
-            character.isalpha() and _script(character) != "Latin",
+            character.isalpha() and _script(character) != _SCRIPTS["LATIN"],
         )
         for character in readable
     ]
@@ -280,7 +288,7 @@ def _script(letter: str) -> str:
     return _SCRIPTS.get(word, word.capitalize())
 
 
-def _field(label: str, values: Sequence[str]) -> Field:
+def _field(code: str, values: Sequence[str]) -> Field:
     """Return a line with its addresses, each split into address and name. A value that
     is no address is kept as it was written.
     """
@@ -292,7 +300,7 @@ def _field(label: str, values: Sequence[str]) -> Field:
             addresses.append(Address(address, shown_name(value), key))
         else:
             addresses.append(Address(value.strip(), id=key))
-    return Field(label, tuple(addresses), more=max(0, len(values) - SHOWN))
+    return Field(code, tuple(addresses), more=max(0, len(values) - SHOWN))
 
 
 def _domain(address: str) -> str:

@@ -38,7 +38,7 @@ from rendering.invisibles import Tally
 _LABELS = {
     **NAMES,
     "from_name": "Sender name",
-    "markdown": "Letter",
+    "markdown": "Message",
     "html": "Message as HTML",
     "in_reply_to": "In reply to",
     "send_at": "Send at",

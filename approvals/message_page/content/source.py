@@ -42,13 +42,14 @@ SLACK = 4_000
 
 @dataclass(frozen=True)
 class Stretch:
-    """One page of a text: the characters from `start` to `end` of `total`.
+    """One page of a text, by the `code` of its part: the characters from `start` to
+    `end` of `total`.
 
     `parts` are pairs: False with ordinary text, True with the name of an invisible
     character. `unmarked` is how many more invisible characters have no mark.
     """
 
-    label: str
+    code: str
     parts: tuple[tuple[bool, str], ...]
     start: int
     end: int
@@ -69,7 +70,7 @@ class Stretch:
 
 
 def stretch_of(
-    text: str, *, page: int = 1, label: str = "", size: int = STRETCH
+    text: str, *, page: int = 1, code: str = "", size: int = STRETCH
 ) -> Stretch:
     """Return one page of a text; the last one for a page number beyond it."""
     text = without_surrogates(text)
@@ -80,7 +81,7 @@ def stretch_of(
     tally = Tally()
     parts = tuple(part for part in marked(text[start:end], tally) if part[1])
     return Stretch(
-        label, parts, start, end, len(text), page, len(cuts) - 1, tally.unmarked
+        code, parts, start, end, len(text), page, len(cuts) - 1, tally.unmarked
     )
 
 
@@ -93,16 +94,16 @@ def source_of(
     `original` is the message's HTML before our gateway simplified it.
     """
     texts: Sequence[tuple[str, str | None]] = (
-        ("HTML", content.html),
+        ("html", content.html),
         ("original", original or None),
-        ("Markdown", content.markdown),
+        ("markdown", content.markdown),
     )
-    parts = [(label, text) for label, text in texts if text is not None]
+    parts = [(code, text) for code, text in texts if text is not None]
     last = max((page_count(text) for _, text in parts), default=1)
     page = max(1, min(page, last))
     return tuple(
-        stretch_of(text, page=page, label=label)
-        for label, text in parts
+        stretch_of(text, page=page, code=code)
+        for code, text in parts
         if page <= page_count(text)
     )
 
@@ -122,7 +123,7 @@ def _cuts(text: str, size: int) -> list[int]:
     return [*cuts, len(text)]
 
 
-# The names of a content's fields, as pages show them.
+# The names of a content's fields, and of what is read in it, as pages show them.
 NAMES = table_pairs(
     """
 from | From
@@ -138,6 +139,8 @@ in_reply_to | In-Reply-To
 attachments | Attachments
 additions | Added on sending
 send_at | Send at
+links | Links
+files | Files
 """
 )
 
@@ -314,8 +317,8 @@ def _side_by_side(
     shown: RenderedMessage, written: RenderedMessage
 ) -> tuple[Stretch, ...]:
     return (
-        stretch_of(shown.text, label="HTML", size=SIDE),
-        stretch_of(written.text, label="Text", size=SIDE),
+        stretch_of(shown.text, code="html", size=SIDE),
+        stretch_of(written.text, code="markdown", size=SIDE),
     )
 
 

@@ -76,7 +76,7 @@ def words_in(text: str) -> list[str]:
         part = "".join(run)
         if kind == "blanks":
             words.append(part)
-        elif kind == "line ends":
+        elif kind == "line_ends":
             words += part.splitlines(keepends=True)
         elif kind == "letters":
             # The signs at both ends are words of their own.
@@ -96,7 +96,7 @@ def words_in(text: str) -> list[str]:
 def _kind(character: str) -> str:
     """Return what a character is for `words_in`."""
     if character in "\r\n":
-        return "line ends"
+        return "line_ends"
     if character.isspace():
         return "blanks"
     # Of scripts that are written without blanks, each character counts as a word.

@@ -127,8 +127,7 @@ def _page(group: Group) -> str:
 
 
 def _moment(at: datetime) -> str:
-    age = distance(at)
-    return f"{at:%-d %b, %H:%M:%S} UTC ({age if age == 'just now' else f'{age} ago'})"
+    return f"{at:%-d %b, %H:%M:%S} UTC ({distance(at, ' ago')})"
 
 
 def _plain(text: str) -> str:
