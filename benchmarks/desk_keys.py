@@ -32,9 +32,12 @@ WATCH = """
 window.taken = [];
 let began = 0;
 addEventListener("keydown", (event) => { if (event.key === "a") began = event.timeStamp; }, true);
-document.addEventListener("desk:shown", () => requestAnimationFrame(() => requestAnimationFrame((now) => {
-  window.taken.push(Math.max(now, performance.now()) - began);
-})));
+document.addEventListener("htmx:load", ({ target }) => {
+  if (!target.querySelector("#decided[data-recording]")) return;
+  requestAnimationFrame(() => requestAnimationFrame((now) => {
+    window.taken.push(Math.max(now, performance.now()) - began);
+  }));
+});
 """
 
 

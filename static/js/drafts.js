@@ -7,12 +7,11 @@ const isTick = (field) => field.matches("[type=radio], [type=checkbox]");
 const isChosen = (field) => (isTick(field) ? field.checked && field.value : isTyped(field));
 const nameOf = (field) => [field.form.elements.outcome?.value, field.name, isTick(field) ? field.value : ""].join(" ");
 
-function keep() {
+on("desk:leave", () => {
   const typed = fields().filter(isChosen).map((field) => [nameOf(field), field.value]);
   kept.set(openId(), new Map(typed));
-}
-
-function putBack() {
+});
+onLoad("message", () => {
   const typed = kept.get(openId());
   const empty = fields().filter((field) => typed?.has(nameOf(field)) && !isChosen(field));
   for (const field of empty) {
@@ -21,9 +20,4 @@ function putBack() {
   }
   const note = document.querySelector("#changed [data-typed-note]");
   if (note) note.hidden = empty.every(({ type }) => type === "checkbox");
-}
-
-on("desk:leave", keep);
-on("htmx:beforeSwap", ({ target, shouldSwap }) => target.id === "message" && shouldSwap && keep());
-on("desk:shown", putBack);
-onLoad("message", putBack);
+});

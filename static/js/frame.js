@@ -17,8 +17,7 @@ function paint({ html, waiting }) {
 }
 
 /* Nothing is taken away that somebody reads, types or is about to press. */
-const isInUse = (element) =>
-  element.contains(document.activeElement) || element.querySelector("details[open]") || element.matches(":hover");
+const isInUse = (element) => element.contains(document.activeElement) || element.matches(":hover, :has(details[open])");
 
 async function refresh(element) {
   if (isInUse(element)) return;

@@ -1,6 +1,6 @@
 /* The open message: says that it is on screen, follows what becomes of it, and never disturbs what is being typed. */
-const { HELD, all, byId, emit, get, isTyped, noticeOf, on, onLoad } = window.desk;
-const { isReplacing, openId, pane, parse, post, replace, say, swap, trouble } = window.desk;
+const { HELD, all, byId, emit, getPage, isReplacing, isTyped, noticeOf, on, onLoad } = window.desk;
+const { openId, pane, parse, post, replace, say, swap } = window.desk;
 // Parts that say where the message is. The letter itself is only painted again when its fingerprint is another.
 const PARTS = ["message-bar", "message-notes", "findings", "thread", "origin", "ruling", "story", "decide"];
 let news = null;
@@ -72,19 +72,17 @@ async function refresh({ isWished = false } = {}) {
   if (!url) return;
   asked += 1;
   const mine = asked;
-  try {
-    const response = await get(url);
-    const text = await response.text();
-    if (response.redirected) trouble(response.url, text);
-    // An older answer must not paint over a newer one, nor over another message.
-    else if (response.ok && mine === asked && isOpen(message)) {
-      if (isAsking()) return refreshSoon();
-      missed = !isWished && isInHand();
-      if (!paint(text, { keeps: true }) && !missed) swap(text);
-    }
-  } catch {
-    follow();
+  const next = (await getPage(url))?.getElementById("message");
+  // An older answer must not paint over a newer one, nor over another message.
+  if (mine !== asked || !isOpen(message)) return;
+  if (!next) {
+    // The pulse finds out whether they are signed out.
+    emit("desk:ask-pulse");
+    return follow();
   }
+  if (isAsking()) return refreshSoon();
+  missed = !isWished && isInHand();
+  if (!paint(next, { keeps: true }) && !missed) swap(next);
 }
 
 /* While an answer is on its way, that answer paints; what came after it is asked for when it is there. */
@@ -96,8 +94,7 @@ function refreshSoon() {
 /* Paint an answer over the pane; false when it has to be swapped in whole, because another letter is in it.
 
    A message that changed is never put under the reader's eyes unasked: the page says so and offers to show it. */
-function paint(text, { keeps = false } = {}) {
-  const next = parse(text).getElementById("message");
+function paint(next, { keeps = false } = {}) {
   const { message, fingerprint, code } = pane().dataset;
   const isThis = next?.dataset.message === message;
   const same = isThis && next.dataset.fingerprint === fingerprint;
@@ -228,9 +225,9 @@ on("htmx:beforeSwap", (detail) => {
   if (target.id !== "message") return;
   isMine &&= xhr.status < 300;
   forget();
-  if (requestConfig?.verb !== "post" || !paint(xhr.responseText)) return;
-  detail.shouldSwap = false;
-  focusNotice();
+  detail.shouldSwap = requestConfig?.verb !== "post" || !paint(parse(xhr.responseText).getElementById("message"));
+  if (detail.shouldSwap) emit("desk:leave");
+  else focusNotice();
 });
 
 /* The notice over the message asks for itself (hx-get). What says the same as before is not said again. */
@@ -266,21 +263,20 @@ function shown() {
 onLoad("list", callPage);
 onLoad("message", shown);
 on("desk:leave", forget);
-on("desk:shown", shown);
 on("desk:just", (fresh) => putNotice(byId("just"), fresh));
 on("desk:returned", () => {
   isMine = false;
   painted();
   focusNotice();
 });
-on("desk:answer", (text) => {
+on("desk:answer", (next) => {
   asked += 1;
-  if (paint(text)) focusNotice();
-  else swap(text);
+  if (paint(next)) focusNotice();
+  else swap(next);
 });
-on("desk:repaint", (text) => {
+on("desk:repaint", (next) => {
   missed = isInHand();
-  paint(text, { keeps: true });
+  paint(next, { keeps: true });
 });
 on("desk:recheck", refreshSoon);
 document.addEventListener("toggle", ({ target }) => {
