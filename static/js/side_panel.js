@@ -72,20 +72,6 @@ onPress("[data-leave-it]", (link, event) => {
   refresh();
 });
 
-document.addEventListener("keydown", (event) => {
-  const { target, key, repeat } = event;
-  const isHeld = event.ctrlKey || event.metaKey;
-  if (isHeld || event.altKey || repeat || !target.closest("#snooze[open]") || target.matches("input")) return;
-  const digit = /^Digit([1-3])$/.exec(event.code)?.[1] ?? key;
-  const choice = { 1: "button[value=hour]", 2: "button[value=tomorrow]", 3: "#snooze-at" }[digit];
-  const chosen = choice && document.querySelector(`#snooze ${choice}`);
-  if (!chosen) return;
-  event.preventDefault();
-  event.stopImmediatePropagation();
-  if (digit === "3") chosen.focus();
-  else chosen.click();
-}, true);
-
 /* What completes names is loaded when a comment is begun. */
 document.addEventListener("focusin", ({ target }) => {
   if (target.id === "comment-text") import(target.form.dataset.script).catch(() => {});
