@@ -109,9 +109,11 @@ def press(page: Any, number: int) -> float:
     """Approve the open message after `PAUSE`, when the next one is loaded. Return the
     milliseconds until the next one was painted. `number` counts the presses.
     """
-    page.wait_for_selector(
-        "#message:not(:has([data-recording])) ~ article[data-letter=here]",
-        state="attached",
+    page.wait_for_function(
+        """() => {
+        const next = document.querySelector("#message:not(:has([data-recording])) ~ article iframe");
+        return next && performance.getEntriesByName(next.src).length > 0;
+      }"""
     )
     page.wait_for_timeout(PAUSE)
     before = page.evaluate("document.getElementById('message').dataset.message")

@@ -152,28 +152,28 @@ function post(url, fields, headers = {}) {
 
 /* A form in which something was typed is sent once the desk answers: a sign-in that has ended, or a network that is
    away, takes nothing of it. htmx leaves the page as it is anyway. Two presses of its button are one. */
+let passing = null;
 const TYPED = "form[method=post]:not([hx-post]):has(textarea, input:not([type=hidden], [type=checkbox], [type=radio]))";
 document.addEventListener("submit", async (event) => {
   const { target: form, submitter } = event;
   // Enter in a tick: nothing is sent by that.
   if (submitter?.matches("[data-nothing]")) return event.preventDefault();
-  if (!form.matches(TYPED) || submitter?.matches("[formtarget]")) return;
-  if (form.dataset.asks === "answered") {
-    form.dataset.asks = "sent";
-    // The answer may be a file, and the page stays.
-    setTimeout(rest, 4000);
-    return;
-  }
+  if (form === passing || !form.matches(TYPED) || submitter?.matches("[formtarget]")) return;
   event.preventDefault();
   event.stopImmediatePropagation();
   if (form.dataset.asks) return;
   form.dataset.asks = "asked";
   const response = await get(pulse).catch(() => null);
-  if (response && !isSignIn(response.url)) {
-    form.dataset.asks = "answered";
-    form.requestSubmit(submitter);
-  } else trouble(response?.url);
-  if (form.dataset.asks !== "sent") rest();
+  if (!response || isSignIn(response.url)) {
+    trouble(response?.url);
+    return rest();
+  }
+  form.dataset.asks = "sent";
+  passing = form;
+  form.requestSubmit(submitter);
+  passing = null;
+  // The answer may be a file, and the page stays.
+  setTimeout(rest, 4000);
 }, true);
 
 /* A refusal, or the way back, shows the page again. */

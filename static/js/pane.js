@@ -10,6 +10,8 @@ let soon = 0;
 let asked = 0;
 // Whether the decision was left as it was, because somebody had it in hand.
 let missed = false;
+// What was typed, by message and field.
+const kept = new Map();
 
 const focusOn = (element) => (element ?? pane()).focus({ preventScroll: true });
 const isAsking = () => isReplacing() || Boolean(document.querySelector("[data-deciding], #message form.htmx-request"));
@@ -36,7 +38,7 @@ for (const name of ["keydown", "pointerdown", "wheel", "scroll"]) {
     if (isElsewhere) return;
     delete document.body.dataset.unasked;
     reportOpened();
-    emit("desk:opened");
+    painted();
   }, true);
 }
 
@@ -107,11 +109,7 @@ function paint(next, { keeps = false } = {}) {
     else showChanged();
     return true;
   }
-  if (!same) {
-    // Old and new stand side by side for a moment: of two open ones by one name the browser closes the newer.
-    all("details[name]", pane()).forEach((one) => one.removeAttribute("name"));
-    return false;
-  }
+  if (!same) return false;
   const hasMoved = next.dataset.code !== code;
   if (keeps && hasMoved && !news?.since) {
     const { detail, word, tone } = next.dataset;
@@ -147,12 +145,7 @@ function paint(next, { keeps = false } = {}) {
 function showChanged() {
   follow();
   if (news?.since) return;
-  news = {
-    text: "This message changed while you had it open",
-    tone: "amber",
-    since: pane().dataset.fingerprint,
-    more: "You still see the version that you opened, which can no longer be decided.",
-  };
+  news = { since: pane().dataset.fingerprint };
   showNews();
 }
 
@@ -171,11 +164,11 @@ function showNews() {
   const notes = byId("message-notes");
   notes?.querySelector("[data-news]")?.remove();
   if (!notes || !news) return;
-  if (!news.isSaid) say(news.text);
+  const { text, tone, since, isSaid } = news;
+  const texts = { title: text, words: isInHand() && "Show it" };
+  const box = since ? noticeOf("a-new-version", {}, "amber") : noticeOf("a-change", texts, tone);
+  if (!isSaid) say(box.querySelector("strong").textContent);
   news.isSaid = true;
-  const { text, more, tone, since } = news;
-  const words = since ? "Show what changed" : isInHand() && "Show it";
-  const box = noticeOf("a-change", { title: text, text: more && `. ${more}`, words }, tone);
   const show = () => (since ? loadChanges(since) : refresh({ isWished: true }));
   box.querySelector("button")?.addEventListener("click", show);
   notes.prepend(box);
@@ -185,6 +178,29 @@ function showNews() {
 function forget() {
   news = null;
   asked += 1;
+}
+
+/* What was typed about a message is put back: after an undo, a refusal, a change of the message, or a look at another
+   one. */
+const fields = () => all("#decide :is(textarea, [name=preset], [type=checkbox][name=thread_read]), #comment-text");
+const isTick = (field) => field.matches("[type=radio], [type=checkbox]");
+const isChosen = (field) => (isTick(field) ? field.checked && field.value : isTyped(field));
+const nameOf = (field) => [field.form.elements.outcome?.value, field.name, isTick(field) ? field.value : ""].join(" ");
+
+function keep() {
+  const typed = fields().filter(isChosen).map((field) => [nameOf(field), field.value]);
+  kept.set(openId(), new Map(typed));
+}
+
+function putBack() {
+  const typed = kept.get(openId());
+  const empty = fields().filter((field) => typed?.has(nameOf(field)) && !isChosen(field));
+  for (const field of empty) {
+    if (isTick(field)) field.checked = true;
+    else Object.assign(field, { value: typed.get(nameOf(field)) }).dataset.typed = "";
+  }
+  const note = document.querySelector("#changed [data-typed-note]");
+  if (note) note.hidden = empty.every(({ type }) => type === "checkbox");
 }
 
 /* Something happened to the message: the desk is asked, and its answer paints everything that says so. What somebody
@@ -204,10 +220,7 @@ on("desk:pulse", ({ open }) => {
   // A letter may have come into the thread while nobody listened.
   else if (open.fingerprint !== fingerprint || open.code !== code || open.late !== late) refreshSoon();
 });
-// The hint of one's own verdict may be faster than its answer: it is no news.
-on("desk:deciding", () => {
-  isMine = true;
-});
+// What becomes of one's own press is no news.
 on("htmx:beforeRequest", ({ target, requestConfig: { verb, path } }) => {
   // A part that asks for itself is no answer about the message.
   if (verb === "get" && target.id !== "message") return;
@@ -262,7 +275,9 @@ function shown() {
 
 onLoad("list", callPage);
 onLoad("message", shown);
+onLoad("message", putBack);
 on("desk:leave", forget);
+on("desk:leave", keep);
 on("desk:just", (fresh) => putNotice(byId("just"), fresh));
 on("desk:returned", () => {
   isMine = false;
@@ -284,7 +299,6 @@ document.addEventListener("toggle", ({ target }) => {
 }, true);
 
 if (pane()?.dataset.message) {
-  callPage();
   follow();
   // A plain page load was noted by the server itself, but for one that was made ready before anybody looked at it.
   if (document.prerendering) document.addEventListener("prerenderingchange", reportOpened, { once: true });

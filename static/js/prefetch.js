@@ -53,9 +53,6 @@ async function fetchAhead() {
   const isLeaving = document.querySelector(`.leaves[data-message="${id}"]`);
   if (!article?.dataset.fingerprint || pane()?.dataset.next !== url || isLeaving) return forget();
   setAside(article, true);
-  article.querySelector("iframe")?.addEventListener("load", () => {
-    article.dataset.letter = "here";
-  }, { once: true });
   pane().after(article);
   Object.assign(ahead, { id, article });
 }
@@ -65,10 +62,9 @@ const plan = () => setTimeout(fetchAhead, 30);
 async function send(body, action) {
   try {
     const response = await post(action, body, { "HX-Request": "true" });
-    const { status, url } = response;
-    return { status, url, text: await response.text(), to: response.headers.get("HX-Redirect") };
+    return { response, text: await response.text() };
   } catch {
-    return { status: 0, text: "" };
+    return { text: "" };
   }
 }
 
@@ -87,7 +83,6 @@ function decide(form) {
   const body = new URLSearchParams(new FormData(form));
   const action = form.getAttribute("action");
   all("form[data-verdict] button", from).forEach((button) => button.setAttribute("aria-busy", "true"));
-  emit("desk:deciding");
   const before = returns;
   const press = { from, id: from.dataset.message, shown: null, box: null };
   if (isSaid(body)) show(press, body.get("outcome"));
@@ -145,17 +140,18 @@ function recording(title, subject) {
   return box;
 }
 
-function settle({ status, url, text, to }, press) {
+function settle({ response, text }, press) {
   const next = isPage(text) ? null : parse(text).getElementById("message");
-  if (next && status === 200) return goOn(next, press);
+  if (next && response.status === 200) return goOn(next, press);
   // To press again is what is wanted now, unless another message was on screen until now.
   guarded = press.shown ? performance.now() + GUARD : 0;
   returns += 1;
   comeBack(press);
   // A second factor is missing: it is set up or proved there.
+  const to = response?.headers.get("HX-Redirect");
   if (to) return location.assign(to);
-  if (next && [403, 409, 422].includes(status)) emit("desk:answer", next);
-  else trouble(url, text);
+  if (next && [403, 409, 422].includes(response.status)) emit("desk:answer", next);
+  else trouble(response?.url, text);
 }
 
 function goOn(next, { from, id, shown, box }) {

@@ -54,9 +54,8 @@ on("desk:beside", ({ action, message, person, name, asked }) => {
 });
 on("desk:pulse", ({ holders }) => {
   const isNews = (id, shown) => id && shown !== (holders[id] ?? "");
-  for (const item of all("#list .item")) {
-    const id = item.dataset.message;
-    if (isNews(id, item.querySelector("[data-held-by]")?.dataset.heldBy ?? "")) emit("desk:row", { id });
+  for (const { dataset: { message: id, heldBy = "" } } of all("#list .item")) {
+    if (isNews(id, heldBy)) emit("desk:row", { id });
   }
   if (isNews(openId(), shownHolder())) refresh();
 });
