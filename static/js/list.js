@@ -252,7 +252,6 @@ function showPicked() {
   if (count) count.textContent = `${number} selected`;
   const box = byId("pick-all");
   if (!box) return number;
-  box.closest("label").hidden = false;
   box.nextSibling.textContent = ` All ${rows.length}`;
   box.ariaLabel = `Select all ${rows.length} on this page`;
   box.checked = number > 0 && number === rows.length;
