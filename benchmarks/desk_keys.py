@@ -43,9 +43,12 @@ addEventListener("keydown", (event) => {
   window.pressed += 1;
   began = event.timeStamp;
 }, true);
-document.addEventListener("desk:shown", () => requestAnimationFrame(() => requestAnimationFrame((now) => {
-  window.taken.push(Math.max(now, performance.now()) - began);
-})));
+document.addEventListener("htmx:load", ({ target }) => {
+  if (!target.querySelector("#decided[data-recording]")) return;
+  requestAnimationFrame(() => requestAnimationFrame((now) => {
+    window.taken.push(Math.max(now, performance.now()) - began);
+  }));
+});
 """
 
 
@@ -129,9 +132,11 @@ def press(page: Any, *keys: str) -> float:
     """Decide the open message by these keys after `PAUSE`, when the next one is loaded.
     Return the milliseconds from the last press until the next one was painted.
     """
-    page.wait_for_selector(
-        "#message:not(:has([data-recording])) ~ article[data-letter=here]",
-        state="attached",
+    page.wait_for_function(
+        """() => {
+        const next = document.querySelector("#message:not(:has([data-recording])) ~ article iframe");
+        return next && performance.getEntriesByName(next.src).length > 0;
+      }"""
     )
     page.wait_for_timeout(PAUSE)
     before = page.evaluate("document.getElementById('message').dataset.message")

@@ -64,9 +64,7 @@ function choose() {
    recorded that. One that stands there by its differences is read after the one that is shown whole in its place. */
 function watch() {
   const unseen = new Map();
-  const timers = new Map();
   const seen = new Set();
-  const isPaused = () => document.hidden || Boolean(unreadChoice?.open);
 
   function finish(end) {
     const one = end.closest(".one");
@@ -88,18 +86,15 @@ function watch() {
       const isHere = (id) => [...seen].some((one) => one.dataset.message === id);
       const isReady = ({ dataset: { like } }) => !like || isHere(like) || isMarked(find(`[data-message="${like}"]`));
       const ready = [...seen].filter(isReady);
-      const status = ready.length ? await tell(ready) : 0;
+      const fields = new URLSearchParams({ sheet: sheet.elements.sheet.value });
+      for (const one of ready) fields.append("item", one.querySelector(".tick").value);
+      const told = ready.length && await post(sheet.dataset.seen, fields).catch(() => ({ status: 503 }));
+      const status = told?.status ?? 0;
       if (status === 204) ready.forEach(mark);
       // On a sheet that is too old they stay unread; a desk that was not reached is told again.
       pause = status === 204 ? GATHER_MS : status >= 500 ? AGAIN_MS : 0;
     }
     delete sheet.dataset.reporting;
-  }
-
-  async function tell(ones) {
-    const fields = new URLSearchParams({ sheet: sheet.elements.sheet.value });
-    for (const one of ones) fields.append("item", one.querySelector(".tick").value);
-    return (await post(sheet.dataset.seen, fields).catch(() => null))?.status ?? 503;
   }
 
   function mark(one) {
@@ -113,17 +108,18 @@ function watch() {
   const bar = byId("decide")?.offsetHeight ?? 0;
   const looked = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
-      clearTimeout(timers.get(target));
-      const wait = target.matches(".end") ? READ_MS : 0;
-      if (isIntersecting) timers.set(target, setTimeout(() => finish(target), wait));
+      clearTimeout(target.timer);
+      if (isIntersecting) target.timer = setTimeout(() => finish(target), target.matches(".end") ? READ_MS : 0);
     }
   }, { rootMargin: `0px 0px -${bar}px 0px` });
 
   /* What is on screen while nobody reads begins anew. */
   function look() {
     looked.disconnect();
-    timers.forEach(clearTimeout);
-    if (!isPaused()) unseen.forEach((ends) => ends.forEach((end) => looked.observe(end)));
+    for (const end of [...unseen.values()].flatMap((ends) => [...ends])) {
+      clearTimeout(end.timer);
+      if (!document.hidden && !unreadChoice?.open) looked.observe(end);
+    }
   }
 
   for (const one of all(".one", sheet)) {
@@ -140,7 +136,6 @@ function watch() {
 
 if (sheet) {
   onKey("bulk", () => unreadChoice && !unreadChoice.hidden && choose());
-  for (const part of all("[data-scripted]", sheet)) part.hidden = false;
   sheet.addEventListener("change", ({ target }) => {
     const those = "all" in target.dataset ? ticks(target.closest("section")) : [];
     for (const tick of those) tick.checked = target.checked;

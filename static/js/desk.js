@@ -1,10 +1,10 @@
-/* What several scripts of the desk need: its events, requests to it, and the pages that it answers with. */
+/* What several scripts of the desk need: its events, requests to it, the pages that it answers with, and words about
+   what went wrong. */
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const byId = (id) => document.getElementById(id);
 /* The message that is open, and its id; without one the pane is there and has no id. */
 const pane = () => byId("message");
 const openId = () => pane()?.dataset.message ?? "";
-/* The row of a message in the list. */
 const row = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
 const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
 /* Listen to an event of the desk or of htmx, by what it tells; or to the coming of a part of the page. */
@@ -16,23 +16,31 @@ const onPress = (selector, listener) =>
     const pressed = event.target.closest?.(selector);
     if (pressed) listener(pressed, event);
   });
-const say = (text) => emit("desk:say", { text });
-/* Why a key or press did nothing: seen by everybody, and heard. */
-const refuse = (text) => emit("desk:say", { text, isSeen: true });
-/* What went wrong between page and desk: a whole page from this address in place of a part, or no answer. */
-const trouble = (url, text) => emit("desk:trouble", { url, text });
 /* What a key wants of whoever draws its button. */
 const askFor = (act, value) => emit("desk:key", { act, value });
 const onKey = (act, listener) => on("desk:key", (wanted) => wanted.act === act && listener(wanted.value));
 // What a message is again once a decision of it has come to nothing.
 const HELD = "held";
 const isPage = (text) => /^\s*<!doctype/i.test(text);
-const isSignIn = (url) => Boolean(url) && new URL(url, location.href).pathname === document.body.dataset.signIn;
+const { signIn, pulse } = document.body.dataset;
+const isSignIn = (url) => Boolean(url) && new URL(url, location.href).pathname === signIn;
 const parse = (text) => new DOMParser().parseFromString(text, "text/html");
 
 /* What the desk itself wrote into a field is no loss; what it handed back after a refusal was typed by somebody. */
 const isTyped = (field) =>
   Boolean(field.value.trim()) && (field.value !== field.defaultValue || "typed" in field.dataset);
+
+/* Said once; what stays on the page stands elsewhere. */
+let quiet = 0;
+function say(text, isSeen = false) {
+  const place = byId("announce");
+  place.textContent = text;
+  place.classList.toggle("sr-only", !isSeen);
+  clearTimeout(quiet);
+  if (text) quiet = setTimeout(say, isSeen ? 4000 : 1500, "");
+}
+/* Why a key or press did nothing: seen by everybody, and heard. */
+const refuse = (text) => say(text, true);
 
 /* A notice from the page's templates, with these texts; what has no text is left out. */
 function noticeOf(template, texts, tone = "") {
@@ -46,6 +54,40 @@ function noticeOf(template, texts, tone = "") {
   }
   return box;
 }
+
+function note({ tone = "rose", title, text, link, id = "", passes = false }) {
+  if (id) byId(id)?.remove();
+  const box = noticeOf("a-note", { title, text, words: link?.words }, tone);
+  box.id = id;
+  if (link) Object.assign(box.querySelector("a"), { href: link.href, target: link.here ? "" : "_blank" });
+  byId("toasts").append(box);
+  if (passes) setTimeout(() => box.remove(), 10000);
+}
+on("desk:note", note);
+onPress("[data-close]", (button) => button.parentElement.remove());
+
+/* A whole page came from this address where a part was expected: sign-in, or an error page. Or there was no answer. */
+function trouble(url, page) {
+  if (isSignIn(url)) {
+    const href = `${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`;
+    const text = "Nothing was decided. What you typed is still here: sign in in a new tab, then continue.";
+    note({ id: "signed-out", tone: "amber", title: "You are signed out.", text, link: { href, words: "Sign in" } });
+  } else if (page) {
+    const [title, sentence] = ["h1", "[data-sentence]"].map((part) => parse(page).querySelector(part)?.textContent);
+    note({ title: title ?? "That did not work", text: sentence ?? "Reload the page and try again." });
+  } else {
+    const text = "Check the status of the message before you press again. Nothing is decided twice.";
+    note({ id: "unreachable", title: "The desk cannot be reached.", text });
+  }
+}
+on("htmx:beforeSwap", (detail) => {
+  const { responseURL, responseText } = detail.xhr;
+  if (!isPage(responseText)) return;
+  detail.shouldSwap = false;
+  trouble(responseURL, responseText);
+});
+// Those that ask for themselves are not waited for.
+on("htmx:sendError", ({ elt }) => elt.matches("#claim, #decided") || trouble());
 
 /* What the desk drew anew takes the place of an element. What was opened in it stays open. Who went through the page by
    keys stands where they stood; false if that is gone. Both are known by name and place: words may be others by now. */
@@ -71,15 +113,19 @@ const isReplacing = () => replacing > 0;
 on("htmx:beforeSend", ({ target, xhr }) => {
   if (target.id !== "message") return;
   replacing += 1;
-  xhr.addEventListener("loadend", () => {
-    replacing -= 1;
-  });
+  xhr.addEventListener("loadend", () => replacing -= 1);
 });
 
-/* Another message, or another version of it, takes the place of the one that is open. */
-function swap(text) {
+/* Another message, or another version of it, has taken the place of the one that was open. */
+function begin(article) {
+  window.htmx.process(article);
+  window.htmx.trigger(article, "htmx:load");
+}
+
+function swap(article) {
   emit("desk:leave");
-  window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
+  pane().replaceWith(article);
+  begin(article);
 }
 
 /* Ask for a part of a page, as htmx does. */
@@ -102,6 +148,36 @@ function post(url, fields, headers = {}) {
   const body = new URLSearchParams(fields);
   return fetch(url, { method: "POST", body, headers: { ...token, ...headers }, credentials: "same-origin" });
 }
+
+/* A form in which something was typed is sent once the desk answers: a sign-in that has ended, or a network that is
+   away, takes nothing of it. htmx leaves the page as it is anyway. Two presses of its button are one. */
+let passing = null;
+const TYPED = "form[method=post]:not([hx-post]):has(textarea, input:not([type=hidden], [type=checkbox], [type=radio]))";
+document.addEventListener("submit", async (event) => {
+  const { target: form, submitter } = event;
+  // Enter in a tick: nothing is sent by that.
+  if (submitter?.matches("[data-nothing]")) return event.preventDefault();
+  if (form === passing || !form.matches(TYPED) || submitter?.matches("[formtarget]")) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  if (form.dataset.asks) return;
+  form.dataset.asks = "asked";
+  const response = await get(pulse).catch(() => null);
+  if (!response || isSignIn(response.url)) {
+    trouble(response?.url);
+    return rest();
+  }
+  form.dataset.asks = "sent";
+  passing = form;
+  form.requestSubmit(submitter);
+  passing = null;
+  // The answer may be a file, and the page stays.
+  setTimeout(rest, 4000);
+}, true);
+
+/* A refusal, or the way back, shows the page again. */
+const rest = () => all("[data-asks]").forEach((form) => form.removeAttribute("data-asks"));
+addEventListener("pageshow", rest);
 
 // Buttons to undo stay: whether it is too late is not for this clock to say.
 setInterval(() => {
@@ -128,5 +204,5 @@ addEventListener("click", (event) => {
 }, true);
 
 const reading = { all, byId, row, pane, openId, isPage, isReplacing, isSignIn, isTyped, parse, get, getPage, HELD };
-const acting = { emit, on, onLoad, say, refuse, trouble, onPress, askFor, onKey, post, noticeOf, replace, swap };
-window.desk = Object.freeze({ ...reading, ...acting });
+const acting = { emit, on, onLoad, say, refuse, note, trouble, onPress, askFor, onKey, post, noticeOf, replace };
+window.desk = Object.freeze({ ...reading, ...acting, begin, swap });

@@ -2,7 +2,8 @@
 const form = document.getElementById("edit");
 const button = document.getElementById("preview-button");
 
-function begin() {
+// Where the message cannot be edited, the page says why.
+if (form && button) {
   const text = form.elements.markdown;
   let waits = 0;
   const update = () => form.requestSubmit(button);
@@ -15,6 +16,3 @@ function begin() {
   });
   if (text.value !== text.defaultValue || document.getElementById("edit-problem")) update();
 }
-
-// Where the message cannot be edited, the page says why.
-if (form && button) begin();

@@ -17,8 +17,7 @@ function paint({ html, waiting }) {
 }
 
 /* Nothing is taken away that somebody reads, types or is about to press. */
-const isInUse = (element) =>
-  element.contains(document.activeElement) || element.querySelector("details[open]") || element.matches(":hover");
+const isInUse = (element) => element.contains(document.activeElement) || element.matches(":hover, :has(details[open])");
 
 async function refresh(element) {
   if (isInUse(element)) return;
@@ -36,6 +35,9 @@ on("desk:contact", (since) => {
   place.lastElementChild.textContent =
     `No contact with the desk since ${time} ${zone}: this page may be out of date. It updates when the desk responds.`;
 });
+/* What only scripts can do is shown where there are scripts. */
+const reveal = () => all("[data-scripted]").forEach((part) => part.hidden = false);
+on("htmx:load", reveal);
 on("htmx:afterSwap", ({ target, requestConfig }) => {
   if (target?.id === "find" && !target.open) target.showModal();
   const isAsked = requestConfig?.triggeringEvent?.type === "submit" || document.activeElement === document.body;

@@ -1,7 +1,8 @@
 /* The queue as a list: what is new gathers in a bar; what was decided is marked in place, and folds into one line once
-   somebody goes on. No row moves by itself, and the row of the open message is in view. Also lets times of all pages
-   grow older. */
-const { HELD, all, byId, emit, getPage, on, onLoad, onPress, openId, replace, row, say } = window.desk;
+   somebody goes on. No row moves by itself, and the row of the open message is in view. Messages are selected here to be
+   decided together; a list that comes anew keeps the ticks (hx-preserve). Also lets times of all pages grow older. */
+const { HELD, all, byId, emit, getPage, note, on, onKey, onLoad, onPress } = window.desk;
+const { openId, refuse, replace, row, say } = window.desk;
 const PLACE = "countersign-place";
 // Of one decision several hints come.
 const GATHER_MS = 120;
@@ -13,13 +14,16 @@ let pressed = "";
 let lost = "";
 let isUnfolded = false;
 let isAsking = false;
+// The message that was selected last.
+let picked = null;
+const find = (selector) => document.querySelector(selector);
 const list = () => byId("list");
 const items = () => all("#list .item");
-const current = () => document.querySelector("#list .item[aria-current]");
+const current = () => find("#list .item[aria-current]");
+const picks = () => all("#list li:not([hidden]) .pick");
 
 /* Those that the desk named last as the newest, on this page or on a later one. */
 const newest = () => (list()?.dataset.newest ?? "").split(" ").filter(Boolean);
-const isKnown = (id) => Boolean(row(id)) || newest().includes(id);
 
 function showNews() {
   const bar = byId("new");
@@ -31,7 +35,7 @@ function showNews() {
 }
 
 function arrive(id) {
-  if (isKnown(id) || news.has(id)) return;
+  if (row(id) || newest().includes(id) || news.has(id)) return;
   news.add(id);
   showNews();
   if (list()) say(`${news.size} more waiting`);
@@ -46,19 +50,19 @@ function fold(goesOn = false) {
     if (isFolded && goesOn) place.querySelector(".pick:checked")?.click();
     place.hidden = isFolded && !isUnfolded;
   }
+  showPicked();
   const line = byId("folded");
   if (!line) return;
   const number = all("#rows [data-folded]").length;
   line.hidden = !number;
-  const words = document.querySelector("#rows [data-folded] [data-snoozed]") ? "decided or snoozed" : "decided";
+  const words = find("#rows [data-folded] [data-snoozed]") ? "decided or snoozed" : "decided";
   line.querySelector("span").textContent = `${number} ${words} · `;
   line.querySelector("button").textContent = isUnfolded ? "hide" : "show";
-  emit("desk:folded");
 }
 
 /* One cursor: the row whose message is open, or is about to be. */
 function setCurrent(id) {
-  items().forEach((item) => item.removeAttribute("aria-current"));
+  current()?.removeAttribute("aria-current");
   const item = row(id);
   item?.setAttribute("aria-current", "true");
   fold(id !== cursor);
@@ -112,20 +116,13 @@ function redraw(old, fresh) {
 }
 
 /* The open message stands on what was the next page, or waits again: the list goes on with it. */
-async function find(id) {
+async function goOn(id) {
   if (!list() || !id || row(id)) return;
   const { url } = list().dataset;
   const page = await getPage(url);
   if (list()?.dataset.url !== url || !page?.querySelector(`.item[data-message="${CSS.escape(id)}"]`)) return;
   replace(byId("rows"), page.getElementById("rows"));
   setCurrent(cursor);
-}
-
-/* The oldest come first, so what is new may stand on a later page. */
-function later(number, id) {
-  const link = { href: `/queue/${id}/`, words: "Open the first of them", here: true };
-  const title = `${number} new on a later page`;
-  emit("desk:note", { id: "later", tone: "blue", title, text: "The oldest are first.", link });
 }
 
 /* Where somebody was in this very list, for when they come back to it: the row, and how far it was scrolled. */
@@ -137,11 +134,11 @@ function keepPlace() {
 }
 
 function returnToPlace() {
-  const place = JSON.parse(sessionStorage[PLACE] ?? "null");
-  if (current() || location.hash || place?.url !== list().dataset.url || !row(place.id)) return;
-  scroller().scrollTop = place.top;
-  row(place.id).focus({ preventScroll: true });
-  row(place.id).scrollIntoView({ block: "nearest" });
+  const { url, id, top } = JSON.parse(sessionStorage[PLACE] ?? "{}");
+  if (current() || location.hash || url !== list().dataset.url || !row(id)) return;
+  scroller().scrollTop = top;
+  row(id).focus({ preventScroll: true });
+  row(id).scrollIntoView({ block: "nearest" });
 }
 
 function scroller() {
@@ -180,10 +177,10 @@ on("desk:painted", ({ id, code }) => {
   const item = pressed ? row(id) : setCurrent(id);
   if (item && item.querySelector("[data-chip]").dataset.chip !== code) repaint(id);
   // While a verdict is on its way the desk would still list what it is about.
-  else if (!item && id !== lost && !document.querySelector("[data-deciding]")) find(id);
+  else if (!item && id !== lost && !find("[data-deciding]")) goOn(id);
   lost = item ? "" : id;
 });
-on("desk:recorded", () => find(openId()));
+on("desk:recorded", () => goOn(openId()));
 /* Something is said of a row: a word for what was pressed, or that it came to nothing; else the desk knows. */
 on("desk:row", ({ id, code, word, isBack }) => {
   const item = row(id);
@@ -200,8 +197,13 @@ onLoad("list", () => {
   fresh.forEach((item) => item.classList.add("is-new"));
   (fresh[0] ?? list()).focus();
   fresh[0]?.scrollIntoView({ block: "nearest" });
-  const [further] = [...news].filter((id) => !row(id));
-  if (further) later(news.size - fresh.length, further);
+  // The oldest come first, so what is new may stand on a later page.
+  const [later] = [...news].filter((id) => !row(id));
+  if (later) {
+    const link = { href: `/queue/${later}/`, words: "Open the first of them", here: true };
+    const title = `${news.size - fresh.length} new on a later page`;
+    note({ id: "later", tone: "blue", title, text: "The oldest are first.", link });
+  }
   news.clear();
   showNews();
 });
@@ -242,11 +244,72 @@ on("htmx:afterRequest", ({ elt, successful }) => {
 });
 addEventListener("pagehide", keepPlace);
 
+/* How many are selected; the page shows it as well. */
+function showPicked() {
+  const rows = picks();
+  const number = rows.filter((pick) => pick.checked).length;
+  const count = find("#bulk [data-picked]");
+  if (count) count.textContent = `${number} selected`;
+  const box = byId("pick-all");
+  if (!box) return number;
+  box.nextSibling.textContent = ` All ${rows.length}`;
+  box.ariaLabel = `Select all ${rows.length} on this page`;
+  box.checked = number > 0 && number === rows.length;
+  box.indeterminate = number > 0 && number < rows.length;
+  return number;
+}
+
+/* The tick that a key means: where the focus is, in the list or on the sheet, else of the row that is open. */
+function pickHere() {
+  const place = document.activeElement?.closest?.("#rows li, .one") ?? current()?.closest("li");
+  return place?.querySelector(".pick, .tick");
+}
+
+function pickUpTo(pick) {
+  const rows = picks();
+  const to = rows.indexOf(pick);
+  if (to < 0) return;
+  const begun = rows.findIndex((one) => one.value === picked);
+  const from = begun < 0 ? to : begun;
+  for (const one of rows.slice(Math.min(from, to), Math.max(from, to) + 1)) one.checked = true;
+  picked = pick.value;
+  say(`${showPicked()} selected`);
+}
+
+document.addEventListener("click", ({ shiftKey, target }) => {
+  if (target.id === "pick-all") { for (const pick of picks()) pick.checked = target.checked; }
+  else if (!target.matches?.("#list .pick")) return;
+  // With Shift, as in every list: all from the last one to this one.
+  else if (shiftKey && picked) return pickUpTo(target);
+  else picked = target.value;
+  showPicked();
+});
+document.addEventListener("reset", ({ target }) => {
+  // The form has fields named `id`, so its own property `id` is those fields.
+  if (!target.matches("#bulk")) return;
+  picked = null;
+  setTimeout(() => {
+    showPicked();
+    (current() ?? items()[0])?.focus();
+  });
+});
+onKey("select", () => {
+  const pick = pickHere();
+  pick?.click();
+  if (pick?.matches(".pick")) say(`${pick.checked ? "Selected" : "No longer selected"}, ${showPicked()} in all`);
+});
+onKey("select-range", () => pickUpTo(pickHere()));
+onKey("bulk", () => {
+  if (!list()) return;
+  if (picks().some((pick) => pick.checked)) byId("bulk").requestSubmit();
+  else refuse("Nothing is selected. Press X to select the current message.");
+});
+
 /* Where there is room beside the list, its first message opens itself; the way back does not lead over this page. */
 function openFirst() {
   const first = row(document.activeElement?.dataset.message ?? "") ?? items()[0];
   // For whoever decides, and where nothing else is to be seen.
-  const isFree = byId("bulk") && !document.querySelector("#message[data-message], #decided");
+  const isFree = byId("bulk") && !find("#message[data-message], #decided");
   if (!first || !isFree || location.hash || !matchMedia("(min-width: 901px)").matches) return;
   document.body.dataset.unasked = first.dataset.message;
   first.click();

@@ -14,7 +14,6 @@ let source = null;
 let silent = 0;
 let wait = 1000;
 let etag = "";
-let last = "";
 let timer = 0;
 let due = 0;
 let isSignedOut = false;
@@ -62,12 +61,6 @@ function tell(told) {
   take(told);
 }
 
-/* Held until the tab is closed; then the next tab takes over. */
-function lead() {
-  connect();
-  return new Promise(() => {});
-}
-
 function connect() {
   source = new EventSource(live, { withCredentials: true });
   silent = setTimeout(giveUp, SILENCE);
@@ -78,11 +71,8 @@ function connect() {
   };
   source.addEventListener("beat", hear);
   source.addEventListener("hint", hear);
-  // Too many pages of this person are open: this one asks for a while instead.
-  source.addEventListener("limit", () => {
-    wait = 30000;
-    giveUp();
-  });
+  // Too many pages of this person are open, and this stream ends: the page asks for a while instead.
+  source.addEventListener("limit", () => wait = 30000);
   source.addEventListener("error", giveUp);
 }
 
@@ -111,11 +101,9 @@ async function beat() {
   if (due === planned) plan(isOpen() ? between(25000, 40000) : between(3000, 8000));
 }
 
-/* The message that stands open is asked about too; what was answered about another one is no answer to this. */
 async function askPulse() {
+  // The message that stands open is asked about too.
   const url = openId() ? `${pulse}?open=${openId()}` : pulse;
-  if (url !== last) etag = "";
-  last = url;
   const headers = etag ? { "If-None-Match": etag } : {};
   const signal = AbortSignal.timeout(10000);
   const response = await fetch(url, { headers, credentials: "same-origin", cache: "no-store", signal });
@@ -136,7 +124,8 @@ async function askPulse() {
   emit("desk:pulse", told);
 }
 
-function begin() {
+// Where nobody is signed in, nothing is live.
+if (live) {
   // The tab that leads answers a tab that asks; the others take what it tells.
   channel.addEventListener("message", ({ data }) => {
     if (source && data.asks) channel.postMessage({ open: isOpen() });
@@ -158,12 +147,10 @@ function begin() {
     if (left < 0 || left > 700) plan(between(300, 700));
   });
   document.body.dataset.stream = "waiting";
-  // Without locks, as on an address without https, each tab has a stream.
-  if (navigator.locks) navigator.locks.request(NAME, lead);
-  else lead();
+  // Held until the tab is closed; then the next tab takes over. Without locks, as on an address without https, each tab
+  // has a stream.
+  if (navigator.locks) navigator.locks.request(NAME, () => new Promise(connect));
+  else connect();
   channel.postMessage({ asks: true });
   setTimeout(() => document.body.dataset.stream === "waiting" && setOpen(false), GRACE);
 }
-
-// Where nobody is signed in, nothing is live.
-if (live) begin();

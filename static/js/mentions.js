@@ -1,11 +1,5 @@
 /* Loaded when a comment is begun: completes names after @. Without it names are typed in full. */
 const { byId, getPage, say } = window.desk;
-const form = () => byId("comment-form");
-
-const style = document.createElement("link");
-Object.assign(style, { rel: "stylesheet", href: form().dataset.style });
-document.head.append(style);
-
 const BEGUN = /(?<![\p{L}\p{N}_.@+-])@([\p{L}\p{N}_][^\n@]{0,60})?$/u;
 let list = null;
 let active = 0;
@@ -40,7 +34,7 @@ async function offer(field) {
   if (!begun || (none !== null && name.startsWith(none))) return close();
   asked += 1;
   const ask = asked;
-  const page = await getPage(`${form().dataset.people}?q=${encodeURIComponent(name)}`);
+  const page = await getPage(`${field.form.dataset.people}?q=${encodeURIComponent(name)}`);
   if (ask !== asked || document.activeElement !== field) return;
   const fresh = page?.getElementById("mentions");
   none = fresh?.children.length ? null : name;

@@ -1,6 +1,6 @@
 /* The open message: says that it is on screen, follows what becomes of it, and never disturbs what is being typed. */
-const { HELD, all, byId, emit, get, isTyped, noticeOf, on, onLoad } = window.desk;
-const { isReplacing, openId, pane, parse, post, replace, say, swap, trouble } = window.desk;
+const { HELD, all, byId, emit, getPage, isReplacing, isTyped, noticeOf, on, onLoad } = window.desk;
+const { openId, pane, parse, post, replace, say, swap } = window.desk;
 // Parts that say where the message is. The letter itself is only painted again when its fingerprint is another.
 const PARTS = ["message-bar", "message-notes", "findings", "thread", "origin", "ruling", "story", "decide"];
 let news = null;
@@ -10,6 +10,8 @@ let soon = 0;
 let asked = 0;
 // Whether the decision was left as it was, because somebody had it in hand.
 let missed = false;
+// What was typed, by message and field.
+const kept = new Map();
 
 const focusOn = (element) => (element ?? pane()).focus({ preventScroll: true });
 const isAsking = () => isReplacing() || Boolean(document.querySelector("[data-deciding], #message form.htmx-request"));
@@ -36,7 +38,7 @@ for (const name of ["keydown", "pointerdown", "wheel", "scroll"]) {
     if (isElsewhere) return;
     delete document.body.dataset.unasked;
     reportOpened();
-    emit("desk:opened");
+    painted();
   }, true);
 }
 
@@ -72,19 +74,17 @@ async function refresh({ isWished = false } = {}) {
   if (!url) return;
   asked += 1;
   const mine = asked;
-  try {
-    const response = await get(url);
-    const text = await response.text();
-    if (response.redirected) trouble(response.url, text);
-    // An older answer must not paint over a newer one, nor over another message.
-    else if (response.ok && mine === asked && isOpen(message)) {
-      if (isAsking()) return refreshSoon();
-      missed = !isWished && isInHand();
-      if (!paint(text, { keeps: true }) && !missed) swap(text);
-    }
-  } catch {
-    follow();
+  const next = (await getPage(url))?.getElementById("message");
+  // An older answer must not paint over a newer one, nor over another message.
+  if (mine !== asked || !isOpen(message)) return;
+  if (!next) {
+    // The pulse finds out whether they are signed out.
+    emit("desk:ask-pulse");
+    return follow();
   }
+  if (isAsking()) return refreshSoon();
+  missed = !isWished && isInHand();
+  if (!paint(next, { keeps: true }) && !missed) swap(next);
 }
 
 /* While an answer is on its way, that answer paints; what came after it is asked for when it is there. */
@@ -96,8 +96,7 @@ function refreshSoon() {
 /* Paint an answer over the pane; false when it has to be swapped in whole, because another letter is in it.
 
    A message that changed is never put under the reader's eyes unasked: the page says so and offers to show it. */
-function paint(text, { keeps = false } = {}) {
-  const next = parse(text).getElementById("message");
+function paint(next, { keeps = false } = {}) {
   const { message, fingerprint, code } = pane().dataset;
   const isThis = next?.dataset.message === message;
   const same = isThis && next.dataset.fingerprint === fingerprint;
@@ -110,11 +109,7 @@ function paint(text, { keeps = false } = {}) {
     else showChanged();
     return true;
   }
-  if (!same) {
-    // Old and new stand side by side for a moment: of two open ones by one name the browser closes the newer.
-    all("details[name]", pane()).forEach((one) => one.removeAttribute("name"));
-    return false;
-  }
+  if (!same) return false;
   const hasMoved = next.dataset.code !== code;
   if (keeps && hasMoved && !news?.since) {
     const { decision, detail, word, tone } = next.dataset;
@@ -151,12 +146,7 @@ function paint(text, { keeps = false } = {}) {
 function showChanged() {
   follow();
   if (news?.since) return;
-  news = {
-    text: "This message changed while you had it open",
-    tone: "amber",
-    since: pane().dataset.fingerprint,
-    more: "You still see the version that you opened, which can no longer be decided.",
-  };
+  news = { since: pane().dataset.fingerprint };
   showNews();
 }
 
@@ -175,11 +165,11 @@ function showNews() {
   const notes = byId("message-notes");
   notes?.querySelector("[data-news]")?.remove();
   if (!notes || !news) return;
-  if (!news.isSaid) say(news.text);
+  const { text, tone, since, isSaid } = news;
+  const texts = { title: text, words: isInHand() && "Show it" };
+  const box = since ? noticeOf("a-new-version", {}, "amber") : noticeOf("a-change", texts, tone);
+  if (!isSaid) say(box.querySelector("strong").textContent);
   news.isSaid = true;
-  const { text, more, tone, since } = news;
-  const words = since ? "Show what changed" : isInHand() && "Show it";
-  const box = noticeOf("a-change", { title: text, text: more && `. ${more}`, words }, tone);
   const show = () => (since ? loadChanges(since) : refresh({ isWished: true }));
   box.querySelector("button")?.addEventListener("click", show);
   notes.prepend(box);
@@ -189,6 +179,29 @@ function showNews() {
 function forget() {
   news = null;
   asked += 1;
+}
+
+/* What was typed about a message is put back: after an undo, a refusal, a change of the message, or a look at another
+   one. */
+const fields = () => all("#decide :is(textarea, [name=preset], [type=checkbox][name=thread_read]), #comment-text");
+const isTick = (field) => field.matches("[type=radio], [type=checkbox]");
+const isChosen = (field) => (isTick(field) ? field.checked && field.value : isTyped(field));
+const nameOf = (field) => [field.form.elements.outcome?.value, field.name, isTick(field) ? field.value : ""].join(" ");
+
+function keep() {
+  const typed = fields().filter(isChosen).map((field) => [nameOf(field), field.value]);
+  kept.set(openId(), new Map(typed));
+}
+
+function putBack() {
+  const typed = kept.get(openId());
+  const empty = fields().filter((field) => typed?.has(nameOf(field)) && !isChosen(field));
+  for (const field of empty) {
+    if (isTick(field)) field.checked = true;
+    else Object.assign(field, { value: typed.get(nameOf(field)) }).dataset.typed = "";
+  }
+  const note = document.querySelector("#changed [data-typed-note]");
+  if (note) note.hidden = empty.every(({ type }) => type === "checkbox");
 }
 
 /* Something happened to the message: the desk is asked, and its answer paints everything that says so. What somebody
@@ -208,10 +221,7 @@ on("desk:pulse", ({ open }) => {
   // A letter may have come into the thread while nobody listened.
   else if (open.fingerprint !== fingerprint || open.code !== code || open.late !== late) refreshSoon();
 });
-// The hint of one's own verdict may be faster than its answer: it is no news.
-on("desk:deciding", () => {
-  isMine = true;
-});
+// What becomes of one's own press is no news.
 on("htmx:beforeRequest", ({ target, requestConfig: { verb, path } }) => {
   // A part that asks for itself is no answer about the message.
   if (verb === "get" && target.id !== "message") return;
@@ -229,9 +239,9 @@ on("htmx:beforeSwap", (detail) => {
   if (target.id !== "message") return;
   isMine &&= xhr.status < 300;
   forget();
-  if (requestConfig?.verb !== "post" || !paint(xhr.responseText)) return;
-  detail.shouldSwap = false;
-  focusNotice();
+  detail.shouldSwap = requestConfig?.verb !== "post" || !paint(parse(xhr.responseText).getElementById("message"));
+  if (detail.shouldSwap) emit("desk:leave");
+  else focusNotice();
 });
 
 /* The notice over the message asks for itself (hx-get). What says the same as before is not said again. */
@@ -265,22 +275,23 @@ function shown() {
 
 onLoad("list", callPage);
 onLoad("message", shown);
+onLoad("message", putBack);
 on("desk:leave", forget);
-on("desk:shown", shown);
+on("desk:leave", keep);
 on("desk:just", (fresh) => putNotice(byId("just"), fresh));
 on("desk:returned", () => {
   isMine = false;
   painted();
   focusNotice();
 });
-on("desk:answer", (text) => {
+on("desk:answer", (next) => {
   asked += 1;
-  if (paint(text)) focusNotice();
-  else swap(text);
+  if (paint(next)) focusNotice();
+  else swap(next);
 });
-on("desk:repaint", (text) => {
+on("desk:repaint", (next) => {
   missed = isInHand();
-  paint(text, { keeps: true });
+  paint(next, { keeps: true });
 });
 on("desk:recheck", refreshSoon);
 document.addEventListener("toggle", ({ target }) => {
@@ -288,7 +299,6 @@ document.addEventListener("toggle", ({ target }) => {
 }, true);
 
 if (pane()?.dataset.message) {
-  callPage();
   follow();
   // A plain page load was noted by the server itself, but for one that was made ready before anybody looked at it.
   if (document.prerendering) document.addEventListener("prerenderingchange", reportOpened, { once: true });

@@ -14,26 +14,19 @@ const onScreen = new IntersectionObserver((entries) => {
   }
 }, { threshold: 0.5 });
 
-function prepare() {
+function look() {
   if (!("unasked" in document.body.dataset)) all("#message [data-part]").forEach((part) => onScreen.observe(part));
-  all("[data-copy]:not([data-copies])").forEach(offerCopy);
 }
 
-function offerCopy(hash) {
-  hash.dataset.copies = "";
-  const button = document.createElement("button");
-  Object.assign(button, { type: "button", className: "copy", textContent: "Copy" });
-  button.ariaLabel = `Copy ${hash.dataset.copy}`;
-  button.addEventListener("click", async () => {
-    getSelection().selectAllChildren(hash);
-    // Outside of a secure page the selection is there to be copied by hand.
-    const copied = await navigator.clipboard?.writeText(hash.innerText).then(() => true, () => false);
-    button.textContent = copied ? "Copied" : "Selected";
-    say(button.textContent);
-    setTimeout(() => button.replaceChildren("Copy"), 2000);
-  });
-  hash.after(" ", button);
-}
+onPress("[data-copy]", async (button) => {
+  const text = button.previousElementSibling;
+  getSelection().selectAllChildren(text);
+  // Outside of a secure page the selection is there to be copied by hand.
+  const copied = await navigator.clipboard?.writeText(text.innerText).then(() => true, () => false);
+  button.textContent = copied ? "Copied" : "Selected";
+  say(button.textContent);
+  setTimeout(() => button.replaceChildren("Copy"), 2000);
+});
 
 // What a browser without scripts would load at once, opened or not, the desk would note as opened.
 document.addEventListener("toggle", ({ target }) => {
@@ -61,8 +54,7 @@ onPress("a[data-mark]", (jump, event) => {
   frame.contentWindow.location.replace(place.href);
   frame.focus({ preventScroll: true });
 });
-on("desk:painted", prepare);
-on("desk:opened", prepare);
+on("desk:painted", look);
 on("htmx:load", ({ elt }) => {
   if (elt.matches("#thread, .pdf-pages")) changed();
   // Files have come since the page was made: what their bytes gave away stands among the findings too.
@@ -70,6 +62,5 @@ on("htmx:load", ({ elt }) => {
     emit("desk:row", { id: openId() });
     emit("desk:recheck");
   }
-  prepare();
+  look();
 });
-prepare();

@@ -2,7 +2,7 @@
    nothing, and is on screen while the verdict is on its way. Verdicts are sent one after the other: where one is
    refused or lost, its message comes back as it was left, and what was pressed after it is not sent.
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
-const { all, byId, emit, getPage, isPage, isReplacing, noticeOf, on, onKey, onLoad } = window.desk;
+const { all, begin, byId, emit, getPage, isPage, isReplacing, note, noticeOf, on, onKey, onLoad } = window.desk;
 const { pane, parse, post, refuse, say, swap, trouble } = window.desk;
 const GUARD = 400;
 // The message that comes next: its address, and its id and article once they are here.
@@ -50,9 +50,6 @@ async function fetchAhead() {
   const isLeaving = document.querySelector(`.leaves[data-message="${id}"]`);
   if (!article?.dataset.fingerprint || pane()?.dataset.next !== url || isLeaving) return forget();
   setAside(article, true);
-  article.querySelector("iframe")?.addEventListener("load", () => {
-    article.dataset.letter = "here";
-  }, { once: true });
   pane().after(article);
   Object.assign(ahead, { id, article });
 }
@@ -62,15 +59,13 @@ const plan = () => setTimeout(fetchAhead, 30);
 async function send(body, action) {
   try {
     const response = await post(action, body, { "HX-Request": "true" });
-    const { status, url } = response;
-    return { status, url, text: await response.text(), to: response.headers.get("HX-Redirect") };
+    return { response, text: await response.text() };
   } catch {
-    return { status: 0, text: "" };
+    return { text: "" };
   }
 }
 
 const isSaid = (body) => body.get("outcome") === "approve" || body.get("reason").trim() || body.get("preset");
-const showBusy = () => byId("busy").classList.toggle("on", Boolean(document.querySelector("[data-deciding]")));
 
 function decide(form) {
   const from = pane();
@@ -85,11 +80,9 @@ function decide(form) {
   const body = new URLSearchParams(new FormData(form));
   const action = form.getAttribute("action");
   all("form[data-verdict] button", from).forEach((button) => button.setAttribute("aria-busy", "true"));
-  emit("desk:deciding");
   const before = returns;
   const press = { from, id: from.dataset.message, shown: null, box: null };
   if (isSaid(body)) show(press, body.get("outcome"));
-  showBusy();
   sending = sending
     .then(async () => {
       // That it was opened comes first in the ledger; a desk that is slow about it holds no verdict up.
@@ -98,7 +91,6 @@ function decide(form) {
     })
     .finally(() => {
       delete from.dataset.deciding;
-      showBusy();
       all("[aria-busy]", from).forEach((button) => button.removeAttribute("aria-busy"));
       plan();
     });
@@ -125,9 +117,8 @@ function paintAhead(from, box) {
   emit("desk:leave");
   setAside(from, true);
   setAside(article, false);
-  window.htmx.process(article);
   if (box) byId("just").replaceChildren(box);
-  emit("desk:shown");
+  begin(article);
   from.scrollTop = top;
   return article;
 }
@@ -146,44 +137,45 @@ function recording(title, subject) {
   return box;
 }
 
-function settle({ status, url, text, to }, press) {
-  const next = status === 200 && !isPage(text) ? parse(text).getElementById("message") : null;
-  if (next) return goOn(next, text, press);
+function settle({ response, text }, press) {
+  const next = isPage(text) ? null : parse(text).getElementById("message");
+  if (next && response.status === 200) return goOn(next, press);
   // To press again is what is wanted now, unless another message was on screen until now.
   guarded = press.shown ? performance.now() + GUARD : 0;
   returns += 1;
   comeBack(press);
   // A second factor is missing: it is set up or proved there.
+  const to = response?.headers.get("HX-Redirect");
   if (to) return location.assign(to);
-  if (isPage(text) || ![403, 409, 422].includes(status)) trouble(url, text);
-  else emit("desk:answer", text);
+  if (next && [403, 409, 422].includes(response.status)) emit("desk:answer", next);
+  else trouble(response?.url, text);
 }
 
-function goOn(next, text, { from, id, shown, box }) {
+function goOn(next, { from, id, shown, box }) {
   const isUndone = box && "undo" in box.dataset;
   const code = next.querySelector("#decided")?.dataset.code;
   if (pane() === from) {
     guarded = performance.now() + GUARD;
-    swap(text);
+    swap(next);
   } else {
     Promise.allSettled(from.getAnimations().map((one) => one.finished)).then(() => from.remove());
     // Another one may have been pressed since: its notice stays.
     if (isUndone || !box || box.isConnected) emit("desk:just", next.querySelector("#just"));
-    graft(next, text, shown);
+    graft(next, shown);
   }
   emit("desk:row", { id, code });
   emit("desk:recorded");
   if (!isUndone) return;
   const undo = document.querySelector("#just [data-key=z]");
   if (undo) undo.click();
-  else emit("desk:note", { id: "not-undone", title: "It was too late to undo.", text: subjectOf(from) });
+  else note({ id: "not-undone", title: "It was too late to undo.", text: subjectOf(from) });
 }
 
 /* What is being read stays, whatever the desk would have shown. */
-function graft(next, text, shown) {
+function graft(next, shown) {
   if (!shown || pane() !== shown || "deciding" in shown.dataset) return;
   const isIt = next.dataset.message === shown.dataset.message;
-  if (isIt && next.dataset.fingerprint === shown.dataset.fingerprint) emit("desk:repaint", text);
+  if (isIt && next.dataset.fingerprint === shown.dataset.fingerprint) emit("desk:repaint", next);
   else emit("desk:recheck");
 }
 
@@ -207,7 +199,7 @@ function drop({ from, id }) {
   from.remove();
   emit("desk:row", { id, isBack: true });
   const text = `It is waiting again: ${subjectOf(from)}`;
-  emit("desk:note", { id: "dropped", tone: "amber", title: "Another decision was not recorded.", text });
+  note({ id: "dropped", tone: "amber", title: "Another decision was not recorded.", text });
 }
 
 for (const name of ["keydown", "click"]) {
@@ -257,5 +249,4 @@ on("desk:leave", forget);
 onLoad("message", () => {
   if ("unasked" in document.body.dataset) guarded = performance.now() + GUARD;
 });
-on("htmx:beforeSwap", ({ target, shouldSwap }) => target.id === "message" && shouldSwap && forget());
 if (pane()?.dataset.next) plan();

@@ -1,5 +1,5 @@
-/* Reasons with a number: after the key that opens them a digit chooses one, and sends it where that can be undone. The
-   arrows choose, Enter sends, and any letter starts writing. Without it they are choices like any others. */
+/* Choices with a number, reasons above all: after the key that opens them a digit chooses one, and sends it where that
+   can be undone. The arrows choose, Enter sends, and any letter starts writing. */
 const { all, byId, onKey, onPress, refuse } = window.desk;
 const field = (details) => details.querySelector("textarea, [name=at]");
 const hasText = (details) => "typed" in field(details).dataset;
@@ -75,6 +75,11 @@ document.addEventListener("input", ({ target }) => {
 
 document.addEventListener("keydown", (event) => {
   const { target, key, ctrlKey, metaKey, altKey, shiftKey, repeat } = event;
+  const until = all("#snooze[open] :is(button[value], #snooze-at)")[digitOf(event) - 1];
+  if (until && target.matches("#snooze :not(input)") && !ctrlKey && !metaKey && !altKey && !repeat) {
+    event.preventDefault();
+    return until.matches("button") ? until.click() : until.focus();
+  }
   const details = target.closest("#decide .why[open], #later");
   const written = details ?? target.closest("#comment-form, #edit");
   if (!written || event.defaultPrevented || target.matches("summary")) return;

@@ -3,18 +3,16 @@ document.addEventListener("submit", async (event) => {
   const form = event.target;
   if (form.id !== "push-on") return;
   event.preventDefault();
-  const told = form.querySelector("[role=alert]");
   try {
     await navigator.serviceWorker.register("/service-worker.js");
     // A worker that is only being installed takes no subscription.
     const worker = await navigator.serviceWorker.ready;
     const options = { userVisibleOnly: true, applicationServerKey: form.dataset.key };
-    const subscription = await worker.pushManager.subscribe(options);
-    const { endpoint, keys } = subscription.toJSON();
+    const { endpoint, keys } = (await worker.pushManager.subscribe(options)).toJSON();
     for (const [name, value] of Object.entries({ endpoint, ...keys })) form.elements[name].value = value;
     form.submit();
   } catch {
-    told.textContent =
+    form.querySelector("[role=alert]").textContent =
       "Your browser does not let this desk notify you. Allow it in the browser's settings for this page.";
   }
 });

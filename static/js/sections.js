@@ -35,9 +35,7 @@ for (const box of document.querySelectorAll(".add-section")) {
   const begin = () => sections.forEach((one) => show(one, one.open || fields(one).some(isChanged)));
 
   for (const section of sections) {
-    const button = section.querySelector("[data-remove]");
-    button.hidden = false;
-    button.addEventListener("click", () => remove(section));
+    section.querySelector("[data-remove]").addEventListener("click", () => remove(section));
   }
   next?.addEventListener("click", () => add(sections.find((one) => one.hidden)));
   input?.addEventListener("input", () => add(sections.find((one) => one.hidden && one.dataset.title === input.value)));

@@ -54,9 +54,8 @@ on("desk:beside", ({ action, message, person, name, asked }) => {
 });
 on("desk:pulse", ({ holders }) => {
   const isNews = (id, shown) => id && shown !== (holders[id] ?? "");
-  for (const item of all("#list .item")) {
-    const id = item.dataset.message;
-    if (isNews(id, item.querySelector("[data-held-by]")?.dataset.heldBy ?? "")) emit("desk:row", { id });
+  for (const { dataset: { message: id, heldBy = "" } } of all("#list .item")) {
+    if (isNews(id, heldBy)) emit("desk:row", { id });
   }
   if (isNews(openId(), shownHolder())) refresh();
 });
@@ -71,20 +70,6 @@ onPress("[data-leave-it]", (link, event) => {
   byId("claim-button")?.focus();
   refresh();
 });
-
-document.addEventListener("keydown", (event) => {
-  const { target, key, repeat } = event;
-  const isHeld = event.ctrlKey || event.metaKey;
-  if (isHeld || event.altKey || repeat || !target.closest("#snooze[open]") || target.matches("input")) return;
-  const digit = /^Digit([1-3])$/.exec(event.code)?.[1] ?? key;
-  const choice = { 1: "button[value=hour]", 2: "button[value=tomorrow]", 3: "#snooze-at" }[digit];
-  const chosen = choice && document.querySelector(`#snooze ${choice}`);
-  if (!chosen) return;
-  event.preventDefault();
-  event.stopImmediatePropagation();
-  if (digit === "3") chosen.focus();
-  else chosen.click();
-}, true);
 
 /* What completes names is loaded when a comment is begun. */
 document.addEventListener("focusin", ({ target }) => {

@@ -168,8 +168,11 @@ def on_screen(page):
 
 def wait_for_ahead(page):
     """Wait until the next message and its body have been prefetched."""
-    page.wait_for_selector(
-        "article[inert][data-letter=here]:not(.leaves)", state="attached"
+    page.wait_for_function(
+        """() => {
+        const frame = document.querySelector("article[inert]:not(.leaves) iframe");
+        return frame && performance.getEntriesByName(frame.src).length > 0;
+      }"""
     )
 
 

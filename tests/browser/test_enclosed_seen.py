@@ -2,6 +2,7 @@
 and what came after the draft.
 """
 
+import hashlib
 import smtplib
 import uuid
 from email.message import EmailMessage
@@ -66,6 +67,9 @@ def test_attachments_are_stored_unchanged_previewed_safely_and_counted(
     assert downloading.value.suggested_filename == "statement.pdf"
     assert Path(downloading.value.path()).read_bytes() == HOSTILE
     parts_unread(desk, 2)
+    desk.locator("#file-2").get_by_role("button", name="Copy the whole hash").click()
+    copied = desk.evaluate("getSelection().toString()")
+    assert copied == hashlib.sha256(HOSTILE).hexdigest()
     for number in (1, 2, 3):
         desk.locator(f"#file-{number} .look > summary").click()
     drawn = desk.frame_locator("#file-1 iframe").locator("img")
