@@ -66,7 +66,7 @@ ABOUT = {
 # nobody, and sandbox mail does.
 WRITTEN = """
 words     {"markdown": "The strictly secret Project Tu1ip begins."}           yes
-words     {"markdown": "About \u202epilut tcejorp\u202c today"}               yes
+words     {"markdown": "About \u202epilut tcejorp\u202c today"}               doubt
 words     {"subject": "project_tulip"}                                        yes
 words     {"markdown": "About project\u3164tulip today"}                      yes
 words     {"markdown": "About project\u2800tulip today"}                      yes
@@ -137,16 +137,19 @@ def test_rule_applies_however_it_is_written(message, connection, reviewer):
     lists = make_list("acme.com"), make_list("bücher.example", name="Other")
     about = {**ABOUT, "unlisted": {"lists_except": [one.pk for one in lists]}}
     written = [(name, json.loads(text), *more) for name, text, *more in rows(WRITTEN)]
+    wrong = []
     for name, fields, applies, *because in written + LONG:
         with rolled_back():
             put_in_force({"when": about[name], "then": TWO})
             demand = ruling_of(make_message(connection, **fields), reviewer).demand
             found = [one.when.certainly_apply_to(demand.facts) for one in demand.spoke]
-            assert found == FOUND[applies], fields
-            assert demand.passages[: len(because)] == because, fields
             # The page says because of which sum, or which text was not read.
             said = demand.passages or demand.facts.unread_sums
-            assert said or name != "sum" or applies == "no", fields
+            is_said = said or name != "sum" or applies == "no"
+            shown = demand.passages[: len(because)]
+            if (found, shown, bool(is_said)) != (FOUND[applies], because, True):
+                wrong.append((fields, found, demand.passages))
+    assert wrong == []
 
 
 def test_rule_applies_where_the_key_does_not_show_to_whom_else_it_goes(

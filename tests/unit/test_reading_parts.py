@@ -33,7 +33,7 @@ DIFFERENT = """
 1,000         100                              1  gone 1,000  new 100
 acme.example  evil.example                     2
   https://evil.example/pay  https://acme.example/pay
-</p>          <b style='color:#fff'> Hurry</b></p>    2    new Hurry
+Friday        Friday<b style='color:#fff'> hurry</b>    1    new hurry
 """
 
 
