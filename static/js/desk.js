@@ -39,6 +39,8 @@ function say(text, isSeen = false) {
   clearTimeout(quiet);
   if (text) quiet = setTimeout(say, isSeen ? 4000 : 1500, "");
 }
+// The desk says, too, that there is nothing to undo.
+on("desk:say", ({ text, isSeen }) => say(text, isSeen));
 /* Why a key or press did nothing: seen by everybody, and heard. */
 const refuse = (text) => say(text, true);
 
