@@ -1,6 +1,6 @@
 /* The queue as a list: what is new gathers in a bar; what was decided is marked in place, and folds into one line once
    somebody goes on. No row moves by itself, and the row of the open message is in view. Messages are selected here, to
-   decide them at once; a list that comes anew keeps the ticks (hx-preserve). Also lets the times of pages grow older. */
+   decide them at once; a list that comes anew keeps the ticks (hx-preserve). Also lets the times of pages age. */
 const { HELD, all, byId, emit, getPage, note, on, onKey, onLoad, onPress } = window.desk;
 const { openId, refuse, replace, row, say } = window.desk;
 const PLACE = "countersign-place";
