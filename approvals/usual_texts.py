@@ -99,7 +99,7 @@ def presets_of(*mailboxes: int | None) -> Presets:
     """Return the texts of each kind that all of these mailboxes have: the built-in ones
     where their admins wrote none, or different ones.
     """
-    own = {
+    own: dict[Any, Sequence[Preset]] = {
         (row.mailbox_id, row.kind): _presets(row.texts)
         for row in UsualTexts.objects.filter(mailbox__in=mailboxes)
     }

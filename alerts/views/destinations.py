@@ -93,7 +93,7 @@ class DestinationView(PageView):
         return redirect_with_notice(self.request, notice, address)
 
     def show_secret(
-        self, destination: Destination, secret: str, **context: bool
+        self, destination: Destination, secret: str, **context: Any
     ) -> HttpResponse:
         """Render the page that shows a new secret, this once."""
         context = {"destination": destination, "secret": secret, **context}

@@ -7,7 +7,7 @@ that they would refuse.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from django.utils import timezone
@@ -93,7 +93,7 @@ class Status:
     tone: str
     detail: str = ""
     said: str = ""
-    repeats_word: bool = False
+    repeats_word: bool = field(default=False, kw_only=True)
 
     @property
     def word(self) -> str:

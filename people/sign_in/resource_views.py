@@ -27,6 +27,7 @@ class PageView(TemplateView):
     extra_context: dict[str, Any]
     # What `change` gives to each command, such as the actor.
     command_arguments: dict[str, Any]
+    success_url: Any
     # Whether people must have reauthenticated recently.
     is_sensitive = False
 
