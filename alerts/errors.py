@@ -6,6 +6,8 @@ from common.errors import SentenceError
 class DestinationMissing(SentenceError):
     """The destination, or its route, was removed in the meantime."""
 
+    status = 404
+
 
 class NotChanged(SentenceError):
     """The change contradicts what is stored; its form shows the sentence again."""

@@ -8,37 +8,41 @@ from alerts.channels import all_channels
 from alerts.views import destinations, forecast, log, ways
 
 urlpatterns = [
-    path("alerts/", destinations.alerts, name="alerts"),
-    path("alerts/add/", destinations.edit, name="add-destination"),
-    path("alerts/<int:destination_id>/", destinations.edit, name="destination"),
+    path("alerts/", destinations.DestinationList.as_view(), name="alerts"),
+    path("alerts/add/", destinations.EditDestination.as_view(), name="add-destination"),
     path(
-        "alerts/<int:destination_id>/test/", destinations.test, name="test-destination"
+        "alerts/<int:destination_id>/",
+        destinations.EditDestination.as_view(),
+        name="destination",
+    ),
+    path(
+        "alerts/<int:destination_id>/test/",
+        destinations.TestDestination.as_view(),
+        name="test-destination",
     ),
     path(
         "alerts/<int:destination_id>/on/",
-        destinations.switch,
-        {"on": True},
+        destinations.SwitchDestination.as_view(on=True),
         name="switch-on-destination",
     ),
     path(
         "alerts/<int:destination_id>/off/",
-        destinations.switch,
-        {"on": False},
+        destinations.SwitchDestination.as_view(),
         name="switch-off-destination",
     ),
     path(
         "alerts/<int:destination_id>/secret/",
-        destinations.rotate,
+        destinations.RotateSecret.as_view(),
         name="rotate-destination",
     ),
     path(
         "alerts/<int:destination_id>/routes/add/",
-        destinations.add_route,
+        destinations.AddRoute.as_view(),
         name="add-route",
     ),
     path(
         "alerts/<int:destination_id>/routes/<int:route_id>/remove/",
-        destinations.remove_route,
+        destinations.RemoveRoute.as_view(),
         name="remove-route",
     ),
     path("account/notifications/browsers/", ways.browsers, name="browsers"),
@@ -65,7 +69,7 @@ urlpatterns = [
     path("alerts/log/<int:alert_id>/again/", log.again, name="send-alert-again"),
     path(
         "alerts/<int:destination_id>/remove/",
-        destinations.remove,
+        destinations.RemoveDestination.as_view(),
         name="remove-destination",
     ),
     *(path("", include(one.urls)) for one in all_channels().values() if one.urls),

@@ -42,6 +42,7 @@ class CodeWanted(ChangeRefused):
 
     is_final = False
     status = 202
+    wants_code = True
 
 
 class ChangeUnknown(DeskError):

@@ -9,20 +9,10 @@ from functools import partial
 from typing import Any
 
 from django import forms
-from django.http import HttpResponse
-from django.views.decorators.http import require_POST, require_safe
+from django.urls import reverse_lazy
 
 from common.actors import Actor
-from common.errors import SentenceError
-from common.pages import (
-    VERBATIM,
-    ChangeView,
-    DeskRequest,
-    DrawnForm,
-    View,
-    changes,
-    cleaned,
-)
+from common.pages import VERBATIM, DrawnForm
 from connections.changes import (
     ChangeRefused,
     check_admin,
@@ -32,10 +22,10 @@ from connections.changes import (
     request_change,
     text_in,
 )
-from connections.pages import accounts_page, for_admins
+from connections.pages import AccountsView, AccountView
 from mirror.models import Connection
 from people.second_admin.registry import CanWait, second_admin
-from people.sign_in.reauthentication import reauthenticated
+from people.sign_in.resource_views import ActionView
 from upstream.admin import AdminClient
 from upstream.events import read_time
 
@@ -212,73 +202,60 @@ class DomainForm(DrawnForm):
     )
 
 
-_LIST = "connections/domains.html"
-
-
-def _list_page(
-    request: DeskRequest,
-    *,
-    connection: Connection | None = None,
-    error: SentenceError | None = None,
-    **_: Any,
-) -> HttpResponse:
-    """List the domains of every account that the actor is an admin of, with the records
-    of each. If a change of one `connection` failed, its form shows what was typed.
+class DomainList(AccountsView):
+    """Lists the domains of each account, with the records of each. If a domain could
+    not be added to an account, its form shows what was typed.
     """
 
-    def shown(account: Connection, found: list[Domain]) -> dict[str, Any]:
-        is_typed = account == connection and "domain" in request.POST
-        typed = request.POST if is_typed else None
-        form = DomainForm(typed, auto_id=f"domain-{account.pk}-%s")
+    template_name = "connections/domains.html"
+    read = staticmethod(read_domains)
+
+    def shown(self, connection: Connection, found: list[Domain]) -> dict[str, Any]:
+        typed = None
+        if connection.pk == self.kwargs.get("connection_id"):
+            typed = self.request.POST if "domain" in self.request.POST else None
+        form = DomainForm(typed, auto_id=f"domain-{connection.pk}-%s")
         return {"domains": found, "form": form}
 
-    return accounts_page(request, _LIST, read_domains, shown, failed=error)
+
+class DomainAction(ActionView, AccountView, DomainList):
+    """Changes a domain of an account."""
+
+    success_url = reverse_lazy("domains")
 
 
-domains = require_safe(_list_page)
+class AddDomain(DomainAction):
+    form_class = DomainForm
+
+    def change(self, form: DomainForm) -> str:
+        name = form.cleaned_data["domain"]
+        made = add_domain(**self.command_arguments, name=name)
+        return f"{made.name} was added. Publish its records in DNS, then check them."
 
 
-def _changes(view: ChangeView) -> View:
-    """Decorate a view that changes a domain of an account, and returns the notice to
-    show.
-    """
-    return for_admins(changes(_list_page, to="domains")(view))
+class VerifyDomain(DomainAction):
+    """Checks the records of a domain in DNS."""
+
+    is_sensitive = False
+
+    def change(self, form: Any) -> str:
+        return verify_domain(
+            **self.command_arguments, domain_id=self.kwargs["domain_id"]
+        )
 
 
-@require_POST
-@reauthenticated
-@_changes
-def add(request: DeskRequest, connection: Connection) -> str:
-    """Add a domain."""
-    name = cleaned(DomainForm(request.POST))["domain"]
-    made = add_domain(connection=connection, actor=request.actor, name=name)
-    return f"{made.name} was added. Publish its records in DNS, then check them."
+class RotateDkim(DomainAction):
+    """Replaces the DKIM key."""
+
+    def change(self, form: Any) -> str:
+        rotate_dkim(**self.command_arguments, domain_id=self.kwargs["domain_id"])
+        return "A new DKIM key was created. Publish its record in DNS, then check it. The old key signs until then."
 
 
-@require_POST
-@_changes
-def verify(request: DeskRequest, connection: Connection, domain_id: str) -> str:
-    """Check the records of a domain in DNS."""
-    return verify_domain(
-        connection=connection, actor=request.actor, domain_id=domain_id
-    )
-
-
-@require_POST
-@reauthenticated
-@_changes
-def rotate(request: DeskRequest, connection: Connection, domain_id: str) -> str:
-    """Replace the DKIM key."""
-    rotate_dkim(connection=connection, actor=request.actor, domain_id=domain_id)
-    return "A new DKIM key was created. Publish its record in DNS, then check it. The old key signs until then."
-
-
-@require_POST
-@reauthenticated
-@_changes
-def delete(request: DeskRequest, connection: Connection, domain_id: str) -> str:
-    """Remove a domain."""
-    name = delete_domain(
-        connection=connection, actor=request.actor, domain_id=domain_id
-    )
-    return f"{name} was removed."
+class DeleteDomain(DomainAction):
+    def change(self, form: Any) -> str:
+        name = delete_domain(
+            **self.command_arguments,
+            domain_id=self.kwargs["domain_id"],
+        )
+        return f"{name} was removed."

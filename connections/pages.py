@@ -1,33 +1,30 @@
-"""Helpers for the pages of this package: look up a connection or mailbox that the actor
-may see, show the error of a change that failed, and refuse a form that is sent twice.
+"""Base classes for the pages of this package: lists of what accounts have, and views
+about one account or one object of it. Looks up a connection or mailbox that the actor
+may see, and refuses a form that is sent twice.
 """
 
 import secrets
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 from django import forms
 from django.core.cache import cache
-from django.http import HttpResponse
-from django.shortcuts import render
+from django.http.response import HttpResponseBase
+from django.urls import reverse
 
 from common.actors import Actor
 from common.errors import SentenceError
 from common.pages import (
     CODE_INPUT,
-    ChangeView,
     DeskRequest,
     DrawnForm,
-    FormInvalid,
-    View,
     first_or_404,
     only_for,
-    redirect_with_notice,
 )
-from connections.changes import ChangeNotOffered, CodeWanted, is_admin
+from connections.changes import ChangeNotOffered, is_admin
 from mirror.errors import DeskError
 from mirror.models import Connection, Mailbox
+from people.sign_in.resource_views import PageView
 
 _DAY = 24 * 3600
 
@@ -80,107 +77,76 @@ def administered_connections(actor: Actor) -> list[Connection]:
     return [connection for connection in visible if is_admin(actor, connection)]
 
 
-def answer(
-    request: DeskRequest,
-    template: str,
-    context: dict[str, Any],
-    *,
-    failed: SentenceError | None = None,
-) -> HttpResponse:
-    """Render a page. If a change `failed`, the page has the status that fits the error,
-    and shows it; a form that was not valid shows its errors itself.
+class AccountsView(PageView):
+    """A page that lists objects at MultiMail, such as API keys, of every account of
+    which the actor is an admin. `read` asks MultiMail for them now.
     """
-    if failed and not isinstance(failed, FormInvalid):
-        wants_code = isinstance(failed, CodeWanted)
-        context = {**context, "error": failed.sentence, "wants_code": wants_code}
-    return render(request, template, context, status=failed.status if failed else 200)
+
+    read: Callable[..., list[Any]]
+
+    def shown(self, connection: Connection, found: list[Any]) -> dict[str, Any]:
+        """Return what the template needs about an account and its objects."""
+        raise NotImplementedError
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        connections = administered_connections(self.actor)
+        only_for("an admin of a connection", bool(connections))
+        accounts = []
+        for connection in connections:
+            found = []
+            failure = ""
+            if connection.admin_key:
+                try:
+                    found = self.read(connection, actor=self.actor)
+                except SentenceError as error:
+                    failure = error.sentence
+            account = {"connection": connection, "error": failure}
+            accounts.append(account | self.shown(connection, found))
+        return super().get_context_data(accounts=accounts, **kwargs)
 
 
-def accounts_page(
-    request: DeskRequest,
-    template: str,
-    read: Callable[..., list[Any]],
-    shown: Callable[[Connection, list[Any]], dict[str, Any]],
-    *,
-    failed: SentenceError | None = None,
-) -> HttpResponse:
-    """Render a page that lists, for every account of which the actor is an admin, what
-    `read` returns for it. `shown` turns that into the template's context for the
-    account.
+class AccountView(PageView):
+    """A view about an account, whose admins alone may open it."""
+
+    def prepare(self) -> None:
+        connection_id = self.kwargs["connection_id"]
+        connection = get_visible_connection_or_404(self.request, connection_id)
+        only_for(f"an admin of {connection}", is_admin(self.actor, connection))
+        self.connection = connection
+        self.command_arguments = {"connection": connection, "actor": self.actor}
+        # With a ticket for forms whose answer shows a key or secret.
+        self.extra_context.update(connection=connection, ticket=new_ticket())
+
+
+class ObjectView(AccountView):
+    """A view about one object at MultiMail, such as an API key, which `read` reads by
+    the id in the URL. If it cannot be read, its list shows the error.
     """
-    connections = administered_connections(request.actor)
-    only_for("an admin of a connection", bool(connections))
-    accounts = []
-    for connection in connections:
-        rows = []
-        failure = ""
-        if connection.admin_key:
-            try:
-                rows = read(connection, actor=request.actor)
-            except SentenceError as error:
-                failure = error.sentence
-        accounts.append(
-            {"connection": connection, "error": failure, **shown(connection, rows)}
+
+    object: Any
+    read: Callable[..., Any]
+    # The name of its page and of the id in the URL, and what templates call it.
+    url_name: str
+    pk_url_kwarg: str
+    context_object_name: str
+    list_view: type[AccountsView]
+
+    def handle(self) -> HttpResponseBase:
+        try:
+            upstream_id = self.kwargs[self.pk_url_kwarg]
+            self.object = self.read(self.connection, upstream_id, actor=self.actor)
+        except SentenceError as error:
+            page = self.list_view()
+            page.setup(self.request)
+            response = page.show_error(error)
+            if isinstance(error, ChangeNotOffered):
+                response.status_code = 404
+            return response
+        self.extra_context[self.context_object_name] = self.object
+        self.success_url = reverse(
+            self.url_name, args=[self.connection.pk, self.object.id]
         )
-    return answer(request, template, {"accounts": accounts}, failed=failed)
-
-
-def for_admins(view: View) -> View:
-    """Decorate a view about an account, whose admins alone may see it. The view gets
-    the connection of its URL.
-    """
-
-    @wraps(view)
-    def answered(request: DeskRequest, connection_id: int, **rest: Any) -> HttpResponse:
-        connection = get_visible_connection_or_404(request, connection_id)
-        only_for(f"an admin of {connection}", is_admin(request.actor, connection))
-        return view(request, connection=connection, **rest)
-
-    return answered
-
-
-def of_account(
-    url: str,
-    named: str,
-    *,
-    read: Callable[..., Any],
-    list_page: Callable[..., HttpResponse],
-    page: Callable[..., HttpResponse],
-) -> Callable[[ChangeView], View]:
-    """Return a decorator for views of one object at MultiMail, such as an API key. The
-    URL has its id as the argument `named`, and `read` reads it. The view gets the
-    connection and the object. If it returns a notice, that is shown at the URL named
-    `url`.
-
-    If the object cannot be read, `list_page` shows the error. If the view's change
-    fails, the object's `page` shows it.
-    """
-
-    def decorate(view: ChangeView) -> View:
-        @for_admins
-        @wraps(view)
-        def answered(
-            request: DeskRequest, connection: Connection, **rest: Any
-        ) -> HttpResponse:
-            try:
-                target = read(connection, rest.pop(named), actor=request.actor)
-            except SentenceError as error:
-                response = list_page(request, failed=error)
-                if isinstance(error, ChangeNotOffered):
-                    response.status_code = 404
-                return response
-            try:
-                outcome = view(request, connection, target, **rest)
-            except SentenceError as error:
-                return page(request, connection, target, failed=error)
-            if isinstance(outcome, HttpResponse):
-                return outcome
-            url_arguments = {"connection_id": connection.pk, named: target.id}
-            return redirect_with_notice(request, outcome, url, **url_arguments)
-
-        return answered
-
-    return decorate
+        return super().handle()
 
 
 def new_ticket() -> str:

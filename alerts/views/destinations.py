@@ -4,14 +4,12 @@ can see the list; only an admin of everything can change something.
 """
 
 from datetime import timedelta
-from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_POST, require_safe
 
 from alerts.channels import channel_of, shared_channels
 from alerts.destinations import commands
@@ -22,34 +20,11 @@ from alerts.destinations.wording import (
     privacy_notes,
     sentence,
 )
-from alerts.errors import DestinationMissing, NotChanged
+from alerts.errors import NotChanged
 from alerts.models import Delivery, Destination
-from common.pages import (
-    DeskRequest,
-    View,
-    answer,
-    first_or_404,
-    redirect_with_notice,
-    require_get_or_post,
-)
+from common.pages import first_or_404, posted, redirect_with_notice
 from people.second_admin.setting import mails_name_subjects
-from people.sign_in.reauthentication import reauthenticated
-
-
-def managing(view: View) -> View:
-    """Decorate a view so that only users who may manage destinations get it. A removed
-    destination is a 404.
-    """
-
-    @wraps(view)
-    def guarded(request: DeskRequest, **of_url: Any) -> HttpResponse:
-        commands.check_may_manage(request.actor)
-        try:
-            return view(request, **of_url)
-        except DestinationMissing as error:
-            raise Http404(error.sentence) from error
-
-    return guarded
+from people.sign_in.resource_views import ActionView, FormPageView, PageView
 
 
 def find_destination(destination_id: int) -> Destination:
@@ -60,212 +35,193 @@ def find_destination(destination_id: int) -> Destination:
     )
 
 
-@require_get_or_post
-@managing
-@reauthenticated
-def edit(request: DeskRequest, destination_id: int | None = None) -> HttpResponse:
-    """The form that adds or changes a destination. Its address or token stay as they
-    are if none is typed. After adding, the list offers a test; if the desk made a
-    secret, a page shows it first, this once.
+class DestinationList(PageView):
+    """Shows the destinations with their state, and the newest deliveries with their
+    answers. `failed` says why the test of a destination failed, by its key.
     """
-    destination = find_destination(destination_id) if destination_id else None
-    form = DestinationForm(
-        request.POST or None,
-        destination=destination,
-        initial={"kind": request.GET.get("kind", "")},
-    )
-    if not form.is_valid():
-        return _page(request, form, destination)
-    settings = form.cleaned_data
-    try:
-        if destination is None:
-            saved = commands.add_destination(settings=settings, actor=request.actor)
-        else:
-            saved = commands.change_destination(
-                destination_id=destination.pk, settings=settings, actor=request.actor
+
+    template_name = "alerts/alerts.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        # Who sees only some mail does not learn what else there is.
+        is_hidden = not self.actor.sees_all()
+        failed = kwargs.get("failed", {})
+        rows = []
+        for destination in Destination.objects.for_list():
+            channel = channel_of(destination.kind)
+            routes = destination.routes.all()
+            rows.append(
+                {
+                    "destination": destination,
+                    "channel": channel,
+                    "address": channel.address(destination),
+                    "status": destination_status(destination),
+                    "shows": privacy_notes(channel)[destination.privacy],
+                    "routes": [event_words(one, is_hidden=is_hidden) for one in routes],
+                    "error": failed.get(destination.pk, ""),
+                }
             )
-    except NotChanged as error:
-        form.add_error("answers_channel", error.sentence)
-        return _page(request, form, destination)
-    if destination is None and form.channel.makes_secret:
-        return _secret(request, saved, saved.secret, is_new=True)
-    notice = f"{saved} is changed."
-    if destination is None:
-        notice = f"{saved} is added. Send a test to check it."
-    elif saved.switched_off_at:
-        notice += " It is still switched off: send a test, and switch it on again."
-    return _to_list(request, saved, notice)
-
-
-@require_POST
-@managing
-def test(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Post a test, and say whether it was accepted. Waits for the service, four seconds
-    at most.
-    """
-    destination = find_destination(destination_id)
-    result = commands.test_destination(
-        destination_id=destination_id, actor=request.actor
-    )
-    if not result.accepted:
-        return _list(request, status=502, failed=(destination.pk, result.sentence))
-    notice = f"{destination}: {result.sentence}"
-    if destination.switched_off_at:
-        notice += " Switch it on again to deliver there."
-    return _to_list(request, destination, notice)
-
-
-@require_POST
-@managing
-def switch(request: DeskRequest, destination_id: int, *, on: bool) -> HttpResponse:
-    command = commands.switch_on if on else commands.switch_off
-    destination = command(destination_id=destination_id, actor=request.actor)
-    notice = "on. Send a test to check it." if on else "switched off."
-    return _to_list(request, destination, f"{destination} is {notice}")
-
-
-@require_POST
-@managing
-def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
-    destination = commands.remove_destination(
-        destination_id=destination_id, actor=request.actor
-    )
-    return _to_list(request, destination, f"{destination} is removed. Its posts stay.")
-
-
-@require_POST
-@managing
-@reauthenticated
-def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Make a new secret, and show it this once. Events are signed with the old one too
-    for a day, unless it leaked.
-    """
-    destination = find_destination(destination_id)
-    leaked = request.POST.get("leaked") == "yes"
-    overlap = timedelta(0) if leaked else commands.OVERLAP
-    try:
-        secret = commands.rotate_secret(
-            destination_id=destination_id, actor=request.actor, overlap=overlap
+        return super().get_context_data(
+            rows=rows,
+            deliveries=Delivery.objects.for_list(self.actor)[:10],
+            may_manage=self.actor.is_admin_of_all,
+            names_subjects=mails_name_subjects(),
+            **kwargs,
         )
-    except NotChanged as error:
-        form = DestinationForm(destination=destination)
-        return _page(request, form, destination, error)
-    return _secret(request, destination, secret, is_new=False, leaked=leaked)
 
 
-@require_get_or_post
-@managing
-@reauthenticated
-def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Add a route."""
-    destination = find_destination(destination_id)
-    form = RouteForm(
-        request.POST or None, initial={"events": ["email.held"], "place": ""}
-    )
-    if form.is_valid():
+class DestinationView(PageView):
+    """A view about a destination, or about one to add. Only for those who may manage
+    destinations.
+    """
+
+    destination: Any = None
+
+    def prepare(self) -> None:
+        commands.check_may_manage(self.actor)
+        if "destination_id" in self.kwargs:
+            self.destination = find_destination(self.kwargs["destination_id"])
+            self.success_url = reverse("destination", args=[self.destination.pk])
+        self.command_arguments = {"actor": self.actor, **self.kwargs}
+        self.extra_context = {"destination": self.destination}
+
+    def to_list(self, destination: Destination, notice: str) -> HttpResponse:
+        # "setup" if the list leads back to the set-up page.
+        back = self.request.GET.get("next")
+        query = f"?{urlencode({'next': back})}" if back else ""
+        address = f"{reverse('alerts')}{query}#destination-{destination.pk}"
+        return redirect_with_notice(self.request, notice, address)
+
+    def show_secret(
+        self, destination: Destination, secret: str, **context: bool
+    ) -> HttpResponse:
+        """Render the page that shows a new secret, this once."""
+        context = {"destination": destination, "secret": secret, **context}
+        return render(self.request, "alerts/secret.html", context)
+
+
+class DestinationPage(DestinationView):
+    """The form of a destination, and its routes if it exists."""
+
+    template_name = "alerts/destination.html"
+
+    def destination_form(self, data: Any = None) -> DestinationForm:
+        kind = self.request.GET.get("kind", "")
+        return DestinationForm(
+            data, destination=self.destination, initial={"kind": kind}
+        )
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        destination = self.destination
+        form = kwargs.setdefault("form", self.destination_form())
+        if destination:
+            kwargs["status"] = destination_status(destination)
+            kwargs["routes"] = [
+                (one, sentence(one), event_words(one))
+                for one in destination.routes.all()
+            ]
+        return super().get_context_data(
+            channel=form.channel,
+            may_manage=True,
+            kinds=shared_channels().values(),
+            **kwargs,
+        )
+
+
+class EditDestination(FormPageView, DestinationPage):
+    """Adds or changes a destination. Its address or token stay as they are if none is
+    typed. After adding, the list offers a test; if the desk made a secret, a page shows
+    it first, this once.
+    """
+
+    def get_form(self, form_class: Any = None) -> DestinationForm:
+        return self.destination_form(posted(self.request))
+
+    def change(self, form: DestinationForm) -> HttpResponse:
+        is_new = self.destination is None
+        command = commands.add_destination if is_new else commands.change_destination
         try:
-            commands.add_route(
-                destination_id=destination_id, actor=request.actor, **form.cleaned_data
-            )
+            saved = command(**self.command_arguments, settings=form.cleaned_data)
+        except NotChanged as error:
+            form.add_error("answers_channel", error.sentence)
+            return self.form_invalid(form)
+        if is_new and form.channel.makes_secret:
+            return self.show_secret(saved, saved.secret, is_new=True)
+        notice = f"{saved} is changed."
+        if is_new:
+            notice = f"{saved} is added. Send a test to check it."
+        elif saved.switched_off_at:
+            notice += " It is still switched off: send a test, and switch it on again."
+        return self.to_list(saved, notice)
+
+
+class TestDestination(ActionView, DestinationView, DestinationList):
+    """Posts a test, and says whether it was accepted. Waits for the service, four
+    seconds at most.
+    """
+
+    is_sensitive = False
+
+    def change(self, form: Any) -> HttpResponse:
+        destination = self.destination
+        result = commands.test_destination(**self.command_arguments)
+        if not result.accepted:
+            context = self.get_context_data(failed={destination.pk: result.sentence})
+            return self.render_to_response(context, status=502)
+        notice = f"{destination}: {result.sentence}"
+        if destination.switched_off_at:
+            notice += " Switch it on again to deliver there."
+        return self.to_list(destination, notice)
+
+
+class SwitchDestination(ActionView, DestinationView, DestinationList):
+    on = False
+    is_sensitive = False
+
+    def change(self, form: Any) -> HttpResponse:
+        command = commands.switch_on if self.on else commands.switch_off
+        destination = command(**self.command_arguments)
+        notice = "on. Send a test to check it." if self.on else "switched off."
+        return self.to_list(destination, f"{destination} is {notice}")
+
+
+class RemoveDestination(ActionView, DestinationView, DestinationList):
+    is_sensitive = False
+
+    def change(self, form: Any) -> HttpResponse:
+        destination = commands.remove_destination(**self.command_arguments)
+        return self.to_list(destination, f"{destination} is removed. Its posts stay.")
+
+
+class RotateSecret(ActionView, DestinationPage):
+    """Makes a new secret, and shows it this once. Events are signed with the old one
+    too for a day, unless it leaked.
+    """
+
+    def change(self, form: Any) -> HttpResponse:
+        leaked = self.request.POST.get("leaked") == "yes"
+        overlap = timedelta(0) if leaked else commands.OVERLAP
+        secret = commands.rotate_secret(**self.command_arguments, overlap=overlap)
+        return self.show_secret(self.destination, secret, is_new=False, leaked=leaked)
+
+
+class AddRoute(FormPageView, DestinationView):
+    template_name = "alerts/route.html"
+    form_class = RouteForm
+    initial = {"events": ["email.held"], "place": ""}
+
+    def change(self, form: RouteForm) -> HttpResponse | str:
+        try:
+            commands.add_route(**self.command_arguments, **form.cleaned_data)
         except NotChanged as error:
             form.add_error("events", error.sentence)
-        else:
-            notice = f"The route to {destination} is added."
-            return redirect_with_notice(
-                request, notice, "destination", destination_id=destination_id
-            )
-    context = {"destination": destination, "form": form}
-    return answer(request, "alerts/route.html", context, form=form)
+            return self.form_invalid(form)
+        return f"The route to {self.destination} is added."
 
 
-@require_POST
-@managing
-def remove_route(
-    request: DeskRequest, destination_id: int, route_id: int
-) -> HttpResponse:
-    commands.remove_route(
-        destination_id=destination_id, route_id=route_id, actor=request.actor
-    )
-    return redirect_with_notice(
-        request, "The route is removed.", "destination", destination_id=destination_id
-    )
+class RemoveRoute(ActionView, DestinationPage):
+    is_sensitive = False
 
-
-def _secret(
-    request: DeskRequest, destination: Destination, secret: str, **more: bool
-) -> HttpResponse:
-    # The page that shows a new secret, this once.
-    context = {
-        "destination": destination,
-        "secret": secret,
-        **more,
-    }
-    return render(request, "alerts/secret.html", context)
-
-
-def _page(
-    request: DeskRequest,
-    form: DestinationForm,
-    destination: Destination | None,
-    error: NotChanged | None = None,
-) -> HttpResponse:
-    # The page with the form of a destination, and its routes if it exists.
-    context: dict[str, Any] = {
-        "destination": destination,
-        "channel": form.channel,
-        "form": form,
-        "may_manage": True,
-        "kinds": shared_channels().values(),
-    }
-    if destination:
-        context["status"] = destination_status(destination)
-        context["routes"] = [
-            (one, sentence(one), event_words(one)) for one in destination.routes.all()
-        ]
-    return answer(request, "alerts/destination.html", context, error, form=form)
-
-
-def _list(
-    request: DeskRequest, *, status: int = 200, failed: tuple[int, str] = (0, "")
-) -> HttpResponse:
-    """Show the destinations with their state, and the newest deliveries with their
-    answers. `failed` is the key of a destination whose test failed, and why.
-    """
-    # Who sees only some mail does not learn what else there is.
-    is_hidden = not request.actor.sees_all()
-    rows = []
-    for destination in Destination.objects.for_list():
-        channel = channel_of(destination.kind)
-        routes = destination.routes.all()
-        rows.append(
-            {
-                "destination": destination,
-                "channel": channel,
-                "address": channel.address(destination),
-                "status": destination_status(destination),
-                "shows": privacy_notes(channel)[destination.privacy],
-                "routes": [event_words(route, is_hidden=is_hidden) for route in routes],
-                "error": failed[1] if failed[0] == destination.pk else "",
-            }
-        )
-    context = {
-        "rows": rows,
-        "deliveries": Delivery.objects.for_list(request.actor)[:10],
-        "may_manage": request.actor.is_admin_of_all,
-        "names_subjects": mails_name_subjects(),
-    }
-    return render(request, "alerts/alerts.html", context, status=status)
-
-
-alerts = require_safe(_list)
-
-
-def _to_list(
-    request: DeskRequest, destination: Destination, notice: str
-) -> HttpResponse:
-    # "setup" if the list leads back to the set-up page.
-    back = request.GET.get("next")
-    query = f"?{urlencode({'next': back})}" if back else ""
-    return redirect_with_notice(
-        request, notice, f"{reverse('alerts')}{query}#destination-{destination.pk}"
-    )
+    def change(self, form: Any) -> str:
+        commands.remove_route(**self.command_arguments)
+        return "The route is removed."

@@ -10,9 +10,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from alerts.deliveries.resending import MAX_AGAIN, resend
+from alerts.destinations.commands import check_may_manage
 from alerts.destinations.forms import LogForm
 from alerts.models import Delivery
-from alerts.views.destinations import managing
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 
 # How many deliveries one page shows.
@@ -54,11 +54,11 @@ def one(request: DeskRequest, alert_id: int) -> HttpResponse:
 
 
 @require_POST
-@managing
 def again(request: DeskRequest, alert_id: int | None = None) -> HttpResponse:
     """Send deliveries again that were given up: one, or the oldest that match the
     filters.
     """
+    check_may_manage(request.actor)
     filters = LogForm(request.POST).filters()
     selection = filters if alert_id is None else {"pk": alert_id}
     count = resend(Delivery.objects.for_log(request.actor, selection), request.actor)

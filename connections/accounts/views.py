@@ -6,18 +6,16 @@ Keys and secrets can be typed in, but no page ever shows them again.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import wraps
 from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.http import Http404, HttpResponse
-from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
 
 from approvals import tasks
 from approvals.reconcile.check_again import connections_to_read, request_read
@@ -25,16 +23,14 @@ from approvals.tasks import read_connection
 from common.actors import Actor, Role
 from common.errors import SentenceError
 from common.pages import (
-    ChangeView,
-    DeskRequest,
     DrawnForm,
+    FormInvalid,
     NotedChoice,
-    View,
-    cleaned,
+    SentenceForm,
+    admin_or_403,
+    only_for,
     page_or_fragment,
     posted,
-    redirect_with_notice,
-    require_get_or_post,
     same_error,
 )
 from common.time_zones import day_and_time, time_of_day
@@ -51,13 +47,12 @@ from connections.accounts.keys import (
 )
 from connections.accounts.own_webhook import OVERLAPS
 from connections.changes import AccountConnected, ConnectionNotChanged, is_admin
-from connections.pages import ApprovalCodeForm, answer, get_visible_connection_or_404
-from mirror.errors import ActNotAllowed
+from connections.pages import ApprovalCodeForm, get_visible_connection_or_404
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import MessageState
 from mirror.sync.health import Freshness, freshness_of
 from mirror.tasks import read_account
-from people.sign_in.reauthentication import reauthenticated
+from people.sign_in.resource_views import ActionView, FormPageView, PageView
 from upstream.capabilities import DOORS
 from upstream.hosts import HOSTED
 
@@ -261,47 +256,48 @@ class Health:
     advice: str = ""
 
 
-def connections_page(
-    request: DeskRequest, *, error: SentenceError | None = None
-) -> HttpResponse:
-    """Show each account: its address and mailboxes, which keys it has, when it was last
-    read, and what is wrong; and the error of a refused act.
+class ConnectionList(PageView):
+    """Shows each account: its address and mailboxes, which keys it has, when it was
+    last read, and what is wrong.
     """
-    actor = request.actor
-    context = {
-        "rows": connection_rows(actor),
-        "error": error.sentence if error else "",
-        "may_add": actor.is_admin_of_all,
-        "removed": Connection.objects.removed()
-        .visible_to(actor)
-        .order_by("-removed_at"),
-    }
-    return page_or_fragment(
-        request,
-        page="connections/connections.html",
-        fragment="connections/_connections.html",
-        context=context,
-        status=error.status if error else 200,
-    )
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        removed = Connection.objects.removed().visible_to(self.actor)
+        return super().get_context_data(
+            rows=connection_rows(self.actor),
+            may_add=self.actor.is_admin_of_all,
+            removed=removed.order_by("-removed_at"),
+            **kwargs,
+        )
+
+    def render_to_response(
+        self, context: dict[str, Any], **kwargs: Any
+    ) -> HttpResponse:
+        return page_or_fragment(
+            self.request,
+            page="connections/connections.html",
+            fragment="connections/_connections.html",
+            context=context,
+            **kwargs,
+        )
 
 
-connections = require_safe(connections_page)
+class ReadNow(ActionView, ConnectionList):
+    """Has a whole account read now instead of within half a minute."""
 
+    is_sensitive = False
 
-@require_POST
-def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Have a whole account read now instead of within half a minute."""
-    visible = get_visible_connection_or_404(request, connection_id)
-    try:
-        connection = request_read(connection_id=visible.pk, actor=request.actor)
-    except ActNotAllowed as error:
-        return connections_page(request, error=error)
-    notice = f"{connection} is being read. The result appears here in a moment."
-    back = request.POST.get("back")
-    if back == "connection":
-        return redirect_with_notice(request, notice, back, connection_id=connection.pk)
-    page = back if back == "attention" else "connections"
-    return redirect_with_notice(request, notice, page)
+    def change(self, form: Any) -> str:
+        connection_id = self.kwargs["connection_id"]
+        visible = get_visible_connection_or_404(self.request, connection_id)
+        connection = request_read(connection_id=visible.pk, actor=self.actor)
+        back = self.request.POST.get("back")
+        self.success_url = reverse(
+            "attention" if back == "attention" else "connections"
+        )
+        if back == "connection":
+            self.success_url = reverse("connection", args=[connection.pk])
+        return f"{connection} is being read. The result appears here in a moment."
 
 
 def connection_rows(actor: Actor) -> list[dict[str, Any]]:
@@ -371,23 +367,24 @@ def health_of(connection: Connection, freshness: Freshness, *, now: datetime) ->
     return Health(word, "amber", advice)
 
 
-@require_get_or_post
-@reauthenticated
-def add(request: DeskRequest) -> HttpResponse:
-    """Show the form to add a connection, and add it. Nothing is saved before MultiMail
-    has accepted the keys.
+class AddConnection(FormPageView):
+    """Shows the form to add a connection, and adds it. Nothing is saved before
+    MultiMail has accepted the keys.
     """
-    if not request.actor.is_admin_of_all:
-        refusal = ActNotAllowed("Only an admin of everything can add connections.")
-        return connections_page(request, error=refusal)
-    form = AddConnectionForm(posted(request))
-    if form.is_valid():
+
+    template_name = "connections/connection_add.html"
+    form_class = AddConnectionForm
+
+    def prepare(self) -> None:
+        admin_or_403(self.request)
+
+    def change(self, form: AddConnectionForm) -> HttpResponse | str:
         typed = form.cleaned_data
         checks = typed["checks"]
         accounts = (check.account for check in checks.values() if check.account)
         try:
             added = commands.add_connection(
-                actor=request.actor,
+                actor=self.actor,
                 name=typed["name"],
                 api_url=typed["api_url"],
                 keys=typed["keys"],
@@ -397,108 +394,96 @@ def add(request: DeskRequest) -> HttpResponse:
                 # oversight key nothing about the account.
                 account=next(accounts, ""),
             )
-        except AccountConnected as error:
-            form.add_error("oversight_key", error.sentence)
         except ConnectionNotChanged as error:
-            form.add_error("name", error.sentence)
-        else:
-            read_connection.delay_on_commit(added.pk)
-            read_account.delay_on_commit(added.pk)
-            notice = f"{added} is connected and being read. Register its webhook next."
-            return redirect_with_notice(
-                request, notice, "connection", connection_id=added.pk
-            )
-    status = 422 if form.errors else 200
-    return render(
-        request, "connections/connection_add.html", {"form": form}, status=status
-    )
+            is_known = isinstance(error, AccountConnected)
+            form.add_error("oversight_key" if is_known else "name", error.sentence)
+            return self.form_invalid(form)
+        read_connection.delay_on_commit(added.pk)
+        read_account.delay_on_commit(added.pk)
+        self.success_url = reverse("connection", args=[added.pk])
+        return f"{added} is connected and being read. Register its webhook next."
 
 
-@require_safe
-def connection(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Show the page of a connection."""
-    return _connection_page(
-        request, get_visible_connection_or_404(request, connection_id)
-    )
+class ConnectionView(PageView):
+    """A view about one connection."""
+
+    def prepare(self) -> None:
+        connection_id = self.kwargs["connection_id"]
+        connection = get_visible_connection_or_404(self.request, connection_id)
+        self.connection = connection
+        self.command_arguments = {"connection": connection, "actor": self.actor}
+        self.extra_context = {"one": connection}
+        self.success_url = reverse("connection", args=[connection.pk])
 
 
-def _connection_page(
-    request: DeskRequest,
-    connection: Connection,
-    *,
-    section: str = "",
-    failed: SentenceError | None = None,
-) -> HttpResponse:
-    """Render the page of a connection. If a change `failed`, the error is shown in the
-    `section` of that change.
-    """
-    if failed is not None:
-        # Some of the change may have been saved before it failed.
-        connection = Connection.objects.get(pk=connection.pk)
-    actor = request.actor
-    forms = _forms(request, connection, section, failed)
-    context = {
-        "one": connection,
-        "row": _rows_of([connection], actor)[0],
-        "slots": _slots_of(connection, forms),
-        "doors": [
-            (words, effect, connection.doors.get(kind))
-            for kind, (words, effect) in DOORS.items()
-        ],
-        "is_auditor": actor.is_a(Role.AUDITOR, connection=connection.pk, mailbox=None),
-        # Never the secret of the webhook.
-        "hook": {
-            "address": own_webhook.address_of(connection),
-            "unreachable": own_webhook.unreachable_because(connection),
-            "events": WebhookEvent.objects.filter(connection=connection).count(),
-            "wanted": own_webhook.wanted_events(connection),
-            "is_open": own_webhook.is_open(connection),
-            "rotates": connection.upstream_webhook_id
-            and connection.admin_key
-            and connection.is_our_gateway,
-        },
-        "forms": forms,
-        "may_change": is_admin(actor, connection),
-        "may_remove": actor.is_admin_of_all,
-        "section": section,
-    }
-    return answer(request, "connections/connection.html", context, failed=failed)
+class ConnectionPage(ConnectionView):
+    """Shows a connection. What went wrong with a change is shown in its section."""
 
+    template_name = "connections/connection.html"
+    section = ""
 
-def _forms(
-    request: DeskRequest,
-    connection: Connection,
-    section: str,
-    failed: SentenceError | None,
-) -> dict[str, DrawnForm]:
-    """Return the forms of the page by their sections. The form of a change that
-    `failed` shows what was typed, and the error.
-    """
-    form_by_section: dict[str, type[DrawnForm]] = {
-        "name": NameForm,
-        "address": AddressForm,
-        "pause": PauseForm,
-        "rotate": OverlapForm,
-        "secret": SecretForm,
-    }
-    form_by_section |= {f"key_{name}": KeyForm for name in SLOTS}
-    forms: dict[str, DrawnForm] = {}
-    for name, form_class in form_by_section.items():
-        form = form_class(
-            request.POST if name == section else None,
-            initial={"name": connection.name, "address": connection.api_url},
-            auto_id=f"{name}-%s",
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        connection = self.connection
+        forms = self.section_forms(kwargs.get("error"))
+        is_auditor = self.actor.is_a(
+            Role.AUDITOR, connection=connection.pk, mailbox=None
         )
-        if form_class is KeyForm:
-            slot = SLOTS[name.removeprefix("key_")]
-            form.fields["key"].label = f"{slot.label} key"
-        if failed and name == section:
-            # What was typed may be valid: MultiMail or a command has refused it.
-            form.errors.clear()
-            form.add_error(next(iter(form.fields)), failed.sentence)
-        forms[name] = form
-    forms["hook"] = ApprovalCodeForm(auto_id="hook-%s")
-    return forms
+        return super().get_context_data(
+            row=_rows_of([connection], self.actor)[0],
+            slots=_slots_of(connection, forms),
+            doors=[
+                (words, effect, connection.doors.get(kind))
+                for kind, (words, effect) in DOORS.items()
+            ],
+            is_auditor=is_auditor,
+            # Never the secret of the webhook.
+            hook={
+                "address": own_webhook.address_of(connection),
+                "unreachable": own_webhook.unreachable_because(connection),
+                "events": WebhookEvent.objects.filter(connection=connection).count(),
+                "wanted": own_webhook.wanted_events(connection),
+                "is_open": own_webhook.is_open(connection),
+                "rotates": connection.upstream_webhook_id
+                and connection.admin_key
+                and connection.is_our_gateway,
+            },
+            forms=forms,
+            may_change=is_admin(self.actor, connection),
+            may_remove=self.actor.is_admin_of_all,
+            section=self.section,
+            **kwargs,
+        )
+
+    def section_forms(self, error: SentenceError | None) -> dict[str, DrawnForm]:
+        """Return the forms of the page by their sections. The form of a change that
+        failed shows what was typed, and the error.
+        """
+        connection = self.connection
+        form_by_section: dict[str, type[DrawnForm]] = {
+            "name": NameForm,
+            "address": AddressForm,
+            "pause": PauseForm,
+            "rotate": OverlapForm,
+            "secret": SecretForm,
+        }
+        form_by_section |= {f"key_{name}": KeyForm for name in SLOTS}
+        forms: dict[str, DrawnForm] = {}
+        for name, form_class in form_by_section.items():
+            form = form_class(
+                self.request.POST if name == self.section else None,
+                initial={"name": connection.name, "address": connection.api_url},
+                auto_id=f"{name}-%s",
+            )
+            if form_class is KeyForm:
+                slot = SLOTS[name.removeprefix("key_")]
+                form.fields["key"].label = f"{slot.label} key"
+            if error and name == self.section:
+                # What was typed may be valid: MultiMail or a command has refused it.
+                form.errors.clear()
+                form.add_error(next(iter(form.fields)), error.sentence)
+            forms[name] = form
+        forms["hook"] = ApprovalCodeForm(auto_id="hook-%s")
+        return forms
 
 
 def _slots_of(
@@ -525,189 +510,186 @@ def _slots_of(
     return rows
 
 
-def _changes(section: str) -> Callable[[ChangeView], View]:
-    """Return a decorator for views that change a connection. The view gets the
-    connection of its URL, and returns the notice to show.
+class ConnectionAction(ActionView, ConnectionPage):
+    """Changes a connection by a form or a button in a `section` of its page."""
 
-    If the change fails, the error is shown in this `section` of the connection's page.
-    """
+    def prepare(self) -> None:
+        super().prepare()
+        is_one = is_admin(self.actor, self.connection)
+        only_for(f"an admin of {self.connection}", is_one)
 
-    def decorate(view: ChangeView) -> View:
-        @wraps(view)
-        def changed(
-            request: DeskRequest, connection_id: int, **rest: Any
-        ) -> HttpResponse:
-            connection = get_visible_connection_or_404(request, connection_id)
-            try:
-                outcome = view(request, connection, **rest)
-            except SentenceError as error:
-                return _connection_page(
-                    request, connection, section=section.format(**rest), failed=error
-                )
-            if isinstance(outcome, HttpResponse):
-                return outcome
-            return redirect_with_notice(
-                request, outcome, "connection", connection_id=connection.pk
-            )
-
-        return changed
-
-    return decorate
+    def form_invalid(self, form: SentenceForm) -> HttpResponse:
+        return self.show_error(FormInvalid(form))
 
 
-@require_POST
-@_changes("name")
-def rename_connection(request: DeskRequest, connection: Connection) -> str:
-    """Rename the connection."""
-    name = cleaned(NameForm(request.POST))["name"]
-    commands.rename(connection=connection, name=name, actor=request.actor)
-    return f"Renamed to {name}."
+class RenameConnection(ConnectionAction):
+    section = "name"
+    form_class = NameForm
+    is_sensitive = False
+
+    def change(self, form: NameForm) -> str:
+        name = form.cleaned_data["name"]
+        commands.rename(**self.command_arguments, name=name)
+        return f"Renamed to {name}."
 
 
-@require_POST
-@reauthenticated
-@_changes("address")
-def change_address(request: DeskRequest, connection: Connection) -> str:
-    """Change a gateway's address, after the same account has answered there."""
-    # Before check_address sends the keys to the new address.
-    commands.check_may_change(request.actor, connection)
-    url = cleaned(AddressForm(request.POST))["address"]
-    account = check_address(connection=connection, api_url=url)
-    commands.set_address(
-        connection=connection, api_url=url, account=account, actor=request.actor
-    )
-    tasks.read_connection.delay_on_commit(connection.pk)
-    return f"{connection} is now at {url} and being read."
+class ChangeAddress(ConnectionAction):
+    """Changes a gateway's address, after the same account has answered there."""
+
+    section = "address"
+    form_class = AddressForm
+
+    def change(self, form: AddressForm) -> str:
+        url = form.cleaned_data["address"]
+        account = check_address(connection=self.connection, api_url=url)
+        commands.set_address(**self.command_arguments, api_url=url, account=account)
+        tasks.read_connection.delay_on_commit(self.connection.pk)
+        return f"{self.connection} is now at {url} and being read."
 
 
-@require_POST
-@_changes("pause")
-def pause(request: DeskRequest, connection: Connection) -> str:
-    """Pause the connection until somebody resumes it."""
-    reason = cleaned(PauseForm(request.POST))["reason"]
-    commands.pause_by_hand(connection=connection, reason=reason, actor=request.actor)
-    return f"{connection} is paused. Decisions wait here."
+class PauseConnection(ConnectionAction):
+    """Pauses the connection until somebody resumes it."""
+
+    section = "pause"
+    form_class = PauseForm
+    is_sensitive = False
+
+    def change(self, form: PauseForm) -> str:
+        commands.pause_by_hand(**self.command_arguments, **form.cleaned_data)
+        return f"{self.connection} is paused. Decisions wait here."
 
 
-@require_POST
-@_changes("pause")
-def resume(request: DeskRequest, connection: Connection) -> str:
-    """Resume the connection."""
-    commands.resume(connection=connection, actor=request.actor)
-    tasks.read_connection.delay_on_commit(connection.pk)
-    return f"{connection} is resumed. Decisions that are due are carried out now."
+class ResumeConnection(ConnectionAction):
+    section = "pause"
+    is_sensitive = False
+
+    def change(self, form: Any) -> str:
+        commands.resume(**self.command_arguments)
+        tasks.read_connection.delay_on_commit(self.connection.pk)
+        return (
+            f"{self.connection} is resumed. Decisions that are due are carried out now."
+        )
 
 
-@require_get_or_post
-@reauthenticated
-@_changes("remove")
-def remove(request: DeskRequest, connection: Connection) -> HttpResponse:
-    """Show what it means to remove the connection. Remove it when its name is typed."""
-    commands.check_may_add(request.actor)
-    form = RemoveForm(posted(request))
-    form.fields["name"].label = f"Type {connection} to remove it"
-    if form.is_valid():
+class RemoveConnection(FormPageView, ConnectionView):
+    """Shows what it means to remove the connection. Removes it when its name is typed."""
+
+    template_name = "connections/connection_remove.html"
+
+    def prepare(self) -> None:
+        super().prepare()
+        admin_or_403(self.request)
+        messages = Message.objects.filter(connection=self.connection)
+        self.extra_context["hindrance"] = commands.removal_error(self.connection)
+        self.extra_context["waiting"] = messages.filter(state=MessageState.HELD).count()
+
+    def get_form(self, form_class: Any = None) -> RemoveForm:
+        form = RemoveForm(posted(self.request))
+        form.fields["name"].label = f"Type {self.connection} to remove it"
+        return form
+
+    def change(self, form: RemoveForm) -> HttpResponse | str:
         name = form.cleaned_data["name"]
         try:
-            commands.remove_connection(
-                connection=connection, typed_name=name, actor=request.actor
-            )
-            to_do_by_hand = own_webhook.unregister(connection)
-            notice = (
-                f"{connection} was removed. Its history stays. {to_do_by_hand}".strip()
-            )
-            return redirect_with_notice(request, notice, "connections")
+            commands.remove_connection(**self.command_arguments, typed_name=name)
+            to_do_by_hand = own_webhook.unregister(self.connection)
         except ConnectionNotChanged as refused:
             form.add_error("name", f"{refused.sentence} Nothing was changed.")
-    context = {
-        "one": connection,
-        "hindrance": commands.removal_error(connection),
-        "waiting": Message.objects.filter(
-            connection=connection, state=MessageState.HELD
-        ).count(),
-        "form": form,
-    }
-    status = 422 if form.errors else 200
-    return render(request, "connections/connection_remove.html", context, status=status)
+            return self.form_invalid(form)
+        self.success_url = reverse("connections")
+        notice = f"{self.connection} was removed. Its history stays. {to_do_by_hand}"
+        return notice.strip()
 
 
-@require_POST
-@reauthenticated
-@_changes("key_{slot}")
-def set_key(request: DeskRequest, connection: Connection, slot: str) -> str:
-    """Put a key into a slot after MultiMail has accepted it, or remove the key."""
-    if slot not in SLOTS:
-        raise Http404("A connection has no such key.")
-    label = SLOTS[slot].label
-    commands.check_may_change(request.actor, connection)
-    if request.POST.get("do") == "remove":
-        commands.remove_key(connection=connection, slot=slot, actor=request.actor)
-        return f"The {label.lower()} key was removed."
-    key = cleaned(KeyForm(request.POST))["key"]
-    checked = check_key(
-        api_url=connection.api_url,
-        key=key,
-        slot=SLOTS[slot],
-        account=connection.account_id,
-    )
-    if checked.problem:
-        raise ConnectionNotChanged(checked.problem)
-    commands.set_key(
-        connection=connection,
-        slot=slot,
-        key=key,
-        scopes=checked.scopes,
-        account=checked.account,
-        actor=request.actor,
-    )
-    if slot == "oversight":
-        tasks.read_connection.delay_on_commit(connection.pk)
-    return f"MultiMail accepts the key. It is now the {label.lower()} key."
+class SetKey(ConnectionAction):
+    """Puts a key into a slot after MultiMail has accepted it, or removes the key."""
+
+    form_class = KeyForm
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.slot = self.kwargs["slot"]
+        if self.slot not in SLOTS:
+            raise Http404("A connection has no such key.")
+        self.section = f"key_{self.slot}"
+        self.removes = self.request.POST.get("do") == "remove"
+
+    def get_form_class(self) -> type[forms.Form]:
+        return forms.Form if self.removes else KeyForm
+
+    def change(self, form: Any) -> str:
+        slot = SLOTS[self.slot]
+        label = slot.label.lower()
+        if self.removes:
+            commands.remove_key(**self.command_arguments, slot=self.slot)
+            return f"The {label} key was removed."
+        key = form.cleaned_data["key"]
+        checked = check_key(
+            api_url=self.connection.api_url,
+            key=key,
+            slot=slot,
+            account=self.connection.account_id,
+        )
+        if checked.problem:
+            raise ConnectionNotChanged(checked.problem)
+        commands.set_key(
+            **self.command_arguments,
+            slot=self.slot,
+            key=key,
+            scopes=checked.scopes,
+            account=checked.account,
+        )
+        if self.slot == "oversight":
+            tasks.read_connection.delay_on_commit(self.connection.pk)
+        return f"MultiMail accepts the key. It is now the {label} key."
 
 
-@require_POST
-@reauthenticated
-@_changes("hook")
-def register(request: DeskRequest, connection: Connection) -> str:
-    """Register the desk's webhook at MultiMail."""
-    code = cleaned(ApprovalCodeForm(request.POST))["approval_code"]
-    own_webhook.register(connection=connection, actor=request.actor, code=code)
-    return "The webhook is registered. Send a test to check it."
+class RegisterOwnWebhook(ConnectionAction):
+    """Registers the desk's webhook at MultiMail."""
+
+    section = "hook"
+    form_class = ApprovalCodeForm
+
+    def change(self, form: ApprovalCodeForm) -> str:
+        code = form.cleaned_data["approval_code"]
+        own_webhook.register(**self.command_arguments, code=code)
+        return "The webhook is registered. Send a test to check it."
 
 
-@require_POST
-@reauthenticated
-@_changes("rotate")
-def rotate(request: DeskRequest, connection: Connection) -> str:
-    """Change the secret here and at our gateway, or finish an interrupted change."""
-    _, overlap = own_webhook.OVERLAPS[cleaned(OverlapForm(request.POST))["overlap"]]
-    until = own_webhook.rotate(
-        connection=connection, overlap=overlap, actor=request.actor
-    ).previous_secret_until
-    ends = f" The old one is valid until {day_and_time(until)}." if until else ""
-    return f"MultiMail has the new secret.{ends}"
+class RotateOwnWebhook(ConnectionAction):
+    """Changes the secret here and at our gateway, or finishes an interrupted change."""
+
+    section = "rotate"
+    form_class = OverlapForm
+
+    def change(self, form: OverlapForm) -> str:
+        _, overlap = OVERLAPS[form.cleaned_data["overlap"]]
+        rotated = own_webhook.rotate(**self.command_arguments, overlap=overlap)
+        until = rotated.previous_secret_until
+        ends = f" The old one is valid until {day_and_time(until)}." if until else ""
+        return f"MultiMail has the new secret.{ends}"
 
 
-@require_POST
-@reauthenticated
-@_changes("secret")
-def take_secret(request: DeskRequest, connection: Connection) -> str:
-    """Save a secret that MultiMail made and the admin copied from there."""
-    typed = cleaned(SecretForm(request.POST))
-    _, overlap = own_webhook.OVERLAPS[typed["overlap"]]
-    own_webhook.take_secret(
-        connection=connection,
-        secret=typed["secret"],
-        overlap=overlap,
-        actor=request.actor,
-    )
-    return "The secret is saved."
+class TakeSecret(ConnectionAction):
+    """Saves a secret that MultiMail made and the admin copied from there."""
+
+    section = "secret"
+    form_class = SecretForm
+
+    def change(self, form: SecretForm) -> str:
+        secret = form.cleaned_data["secret"]
+        _, overlap = OVERLAPS[form.cleaned_data["overlap"]]
+        own_webhook.take_secret(
+            **self.command_arguments, secret=secret, overlap=overlap
+        )
+        return "The secret is saved."
 
 
-@require_POST
-@reauthenticated
-@_changes("end-old")
-def end_old_secret(request: DeskRequest, connection: Connection) -> str:
-    """Stop accepting the old secret."""
-    own_webhook.end_overlap(connection=connection, actor=request.actor)
-    return "The old secret is no longer valid."
+class EndOldSecret(ConnectionAction):
+    """Stops accepting the old secret."""
+
+    section = "end-old"
+
+    def change(self, form: Any) -> str:
+        own_webhook.end_overlap(**self.command_arguments)
+        return "The old secret is no longer valid."

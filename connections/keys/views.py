@@ -3,26 +3,20 @@ shown once; and changing, pausing and revoking a key.
 """
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 from django import forms
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_POST, require_safe
+from django.urls import reverse
 
 from approvals.models import Brake
-from common.errors import SentenceError
 from common.pages import (
     ChoicesForm,
-    DeskRequest,
     DrawnForm,
     NotedChoice,
-    cleaned,
     first_or_404,
     posted,
-    redirect_with_notice,
-    require_get_or_post,
 )
 from connections.keys.commands import (
     SCOPES,
@@ -37,17 +31,15 @@ from connections.keys.commands import (
     set_owner,
 )
 from connections.pages import (
+    AccountsView,
+    AccountView,
     ApprovalCodeForm,
-    accounts_page,
-    answer,
-    for_admins,
-    new_ticket,
-    of_account,
+    ObjectView,
     take_ticket,
 )
 from mirror.models import Connection
 from people.models import Person
-from people.sign_in.reauthentication import reauthenticated
+from people.sign_in.resource_views import ActionView, FormPageView
 
 
 class KeyForm(ApprovalCodeForm, ChoicesForm):
@@ -140,192 +132,175 @@ class NewKeyForm(KeyForm, OwnerForm):
         return {name: typed[name] for name in names if typed.get(name)}
 
 
-_LIST = "connections/api_keys.html"
-
-
-def _shown(connection: Connection, keys: list[ApiKey]) -> dict[str, Any]:
-    """Return the context of the list for one account: each active key with the
-    addresses of its mailboxes, and the revoked keys.
+class KeyList(AccountsView):
+    """Lists the API keys of each account: the active keys, each with the addresses of
+    its mailboxes, and the revoked keys.
     """
-    address_by_id = dict(connection.mailboxes.values_list("upstream_id", "address"))
-    working = [
-        (key, [address_by_id.get(one) or one for one in key.mailboxes])
-        for key in keys
-        if key.is_active
-    ]
-    return {"keys": working, "revoked": [key for key in keys if not key.is_active]}
+
+    template_name = "connections/api_keys.html"
+    read = staticmethod(read_keys)
+
+    def shown(self, connection: Connection, found: list[ApiKey]) -> dict[str, Any]:
+        address_by_id = dict(connection.mailboxes.values_list("upstream_id", "address"))
+        working = [
+            (key, [address_by_id.get(one) or one for one in key.mailboxes])
+            for key in found
+            if key.is_active
+        ]
+        return {"keys": working, "revoked": [key for key in found if not key.is_active]}
 
 
-# Lists the keys of every account of which the actor is an admin. MultiMail is asked for
-# them now.
-_list_page = partial(accounts_page, template=_LIST, read=read_keys, shown=_shown)
-api_keys = require_safe(_list_page)
+class AddKey(FormPageView, AccountView):
+    """Makes a key, and shows its text once."""
+
+    template_name = "connections/api_key_add.html"
+
+    def get_form(self, form_class: Any = None) -> NewKeyForm:
+        is_ours = self.connection.is_our_gateway
+        # What an agent needs. It is not public whether MultiMail grants the last one.
+        scopes = ["read", "send", "oversight_read"] if is_ours else []
+        form = NewKeyForm(
+            posted(self.request),
+            initial={"scopes": scopes},
+            choices=_mailboxes(self.connection),
+        )
+        if not is_ours:
+            del form.fields["sandbox"]
+        return form
+
+    def change(self, form: NewKeyForm) -> HttpResponse:
+        take_ticket(self.request)
+        owner = form.cleaned_data["owner"]
+        created = create_key(
+            **self.command_arguments,
+            wanted=form.wanted(),
+            owner=owner,
+            code=form.cleaned_data["approval_code"],
+        )
+        context = {"connection": self.connection, "made": created, "owner": owner}
+        return render(self.request, "connections/api_key_made.html", context)
 
 
-@require_get_or_post
-@reauthenticated
-@for_admins
-def add_key(request: DeskRequest, connection: Connection) -> HttpResponse:
-    """Show the form for a new key. Make the key, and show its text once."""
-    # What an agent needs. It is not public whether MultiMail grants the last one.
-    scopes = ["read", "send", "oversight_read"] if connection.is_our_gateway else []
-    form = NewKeyForm(
-        posted(request), initial={"scopes": scopes}, choices=_mailboxes(connection)
-    )
-    if not connection.is_our_gateway:
-        del form.fields["sandbox"]
-    failed = None
-    if form.is_bound:
-        try:
-            wanted = cleaned(form)
-            take_ticket(request)
-            created = create_key(
-                connection=connection,
-                actor=request.actor,
-                wanted=form.wanted(),
-                owner=wanted["owner"],
-                code=wanted["approval_code"],
-            )
-            return render(
-                request,
-                "connections/api_key_made.html",
-                {"connection": connection, "made": created, "owner": wanted["owner"]},
-            )
-        except SentenceError as error:
-            failed = error
-    context = {"connection": connection, "form": form, "ticket": new_ticket()}
-    return answer(request, "connections/api_key_add.html", context, failed=failed)
+class KeyView(ObjectView):
+    """A view about one API key."""
+
+    object: ApiKey
+    read = staticmethod(read_key)
+    url_name = "api-key"
+    pk_url_kwarg = "key_id"
+    context_object_name = "key"
+    list_view = KeyList
 
 
-def _key_page(
-    request: DeskRequest,
-    connection: Connection,
-    key: ApiKey,
-    *,
-    failed: SentenceError | None = None,
-) -> HttpResponse:
-    """Show one key, with the forms to change it."""
-    typed = request.POST
-    now = {"name": key.name, "scopes": key.scopes, "mailboxes": key.mailboxes}
-    context = {
-        "connection": connection,
-        "key": key,
-        "form": KeyForm(
-            typed if "name" in typed else None,
-            initial=now,
-            choices=_mailboxes(connection),
-        ),
-        "resume_form": ApprovalCodeForm(auto_id="resume-%s"),
-        "owner_form": OwnerForm(
-            typed if "owner" in typed else None, initial={"owner": key.owner}
-        ),
-    }
-    return answer(request, "connections/api_key.html", context, failed=failed)
+class KeyPage(KeyView):
+    """Shows a key, with the forms to change it."""
+
+    template_name = "connections/api_key.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        key = self.object
+        now = {"name": key.name, "scopes": key.scopes, "mailboxes": key.mailboxes}
+        choices = _mailboxes(self.connection)
+        kwargs.setdefault("form", KeyForm(initial=now, choices=choices))
+        kwargs.setdefault("owner_form", OwnerForm(initial={"owner": key.owner}))
+        kwargs["resume_form"] = ApprovalCodeForm(auto_id="resume-%s")
+        return super().get_context_data(**kwargs)
 
 
-_of_key = of_account(
-    "api-key",
-    "key_id",
-    read=read_key,
-    list_page=_list_page,
-    page=_key_page,
-)
+class ChangeKey(ActionView, KeyPage):
+    """Changes name, scopes or mailboxes of a key."""
+
+    form_name = "form"
+
+    def get_form(self, form_class: Any = None) -> KeyForm:
+        return KeyForm(self.request.POST, choices=_mailboxes(self.connection))
+
+    def change(self, form: KeyForm) -> str:
+        change_key(
+            **self.command_arguments,
+            key=self.object,
+            changes=form.changes(self.object),
+            code=form.cleaned_data["approval_code"],
+        )
+        return f"The key {form.cleaned_data['name']} is changed."
 
 
-api_key = require_safe(_of_key(_key_page))
+class SetKeyOwner(ActionView, KeyPage):
+    """Sets who owns the program that uses a key."""
+
+    form_class = OwnerForm
+    form_name = "owner_form"
+
+    def change(self, form: OwnerForm) -> str:
+        owner = form.cleaned_data["owner"]
+        label = self.object.label
+        set_owner(
+            **self.command_arguments,
+            key_id=self.object.id,
+            name=label,
+            person=owner,
+        )
+        if owner:
+            return f"{owner} owns {label} and may not approve what it sends."
+        return f"{label} has no owner now."
 
 
-@require_POST
-@reauthenticated
-@_of_key
-def change(request: DeskRequest, connection: Connection, key: ApiKey) -> str:
-    """Change name, scopes or mailboxes of a key."""
-    form = KeyForm(request.POST, choices=_mailboxes(connection))
-    typed = cleaned(form)
-    change_key(
-        connection=connection,
-        key=key,
-        actor=request.actor,
-        changes=form.changes(key),
-        code=typed["approval_code"],
-    )
-    return f"The key {typed['name']} is changed."
+class PauseKey(ActionView, KeyPage):
+    """Pauses a key, or lets it send again."""
+
+    form_class = ApprovalCodeForm
+
+    def change(self, form: ApprovalCodeForm) -> str:
+        key = self.object
+        if self.request.POST.get("do") == "resume":
+            code = form.cleaned_data["approval_code"]
+            resume_key(**self.command_arguments, key=key, code=code)
+            return f"{key.label} may send again."
+        pause_key(**self.command_arguments, key_id=key.id, name=key.label)
+        return f"{key.label} is paused. MultiMail refuses what it sends."
 
 
-@require_POST
-@reauthenticated
-@_of_key
-def set_key_owner(request: DeskRequest, connection: Connection, key: ApiKey) -> str:
-    """Set who owns the program that uses a key."""
-    owner = cleaned(OwnerForm(request.POST))["owner"]
-    set_owner(
-        connection=connection,
-        key_id=key.id,
-        name=key.label,
-        person=owner,
-        actor=request.actor,
-    )
-    if owner:
-        return f"{owner} owns {key.label} and may not approve what it sends."
-    return f"{key.label} has no owner now."
+class RevokeKey(FormPageView, KeyView):
+    """Shows what stops working without the key, and revokes it."""
+
+    template_name = "connections/api_key_revoke.html"
+    form_class = ApprovalCodeForm
+
+    def change(self, form: ApprovalCodeForm) -> str:
+        revoke_key(
+            **self.command_arguments,
+            key=self.object,
+            code=form.cleaned_data["approval_code"],
+        )
+        self.success_url = reverse("api-keys")
+        return f"{self.object.label} is revoked. MultiMail refuses it from now on."
 
 
-@require_POST
-@reauthenticated
-@_of_key
-def set_paused(request: DeskRequest, connection: Connection, key: ApiKey) -> str:
-    """Pause a key, or let it send again."""
-    if request.POST.get("do") == "resume":
-        code = cleaned(ApprovalCodeForm(request.POST))["approval_code"]
-        resume_key(connection=connection, key=key, actor=request.actor, code=code)
-        return f"{key.label} may send again."
-    pause_key(connection=connection, key_id=key.id, name=key.label, actor=request.actor)
-    return f"{key.label} is paused. MultiMail refuses what it sends."
-
-
-@require_POST
-@reauthenticated
-def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
-    """Pause the key that sent a flood. Reviewers of the flooded mailbox may do this
+class PauseKeyOfFlood(ActionView):
+    """Pauses the key that sent a flood. Reviewers of the flooded mailbox may do this
     too.
     """
-    floods = Brake.objects.visible_to(request.actor).exclude(sent_by_key="")
-    flood = first_or_404(
-        floods.filter(pk=brake_id).select_related("connection"),
-        "There is no such group of messages over limit, or its key is not known.",
-    )
-    name = flood.sent_by_key_name or flood.sent_by_key
-    try:
+
+    template_name = "connections/api_key_not_paused.html"
+
+    def prepare(self) -> None:
+        floods = Brake.objects.visible_to(self.actor).exclude(sent_by_key="")
+        flood = first_or_404(
+            floods.filter(pk=self.kwargs["brake_id"]).select_related("connection"),
+            "There is no such group of messages over limit, or its key is not known.",
+        )
+        self.flood = flood
+        self.name = flood.sent_by_key_name or flood.sent_by_key
+        self.extra_context = {"flood": flood, "name": self.name}
+        self.success_url = reverse("brake", args=[flood.pk])
+
+    def change(self, form: Any) -> str:
+        flood = self.flood
         pause_key(
             connection=flood.connection,
             key_id=flood.sent_by_key,
-            name=name,
-            actor=request.actor,
+            name=self.name,
+            actor=self.actor,
             mailbox=flood.mailbox_id,
         )
-    except SentenceError as error:
-        context = {"flood": flood, "name": name}
-        return answer(
-            request, "connections/api_key_not_paused.html", context, failed=error
-        )
-    notice = f"The key {name} is paused. MultiMail refuses what it sends until an admin resumes it."
-    return redirect_with_notice(request, notice, "brake", brake_id=flood.pk)
-
-
-@require_get_or_post
-@reauthenticated
-@_of_key
-def revoke(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
-    """Show what stops working without the key, and revoke it."""
-    form = ApprovalCodeForm(posted(request))
-    failed = None
-    if form.is_bound:
-        try:
-            code = cleaned(form)["approval_code"]
-            revoke_key(connection=connection, key=key, actor=request.actor, code=code)
-            notice = f"{key.label} is revoked. MultiMail refuses it from now on."
-            return redirect_with_notice(request, notice, "api-keys")
-        except SentenceError as error:
-            failed = error
-    context = {"connection": connection, "key": key, "form": form}
-    return answer(request, "connections/api_key_revoke.html", context, failed=failed)
+        return f"The key {self.name} is paused. MultiMail refuses what it sends until an admin resumes it."

@@ -5,21 +5,13 @@ loosening its oversight mode, and deleting it.
 from typing import Any
 
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import reverse
-from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
 from common.errors import SentenceError
-from common.pages import (
-    DeskRequest,
-    changes,
-    cleaned,
-    only_for,
-    posted,
-    redirect_with_notice,
-    require_get_or_post,
-)
+from common.pages import only_for, posted
 from connections.changes import (
     READ_SECONDS,
     ChangeNotOffered,
@@ -44,30 +36,31 @@ from connections.mailboxes.forms import (
     NewMailboxForm,
     SettingsForm,
 )
-from connections.pages import (
-    administered_connections,
-    answer,
-    get_visible_mailbox_or_404,
-)
+from connections.pages import administered_connections, get_visible_mailbox_or_404
 from mirror import tasks
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import MODES, consequences, is_looser, mode_named
 from mirror.sync.account import read_mailboxes
 from people.second_admin.registry import wants_second_admin
-from people.sign_in.reauthentication import reauthenticated
+from people.sign_in.resource_views import ActionView, FormPageView, PageView
 from policy.rules.facts import needs_of_new_mailbox
 
 
-@require_safe
-def mailboxes(request: DeskRequest) -> HttpResponse:
-    """List the mailboxes of every account that the actor may see. They are read from
+class MailboxList(PageView):
+    """Lists the mailboxes of every account that the actor may see. They are read from
     MultiMail now if the actor is an admin of them.
     """
-    actor = request.actor
-    connections = Connection.objects.at_work().visible_to(actor).order_by("name", "pk")
-    accounts = [_account(connection, actor) for connection in connections]
-    context = {"accounts": accounts, "may_add": any(one["may_add"] for one in accounts)}
-    return render(request, "connections/mailboxes.html", context)
+
+    template_name = "connections/mailboxes.html"
+
+    def prepare(self) -> None:
+        connections = Connection.objects.at_work().visible_to(self.actor)
+        accounts = [
+            _account(connection, self.actor)
+            for connection in connections.order_by("name", "pk")
+        ]
+        may_add = any(one["may_add"] for one in accounts)
+        self.extra_context = {"accounts": accounts, "may_add": may_add}
 
 
 def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
@@ -121,48 +114,52 @@ def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
     }
 
 
-@require_get_or_post
-@reauthenticated
-def add_mailbox(request: DeskRequest) -> HttpResponse:
-    """Show the form for a new mailbox, and create the mailbox."""
-    actor = request.actor
-    accounts = administered_connections(actor)
-    only_for("an admin of a connection", bool(accounts))
-    template = "connections/mailbox_add.html"
-    connection_ids = [one.pk for one in accounts if one.admin_key]
-    form = NewMailboxForm(
-        posted(request), initial={"connection": request.GET.get("connection", "")}
-    )
-    offered = Connection.objects.filter(pk__in=connection_ids).order_by("name", "pk")
-    form.fields["connection"].queryset = offered  # type: ignore[attr-defined]
-    needs = [(one, needs_of_new_mailbox(actor, one.pk)) for one in offered]
-    context = {"form": form, "needs": needs}
-    if not form.is_bound:
-        return answer(request, template, context)
-    try:
-        wanted = cleaned(form)
-        if wanted["allow_looser_per_call"] and wants_second_admin(actor):
+class AddMailbox(FormPageView):
+    """Shows the form for a new mailbox, and creates the mailbox."""
+
+    template_name = "connections/mailbox_add.html"
+
+    def prepare(self) -> None:
+        accounts = administered_connections(self.actor)
+        only_for("an admin of a connection", bool(accounts))
+        ids = [one.pk for one in accounts if one.admin_key]
+        self.offered = Connection.objects.filter(pk__in=ids).order_by("name", "pk")
+        needs = [
+            (one, needs_of_new_mailbox(self.actor, one.pk)) for one in self.offered
+        ]
+        self.extra_context = {"needs": needs}
+
+    def get_form(self, form_class: Any = None) -> NewMailboxForm:
+        chosen = self.request.GET.get("connection", "")
+        form = NewMailboxForm(posted(self.request), initial={"connection": chosen})
+        form.fields["connection"].queryset = self.offered  # type: ignore[attr-defined]
+        return form
+
+    def change(self, form: NewMailboxForm) -> str:
+        wanted = form.cleaned_data
+        if wanted["allow_looser_per_call"] and wants_second_admin(self.actor):
             raise ChangeRefused(
                 "Create the mailbox first; then ask on its page that a call may loosen its own oversight."
             )
         created = create_mailbox(
             connection=wanted["connection"],
-            actor=actor,
+            actor=self.actor,
             wanted=form.wanted(),
             code=wanted["approval_code"],
         )
-    except SentenceError as error:
-        return answer(request, template, context, failed=error)
-    notice = f"{created} was created. Its mode is {_mode_words(created)}."
-    if wanted["allow_looser_per_call"]:
-        # A change of its own, because a second admin may have to accept it.
-        try:
-            change_mailbox(
-                mailbox=created, actor=actor, changes={"allow_looser_per_call": True}
-            )
-        except SentenceError as error:
-            notice += f" A call may not loosen it yet. {error.sentence}"
-    return redirect_with_notice(request, notice, "mailbox", mailbox_id=created.pk)
+        notice = f"{created} was created. Its mode is {_mode_words(created)}."
+        if wanted["allow_looser_per_call"]:
+            # A change of its own, because a second admin may have to accept it.
+            try:
+                change_mailbox(
+                    mailbox=created,
+                    actor=self.actor,
+                    changes={"allow_looser_per_call": True},
+                )
+            except SentenceError as error:
+                notice += f" A call may not loosen it yet. {error.sentence}"
+        self.success_url = reverse("mailbox", args=[created.pk])
+        return notice
 
 
 def _mode_words(mailbox: Mailbox) -> str:
@@ -170,151 +167,164 @@ def _mode_words(mailbox: Mailbox) -> str:
     return mode.words.lower() if mode else mailbox.oversight_mode
 
 
-def _mailbox_page(
-    request: DeskRequest, mailbox_id: int, *, error: SentenceError | None = None
-) -> HttpResponse:
-    """Show a mailbox. Only its admins see the forms."""
-    mailbox = get_visible_mailbox_or_404(request, mailbox_id)
-    typed = request.POST
-    has_key = bool(mailbox.connection.admin_key)
-    context = {
-        "box": mailbox,
-        "modes": [
-            (mode, is_looser(mode.name, than=mailbox.oversight_mode)) for mode in MODES
-        ],
-        "held": _held_in(request, mailbox),
-        "may_change": is_admin(request.actor, mailbox.connection, mailbox.pk),
-        "may_delete": has_key and is_admin(request.actor, mailbox.connection),
-        "has_key": has_key,
-        "settings": SettingsForm(
-            typed if "display_name" in typed else None, mailbox=mailbox
-        ),
-        "seen": SettingsForm.seen_state(mailbox),
-        "desk": DeskForm(typed if "undo_seconds" in typed else None, mailbox=mailbox),
-    }
-    return answer(request, "connections/mailbox.html", context, failed=error)
+class MailboxView(PageView):
+    """A view about one mailbox."""
+
+    def prepare(self) -> None:
+        mailbox = get_visible_mailbox_or_404(self.request, self.kwargs["mailbox_id"])
+        held_in_each = Mailbox.objects.visible_to(self.actor).held_in_each()
+        held = held_in_each.get(mailbox.pk, 0)
+        self.mailbox = mailbox
+        self.may_change = is_admin(self.actor, mailbox.connection, mailbox.pk)
+        self.administers_account = is_admin(self.actor, mailbox.connection)
+        self.command_arguments = {"mailbox": mailbox, "actor": self.actor}
+        self.extra_context = {"box": mailbox, "held": held}
+        self.success_url = reverse("mailbox", args=[mailbox.pk])
 
 
-mailbox = require_safe(_mailbox_page)
-_changes = changes(_mailbox_page, to="mailbox", is_same=True)
+class MailboxPage(MailboxView):
+    """Shows a mailbox. Only its admins see the forms."""
 
+    template_name = "connections/mailbox.html"
 
-@require_POST
-@_changes
-def set_windows(request: DeskRequest, mailbox_id: int) -> str:
-    """Change the desk's own settings of a mailbox, such as how long one can undo."""
-    mailbox = get_visible_mailbox_or_404(request, mailbox_id)
-    form = DeskForm(request.POST, mailbox=mailbox)
-    cleaned(form)
-    set_desk_settings(mailbox=mailbox, actor=request.actor, **form.wanted())
-    return f"Saved. It applies to {mailbox} from its next message."
-
-
-@require_POST
-@reauthenticated
-@_changes
-def change_settings(request: DeskRequest, mailbox_id: int) -> str:
-    """Change settings at MultiMail. Only those that differ are sent."""
-    mailbox = get_visible_mailbox_or_404(request, mailbox_id)
-    form = SettingsForm(request.POST, mailbox=mailbox)
-    code = cleaned(form)["approval_code"]
-    now = SettingsForm.seen_state(mailbox)
-    if request.POST.get("seen", now) != now:
-        raise ChangeRefused(
-            "Somebody changed these settings meanwhile. Check them as they are now, then save again."
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        mailbox = self.mailbox
+        kwargs.setdefault("settings", SettingsForm(None, mailbox=mailbox))
+        kwargs.setdefault("desk", DeskForm(None, mailbox=mailbox))
+        has_key = bool(mailbox.connection.admin_key)
+        return super().get_context_data(
+            modes=[
+                (mode, is_looser(mode.name, than=mailbox.oversight_mode))
+                for mode in MODES
+            ],
+            may_change=self.may_change,
+            may_delete=has_key and self.administers_account,
+            has_key=has_key,
+            seen=SettingsForm.seen_state(mailbox),
+            **kwargs,
         )
-    changed = change_mailbox(
-        mailbox=mailbox, actor=request.actor, changes=form.changes(mailbox), code=code
-    )
-    return f"{changed} was changed at MultiMail."
 
 
-@require_POST
-@_changes
-def change_mode(request: DeskRequest, mailbox_id: int) -> HttpResponse | str:
-    """Set a stricter mode at once. For a looser mode, redirect to the page that asks
+class SetWindows(ActionView, MailboxPage):
+    """Changes the desk's own settings of a mailbox, such as how long one can undo."""
+
+    form_name = "desk"
+    is_sensitive = False
+
+    def get_form(self, form_class: Any = None) -> DeskForm:
+        return DeskForm(self.request.POST, mailbox=self.mailbox)
+
+    def change(self, form: DeskForm) -> str:
+        set_desk_settings(**self.command_arguments, **form.wanted())
+        return f"Saved. It applies to {self.mailbox} from its next message."
+
+
+class ChangeSettings(ActionView, MailboxPage):
+    """Changes settings at MultiMail. Only those that differ are sent."""
+
+    form_name = "settings"
+
+    def get_form(self, form_class: Any = None) -> SettingsForm:
+        return SettingsForm(self.request.POST, mailbox=self.mailbox)
+
+    def change(self, form: SettingsForm) -> str:
+        now = SettingsForm.seen_state(self.mailbox)
+        if self.request.POST.get("seen", now) != now:
+            raise ChangeRefused(
+                "Somebody changed these settings meanwhile. Check them as they are now, then save again."
+            )
+        changed = change_mailbox(
+            **self.command_arguments,
+            changes=form.changes(self.mailbox),
+            code=form.cleaned_data["approval_code"],
+        )
+        return f"{changed} was changed at MultiMail."
+
+
+class ChangeMode(ActionView, MailboxPage):
+    """Sets a stricter mode at once. For a looser mode, redirects to the page that asks
     for confirmation.
     """
-    mailbox = get_visible_mailbox_or_404(request, mailbox_id)
-    mode = cleaned(ModeForm(request.POST))["mode"]
-    if is_looser(mode, than=mailbox.oversight_mode):
-        return redirect(
-            f"{reverse('loosen-mailbox', kwargs={'mailbox_id': mailbox.pk})}?to={mode}"
+
+    form_class = ModeForm
+    is_sensitive = False
+
+    def change(self, form: ModeForm) -> HttpResponse | str:
+        mailbox = self.mailbox
+        mode = form.cleaned_data["mode"]
+        if is_looser(mode, than=mailbox.oversight_mode):
+            return redirect(f"{reverse('loosen-mailbox', args=[mailbox.pk])}?to={mode}")
+        if mode == mailbox.oversight_mode:
+            return redirect(self.success_url)
+        changed = change_mailbox(
+            **self.command_arguments, changes={"oversight_mode": mode}
         )
-    if mode == mailbox.oversight_mode:
-        return redirect("mailbox", mailbox_id=mailbox.pk)
-    changed = change_mailbox(
-        mailbox=mailbox, actor=request.actor, changes={"oversight_mode": mode}
-    )
-    return f"{mailbox} is stricter now: {_mode_words(changed)}."
+        return f"{mailbox} is stricter now: {_mode_words(changed)}."
 
 
-@require_get_or_post
-@reauthenticated
-@_changes
-def loosen_mailbox(request: DeskRequest, mailbox_id: int) -> HttpResponse | str:
-    """Show what a looser mode means for this mailbox, and set it."""
-    mailbox = get_visible_mailbox_or_404(request, mailbox_id)
-    may_loosen = is_admin(request.actor, mailbox.connection, mailbox.pk)
-    only_for("an admin of this mailbox", may_loosen)
-    form = LoosenForm(request.POST if request.method == "POST" else request.GET)
-    target = form.cleaned_data["to"] if form.is_valid() else ""
-    if not target or not is_looser(target, than=mailbox.oversight_mode):
-        return redirect("mailbox", mailbox_id=mailbox.pk)
-    if request.method != "POST":
-        return _loosen_page(request, mailbox, target)
-    code = form.cleaned_data["approval_code"]
-    try:
+class LoosenMailbox(FormPageView, MailboxView):
+    """Shows what a looser mode means for this mailbox, and sets it."""
+
+    template_name = "connections/mailbox_loosen.html"
+    form_class = LoosenForm
+
+    def prepare(self) -> None:
+        super().prepare()
+        only_for("an admin of this mailbox", self.may_change)
+
+    def handle(self) -> HttpResponseBase:
+        form = LoosenForm(self.request.POST or self.request.GET)
+        self.target = form.cleaned_data["to"] if form.is_valid() else ""
+        mode = self.mailbox.oversight_mode
+        if not self.target or not is_looser(self.target, than=mode):
+            return redirect(self.success_url)
+        return super().handle()
+
+    def get_initial(self) -> dict[str, Any]:
+        return {"to": self.target}
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        mailbox = self.mailbox
+        target = self.target
+        # First the request for this mode: setting the mode grants it, and ends the
+        # others.
+        wishes = requests_for(mailbox) if mailbox.connection.admin_key else []
+        wishes.sort(key=lambda one: one.target != target)
+        return super().get_context_data(
+            to=target,
+            says=consequences(
+                str(mailbox), before=mailbox.oversight_mode, after=target
+            ),
+            wish=wishes[0] if wishes else None,
+            **kwargs,
+        )
+
+    def change(self, form: LoosenForm) -> str:
         loosened = loosen(
-            mailbox=mailbox, actor=request.actor, target=target, code=code
+            **self.command_arguments,
+            target=self.target,
+            code=form.cleaned_data["approval_code"],
         )
-    except SentenceError as error:
-        return _loosen_page(request, mailbox, target, failed=error)
-    return f"{mailbox} is looser now: {_mode_words(loosened)}. This was logged."
+        return (
+            f"{self.mailbox} is looser now: {_mode_words(loosened)}. This was logged."
+        )
 
 
-def _loosen_page(
-    request: DeskRequest,
-    mailbox: Mailbox,
-    target: str,
-    *,
-    failed: SentenceError | None = None,
-) -> HttpResponse:
-    # First the request for this mode: setting the mode grants it, and ends the others.
-    upgrade_requests = requests_for(mailbox) if mailbox.connection.admin_key else []
-    upgrade_requests.sort(key=lambda one: one.target != target)
-    context = {
-        "box": mailbox,
-        "to": target,
-        "form": LoosenForm(initial={"to": target}),
-        "says": consequences(str(mailbox), before=mailbox.oversight_mode, after=target),
-        "held": _held_in(request, mailbox),
-        "wish": upgrade_requests[0] if upgrade_requests else None,
-    }
-    return answer(request, "connections/mailbox_loosen.html", context, failed=failed)
+class DeleteMailbox(FormPageView, MailboxView):
+    """Shows what is deleted with the mailbox. Deletes it when its address is typed."""
 
+    template_name = "connections/mailbox_delete.html"
 
-@require_get_or_post
-@reauthenticated
-@_changes
-def delete(request: DeskRequest, mailbox_id: int) -> HttpResponse:
-    """Show what is deleted with the mailbox. Delete it when its address is typed."""
-    mailbox = get_visible_mailbox_or_404(request, mailbox_id)
-    connection = mailbox.connection
-    only_for(f"an admin of {connection}", is_admin(request.actor, connection))
-    form = DeleteForm(posted(request), mailbox=mailbox)
-    failed = None
-    if form.is_bound:
-        try:
-            code = cleaned(form)["approval_code"]
-            delete_mailbox(mailbox=mailbox, actor=request.actor, code=code)
-            notice = f"{mailbox} is deleted at MultiMail. Its history stays here."
-            return redirect_with_notice(request, notice, "mailboxes")
-        except SentenceError as error:
-            failed = error
-    context = {"box": mailbox, "held": _held_in(request, mailbox), "form": form}
-    return answer(request, "connections/mailbox_delete.html", context, failed=failed)
+    def prepare(self) -> None:
+        super().prepare()
+        connection = self.mailbox.connection
+        only_for(f"an admin of {connection}", self.administers_account)
 
+    def get_form(self, form_class: Any = None) -> DeleteForm:
+        return DeleteForm(posted(self.request), mailbox=self.mailbox)
 
-def _held_in(request: DeskRequest, mailbox: Mailbox) -> int:
-    return Mailbox.objects.visible_to(request.actor).held_in_each().get(mailbox.pk, 0)
+    def change(self, form: DeleteForm) -> str:
+        code = form.cleaned_data["approval_code"]
+        delete_mailbox(**self.command_arguments, code=code)
+        self.success_url = reverse("mailboxes")
+        return f"{self.mailbox} is deleted at MultiMail. Its history stays here."

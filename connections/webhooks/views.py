@@ -3,34 +3,27 @@ of a webhook with its deliveries, from which it is tested, given another secret 
 deleted.
 """
 
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_POST, require_safe
+from django.urls import reverse
 
 from common.errors import SentenceError
 from common.pages import (
     VERBATIM,
     ChoicesForm,
-    DeskRequest,
     DrawnForm,
-    cleaned,
     posted,
-    redirect_with_notice,
-    require_get_or_post,
     same_error,
 )
 from connections.pages import (
+    AccountsView,
+    AccountView,
     ApprovalCodeForm,
-    accounts_page,
-    answer,
-    for_admins,
-    new_ticket,
-    of_account,
+    ObjectView,
     take_ticket,
 )
 from connections.webhooks.commands import (
@@ -47,7 +40,7 @@ from connections.webhooks.commands import (
 )
 from connections.webhooks.events import EVENTS, GROUPS, OWN_GROUPS
 from mirror.models import Connection
-from people.sign_in.reauthentication import reauthenticated
+from people.sign_in.resource_views import ActionView, FormPageView
 
 # How long the old secret may stay valid: seconds, and words. MultiMail allows a week.
 OVERLAPS = (
@@ -149,180 +142,159 @@ class DeleteOwnForm(DrawnForm):
     )
 
 
-_LIST = "connections/webhooks.html"
+class WebhookList(AccountsView):
+    """Lists the webhooks of each account, each with the address of its mailbox."""
+
+    template_name = "connections/webhooks.html"
+    read = staticmethod(read_webhooks)
+
+    def shown(self, connection: Connection, found: list[Webhook]) -> dict[str, Any]:
+        address_by_id = dict(connection.mailboxes.values_list("upstream_id", "address"))
+        return {
+            "hooks": [
+                (one, address_by_id.get(one.mailbox_id) or one.mailbox_id)
+                for one in found
+            ]
+        }
 
 
-def _shown(connection: Connection, hooks: list[Webhook]) -> dict[str, Any]:
-    """Return the context of the list for one account: each webhook with the address of
-    its mailbox.
-    """
-    address_by_id = dict(connection.mailboxes.values_list("upstream_id", "address"))
-    return {
-        "hooks": [
-            (one, address_by_id.get(one.mailbox_id) or one.mailbox_id) for one in hooks
-        ]
-    }
+class AddWebhook(FormPageView, AccountView):
+    """Registers a webhook, and shows its secret once."""
 
+    template_name = "connections/webhook_add.html"
 
-# Lists the webhooks of every account of which the actor is an admin. MultiMail is asked
-# for them now.
-_list_page = partial(accounts_page, template=_LIST, read=read_webhooks, shown=_shown)
-webhooks = require_safe(_list_page)
-
-
-@require_get_or_post
-@reauthenticated
-@for_admins
-def add_webhook(request: DeskRequest, connection: Connection) -> HttpResponse:
-    """Show the form for a new webhook. Register it, and show its secret once."""
-    mailboxes = connection.mailboxes.active().values_list("upstream_id", "address")
-    form = WebhookForm(
-        posted(request),
-        initial={
-            "events": request.GET.getlist("events"),
-            "include_sandbox": True,
-        },
-        choices={"mailbox": [("", "All mailboxes"), *mailboxes]},
-    )
-    if not connection.is_our_gateway:
-        del form.fields["include_sandbox"]
-    events: Any = form.fields["events"]
-    events.template_name = "connections/_webhook_events.html"
-    events.groups = GROUPS | (OWN_GROUPS if connection.is_our_gateway else {})
-    failed = None
-    if form.is_bound:
-        try:
-            typed = cleaned(form)
-            take_ticket(request)
-            created = register_webhook(
-                connection=connection,
-                actor=request.actor,
-                wanted=form.wanted(),
-                code=typed["approval_code"],
-            )
-            return render(
-                request,
-                "connections/webhook_made.html",
-                {"connection": connection, "made": created, "is_new": True},
-            )
-        except SentenceError as error:
-            failed = error
-    context = {"connection": connection, "form": form, "ticket": new_ticket()}
-    return answer(request, "connections/webhook_add.html", context, failed=failed)
-
-
-def _webhook_page(
-    request: DeskRequest,
-    connection: Connection,
-    webhook: Webhook,
-    *,
-    failed: SentenceError | None = None,
-) -> HttpResponse:
-    """Show one webhook with its deliveries."""
-    cursor = request.GET.get("before", "")[:200]
-    deliveries: list[Delivery] = []
-    following = ""
-    log_error = ""
-    try:
-        deliveries, following = read_deliveries(
-            connection, actor=request.actor, webhook=webhook, cursor=cursor
+    def get_form(self, form_class: Any = None) -> WebhookForm:
+        mailboxes = self.connection.mailboxes.active()
+        addresses = mailboxes.values_list("upstream_id", "address")
+        form = WebhookForm(
+            posted(self.request),
+            initial={
+                "events": self.request.GET.getlist("events"),
+                "include_sandbox": True,
+            },
+            choices={"mailbox": [("", "All mailboxes"), *addresses]},
         )
-    except SentenceError as unread:
-        log_error = unread.sentence
-    context = {
-        "connection": connection,
-        "hook": webhook,
-        "mailbox": connection.mailboxes.known_as(webhook.mailbox_id)
-        if webhook.mailbox_id
-        else None,
-        "sent": deliveries,
-        "following": following,
-        "is_first_page": not cursor,
-        "log_error": log_error,
-        "form": OverlapForm(request.POST if "overlap" in request.POST else None),
-        "ticket": new_ticket(),
-    }
-    return answer(request, "connections/webhook.html", context, failed=failed)
+        events: Any = form.fields["events"]
+        events.template_name = "connections/_webhook_events.html"
+        events.groups = GROUPS | OWN_GROUPS
+        if not self.connection.is_our_gateway:
+            events.groups = GROUPS
+            del form.fields["include_sandbox"]
+        return form
+
+    def change(self, form: WebhookForm) -> HttpResponse:
+        take_ticket(self.request)
+        created = register_webhook(
+            **self.command_arguments,
+            wanted=form.wanted(),
+            code=form.cleaned_data["approval_code"],
+        )
+        context = {"connection": self.connection, "made": created, "is_new": True}
+        return render(self.request, "connections/webhook_made.html", context)
 
 
-_of_webhook = of_account(
-    "webhook",
-    "subscription_id",
-    read=read_webhook,
-    list_page=_list_page,
-    page=_webhook_page,
-)
+class WebhookView(ObjectView):
+    """A view about one webhook."""
+
+    object: Webhook
+    read = staticmethod(read_webhook)
+    url_name = "webhook"
+    pk_url_kwarg = "subscription_id"
+    context_object_name = "hook"
+    list_view = WebhookList
 
 
-webhook = require_safe(_of_webhook(_webhook_page))
+class WebhookPage(WebhookView):
+    """Shows a webhook with its deliveries."""
+
+    template_name = "connections/webhook.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        kwargs.setdefault("form", OverlapForm())
+        webhook = self.object
+        cursor = self.request.GET.get("before", "")[:200]
+        deliveries: list[Delivery] = []
+        following = ""
+        log_error = ""
+        try:
+            deliveries, following = read_deliveries(
+                self.connection,
+                actor=self.actor,
+                webhook=webhook,
+                cursor=cursor,
+            )
+        except SentenceError as unread:
+            log_error = unread.sentence
+        mailbox = None
+        if webhook.mailbox_id:
+            mailbox = self.connection.mailboxes.known_as(webhook.mailbox_id)
+        return super().get_context_data(
+            mailbox=mailbox,
+            sent=deliveries,
+            following=following,
+            is_first_page=not cursor,
+            log_error=log_error,
+            **kwargs,
+        )
 
 
-@require_POST
-@reauthenticated
-@_of_webhook
-def test(request: DeskRequest, connection: Connection, webhook: Webhook) -> str:
-    """Send one signed test event, which is about no message."""
-    send_test(connection=connection, webhook=webhook, actor=request.actor)
-    return "A test is on its way. Its outcome appears at the top of the log."
+class TestWebhook(ActionView, WebhookPage):
+    """Sends one signed test event, which is about no message."""
+
+    def change(self, form: Any) -> str:
+        send_test(
+            **self.command_arguments,
+            webhook=self.object,
+        )
+        return "A test is on its way. Its outcome appears at the top of the log."
 
 
-@require_POST
-@reauthenticated
-@_of_webhook
-def rotate(
-    request: DeskRequest, connection: Connection, webhook: Webhook
-) -> HttpResponse:
-    """Give the webhook another secret, and show it once."""
-    overlap = cleaned(OverlapForm(request.POST))["overlap"]
-    take_ticket(request)
-    rotated = rotate_webhook(
-        connection=connection, webhook=webhook, actor=request.actor, overlap_s=overlap
-    )
-    return render(
-        request,
-        "connections/webhook_made.html",
-        {
-            "connection": connection,
+class RotateWebhook(ActionView, WebhookPage):
+    """Gives the webhook another secret, and shows it once."""
+
+    form_class = OverlapForm
+    form_name = "form"
+
+    def change(self, form: OverlapForm) -> HttpResponse:
+        take_ticket(self.request)
+        overlap = form.cleaned_data["overlap"]
+        rotated = rotate_webhook(
+            **self.command_arguments,
+            webhook=self.object,
+            overlap_s=overlap,
+        )
+        context = {
+            "connection": self.connection,
             "made": rotated,
             "overlap": dict(OVERLAPS)[overlap] if overlap else "",
-        },
-    )
+        }
+        return render(self.request, "connections/webhook_made.html", context)
 
 
-@require_get_or_post
-@reauthenticated
-@_of_webhook
-def delete(
-    request: DeskRequest, connection: Connection, webhook: Webhook
-) -> HttpResponse:
-    """Show what will get no more events, and delete the webhook."""
-    form = DeleteOwnForm(posted(request))
-    if not webhook.is_ours:
-        del form.fields["understood"]
-    failed = None
-    if form.is_bound:
-        try:
-            cleaned(form)
-            delete_webhook(connection=connection, webhook=webhook, actor=request.actor)
-            notice = "The webhook is deleted. Its receiver gets no more events."
-            return redirect_with_notice(request, notice, "webhooks")
-        except SentenceError as error:
-            failed = error
-    context = {"connection": connection, "hook": webhook, "form": form}
-    return answer(request, "connections/webhook_delete.html", context, failed=failed)
+class DeleteWebhook(FormPageView, WebhookView):
+    """Shows what will get no more events, and deletes the webhook."""
+
+    template_name = "connections/webhook_delete.html"
+
+    def get_form_class(self) -> type[forms.Form]:
+        return DeleteOwnForm if self.object.is_ours else forms.Form
+
+    def change(self, form: Any) -> str:
+        delete_webhook(
+            **self.command_arguments,
+            webhook=self.object,
+        )
+        self.success_url = reverse("webhooks")
+        return "The webhook is deleted. Its receiver gets no more events."
 
 
-@require_POST
-@reauthenticated
-@_of_webhook
-def replay_delivery(
-    request: DeskRequest, connection: Connection, webhook: Webhook, delivery_id: str
-) -> str:
-    """Send one finished delivery again."""
-    replay(
-        connection=connection,
-        webhook=webhook,
-        delivery_id=delivery_id,
-        actor=request.actor,
-    )
-    return "The event is sent again, with the same id and content."
+class ReplayDelivery(ActionView, WebhookPage):
+    """Sends one finished delivery again."""
+
+    def change(self, form: Any) -> str:
+        replay(
+            **self.command_arguments,
+            webhook=self.object,
+            delivery_id=self.kwargs["delivery_id"],
+        )
+        return "The event is sent again, with the same id and content."

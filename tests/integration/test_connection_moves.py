@@ -73,3 +73,12 @@ def test_no_decision_is_carried_out_at_an_address_that_changed_under_it(
     assert execute.run_decision(decision_id=made.pk) == "recorded"
     assert upstream.decisions == []
     assert Decision.objects.get().may_have_left is False
+
+
+def test_whoever_may_not_move_it_is_neither_asked_for_a_password_nor_told_why(
+    signed_in, reviewer, connection
+):
+    for minutes in (0, 60):
+        answer = move(signed_in(reviewer, minutes=minutes), connection, "https://10.1")
+        says(answer, 403, "Only an admin of")
+        assert "10.1" not in answer.text
