@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import timedelta
+from urllib.parse import unquote
 from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
@@ -122,7 +123,12 @@ def note_words(
     text names count: a reason may say to whom to write.
     """
     recipients = tuple(recipients) or [
-        one.text for text in texts for one in find_hosts(readable(text)) if one.local
+        one.text
+        for text in texts
+        # Links for mail may have an @ as %40.
+        for written in (text, unquote(text))
+        for one in find_hosts(readable(written))
+        if one.local
     ]
     passages = passages_of(texts, recipients) | recipients_and_links(recipients, links)
     if not passages:

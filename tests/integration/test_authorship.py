@@ -195,11 +195,10 @@ def ask_for(text):
     variants(
         [
             suggest_eve,
-            ask_for("Please write to <eve+2@evil.example>."),
-            ask_for("[Write](mailto:eve@evil.example?subject=Hi) to her."),
             ask_for("[Write](mailto:?cc=eve%40evil.example) to her."),
+            ask_for("Please write to <eve+2@evil.example>."),
         ],
-        1,
+        2,
     ),
 )
 def test_recipient_whom_somebody_suggested_is_theirs_whatever_else_changes(

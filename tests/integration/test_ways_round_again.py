@@ -140,14 +140,15 @@ def test_words_that_an_admin_suggested_to_agents_through_the_desk_are_theirs(
     message, admin, reviewer, signed_in
 ):
     Grant.objects.create(person=admin, role="reviewer")
-    words = "Please write that the {} account moved to the new bank in town."
-    texts = {"kind": "reject", "texts": [("Bank", words.format("first"))]}
+    words = "Please write that the account moved to the new bank in town."
+    others = "All parcels are to go to the second warehouse from today on."
+    texts = {"kind": "reject", "texts": [("Bank", words)]}
     set_texts(mailbox=message.mailbox, actor=actor_of(admin), **texts)
     client = signed_in(admin)
     post(client, "draft/begin")
-    rejecting = {"name": "Bank", "first_contact": "on", "reject": words.format("other")}
+    rejecting = {"name": "Bank", "first_contact": "on", "reject": others}
     post(client, "draft/rules/add", **rejecting)
-    for which in ("first", "other"):
-        show_row(message, markdown=words.format(which))
+    for text in (words, others):
+        show_row(message, markdown=text)
         assert ruling_of(message, admin).rule == "editor"
         assert ruling_of(message, reviewer).may_approve
