@@ -22,6 +22,7 @@ from common.mail_addresses import clean_address, patterns_for
 from common.postgres import one_of
 from mirror.models import Connection, Mailbox
 from mirror.models.connections import takes_policy
+from people.second_admin.registry import is_second_admin_on
 from policy.errors import seen_state
 
 # Longer than the two calls of one attempt may take together, so that a row is pushed
@@ -364,17 +365,20 @@ def key_owners(
     keys: Collection[str],
 ) -> "models.QuerySet[KeyOwner, tuple[int, str, int]]":
     """Return connection, key and person of each who owns one of these API keys: the
-    person whom an admin named, and whoever made it, who was shown its text.
+    person whom an admin named; and, where changes need a second admin, whoever made it,
+    who was shown its text. Elsewhere one person may run the desk and its agents.
     """
-    named = KeyOwner.objects.filter(upstream_key_id__in=keys)
+    named = KeyOwner.objects.filter(upstream_key_id__in=keys).values_list(
+        "connection_id", "upstream_key_id", "person_id"
+    )
+    if not is_second_admin_on():
+        return named
     made = Entry.objects.of_action("api_key.created").filter(
         actor_kind="person", detail__fields__key__in=keys
     )
     key = KeyTextTransform("key", "detail__fields")
     person = Cast("actor_id", models.BigIntegerField())
-    return named.values_list("connection_id", "upstream_key_id", "person_id").union(
-        made.values_list("connection", key, person)
-    )
+    return named.union(made.values_list("connection", key, person))
 
 
 class Group(Named):
