@@ -32,6 +32,7 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
+from common.typed_secrets import posted_with_secrets, save_secrets
 from people.second_admin.setting import mails_name_subjects
 from people.sign_in.reauthentication import reauthenticated
 
@@ -70,7 +71,7 @@ def edit(request: DeskRequest, destination_id: int | None = None) -> HttpRespons
     """
     destination = find_destination(destination_id) if destination_id else None
     form = DestinationForm(
-        request.POST or None,
+        posted_with_secrets(request),
         destination=destination,
         initial={"kind": request.GET.get("kind", "")},
     )
@@ -210,6 +211,7 @@ def _page(
     error: NotChanged | None = None,
 ) -> HttpResponse:
     # The page with the form of a destination, and its routes if it exists.
+    save_secrets(request, form)
     context: dict[str, Any] = {
         "destination": destination,
         "channel": form.channel,

@@ -38,6 +38,7 @@ from common.pages import (
     same_error,
 )
 from common.time_zones import day_and_time, time_of_day
+from common.typed_secrets import posted_with_secrets, save_secrets
 from connections.accounts import commands, own_webhook
 from connections.accounts.commands import MAX_NAME, MAX_REASON
 from connections.accounts.keys import (
@@ -50,7 +51,12 @@ from connections.accounts.keys import (
     shown_start,
 )
 from connections.accounts.own_webhook import OVERLAPS
-from connections.changes import AccountConnected, ConnectionNotChanged, is_admin
+from connections.changes import (
+    AccountConnected,
+    ConnectionNotChanged,
+    NotReached,
+    is_admin,
+)
 from connections.pages import ApprovalCodeForm, answer, get_visible_connection_or_404
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message, WebhookEvent
@@ -380,7 +386,7 @@ def add(request: DeskRequest) -> HttpResponse:
     if not request.actor.is_admin_of_all:
         refusal = ActNotAllowed("Only an admin of everything can add connections.")
         return connections_page(request, error=refusal)
-    form = AddConnectionForm(posted(request))
+    form = AddConnectionForm(posted_with_secrets(request))
     if form.is_valid():
         typed = form.cleaned_data
         checks = typed["checks"]
@@ -408,6 +414,7 @@ def add(request: DeskRequest) -> HttpResponse:
             return redirect_with_notice(
                 request, notice, "connection", connection_id=added.pk
             )
+    save_secrets(request, form)
     status = 422 if form.errors else 200
     return render(
         request, "connections/connection_add.html", {"form": form}, status=status
@@ -485,7 +492,7 @@ def _forms(
     forms: dict[str, DrawnForm] = {}
     for name, form_class in form_by_section.items():
         form = form_class(
-            request.POST if name == section else None,
+            posted_with_secrets(request) if name == section else None,
             initial={"name": connection.name, "address": connection.api_url},
             auto_id=f"{name}-%s",
         )
@@ -495,7 +502,10 @@ def _forms(
         if failed and name == section:
             # What was typed may be valid: MultiMail or a command has refused it.
             form.errors.clear()
-            form.add_error(next(iter(form.fields)), failed.sentence)
+            is_of_field = not isinstance(failed, NotReached)
+            field = next(iter(form.fields)) if is_of_field else None
+            form.add_error(field, failed.sentence)
+            save_secrets(request, form)
         forms[name] = form
     forms["hook"] = ApprovalCodeForm(auto_id="hook-%s")
     return forms
@@ -643,13 +653,15 @@ def set_key(request: DeskRequest, connection: Connection, slot: str) -> str:
     if request.POST.get("do") == "remove":
         commands.remove_key(connection=connection, slot=slot, actor=request.actor)
         return f"The {label.lower()} key was removed."
-    key = cleaned(KeyForm(request.POST))["key"]
+    key = cleaned(KeyForm(posted_with_secrets(request)))["key"]
     checked = check_key(
         api_url=connection.api_url,
         key=key,
         slot=SLOTS[slot],
         account=connection.account_id,
     )
+    if checked.problem and not checked.is_certain:
+        raise NotReached(checked.problem)
     if checked.problem:
         raise ConnectionNotChanged(checked.problem)
     commands.set_key(
@@ -693,7 +705,7 @@ def rotate(request: DeskRequest, connection: Connection) -> str:
 @_changes("secret")
 def take_secret(request: DeskRequest, connection: Connection) -> str:
     """Save a secret that MultiMail made and the admin copied from there."""
-    typed = cleaned(SecretForm(request.POST))
+    typed = cleaned(SecretForm(posted_with_secrets(request)))
     _, overlap = own_webhook.OVERLAPS[typed["overlap"]]
     own_webhook.take_secret(
         connection=connection,
