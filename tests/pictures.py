@@ -1,4 +1,4 @@
-"""Takes screenshots of every page, at three widths, in light and dark, and those of
+"""Takes screenshots of every page, in four windows, in light and dark, and those of
 docs/images: `python -m tests.pictures FOLDER [names...]`.
 
 It starts its own product with the demo, and removes that at the end.
@@ -20,7 +20,8 @@ from tests.desk import Product
 from tests.policy_showcase import make_policy
 from tests.stack import Stack
 
-WIDTHS = {1440: 900, 768: 1024, 390: 844}
+# Width, height, and pixels for each of CSS; the last is 1280 x 800 at a zoom of 200 %.
+WINDOWS = ((1440, 900, 1), (1280, 800, 1), (390, 844, 2), (640, 400, 2))
 SCHEMES = ("light", "dark")
 # Messages in the queue before the first picture is taken.
 ENOUGH = 12
@@ -112,12 +113,12 @@ def _demo_messages(product, reader):
     one, of its mailbox, and of an allowlist.
     """
     by_subject = {row["subject"]: row["id"] for row in reader.queue()}
-    pay, report = (
+    pay, invoice = (
         next(id_ for subject, id_ in by_subject.items() if subject.startswith(start))
-        for start in ("Updated payment details", "The report for")
+        for start in ("Updated payment details", "Invoice 2183")
     )
     [(mailbox,)] = product.sql(
-        "SELECT mailbox_id FROM mirror_message WHERE public_id = %s", report
+        "SELECT mailbox_id FROM mirror_message WHERE public_id = %s", invoice
     )
     [(customers,)] = product.sql(
         "INSERT INTO policy_allowlist (name, version) VALUES ('Customers', 1) RETURNING id"
@@ -129,8 +130,8 @@ def _demo_messages(product, reader):
         )
     return {
         "crowded": f"/queue/{pay}/",
-        "held": f"/queue/{report}/",
-        "id": report,
+        "held": f"/queue/{invoice}/",
+        "id": invoice,
         "mailbox": mailbox,
         "list": customers,
     }
@@ -160,10 +161,11 @@ class _Pictures:
         pages = {name: (path, (), "body") for name, path in PAGES.items()} | OPENED
         for_admins = {name: (path, (), "body") for name, path in ADMIN_PAGES.items()}
         sign_in = {"sign-in": pages.pop("sign-in")}
-        for width, height in WIDTHS.items():
+        for width, height, factor in WINDOWS:
             for scheme in SCHEMES:
                 options = {
                     "viewport": {"width": width, "height": height},
+                    "device_scale_factor": factor,
                     "color_scheme": scheme,
                 }
                 for person, some in (

@@ -122,6 +122,7 @@ from common.pages import (
     page_or_fragment,
     require_get_or_post,
 )
+from common.postgres import clock
 from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import DecisionState, Outcome
@@ -494,6 +495,8 @@ def _decide(
             message=message.public_id,
             actor=actor,
             is_reauthenticated=is_recently_authenticated(request),
+            # It may wait for the message: what somebody stops meanwhile stays.
+            pressed_at=clock(),
             **posted,
         )
     except ReauthenticationNeeded:

@@ -171,6 +171,8 @@ def rehearse(
     sent: Counter[str] = Counter()
     changed = {}
     can_leave = False
+    # What is true also of a desk that has held no mail yet.
+    rejects_all = any(one.then.reject and not one.when.asked for one in after.rules)
     for message, (was, becomes) in asked.items():
         if becomes.sender:
             sent[becomes.sender.name] += 1
@@ -195,7 +197,7 @@ def rehearse(
             for was, becomes in [changed[one.pk]]
         ],
         sent=dict(sent),
-        stops_all=bool(asked) and not can_leave,
+        stops_all=not can_leave if asked else rejects_all,
     )
 
 

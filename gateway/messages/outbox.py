@@ -348,7 +348,7 @@ def hold_back(made_at: datetime) -> list[str]:
     ]
     Notice.objects.filter(due_at__isnull=False).update(due_at=None, last_error=reason)
     accounts = Account.objects.filter(is_active=True)
-    accounts.update(hold_all_at=timezone.now())
+    accounts.update(hold_all_at=Now())
     for account in accounts:
         auditing.record("account.hold_all_on", account, reason=reason)
     log.warning(

@@ -31,7 +31,7 @@ from django.urls import reverse
 from audit.recording import record
 from common.actors import Actor, Role
 from common.encryption import decrypt, encrypt
-from common.postgres import atomic_with_retry
+from common.postgres import atomic_with_retry, clock
 from people.errors import FactorNotAllowed
 from people.models import Person, RecoveryCode, RoleRule
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
@@ -309,7 +309,8 @@ def _check_may_set(actor: Actor) -> None:
 def _add(
     actor: Actor, person: Person, kind: str, words: str, data: dict[str, Any]
 ) -> None:
-    Authenticator.objects.create(user=person, type=kind, data=data)
+    # By the clock of approvals, with which it is compared.
+    Authenticator.objects.create(user=person, type=kind, data=data, created_at=clock())
     record(
         "person.factor_added",
         actor=actor,

@@ -220,6 +220,8 @@ class MessageFacts:
     is_first_contact: bool | None = False
     risk_level: str | None = ""
     findings: frozenset[str] | None = frozenset()
+    # The names of facts of which a part is known: what is not in it may be in the rest.
+    in_part: frozenset[str] = frozenset()
     # The place (`risk.words`) of each word that was looked for, empty if the message does
     # not have it.
     words: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -273,7 +275,9 @@ class Condition:
         """Whether it holds; None if the desk does not know enough to tell."""
         if any(getattr(facts, one) is None for one in self.needs):
             return None
-        return self.fits(facts)
+        return self.fits(facts) or (
+            None if facts.in_part.intersection(self.needs) else False
+        )
 
     def fits(self, facts: MessageFacts) -> bool:
         """Whether it holds, where the facts that it needs are known."""
@@ -531,6 +535,9 @@ class HasRisk(Condition):
     def fits(self, facts: MessageFacts) -> bool:
         return facts.risk_level == "high"
 
+    def passages(self, facts: MessageFacts) -> Iterable[str]:
+        return facts.unknown_files if "risk_level" in facts.in_part else ()
+
 
 class HasFinding(_OneOf):
     """It has one of these findings."""
@@ -540,7 +547,8 @@ class HasFinding(_OneOf):
     field = ChecksField("Findings", "findings")
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
-        return facts.unknown_files if RUNS_CODE in self.value else ()
+        is_of_files = not self.value.isdisjoint((RUNS_CODE, "risky_attachment"))
+        return facts.unknown_files if is_of_files else ()
 
 
 class HasWord(Condition):

@@ -123,6 +123,8 @@ _MOST_NAME = 60
 # How many names of metadata are kept, since facts are cached. What is left out counts as
 # not known; a value that was cut is longer than any that a rule can ask for.
 _MOST_METADATA = 50
+# The facts that are known in part where the desk cannot see a whole message.
+_IN_PART = ["findings", "is_first_contact", "risk_level"]
 
 
 def stored_facts(
@@ -141,7 +143,8 @@ def stored_facts(
         "amounts": sums.largest if _shows_text(content) and not sums.unread else None,
         "sums": sums.passages,
         "unread_sums": sums.unread,
-        "hosts": hosts,
+        "hosts": hosts if _shows_text(content) else None,
+        "in_part": _IN_PART if _hides(content) else [],
         "has_pictures": has_pictures,
         "send_at": content.send_at,
         "is_whole": set(content.coverage) >= set(FIELDS),
@@ -164,10 +167,11 @@ def with_files(
     amounts = dict(facts["amounts"] or {})
     passages = dict(facts["sums"])
     unread_sums = list(facts["unread_sums"])
-    hosts: list[str] | None = []
+    hosts: list[str] | None = [] if "attachments" in content.coverage else None
     # A picture within the text is shown like an attached one.
     kinds = {"image"} if facts.get("has_pictures") else set[str]()
     unknown = []
+    has_unread = False
     for place, claim in enumerate(content.attachments, start=1):
         seen = seen_at.get(place) or {}
         claimed = claimed_kinds(claim.name, claim.content_type)
@@ -175,6 +179,7 @@ def with_files(
         hides = any(one.get("means") == "hides" for one in seen.get("flags", ()))
         if revision and (hides or "kinds" not in seen):
             unknown.append(named(claim.name)[:_MOST_NAME])
+        has_unread |= bool(revision) and "kinds" not in seen
         sums = Sums(**seen.get("sums", {}))
         unread_sums += sums.unread
         for code, value in sums.largest.items():
@@ -192,11 +197,18 @@ def with_files(
         "unread_sums": list(dict.fromkeys(unread_sums)),
         "attachments": sorted(kinds) if "attachments" in content.coverage else None,
         "unknown_files": unknown,
+        "has_unread_files": has_unread,
     }
 
 
 def _shows_text(content: Content) -> bool:
     return "markdown" in content.coverage or "html" in content.coverage
+
+
+def _hides(content: Content) -> bool:
+    """Whether the desk cannot see a field in which it finds something."""
+    searched = {"to", "cc", "bcc", "subject", "attachments"}
+    return not (_shows_text(content) and searched <= {*content.coverage})
 
 
 def asked_words() -> set[str]:
@@ -265,9 +277,13 @@ def facts_of(
     hosts: list[Any] = [stored.get("hosts"), stored.get("file_hosts", ())]
     attachments = _if_known(frozenset, stored.get("attachments"))
     unknown_files = tuple(stored.get("unknown_files", ()))
+    in_part = {*stored.get("in_part", ())}
     if unknown_files and not takes_claims:
         findings.add(RUNS_CODE)
         attachments = None
+    if stored.get("has_unread_files") and not takes_claims:
+        findings.add("risky_attachment")
+        in_part.add("risk_level")
     if "program_in_text" in findings:
         findings.add(RUNS_CODE)
         attachments = None if attachments is None else attachments | {"program"}
@@ -290,6 +306,7 @@ def facts_of(
         else None,
         risk_level=review.risk_level if is_examined else None,
         findings=frozenset(findings) if is_examined else None,
+        in_part=frozenset(in_part),
         words=dict(stored.get("words", ())),
         amounts=_if_known(dict, stored.get("amounts")),
         sums=stored.get("sums", {}),

@@ -309,7 +309,12 @@ def test_rules_know_what_a_file_is_by_name_type_and_bytes(
 def test_file_that_is_not_read_may_be_anything_and_is_not_rejected_for_it(
     enclose, upstream, desk, reviewer
 ):
-    for when in ({"attachments": ["program"]}, {"findings": ["attachment_runs_code"]}):
+    for when in (
+        {"attachments": ["program"]},
+        {"findings": ["attachment_runs_code"]},
+        {"findings": ["risky_attachment"]},
+        {"high_risk": True},
+    ):
         put_in_force({"when": when, "then": {"reject": "Not by mail."}})
         with rolled_back():
             files = [("a.txt", b"calm"), ("b.txt", b"calm")]

@@ -317,3 +317,6 @@ def test_what_nobody_can_satisfy_is_told_before_it_is_activated(
     assert told() == (False, False)
     post(client, add, name="No", reject="No.")
     assert told() == (True, False)
+    # Nor could any on a desk that held none lately.
+    Message.objects.update(held_at=timezone.now() - timedelta(days=99))
+    assert told() == (True, False)

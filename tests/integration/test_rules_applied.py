@@ -5,6 +5,7 @@ of it, and words that were not looked for yet.
 import binascii
 import json
 from base64 import b64encode
+from itertools import product
 
 from approvals import examination
 from approvals.decisions.by_rule import apply_policy
@@ -12,8 +13,16 @@ from approvals.models import Decision
 from common.postgres import clock
 from mirror.models import Mailbox
 from policy.models import PolicyVersion
+from policy.rules.facts import needs_of_new_mailbox
 from simple_form.declarations import rows
-from tests.factories import change_row, make_message, put_in_force, rolled_back
+from tests import factories
+from tests.factories import (
+    actor_of,
+    change_row,
+    make_message,
+    put_in_force,
+    rolled_back,
+)
 from tests.integration.deciding import decide, needed
 from tests.markup import words_of
 
@@ -79,6 +88,27 @@ def test_rule_applies_however_it_is_written(message, connection, reviewer):
             put_in_force({"when": ABOUT[about], "then": TWO})
             new = make_message(connection, **fields)
             assert needed(new, reviewer) == 1 + applies, fields
+
+
+def test_rule_applies_where_the_key_does_not_show_to_whom_else_it_goes(
+    connection, reviewer, monkeypatch
+):
+    change_row(make_message(connection), state="delivered")
+    whole = factories.pending_row
+
+    def in_part(*args, **named):
+        return {key: one for key, one in whole(*args, **named).items() if key != "bcc"}
+
+    whens = ABOUT["new"], ABOUT["code"], {"high_risk": True}
+    for when, row in product(whens, (whole, in_part)):
+        monkeypatch.setattr(factories, "pending_row", row)
+        with rolled_back():
+            put_in_force({"when": when, "then": TWO})
+            new = make_message(connection)
+            assert needed(new, reviewer) == 1 + (row is in_part), when
+            # Whoever adds a mailbox reads what may be asked there.
+            told = needs_of_new_mailbox(actor_of(reviewer), connection.pk)
+            assert "2 approvals" in told
 
 
 def test_page_says_and_marks_what_a_rule_applies_for(connection, desk, second_reviewer):

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from approvals.bulk import batch
 from approvals.bulk.sheet import OnSheet, Sheet
 from approvals.decisions.execute import run_decision
+from approvals.message_page import views
 from approvals.models import Decision
 from connections.accounts import commands
 from connections.keys.commands import change_key, read_key, resume_key
@@ -20,7 +21,7 @@ from people.models import ChatAccount
 from people.second_admin.registry import SecondAdminNeeded
 from policy.models import Allowlist, KeyOwner
 from tests.factories import actor_of, change_list, change_row, make_message
-from tests.integration.deciding import decide, make_due, ruling_of
+from tests.integration.deciding import decide, make_due, post_verdict, ruling_of
 from tests.integration.passing import activate, make_pass
 from tests.integration.test_second_admin import switch_on
 from tests.integration.test_stops import held, hold_all, work
@@ -55,26 +56,31 @@ def test_owner_of_a_key_accepts_no_change_of_what_it_may_send(account, admin, se
     assert asked_by(change_list, admin, "eve@x.example", at=at).connection is None
 
 
-def test_sheet_counts_from_when_the_desk_received_it(
-    account, reviewer, mail_server, monkeypatch
+@pytest.mark.parametrize("where", [batch, views])
+def test_press_counts_from_when_the_desk_received_it(
+    account, desk, reviewer, mail_server, monkeypatch, where
 ):
     messages = held(account, 2)
-    give_verdict = batch.give_verdict
+    give_verdict = where.give_verdict
 
     def stopped_meanwhile(**fields):
         hold_all(account)
         return give_verdict(**fields)
 
-    monkeypatch.setattr(batch, "give_verdict", stopped_meanwhile)
-    items = [OnSheet(one.public_id, one.revision.fingerprint) for one in messages]
-    results = batch.decide_batch(
-        sheet=Sheet(items),
-        ticked=items,
-        outcome="approve",
-        reason="",
-        actor=actor_of(reviewer),
-    )
-    assert [one.kind for one in results] == ["decided"] * 2
+    monkeypatch.setattr(where, "give_verdict", stopped_meanwhile)
+    if where is batch:
+        items = [OnSheet(one.public_id, one.revision.fingerprint) for one in messages]
+        batch.decide_batch(
+            sheet=Sheet(items),
+            ticked=items,
+            outcome="approve",
+            reason="",
+            actor=actor_of(reviewer),
+        )
+    else:
+        for one in messages:
+            post_verdict(desk, one)
+    assert Decision.objects.count() == 2
     make_due()
     work()
     assert mail_server.taken == []

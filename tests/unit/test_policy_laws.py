@@ -56,6 +56,7 @@ contacts          up to two  ["dana@x.example", "bo@tax.gov"]
 is_first_contact  one        [false, true]
 risk_level        one        ["", "notice", "high"]
 findings          up to two  ["secret_in_body", "attachment_runs_code"]
+in_part           up to two  ["findings", "risk_level", "is_first_contact"]
 words             one        [{}, {"boo": ""}, {"other": ""}, {"boo": "", "other": ""}]
 attachments       up to two  ["pdf", "program"]
 hosts             up to two  ["acme.example", "www.acme.example", "evil.example"]
@@ -70,7 +71,7 @@ FACTS["amounts"] = st.dictionaries(
 # Those for which None is no value.
 ALWAYS_KNOWN = set(
     """connection is_inbound earlier_keys is_edited sums unread_sums unknown_files
-    is_agents_alone""".split()
+    is_agents_alone in_part""".split()
 )
 ADDRESSES = ["dana@x.example", "bo@tax.gov", "eve+1@x.example", "a%b@x.example"]
 facts_known = st.builds(
