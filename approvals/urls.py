@@ -92,6 +92,7 @@ urlpatterns = [
     path("queue/<uuid:public_id>/part/", content_views.part_opened, name="part-opened"),
     path("queue/<uuid:public_id>/viewed/", content_views.viewed, name="viewed"),
     path("queue/<uuid:public_id>/thread/", content_views.thread, name="message-thread"),
+    path("queue/undo/", message.undo_newest, name="undo-newest"),
     path("queue/<uuid:public_id>/undo/", message.undo, name="undo"),
     path("queue/<uuid:public_id>/take-back/", message.take_back, name="take-back"),
     path("queue/<uuid:public_id>/decided/", message.decided, name="decided"),

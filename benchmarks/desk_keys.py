@@ -2,8 +2,11 @@
 and with 100?
 """
 
+import contextlib
 import os
 import statistics
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.result import Figure, Goal, Result, sized
@@ -14,6 +17,9 @@ from launcher.quality import find_chromium
 FEW = sized(100, smoke=20)
 MANY = sized(100_000, smoke=40)
 PRESSES = sized(50, smoke=3)
+# How many messages are decided to count the presses. Every fourth is rejected, always
+# with the same reason.
+MIXED = (sized(20, smoke=4), sized(100, smoke=8))
 # Milliseconds between two presses: a faster press counts as a double press and decides
 # nothing, and the next message is fetched in this time.
 PAUSE = 450
@@ -30,8 +36,13 @@ ARGUMENTS = [
 # put on the page. By then the first frame is painted.
 WATCH = """
 window.taken = [];
+window.pressed = 0;
 let began = 0;
-addEventListener("keydown", (event) => { if (event.key === "a") began = event.timeStamp; }, true);
+addEventListener("keydown", (event) => {
+  if (event.key === "Shift") return;
+  window.pressed += 1;
+  began = event.timeStamp;
+}, true);
 document.addEventListener("desk:shown", () => requestAnimationFrame(() => requestAnimationFrame((now) => {
   window.taken.push(Math.max(now, performance.now()) - began);
 })));
@@ -50,9 +61,13 @@ def measure() -> Result:
         with web_process("dashboard") as port:
             for first, last in ((1, FEW), (FEW + 1, MANY)):
                 add_messages(connection, first=first, last=last)
-                durations[last] = presses(
-                    f"http://127.0.0.1:{port}", session_of(client)
-                )
+                desk = f"http://127.0.0.1:{port}"
+                with queue_page(desk, session_of(client)) as page:
+                    durations[last] = [press(page, "a") for _ in range(PRESSES)]
+            needed = {}
+            for number in MIXED:
+                with queue_page(desk, session_of(client)) as page:
+                    needed[number] = presses_for(page, number)
     slow = {number: percentile(times) for number, times in durations.items()}
     return Result(
         question=__doc__ or "",
@@ -62,12 +77,20 @@ def measure() -> Result:
                 f"median, {MANY:,} waiting", statistics.median(durations[MANY]), "ms"
             ),
             Figure(f"95th percentile, {MANY:,} waiting", slow[MANY], "ms"),
+            *(
+                Figure(f"presses for {number} mixed messages", needed[number], "")
+                for number in MIXED
+            ),
         ),
         control=Figure(f"95th percentile, {FEW} waiting", slow[FEW], "ms"),
         goals=(
             Goal("ratio", slow[MANY] / slow[FEW], GOAL),
             Goal(f"ms at the 95th percentile, {FEW} waiting", slow[FEW], BUDGET),
             Goal(f"ms at the 95th percentile, {MANY:,} waiting", slow[MANY], BUDGET),
+            *(
+                Goal(f"presses for {number}", needed[number], number + 1)
+                for number in MIXED
+            ),
         ),
     )
 
@@ -80,8 +103,9 @@ def session_of(client: Any) -> dict[str, str]:
     return {"name": name, "value": client.cookies[name].value}
 
 
-def presses(desk: str, session: dict[str, str]) -> list[float]:
-    """Return the milliseconds from each press until the next message was painted."""
+@contextlib.contextmanager
+def queue_page(desk: str, session: dict[str, str]) -> Iterator[Any]:
+    """Open the queue in a Chromium of its own, as it is on a wide screen."""
     from playwright.sync_api import sync_playwright
 
     path = find_chromium()
@@ -97,14 +121,13 @@ def presses(desk: str, session: dict[str, str]) -> list[float]:
         page = context.new_page()
         page.add_init_script(WATCH)
         page.goto(f"{desk}/queue/")
-        durations = [press(page, number) for number in range(1, PRESSES + 1)]
+        yield page
         browser.close()
-    return durations
 
 
-def press(page: Any, number: int) -> float:
-    """Approve the open message after `PAUSE`, when the next one is loaded. Return the
-    milliseconds until the next one was painted. `number` counts the presses.
+def press(page: Any, *keys: str) -> float:
+    """Decide the open message by these keys after `PAUSE`, when the next one is loaded.
+    Return the milliseconds from the last press until the next one was painted.
     """
     page.wait_for_selector(
         "#message:not(:has([data-recording])) ~ article[data-letter=here]",
@@ -112,15 +135,39 @@ def press(page: Any, number: int) -> float:
     )
     page.wait_for_timeout(PAUSE)
     before = page.evaluate("document.getElementById('message').dataset.message")
-    page.keyboard.press("a")
+    painted = page.evaluate("window.taken.length")
+    for key in keys:
+        page.keyboard.press(key)
     page.wait_for_selector(f"#message:not([data-message='{before}']) #decided")
     page.evaluate(
         "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
     )
     recorded = page.evaluate("window.taken")
-    if len(recorded) != number:
-        raise RuntimeError(f"press {number} did not paint the next message at once")
+    if len(recorded) != painted + 1:
+        raise RuntimeError(f"{keys} did not paint the next message at once")
     return float(recorded[-1])
+
+
+def presses_for(page: Any, number: int) -> int:
+    """Decide this many messages, every fourth by a rejection with the same reason, and
+    return how many keys that took.
+    """
+    from approvals.models import Decision
+
+    for turn in range(number):
+        if turn % 4 < 3:
+            press(page, "a")
+        elif turn == 3:
+            press(page, "r", "1")
+        else:
+            press(page, "Shift+R")
+    page.wait_for_selector("#decided:not([data-recording])")
+    newest = Decision.objects.order_by("-pk").values_list("outcome", "reason")[:number]
+    wanted = {"reject": number // 4, "approve": number - number // 4}
+    made = Counter(newest)
+    if len(made) != 2 or Counter(outcome for outcome, _ in newest) != wanted:
+        raise RuntimeError(f"the keys decided otherwise: {made}")
+    return int(page.evaluate("window.pressed"))
 
 
 def percentile(durations: list[float]) -> float:

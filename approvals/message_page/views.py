@@ -21,6 +21,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import trigger_client_event
 
 from approvals.collaboration import touch_claim
 from approvals.decisions.decide import came_back, give_verdict, note_refusal
@@ -98,6 +99,7 @@ from approvals.message_page.side_panel import (
     panel_context,
     ticks_shown,
 )
+from approvals.models import Decision, Verdict
 from approvals.pictures import shown_pictures
 from approvals.queue.filters import Filters, MessageForm, with_query
 from approvals.queue.querysets import queue_messages
@@ -125,7 +127,7 @@ from common.pages import (
 from common.postgres import clock
 from mirror.errors import DeskError
 from mirror.models import Message
-from mirror.states import DecisionState, Outcome
+from mirror.states import DecisionState, MessageState, Outcome
 from mirror.store import stored_content
 from mirror.threads import conversation_of, enqueue_freshen
 from people.sign_in.reauthentication import (
@@ -550,6 +552,28 @@ def take_back(request: DeskRequest, public_id: UUID) -> str:
     """
     take_back_approval(message=public_id, actor=request.actor)
     return "Your approval is taken back. The message is held."
+
+
+@require_POST
+def undo_newest(request: DeskRequest) -> HttpResponse:
+    """Undo the person's newest decision that can still be undone, or take back their
+    newest approval if that is newer, and show its message. The key Z goes back by it.
+    """
+    person = request.actor.person_id
+    decisions = Decision.objects.visible_to(request.actor).filter(
+        given_by=person, state=DecisionState.RECORDED, may_have_left=False
+    )
+    approvals = Verdict.objects.visible_to(request.actor).filter(
+        person=person, awaits_others=True, message__state=MessageState.HELD
+    )
+    decision = decisions.order_by("recorded_at").last()
+    approval = approvals.order_by("given_at").last()
+    if approval and not (decision and decision.recorded_at > approval.given_at):
+        return take_back(request, approval.message.public_id)
+    if decision:
+        return undo(request, decision.message.public_id)
+    nothing = {"text": "There is nothing left to undo.", "isSeen": True}
+    return trigger_client_event(HttpResponse(status=204), "desk:say", nothing)
 
 
 @require_safe

@@ -6,7 +6,6 @@ const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
 const dialog = byId("keys");
 const find = (selector) => document.querySelector(selector);
 const isVisible = (element) => Boolean(element) && element.getClientRects().length > 0 && !element.closest("[inert]");
-const isOver = () => getComputedStyle(find("#list")).position === "absolute";
 /* A letter that means nothing, or one that leads into a field or to another view, is the beginning of words: what is
    typed right after it, before that field has the focus, decides nothing. */
 const DECIDES = ["a", "r", "R", "b"];
@@ -28,10 +27,9 @@ async function switchKeys({ target: off }) {
   }
 }
 
-function inField(element) {
-  if (element.matches("input[type=radio], input[type=checkbox]")) return Boolean(element.closest(".why[open]"));
-  return element.isContentEditable || element.matches("input, textarea, select, .why[open] .reason *");
-}
+const inField = (element) =>
+  element.isContentEditable ||
+  element.matches("input:not([type=radio], [type=checkbox]), textarea, select, .why[open] .reason *");
 
 /* One cursor: the neighbour opens, and the list follows. After the last row comes the next page. On the sheet of
    several the neighbour comes into view. */
@@ -57,8 +55,8 @@ function press(act) {
   const cursor = find("#list .item[aria-current]")?.dataset.message;
   if (cursor && cursor !== openId()) return refuse("The message is still opening.");
   // Where there is little room it stands in a menu.
-  const menu = button?.closest(".more");
-  if (isVisible(menu?.querySelector("summary"))) menu.open = true;
+  const more = find("#decide .more > summary");
+  if (button?.checkVisibility() === false && isVisible(more)) more.parentElement.open = true;
   if (!isVisible(button)) return act === "z" ? askFor("undo") : refuse("This key does nothing here.");
   if (button.disabled) return refuse("This is under way.");
   if (button.matches("#decide .why > summary")) askFor("why", button.parentElement);
@@ -68,7 +66,7 @@ function press(act) {
 }
 
 function toList() {
-  if (isOver()) location.assign(find("#list").dataset.url);
+  if (getComputedStyle(find("#list")).position === "absolute") location.assign(find("#list").dataset.url);
   else (find("#list .item[aria-current]") ?? find("#list .item"))?.focus();
 }
 
@@ -81,8 +79,6 @@ function search() {
 function jump(id, words) {
   const place = byId(id);
   if (!isVisible(place)) return refuse(words);
-  if (place.matches("details")) place.open = true;
-  if (!place.hasAttribute("tabindex")) place.tabIndex = -1;
   place.focus({ preventScroll: true });
   place.scrollIntoView({ block: "start" });
 }
@@ -113,7 +109,7 @@ const ACTS = {
     isGoing = true;
   },
   "/": search,
-  "?": () => dialog.showModal(),
+  "?": showHelp,
 };
 
 /* On a keyboard of another script, the Latin letter that is printed on the same key. There a key may also make a
@@ -122,12 +118,25 @@ const isLetters = (key) => /^[\p{L}\p{M}]{1,2}$/u.test(key);
 const isOther = (key) => isLetters(key) && !/\p{Script=Latin}/u.test(key);
 // The signs of such a layout stand on keys of letters, too: Hebrew has "'" on W.
 let isOtherLayout = false;
+const printed = new Map();
 const keyOf = ({ key, code, shiftKey }) => {
+  printed.set(code, key);
   if (isLetters(key)) isOtherLayout = isOther(key);
   const [, letter] = (isOtherLayout && /^Key([A-Z])$/.exec(code)) || [];
   if (!letter) return key;
   return shiftKey || key !== key.toLowerCase() ? letter : letter.toLowerCase();
 };
+
+/* The help names such keys as they were pressed, or as the browser tells: of several layouts that is the Latin one. */
+async function showHelp() {
+  dialog.showModal();
+  const layout = await navigator.keyboard?.getLayoutMap().catch(() => null);
+  for (const kbd of all("kbd", dialog)) {
+    const code = `Key${kbd.dataset.letter ??= kbd.textContent}`;
+    const name = printed.get(code) ?? layout?.get(code) ?? "";
+    kbd.textContent = kbd.dataset.letter + (isOther(name) ? ` ${name.toUpperCase()}` : "");
+  }
+}
 
 /* Shift belongs to capitals and signs; with Caps Lock on it makes small letters, which then are nobody's wish. */
 const isHeld = ({ ctrlKey, metaKey, altKey, shiftKey, key }) =>

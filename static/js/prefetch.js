@@ -5,7 +5,6 @@
 const { all, byId, emit, getPage, isPage, isReplacing, noticeOf, on, onKey, onLoad } = window.desk;
 const { pane, parse, post, refuse, say, swap, trouble } = window.desk;
 const GUARD = 400;
-const IDS = "data-id-ahead";
 // The message that comes next: its address, and its id and article once they are here.
 let ahead = null;
 let guarded = 0;
@@ -14,8 +13,6 @@ let guarded = 0;
 let pressed = { at: 0, isRest: false };
 let sending = Promise.resolve();
 let returns = 0;
-// The addresses at which this page can still undo its decisions, the newest last.
-const undoable = [];
 // What each outcome shows from the press until the answer: in the row, and in the notice.
 const PRESSED = {
   approve: ["Approving", "Approved"],
@@ -25,7 +22,7 @@ const PRESSED = {
 
 /* Two messages are in the page at once, and only one of them may own the names. */
 function setAside(article, isAside) {
-  const [from, to] = isAside ? ["id", IDS] : [IDS, "id"];
+  const [from, to] = isAside ? ["id", "data-id-ahead"] : ["data-id-ahead", "id"];
   for (const one of [article, ...all(`[${from}]`, article)]) {
     one.setAttribute(to, one.getAttribute(from));
     one.removeAttribute(from);
@@ -165,7 +162,6 @@ function settle({ status, url, text, to }, press) {
 function goOn(next, text, { from, id, shown, box }) {
   const isUndone = box && "undo" in box.dataset;
   const code = next.querySelector("#decided")?.dataset.code;
-  undoable.push(...all("#decided form", next).map((form) => form.getAttribute("action")));
   if (pane() === from) {
     guarded = performance.now() + GUARD;
     swap(text);
@@ -247,15 +243,13 @@ function doubt({ message, kind }) {
 }
 on("desk:hint", doubt);
 on("desk:beside", doubt);
-on("htmx:beforeSend", ({ requestConfig }) => {
-  const at = undoable.indexOf(requestConfig.path);
-  if (at >= 0) undoable.splice(at, 1);
-});
-/* One after the other, back to the first that can still be undone. */
+/* One after the other, back to the first that can still be undone: the desk knows which, also after a reload. */
 onKey("undo", () => {
-  const path = undoable.pop();
-  if (!path) return refuse("There is nothing left to undo.");
-  window.htmx.ajax("POST", path, { target: "#message", swap: "outerHTML" });
+  if (!pane()) return refuse("This key does nothing here.");
+  const url = `/queue/undo/${location.search}`;
+  const undo = () => window.htmx.ajax("POST", url, { target: "#message", swap: "outerHTML" });
+  // What was pressed before is recorded first. Where it fails, the page says so.
+  sending = sending.then(undo).catch(() => {});
 });
 on("desk:painted", plan);
 on("desk:leave", forget);

@@ -118,9 +118,18 @@ def test_phone_has_the_decision_at_the_bottom_and_the_risk_above_the_message(
         )
     )
     assert bar["y"] + bar["height"] == pytest.approx(844, abs=1)
-    assert min(approve["height"], reject["height"]) >= 48
-    assert reject["y"] - approve["y"] - approve["height"] >= 12
-    assert bar["height"] <= 844 / 5
+    assert bar["height"] <= 60
+    more = page.locator("#decide .more > summary").bounding_box()
+    for one in (approve, reject, more):
+        assert one["height"] >= 44
+        assert one["y"] == approve["y"]
+    assert reject["x"] - approve["x"] - approve["width"] >= 11.9
+    # The rest stands under "More".
+    request = page.locator("#message #send-back > summary")
+    expect(request).to_be_hidden()
+    page.locator("#decide .more > summary").click()
+    expect(request).to_be_in_viewport(ratio=1)
+    page.locator("#decide .more > summary").click()
     assert max(addresses["y"], findings["y"]) < letter["y"]
     # The bar avoids the safe area of the system.
     session = page.context.new_cdp_session(page)

@@ -40,6 +40,8 @@ def test_keys_open_the_neighbour_the_list_follows_and_what_is_decided_folds_into
     desk, product, hold
 ):
     product.make_room(but=0)
+    # What other tests decided.
+    product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
     rows = [hold() for _ in range(14)]
     # htmx reports a request that a newer one replaces.
     desk.watch.expected += ["htmx:afterRequest", "htmx:sendAbort"]
@@ -78,8 +80,10 @@ def test_keys_open_the_neighbour_the_list_follows_and_what_is_decided_folds_into
     expect(desk.locator("#decided")).not_to_have_attribute("data-recording", "")
     desk.keyboard.press("z")
     is_open(desk, rows[8])
-    # Back through all that can still be undone; then it is seen that nothing can.
+    # Back through all that can still be undone, also on a page that is loaded anew; then
+    # it is seen that nothing can.
     for row in (rows[7], rows[6]):
+        desk.reload()
         desk.keyboard.press("z")
         is_open(desk, row)
     desk.keyboard.press("z")

@@ -53,6 +53,21 @@ def test_keys_of_another_script_act_by_the_letter_on_the_same_key(desk, product,
     expect(desk.locator("#sheet .tab[aria-current]")).to_have_text(first)
     desk.evaluate(script, {"key": "м", "code": "KeyV"})
     expect(desk.locator("#sheet .tab[aria-current]")).not_to_have_text(first)
+    # The help names what was pressed, what the browser tells, and else Latin letters.
+    desk.evaluate(
+        "() => { navigator.keyboard.getLayoutMap = async () => new Map([['KeyA', 'φ'], ['KeyV', 'v']]); }"
+    )
+    # W has opened the choice of a later time, in which no key acts.
+    desk.keyboard.press("Escape")
+    desk.keyboard.press("?")
+    for words, key in (
+        ("Next view", "V М"),
+        ("Review selected", "A Φ"),
+        ("Snooze", "S"),
+    ):
+        line = desk.locator("#keys li").filter(has_text=words)
+        expect(line.locator("kbd").last).to_have_text(key)
+    desk.keyboard.press("Escape")
     # A vowel sign on a Thai keyboard, two letters on an Arabic one, and the top row of a
     # French one.
     digit = script.replace("body", "activeElement")

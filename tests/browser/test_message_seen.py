@@ -55,6 +55,29 @@ RISKY = f"""Dear Anna,
 """
 
 
+def test_letter_has_half_of_each_window_under_findings_of_one_line_and_over_one_row(
+    desk, product, hold
+):
+    true = product.known["MAILBOX2_ADDRESS"].rpartition("@")[2]
+    risky = hold(to=f"dana@{true.replace('o', '0', 1)}", body=RISKY)
+    lie = "[https://acme.example/pay](https://evil.example/pay)"
+    alone = hold(body=f"{lie} {some_words()}")
+    desk.goto(product.page(alone))
+    expect(desk.locator("#findings details")).to_have_count(1)
+    expect(desk.locator("#findings details[open]")).to_have_count(0)
+    desk.goto(product.page(risky))
+    assert desk.locator("#findings details").count() > 2
+    # The third is a zoom of 200 percent.
+    for width, height in ((1280, 800), (390, 844), (640, 400)):
+        desk.set_viewport_size({"width": width, "height": height})
+        letter, bar = box(desk, "iframe[name=letter]"), box(desk, "#decide")
+        end = min(letter["y"] + letter["height"], bar["y"], height)
+        assert end - letter["y"] >= height / 2, (width, letter)
+        lines = desk.locator("#findings > ul > li").all()
+        assert max(one.bounding_box()["height"] for one in lines) < 30, width
+        assert bar["height"] < 60, width
+
+
 def mark(page, name):
     return page.frame_locator("#sheet iframe[name=letter]").locator(f"#{name}")
 

@@ -36,6 +36,7 @@ from tests.factories import (
 )
 from tests.integration.deciding import at_once, carry_out, decide, make_due
 from tests.ledger import latest_details
+from tests.markup import HTMX
 from tests.variants import variants
 
 CARE = {"is_reauthenticated": True, "risk_read": ["policy"]}
@@ -102,6 +103,34 @@ def test_taken_back_undone_and_other_content_void_approvals(
     with pytest.raises(ContentChanged):
         decide(message, second_reviewer, fingerprint=old)
     assert given(message, second_reviewer) == "1 of 2"
+
+
+def test_undo_key_goes_back_through_ones_own_decisions_and_approvals_then_says_so(
+    signed_in, connection, reviewer, second_reviewer
+):
+    alone, sent, others, early, late = (make_message(connection) for _ in range(5))
+    decide(alone, reviewer, "reject", "No")
+    change_row(decide(sent, reviewer).decision, may_have_left=True)
+    put_in_force({"approvals": {"0": 2}})
+    for person, message in (
+        (reviewer, others),
+        (second_reviewer, others),
+        (reviewer, early),
+        (reviewer, late),
+    ):
+        decide(message, person)
+    change_row(early, state="gone")
+
+    def undo(person):
+        answer = signed_in(person).post("/queue/undo/", headers=HTMX)
+        return answer.context and answer.context["message"], answer
+
+    assert [undo(reviewer)[0], undo(reviewer)[0]] == [late, alone]
+    _, answer = undo(reviewer)
+    assert answer.status_code == 204
+    assert "There is nothing left to undo." in answer.headers["HX-Trigger"]
+    # What somebody else decided last is theirs.
+    assert undo(second_reviewer)[0] == others
 
 
 def test_only_members_of_the_group_count_and_each_for_one_group(
