@@ -68,6 +68,10 @@ class ConnectionNotChanged(DeskError):
     status = 422
 
 
+class NotReached(ConnectionNotChanged):
+    """MultiMail gave no answer, so nothing is known to be wrong with what was typed."""
+
+
 class AccountConnected(ConnectionNotChanged):
     """The account has a connection already. With a second connection, each of its
     messages would appear twice.

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.core.paginator import Paginator
-from django.db.models import Q
 from django.forms.models import model_to_dict
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
@@ -23,6 +22,7 @@ from common.pages import (
     changes,
     cleaned,
     first_or_404,
+    posted,
     redirect_with_notice,
     require_get_or_post,
 )
@@ -110,6 +110,15 @@ class NamedForm(SettingForm):
         self.row = row
 
 
+def members_field() -> Any:
+    """Return a field for people at this desk."""
+    return forms.ModelMultipleChoiceField(
+        Person.objects.filter(is_active=True).order_by("name", "email"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+
 class GroupForm(NamedForm):
     """A group's name and its members."""
 
@@ -117,18 +126,14 @@ class GroupForm(NamedForm):
     page = "policy-group"
     layout = "| * Group | name members | It gives nobody a role: members approve only where they are reviewers."
 
-    members = forms.ModelMultipleChoiceField(
-        Person.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
-    )
+    members = members_field()
 
     def __init__(self, data: Any, row: Group) -> None:
         super().__init__(data, row)
-        # Members who have left the desk stay choices.
-        possible = Q(is_active=True) | Q(policy_groups=row.pk or 0)
         members: Any = self.fields["members"]
-        members.queryset = (
-            Person.objects.filter(possible).distinct().order_by("name", "email")
-        )
+        # Members who have left the desk stay choices.
+        left = Person.objects.filter(policy_groups=row.pk or 0)
+        members.queryset = (members.queryset | left).distinct()
 
     def save(self, actor: Actor) -> str:
         members = [one.pk for one in self.cleaned_data.pop("members")]
@@ -246,7 +251,7 @@ def edit(
     """
     admin_or_403(request)
     row = _row_or_404(form_class, row_id) if row_id else form_class.model()
-    form = form_class(request.POST if request.method == "POST" else None, row)
+    form = form_class(posted(request), row)
     return edit_setting(
         request,
         form,

@@ -22,7 +22,8 @@ from alerts.destinations.wording import (
 )
 from alerts.errors import NotChanged
 from alerts.models import Delivery, Destination
-from common.pages import first_or_404, posted, redirect_with_notice
+from common.pages import first_or_404, redirect_with_notice
+from common.typed_secrets import posted_with_secrets
 from people.second_admin.setting import mails_name_subjects
 from people.sign_in.resource_views import ActionView, FormPageView, PageView
 
@@ -135,7 +136,7 @@ class EditDestination(FormPageView, DestinationPage):
     """
 
     def get_form(self, form_class: Any = None) -> DestinationForm:
-        return self.destination_form(posted(self.request))
+        return self.destination_form(posted_with_secrets(self.request))
 
     def change(self, form: DestinationForm) -> HttpResponse:
         is_new = self.destination is None

@@ -7,7 +7,7 @@ the effects.
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import datetime, time
 from typing import Any, ClassVar
 from uuid import UUID
@@ -31,14 +31,16 @@ from common.pages import (
     answer,
     changes,
     first_or_404,
+    posted,
     require_get_or_post,
     same_error,
 )
+from common.postgres import atomic_with_retry
 from common.time_zones import local_time, zone_name
 from mirror.models import Message
 from policy.errors import PolicyRefused, RuleError, StalePolicy
 from policy.models import PolicyVersion
-from policy.pages import SettingForm, edit_setting
+from policy.pages import SettingForm, edit_setting, members_field
 from policy.rules.changes import (
     EMPTY,
     MAX_NOTE,
@@ -50,6 +52,7 @@ from policy.rules.changes import (
     discard_draft,
     has_two_admins,
     policies,
+    save_group,
     version_as_is,
 )
 from policy.rules.conditions import KINDS, Conditions, Names, read_domain
@@ -58,8 +61,8 @@ from policy.rules.facts import names_for, signed_passes
 from policy.rules.fields import (
     ChecksField,
     EntriesField,
-    amount_field,
-    currency_field,
+    money_field,
+    money_in_words,
     number_field,
 )
 from policy.rules.problems import Problems, problems, read_staff
@@ -83,6 +86,8 @@ class PartForm(SettingForm):
     makes: ClassVar[type[Part]]
     title: ClassVar[str]
     intro: ClassVar[str]
+    # The name of its field for a sum, whose currency is stored beside it.
+    sum_name: ClassVar[str]
     part: Part
 
     name = forms.CharField(max_length=80)
@@ -90,8 +95,10 @@ class PartForm(SettingForm):
     def __init__(
         self, data: Any, *, actor: Actor, stored: Any, seen: str, **initial: Any
     ) -> None:
-        of_part = asdict(stored) if stored else {}
-        super().__init__(data, seen, **{**of_part, **initial})
+        shown = (asdict(stored) if stored else {}) | initial
+        if (amount := shown.get(self.sum_name)) is not None:
+            shown[self.sum_name] = money_in_words(amount, shown["currency"])
+        super().__init__(data, seen, **shown)
         self.stored = stored
         self.names = names_for(actor)
         for field in self.fields.values():
@@ -108,13 +115,18 @@ class PartForm(SettingForm):
         if self.errors:
             return
         typed["id"] = self.stored.id if self.stored else secrets.token_hex(6)
-        self.part = self.makes(
-            **{one.name: typed[one.name] for one in fields(self.makes)}
-        )
+        typed[self.sum_name], typed["currency"] = typed[self.sum_name] or (None, "")
         try:
+            self.gather()
+            self.part = self.makes(
+                **{one.name: typed[one.name] for one in fields(self.makes)}
+            )
             self.part.check()
         except RuleError as error:
             self.add_error(error.field, error.sentence)
+
+    def gather(self) -> None:
+        """Make values that consist of several fields."""
 
     def save(self, actor: Actor) -> str:
         seen = self.cleaned_data["seen"]
@@ -128,11 +140,16 @@ class PartForm(SettingForm):
         return " ".join([f"“{self.part.name}” is in the draft: {sentence}", *of_it])
 
 
+# In place of the key of a group that is made with the rule.
+NEW_GROUP = -1
+
+
 class RuleForm(PartForm):
     """The form of one rule."""
 
     makes = PolicyRule
     title = "New rule"
+    sum_name = "amount"
     intro = "All conditions must match. Without any, the rule is for every message."
     parts = {
         "when": ("When a message …", "Add a condition"),
@@ -150,10 +167,11 @@ when | First message to somebody | first_contact |
 when | Number of recipients | recipients_from |
 when | Risk and findings | high_risk findings |
 when | Words | words |
-when | Amount of money | amount currency |
+when | Amount of money | amount |
 when | Attachments | attachments |
 when | Links | has_link links_except |
-then | * Approvals | approvals_* | One person counts for one group only.
+then | * Approvals | approvals_[0-9]* | One person counts for one group only.
+then | Approvals of a new group | group_* approvals_-1 | The group is made with the rule.
 then | Who may not approve | barred_groups bar_editor |
 then | How it is approved | care | After signing in again, on a page of its own, never in bulk.
 then | Hours | office_hours | Approved and sent only within the hours of all of these calendars.
@@ -163,6 +181,9 @@ then | Oversight of mailboxes | least_mode |
 then | Sentences | sentences | Shown with the message, before it is decided.
 """
 
+    group_name = forms.CharField(max_length=60, required=False)
+    group_members = members_field()
+
     def __init__(self, data: Any, *, stored: PolicyRule | None, **more: Any) -> None:
         then = stored.then if stored else Effects()
         initial = asdict(stored.when) | asdict(then) if stored else {}
@@ -170,25 +191,44 @@ then | Sentences | sentences | Shown with the message, before it is decided.
         if then.expire_minutes:
             initial["expire_minutes"] = minutes_in_words(then.expire_minutes)
         super().__init__(data, stored=stored, **more, **initial)
-        any_reviewer = (str(ANY_REVIEWER), "any reviewer, in all")
-        for group, name in (any_reviewer, *self.offered("groups")):
+        groups = [(str(ANY_REVIEWER), "any reviewer, in all"), *self.offered("groups")]
+        for group, name in (*groups, (str(NEW_GROUP), "the new group")):
             field = number_field(f"Of {name}", MOST_APPROVALS, least=0)
             self.fields[f"approvals_{group}"] = field
 
-    def clean(self) -> None:
+    def gather(self) -> None:
         typed = self.cleaned_data
-        if not self.errors:
-            typed["known"] = self.stored.when.known if self.stored else frozenset()
-            when = {one.name: typed[one.name] for one in fields(Conditions)}
-            typed["when"] = Conditions(**when)
-            approvals = {
-                int(name.removeprefix("approvals_")): n
-                for name, n in typed.items()
-                if name.startswith("approvals_") and n
-            }
-            then = {name: typed[name] for name in Effects.editor}
-            typed["then"] = Effects(approvals, **then)
-        super().clean()
+        name, number = typed["group_name"], typed[f"approvals_{NEW_GROUP}"]
+        if (name or number or typed["group_members"]) and not (name and number):
+            raise RuleError(
+                "Write its name, and how many of its members must approve.",
+                "group_name",
+            )
+        typed["known"] = self.stored.when.known if self.stored else frozenset()
+        when = {one.name: typed[one.name] for one in fields(Conditions)}
+        typed["when"] = Conditions(**when)
+        approvals = {
+            int(name.removeprefix("approvals_")): n
+            for name, n in typed.items()
+            if name.startswith("approvals_") and n
+        }
+        then = {name: typed[name] for name in Effects.editor}
+        typed["then"] = Effects(approvals, **then)
+
+    @atomic_with_retry
+    def save(self, actor: Actor) -> str:
+        typed = self.cleaned_data
+        approvals = dict(typed["then"].approvals)
+        if number := approvals.pop(NEW_GROUP, 0):
+            made = save_group(
+                actor=actor,
+                name=" ".join(typed["group_name"].split()),
+                members=[one.pk for one in typed["group_members"]],
+            )
+            then = replace(typed["then"], approvals={**approvals, made.pk: number})
+            self.part = replace(self.part, then=then)
+            self.names = names_for(actor)
+        return super().save(actor)
 
 
 for _name, _kind in KINDS.items():
@@ -203,13 +243,14 @@ class PassForm(PartForm):
 
     makes = Pass
     title = "New pass"
+    sum_name = "most"
     intro = (
         "Messages that fit a pass are sent without a person, if no rule applies to them: from an agent, with all "
         "recipients known, without a finding or an attachment, and only the first try. Two admins sign each pass."
     )
     layout = """
 | * The pass | name |
-| * Which messages | keys mailboxes lists most currency link_domains |
+| * Which messages | keys mailboxes lists most link_domains |
 | * How many, how long | a_day ends_at |
 """
 
@@ -222,8 +263,7 @@ class PassForm(PartForm):
         help_text="Each recipient must be on one of them.",
         required=True,
     )
-    most = amount_field("Amounts up to", "Such as 49.90; empty for no sum.")
-    currency = currency_field("Such as EUR.")
+    most = money_field("Amounts up to", "Empty for no sum.")
     link_domains = EntriesField(
         "Links to these domains",
         read_domain,
@@ -376,7 +416,7 @@ def edit(
     in the draft.
     """
     actor = admin_or_403(request)
-    typed = request.POST if request.method == "POST" else None
+    typed = posted(request)
     now = policies()
     of_kind = (one for one in now.drafted.parts if isinstance(one, form_class.makes))
     stored = next((one for one in of_kind if one.id == policy_part), None)
@@ -400,8 +440,7 @@ def activate(request: DeskRequest) -> HttpResponse:
     if now.draft is None or now.drafted.unreadable:
         why = now.drafted.unreadable or "There is no draft to activate."
         return answer_policy(request, error=StalePolicy(why))
-    typed = request.POST if request.method == "POST" else None
-    form = ActivateForm(typed, now.draft.seen)
+    form = ActivateForm(posted(request), now.draft.seen)
     tried = SimpleLazyObject(
         lambda: rehearse(
             before=now.in_force, after=now.drafted, actor=actor, now=timezone.now()

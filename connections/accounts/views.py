@@ -34,6 +34,7 @@ from common.pages import (
     same_error,
 )
 from common.time_zones import day_and_time, time_of_day
+from common.typed_secrets import posted_with_secrets, save_secrets
 from connections.accounts import commands, own_webhook
 from connections.accounts.commands import MAX_NAME, MAX_REASON
 from connections.accounts.keys import (
@@ -46,7 +47,12 @@ from connections.accounts.keys import (
     shown_start,
 )
 from connections.accounts.own_webhook import OVERLAPS
-from connections.changes import AccountConnected, ConnectionNotChanged, is_admin
+from connections.changes import (
+    AccountConnected,
+    ConnectionNotChanged,
+    NotReached,
+    is_admin,
+)
 from connections.pages import ApprovalCodeForm, get_visible_connection_or_404
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import MessageState
@@ -470,7 +476,7 @@ class ConnectionPage(ConnectionView):
         forms: dict[str, DrawnForm] = {}
         for name, form_class in form_by_section.items():
             form = form_class(
-                self.request.POST if name == self.section else None,
+                posted_with_secrets(self.request) if name == self.section else None,
                 initial={"name": connection.name, "address": connection.api_url},
                 auto_id=f"{name}-%s",
             )
@@ -480,7 +486,11 @@ class ConnectionPage(ConnectionView):
             if error and name == self.section:
                 # What was typed may be valid: MultiMail or a command has refused it.
                 form.errors.clear()
-                form.add_error(next(iter(form.fields)), error.sentence)
+                is_of_field = not isinstance(error, NotReached)
+                field = next(iter(form.fields)) if is_of_field else None
+                form.add_error(field, error.sentence)
+            if name == self.section:
+                save_secrets(self.request, form)
             forms[name] = form
         forms["hook"] = ApprovalCodeForm(auto_id="hook-%s")
         return forms
@@ -630,6 +640,8 @@ class SetKey(ConnectionAction):
             slot=slot,
             account=self.connection.account_id,
         )
+        if checked.problem and not checked.is_certain:
+            raise NotReached(checked.problem)
         if checked.problem:
             raise ConnectionNotChanged(checked.problem)
         commands.set_key(

@@ -15,6 +15,7 @@ from django.views.generic import FormView, TemplateView
 from common.actors import Actor
 from common.errors import SentenceError
 from common.pages import DeskRequest, redirect_with_notice
+from common.typed_secrets import posted_with_secrets, save_secrets
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 
 
@@ -76,18 +77,23 @@ class FormPageView(FormView, PageView):  # type: ignore[type-arg]
         """
         raise NotImplementedError
 
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return {**super().get_form_kwargs(), "data": posted_with_secrets(self.request)}
+
     def form_valid(self, form: Any) -> HttpResponse:
         try:
             outcome = self.change(form)
         except SentenceError as error:
             # Some of the change may have been saved before it failed.
             self.prepare()
+            save_secrets(self.request, form)
             return self.show_error(error, **{self.form_name: form})
         if isinstance(outcome, HttpResponse):
             return outcome
         return redirect_with_notice(self.request, outcome, self.get_success_url())
 
     def form_invalid(self, form: Any) -> HttpResponse:
+        save_secrets(self.request, form)
         context = self.get_context_data(**{self.form_name: form})
         return self.render_to_response(context, status=422)
 

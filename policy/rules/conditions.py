@@ -45,8 +45,8 @@ from policy.errors import RuleError
 from policy.rules.fields import (
     ChecksField,
     EntriesField,
-    amount_field,
-    currency_field,
+    money_field,
+    money_in_words,
     number_field,
     tick_field,
 )
@@ -579,8 +579,10 @@ class NamesAmount(Condition):
     """It names a sum of at least this, 0 for any sum; in this currency, or in any."""
 
     needs = ["amounts"]
-    field = amount_field("An amount of at least", "0 for any amount.")
-    more = {"currency": currency_field("Such as EUR; empty for any.")}
+    field = money_field(
+        "An amount of at least",
+        "EUR 0 is any amount in EUR; without a currency, that of any counts.",
+    )
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:
         yield from filter(None, facts.unread_sums)
@@ -588,13 +590,13 @@ class NamesAmount(Condition):
             is_other = self.when.currency not in ("", currency) and currency
             amount = Decimal(largest)
             if amount >= self.value and not is_other:
-                yield facts.sums.get(currency, f"{currency} {amount:,.2f}".strip())
+                yield facts.sums.get(currency, money_in_words(amount, currency))
 
     def words_in(self, names: Names) -> str:
-        currency = f" {self.when.currency}" if self.when.currency else ""
-        if not self.value:
-            return f"names any{currency} amount"
-        return f"names an amount of at least {self.value:f}{currency}"
+        if self.value:
+            least = money_in_words(self.value, self.when.currency)
+            return f"names an amount of at least {least}"
+        return " ".join(f"names any {self.when.currency} amount".split())
 
 
 class HasAttachment(_OneOf):

@@ -2,7 +2,9 @@
 a rule stores.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -86,29 +88,43 @@ class EntriesField(ReadField):
         return value if is_typed else "\n".join(sorted(value))
 
 
-def amount_field(label: str, help_text: str) -> forms.DecimalField:
-    """Return a field for a sum of money; empty for none."""
-    return forms.DecimalField(
-        label=label,
-        help_text=help_text,
-        required=False,
-        min_value=0,
-        max_digits=17,
-        # "1.000" may mean a thousand.
-        decimal_places=2,
-        widget=forms.TextInput,
-    )
+def money_in_words(amount: Decimal, currency: str) -> str:
+    """Return a sum as pages print it, such as "EUR 1,225.00"."""
+    return f"{currency} {amount:,.2f}".strip()
 
 
-def currency_field(help_text: str) -> ReadField:
-    """Return a field for the code of a currency; empty for none."""
-    return ReadField("Currency", _read_currency, help_text=help_text)
+# The whole part in thousands or without, the cents after another separator, and the
+# currency before or after it.
+_MONEY = re.compile(
+    r"(?P<before>[A-Z]{3} ?)?(?P<whole>\d{1,3}(?:(?P<mark>[., '’])\d{3})(?:(?P=mark)\d{3}){0,3}|\d{1,15})"
+    r"(?:(?!(?P=mark))[.,](?P<cents>\d{1,2}))?(?P<after> ?[A-Z]{3})?",
+    re.ASCII,
+)
+# One or a thousand, unless it is written as pages print a thousand.
+_IN_TWO_WAYS = re.compile(r"\d{1,3}\.\d{3}|0+,\d{3}")
 
 
-def _read_currency(typed: str) -> str:
-    if typed and not (len(typed) == 3 and typed.isascii() and typed.isalpha()):
-        raise ValueError("Write three letters, such as EUR.")
-    return typed.upper()
+def _read_money(typed: str) -> tuple[Decimal, str] | None:
+    if not typed:
+        return None
+    one_line = " ".join(typed.upper().replace("€", "EUR").split())
+    found = _MONEY.fullmatch(one_line)
+    if found is None or (found["before"] and found["after"]):
+        raise ValueError("Write an amount such as 1,225.00 or EUR 1,225.00.")
+    whole, cents = found["whole"], found["cents"]
+    if _IN_TWO_WAYS.fullmatch(whole) and not cents:
+        raise ValueError("This can be read in two ways. Write it as in 1,000.00.")
+    digits = "".join(filter(str.isdigit, whole))
+    currency = found["before"] or found["after"] or ""
+    return Decimal(f"{digits}.{cents or 0}"), currency.strip()
+
+
+def money_field(label: str, help_text: str) -> ReadField:
+    """Return a field for a sum, written as in most countries, with its currency or
+    without; empty for none.
+    """
+    such = "Such as EUR 1,225.00 or EUR 1.225,00; 1,000 is a thousand."
+    return ReadField(label, _read_money, help_text=f"{such} {help_text}", max_length=40)
 
 
 def number_field(

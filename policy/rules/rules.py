@@ -42,6 +42,7 @@ from policy.rules.fields import (
     ChecksField,
     EntriesField,
     ReadField,
+    money_in_words,
     pick_field,
     tick_field,
 )
@@ -356,7 +357,7 @@ class Pass(_Part):
 
     def check(self) -> None:
         if bool(self.currency) != (self.most is not None):
-            raise RuleError("Write an amount and its currency, or neither.", "currency")
+            raise RuleError("Write an amount with its currency, or none.", "most")
 
     def named(self) -> dict[str, frozenset[Any]]:
         return {"mailboxes": self.mailboxes, "keys": self.keys, "lists": self.lists}
@@ -364,7 +365,7 @@ class Pass(_Part):
     def sentence(self, names: Names) -> str:
         sums = "no sum"
         if self.most is not None:
-            sums = f"at most {self.most:f} {self.currency}"
+            sums = f"at most {money_in_words(self.most, self.currency)}"
         links = "no links"
         if self.link_domains:
             links = f"links to {any_of(self.link_domains)} only"

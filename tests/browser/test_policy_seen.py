@@ -22,17 +22,25 @@ def test_form_of_a_rule_shows_only_the_conditions_that_somebody_adds(open_as, pr
     box.fill("amou")
     box.press("Enter")
     expect(amount).to_be_focused()
-    amount.fill("100")
+    amount.fill("1.000")
     # A choice from the list of names.
     box.fill("Words")
     words.fill("invoice")
     page.get_by_role("button", name="Remove Words").click()
     expect(words).to_be_hidden()
     expect(box).to_be_focused()
+    page.watch.expected.append("422")
+    page.get_by_role("button", name="Save").click()
+    # The list of what is wrong has the focus, and leads to the field.
+    errors = page.get_by_role("alert").filter(has_text="Nothing was changed")
+    expect(errors).to_be_focused()
+    errors.get_by_role("link", name="An amount of at least").press("Enter")
+    expect(amount).to_be_focused()
+    amount.fill("EUR 1.225,00")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("link", name="Large amounts")).to_be_visible()
     saved = page.locator("main")
-    expect(saved).to_contain_text("100")
+    expect(saved).to_contain_text("EUR 1,225.00")
     expect(saved).not_to_contain_text("invoice")
 
 

@@ -34,6 +34,7 @@ REASONS = {
         gateway.api.answers gateway.auditing gateway.errors gateway.inbound.receive
         gateway.messages.submission gateway.smtp
         people.sign_in.passwords policy.calendars policy.rules.conditions
+        policy.rules.fields
         risk.words upstream.refused_fields
     """,
     "it is the product's own": """

@@ -63,6 +63,15 @@ def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_show
         assert hidden not in seen
 
 
+def test_address_typed_before_an_error_need_not_be_typed_again(signed_in, admin):
+    client = signed_in(admin)
+    answer = client.post("/alerts/add/", form("discord", url=HOOK, name=""))
+    assert "a-token" not in answer.text
+    ticket = re.search(r'name="secrets" value="(\w+)"', answer.text)[1]
+    client.post("/alerts/add/", form("discord", url="", secrets=ticket))
+    assert Destination.objects.get().url == HOOK
+
+
 def test_route_is_added_once_and_removed(signed_in, admin, connection):
     destination = make_destination(name="#reviews", kind="discord_webhook", url=HOOK)
     client = signed_in(admin)

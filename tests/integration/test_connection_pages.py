@@ -5,6 +5,7 @@ hidden secrets.
 import re
 
 import pytest
+from django.core.cache import cache
 from django.urls import reverse
 
 from mirror.models import Connection
@@ -89,7 +90,48 @@ def test_invalid_connection_is_not_saved_and_the_form_preserves_all_but_the_keys
     assert not Connection.objects.exists()
 
 
+def ticket_in(answer):
+    """The ticket under which the secrets of a form were saved."""
+    return re.search(r'name="secrets" value="(\w+)"', answer.text)[1]
+
+
+def test_keys_typed_before_an_error_need_not_be_typed_again(
+    signed_in, admin, second, there
+):
+    client = signed_in(admin)
+    wrong = {"oversight_key": "mm_live_of_nobody"}
+    first = add(client, **wrong)
+    assert "mm_live" not in first.text
+    saved = cache.get(f"secrets:{admin.pk}:{ticket_in(first)}")
+    assert saved
+    assert "mm_live" not in saved
+    typed = dict.fromkeys(KEYS, "")
+    # The key that is wrong was not saved, and the others are not anybody else's.
+    says(add(client, **typed, secrets=ticket_in(first)), 422, "Enter the key.")
+    right = {**typed, "oversight_key": KEYS["oversight_key"]}
+    answer = add(client, **right, place="other", address="http://127.0.0.1:1", secrets=ticket_in(first))  # fmt: skip
+    says(add(signed_in(second), **typed, secrets=ticket_in(answer)), 422, "Enter the key.")  # fmt: skip
+    client = signed_in(admin)
+    leads_to(add(client, **typed, secrets=ticket_in(answer)))
+    made = Connection.objects.get()
+    assert {name: getattr(made, name) for name in KEYS} == KEYS
+
+
 # --- keys
+
+
+def test_key_is_no_error_if_the_host_does_not_answer_and_is_saved(
+    signed_in, admin, there
+):
+    found = make_connection(api_url="http://127.0.0.1:1")
+    client = signed_in(admin)
+    path = to("connection-key", found, slot="read")
+    answer = client.post(path, {"key": "mm_live_read_key"})
+    says(answer, 422, "could not be reached")
+    assert not re.search(r'name="key"[^>]*aria-invalid', answer.text)
+    Connection.objects.update(api_url=there.url)
+    leads_to(client.post(path, {"key": "", "secrets": ticket_in(answer)}))
+    assert Connection.objects.get().read_key == "mm_live_read_key"
 
 
 def test_key_is_stored_once_multimail_confirms_it(signed_in, admin, there):

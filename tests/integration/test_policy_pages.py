@@ -108,6 +108,39 @@ def test_form_keeps_every_field_of_a_rule_or_pass_and_the_draft_becomes_active(
     assert "After the audit" in words_of(client.get("/policy/versions/1/"))
 
 
+def test_sum_may_be_typed_with_its_currency_and_is_shown_as_it_is_printed(
+    client, admin
+):
+    begun(admin)
+    typed = {"name": "Sums", "approvals_0": "2", "amount": "EUR 1.225,00"}
+    post(client, "draft/rules/add", **typed)
+    made = policies().drafted.rules[1]
+    assert (made.when.amount, made.when.currency) == (1225, "EUR")
+    assert "at least EUR 1,225.00" in words_of(client.get("/policy/"))
+    shown = client.get(f"/policy/draft/rules/{made.id}/").context["form"]
+    assert shown["amount"].value() == "EUR 1,225.00"
+
+
+def test_group_is_made_with_the_rule_that_asks_for_its_approvals(
+    client, admin, reviewer
+):
+    before = begun(admin).seen
+    add = "draft/rules/add"
+    typed = {"name": "Money", "group_members": [reviewer.pk], "approvals_-1": "2"}
+    post(client, add, 422, **typed)
+    typed["group_name"] = "Finance"
+    post(client, "draft/rules/first", name="Other", approvals_0="2")
+    # Neither is stored without the other.
+    post(client, add, 409, **typed, seen=before)
+    assert not Group.objects.exists()
+    post(client, add, **typed)
+    made = Group.objects.get()
+    assert (made.name, *made.members.all()) == ("Finance", reviewer)
+    assert policies().drafted.rules[1].then.approvals == {made.pk: 2}
+    post(client, add, 422, **typed)
+    assert len(policies().drafted.rules) == 2
+
+
 # What two admins post: the page, its status, what is typed, the draft that was seen (that
 # of now, the first one, or that of the last answer), and the name of the rule afterwards.
 TWO_ADMINS = """

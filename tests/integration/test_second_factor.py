@@ -156,6 +156,8 @@ def test_app_is_added_by_its_code_stored_encrypted_and_signs_in(
     path = reverse("factor-app")
     assert client.get("/queue/").status_code == 302
     page = client.get(path).text
+    # Its button to copy comes with a script, before the desk is open.
+    assert "js/parts" in page
     secret = re.search(r'class="secret"[^>]*>([A-Z2-7 ]+)<', page)[1].replace(" ", "")
     assert secret not in str(dict(client.session.items()))
     wrong = client.post(path, {"code": code_now(secret, steps=9)})

@@ -7,9 +7,11 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from policy.errors import RuleError
 from policy.rules.conditions import Conditions, MessageFacts, Names, from_json
+from policy.rules.fields import money_field, money_in_words
 from policy.rules.problems import Staff, problems
 from policy.rules.rules import (
     Misfit,
@@ -192,6 +194,34 @@ def test_only_an_earlier_end_fewer_a_day_off_or_gone_does_not_loosen():
         after = [pass_with(change)]
         assert passes_loosen([ONE], after) is (loosens == "yes"), change
     assert not passes_loosen([ONE], [])
+
+
+# --- sums -----------------------------------------------------------------------------
+
+TYPED_SUMS = """
+0 | 0.00
+49.9 | 49.90
+49,90 | 49.90
+1,000 | 1,000.00
+1 000 | 1,000.00
+1,225.00 | 1,225.00
+1.225,00 | 1,225.00
+1'225.00 | 1,225.00
+1.000.000 | 1,000,000.00
+EUR 1,225.00 | EUR 1,225.00
+1 225,00 € | EUR 1,225.00
+"""
+NO_SUMS = ["1.000", "0,500", "1234,567", "1 .000", "-5", "$5", "5k", "1e3", "5 EUR or USD", "9" * 16]  # fmt: skip
+
+
+def test_sum_is_read_as_many_countries_write_it_unless_it_is_in_doubt():
+    field = money_field("At least", "")
+    for line in TYPED_SUMS.strip().splitlines():
+        typed, printed = line.split(" | ")
+        assert money_in_words(*field.clean(typed)) == printed
+    for typed in NO_SUMS:
+        with pytest.raises(ValidationError):
+            pytest.fail(f"{typed}: {field.clean(typed)}")
 
 
 # --- what cannot be stored ------------------------------------------------------------
