@@ -51,7 +51,6 @@ from people.sign_in.reauthentication import (
 from people.sign_in.sessions import (
     IDLE,
     LONGEST,
-    NoSuchSession,
     end_other_sessions,
     renew_session,
     sessions_of,
@@ -245,10 +244,8 @@ def sessions(request: DeskRequest) -> HttpResponse:
 @require_POST
 def end_session(request: DeskRequest, session_id: int) -> HttpResponse:
     """End one of the person's own sessions; ending the current one signs out."""
-    try:
-        end(actor=request.actor, session=session_id)
-    except NoSuchSession:
-        raise Http404("This session has already ended, or it is not yours.") from None
+    if not end(actor=request.actor, session=session_id):
+        raise Http404("This session has already ended, or it is not yours.")
     return redirect_with_notice(request, "The session was ended.", "sessions")
 
 
