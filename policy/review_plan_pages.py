@@ -21,6 +21,7 @@ from common.pages import (
     changes,
     cleaned,
     first_or_404,
+    posted,
     require_get_or_post,
 )
 from mirror.models import Mailbox, may_set
@@ -253,8 +254,7 @@ def review_plan(request: DeskRequest, mailbox_id: int) -> HttpResponse:
     mailbox = _mailbox_or_404(request, mailbox_id)
     if not may_set(request.actor, mailbox):
         raise PermissionDenied("Only an admin of its mailboxes can change this plan.")
-    typed = request.POST if request.method == "POST" else None
-    form = PlanForm(typed, mailbox)
+    form = PlanForm(posted(request), mailbox)
     return edit_setting(
         request,
         form,
