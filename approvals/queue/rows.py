@@ -329,10 +329,8 @@ def chips_of(
     }
     chips = []
     for name, label in _CHIPS.items():
-        value_in_url = getattr(filters, NARROWING[name])
-        if value_in_url:
-            value = words.get(name) or value_in_url
-            chips.append((label, value, filters.without(name)))
+        if value := getattr(filters, NARROWING[name]):
+            chips.append((label, words.get(name) or value, filters.without(name)))
     return chips
 
 
@@ -390,9 +388,7 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     If the person's approval waits for others, `just_approved` is set instead. Empty if
     the person decided nothing, undid it, or decided too long ago.
     """
-    if public_id is None:
-        return {}
-    message = shown_message(actor, public_id)
+    message = shown_message(actor, public_id) if public_id else None
     if message is None:
         return {}
     decision = latest_decision(message)
