@@ -181,16 +181,15 @@ class DeskMessageQuerySet(MessageQuerySet):
         """
         held = self.visible_to(actor).filter(state=MessageState.HELD)
         going = _has_decision_among(Decision.objects.going(LIVE_DECISIONS))
-        counts = {"held": held, "going": held.filter(going, review__is_apart=False)}
-        counts["apart"] = held.held_and_apart()
+        others = [held.filter(going, review__is_apart=False), held.held_and_apart()]
         if actor.kind == "person":
-            counts["snoozed"] = self.snoozed_by(actor)
             approved = held.in_queue().filter(revision__in=_approved_by(actor))
-            counts["approved"] = approved.exclude(
-                _can_be_snoozed(), pk__in=_snoozed_by(actor)
-            )
-        sizes = {name: rows.order_by().count() for name, rows in counts.items()}
-        return max(0, sizes.pop("held") - sum(sizes.values()))
+            others += [
+                self.snoozed_by(actor),
+                approved.exclude(_can_be_snoozed(), pk__in=_snoozed_by(actor)),
+            ]
+        number = held.order_by().count()
+        return max(0, number - sum(rows.order_by().count() for rows in others))
 
     def in_doubt(self) -> Self:
         """Decided at this desk, with an outcome that is not known (relies on

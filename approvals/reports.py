@@ -159,13 +159,6 @@ class Report:
     total: Row
 
 
-def may_read_reports(actor: Actor) -> bool:
-    """Whether the actor may read the report: admins and auditors may. It covers the
-    mailboxes for which they have these roles.
-    """
-    return actor.has(Role.ADMIN) or actor.has(Role.AUDITOR)
-
-
 def report_of(actor: Actor, month: Month) -> Report:
     """Return the report of a month, over the mailboxes of which the actor is admin or
     auditor.
@@ -365,7 +358,7 @@ def _month_page(
 ) -> HttpResponse:
     """Show the report of the month that the address names, or of the current one."""
     actor = request.actor
-    only_for("an admin or auditor", may_read_reports(actor))
+    only_for("an admin or auditor", actor.looks_after_people)
     this_month = Month.of(timezone.now(), zone_name())
     # The current month, unless the address names another.
     month = Month.read(request.GET.get("month", ""), zone_name()) or this_month

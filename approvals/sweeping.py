@@ -1,6 +1,7 @@
 """The desk's sweep, a periodic job that runs every five seconds. Each of its duties
 looks for rows of one kind that are due, and runs a command or sends a Celery task for
-them: so work whose task was lost is still done.
+them: so work whose task was lost is still done. A command without a row is a duty by
+itself: it reads what is due.
 """
 
 import logging
@@ -11,17 +12,8 @@ from django.db.models import QuerySet
 
 from approvals import caps, collaboration, tasks
 from approvals.decisions import by_rule, execute
-from approvals.desk_messages import desk_messages
 from approvals.escalation import handling
-from approvals.models import (
-    Arrival,
-    Brake,
-    Claim,
-    Decision,
-    Question,
-    Replacement,
-    Snooze,
-)
+from approvals.models import Arrival, Brake, Decision, Question, Replacement
 from approvals.reconcile import closing
 from common.sweeps import Duty, do_all, duty
 from mirror.models import AttachedFile, Connection, Message, Thread
@@ -66,15 +58,6 @@ def _command_for_each(
     return duty(rows, do, most=most)
 
 
-def _command_once(
-    command: Callable[[], object], rows: Callable[[], QuerySet[Any]]
-) -> Duty:
-    """Return a duty that calls a command once if there are such rows; the command reads
-    them itself.
-    """
-    return duty(rows, lambda _: command())
-
-
 def _task_for_each(
     task: Any, rows: Callable[[], QuerySet[Any]], most: int | None = None
 ) -> Duty:
@@ -93,10 +76,11 @@ def _deletion(rows: Callable[[], QuerySet[Any]]) -> Duty:
 # that one sweep takes.
 DUTIES: dict[str, Duty] = {
     "abandoned": _command_for_each(execute.abandon, Decision.objects.abandoned, 200),
-    "policy": _command_once(by_rule.apply_policy, by_rule.not_asked),
+    # An index tells whether any is left; putting all of them in order takes longer.
+    "policy": duty(by_rule.not_asked, lambda _: by_rule.apply_policy()),
     "to people": _command_for_each(by_rule.give_to_people, by_rule.to_stop, 200),
-    "expired": _command_once(by_rule.expire_due, desk_messages().past_expiry),
-    "expiring": _command_once(by_rule.announce_expiring, desk_messages().nearly_over),
+    "expired": by_rule.expire_due,
+    "expiring": by_rule.announce_expiring,
     "gate expiry": _task_for_each(
         tasks.tell_expiry, Message.objects.expiry_to_tell, 100
     ),
@@ -119,14 +103,10 @@ DUTIES: dict[str, Duty] = {
     # that was missed.
     "unwell": _task_for_each(tasks.read_connection, Connection.objects.to_probe),
     "overdue": _task_for_each(tasks.read_connection, Connection.objects.overdue),
-    "claims": _command_once(
-        collaboration.end_idle_claims, lambda: Claim.objects.over().order_by("pk")
-    ),
+    "claims": collaboration.end_idle_claims,
     "floods over": _command_for_each(caps.end_over, Brake.objects.over, 100),
     "arrivals": _deletion(Arrival.objects.past),
-    "put off": _command_once(
-        collaboration.unsnooze_due, lambda: Snooze.objects.over().order_by("pk")
-    ),
+    "put off": collaboration.unsnooze_due,
     "questions": _deletion(Question.objects.past),
     # Creates missing rows; "lists" below sends their lists to the gateway.
     "new lists": gates.ensure,

@@ -8,7 +8,7 @@ than it showed.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -270,10 +270,8 @@ def _get_visible_mailbox_or_404(
 
 
 def _form_of(mailbox: Mailbox, kind: Kind, typed: Any = None) -> BaseTexts:
-    stored = [
-        {"label": one.label, "words": one.words} for one in presets_of(mailbox.pk)[kind]
-    ]
-    form: BaseTexts = Texts(typed, initial=stored)
+    presets = presets_of(mailbox.pk)[kind]
+    form: BaseTexts = Texts(typed, initial=[asdict(one) for one in presets])
     form.may_be_empty = kind == Kind.COMMENT
     return form
 

@@ -213,8 +213,8 @@ ACTIONS = frozenset((*_WAITS_AGAIN, *_DECIDED, *RETURNS, *_CHANGES, *ACCOUNT)).u
 def _tell_admins(entry: Entry) -> None:
     """Tell those who can accept a change that waits, and end what is told of others."""
     waiting = PendingChange.objects.waiting()
-    Notice.objects.filter(~Q(change__in=waiting), change__isnull=False).end()
     told = Notice.objects.filter(change__isnull=False)
+    told.filter(~Q(change__in=waiting)).end()
     for change in waiting.exclude(pk__in=told.values("change")):
         admins = other_admins(change, asker=change.asked_by_id)
         _make(entry, Cause.CHANGE, [one.pk for one in admins], change=change)
@@ -224,12 +224,11 @@ def _tell_owner(entry: Entry, person: int | None) -> None:
     """Tell a person what happened to their account, and a sign-in from a device from
     which they have not signed in before.
     """
-    owner = person
-    if owner is None and entry.actor_kind == "person":
-        owner = int(entry.actor_id)
+    if person is None and entry.actor_kind == "person":
+        person = int(entry.actor_id)
     is_known = entry.action == "person.signed_in" and not _is_new_device(entry)
-    if owner is not None and not is_known:
-        _make(entry, Cause.ACCOUNT, [owner])
+    if person is not None and not is_known:
+        _make(entry, Cause.ACCOUNT, [person])
 
 
 def _is_new_device(entry: Entry) -> bool:

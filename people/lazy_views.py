@@ -9,18 +9,14 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.module_loading import import_string
 
 View = Callable[..., HttpResponseBase]
 
 
-def lazy_view(path: str, *, is_public: bool = False) -> View:
-    """Return a view that imports and calls the view at `path`, a function or a class.
-
-    A view that `is_public` is also for people who are not signed in.
-    """
+def lazy_view(path: str) -> View:
+    """Return a view that imports and calls the view at `path`, a function or a class."""
 
     @cache
     def loaded() -> View:
@@ -31,4 +27,4 @@ def lazy_view(path: str, *, is_public: bool = False) -> View:
     def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return loaded()(request, *args, **kwargs)
 
-    return login_not_required(view) if is_public else view
+    return view

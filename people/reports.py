@@ -11,7 +11,6 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from django import forms
-from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -157,7 +156,10 @@ def rights(request: DeskRequest) -> HttpResponse:
     had.
     """
     check_reads_people(request)
-    form, moment, in_force = _requested(request)
+    targets = named_targets(request.actor)
+    choices = [(value, target.label) for value, target in targets.items()]
+    form = RightsForm(request.GET, choices={"place": [("", "Everywhere"), *choices]})
+    moment = form.moment(timezone.now())
     if person := form.cleaned_data.get("person"):
         # Of a person who may be deleted.
         periods = GrantPeriod.objects.read_by(request.actor).filter(person=person)
@@ -166,6 +168,16 @@ def rights(request: DeskRequest) -> HttpResponse:
             raise Http404("There is no such person, or you may not see their roles.")
         context = {"rights": rows, "who": rows[-1], "is_cut": len(rows) == MAX_ROWS}
         return render(request, "people/report_person.html", context)
+    in_force = GrantPeriod.objects.read_by(request.actor).in_force_at(moment)
+    # Only roles that include the chosen target.
+    if value := form.wanted_target:
+        target = targets[value]
+        in_force = in_force.reaching(
+            connection=target.connection, mailbox=target.mailbox
+        )
+    in_force = in_force.order_by(
+        "name", "email", "person", "connection", "mailbox", "role", "pk"
+    )
     rows = as_rights(request.actor, in_force[:MAX_ROWS])
     if "at" not in form.errors:
         form.show("at", f"{local_time(moment):%Y-%m-%dT%H:%M:%S}")
@@ -179,25 +191,3 @@ def rights(request: DeskRequest) -> HttpResponse:
         "total": in_force.count() if len(rows) == MAX_ROWS else len(rows),
     }
     return render(request, "people/report_rights.html", context)
-
-
-def _requested(
-    request: DeskRequest,
-) -> tuple[RightsForm, datetime, QuerySet[GrantPeriod]]:
-    """Return the form, the moment, and the periods in force at that moment, by person.
-    If a target was chosen, only periods of roles that include it.
-    """
-    targets = named_targets(request.actor)
-    choices = [(value, target.label) for value, target in targets.items()]
-    form = RightsForm(request.GET, choices={"place": [("", "Everywhere"), *choices]})
-    moment = form.moment(timezone.now())
-    in_force = GrantPeriod.objects.read_by(request.actor).in_force_at(moment)
-    if value := form.wanted_target:
-        target = targets[value]
-        in_force = in_force.reaching(
-            connection=target.connection, mailbox=target.mailbox
-        )
-    in_force = in_force.order_by(
-        "name", "email", "person", "connection", "mailbox", "role", "pk"
-    )
-    return form, moment, in_force

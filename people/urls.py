@@ -6,8 +6,7 @@ are here, not with the ledger: they need the signed-in person, and the ledger do
 import people.
 """
 
-from functools import partial
-
+from django.contrib.auth.decorators import login_not_required
 from django.urls import path
 
 from people import exports, reports
@@ -18,37 +17,35 @@ from people.invitations import views as invitations
 from people.lazy_views import lazy_view
 from people.sign_in import reauthentication
 
-_public = partial(lazy_view, is_public=True)
-
 urlpatterns = [
     path(
         "accounts/login/",
-        _public("people.sign_in.views.DeskLoginView"),
+        login_not_required(lazy_view("people.sign_in.views.DeskLoginView")),
         name="account_login",
     ),
     path(
         "accounts/login/passkey/",
-        _public("people.sign_in.views.PasskeyLoginView"),
+        login_not_required(lazy_view("people.sign_in.views.PasskeyLoginView")),
         name="mfa_login_webauthn",
     ),
     path(
         "accounts/login/second/",
-        _public("people.sign_in.views.StepView"),
+        login_not_required(lazy_view("people.sign_in.views.StepView")),
         name="mfa_authenticate",
     ),
     path(
         "accounts/login/provider/",
-        _public("people.sign_in.provider.begin"),
+        login_not_required(lazy_view("people.sign_in.provider.begin")),
         name="oidc-login",
     ),
     path(
         "accounts/login/provider/back/",
-        _public("people.sign_in.provider.come_back"),
+        login_not_required(lazy_view("people.sign_in.provider.come_back")),
         name="oidc-callback",
     ),
     path(
         "accounts/logout/",
-        _public("people.sign_in.views.sign_out"),
+        login_not_required(lazy_view("people.sign_in.views.sign_out")),
         name="account_logout",
     ),
     path(

@@ -280,19 +280,16 @@ def _own_decision(
     the same outcome, reason and version, as after a double click; otherwise None.
     """
     first = error.decision if isinstance(error, AlreadyDecided) else None
-    if not isinstance(first, Decision) or first.state not in LIVE_DECISIONS:
-        return None
-    first_verdict = (
-        str(first.given_by_id),
-        first.outcome,
-        first.reason,
-        first.revision.fingerprint,
-    )
-    return (
-        first
-        if first_verdict == (actor.id, outcome, reason, item.fingerprint)
-        else None
-    )
+    if (
+        isinstance(first, Decision)
+        and first.state in LIVE_DECISIONS
+        and str(first.given_by_id) == actor.id
+        and first.outcome == outcome
+        and first.reason == reason
+        and first.revision.fingerprint == item.fingerprint
+    ):
+        return first
+    return None
 
 
 def undo_batch(*, messages: Sequence[UUID], actor: Actor) -> int:

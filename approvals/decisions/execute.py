@@ -255,13 +255,11 @@ def _call(decision: Decision) -> float | None:
             ) from None
         if refusal:
             raise _DecisionOutdated(refusal)
-        known_expiry = message.gate_expires_at
-        expires_at = message.expires_at
         if (
             connection.is_our_gateway
-            and known_expiry is not None
-            and expires_at is not None
-            and known_expiry < expires_at
+            and message.gate_expires_at
+            and message.expires_at
+            and message.gate_expires_at < message.expires_at
         ):
             # The expiry was extended, and our gateway does not know that yet: it would
             # refuse an approval after the old expiry.

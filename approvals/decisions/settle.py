@@ -141,18 +141,17 @@ def settle_by_report(
     references = references_in(reason)
     # An approval that had ended here without an effect, but that MultiMail names: it
     # was sent after all.
-    ended_approval = None
-    if reported == "approved":
-        ended_approval = next(
-            (
-                one
-                for one in all_decisions
-                if one.state in _ENDED
-                and one.reference in references
-                and one.is_approval
-            ),
-            None,
-        )
+    ended_approval = next(
+        (
+            one
+            for one in all_decisions
+            if reported == "approved"
+            and one.state in _ENDED
+            and one.reference in references
+            and one.is_approval
+        ),
+        None,
+    )
     if ended_approval and not last_of(
         message=message.public_id, actions=("decision.left_after_all",)
     ):

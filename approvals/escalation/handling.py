@@ -75,11 +75,10 @@ def able_to_review(people: QuerySet[Person], message: Message) -> list[Person]:
     if message.pk is None:
         # What a sample would need to be approved is not known.
         return reviewers
-
-    def may_not_approve(person: Person) -> bool:
-        return not rulings([message], actors[person])[message.pk].may_approve
-
-    return sorted(reviewers, key=may_not_approve)
+    return sorted(
+        reviewers,
+        key=lambda one: not rulings([message], actors[one])[message.pk].may_approve,
+    )
 
 
 def assign_first(message: Message, people: QuerySet[Person], why: str) -> Person | None:

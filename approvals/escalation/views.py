@@ -90,15 +90,14 @@ def _page(
     message = get_visible_message_or_404(request, public_id)
     deadline = deadline_of(message)
     offered = max(deadline or timezone.now(), timezone.now()) + timedelta(hours=4)
-    typed = request.POST or None
     context = {
         "message": message,
         "claim": Claim.objects.on(message).live().select_related("person").first(),
         "assign_form": AssignForm(
-            typed if "to" in request.POST else None, message=message
+            request.POST if "to" in request.POST else None, message=message
         ),
         "extend_form": ExtendForm(
-            typed if "until" in request.POST else None,
+            request.POST if "until" in request.POST else None,
             initial={"until": local_time(offered)},
         ),
         "may_assign": may_handle(request.actor, message) and message.state == "held",

@@ -26,19 +26,14 @@ COMPARE = ("Compare with MultiMail", "Compare all {} with MultiMail")
 
 @dataclass(frozen=True)
 class Act:
-    """The one safe action of an item: a button that posts to `url` if `posts`, else a
-    link to a page on which to read and decide. A button has a label `for_all` items of
-    a group.
+    """The one safe action of an item: a button that posts to `url`, which has a label
+    `for_all` items of a group; or, without that label, a link to a page on which to
+    read and decide.
     """
 
     label: str
     url: str
     for_all: str = ""
-
-    @property
-    def posts(self) -> bool:
-        """Whether it is a button."""
-        return bool(self.for_all)
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,7 @@ class Group:
         it is the action of the oldest; None if the person may do nothing.
         """
         acts = [one.act for one in self.items if one.act is not None]
-        if len(set(acts)) < 2 or not acts[0].posts:
+        if len(set(acts)) < 2 or not acts[0].for_all:
             return acts[0] if acts else None
         return replace(
             acts[0],

@@ -82,20 +82,15 @@ MAX_REASONS = 3
 class MessageGroup:
     """The group of messages that one row stands for.
 
-    `size` is how many these are, `differing` how many of them name other sums of money
+    `size` is how many these are, in words, `differing` how many of them name other sums of money
     than most, `label` what they have in common, and `query` the query string that lists
     them.
     """
 
-    size: int
+    size: str
     differing: int
     label: str
     query: str
-
-    @property
-    def size_in_words(self) -> str:
-        """The size of the group, as people see it."""
-        return counted(self.size)
 
 
 def approvers_in_words(verdicts: Iterable[Verdict]) -> dict[int, str]:
@@ -271,7 +266,10 @@ def rows_of(
                 "trigger": ("from the same source", {"started": message.started_by}),
             }.get(filters.group, ("like this", {"alike": message.shape}))
             row.group = MessageGroup(
-                size, differing, label, filters.query(**{"group": "none", **members})
+                counted(size),
+                differing,
+                label,
+                filters.query(**{"group": "none", **members}),
             )
         rows.append(row)
     return rows
@@ -329,10 +327,8 @@ def chips_of(
     }
     chips = []
     for name, label in _CHIPS.items():
-        value_in_url = getattr(filters, NARROWING[name])
-        if value_in_url:
-            value = words.get(name) or value_in_url
-            chips.append((label, value, filters.without(name)))
+        if value := getattr(filters, NARROWING[name]):
+            chips.append((label, words.get(name) or value, filters.without(name)))
     return chips
 
 
@@ -390,9 +386,7 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     If the person's approval waits for others, `just_approved` is set instead. Empty if
     the person decided nothing, undid it, or decided too long ago.
     """
-    if public_id is None:
-        return {}
-    message = shown_message(actor, public_id)
+    message = shown_message(actor, public_id) if public_id else None
     if message is None:
         return {}
     decision = latest_decision(message)

@@ -36,6 +36,7 @@ from approvals.queue.filters import (
 )
 from approvals.queue.querysets import FLOOD, QueueQuerySet, position_at, queue_messages
 from approvals.queue.rows import (
+    Row,
     approvers_in_words,
     as_json,
     chips_of,
@@ -50,7 +51,6 @@ from common.pages import DeskRequest, FiltersForm, page_or_fragment
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from mirror.states import DecisionState
-from policy.rules.demand import Demand
 from risk.rules import RULES
 
 # Rows on a page.
@@ -122,20 +122,10 @@ def rows(request: DeskRequest) -> HttpResponse:
     actor = request.actor
     filters = filters_of(request)
     ids = [one for one in map(as_id, request.GET.getlist("id")[:PAGE]) if one]
-    now = clock()
     visible = queue_messages().visible_to(actor)
     messages = list(visible.filter(public_id__in=ids).for_rows())
-    found = rows_of(
-        messages,
-        filters=filters,
-        actor=actor,
-        now=now,
-        demands=_demands(actor, messages, now),
-    )
-    if filters.tab == "mine":
-        explain_mine(found, actor)
     context = {
-        "rows": found,
+        "rows": _rows(actor, filters, messages),
         "tab": filters.tab,
         "queue_query": filters.suffix,
         "snoozed": set(desk_messages().snoozed_by(actor).filter(public_id__in=ids)),
@@ -176,16 +166,7 @@ def queue_context(
     # the slower query.
     if filters.gathers_floods and _has_flood(actor, filters, messages):
         messages = page_of(actor, filters, is_gathered=True)
-    clock_now = clock()
-    rows = rows_of(
-        messages[:PAGE],
-        filters=filters,
-        actor=actor,
-        now=clock_now,
-        demands=_demands(actor, messages[:PAGE], clock_now),
-    )
-    if filters.tab == "mine":
-        explain_mine(rows, actor)
+    rows = _rows(actor, filters, messages[:PAGE])
     following = _next_position(messages, filters)
     last_decision = None
     if not rows and filters.tab == "waiting" and not filters.narrows:
@@ -227,22 +208,21 @@ def _filter_form(
     )
 
 
-def _demands(
-    actor: Actor, messages: Sequence[Message], now: datetime
-) -> dict[int, Demand]:
-    """Return what the active policy asks of the held messages of a page, by key of the
-    message. Empty, without reading messages, if no rule asks for certain people.
+def _rows(actor: Actor, filters: Filters, messages: Sequence[Message]) -> list[Row]:
+    """Return the rows of a page of the queue, with what the active policy asks of the
+    held messages. No message is read for that if no rule asks for certain people.
     """
+    now = clock()
     policy = policy_in_force()
-    if not policy.asks_people:
-        return {}
-    held = [one.pk for one in messages if one.is_held and one.revision_id]
-    return demands_for(
-        list(desk_messages().for_policy().filter(pk__in=held)),
-        actor,
-        now,
-        policy=policy,
-    )
+    demands = {}
+    if policy.asks_people:
+        held = [one.pk for one in messages if one.is_held and one.revision_id]
+        asked = list(desk_messages().for_policy().filter(pk__in=held))
+        demands = demands_for(asked, actor, now, policy=policy)
+    rows = rows_of(messages, filters=filters, actor=actor, now=now, demands=demands)
+    if filters.tab == "mine":
+        explain_mine(rows, actor)
+    return rows
 
 
 def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]:

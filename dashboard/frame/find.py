@@ -17,7 +17,6 @@ from approvals.decisions.status import shown_status
 from approvals.models import SavedView
 from approvals.queue.filters import TABS
 from approvals.queue.querysets import queue_messages
-from approvals.reports import may_read_reports
 from common.actors import Actor, Role
 from common.pages import DeskRequest, page_or_fragment
 from common.search_field import MAX_TYPED, as_asked
@@ -60,7 +59,6 @@ _RIGHTS: dict[str, Callable[[Actor], bool]] = {
     "accounts": attrgetter("looks_after_accounts"),
     "admin": attrgetter("is_admin_of_all"),
     "alerts": attrgetter("is_admin_of_all"),
-    "reports": may_read_reports,
     "switch": lambda actor: actor.has(Role.REVIEWER) or actor.has(Role.ADMIN),
 }
 # A page: its label, its URL's name, other words by which it is found, and a function
@@ -104,7 +102,7 @@ People | people | people | persons roles users
 Second factor | second-factor | admin | 2fa rules roles people
 Set-up | setup | admin | first run
 Reports | reports | people |
-Who decided what | report-decisions | reports | report month unread speed figures people
+Who decided what | report-decisions | people | report month unread speed figures people
 Who could decide where | report-rights | people | report roles date
 Ledger status | ledger-state | everybody | seals verify check
 Your account | account | everybody | profile name time zone me out of office away keyboard shortcuts

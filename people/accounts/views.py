@@ -39,7 +39,6 @@ from people.errors import (
     WrongPerson,
 )
 from people.identities import Identities
-from people.models import Person
 from people.roles import grants_of, target_of
 from people.sign_in.reauthentication import (
     NameField,
@@ -51,7 +50,6 @@ from people.sign_in.reauthentication import (
 from people.sign_in.sessions import (
     IDLE,
     LONGEST,
-    NoSuchSession,
     end_other_sessions,
     renew_session,
     sessions_of,
@@ -158,7 +156,7 @@ def own_password(request: DeskRequest) -> HttpResponse:
     """Change the password. Its form asks for the old one, so it needs no
     reauthentication.
     """
-    person = _person(request)
+    person: Any = request.user
     has_password = person.has_usable_password()
     typed = posted(request) if has_password else None
     form = PasswordForm(typed, person=person)
@@ -175,15 +173,10 @@ def own_password(request: DeskRequest) -> HttpResponse:
     return answer(request, "people/account_password.html", context, form=form)
 
 
-def _person(request: DeskRequest) -> Person:
-    # request.user is a lazy object, which type checkers do not accept as a Person.
-    return Person.objects.get(pk=int(request.actor.id))
-
-
 @require_get_or_post
 def account(request: DeskRequest) -> HttpResponse:
     """Show the person's account, with a form for what they say of themselves."""
-    person = _person(request)
+    person: Any = request.user
     first, last = profile.away_days(person)
     before = {
         "name": person.name,
@@ -245,10 +238,8 @@ def sessions(request: DeskRequest) -> HttpResponse:
 @require_POST
 def end_session(request: DeskRequest, session_id: int) -> HttpResponse:
     """End one of the person's own sessions; ending the current one signs out."""
-    try:
-        end(actor=request.actor, session=session_id)
-    except NoSuchSession:
-        raise Http404("This session has already ended, or it is not yours.") from None
+    if not end(actor=request.actor, session=session_id):
+        raise Http404("This session has already ended, or it is not yours.")
     return redirect_with_notice(request, "The session was ended.", "sessions")
 
 
@@ -278,8 +269,8 @@ def shortcuts(request: DeskRequest) -> HttpResponse:
 @require_safe
 def own_chat_accounts(request: DeskRequest) -> HttpResponse:
     """List the person's own chat accounts."""
-    assert isinstance(request.user, Person)
-    context = {"accounts": accounts_of(request.user)}
+    person: Any = request.user
+    context = {"accounts": accounts_of(person)}
     return render(request, "people/own_chat_accounts.html", context)
 
 

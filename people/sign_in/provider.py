@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from functools import partialmethod
+from functools import cached_property, partialmethod
 from http import HTTPStatus
 from typing import Any
 
@@ -211,22 +211,20 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
     def __init__(self, request: HttpRequest) -> None:
         super().__init__(request, settings.OIDC_ISSUER)
 
-    @property
+    @cached_property
     def openid_config(self) -> dict[str, Any]:
         """Return the provider's configuration, fetched once for each request."""
-        if not hasattr(self, "_openid_config"):
-            _check_confidential(settings.OIDC_ISSUER)
-            config = _read_object(self.get_provider().server_url)
-            issuer = str(config.get("issuer"))
-            if issuer.rstrip("/") != settings.OIDC_ISSUER:
-                raise ProviderRefused(
-                    f"The configuration at OIDC_ISSUER is that of another issuer, {issuer[:100]!r}. Whoever runs "
-                    "this desk must set OIDC_ISSUER to the issuer's own address."
-                )
-            for name in _ENDPOINTS:
-                _check_confidential(config.get(name))
-            self._openid_config = config
-        return self._openid_config
+        _check_confidential(settings.OIDC_ISSUER)
+        config = _read_object(self.get_provider().server_url)
+        issuer = str(config.get("issuer"))
+        if issuer.rstrip("/") != settings.OIDC_ISSUER:
+            raise ProviderRefused(
+                f"The configuration at OIDC_ISSUER is that of another issuer, {issuer[:100]!r}. Whoever runs "
+                "this desk must set OIDC_ISSUER to the issuer's own address."
+            )
+        for name in _ENDPOINTS:
+            _check_confidential(config.get(name))
+        return config
 
     def get_callback_url(self, request: HttpRequest, app: Any) -> str:
         return f"{settings.PUBLIC_URL}{reverse('oidc-callback')}"

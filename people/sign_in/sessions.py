@@ -136,10 +136,6 @@ class SessionStore(DatabaseSessions):
         return timezone.now() + IDLE
 
 
-class NoSuchSession(Exception):
-    """The session has ended already, or is somebody else's."""
-
-
 @dataclass(frozen=True)
 class OwnSession:
     """One browser in which a person is signed in."""
@@ -198,11 +194,14 @@ def end_sessions(person: Person, *, except_key: str = "") -> int:
 
 
 @atomic_with_retry
-def end_session(*, actor: Actor, session: int) -> None:
-    """End one of the actor's own sessions. Raises NoSuchSession."""
+def end_session(*, actor: Actor, session: int) -> bool:
+    """End one of the actor's own sessions; return False if it has ended already, or is
+    somebody else's.
+    """
     if not _end(int(actor.id), Q(pk=session)):
-        raise NoSuchSession
+        return False
     record("person.session_ended", actor=actor, details={"sessions": "1"})
+    return True
 
 
 @atomic_with_retry

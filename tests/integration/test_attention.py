@@ -100,7 +100,7 @@ def test_unconfirmed_decision_is_listed_with_its_action_and_a_healthy_one_is_not
         if label
     }
     assert {
-        one.message.subject: (one.kind, one.act.label, one.act.posts)
+        one.message.subject: (one.kind, one.act.label, bool(one.act.for_all))
         for one in found(reviewer)
     } == wanted
     client = signed_in(reviewer)

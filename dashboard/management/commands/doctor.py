@@ -122,7 +122,7 @@ def _page(group: Group) -> str:
     if group.act is None and group.first.whose == OPERATOR:
         return ""
     # A URL that only accepts POST cannot be opened: name the page with its button.
-    path = "/attention/" if group.act is None or group.act.posts else group.act.url
+    path = "/attention/" if group.act is None or group.act.for_all else group.act.url
     return path if checks.is_desk_stopped() else f"{settings.PUBLIC_URL}{path}"
 
 
