@@ -38,7 +38,7 @@ class Outline:
     out, and a note says so.
     """
 
-    def __init__(self, notes: Iterable[str] = ()) -> None:
+    def __init__(self, notes: Iterable[str]) -> None:
         self.notes = list(notes)
         self._blocks: list[Json] = []
         self._text_left = MAX_TEXT
