@@ -104,7 +104,7 @@ class Parser(EmbeddedServer):
         """Checks its heartbeat once. Kills it, and returns True, if there was none at
         SILENT_LOOKS checks in a row.
         """
-        if self.process is None:
+        if not self.process:
             return False
         self._silent_looks = (
             0 if self._heartbeat.has_beaten() else self._silent_looks + 1
@@ -134,9 +134,10 @@ class Redis(EmbeddedServer):
     # After SIGTERM it writes its data to the file first.
     end = ((signal.SIGTERM, 3), (signal.SIGKILL, 1))
 
-    def __init__(self, folder: Path, *, durable: bool = True) -> None:
-        super().__init__(folder, durable=durable)
-        self.socket = self.sockets / "redis.sock"
+    @property
+    def socket(self) -> Path:
+        """The socket at which it listens."""
+        return self.sockets / "redis.sock"
 
     def url(self) -> str:
         """Returns its URL, over the Unix socket."""
