@@ -103,7 +103,6 @@ def run_to_its_end(command: Sequence[str], error: str, **options: Any) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        check=False,
         **options,
     )
     if result.returncode != 0:

@@ -478,9 +478,7 @@ class Postgres(EmbeddedServer):
             return
         for path in paths:
             command = ["test", "-x", str(path)]
-            result = subprocess.run(
-                command, check=False, capture_output=True, **self._account
-            )
+            result = subprocess.run(command, capture_output=True, **self._account)
             if result.returncode != 0:
                 raise LaunchError(
                     f"PostgreSQL refuses to run as root, and the user nobody cannot enter {path}. Run Countersign as "
@@ -521,6 +519,6 @@ def _unprivileged() -> tuple[tuple[str, ...], dict[str, Any]]:
         return (), {}
     if shutil.which("unshare"):
         probe = [*_USER_NAMESPACE, "true"]
-        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+        if subprocess.run(probe, capture_output=True).returncode == 0:
             return _USER_NAMESPACE, {}
     return (), {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
