@@ -49,7 +49,7 @@ def sentence(template: str, line: Entry | None = None, **values: Any) -> Sentenc
             "mark": mark,
             **values,
         }
-    pieces: list[Piece] = []
+    pieces = []
     for optional, fixed in _PARTS.findall(template):
         if not all(values.get(name) for name, _ in _FIELD.findall(optional)):
             continue

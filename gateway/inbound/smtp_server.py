@@ -96,14 +96,14 @@ class Reception:
 
     def __init__(self) -> None:
         self.connections: set[asyncio.WriteTransport] = set()
-        self.sessions_of: Counter[str] = Counter()
+        self.sessions_of = Counter[str]()
         # How many more bytes may be received, and how many each address has now.
         self.bytes = MAX_BYTES
-        self.bytes_of: Counter[str] = Counter()
+        self.bytes_of = Counter[str]()
         self._storing = ThreadPoolExecutor(1, "inbound-store")
         self._reading = ThreadPoolExecutor(MAX_READING, "inbound-read")
         # Forgotten when nobody waits for one any more.
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._turns = WeakValueDictionary[str, asyncio.Semaphore]()
         self._idle: asyncio.TimerHandle | None = None
 
     def has_room_for(self, address: str) -> bool:

@@ -57,7 +57,7 @@ class Outline:
         self, rows: Sequence[Row], columns: Iterable[tuple[str, str]] = ()
     ) -> None:
         """Add a table. `columns` are pairs of a column's name and its mark."""
-        kept_rows: list[Json] = []
+        kept_rows = []
         for name, mark, row in rows:
             length = 0
             for runs, formula in row:
