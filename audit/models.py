@@ -76,7 +76,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
     def after_seal(self, last: "Seal | None") -> Self:
         """Entries after this seal in the sealing order; all if there is no seal."""
-        if last is None:
+        if not last:
             return self.sealing_order()
         # `filter` finds the place in the index. `exclude` leaves out those entries of
         # the seal's last transaction that are sealed.

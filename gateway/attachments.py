@@ -51,7 +51,7 @@ def read_files(items: list[tuple[str, str, str | None]]) -> tuple[File, ...]:
     """Return the files of a request; each item is (name, content type, base64 content
     or None if it is missing). Raises Invalid or TooLarge.
     """
-    files: list[File] = []
+    files = []
     for number, (name, content_type, encoded) in enumerate(items):
         field = f"attachments.{number}"
         if not 1 <= len(name) <= 255:

@@ -82,8 +82,8 @@ def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
     import dns.name
     import dns.resolver
 
-    resolver = dns.resolver.Resolver(configure=settings.DNS_SERVER is None)
-    if settings.DNS_SERVER is not None:
+    resolver = dns.resolver.Resolver(configure=not settings.DNS_SERVER)
+    if settings.DNS_SERVER:
         address, resolver.port = settings.DNS_SERVER
         resolver.nameservers = [address]
     resolver.lifetime = seconds

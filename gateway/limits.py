@@ -8,7 +8,7 @@ quota when it is accepted, so that an approval never finds the quota used up.
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.conf import settings
 from redis import RedisError
@@ -42,16 +42,15 @@ def _calls_key(key: ApiKey, day: date) -> str:
     return f"gateway:calls:{key.account_id}:{day.isoformat()}"
 
 
-def _ask_redis(question: Callable[[], Any], otherwise: T) -> T:
+def _ask_redis(question: Callable[[], T], otherwise: T) -> T:
     # Returns the answer of Redis to `question`, or `otherwise` while Redis is away.
     if is_resting():
         return otherwise
     try:
-        answer: T = question()
+        return question()
     except RedisError as error:
         rest(error)
         return otherwise
-    return answer
 
 
 def check_rate(key: ApiKey, *, now: datetime) -> None:

@@ -128,7 +128,7 @@ def change_mailbox(
                 Account.locked(mailbox.account_id),
                 {"auto_cc": mailbox.auto_cc, "auto_bcc": mailbox.auto_bcc, **changes},
             )
-        if mode is not None and mode != mailbox.oversight_mode:
+        if mode and mode != mailbox.oversight_mode:
             if is_looser(mode, mailbox.oversight_mode):
                 raise Forbidden(
                     f"This mailbox is {mailbox.oversight_mode}; {mode} is looser and must be approved by a person. "

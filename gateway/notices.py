@@ -155,7 +155,7 @@ Subject: {one_plain_line(email.subject)}
 """
     else:
         request = notice.approval
-        assert request is not None
+        assert request
         domain = Domain.objects.oldest_of(notice.account)
         if not domain:
             raise smtp.HandoverFailed("no domain to send from", permanent=True)

@@ -33,7 +33,7 @@ OPEN = (
 
 def most_body(environ: dict[str, Any]) -> int:
     """Return how many bytes of body to read; 0 if a key is needed and none is given."""
-    path: str = environ["PATH_INFO"]
+    path = environ["PATH_INFO"]
     if not key_text(environ) and path not in OPEN and not path.startswith(UNSUBSCRIBE):
         return 0
     return settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0

@@ -196,7 +196,7 @@ def hand_over(
                 if not groups:
                     raise
                 replies = dict.fromkeys(left, (421, str(error)))
-            taken: list[str] = []
+            taken = []
             left = []
             for recipient, (code, text) in replies.items():
                 if code // 100 == 2:

@@ -12,7 +12,7 @@ def iso(moment: datetime) -> str: ...
 def iso(moment: datetime | None) -> str | None: ...
 def iso(moment: datetime | None) -> str | None:
     """Return `moment` as text such as 2026-11-20T08:15:00.123Z."""
-    if moment is None:
+    if not moment:
         return None
     return (
         moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
@@ -48,11 +48,7 @@ def parse_loosely(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text.strip())
-        return (
-            moment.replace(tzinfo=UTC)
-            if moment.tzinfo is None
-            else moment.astimezone(UTC)
-        )
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise ValueError(
             "must be a time such as 2026-11-20T08:15:00Z, or a date."

@@ -131,7 +131,7 @@ def _make_environment() -> None:
     # which that was made creates the new one.
     base = getattr(sys, "_base_executable", None) or sys.executable
     imports = [base, "-c", "import ensurepip, venv"]
-    if subprocess.run(imports, capture_output=True, check=False).returncode:
+    if subprocess.run(imports, capture_output=True).returncode:
         # On Debian and Ubuntu, venv is in a package of its own.
         package = f"python{_PYTHON_VERSION}-venv"
         if not install_debian_packages([package]):

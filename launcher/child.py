@@ -103,7 +103,6 @@ def run_to_its_end(command: Sequence[str], error: str, **options: Any) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        check=False,
         **options,
     )
     if result.returncode != 0:
@@ -147,7 +146,7 @@ class Child:
         """If the process has ended, returns how, ends its descendants, which may still
         hold its port, and plans the next start. Otherwise returns None.
         """
-        if self.running is None or (status := self.running.poll()) is None:
+        if not self.running or (status := self.running.poll()) is None:
             return None
         orphans.end_group(self.running.pid)
         self.running = None
@@ -156,13 +155,13 @@ class Child:
 
     def is_due(self) -> bool:
         """Whether the process should be started now: it is down and its pause is over."""
-        return self.running is None and time.monotonic() >= self._not_before
+        return not self.running and time.monotonic() >= self._not_before
 
     def end_if_hanging(self) -> bool:
         """Checks once whether the process beats and answers. Kills it, and returns
         True, if it did not at SILENT_LOOKS checks in a row.
         """
-        if self.running is None or time.monotonic() - self.started < _SHORT_LIFE:
+        if not self.running or time.monotonic() - self.started < _SHORT_LIFE:
             return False
         is_silent = (
             self.plan.has_heartbeat and not self._heartbeat.has_beaten()
@@ -183,7 +182,7 @@ class Child:
 
     def has_ended(self) -> bool:
         """Whether the process is not running (any more)."""
-        return self.running is None or self.running.poll() is not None
+        return not self.running or self.running.poll() is not None
 
     def end_now(self) -> None:
         """Kills the whole process group, so also children that outlive the process."""
@@ -282,7 +281,7 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """Let the server shut down, and use force if that takes too long."""
-        if self.process is None:
+        if not self.process:
             return
         for signum, seconds in self.end:
             with contextlib.suppress(ProcessLookupError):

@@ -306,7 +306,7 @@ def restore(arguments: list[str]) -> int:
             unpack = [str(PYTHON), "-m", module, file, str(settings.data)]
             command = [*MANAGE, "restore", file, *seals]
             restored = (
-                subprocess.run(unpack, cwd=ROOT, check=False).returncode == 0
+                subprocess.run(unpack, cwd=ROOT).returncode == 0
                 and _with_own_servers(command, settings, "restore") == 0
             )
         finally:

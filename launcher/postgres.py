@@ -104,7 +104,7 @@ class Parser(EmbeddedServer):
         """Checks its heartbeat once. Kills it, and returns True, if there was none at
         SILENT_LOOKS checks in a row.
         """
-        if self.process is None:
+        if not self.process:
             return False
         self._silent_looks = (
             0 if self._heartbeat.has_beaten() else self._silent_looks + 1
@@ -134,9 +134,10 @@ class Redis(EmbeddedServer):
     # After SIGTERM it writes its data to the file first.
     end = ((signal.SIGTERM, 3), (signal.SIGKILL, 1))
 
-    def __init__(self, folder: Path, *, durable: bool = True) -> None:
-        super().__init__(folder, durable=durable)
-        self.socket = self.sockets / "redis.sock"
+    @property
+    def socket(self) -> Path:
+        """The socket at which it listens."""
+        return self.sockets / "redis.sock"
 
     def url(self) -> str:
         """Returns its URL, over the Unix socket."""
@@ -477,9 +478,7 @@ class Postgres(EmbeddedServer):
             return
         for path in paths:
             command = ["test", "-x", str(path)]
-            result = subprocess.run(
-                command, check=False, capture_output=True, **self._account
-            )
+            result = subprocess.run(command, capture_output=True, **self._account)
             if result.returncode != 0:
                 raise LaunchError(
                     f"PostgreSQL refuses to run as root, and the user nobody cannot enter {path}. Run Countersign as "
@@ -520,6 +519,6 @@ def _unprivileged() -> tuple[tuple[str, ...], dict[str, Any]]:
         return (), {}
     if shutil.which("unshare"):
         probe = [*_USER_NAMESPACE, "true"]
-        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+        if subprocess.run(probe, capture_output=True).returncode == 0:
             return _USER_NAMESPACE, {}
     return (), {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}

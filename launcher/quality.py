@@ -98,7 +98,7 @@ def test(arguments: list[str]) -> int:
     # Bytecode is stored even if the caller's environment forbids it: otherwise every
     # test process would compile all tests again.
     variables = _environment({"PYTHONDONTWRITEBYTECODE": ""})
-    return subprocess.run(command, cwd=ROOT, env=variables, check=False).returncode
+    return subprocess.run(command, cwd=ROOT, env=variables).returncode
 
 
 def variables_of_checks(servers: Mapping[str, str]) -> dict[str, str]:
@@ -125,7 +125,6 @@ def run(name: str, variables: Mapping[str, str]) -> "subprocess.CompletedProcess
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        check=False,
     )
 
 

@@ -252,7 +252,7 @@ class Supervisor:
             # However long: an upgrade backs up and migrates years of data.
             while not child.has_ended():
                 self.signals.pause(0.05)
-            ended_well = child.running is not None and child.running.poll() == 0
+            ended_well = child.running and child.running.poll() == 0
         finally:
             child.end_now()
         if not ended_well:
@@ -313,7 +313,7 @@ class Supervisor:
                     say(f"{child.name} has not responded for a long time")
             if self.servers.parser.end_if_hanging():
                 say("The parser has not responded for a long time")
-        return 0.1 if any(child.running is None for child in self.children) else 1.0
+        return 0.1 if any(not child.running for child in self.children) else 1.0
 
     # Restarts a process if it has ended and its pause is over. Returns whether anything
     # changed.
@@ -336,7 +336,7 @@ class Supervisor:
         """Restarts a server if it has ended and its pause is over, however often it
         fails, because the other processes need it. Returns whether it tried.
         """
-        if server.process is not None and server.process.poll() is None:
+        if server.process and server.process.poll() is None:
             return False
         if time.monotonic() < server.not_before:
             return False

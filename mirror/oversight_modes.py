@@ -85,7 +85,7 @@ def is_minimum_lower(minimum: str, *, than: str) -> bool:
 
 def consequences(address: str, *, before: str, after: str) -> list[str]:
     """Return sentences about what changes when a mailbox gets the mode `after`."""
-    sentences: list[str] = []
+    sentences = []
     if after not in _GATED and (
         before in (*_GATED, "read_only") or before not in NAMES
     ):

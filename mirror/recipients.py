@@ -171,7 +171,7 @@ def contacts_of_actor(
     return {
         one.address: one
         for one in contacts
-        if one.first_at is not None or one.suppressed is not None
+        if one.first_at or one.suppressed is not None
     }
 
 

@@ -57,8 +57,6 @@ class MessageEvent(models.TextChoices):
 
 # The state before the first event.
 START = ""
-_S = MessageState
-_E = MessageEvent
 
 
 # Evidence that a message was sent wins over an earlier report that it ended without
@@ -145,7 +143,7 @@ def needs_confirmation(state: str, event: str) -> bool:
     """Whether a read has to confirm `event`, because a webhook alone is no proof: the
     event would end a message, or correct how it ended.
     """
-    if next_message_state(state, event) is None or state not in _NEXT_STEPS:
+    if not next_message_state(state, event) or state not in _NEXT_STEPS:
         return False
     return event not in _NEXT_STEPS[state]
 
@@ -165,7 +163,7 @@ def _events_before(state: str) -> frozenset[str]:
     forward = {
         step: to
         for step, to in MESSAGE_TRANSITIONS.items()
-        if step[1] != _E.FOUND and step not in _CORRECTIONS
+        if step[1] != MessageEvent.FOUND and step not in _CORRECTIONS
     }
     before = {state}
     while (
@@ -180,20 +178,30 @@ def implied_event(before: str, event: str) -> str:
     """Return the event that must have come between the state `before` and `event`, such
     as the approval of a held message that was sent; empty if there is none.
     """
-    if before not in (_S.HELD, _S.GONE):
+    if before not in (MessageState.HELD, MessageState.GONE):
         return ""
-    if event in (_E.SENT, _E.DELIVERED, _E.BOUNCED, _E.COMPLAINED):
-        return _E.APPROVED
-    return _E.RELEASED if event == _E.RECEIVED else ""
+    if event in (
+        MessageEvent.SENT,
+        MessageEvent.DELIVERED,
+        MessageEvent.BOUNCED,
+        MessageEvent.COMPLAINED,
+    ):
+        return MessageEvent.APPROVED
+    return MessageEvent.RELEASED if event == MessageEvent.RECEIVED else ""
 
 
 def decision_behind(event: str) -> str:
     """Return the decision that an event proves: "approved" or "rejected"; empty if the
     event could also come for another reason.
     """
-    if event in (_E.CANCELLED, _E.FAILED, _E.BOUNCED, _E.COMPLAINED):
+    if event in (
+        MessageEvent.CANCELLED,
+        MessageEvent.FAILED,
+        MessageEvent.BOUNCED,
+        MessageEvent.COMPLAINED,
+    ):
         return ""
-    return "rejected" if event == _E.REJECTED else "approved"
+    return "rejected" if event == MessageEvent.REJECTED else "approved"
 
 
 class DecisionState(models.TextChoices):

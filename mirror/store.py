@@ -193,7 +193,7 @@ def move(message: Message, *, event: str, now: datetime, status: str = "") -> bo
     too late to change anything.
     """
     state = next_message_state(message.state, event)
-    if state is None:
+    if not state:
         return False
     message.state = state
     message.changed_at = now

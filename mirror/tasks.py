@@ -43,8 +43,8 @@ class ConnectionSlots:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._lock = threading.Lock()
-        self._busy: Counter[int] = Counter()
-        self._reading: Counter[int] = Counter()
+        self._busy = Counter[int]()
+        self._reading = Counter[int]()
         self._slow: set[int] = set()
         self._queued = defaultdict[tuple[int, bool], OrderedDict[Job, None]](
             OrderedDict

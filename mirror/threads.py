@@ -77,7 +77,7 @@ class Conversation:
     @property
     def is_catching_up(self) -> bool:
         """Whether a message came so recently that nobody can have read it here."""
-        return any(message.pk is None for message in self.late)
+        return any(not message.pk for message in self.late)
 
     @property
     def part(self) -> str:

@@ -274,7 +274,7 @@ class AdminClient(Client):
             )
         return _list_in(answer)
 
-    def list_refusals(self, *, cursor: str = "") -> tuple[list[Json], str]:
+    def list_refusals(self, *, cursor: str) -> tuple[list[Json], str]:
         """Read one page of the messages that a restriction refused, newest first.
         Return it with the cursor of the next page.
         """

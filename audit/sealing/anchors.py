@@ -112,7 +112,7 @@ def unknown_heads() -> list[verifier.Seal]:
     the newest first; none if a restore was sealed since they were written, or if the
     file cannot be read.
     """
-    unknown: list[verifier.Seal] = []
+    unknown = []
     with suppress(OSError):
         for head in newest_heads():
             stored = Seal.objects.filter(number=head.number, signature=head.signature)

@@ -82,7 +82,7 @@ def _seal_next(horizon: int) -> int | None:
     cluster = cluster_id()
     last = latest_seal()
     anchors.check_not_rolled_back(last)
-    if last is not None:
+    if last:
         current_key = last.expected_key
         if current_key not in signing.public_keys():
             raise SealingRefused(signing.missing_key(current_key), is_breach=False)
@@ -150,7 +150,7 @@ class Batch:
         Raises SealingRefused if an entry is not as the desk wrote it, or repeats
         another.
         """
-        if at is not None:
+        if at:
             # A full seal, or one of another key, may have left older entries waiting.
             waiting = ~Q(kind=Seal.Kind.RESTORED) & Q(count__in=(0, AT_MOST))
             since = Seal.objects.exclude(waiting).order_by("-number").first()
@@ -321,7 +321,7 @@ def _check_entries() -> None:
                 raise SealingRefused(
                     f"No entry is listed as sealed at position {position}."
                 )
-            if entry is None:
+            if not entry:
                 raise SealingRefused(f"Entry {row.entry} was sealed, and is not there.")
             if entry_hash(entry) != bytes(row.hash).hex():
                 raise SealingRefused(

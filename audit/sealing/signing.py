@@ -111,7 +111,7 @@ def refusal_since(last: Seal | None) -> Entry | None:
     refusals = Entry.objects.of_action(BROKEN).filter(
         actor_kind=SEALER.kind, actor_id=SEALER.id
     )
-    if last is not None:
+    if last:
         refusals = refusals.filter(at__gt=last.at)
     return refusals.with_details().newest_first().first()
 
@@ -119,7 +119,7 @@ def refusal_since(last: Seal | None) -> Entry | None:
 @transaction.atomic
 def record_refusal(sentence: str, last: Seal | None) -> None:
     """Record a refusal of the sealer, unless one was recorded since the last seal."""
-    if refusal_since(last) is None:
+    if not refusal_since(last):
         record(BROKEN, SEALER, details={"reason": sentence})
 
 
@@ -161,7 +161,7 @@ def check_end(last: Seal | None) -> None:
     entries or the seal before it, or if other entries are listed as sealed.
     """
     number = size = 0
-    if last is not None:
+    if last:
         number = last.number
         size = last.size
         if why := break_since(max(number - 1, 1)):
@@ -173,7 +173,7 @@ def check_end(last: Seal | None) -> None:
         raise SealingRefused(
             f"Seal {number} covers {size} entries, but {found} are listed as sealed."
         )
-    if last is None:
+    if not last:
         return
     # Over the hashes of its entries when they were sealed; entries are not read here.
     digest = hashlib.sha256()

@@ -71,7 +71,7 @@ def sealing_state(now: datetime) -> SealingState:
     elif is_late:
         # Entries of transactions that began after the oldest open one cannot be sealed
         # until that has ended.
-        if holder is None:
+        if not holder:
             why = "No open transaction blocks it."
             advice = "The sealing worker is not running, or it fails: see its log."
         else:

@@ -50,7 +50,7 @@ def save(request: DeskRequest, kind: type[Saved], query: str) -> HttpResponse:
     replaced = own.filter(name__iexact=name).first()
     if len(query) > MAX_QUERY:
         error = f"This {kind.noun} is too long to save. Shorten it."
-    elif replaced is None and own.count() >= MOST:
+    elif not replaced and own.count() >= MOST:
         error = f"You have {MOST} saved already: delete one first."
     back = reverse(kind.page) + (f"?{query}" if query else "")
     if error:
@@ -71,7 +71,7 @@ def delete(request: DeskRequest, kind: type[Saved], key: int) -> HttpResponse:
     with this key.
     """
     row = kind.objects.of(request.actor).filter(pk=key).select_for_update().first()
-    if row is None:
+    if not row:
         raise Http404(f"You have no such {kind.noun}.")
     details = {"name": row.name, "before": row.in_words, "after": ""}
     record(kind.deleted, request.actor, details=details)

@@ -167,7 +167,7 @@ def _chips(
     }
     for name, values in counts.items():
         labels.setdefault(name, {}).update((value, label) for value, _, label in values)
-    is_one_day = bool(filters.since) and filters.since == filters.until
+    is_one_day = filters.since and filters.since == filters.until
     chips = [
         (NARROWING[name], labels.get(name, {}).get(value, value), filters.without(name))
         for name, value in filters.pairs()

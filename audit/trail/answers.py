@@ -350,7 +350,7 @@ def _opened_before(verdict: Entry, opened: Sequence[Entry]) -> Sentence:
     )
     since = next(before, None)
     unread = "[ They had not opened: {parts_unread}.]"
-    if since is None:
+    if not since:
         form = (
             "{actor} never opened that version on the desk, as far as the ledger shows."
         )

@@ -82,7 +82,7 @@ def prove(
     proved_lines = [by_number[one.entry] for one in sealed]
     proved = {one.entry for one in sealed}
     details = EntryDetail.objects.defer("words").in_bulk(proved) if with_details else {}
-    entries_by_seal: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    entries_by_seal = defaultdict[int, list[dict[str, Any]]](list)
     for one in sealed:
         detail = details.get(one.entry)
         entry: dict[str, Any] = {

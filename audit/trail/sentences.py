@@ -40,7 +40,7 @@ def sentence(template: str, line: Entry | None = None, **values: Any) -> Sentenc
     Values are the keyword arguments and those of the entry `line`: its details,
     `actor`, `at`, and `mark`, the short fingerprint.
     """
-    if line is not None:
+    if line:
         mark = short_fingerprint(line.fingerprint) if line.fingerprint else ""
         values = {
             **line.details,
@@ -49,7 +49,7 @@ def sentence(template: str, line: Entry | None = None, **values: Any) -> Sentenc
             "mark": mark,
             **values,
         }
-    pieces: list[Piece] = []
+    pieces = []
     for optional, fixed in _PARTS.findall(template):
         if not all(values.get(name) for name, _ in _FIELD.findall(optional)):
             continue

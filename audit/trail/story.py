@@ -142,7 +142,7 @@ class Chapter:
     def title(self) -> str:
         """The heading, such as "Read, claimed and discussed"."""
         # A dict instead of a set, to keep the order.
-        words_used: dict[str, None] = {}
+        words_used = {}
         for run in self.runs:
             for one in () if run.is_folded else run.entries:
                 action = one.line.action
@@ -174,7 +174,7 @@ def chapters_of(entries: Sequence[Entry], *, before: Entry | None) -> list[Chapt
     times = dict(
         Seal.objects.filter(number__in=seals.values()).values_list("number", "at")
     )
-    chapters: list[Chapter] = []
+    chapters = []
     kind = ""
     kinds_so_far = set[str]()
     for entry in entries:

@@ -151,7 +151,7 @@ def _fill(
         for number, sealed_hash, entry in rows:
             line = details_line(number, sealed_hash, entry if details else None)
             listed.write(canonical_json(line) + b"\n")
-            if entry is None:
+            if not entry:
                 continue
             entries.write(canonical_entry(entry) + b"\n")
             summary.entries += 1

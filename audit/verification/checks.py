@@ -71,7 +71,7 @@ def ask_for_check(actor: Actor) -> None:
         raise CheckNotAllowed(
             "Only an auditor or an admin of everything can start a check of the ledger."
         )
-    if latest_seal() is None:
+    if not latest_seal():
         raise CheckRefused(
             "Nothing is sealed yet, so there is nothing to check against."
         )
@@ -88,13 +88,13 @@ def begin_daily_check() -> str:
     """
     ended = _end_lost()
     running = Check.objects.running().first()
-    if running is not None:
+    if running:
         if running.up_to is None:
             tasks.check.delay_on_commit(running.pk)
         return f"{running.pk} is under way"
-    if ended is not None:
+    if ended:
         return f"anew as {_begin(asked_by=ended.asked_by).pk}"
-    if latest_seal() is None or Check.objects.finished().since(EVERY).exists():
+    if not latest_seal() or Check.objects.finished().since(EVERY).exists():
         return "not yet"
     return f"begun as {_begin(asked_by=None).pk}"
 
@@ -263,7 +263,7 @@ def _items(report: verifier.Report) -> Iterator[verifier.Item]:
                 f"Entry {sealed.entry} is listed under seal {sealed.seal}, and seal {seal} covers it."
             )
         sealed_hash = bytes(sealed.hash).hex()
-        if entry is not None and entry.hash != sealed_hash:
+        if entry and entry.hash != sealed_hash:
             report.find(
                 f"Entry {entry.pk} and the list of sealed entries do not have the same hash."
             )
@@ -296,7 +296,7 @@ def _item(
     except ValueError as error:
         report.find(f"What is stored beside entry {number} cannot be read: {error}.")
         item = verifier.Item(None, number)
-    if entry is None:
+    if not entry:
         return item
     if item.fields and not are_found_by(entry.words or "", item.fields):
         report.find(

@@ -91,7 +91,7 @@ def _compare(*, number: int, hash: str, key: str, is_signed: bool) -> Evidence:
             f"It is signed with the key {fingerprint_of(key)}, which signed no seal here: "
             "it is another desk's, or this ledger was replaced."
         )
-    elif stored is None or last is None:
+    elif not stored or not last:
         ends = f"ends at seal {last.number}" if last else "has none"
         why = (
             f"It is seal {number}, and the database {ends}: "
@@ -103,7 +103,7 @@ def _compare(*, number: int, hash: str, key: str, is_signed: bool) -> Evidence:
         )
     else:
         why = signing.break_since(first)
-    if why or last is None:
+    if why or not last:
         return Evidence("checkpoint", [why], [], [])
     notes = [
         f"Seal {number} in the database is the same, signed with the key {fingerprint_of(key)}.",

@@ -62,7 +62,7 @@ class LedgerStatus:
             return "stopped"
         if state.is_late:
             return "late"
-        if state.last is None:
+        if not state.last:
             return "empty"
         return "inside" if state.why else "well"
 
@@ -83,7 +83,7 @@ class LedgerStatus:
     def asked_by(self) -> str:
         """Who asked for the check that is shown; empty for the daily one."""
         check = self.running or self.check
-        if check is None or check.asked_by is None:
+        if not check or check.asked_by is None:
             return ""
         person = get_user_model()._default_manager.filter(pk=check.asked_by).first()
         return str(person) if person else f"person {check.asked_by}"
@@ -222,7 +222,7 @@ def newest_head(request: DeskRequest) -> HttpResponse:
     change it.
     """
     last = latest_seal()
-    if last is None:
+    if not last:
         unsealed = SentenceError("Nothing is sealed yet, so there is no checkpoint.")
         return _page(request, error=unsealed)
     headers = {

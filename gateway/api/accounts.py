@@ -336,7 +336,7 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> Json:
     """
     begin, end = filters.bounds(timezone.now())
     days = usage_by_day(request.auth, begin=begin, end=end)
-    total: Counter[str] = Counter()
+    total = Counter[str]()
     for counts in days.values():
         total.update(counts)
     result: Json = {

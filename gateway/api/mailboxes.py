@@ -362,7 +362,7 @@ def create_domain(request: KeyedRequest, body: DomainIn) -> JsonResponse:
 @router.get("/domains/{domain_id}", response=DomainAnswer)
 def read_domain(request: KeyedRequest, domain_id: str) -> Json:
     """Read one domain."""
-    return domain_json(_domain_named(request.auth, domain_id))
+    return domain_json(_domain_named(request, domain_id))
 
 
 @router.post("/domains/{domain_id}/verify", response=DomainAnswer)
@@ -370,7 +370,7 @@ def verify_domain(request: KeyedRequest, domain_id: str) -> Json:
     """Look each of `dns_records` up in DNS. `status` says whether the proof was found,
     `problem` what is wrong.
     """
-    domain = _domain_named(request.auth, domain_id)
+    domain = _domain_named(request, domain_id)
     message = domains.verify_domain(request.auth, domain)
     return domain_json(domain) | {"message": message}
 
@@ -380,20 +380,21 @@ def rotate_dkim(request: KeyedRequest, domain_id: str) -> Json:
     """Make the next DKIM key. The one in use signs until the next is in DNS and the
     domain is verified again.
     """
-    domain = _domain_named(request.auth, domain_id)
+    domain = _domain_named(request, domain_id)
     return domain_json(domains.rotate_key(request.auth, domain))
 
 
 @router.delete("/domains/{domain_id}", response=Changed)
 def delete_domain(request: KeyedRequest, domain_id: str) -> Json:
     """Give a domain back. 409 while it has mailboxes."""
-    domains.remove_domain(request.auth, _domain_named(request.auth, domain_id))
+    domains.remove_domain(request.auth, _domain_named(request, domain_id))
     return {"id": domain_id, "status": "deleted"}
 
 
-def _domain_named(key: ApiKey, domain_id: str) -> Domain:
-    check_unlimited(key)
-    return first_or_404(Domain.objects.visible_to(key).filter(pk=domain_id), "domain")
+def _domain_named(request: KeyedRequest, domain_id: str) -> Domain:
+    check_unlimited(request.auth)
+    domains = Domain.objects.visible_to(request.auth)
+    return first_or_404(domains.filter(pk=domain_id), "domain")
 
 
 def _in_words(changes: Json) -> str:

@@ -149,7 +149,7 @@ class ListFilters(PageFilters):
             "has_attachments": self.has_attachments,
         }
         emails = emails.filter(**without_nulls(wanted))
-        return emails.in_sight() if self.status is None else emails
+        return emails if self.status else emails.in_sight()
 
 
 class InboxFilters(ListFilters):
@@ -165,7 +165,7 @@ class InboxFilters(ListFilters):
         read mail too.
         """
         emails = super()._narrow(emails)
-        if self.status is not None:
+        if self.status:
             return emails
         return emails.filter(
             status__in=(Status.UNREAD, Status.READ)

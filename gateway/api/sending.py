@@ -203,7 +203,7 @@ class EditIn(Body):
     @model_validator(mode="after")
     def _is_sound(self) -> Self:
         content = self.content()
-        if self.time() is None and not content:
+        if not self.time() and not content:
             raise ValueError(
                 "send_at: give at least one of send_at, to, cc, bcc, subject or markdown to change."
             )

@@ -26,7 +26,7 @@ from gateway.api.bodies import Body, Confirmable, Line, MailboxName, example
 from gateway.auth import ADMIN, KeyedRequest
 from gateway.errors import Invalid
 from gateway.lookups import check_unlimited, first_or_404, mailbox_named
-from gateway.models import ApiKey, Webhook, WebhookDelivery
+from gateway.models import Webhook, WebhookDelivery
 from gateway.timestamps import iso
 from gateway.webhooks import subscriptions
 from outgoing.models import Delivery
@@ -144,7 +144,7 @@ class Deliveries(Page):
 
 def delivery_json(row: WebhookDelivery) -> Json:
     """Return a delivery with how its newest attempts went."""
-    may_be_tried = row.state == Delivery.State.DUE and row.webhook.paused_at is None
+    may_be_tried = row.state == Delivery.State.DUE and not row.webhook.paused_at
     return {
         "id": str(row.pk),
         "webhook_id": row.webhook_id,
@@ -206,13 +206,13 @@ def create_webhook(request: KeyedRequest, body: WebhookIn) -> JsonResponse:
 @router.get("/webhooks/{webhook_id}", response=WebhookWithSecret)
 def read_webhook(request: KeyedRequest, webhook_id: str) -> Json:
     """Read one subscription, with its secret."""
-    return WebhookWithSecret.of(_webhook_named(request.auth, webhook_id))
+    return WebhookWithSecret.of(_webhook_named(request, webhook_id))
 
 
 @router.delete("/webhooks/{webhook_id}", response=Changed)
 def delete_webhook(request: KeyedRequest, webhook_id: str) -> Json:
     """End a subscription."""
-    webhook = _webhook_named(request.auth, webhook_id)
+    webhook = _webhook_named(request, webhook_id)
     subscriptions.delete_webhook(request.auth, webhook)
     return {"id": webhook.pk, "status": "deleted"}
 
@@ -227,7 +227,7 @@ def rotate_webhook(request: KeyedRequest, webhook_id: str, body: RotateIn) -> Js
     """
     webhook = subscriptions.rotate_secret(
         request.auth,
-        _webhook_named(request.auth, webhook_id),
+        _webhook_named(request, webhook_id),
         secret=body.secret,
         overlap=timedelta(seconds=body.overlap_s),
     )
@@ -239,7 +239,7 @@ def test_webhook(request: KeyedRequest, webhook_id: str) -> Json:
     """Send one signed `webhook.test` event, which is about no message. A paused
     subscription is active again if the receiver takes the event.
     """
-    webhook = _webhook_named(request.auth, webhook_id)
+    webhook = _webhook_named(request, webhook_id)
     return delivery_json(subscriptions.test_webhook(request.auth, webhook))
 
 
@@ -281,7 +281,6 @@ def replay(request: KeyedRequest, delivery_id: str) -> Json:
     return delivery_json(subscriptions.replay_delivery(request.auth, delivery))
 
 
-def _webhook_named(key: ApiKey, webhook_id: str) -> Webhook:
-    return first_or_404(
-        Webhook.objects.visible_to(key).filter(pk=webhook_id), "webhook"
-    )
+def _webhook_named(request: KeyedRequest, webhook_id: str) -> Webhook:
+    webhooks = Webhook.objects.visible_to(request.auth)
+    return first_or_404(webhooks.filter(pk=webhook_id), "webhook")

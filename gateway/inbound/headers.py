@@ -358,8 +358,8 @@ def read_report(
         return _plain_report(message, content_of)
     if message.get_content_type() != "multipart/report":
         return None
-    reported: list[RecipientReport] = []
-    senders: list[str] = []
+    reported = []
+    senders = []
     ids: list[str] = []
     envelope_id = ""
     is_report = False

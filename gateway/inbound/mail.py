@@ -323,7 +323,7 @@ def unwrapped(text: str, *, keeps_blanks: bool) -> str:
     3676). A line that ends with a blank goes on in the next one, if that is quoted as
     deeply, has words and does not begin the signature.
     """
-    pieces: list[str] = []
+    pieces = []
     # How deeply the line is quoted that goes on; None if none does.
     goes_on_at: int | None = None
     for line in text.split("\n"):

@@ -188,7 +188,7 @@ def take_report(
     """
     with transaction.atomic():
         email, is_proved = _email_of(report, mailbox, recipient, sender)
-        if email is None:
+        if not email:
             return is_proved and _take_desk_report(report, name_in(recipient))
         recipients = {address.lower(): address for address in all_recipients(email)}
         entries = [
@@ -209,7 +209,7 @@ def take_report(
             if is_proved and report.result:
                 raise ForgedReport
             return is_proved
-        if email.status == Status.SCHEDULED and email.data_attempted_at is not None:
+        if email.status == Status.SCHEDULED and email.data_attempted_at:
             raise ReportTooEarly
         if email.status != Status.SENT:
             raise ForgedReport
@@ -230,7 +230,7 @@ def take_report(
             if entry["action"] in _ARRIVED
         }
         if (
-            email.delivered_at is None
+            not email.delivered_at
             and expected <= arrived
             and reaches_a_recipient(email)
         ):
@@ -270,15 +270,13 @@ def _email_of(
         raise ForgedReport from None
     if name := next(filter(None, proved_names), ""):
         return sent.filter(pk=name).first(), True
-    if mailbox is None:
+    if not mailbox:
         return None, False
     email = sent.filter(mailbox=mailbox).named_by(report.message_ids).first()
     reports_delivery = any(entry.action != COMPLAINT for entry in report.result)
     # A mail server reports from the empty sender (RFC 3464, section 2), and to the
     # return address if the mail has one.
-    if email is not None and (
-        (sender and reports_delivery) or email.has_return_address
-    ):
+    if email and ((sender and reports_delivery) or email.has_return_address):
         raise ForgedReport
     return email, False
 

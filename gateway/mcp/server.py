@@ -132,7 +132,7 @@ async def _use(caller: Caller, entry: Entry, values: Json) -> Json:
     schema = entry.tool.input_schema
     if unknown := next(iter(values.keys() - schema["properties"].keys()), None):
         return {"error": f"{unknown[:80]}: is no argument of {tool}."}
-    parts: dict[str, str] = {}
+    parts = {}
     for name in entry.in_path:
         value = values.pop(name, None)
         if value is None and name == "mailbox_id" and name not in schema["required"]:

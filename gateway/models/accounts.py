@@ -254,7 +254,7 @@ class Mailbox(UlidModel):
         has allowed that for the mailbox, and if the mailbox is not read_only.
         """
         mailbox_mode = Mode(self.oversight_mode)
-        if asked is None:
+        if not asked:
             return mailbox_mode
         if self.allow_looser_per_call and mailbox_mode is not Mode.READ_ONLY:
             return asked

@@ -234,10 +234,9 @@ def wake(webhook: Webhook) -> None:
     """Resume an endpoint, and forget its failures. The caller writes the audit
     entry.
     """
-    webhook.paused_at = webhook.probe_at = None
-    webhook.failures = webhook.probes = 0
-    webhook.last_error = ""
-    webhook.save(update_fields=_JUDGED)
+    webhook.save_fields(
+        paused_at=None, probe_at=None, failures=0, probes=0, last_error=""
+    )
 
 
 def give_up_waiting() -> int:

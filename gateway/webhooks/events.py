@@ -131,7 +131,7 @@ def _add_deliveries(
         for webhook_id, events in subscribed:
             # The first of the subscriber's spellings that means this event.
             spelling = next((word for word in events if word in SPELLINGS[name]), None)
-            if spelling is None:
+            if not spelling:
                 continue
             rows.append(
                 WebhookDelivery(

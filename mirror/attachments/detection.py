@@ -360,7 +360,7 @@ def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
     for member in members:
         name = member.name
         why, level = why_dangerous(Attachment(name=name, content_type="", size=0))
-        is_dangerous = bool(why) and level == "high"
+        is_dangerous = why and level == "high"
         is_outside = name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name)
         if not (is_dangerous or is_outside):
             continue

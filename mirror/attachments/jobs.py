@@ -23,22 +23,18 @@ _OFFICE = {
 }
 
 
-def read_office_file(content: bytes, kind: str) -> Json:
-    """Return the outline of an Office file as plain data, see `Outline.found`. Raises
-    Refused.
+def _read(content: bytes, kind: str) -> Json:
+    """Return what is in a file as plain data; of an Office file it is its outline (see
+    `Outline.found`). Raises Refused.
     """
+    if kind == "pdf":
+        return pdf_pages.read(content)
+    if kind not in _OFFICE:
+        return pictures.read(content, kind)
     package = Package(content)
     outline = Outline(package.notes())
     _OFFICE[kind](package, outline)
     return outline.found()
-
-
-def _read(content: bytes, kind: str) -> Json:
-    if kind == "pdf":
-        return pdf_pages.read(content, kind)
-    if kind in _OFFICE:
-        return read_office_file(content, kind)
-    return pictures.read(content, kind)
 
 
 def _detect(request: bytes) -> bytes:

@@ -386,6 +386,4 @@ class KnownContact(models.Model):
 
 def may_set(actor: Actor, mailbox: Mailbox | None) -> bool:
     """Whether the actor is an admin of this mailbox; or of everything, if it is None."""
-    return (
-        actor.is_admin_of_all if mailbox is None else mailbox.is_administered_by(actor)
-    )
+    return mailbox.is_administered_by(actor) if mailbox else actor.is_admin_of_all

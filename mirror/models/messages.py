@@ -568,7 +568,7 @@ class Message(models.Model):
     @property
     def is_unnamed(self) -> bool:
         """Whether its subject is not known yet, from a webhook or a read."""
-        return self.hydrated_at is None and not self.subject
+        return not self.hydrated_at and not self.subject
 
 
 class Revision(models.Model):

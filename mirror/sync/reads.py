@@ -52,7 +52,7 @@ class SharedRead:
                 "MultiMail's list of held messages is still being read."
             )
         try:
-            if self._newest is None or self._newest[0] <= asked:
+            if not self._newest or self._newest[0] <= asked:
                 began = time.monotonic()
                 try:
                     self._newest = (began, read())
@@ -177,7 +177,7 @@ def oversight_client(connection: Connection, *, for_reading: bool = False) -> Cl
     except errors.UpstreamError as error:
         if isinstance(error, errors.Throttled):
             raise
-        if for_reading and error.status is not None:
+        if for_reading and error.status:
             # The list of held messages may work, although the account cannot be read.
             return client
         if isinstance(error, errors.KeyRefused):

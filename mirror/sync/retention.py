@@ -93,7 +93,8 @@ def remove_copies(message: Message) -> Copies:
         connection=message.connection_id,
     )
     thread = Thread.objects.of_message(message).first()
-    if not thread or held_in_thread.exists():
-        return Copies(files, pictures, webhooks, threads=0)
-    thread.delete()
-    return Copies(files, pictures, webhooks, threads=1)
+    threads = 0
+    if thread and not held_in_thread.exists():
+        thread.delete()
+        threads = 1
+    return Copies(files, pictures, webhooks, threads)

@@ -43,7 +43,7 @@ class Command(BaseCommand):
                 if not try_lock(LOCK):
                     raise CommandError("The sealer is busy. Try again in a moment.")
                 last = latest_seal()
-                if last is None:
+                if not last:
                     raise CommandError(
                         "This database has no seals yet, so there is nothing to continue."
                     )
@@ -57,7 +57,7 @@ class Command(BaseCommand):
             raise CommandError(str(refused)) from None
         anchors.write_anchors()
         seal = latest_seal()
-        assert seal is not None, "it was just made"
+        assert seal, "it was just made"
         self.stdout.write(
             f"Seal {seal.number} begins epoch {seal.epoch}: the ledger goes on from here. "
             f"{entries} entries that no seal covered are under it. "

@@ -37,7 +37,7 @@ class Command(BaseCommand):
                 f"The ledger FAILED verification. {looked}. {report.findings[0]}",
                 returncode=NOT_HELD,
             )
-        if report.last is None:
+        if not report.last:
             raise CommandError(
                 f"{looked}, and there is no seal: signatures NOT checked.",
                 returncode=NOT_SEALED,

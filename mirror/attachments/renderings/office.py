@@ -38,7 +38,7 @@ class Outline:
     out, and a note says so.
     """
 
-    def __init__(self, notes: Iterable[str] = ()) -> None:
+    def __init__(self, notes: Iterable[str]) -> None:
         self.notes = list(notes)
         self._blocks: list[Json] = []
         self._text_left = MAX_TEXT
@@ -57,7 +57,7 @@ class Outline:
         self, rows: Sequence[Row], columns: Iterable[tuple[str, str]] = ()
     ) -> None:
         """Add a table. `columns` are pairs of a column's name and its mark."""
-        kept_rows: list[Json] = []
+        kept_rows = []
         for name, mark, row in rows:
             length = 0
             for runs, formula in row:

@@ -11,7 +11,6 @@ from mirror.attachments.renderings.documents import joined, numeral
 from mirror.attachments.renderings.office import (
     MAX_COLUMNS,
     MAX_ROWS,
-    Cell,
     Outline,
     Package,
     Run,
@@ -165,7 +164,7 @@ class _Reader:
             if len(rows) == MAX_ROWS:
                 self.outline.text((f"Only {MAX_ROWS} rows are shown here.", "note"))
                 break
-            cells: dict[int, Cell] = {}
+            cells = {}
             for place, _, cell in _repeated(row, "columns"):
                 runs = joined(self._runs(cell, ""))
                 # Programs draw a cell by its value; its text may say something else.

@@ -41,7 +41,7 @@ _FIELDS_WITH_TEXT = (
 )
 
 
-def read(content: bytes, kind: str) -> Json:
+def read(content: bytes) -> Json:
     """Return a dict: `count` is how many pages the PDF has; `pages` has the size in
     pixels, the text and the notes of each of the first MAX_PAGES; `is_text_whole` says
     whether all text of these was read. Raises Refused.

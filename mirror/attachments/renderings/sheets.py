@@ -12,7 +12,6 @@ from mirror.attachments.renderings.number_formats import BUILT_IN, sections, sho
 from mirror.attachments.renderings.office import (
     MAX_COLUMNS,
     MAX_ROWS,
-    Cell,
     Outline,
     Package,
     Run,
@@ -115,7 +114,7 @@ def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
     used: set[int] = set()
     left_out = 0
     # Cells can share a formula by a number: only the first of them has its text.
-    formulas: dict[str, str] = {}
+    formulas = {}
     for row_number, row in enumerate(sheet.iterfind("sheetData/row"), start=1):
         elements = {
             _column(cell.get("r", ""), position): cell
@@ -127,7 +126,7 @@ def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
         if len(rows) == MAX_ROWS:
             left_out += 1
             continue
-        cells: dict[int, Cell] = {}
+        cells = {}
         for column, cell in filled.items():
             formula_text = ""
             formula = cell.find("f")
