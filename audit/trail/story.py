@@ -142,7 +142,7 @@ class Chapter:
     def title(self) -> str:
         """The heading, such as "Read, claimed and discussed"."""
         # A dict instead of a set, to keep the order.
-        words_used = {}
+        words_used = dict[str, None]()
         for run in self.runs:
             for one in () if run.is_folded else run.entries:
                 action = one.line.action
