@@ -104,7 +104,7 @@ def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
     list. The first factor ends the other sessions, which began without one.
     """
     record_authentication(request, request.user, "mfa", type=kind)
-    if len(factors.factors_of(int(request.actor.id))) == 1:
+    if len(factors.factors_of(request.actor.person_id)) == 1:
         this_key = str(request.session.session_key)
         end_other_sessions(actor=request.actor, this_key=this_key)
     if not codes_of(request.user.pk).left:  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ class PersonManager(BaseUserManager["Person"]):
 
     def locked(self, actor: Actor) -> "Person":
         """Return the person who acts, locked until the transaction ends."""
-        return self.select_for_update().get(pk=int(actor.id))
+        return self.select_for_update().get(pk=actor.person_id)
 
     def seeing(self, *, connection: int, mailbox: int | None) -> "QuerySet[Person]":
         """Return active people with any role that includes this mailbox of this

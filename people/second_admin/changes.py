@@ -107,7 +107,7 @@ def ask_second_admin(
     if not reason.strip():
         raise NotYours("Give a reason: the second admin reads it.")
     same: dict[str, Any] = {
-        "asked_by_id": int(actor.id),
+        "asked_by_id": actor.person_id,
         "command": asked.command,
         "url": asked.page,
         "change": asked.change,
@@ -322,7 +322,7 @@ def check_may_accept(change: PendingChange, actor: Actor) -> None:
         raise ChangeNotWaiting(
             "You asked for this change yourself. Another admin has to accept it."
         )
-    person = int(actor.id)
+    person = actor.person_id
     if person in change.subjects:
         raise ChangeNotWaiting(
             "This change concerns you. Another admin has to accept it."
@@ -374,7 +374,7 @@ def _end(
     change.state = state
     change.outcome = outcome
     change.lease_until = None
-    change.ended_by_id = int(actor.id)
+    change.ended_by_id = actor.person_id
     change.ended_at = clock()
     # Secret arguments are not needed any more. A secret that the command made takes
     # their place, until it was shown.

@@ -198,7 +198,7 @@ def end_session(*, actor: Actor, session: int) -> bool:
     """End one of the actor's own sessions; return False if it has ended already, or is
     somebody else's.
     """
-    if not _end(int(actor.id), Q(pk=session)):
+    if not _end(actor.person_id, Q(pk=session)):
         return False
     record("person.session_ended", actor=actor, details={"sessions": "1"})
     return True
@@ -209,7 +209,7 @@ def end_other_sessions(*, actor: Actor, this_key: str) -> int:
     """End all of the actor's own sessions except this one; return how many there
     were.
     """
-    count = _end(int(actor.id), ~Q(session_key=this_key))
+    count = _end(actor.person_id, ~Q(session_key=this_key))
     if count:
         record("person.session_ended", actor=actor, details={"sessions": str(count)})
     return count
