@@ -82,9 +82,9 @@ MAX_REASONS = 3
 class MessageGroup:
     """The group of messages that one row stands for.
 
-    `size` is how many these are, in words, `differing` how many of them name other sums of money
-    than most, `label` what they have in common, and `query` the query string that lists
-    them.
+    `size` is how many these are, in words, `differing` how many of them name other sums
+    of money than most, `label` what they have in common, and `query` the query string
+    that lists them.
     """
 
     size: str
