@@ -72,8 +72,7 @@ def app(request: DeskRequest) -> HttpResponse:
         request.session[_SECRET] = encrypt(secret)
         return _app(request, secret, form)
     try:
-        code = form.cleaned_data["code"]
-        factors.add_app(actor=request.actor, secret=secret, code=code)
+        factors.add_app(actor=request.actor, secret=secret, **form.cleaned_data)
     except FactorNotAllowed as error:
         form.add_error("code", error.sentence)
         return _app(request, secret, form)

@@ -190,8 +190,7 @@ def ask(request: DeskRequest) -> HttpResponse:
         form = ReasonForm(request.POST)
         if not form.is_valid():
             return _ask_page(request, asked, form)
-        reason = form.cleaned_data["reason"]
-        ask_second_admin(asked=asked, reason=reason, actor=request.actor)
+        ask_second_admin(asked=asked, actor=request.actor, **form.cleaned_data)
     except NotYours as error:
         return _changes_page(request, error=error)
     return redirect_with_notice(

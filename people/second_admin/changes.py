@@ -67,8 +67,7 @@ def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[P
         if mailbox is not None:
             covering |= Q(grants__mailbox=mailbox)
     admins = Person.objects.filter(covering, grants__role=Role.ADMIN, is_active=True)
-    identities = Identities()
-    barred = identities.same_as((asker, *change.subjects))
+    barred = Identities().same_as((asker, *change.subjects))
     return list(admins.exclude(pk__in=barred).distinct().order_by("name", "email"))
 
 
