@@ -226,9 +226,9 @@ class Row:
         if not channel:
             return self.discord_user
         # Some programs send only the channel's id.
-        is_id = channel.isdecimal()
-        name = f"channel {channel}" if is_id else f"#{channel.lstrip('#')}"
-        return f"{self.discord_user} in {name}"
+        if channel.isdecimal():
+            return f"{self.discord_user} in channel {channel}"
+        return f"{self.discord_user} in #{channel.lstrip('#')}"
 
     @property
     def discord_user(self) -> str:
