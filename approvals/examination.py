@@ -119,8 +119,9 @@ def on_more_known(*, message: Message, revision: Revision, **_: Any) -> None:
         return
     columns = risk_facets(revision.findings)
     if facts := Review.objects.get(pk=message.pk).policy_facts:
-        content = stored_content(revision)
-        columns["policy_facts"] = with_files(facts, content, revision.pk)
+        columns["policy_facts"] = with_files(
+            facts, stored_content(revision), revision.pk
+        )
     store_review(message, columns, is_new_version=False)
 
 
@@ -357,7 +358,6 @@ def columns_of(
     the facts that they ask about are not known.
     """
     try:
-        stored_findings = list(findings)
         outside = _outside_recipients(content, _own_domains(message))
         run = message.trigger.get("run_id") or message.trigger.get("runId") or ""
         header_recipients = (*content.to, *content.cc, *content.bcc)
@@ -386,7 +386,7 @@ def columns_of(
             "search": search_words(message, searched_parts),
             "amounts": examined.amounts,
         }
-        review = risk_facets(stored_findings)
+        review = risk_facets(findings)
         facts = stored_facts(
             content,
             examined.sums,

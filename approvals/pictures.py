@@ -124,8 +124,7 @@ def fetch_pictures(message_id: int) -> str:
         for picture in list(waiting):
             if waiting.begin(picture):
                 picture.problem = _fetch(picture, message, ends=ends)
-                is_loaded = not picture.problem
-                picture.state = _State.FETCHED if is_loaded else _State.FAILED
+                picture.state = _State.FAILED if picture.problem else _State.FETCHED
                 picture.save()
                 fetched.append(picture)
         if not fetched:

@@ -50,9 +50,9 @@ def _command_for_each(
             try:
                 command(key)
             except Exception:
-                name = command.__name__
                 log.exception(
-                    "not done by the sweep", extra={"key": key, "command": name}
+                    "not done by the sweep",
+                    extra={"key": key, "command": command.__name__},
                 )
 
     return duty(rows, do, most=most)

@@ -299,8 +299,9 @@ def _page(
         "may_change": mailbox.is_administered_by(request.actor),
         "may_restore": tuple(presets) != tuple(BUILT_IN[kind]) and kind != Kind.COMMENT,
     }
-    status = 422 if form else 200
-    return render(request, "approvals/usual_texts.html", context, status=status)
+    return render(
+        request, "approvals/usual_texts.html", context, status=422 if form else 200
+    )
 
 
 usual_texts = require_safe(_page)

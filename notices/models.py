@@ -49,7 +49,7 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
         return self.open().filter(
             Q(message=None) | (has_message & (waits | ~Q(cause__in=WAITING))),
             Q(change=None) | has_change,
-            person=int(actor.id),
+            person=actor.person_id,
             person__is_active=True,
         )
 

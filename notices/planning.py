@@ -173,8 +173,8 @@ def _reminded(message: Message) -> Wanted:
 
 
 def _mentioned(message: Message) -> Wanted:
-    questions = Question.objects.on(message)
-    return dict(questions.values_list("person", "comment__created_at"))
+    asked = Question.objects.on(message).values_list("person", "comment__created_at")
+    return dict(asked)
 
 
 def _asked_to_approve(message: Message) -> Wanted:

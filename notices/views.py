@@ -130,7 +130,7 @@ class PreferencesForm(DrawnForm):
         return [(one, [by.get(one.value) for by in boxes]) for one in _CHOICES]
 
     def __init__(self, data: Any, actor: Actor) -> None:
-        person = Person.objects.get(pk=int(actor.id))
+        person = Person.objects.get(pk=actor.person_id)
         super().__init__(data, initial=model_to_dict(preferences_of(person)))
         # Those who have a role for something that the person sees.
         roles = Grant.objects.filter(

@@ -257,7 +257,7 @@ def is_self(actor: Actor, person: Person) -> bool:
 
 def key_of(actor: Actor) -> int | None:
     """Return the key of the person who acts; None if the actor is not a person."""
-    return int(actor.id) if actor.kind == "person" else None
+    return actor.person_id if actor.kind == "person" else None
 
 
 def lock_people(*keys: int | None) -> None:

@@ -70,7 +70,7 @@ def pull(
         connection=connection,
         mailbox=mailbox,
         reason=reason.strip()[:MAX_REASON],
-        pulled_by_id=int(actor.id),
+        pulled_by_id=actor.person_id,
     )
     switch.refresh_from_db()
     _record(switch, actor, before="released", after="pulled")

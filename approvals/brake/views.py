@@ -155,8 +155,7 @@ brake = require_safe(_page)
 @changes(_page, to="brakes")
 def put_back(request: DeskRequest, brake_id: int) -> str:
     """Put the messages of a flood back into the queue, as far as the person may."""
-    flood = _visible(request, brake_id)
-    number = commands.put_back(brake=flood, actor=request.actor)
+    number = commands.put_back(brake=_visible(request, brake_id), actor=request.actor)
     return f"{number} message{'' if number == 1 else 's'} returned to the queue."
 
 

@@ -385,7 +385,6 @@ def _mark(decision: Decision) -> None:
     sent. Raise NotSent if the call must not be made any more: this is the last check.
     """
     began = time.monotonic()
-    message = decision.message
     try:
         with transaction.atomic():
             # Whoever pulls the switch waits no longer for this than it may take.
@@ -398,7 +397,7 @@ def _mark(decision: Decision) -> None:
             "The desk's database did not answer just before the call."
         ) from None
     if not is_marked:
-        if stop := stop_of(message):
+        if stop := stop_of(decision.message):
             raise errors.NotSent(
                 f"{stop.pulled_by} pulled the kill switch before the call: {stop.reason}"
             )

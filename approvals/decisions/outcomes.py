@@ -59,8 +59,9 @@ def end_with_success(decision: Decision, *, window: float | None = None) -> Deci
         sentences.append(ending.label)
     if window is not None:
         sentences.append(f"Read and compared {window * 1000:.0f} ms before the call.")
-    explanation = " ".join(sentences)
-    settled = _advance(current, DecisionEvent.SUCCEED, explanation, ending=ending)
+    settled = _advance(
+        current, DecisionEvent.SUCCEED, " ".join(sentences), ending=ending
+    )
     settle.supersede_others(settled, message, ACTOR)
     return settled
 

@@ -68,11 +68,10 @@ def unread_parts(
     """
     if message.revision is None:
         return []
-    content = message.revision.content
     parts = [
         UnreadPart(key_of(file), named(file.name)[:80], "attachments") for file in files
     ]
-    if has_links(content):
+    if has_links(message.revision.content):
         parts.append(UnreadPart(links_key(message), "the links", "links"))
     if conversation.messages:
         parts.append(UnreadPart(conversation.part, "the thread", "thread"))

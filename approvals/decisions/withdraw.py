@@ -163,8 +163,7 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
             "The message changed after it was approved. Withdraw the approval, then read it again."
         )
     # What a pass decided has no verdicts.
-    has_verdicts = not decision.pass_id
-    ruling = rulings([locked], actor, is_decided=has_verdicts)[locked.pk]
+    ruling = rulings([locked], actor, is_decided=not decision.pass_id)[locked.pk]
     if not ruling.may_approve:
         raise VerdictNotAllowed(ruling.reasons[0])
     tasks.execute_decision.delay_on_commit(decision.pk)

@@ -170,8 +170,9 @@ def _send(row: Replacement) -> Replacement:
         if isinstance(error, errors.OutcomeUnknown):
             may_have_left = True
         # The call is repeated later, with the same idempotency key.
-        attempt = min(row.attempts, len(BACKOFF))
-        wait = retry_after_attempt(attempt, schedule=BACKOFF, jitter=0.2)
+        wait = retry_after_attempt(
+            min(row.attempts, len(BACKOFF)), schedule=BACKOFF, jitter=0.2
+        )
         seconds = wait or BACKOFF[-1]
         fields: dict[str, Any] = {} if may_have_left else {"called_at": None}
         Replacement.objects.filter(pk=row.pk, state=_State.SENDING).update(

@@ -274,8 +274,9 @@ def ladder_of(
 ) -> tuple[Deadlines, Sequence[DueStep]]:
     """Return the deadlines of a held message by its plan, and the plan's steps."""
     risk, held_at = message.review.risk_level, message.held_at
-    extended_to = message.review.extended_to
-    deadlines = deadlines_of(plan, risk=risk, held_at=held_at, extended_to=extended_to)
+    deadlines = deadlines_of(
+        plan, risk=risk, held_at=held_at, extended_to=message.review.extended_to
+    )
     return deadlines, steps_of(plan, deadlines, risk=risk, held_at=held_at)
 
 

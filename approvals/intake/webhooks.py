@@ -95,8 +95,7 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
         return _refused(
             400, "The body ended before its Content-Length was reached. Send it again."
         )
-    signature = request.headers.get(HEADER, "")
-    secret_used = verify(body, signature, secrets_of(connection))
+    secret_used = verify(body, request.headers.get(HEADER, ""), secrets_of(connection))
     if not secret_used:
         wait = count_unsigned(connection=connection.pk, address=client_address(request))
         if wait:

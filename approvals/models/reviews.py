@@ -171,9 +171,8 @@ class BrakeQuerySet(models.QuerySet["Brake"]):
         """Open floods that have ended: fewer messages than the cap came within its
         window, by the database's clock (relies on arrival_counted).
         """
-        arrivals = Arrival.objects.order_by()
         since = ExpressionWrapper(Now() - OuterRef("window"), DateTimeField())
-        recent = arrivals.filter(
+        recent = Arrival.objects.order_by().filter(
             connection=OuterRef("connection"), what=OuterRef("what"), at__gt=since
         )
         number = recent.values("what").annotate(number=Count("pk"))

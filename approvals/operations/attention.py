@@ -93,8 +93,8 @@ class _Viewer:
 
     def for_admin(self, connection: Connection, act: Act) -> Act | None:
         """Return the act; None unless the person is an admin of this connection."""
-        pk = connection.pk
-        return act if self.actor.is_a(Role.ADMIN, connection=pk, mailbox=None) else None
+        is_admin = self.actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
+        return act if is_admin else None
 
     def open_page(self, message: Message, label: str) -> Act | None:
         """Return the link to a message's page; None unless the person is a reviewer of
@@ -179,11 +179,10 @@ def recent_attention_count(actor: Actor) -> int:
     """Return `attention_count` as it was up to COUNT_SECONDS ago, for the rail of every
     page: counting each time would take as long as a page does.
     """
-    key = f"stuck-{hash(actor.scopes)}"
-    return int(
-        caches["process"].get_or_set(key, lambda: attention_count(actor), COUNT_SECONDS)
-        or 0
+    count = caches["process"].get_or_set(
+        f"stuck-{hash(actor.scopes)}", lambda: attention_count(actor), COUNT_SECONDS
     )
+    return int(count or 0)
 
 
 def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:

@@ -134,8 +134,8 @@ def _event_or_404(request: DeskRequest, event_id: int) -> WebhookEvent:
 @_changes
 def replay(request: DeskRequest, event_id: int) -> str:
     """Apply a stored webhook again."""
-    event = _event_or_404(request, event_id)
-    return _REPLAYED[replay_event(event_id=event.pk, actor=request.actor)]
+    key = _event_or_404(request, event_id).pk
+    return _REPLAYED[replay_event(event_id=key, actor=request.actor)]
 
 
 @require_POST

@@ -82,9 +82,9 @@ MAX_REASONS = 3
 class MessageGroup:
     """The group of messages that one row stands for.
 
-    `size` is how many these are, in words, `differing` how many of them name other sums of money
-    than most, `label` what they have in common, and `query` the query string that lists
-    them.
+    `size` is how many these are, in words, `differing` how many of them name other sums
+    of money than most, `label` what they have in common, and `query` the query string
+    that lists them.
     """
 
     size: str
@@ -226,9 +226,9 @@ class Row:
         if not channel:
             return self.discord_user
         # Some programs send only the channel's id.
-        is_id = channel.isdecimal()
-        name = f"channel {channel}" if is_id else f"#{channel.lstrip('#')}"
-        return f"{self.discord_user} in {name}"
+        if channel.isdecimal():
+            return f"{self.discord_user} in channel {channel}"
+        return f"{self.discord_user} in #{channel.lstrip('#')}"
 
     @property
     def discord_user(self) -> str:

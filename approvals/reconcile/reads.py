@@ -280,10 +280,9 @@ class _Reading:
             for one in held.values():
                 # A message that was mirrored after this read began may be missing in
                 # its list, and must not be closed.
-                is_older = one.seen_at < self.began
                 if (
                     one.upstream_id not in self.rows
-                    and is_older
+                    and one.seen_at < self.began
                     and not self.has_failed
                     and not self._must_stop()
                 ):

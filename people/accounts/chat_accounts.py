@@ -68,7 +68,7 @@ def link_account(*, actor: Actor, token: str) -> ChatAccount:
     if the actor may be another person: that one could act from there later, too.
     """
     offer = read_offer(token)
-    if others := Identities().others_behind(int(actor.id)):
+    if others := Identities().others_behind(actor.person_id):
         raise LinkedElsewhere(
             f"Set a second factor first, under Your account: a link of {others} set your password."
         )
@@ -80,7 +80,7 @@ def link_account(*, actor: Actor, token: str) -> ChatAccount:
     try:
         with transaction.atomic():
             account, is_new = ChatAccount.objects.get_or_create(
-                **chat, defaults={"person_id": int(actor.id), "name": offer.name}
+                **chat, defaults={"person_id": actor.person_id, "name": offer.name}
             )
     except IntegrityError:
         # Two people used two links of one account at once: the first one gets it.
@@ -103,7 +103,7 @@ def unlink_own(*, actor: Actor, account_id: int) -> bool:
     """Unlink one of the actor's own chat accounts; False if it is not theirs, or not
     any more.
     """
-    return _unlink(actor, int(actor.id), account_id)
+    return _unlink(actor, actor.person_id, account_id)
 
 
 @atomic_with_retry

@@ -72,8 +72,7 @@ def app(request: DeskRequest) -> HttpResponse:
         request.session[_SECRET] = encrypt(secret)
         return _app(request, secret, form)
     try:
-        code = form.cleaned_data["code"]
-        factors.add_app(actor=request.actor, secret=secret, code=code)
+        factors.add_app(actor=request.actor, secret=secret, **form.cleaned_data)
     except FactorNotAllowed as error:
         form.add_error("code", error.sentence)
         return _app(request, secret, form)
@@ -104,7 +103,7 @@ def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
     list. The first factor ends the other sessions, which began without one.
     """
     record_authentication(request, request.user, "mfa", type=kind)
-    if len(factors.factors_of(int(request.actor.id))) == 1:
+    if len(factors.factors_of(request.actor.person_id)) == 1:
         this_key = str(request.session.session_key)
         end_other_sessions(actor=request.actor, this_key=this_key)
     if not codes_of(request.user.pk).left:  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ def change_profile(
     Earlier ledger entries keep the earlier name. Raises NameTaken: whoever reads who
     approved must not take one for another.
     """
-    others = Person.objects.filter(is_active=True).exclude(pk=int(actor.id))
+    others = Person.objects.filter(is_active=True).exclude(pk=actor.person_id)
     if looks_like(name, others.values_list("name", flat=True)):
         raise NameTaken(
             "Somebody else here has this name: add what tells you two apart."

@@ -270,8 +270,9 @@ def shortcuts(request: DeskRequest) -> HttpResponse:
 def own_chat_accounts(request: DeskRequest) -> HttpResponse:
     """List the person's own chat accounts."""
     person: Any = request.user
-    context = {"accounts": accounts_of(person)}
-    return render(request, "people/own_chat_accounts.html", context)
+    return render(
+        request, "people/own_chat_accounts.html", {"accounts": accounts_of(person)}
+    )
 
 
 @require_POST

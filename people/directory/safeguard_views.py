@@ -172,7 +172,7 @@ def _ask_page(
     context = {
         "asked": asked,
         "packed": packed,
-        "others": other_admins(asked, asker=int(request.actor.id)),
+        "others": other_admins(asked, asker=request.actor.person_id),
         "form": form or ReasonForm(),
     }
     response = answer(request, "people/ask_second_admin.html", context, form=form)
@@ -190,8 +190,7 @@ def ask(request: DeskRequest) -> HttpResponse:
         form = ReasonForm(request.POST)
         if not form.is_valid():
             return _ask_page(request, asked, form)
-        reason = form.cleaned_data["reason"]
-        ask_second_admin(asked=asked, reason=reason, actor=request.actor)
+        ask_second_admin(asked=asked, actor=request.actor, **form.cleaned_data)
     except NotYours as error:
         return _changes_page(request, error=error)
     return redirect_with_notice(
@@ -233,8 +232,8 @@ def _changes_page(
     ended = visible.exclude(pk__in=waiting)
     # However old: they have not seen its secret yet.
     unseen = ended.filter(
-        Q(change__has_key="secret", asked_by=int(actor.id))
-        | Q(change__has_key="second_half", ended_by=int(actor.id)),
+        Q(change__has_key="secret", asked_by=actor.person_id)
+        | Q(change__has_key="second_half", ended_by=actor.person_id),
         state="accepted",
     )
     newest = ended.exclude(pk__in=unseen.values("pk"))[:ENDED]

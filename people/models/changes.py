@@ -65,7 +65,7 @@ class PendingChangeQuerySet(models.QuerySet["PendingChange"]):
         """
         visible = _within(actor.acting_as(Role.ADMIN).scopes)
         if actor.kind == "person" and actor.id.isdecimal():
-            visible |= Q(asked_by=int(actor.id))
+            visible |= Q(asked_by=actor.person_id)
         return self.filter(visible)
 
     def for_admin(self, actor: Actor) -> Self:

@@ -35,7 +35,7 @@ class PersonManager(BaseUserManager["Person"]):
 
     def locked(self, actor: Actor) -> "Person":
         """Return the person who acts, locked until the transaction ends."""
-        return self.select_for_update().get(pk=int(actor.id))
+        return self.select_for_update().get(pk=actor.person_id)
 
     def seeing(self, *, connection: int, mailbox: int | None) -> "QuerySet[Person]":
         """Return active people with any role that includes this mailbox of this
@@ -45,9 +45,10 @@ class PersonManager(BaseUserManager["Person"]):
         includes_it &= Q(mailbox=None)
         if mailbox is not None:
             includes_it |= Q(mailbox=mailbox)
-        grants = Grant.objects.filter(includes_it)
-        seeing = self.filter(is_active=True, pk__in=grants.values("person"))
-        return seeing.order_by("name", "email", "pk")
+        people = Grant.objects.filter(includes_it).values("person")
+        return self.filter(is_active=True, pk__in=people).order_by(
+            "name", "email", "pk"
+        )
 
     def read_by(self, actor: Actor) -> "QuerySet[Person]":
         """Return the people that the actor may see: those with a role within their

@@ -67,8 +67,7 @@ def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[P
         if mailbox is not None:
             covering |= Q(grants__mailbox=mailbox)
     admins = Person.objects.filter(covering, grants__role=Role.ADMIN, is_active=True)
-    identities = Identities()
-    barred = identities.same_as((asker, *change.subjects))
+    barred = Identities().same_as((asker, *change.subjects))
     return list(admins.exclude(pk__in=barred).distinct().order_by("name", "email"))
 
 
@@ -107,7 +106,7 @@ def ask_second_admin(
     if not reason.strip():
         raise NotYours("Give a reason: the second admin reads it.")
     same: dict[str, Any] = {
-        "asked_by_id": int(actor.id),
+        "asked_by_id": actor.person_id,
         "command": asked.command,
         "url": asked.page,
         "change": asked.change,
@@ -322,7 +321,7 @@ def check_may_accept(change: PendingChange, actor: Actor) -> None:
         raise ChangeNotWaiting(
             "You asked for this change yourself. Another admin has to accept it."
         )
-    person = int(actor.id)
+    person = actor.person_id
     if person in change.subjects:
         raise ChangeNotWaiting(
             "This change concerns you. Another admin has to accept it."
@@ -374,7 +373,7 @@ def _end(
     change.state = state
     change.outcome = outcome
     change.lease_until = None
-    change.ended_by_id = int(actor.id)
+    change.ended_by_id = actor.person_id
     change.ended_at = clock()
     # Secret arguments are not needed any more. A secret that the command made takes
     # their place, until it was shown.

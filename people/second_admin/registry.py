@@ -64,8 +64,7 @@ class ChangeInWords:
     def fingerprint(self) -> str:
         """A hash of what the change is based on."""
         known = [self.before, self.based_on, sorted(self.subjects)]
-        based_on = json.dumps(known, sort_keys=True)
-        return hashlib.sha256(based_on.encode()).hexdigest()
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 # The type of a command that can wait: a generator, which yields a function that

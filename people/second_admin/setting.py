@@ -85,7 +85,7 @@ def switch_off_by_operator(*, actor: Actor) -> None:
 
 def _switch(locked: OrganisationSettings, actor: Actor, *, on: bool) -> None:
     locked.second_admin_since = Now() if on else None
-    locked.second_admin_set_by_id = int(actor.id) if actor.kind == "person" else None
+    locked.second_admin_set_by_id = actor.person_id if actor.kind == "person" else None
     locked.save()
     details = {"before": _LOOSENING[not on], "after": _LOOSENING[on]}
     record("second_admin.set", actor=actor, details=details)
@@ -93,7 +93,7 @@ def _switch(locked: OrganisationSettings, actor: Actor, *, on: bool) -> None:
 
 def has_another_admin(actor: Actor) -> bool:
     """Whether another person than the actor is an active admin of everything."""
-    own = Identities().same_as([int(actor.id)])
+    own = Identities().same_as([actor.person_id])
     return Person.objects.admins_of_all().exclude(pk__in=own).exists()
 
 
@@ -135,7 +135,7 @@ def set_person_figures(*, actor: Actor, on: bool, because: str) -> CanWait[None]
     if is_on == on:
         return
     locked.person_figures_since = Now() if on else None
-    locked.person_figures_set_by_id = int(actor.id)
+    locked.person_figures_set_by_id = actor.person_id
     locked.person_figures_because = because if on else ""
     locked.save()
     details = {"before": _FIGURES[not on], "after": _FIGURES[on], "reason": because}

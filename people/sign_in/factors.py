@@ -267,7 +267,7 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[None]:
         page=reverse("second-factor"),
         tightens=needed or role not in roles_that_need_it(),
     )
-    if needed and actor.has(role) and not has_second_factor(int(actor.id)):
+    if needed and actor.has(role) and not has_second_factor(actor.person_id):
         article = "an" if role[0] == "a" else "a"
         raise FactorNotAllowed(
             f"You are {article} {role} yourself and have no second factor. Set one up first; otherwise you lock "
@@ -277,7 +277,7 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[None]:
     if rule.needs_second_factor == needed:
         return
     RoleRule.objects.filter(pk=rule.pk).update(
-        needs_second_factor=needed, changed_by=int(actor.id), changed_at=Now()
+        needs_second_factor=needed, changed_by=actor.person_id, changed_at=Now()
     )
     if needed:
         # Live streams check their session again, and close if a factor is missing.

@@ -414,9 +414,12 @@ def _link(
         linked = SocialAccount.objects.create(
             user=person, provider=account.provider, uid=account.uid
         )
-        actor = actor_of(request, person)
-        details = {"issuer": account.provider, "subject": account.uid}
-        record("person.provider_linked", actor=actor, details=details, about=person)
+        record(
+            "person.provider_linked",
+            actor_of(request, person),
+            details={"issuer": account.provider, "subject": account.uid},
+            about=person,
+        )
     return linked if linked.uid == account.uid else None
 
 

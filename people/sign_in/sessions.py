@@ -198,7 +198,7 @@ def end_session(*, actor: Actor, session: int) -> bool:
     """End one of the actor's own sessions; return False if it has ended already, or is
     somebody else's.
     """
-    if not _end(int(actor.id), Q(pk=session)):
+    if not _end(actor.person_id, Q(pk=session)):
         return False
     record("person.session_ended", actor=actor, details={"sessions": "1"})
     return True
@@ -209,7 +209,7 @@ def end_other_sessions(*, actor: Actor, this_key: str) -> int:
     """End all of the actor's own sessions except this one; return how many there
     were.
     """
-    count = _end(int(actor.id), ~Q(session_key=this_key))
+    count = _end(actor.person_id, ~Q(session_key=this_key))
     if count:
         record("person.session_ended", actor=actor, details={"sessions": str(count)})
     return count
@@ -325,8 +325,7 @@ def _on_signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
     if isinstance(user, Person):
         begin_session(request, user)
     device = device_name(request.META.get("HTTP_USER_AGENT", ""))
-    actor = actor_of(request, user)
-    record("person.signed_in", actor=actor, details={"device": device})
+    record("person.signed_in", actor_of(request, user), details={"device": device})
 
 
 @receiver(user_login_failed)
@@ -335,8 +334,7 @@ def _on_failed(
     credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any
 ) -> None:
     tried = str(credentials.get("email") or credentials.get("username") or "")[:200]
-    actor = actor_of(request, None)
-    record("person.sign_in_failed", actor=actor, details={"email": tried})
+    record("person.sign_in_failed", actor_of(request, None), details={"email": tried})
 
 
 @receiver(user_logged_out)
@@ -352,5 +350,6 @@ def _on_signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
 def _on_proved(request: HttpRequest, user: Any, method: str, **more: Any) -> None:
     if more.get("reauthenticated"):
         renew_session(request)
-        actor = actor_of(request, user)
-        record("person.reauthenticated", actor=actor, details={"by": method})
+        record(
+            "person.reauthenticated", actor_of(request, user), details={"by": method}
+        )
