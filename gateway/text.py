@@ -35,5 +35,4 @@ def _has_encoded_word(text: str) -> bool:
     The test is broader than RFC 2047, because mail programs are.
     """
     _, _, word = text.partition("=?")
-    encoded = word.partition("?")[2].partition("?")[2]
-    return "?=" in encoded
+    return "?=" in word.partition("?")[2].partition("?")[2]

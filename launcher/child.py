@@ -105,7 +105,7 @@ def run_to_its_end(command: Sequence[str], error: str, **options: Any) -> None:
         errors="replace",
         **options,
     )
-    if result.returncode != 0:
+    if result.returncode:
         output = result.stdout.strip().splitlines()
         raise LaunchError(error, details="\n".join(output[-8:]))
 

@@ -478,8 +478,7 @@ class Postgres(EmbeddedServer):
             return
         for path in paths:
             command = ["test", "-x", str(path)]
-            result = subprocess.run(command, capture_output=True, **self._account)
-            if result.returncode != 0:
+            if subprocess.run(command, capture_output=True, **self._account).returncode:
                 raise LaunchError(
                     f"PostgreSQL refuses to run as root, and the user nobody cannot enter {path}. Run Countersign as "
                     "an ordinary user, clone it to a folder that other users may enter, or set DATABASE_URL to a "

@@ -55,9 +55,9 @@ def healthy(arguments: list[str]) -> int:
         answers = Parser(settings.data).answers()
     else:
         answers = all(check.passes() for check in plan.checks)
-    beats = _heartbeat(settings, plan)
     if plan.has_heartbeat and answers:
-        answers = time.time() - beats.stat().st_mtime < _SILENT_SECONDS
+        beaten_at = _heartbeat(settings, plan).stat().st_mtime
+        answers = time.time() - beaten_at < _SILENT_SECONDS
     if not answers:
         say(f"{plan.name} does not answer, or its work stands still.")
     return 0 if answers else 1

@@ -85,7 +85,7 @@ def details_of_content(content: Content, *, number: int) -> dict[str, str]:
         "reply_to": content.reply_to or "",
         "recipients": ", ".join(content.recipients),
         # Left out if all recipients are in To.
-        **({"to": ", ".join(content.to)} if content.cc or content.bcc else {}),
+        "to": ", ".join(content.to) if content.cc or content.bcc else "",
         "cc": ", ".join(content.cc),
         "bcc": ", ".join(content.bcc),
         "attachments": "\n".join(files),

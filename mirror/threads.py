@@ -297,7 +297,7 @@ def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMe
         sender_name=fitting(
             "sender_name", content.sender_name if content else "", ThreadMessage
         ),
-        recipients=list(message.recipients)[:100],
+        recipients=message.recipients[:100],
         subject=message.subject[:2000],
         text=text,
         is_read=content is not None,

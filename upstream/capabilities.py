@@ -21,6 +21,7 @@ WITHIN = 30.0
 _LIMIT = 64 * 1024 * 1024
 # The HTTP statuses that mean "not here, or not with this key".
 _IS_MISSING = (403, 404, 405, 422, 501)
+_ALLOWLIST = "/v1/mailboxes/{}/allowlist"
 # No message has this id.
 _NO_ID = "00000000000000000000000000"
 
@@ -125,9 +126,8 @@ class _Survey:
             self.doors["oversight_email"] = [str(address)[:320]] if address else []
         mailboxes = _rows(self._read("admin", "/v1/mailboxes")[0], "mailboxes")
         if mailboxes:
-            template = "/v1/mailboxes/{}/allowlist"
             body, is_supported = self._read(
-                "admin", template, str(mailboxes[0]["id"]), kind="restriction"
+                "admin", _ALLOWLIST, str(mailboxes[0]["id"]), kind="restriction"
             )
             is_whole = isinstance(body.get("version"), int)
             found["whole_allowlists"] = is_whole if body else is_supported
@@ -155,8 +155,9 @@ class _Survey:
         ]
         opened = []
         for row in mailboxes:
-            template = "/v1/mailboxes/{}/allowlist"
-            body, is_read = self._read("admin", template, str(row["id"]), kind="bypass")
+            body, is_read = self._read(
+                "admin", _ALLOWLIST, str(row["id"]), kind="bypass"
+            )
             if not is_read:
                 return
             # Hosted MultiMail has no modes of lists that we know of.

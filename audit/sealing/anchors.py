@@ -73,8 +73,7 @@ def write_anchors() -> int:
         sentence = f"The seals' file {path} cannot be written: {error.strerror}."
         log.error("no anchor", extra={"reason": sentence})
         # Recorded once for all seals that are pending now.
-        failures = Entry.objects.of_action(_FAILED).filter(at__gt=pending[0].at)
-        if not failures.exists():
+        if not Entry.objects.of_action(_FAILED).filter(at__gt=pending[0].at).exists():
             record(_FAILED, SEALER, details={"reason": sentence})
         return 0
     previous = anchors_here().aggregate(seal=Max("seal"))["seal"] or 0

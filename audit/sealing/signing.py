@@ -149,8 +149,7 @@ def break_since(first: int) -> str:
     """
     report = verifier.Report()
     chain = verifier.Chain(report, verifier.Trust(known_keys()), first)
-    seals = Seal.objects.filter(number__gte=first).order_by("number")
-    for seal in seals.iterator():
+    for seal in Seal.objects.filter(number__gte=first).order_by("number").iterator():
         chain.read(seal.as_line().strip())
     chain.end()
     return (report.findings or [""])[0]

@@ -169,8 +169,7 @@ def _what_was_sent(entries: Sequence[Entry]) -> Iterator[Sentence]:
     """
     versions = _of_action(entries, "message.fetched", "message.changed")
     for number, entry in enumerate(versions, 1):
-        version = f"Version {entry.details.get('version') or number}"
-        yield _content(entry, version)
+        yield _content(entry, f"Version {entry.details.get('version') or number}")
     if versions:
         return
     reported = [

@@ -85,24 +85,26 @@ def prove(
     entries_by_seal = defaultdict[int, list[dict[str, Any]]](list)
     for one in sealed:
         detail = details.get(one.entry)
-        entry: dict[str, Any] = {
-            "index": one.position,
-            "entry": canonical_entry(by_number[one.entry]).decode(),
-            "salt": bytes(detail.salt).hex() if detail else None,
-            "fields": detail.fields if detail else None,
-        }
-        entries_by_seal[one.seal].append(entry)
+        entries_by_seal[one.seal].append(
+            {
+                "index": one.position,
+                "entry": canonical_entry(by_number[one.entry]).decode(),
+                "salt": bytes(detail.salt).hex() if detail else None,
+                "fields": detail.fields if detail else None,
+            }
+        )
     batches = []
     for seal in seals:
         for entry in entries_by_seal[seal.number]:
             entry["index"] -= seal.size - seal.count
         hashes = SealedEntry.objects.under(seal)
-        batch = {
-            "seal": seal.as_json(),
-            "hashes": [bytes(one).hex() for one in hashes],
-            "entries": entries_by_seal[seal.number],
-        }
-        batches.append(batch)
+        batches.append(
+            {
+                "seal": seal.as_json(),
+                "hashes": [bytes(one).hex() for one in hashes],
+                "entries": entries_by_seal[seal.number],
+            }
+        )
     # The entry for the proof's heading, which the verifier compares with the heading.
     # That is the newest decision; without one, the newest act of a person, or the last
     # entry.

@@ -41,12 +41,11 @@ def sentence(template: str, line: Entry | None = None, **values: Any) -> Sentenc
     `actor`, `at`, and `mark`, the short fingerprint.
     """
     if line:
-        mark = short_fingerprint(line.fingerprint) if line.fingerprint else ""
         values = {
             **line.details,
             "actor": line.actor,
             "at": line.at,
-            "mark": mark,
+            "mark": short_fingerprint(line.fingerprint) if line.fingerprint else "",
             **values,
         }
     pieces = []

@@ -180,7 +180,7 @@ def details_line(number: int, sealed_hash: str, entry: Any) -> dict[str, Any]:
     """Return a line of details.jsonl. A deleted entry (None) is still listed with its
     hash, so that the verifier can say which one is missing.
     """
-    salt = None if entry is None else entry.salt
+    salt = entry and entry.salt
     return {
         "id": number,
         "hash": sealed_hash,

@@ -477,8 +477,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
         sandbox = key.sandbox if body.sandbox is None else body.sandbox
         made = ApiKey(name=body.name, scopes=scopes, sandbox=sandbox)
         text = accounts.create_key(key, made, body.mailboxes)
-    answer = KeyAnswer.of(made) | {"api_key": text, "key": text}
-    return JsonResponse(answer, status=201)
+    return JsonResponse(KeyAnswer.of(made) | {"api_key": text, "key": text}, status=201)
 
 
 @router.patch("/api-keys/{key_id}", response={200: KeyAnswer, 202: PendingApproval})

@@ -214,7 +214,7 @@ def read_email(request: KeyedRequest, mailbox: str, email: str) -> Json:
 @router.post(_EMAIL + "/cancel", auth=SEND, response=Changed)
 def cancel(request: KeyedRequest, mailbox: str, email: str) -> Json:
     """Cancel a message that has not been sent."""
-    return _cancel(request.auth, _email(request, mailbox, email))
+    return _cancel(request, _email(request, mailbox, email))
 
 
 def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> Json:
@@ -250,11 +250,11 @@ def read_flat(
 
 def cancel_flat(request: KeyedRequest, body: CancelIn) -> Json:
     """Cancel a message that has not been sent, by its id alone."""
-    return _cancel(request.auth, email_named(request.auth, body.names_email()))
+    return _cancel(request, email_named(request.auth, body.names_email()))
 
 
-def _cancel(key: ApiKey, email: Email) -> Json:
-    cancelled = decisions.cancel_email(key, email)
+def _cancel(request: KeyedRequest, email: Email) -> Json:
+    cancelled = decisions.cancel_email(request.auth, email)
     return cancelled.ids() | {"status": cancelled.status}
 
 
@@ -350,15 +350,13 @@ def read_tags(request: KeyedRequest, mailbox: str, email: str) -> Json:
 @router.put(_TAGS, auth=SEND, response=Tags)
 def write_tags(request: KeyedRequest, mailbox: str, email: str, body: TagsIn) -> Json:
     """Add tags to a message; tags of the same name are overwritten, all others stay."""
-    found = _email(request, mailbox, email)
-    return {"tags": add_tags(request.auth, found, body.tags)}
+    return {"tags": add_tags(request.auth, _email(request, mailbox, email), body.tags)}
 
 
 @router.delete(_TAGS + "/{path:name}", auth=SEND, response=Answer)
 def delete_tag(request: KeyedRequest, mailbox: str, email: str, name: str) -> Json:
     """Remove one tag; its name may hold slashes."""
-    found = _email(request, mailbox, email)
-    return {"deleted": drop_tag(request.auth, found, name)}
+    return {"deleted": drop_tag(request.auth, _email(request, mailbox, email), name)}
 
 
 def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> Json:

@@ -316,11 +316,10 @@ def _apply(
         )
         code = int(reply_code[1]) if reply_code else (550 if is_hard else 450)
         reply = (code, f"{entry.status} {entry.diagnostic}".strip()[:500])
-        refused = email.refused_recipients | {address: reply}
         email.save_fields(
             bounced_at=now,
             bounce_type="hard_bounce" if is_hard else "soft_bounce",
-            refused_recipients=refused,
+            refused_recipients=email.refused_recipients | {address: reply},
         )
         if is_hard and may_suppress:
             suppression.suppress_gone(email, {address: reply})

@@ -227,9 +227,8 @@ async def _list_resources(
 async def _list_templates(
     ctx: ServerRequestContext, params: Any
 ) -> ListResourceTemplatesResult:
-    address = _EMAILS + "{email_id}"
     template = ResourceTemplate(
-        name="email", uri_template=address, description=_WATCHED
+        name="email", uri_template=_EMAILS + "{email_id}", description=_WATCHED
     )
     return ListResourceTemplatesResult(resource_templates=[template])
 

@@ -177,8 +177,7 @@ def statement(email: Email, at: int) -> str:
         "message_id": email.message_id_header,
         "iat": at,
     }
-    token = jwt.encode(claims, _key(settings.SECRET_KEY), algorithm=ALGORITHM)
-    return _in_words(token)
+    return _in_words(jwt.encode(claims, _key(settings.SECRET_KEY), algorithm=ALGORITHM))
 
 
 def _in_words(token: str) -> str:

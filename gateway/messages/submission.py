@@ -345,8 +345,7 @@ def accept_email(
             store()
     except IntegrityError:
         with transaction.atomic():
-            expired = records.filter(**slot, expires_at__lte=Now())
-            if not expired.update(**record):
+            if not records.filter(**slot, expires_at__lte=Now()).update(**record):
                 return _repeated(records.get(**slot), digest)
             store()
     return SubmissionResult(email, unlisted=admission.unlisted)
