@@ -133,12 +133,15 @@ class Ranges:
         """
         self.runs += others.runs
         if len(self.runs) > MOST_RANGES:
-            joined = Ranges()
-            for first, last in sorted(self.runs):
-                joined.add(first, last)
-            self.runs = joined.runs
+            self.runs = self.merged()
             if len(self.runs) > MOST_RANGES // 2:
                 raise ValueError("it and others name too many ranges")
+
+    def merged(self) -> list[tuple[int, int]]:
+        made = Ranges()
+        for first, last in sorted(self.runs):
+            made.add(first, last)
+        return made.runs
 
     def without(self, others: Ranges) -> Ranges:
         """Return the numbers that are not in the others. It looks at each number, so it
@@ -545,7 +548,7 @@ class Chain:
             find(
                 f"Seal {expected} is missing: after seal {expected - 1} comes seal {seal.number}."
             )
-        elif last:
+        elif last is not None:
             self._check_next(last, seal)
         elif seal.number == 1 and (
             seal.previous
@@ -570,7 +573,7 @@ class Chain:
         return seal
 
     def _check_signature(self, seal: Seal | None) -> None:
-        if not seal or seal is self._verified or self.report.more:
+        if seal is None or seal is self._verified or self.report.more:
             return
         self._verified = seal
         if not seal.is_signed():
@@ -832,7 +835,7 @@ class Batch:
             # The batch is complete. A further entry was inserted, or belongs to a later
             # restored seal.
             return False
-        if not record.order:
+        if record.order is None:
             return bool(self.taken < self.seal.count)
         return self._reaches(record.order)
 
@@ -937,7 +940,7 @@ def check_ledger(
             )
         if record.is_altered:
             report.find(f"{who} was changed: its hash is not the one that is listed.")
-        if not last or not record.order:
+        if last is None or record.order is None:
             continue
         if record.order <= last.end or record.number <= last.after_id:
             report.find(
@@ -997,7 +1000,7 @@ class Heads:
             self._restored.append(seal)
         self._missing.pop((seal.number, seal.hash), None)
 
-    def end(self, report: Report, *, excuse_restored: bool) -> None:
+    def end(self, report: Report, *, excuse_restored: bool = False) -> None:
         last = report.last.number if report.last else 0
         for head in sorted(self._missing.values(), key=lambda one: one.number):
             named = f"The saved checkpoint, {head.name}"
@@ -1187,7 +1190,7 @@ _NUMBER = re.compile(rb'"id":([1-9][0-9]{0,18}),"(?:mac|message)":')
 
 
 def _number_in(line: bytes | None) -> int | None:
-    found = _NUMBER.search(line) if line else None
+    found = _NUMBER.search(line) if line is not None else None
     return int(found[1]) if found else None
 
 
@@ -1200,7 +1203,7 @@ def items_of(bundle: Bundle, report: Report) -> Iterator[Item]:
     item = next(listed, None)
     line = next(lines, None)
     next_line = next(lines, None)
-    while line is not None or item:
+    while line is not None or item is not None:
         number = _number_in(line)
         if item and number != item.number != _number_in(next_line):
             # entries.jsonl lacks the line of this entry.
@@ -1499,10 +1502,10 @@ def _run(options: argparse.Namespace) -> int:
         sealed = report.entries - report.unsealed
         what = f"{report.entries} entries, {sealed} of them under {report.seals} seals."
         lines = _result_lines(report, trust, what)
-        if not heads:
+        if heads is None:
             only = "A cut-off end can only be found with a saved checkpoint (--head)."
             lines.append(f"NOT checked: whether the end is there. {only}")
-    elif heads:
+    elif heads is not None:
         raise Unreadable(
             "--head is for a bundle: a proof of one message cannot show what a checkpoint covers."
         )
@@ -1510,12 +1513,12 @@ def _run(options: argparse.Namespace) -> int:
         report, lines = check_proof(data, trust)
         what = "see above." if report.findings else EXISTS + "."
         lines += _result_lines(report, trust, what)
-    if not report.last:
+    if report.last is None:
         lines.append("signatures NOT checked: nothing is sealed")
     sys.stdout.write("".join(line + "\n" for line in lines))
     if report.findings:
         return 1
-    if not report.last:
+    if report.last is None:
         return 3
     if report.younger:
         return 4

@@ -96,14 +96,14 @@ class Reception:
 
     def __init__(self) -> None:
         self.connections: set[asyncio.WriteTransport] = set()
-        self.sessions_of = Counter[str]()
+        self.sessions_of: Counter[str] = Counter()
         # How many more bytes may be received, and how many each address has now.
         self.bytes = MAX_BYTES
-        self.bytes_of = Counter[str]()
+        self.bytes_of: Counter[str] = Counter()
         self._storing = ThreadPoolExecutor(1, "inbound-store")
         self._reading = ThreadPoolExecutor(MAX_READING, "inbound-read")
         # Forgotten when nobody waits for one any more.
-        self._turns = WeakValueDictionary[str, asyncio.Semaphore]()
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._idle: asyncio.TimerHandle | None = None
 
     def has_room_for(self, address: str) -> bool:
@@ -129,8 +129,9 @@ class Reception:
     def give_bytes_back(self, address: str, size: int) -> None:
         """Free memory that was reserved."""
         self.bytes += size
-        # Subtracting removes addresses without bytes from the counter.
-        self.bytes_of -= Counter({address: size})
+        self.bytes_of[address] -= size
+        if not self.bytes_of[address]:
+            del self.bytes_of[address]
 
     async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
         self,
@@ -186,13 +187,13 @@ class Reception:
                 mail.report, mailbox, recipient=recipient, sender=sender
             ):
                 return "reported"
-            if not mailbox and (email_id := name_in(recipient)):
+            if mailbox is None and (email_id := name_in(recipient)):
                 # Automatic replies go to the return address too (RFC 3834).
                 mailbox = Mailbox.objects.filter(
                     emails=email_id, is_active=True, account__is_active=True
                 ).first()
                 recipient = mailbox.address if mailbox else recipient
-            if not mailbox:
+            if mailbox is None:
                 return "unknown"
             return receive_mail(
                 mailbox, mail, digest=digest, recipient=recipient, sender=sender
@@ -294,7 +295,9 @@ class InboundSession(SMTP):  # type: ignore[misc]
     def connection_lost(self, error: Exception | None) -> None:
         """Count the session no more, and end it."""
         self._reception.connections.discard(self.transport)
-        self._reception.sessions_of -= Counter([self._address])
+        self._reception.sessions_of[self._address] -= 1
+        if not self._reception.sessions_of[self._address]:
+            del self._reception.sessions_of[self._address]
         self._stop_expecting_data()
         super().connection_lost(error)
 
@@ -500,5 +503,5 @@ class InboundStep(bootsteps.StartStopStep):
 
     def stop(self, worker: Any) -> None:
         """End the listener with the worker."""
-        if self.listener:
+        if self.listener is not None:
             self.listener.stop()
