@@ -1,6 +1,6 @@
 /* Choices with a number, reasons above all: after the key that opens them a digit chooses one, and sends it where that
    can be undone. The arrows choose, Enter sends, and any letter starts writing. */
-const { all, byId, onKey, onPress, refuse } = window.desk;
+const { all, byId, onKey, onPress, pane, refuse } = window.desk;
 const field = (details) => details.querySelector("textarea, [name=at]");
 const hasText = (details) => "typed" in field(details).dataset;
 const send = (place) => place.querySelector(".reason .row button, .acts button, :scope > .row button").click();
@@ -41,7 +41,11 @@ function giveLast() {
   if (hasText(details)) return refuse("The field has words of yours already.");
   if (choice) choice.checked = true;
   field(details).value = reason;
-  if ("atOnce" in details.dataset) send(details);
+  if (!("atOnce" in details.dataset)) return;
+  const message = pane();
+  send(details);
+  // A refused press leaves nothing open: the same key, pressed again, is no letter of a reason.
+  if (!("deciding" in message.dataset)) details.open = false;
 }
 
 function choose(details, digit) {
