@@ -9,6 +9,7 @@ import json
 from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import timedelta
+from itertools import product
 from string import Template
 
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from approvals.brake.commands import set_caps
 from approvals.caps import caps_now
-from approvals.decisions.ruling import rulings
+from approvals.decisions.ruling import policy_in_force, rulings
 from common.actors import Role
 from common.errors import SentenceError
 from common.postgres import clock
@@ -41,7 +42,14 @@ from people.second_admin.setting import set_second_admin
 from people.sign_in.factors import remove_factors_of, set_role_rule
 from policy.errors import seen_state
 from policy.kill_switch import pull, release
-from policy.models import Group, KeyOwner, KillSwitch, PolicyVersion, WorkCalendar
+from policy.models import (
+    Allowlist,
+    Group,
+    KeyOwner,
+    KillSwitch,
+    PolicyVersion,
+    WorkCalendar,
+)
 from policy.rules.changes import (
     activate_draft,
     begin_draft,
@@ -53,7 +61,8 @@ from policy.rules.changes import (
     save_calendar,
     save_group,
 )
-from policy.rules.conditions import Conditions
+from policy.rules.conditions import Conditions, MessageFacts
+from policy.rules.demand import evaluate
 from policy.rules.rules import Effects, PolicyRule
 from tests.factories import (
     actor_of,
@@ -332,14 +341,56 @@ def what_is_lower(before, after):
     return [*ASKED.intersection(lowered(before, after)), *more]
 
 
+AMOUNTS = [
+    {},
+    None,
+    *({one: n} for one, n in (("EUR", "9"), ("EUR", "5000"), ("", "1000"))),
+]
+# Of each recipient, whether the list of customers has them.
+LISTED = [*product((True, False), repeat=1), *product((True, False), repeat=3)]
+FINDINGS = [None, *(frozenset(one) for one in ((), ("a",), ("b",), ("a", "b")))]
+
+
+def asked_of_all_kinds(demand):
+    """What 1,000 different messages would need of the people of this demand."""
+    policy, connection = policy_in_force(), Connection.objects.get().pk
+    customers = frozenset(Allowlist.objects.values_list("pk", flat=True))
+    return [
+        evaluate(
+            policy,
+            MessageFacts(
+                connection=connection,
+                amounts=amounts,
+                recipients=tuple(f"{n}@x.example" for n in range(len(listed))),
+                lists=customers if any(listed) else frozenset(),
+                lists_of=tuple(customers if one else frozenset() for one in listed),
+                findings=findings,
+                words={"tulip": "text" if has_word else ""},
+                is_edited=is_edited,
+            ),
+            demand.leaves_at,
+            demand.people,
+            calendars=demand.calendars,
+        )
+        for amounts, listed, findings, has_word, is_edited in product(
+            AMOUNTS, LISTED, FINDINGS, (True, False), (True, False)
+        )
+    ]
+
+
 def hold(acts):
     """Do all of this; after each act, no message may need less than before all."""
     before = demands()
+    first = min(before)
+    kinds = asked_of_all_kinds(before[first])
+    assert len(kinds) == 1000
     for act, is_nora, number in acts:
         if do(act, is_nora, number):
             assert is_second_admin_on(), act
             for key, demand in demands().items():
                 assert what_is_lower(before[key], demand) == [], act
+    for one, now in zip(kinds, asked_of_all_kinds(demands()[first]), strict=True):
+        assert ASKED.intersection(lowered(one, now)) == set(), one.facts
     ida = Person.objects.get(email="ida@yourteam.example")
     hers = [ida.pk, *Identities().same_as([ida.pk])]
     for message in Message.objects.with_connection():
