@@ -91,8 +91,8 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
         """Change a row's state, if nobody else has changed it since it was read. Return
         whether it was changed.
         """
-        unchanged = self.filter(pk=row.pk, state=row.state)
-        return bool(unchanged.update(state=to, **fields))
+        changes = {"state": to, **fields}
+        return bool(self.filter(pk=row.pk, state=row.state).update(**changes))
 
     def open(self) -> Self:
         """Replacements whose copy is being sent, or whose original message is still to
