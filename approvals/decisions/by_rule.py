@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import CharField, F, Subquery, Value
-from django.db.models.functions import Cast, Concat, Now
+from django.db.models.functions import Cast, Coalesce, Concat, Now
 
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule, make_decision, policy_details
@@ -295,11 +295,6 @@ def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:
             continue
         # Until this is committed, no other worker counts for the same pass.
         take_lock(f"policy.pass.{one.id}")
-        sent = Decision.objects.by_pass().filter(
-            pass_id=one.id, recorded_at__gt=Now() - timedelta(hours=24)
-        )
-        if sent.count() >= one.a_day:
-            continue
         at = clock()
         window = locked.mailbox.undo_window if locked.mailbox else timedelta(0)
         try:
@@ -307,6 +302,18 @@ def _use_pass(locked: Message, demand: Demand, at: datetime) -> bool | None:
         except VerdictNotAllowed:
             # It expires before its time: nobody could approve it either.
             return False
+        # Those that leave within a day of it, whenever they were decided.
+        leaves_at, day = timing.get("later_at") or at, timedelta(hours=24)
+        others = Decision.objects.by_pass().annotate(
+            leaves_at=Coalesce("later_at", "recorded_at")
+        )
+        sent = others.filter(
+            pass_id=one.id,
+            leaves_at__gt=leaves_at - day,
+            leaves_at__lt=leaves_at + day,
+        )
+        if sent.count() >= one.a_day:
+            continue
         rule_id = f"pass {one.id} version {policy.number}"
         make_decision(
             locked,

@@ -246,6 +246,14 @@ def test_what_its_sentence_does_not_say_is_left_to_people(one, connection):
     assert sent_by_pass(refund(connection))
 
 
+def test_limit_of_a_day_counts_when_messages_leave(one, connection, sign):
+    sign(replace(one, a_day=1))
+    tomorrow = (clock() + timedelta(hours=30)).isoformat()
+    assert sent_by_pass(refund(connection, send_at=tomorrow))
+    assert not sent_by_pass(refund(connection, send_at=tomorrow))
+    assert sent_by_pass(refund(connection))
+
+
 @pytest.mark.slow
 def test_limit_of_a_day_holds_with_thirty_threads(
     transactional_db, connection, one, sign
