@@ -190,7 +190,7 @@ def accept(*, change_id: int, actor: Actor, code: str = "") -> PendingChange:
 
 
 @atomic_with_retry
-def decline(*, change_id: int, actor: Actor, reason: str) -> PendingChange:
+def decline(*, change_id: int, actor: Actor, reason: str = "") -> PendingChange:
     """Decline a change that somebody else asked for. Raises ChangeNotWaiting."""
     change = _lock_waiting(change_id)
     if change.is_of(actor):
