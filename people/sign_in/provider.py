@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from functools import cached_property, partialmethod
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
@@ -132,10 +132,6 @@ class ProviderRefused(OAuth2Error):  # type: ignore[misc]
     person and stored in the ledger, so it contains nothing secret.
     """
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-
 
 class GuardedSession(AbstractContextManager["GuardedSession"]):
     """The part of the requests.Session API that allauth uses, by way of
@@ -149,10 +145,7 @@ class GuardedSession(AbstractContextManager["GuardedSession"]):
         """Send one request and return the answer. Raises requests.ConnectionError, for
         which allauth shows its error page.
         """
-        argument_names = ("params", "data", "headers", "auth")
-        prepared = requests.Request(
-            method, url, **{name: kwargs.get(name) for name in argument_names}
-        ).prepare()
+        prepared = requests.Request(method, url, **kwargs).prepare()
         body = prepared.body or b""
         try:
             answer = guarded.request(
@@ -169,9 +162,6 @@ class GuardedSession(AbstractContextManager["GuardedSession"]):
         response.url = str(prepared.url)
         response._content = answer.body
         return response
-
-    get = partialmethod(request, "GET")
-    post = partialmethod(request, "POST")
 
 
 class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
@@ -486,8 +476,8 @@ def _unknown(request: HttpRequest, **context: Any) -> ImmediateHttpResponse:
 def _refused(
     request: HttpRequest, error: ProviderRefused, *, status: int
 ) -> HttpResponse:
-    record_failure(None, reason=f"provider: {error.sentence}")
-    return _failed(request, status=status, sentence=error.sentence)
+    record_failure(None, reason=f"provider: {error}")
+    return _failed(request, status=status, sentence=str(error))
 
 
 def _failed(request: HttpRequest, *, status: int, sentence: str = "") -> HttpResponse:

@@ -280,7 +280,7 @@ def test_provider_that_is_private_or_not_confidential_is_not_even_asked(
     cache.clear()
     says(client.get(BEGIN), 502, "Sign-in failed")
     with pytest.raises(requests.ConnectionError), GuardedSession() as session:
-        session.get("https://127.0.0.1:1/")
+        session.request("GET", "https://127.0.0.1:1/")
     trust(settings, issuer.url.replace("127.0.0.1", "login.acme.example"))
     says(client.get(BEGIN), 502, "must be https")
 
