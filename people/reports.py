@@ -114,11 +114,6 @@ class RightsForm(ChoicesForm, DrawnForm):
     )
     person = forms.IntegerField(required=False, min_value=1, max_value=2**62)
 
-    @property
-    def zone(self) -> ZoneInfo:
-        """The reader's time zone."""
-        return ZoneInfo(zone_name())
-
     def moment(self, now: datetime) -> datetime:
         """Return the requested moment; a future one becomes now."""
         self.is_valid()
@@ -130,13 +125,14 @@ class RightsForm(ChoicesForm, DrawnForm):
     @property
     def asks_for_later(self) -> bool:
         """Whether the typed moment is in the future."""
-        return self._wanted is not None and self._wanted > datetime.now(self.zone)
+        now = datetime.now(ZoneInfo(zone_name()))
+        return self._wanted is not None and self._wanted > now
 
     @property
     def _wanted(self) -> datetime | None:
         # Django parses it as UTC, but it was typed in the reader's time zone.
         typed: datetime | None = self.cleaned_data.get("at")
-        return typed.replace(tzinfo=self.zone) if typed else None
+        return typed.replace(tzinfo=ZoneInfo(zone_name())) if typed else None
 
     @property
     def wanted_target(self) -> str:

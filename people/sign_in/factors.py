@@ -64,6 +64,7 @@ def counter_of(secret: str, code: str, *, after: int) -> int | None:
     return None
 
 
+@transaction.atomic
 def use_code(*, person_id: int, code: str) -> Authenticator | None:
     """Use an app's code up and return the app; None if the code is wrong, too old, or
     was used.
@@ -72,30 +73,29 @@ def use_code(*, person_id: int, code: str) -> Authenticator | None:
     get the same code, only one accepts it, and a code that somebody else has seen is
     useless afterwards.
     """
-    with transaction.atomic():
-        app = (
-            Authenticator.objects.select_for_update()
-            .filter(user=person_id, type=APP)
-            .first()
+    app = (
+        Authenticator.objects.select_for_update()
+        .filter(user=person_id, type=APP)
+        .first()
+    )
+    if app is None:
+        return None
+    try:
+        secret = decrypt(app.data["secret"])
+    except ImproperlyConfigured:
+        # If the secret cannot be decrypted, no code is valid; recovery codes still
+        # work.
+        log.error(
+            "no key reads the secret of an authenticator app",
+            extra={"person": person_id},
         )
-        if app is None:
-            return None
-        try:
-            secret = decrypt(app.data["secret"])
-        except ImproperlyConfigured:
-            # If the secret cannot be decrypted, no code is valid; recovery codes still
-            # work.
-            log.error(
-                "no key reads the secret of an authenticator app",
-                extra={"person": person_id},
-            )
-            return None
-        counter = counter_of(secret, code, after=app.data.get("used", 0))
-        if counter is None:
-            return None
-        app.data["used"] = counter
-        app.save(update_fields=["data"])
-        return app
+        return None
+    counter = counter_of(secret, code, after=app.data.get("used", 0))
+    if counter is None:
+        return None
+    app.data["used"] = counter
+    app.save(update_fields=["data"])
+    return app
 
 
 def _digits(code: str) -> str:
