@@ -291,7 +291,13 @@ class EmbeddedServer:
                 break
         self.process = None
 
-    def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> None:
+    def _run(self, command: Sequence[str], **options: Any) -> None:
+        """Starts the server's program, and returns when it accepts connections. `options`
+        are further arguments of `spawn`.
+        """
+        self.process = process = spawn(
+            command, environment=self.environment, log=self.log, **options
+        )
         deadline = time.monotonic() + self.start_seconds
         while time.monotonic() < deadline:
             if process.poll() is not None:

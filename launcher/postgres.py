@@ -21,13 +21,7 @@ from common import disk
 from common.tables import table_pairs
 from launcher import orphans
 from launcher.bootstrap import servers_folder
-from launcher.child import (
-    SILENT_LOOKS,
-    EmbeddedServer,
-    Heartbeat,
-    run_to_its_end,
-    spawn,
-)
+from launcher.child import SILENT_LOOKS, EmbeddedServer, Heartbeat, run_to_its_end
 from launcher.console import LaunchError, say
 from launcher.paths import PYTHON, ROOT
 
@@ -85,15 +79,8 @@ class Parser(EmbeddedServer):
             self.sockets /= OF_A_COMMAND
             self.sockets.mkdir(mode=0o700, exist_ok=True)
         self.remove_sockets()
-        self.process = spawn(
-            self.command,
-            environment=self.environment,
-            log=self.log,
-            death_signal=signal.SIGKILL,
-            folder=Path("/"),
-        )
         self._silent_looks = 0
-        self._wait_until_ready(self.process)
+        self._run(self.command, death_signal=signal.SIGKILL, folder=Path("/"))
 
     def remove_sockets(self) -> None:
         """Removes the sockets that an earlier parser left."""
@@ -174,14 +161,11 @@ class Redis(EmbeddedServer):
         options = ["--port", "0", "--dir", str(self.data), "--save", ""]
         options += ["--unixsocket", str(self.socket), "--unixsocketperm", "700"]
         options += ["--appendonly", log, "--appendfsync", "everysec"]
-        self.process = spawn(
+        self._run(
             [str(program), *options, "--maxmemory-policy", "noeviction"],
-            environment=self.environment,
-            log=self.log,
             death_signal=signal.SIGTERM,
             folder=self.data,
         )
-        self._wait_until_ready(self.process)
 
     def _is_ready(self, pid: int) -> bool:
         """Whether it answers PONG. While it still loads its data, it answers with an
@@ -364,20 +348,13 @@ class Postgres(EmbeddedServer):
         if not self.durable:
             settings |= _NOT_DURABLE
         options = [f"--{name}={value}" for name, value in settings.items()]
-        self.process = spawn(
-            [
-                *self._wrapper,
-                str(self._programs / "postgres"),
-                f"-D{self.data}",
-                *options,
-            ],
-            environment=self.environment,
-            log=self.log,
+        postgres = [*self._wrapper, str(self._programs / "postgres")]
+        self._run(
+            [*postgres, f"-D{self.data}", *options],
             death_signal=signal.SIGINT,  # a fast, clean shutdown
             folder=self.data,
             account=self._account,
         )
-        self._wait_until_ready(self.process)
         roles_exist = self.data / "countersign_roles"
         if not roles_exist.exists():
             self._sql(_ROLES, "PostgreSQL's roles could not be created.")
