@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC
 from typing import Any
 from weakref import WeakSet
 
@@ -27,7 +26,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import BooleanField, Func, Max, Q, Value
 
 from audit.fields import TransactionIdField
-from audit.models import Entry, EntryQuerySet, SealedEntry
+from audit.models import Entry, EntryQuerySet, SealedEntry, written_time
 from audit.recording import record
 from audit.search.filters import Filters
 from audit.search.results import SearchTooLongError, readable, within_time
@@ -102,7 +101,7 @@ class Format:
         whole = line.fingerprint
         cells = (
             line.pk,
-            line.at.astimezone(UTC).isoformat(timespec="microseconds"),
+            written_time(line.at),
             line.action,
             line.outcome,
             line.sentence,

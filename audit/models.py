@@ -7,7 +7,7 @@ tables of other apps by a foreign key: an entry must outlive what it is about.
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
 from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex, OpClass
@@ -291,6 +291,11 @@ SEAL_FIELDS = """
 """.split()
 
 
+def written_time(at: datetime) -> str:
+    """Return a time as the ledger's files write it: in UTC, to the microsecond."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 class Seal(models.Model):
     """A signature over a batch of entries in their order, and over the seal before it;
     so over all entries up to here.
@@ -357,8 +362,12 @@ class Seal(models.Model):
 
     def signed_fields(self) -> dict[str, Any]:
         """Return the fields under the signature, as docs/ledger.md describes them."""
-        at = self.at.astimezone(UTC).isoformat(timespec="microseconds")
-        texts = {"v": 2, "kind": str(self.kind), "end_xid": str(self.end_xid), "at": at}
+        texts = {
+            "v": 2,
+            "kind": str(self.kind),
+            "end_xid": str(self.end_xid),
+            "at": written_time(self.at),
+        }
         return {name: texts.get(name) or getattr(self, name) for name in SEAL_FIELDS}
 
     @property

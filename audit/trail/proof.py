@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,7 +19,7 @@ from django.db import transaction
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from audit.models import Entry, EntryDetail, Seal, SealedEntry
+from audit.models import Entry, EntryDetail, Seal, SealedEntry, written_time
 from audit.recording import canonical_entry, record
 from audit.trail import lines
 from audit.trail.answers import answers_of
@@ -115,12 +114,12 @@ def prove(
         "v": VERSION,
         "kind": "message",
         "product": "Countersign",
-        "made_at": clock().astimezone(UTC).isoformat(timespec="microseconds"),
+        "made_at": written_time(clock()),
         "message": str(message),
         "about": {
             "action": heading.action,
             "actor": f"{heading.actor_kind} {heading.actor_id}",
-            "at": heading.at.astimezone(UTC).isoformat(timespec="microseconds"),
+            "at": written_time(heading.at),
             "entry": heading.pk,
         },
         "batches": batches,

@@ -11,7 +11,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from typing import Any
 
 from django.db import DataError, transaction
 
-from audit.models import AT_ONCE, Entry, Seal, SealedEntry
+from audit.models import AT_ONCE, Entry, Seal, SealedEntry, written_time
 from audit.recording import canonical_entry
 from audit.sealing.sealer import LOCK
 from audit.verifier import countersign_verify as verifier
@@ -163,7 +163,7 @@ def _fill(
         "v": 2,
         "product": "Countersign",
         "version": product_version(),
-        "made_at": summary.made_at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "made_at": written_time(summary.made_at),
         "entries": summary.entries,
         "seals": summary.seals,
         "size": summary.size,
