@@ -294,7 +294,10 @@ def link_chat_account(request: DeskRequest, token: str) -> HttpResponse:
     they confirm.
     """
     view = _link_chat_account if request.method == "POST" else _link_page
-    return view(request, token)
+    try:
+        return view(request, token)
+    except LinkNotGood as unusable:
+        raise Http404(unusable.sentence) from None
 
 
 @reauthenticated
@@ -303,8 +306,6 @@ def _link_chat_account(request: DeskRequest, token: str) -> HttpResponse:
         account = link_account(actor=request.actor, token=token)
     except LinkedElsewhere as error:
         return _link_page(request, token, error=error)
-    except LinkNotGood as error:
-        raise Http404(error.sentence) from None
     notice = f"What {account} does on {account.get_service_display()} now counts as done by you."
     return redirect_with_notice(request, notice, "own-chat-accounts")
 
@@ -312,8 +313,5 @@ def _link_chat_account(request: DeskRequest, token: str) -> HttpResponse:
 def _link_page(
     request: DeskRequest, token: str, *, error: PeopleError | None = None
 ) -> HttpResponse:
-    try:
-        offer = read_offer(token)
-    except LinkNotGood as unusable:
-        raise Http404(unusable.sentence) from None
-    return answer(request, "people/link_chat_account.html", {"offer": offer}, error)
+    context = {"offer": read_offer(token)}
+    return answer(request, "people/link_chat_account.html", context, error)
