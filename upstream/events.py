@@ -99,7 +99,7 @@ def parse(body: bytes) -> Event:
     type or does not name its message. Each has a sentence.
     """
     try:
-        text = body.decode("utf-8")
+        text = body.decode()
         payload = _DECODER.decode(text)
         brackets = text.count("[") + text.count("{")
         if brackets > MAX_DEPTH and _depth(payload) > MAX_DEPTH:
@@ -107,7 +107,7 @@ def parse(body: bytes) -> Event:
         if "\\u" in text:
             # Refuse halves of surrogate pairs and replace U+0000. Both can only come
             # from a \u escape.
-            json.dumps(payload, ensure_ascii=False).encode("utf-8")
+            json.dumps(payload, ensure_ascii=False).encode()
             payload = storable(payload)
     except DuplicateKey as error:
         raise UnreadableEvent(str(error)) from None

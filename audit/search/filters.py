@@ -340,10 +340,9 @@ class Filters:
         pairs = changed.pairs()
         if changed.technical:
             pairs.append(("technical", "1"))
-        if changed.before:
-            pairs.append(("before", str(changed.before)))
-        if changed.after:
-            pairs.append(("after", str(changed.after)))
+        for name in ("before", "after"):
+            if key := getattr(changed, name):
+                pairs.append((name, str(key)))
         return urlencode(pairs)
 
     def pairs(self) -> list[tuple[str, str]]:

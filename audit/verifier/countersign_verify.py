@@ -233,7 +233,7 @@ def canonical(value: Any) -> bytes:
     """Return the canonical JSON of RFC 8785 for a value of text, whole numbers, lists,
     objects and null.
     """
-    return _ENCODER.encode(value).encode("utf-8")
+    return _ENCODER.encode(value).encode()
 
 
 def read_json(data: bytes, *, is_canonical: bool = False) -> Any:
@@ -244,7 +244,7 @@ def read_json(data: bytes, *, is_canonical: bool = False) -> Any:
     half characters (lone surrogates).
     """
     try:
-        text = data.decode("utf-8")
+        text = data.decode()
         value = _DECODER.decode(text)
         # `canonical` raises UnicodeError for half a character, which only an escape
         # such as \ud800 can bring in.
@@ -1423,7 +1423,7 @@ def _check_batch(value: Any, report: Report, trust: Trust) -> list[Proven]:
             one = placed[index]
             salt = bytes.fromhex(one["salt"] or "")
             fields = one["fields"] or {}
-            item = Item(one["entry"].encode("utf-8"), 0, digest, salt, fields)
+            item = Item(one["entry"].encode(), 0, digest, salt, fields)
             record = check_entry(item, "An entry", report)
             if not record.entry:
                 raise ValueError(f"an entry of seal {seal.number} is none")

@@ -222,7 +222,7 @@ def decoded(text: str, charset: str = "") -> str:
     if b"\x1b$" in raw:
         return decode(raw, "iso-2022-jp")
     try:
-        return raw.decode("utf-8")
+        return raw.decode()
     except UnicodeDecodeError:
         return raw.decode(codec_of(charset) or "cp1252", "replace")
 

@@ -49,7 +49,7 @@ def check(message: bytes, approved: Approved) -> None:
     """
     try:
         read = _read(message_from_bytes(message))
-    except (ValueError, KeyError, LookupError) as error:
+    except (ValueError, LookupError) as error:
         raise Differs(f"it cannot be read ({error})") from error
     for one in fields(Approved):
         if getattr(read, one.name) != getattr(approved, one.name):

@@ -217,10 +217,9 @@ def note_admission(admission: Admission, email: Email, key: ApiKey) -> None:
             recipients=list(strangers[:_RECORDED]),
             count=len(strangers),
         )
-    if admission.may_skip and ruling.skips:
-        auditing.record("email.bypassed", email, key, rule=ruling.bypass_rule)
-    elif admission.may_skip and ruling.would_skip:
-        auditing.record("email.would_bypass", email, key, rule=ruling.bypass_rule)
+    if admission.may_skip and (ruling.skips or ruling.would_skip):
+        action = "email.bypassed" if ruling.skips else "email.would_bypass"
+        auditing.record(action, email, key, rule=ruling.bypass_rule)
 
 
 def check_time(mailbox: Mailbox, send_at: datetime | None) -> None:
