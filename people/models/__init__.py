@@ -11,7 +11,6 @@ from people.models.person import (
     GrantPeriod,
     Invitation,
     Person,
-    PersonManager,
     RecoveryCode,
     RoleRule,
 )

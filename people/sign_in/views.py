@@ -78,15 +78,26 @@ class PasskeyLoginView(LoginWebAuthnView):  # type: ignore[misc]
         return redirect(address)
 
 
+class CodeAgainView(ReauthenticateView):  # type: ignore[misc]
+    """Asks for a code of the app before a sensitive act."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        return context | what_waits(self.request)
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = self.render_to_response(
+            self.get_context_data(form=form), status=422
+        )
+        return response
+
+
 class StepView(AuthenticateView):  # type: ignore[misc]
     """The second step, after a password or the provider: a code of the app, a passkey,
     or a recovery code.
     """
 
-    def form_invalid(self, form: Any) -> HttpResponse:
-        response: HttpResponse = super().form_invalid(form)
-        response.status_code = 422
-        return response
+    form_invalid = CodeAgainView.form_invalid
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         person = self.stage.login.user
@@ -102,20 +113,6 @@ class StepView(AuthenticateView):  # type: ignore[misc]
             date_challenge()
             context["options"] = json.dumps(context["js_data"]["request_options"])
         return context
-
-
-class CodeAgainView(ReauthenticateView):  # type: ignore[misc]
-    """Asks for a code of the app before a sensitive act."""
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        context: dict[str, Any] = super().get_context_data(**kwargs)
-        return context | what_waits(self.request)
-
-    def form_invalid(self, form: Any) -> HttpResponse:
-        response: HttpResponse = self.render_to_response(
-            self.get_context_data(form=form), status=422
-        )
-        return response
 
 
 class PasskeyAgainView(ReauthenticateWebAuthnView):  # type: ignore[misc]
