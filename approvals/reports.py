@@ -50,7 +50,7 @@ from people.second_admin.setting import (
 from people.sign_in.reauthentication import reauthenticated
 
 # A month in the address of the page: 2026-11.
-_MONTH = re.compile(r"(2[0-9]{3})-(0[1-9]|1[0-2])")
+_MONTH = re.compile(r"2[0-9]{3}-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, order=True)
@@ -68,10 +68,10 @@ class Month:
     @classmethod
     def read(cls, text: str, zone: str) -> "Month | None":
         """Return the month that is spelled `2026-11`; None if the text is no month."""
-        match = _MONTH.fullmatch(text)
-        if match is None:
+        if not _MONTH.fullmatch(text):
             return None
-        return cls(datetime(int(match[1]), int(match[2]), 1, tzinfo=ZoneInfo(zone)))
+        first_day = datetime.fromisoformat(f"{text}-01")
+        return cls(first_day.replace(tzinfo=ZoneInfo(zone)))
 
     @property
     def until(self) -> datetime:
