@@ -119,7 +119,7 @@ def change_preferences(actor: Actor, **wanted: Any) -> None:
         notices = Notice.objects.open().filter(person=preferences.person)
         notices.update(on_desk=Q(cause__in=shown))
         details = {"before": before, "after": after}
-        record("person.notices_set", actor=actor, details=details)
+        record("person.notices_set", actor, details=details)
 
 
 def in_words(wanted: Preferences) -> str:

@@ -48,7 +48,7 @@ def note_proof(person: Person, actor: Actor) -> None:
     Person.objects.filter(pk=person.pk).update(email_proved_at=Now())
     if person.email_proved_at is None:
         details = {"email": person.email}
-        record("person.email_proved", actor=actor, details=details, about=person)
+        record("person.email_proved", actor, details=details, about=person)
 
 
 def is_read_at_desk(address: str) -> bool:

@@ -344,7 +344,7 @@ def _check_not_above(actor: Actor, person: Person) -> None:
 def record_about(action: str, actor: Actor, person: Person, **details: str) -> None:
     """Record an act about a person, with their name and address and these details."""
     details = {"person": str(person), "email": person.email, **details}
-    record(action, actor=actor, details=details, about=person)
+    record(action, actor, details=details, about=person)
 
 
 def _record_grants(actor: Actor, person: Person, before: str) -> None:

@@ -139,7 +139,7 @@ def tell_gateway(*, connection_id: int) -> str:
 def _record(switch: KillSwitch, actor: Actor, *, before: str, after: str) -> None:
     record(
         f"kill_switch.{after}",
-        actor=actor,
+        actor,
         connection=switch.owning_connection,
         details={
             "scope": switch.scope,

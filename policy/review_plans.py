@@ -232,7 +232,7 @@ def _record(
 ) -> None:
     record(
         action,
-        actor=actor,
+        actor,
         connection=mailbox.connection_id if mailbox else None,
         details={
             "mailbox": str(mailbox or "all mailboxes"),

@@ -48,7 +48,7 @@ def change_profile(
     person.save(update_fields=["away_from", "away_until"])
     details = {"before": away, "after": away_in_words(person)}
     if details["after"] != away:
-        record("person.away_set", actor=actor, details=details, about=person)
+        record("person.away_set", actor, details=details, about=person)
 
 
 def away_days(person: Person) -> tuple[date | None, date | None]:
@@ -78,7 +78,7 @@ def switch_shortcuts(*, actor: Actor, off: bool) -> None:
         person.save(update_fields=["keys_off"])
         before, after = ("on", "off") if off else ("off", "on")
         details = {"before": before, "after": after}
-        record(f"person.keys_{after}", actor=actor, details=details)
+        record(f"person.keys_{after}", actor, details=details)
 
 
 @atomic_with_retry
@@ -94,7 +94,7 @@ def change_password(*, actor: Actor, password: str, this_key: str) -> Person:
     # An open link for a new password could undo this change.
     Invitation.objects.passwords_of(person).withdraw()
     details = {"sessions ended": str(end_sessions(person, except_key=this_key))}
-    record("person.password_changed", actor=actor, details=details, about=person)
+    record("person.password_changed", actor, details=details, about=person)
     return person
 
 
@@ -107,4 +107,4 @@ def _set(actor: Actor, person: Person, field: str, value: str, action: str) -> N
         setattr(person, field, value)
         person.save(update_fields=[field])
         details = {"before": before, "after": value}
-        record(action, actor=actor, details=details, about=person)
+        record(action, actor, details=details, about=person)

@@ -141,7 +141,7 @@ def invite(
         "roles": _words(roles),
         "until": f"{new_link.invitation.expires_at:%Y-%m-%d %H:%M} UTC",
     }
-    record("person.invited", actor=current, details=details)
+    record("person.invited", current, details=details)
     return new_link
 
 
@@ -157,7 +157,7 @@ def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
     if Invitation.objects.filter(pk=invitation.pk).withdraw():
         record(
             "person.invitation_withdrawn",
-            actor=current,
+            current,
             details={"email": invitation.email},
         )
     return invitation
@@ -273,7 +273,7 @@ def join(*, token: str, name: str, password: str, actor: Actor) -> Person:
         "roles": in_words(grants_of(person)),
         "invited_by": _maker(link),
     }
-    record("person.joined", actor=joined, details=details, about=person)
+    record("person.joined", joined, details=details, about=person)
     return person
 
 
@@ -317,7 +317,7 @@ def set_password(*, token: str, password: str, actor: Actor) -> None:
     themselves = person.actor(surface=actor.surface, address=actor.address)
     _note_mail(person, link, themselves)
     details = {"email": person.email, "link_by": _maker(link)}
-    record("person.password_changed", actor=themselves, details=details, about=person)
+    record("person.password_changed", themselves, details=details, about=person)
 
 
 def _use(token: str) -> Link:
@@ -448,7 +448,7 @@ def _note_mailed(invitation: Invitation, answer: str, actor: Actor) -> None:
         # chooses the address, and may have chosen their own.
         mailed.update(known_to=[])
     details = {"email": invitation.email, "answer": answer}
-    record("person.link_mailed", actor=actor, details=details)
+    record("person.link_mailed", actor, details=details)
 
 
 def mail_link_of(change: PendingChange, actor: Actor) -> str:

@@ -133,7 +133,7 @@ def record_change(action: str, change: PendingChange, actor: Actor) -> None:
     """Write to the ledger what became of a change, with what it changes and why."""
     record(
         action,
-        actor=actor,
+        actor,
         connection=place_of(change)[0],
         about=change,
         details={

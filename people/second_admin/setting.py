@@ -88,7 +88,7 @@ def _switch(locked: OrganisationSettings, actor: Actor, *, on: bool) -> None:
     locked.second_admin_set_by_id = actor.person_id if actor.kind == "person" else None
     locked.save()
     details = {"before": _LOOSENING[not on], "after": _LOOSENING[on]}
-    record("second_admin.set", actor=actor, details=details)
+    record("second_admin.set", actor, details=details)
 
 
 def has_another_admin(actor: Actor) -> bool:
@@ -139,7 +139,7 @@ def set_person_figures(*, actor: Actor, on: bool, because: str) -> CanWait[None]
     locked.person_figures_because = because if on else ""
     locked.save()
     details = {"before": _FIGURES[not on], "after": _FIGURES[on], "reason": because}
-    record("person_figures.set", actor=actor, details=details)
+    record("person_figures.set", actor, details=details)
 
 
 _SUBJECTS = ("Mails name no subjects and senders", "Mails name subjects and senders")
@@ -169,4 +169,4 @@ def set_mail_subjects(*, actor: Actor, on: bool) -> CanWait[None]:
         locked.mails_name_subjects = on
         locked.save()
         details = {"before": _SUBJECTS[is_on], "after": _SUBJECTS[on]}
-        record("mail_subjects.set", actor=actor, details=details)
+        record("mail_subjects.set", actor, details=details)

@@ -289,7 +289,7 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[None]:
         "before": _RULES[not needed],
         "after": _RULES[needed],
     }
-    record("role.second_factor_set", actor=actor, details=details)
+    record("role.second_factor_set", actor, details=details)
 
 
 def lacking_factor(role: Role) -> int:
@@ -313,7 +313,7 @@ def _add(
     Authenticator.objects.create(user=person, type=kind, data=data, created_at=clock())
     record(
         "person.factor_added",
-        actor=actor,
+        actor,
         details={"factor": words, "before": "", "after": words},
     )
 
@@ -334,7 +334,7 @@ def _remove(person: Person, factors: list[Factor], *, actor: Actor) -> None:
             "before": one.name,
             "after": "",
         }
-        record("person.factor_removed", actor=actor, details=details, about=person)
+        record("person.factor_removed", actor, details=details, about=person)
 
 
 # How many codes a person gets at a time.
@@ -387,7 +387,7 @@ def make_recovery_codes(*, actor: Actor) -> list[str]:
     )
     record(
         "person.recovery_codes_made",
-        actor=actor,
+        actor,
         details={"number": str(RECOVERY_CODES)},
     )
     return [f"{code[:5]}-{code[5:]}" for code in codes]
@@ -410,7 +410,7 @@ def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
     if not unused.filter(digest=digest).update(used_at=Now()):
         return False
     left = str(codes_of(person.pk).left)
-    record("person.recovery_code_used", actor=actor, details={"left": left})
+    record("person.recovery_code_used", actor, details={"left": left})
     return True
 
 

@@ -279,7 +279,7 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
             )
             return redirect(afterwards)
         with transaction.atomic():
-            record("person.confirmation_failed", actor=request.actor)
+            record("person.confirmation_failed", request.actor)
     context = {
         "form": form,
         "reauthentication_alternatives": other_methods,

@@ -200,7 +200,7 @@ def end_session(*, actor: Actor, session: int) -> bool:
     """
     if not _end(actor.person_id, Q(pk=session)):
         return False
-    record("person.session_ended", actor=actor, details={"sessions": "1"})
+    record("person.session_ended", actor, details={"sessions": "1"})
     return True
 
 
@@ -211,7 +211,7 @@ def end_other_sessions(*, actor: Actor, this_key: str) -> int:
     """
     count = _end(actor.person_id, ~Q(session_key=this_key))
     if count:
-        record("person.session_ended", actor=actor, details={"sessions": str(count)})
+        record("person.session_ended", actor, details={"sessions": str(count)})
     return count
 
 
@@ -316,7 +316,7 @@ def record_failure(person: Person | None, *, reason: str, email: str = "") -> No
     """
     details = {"email": (person.email if person else email)[:200], "reason": reason}
     actor = actor_of(context.request, person) if person else context.request.actor
-    record("person.sign_in_failed", actor=actor, details=details)
+    record("person.sign_in_failed", actor, details=details)
 
 
 @receiver(user_logged_in)
@@ -342,7 +342,7 @@ def _on_failed(
 def _on_signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
     if user is not None:
         UserSession.objects.filter(session_key=request.session.session_key).delete()
-        record("person.signed_out", actor=actor_of(request, user))
+        record("person.signed_out", actor_of(request, user))
 
 
 @receiver(authentication_step_completed)
