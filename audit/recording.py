@@ -126,8 +126,9 @@ def entry_hash(entry: Any) -> str:
     return hashlib.sha256(canonical_entry(entry)).hexdigest()
 
 
-def mac_of(entry: Any) -> str:
-    """Return the message authentication code of an entry: HMAC-SHA256, in hex.
+def mac_of(entry: Any, key: str) -> str:
+    """Return the message authentication code of an entry: HMAC-SHA256, in hex. `key` is
+    SECRET_KEY, or a former one.
 
     It shows the sealer that the desk wrote the entry: somebody who can only insert rows
     into the database does not have SECRET_KEY. It covers the columns of
@@ -135,22 +136,18 @@ def mac_of(entry: Any) -> str:
     change of SECRET_KEY, the old one has to stay in SECRET_KEY_FALLBACKS until the
     entries written with it are sealed.
     """
-    return _mac(entry, settings.SECRET_KEY)
+    derived = hashlib.sha256(b"countersign entry v1\n" + key.encode()).digest()
+    return hmac.digest(
+        derived, canonical_json(authenticated_columns(entry)), "sha256"
+    ).hex()
 
 
 def is_authentic(entry: Any) -> bool:
     """Whether the MAC of an entry was made by the desk, with a present or former key."""
     return any(
-        hmac.compare_digest(_mac(entry, key).encode(), entry.mac.encode())
+        hmac.compare_digest(mac_of(entry, key).encode(), entry.mac.encode())
         for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     )
-
-
-def _mac(entry: Any, key: str) -> str:
-    derived = hashlib.sha256(b"countersign entry v1\n" + key.encode()).digest()
-    return hmac.digest(
-        derived, canonical_json(authenticated_columns(entry)), "sha256"
-    ).hex()
 
 
 # --- Words that an entry is found by --------------------------------------------------
@@ -251,7 +248,7 @@ def record(
         },
         outcome=outcome,
     )
-    entry.mac = mac_of(entry)
+    entry.mac = mac_of(entry, settings.SECRET_KEY)
     entry.hash = entry_hash(entry)
     entry.save(force_insert=True)
     entry.details = fields

@@ -304,7 +304,7 @@ class EmbeddedServer:
                 raise LaunchError(
                     f"{self.title} ended while it started.", details=tail(self.log)
                 )
-            if self._is_ready(process.pid):
+            if self._is_ready():
                 return
             time.sleep(0.01)
         raise LaunchError(
@@ -312,7 +312,7 @@ class EmbeddedServer:
             details=tail(self.log),
         )
 
-    def _is_ready(self, pid: int) -> bool:
+    def _is_ready(self) -> bool:
         raise NotImplementedError
 
 

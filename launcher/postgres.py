@@ -108,7 +108,7 @@ class Parser(EmbeddedServer):
             return True
         return False
 
-    def _is_ready(self, pid: int) -> bool:
+    def _is_ready(self) -> bool:
         return self.answers()
 
 
@@ -167,7 +167,7 @@ class Redis(EmbeddedServer):
             folder=self.data,
         )
 
-    def _is_ready(self, pid: int) -> bool:
+    def _is_ready(self) -> bool:
         """Whether it answers PONG. While it still loads its data, it answers with an
         error.
         """
@@ -403,7 +403,7 @@ class Postgres(EmbeddedServer):
             self.data.rmdir()
         partial.rename(self.data)
 
-    def _is_ready(self, pid: int) -> bool:
+    def _is_ready(self) -> bool:
         """Whether postmaster.pid says so. Its first line must name this process,
         because an earlier server may have left the file.
         """
@@ -412,8 +412,9 @@ class Postgres(EmbeddedServer):
         except OSError:
             return False
         return (
-            len(lines) >= 8
-            and lines[0].strip() == str(pid)
+            self.process is not None
+            and len(lines) >= 8
+            and lines[0].strip() == str(self.process.pid)
             and lines[7].strip() == "ready"
         )
 

@@ -14,6 +14,7 @@ from unittest.mock import Mock
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import DataError, connection, transaction
 
@@ -246,7 +247,7 @@ def put_in(like, *, ago="0 s", mac=None, **says):
     made = Entry.objects.get(pk=like)
     for name, text in says.items():
         setattr(made, name, text)
-    made.mac = mac_of(made) if mac is None else mac
+    made.mac = mac_of(made, settings.SECRET_KEY) if mac is None else mac
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "SELECT nextval('audit_entry_id_seq'), pg_current_xact_id()::text, clock_timestamp() - %s::interval",
