@@ -62,8 +62,9 @@ def is_open(calendar: Calendar, at: datetime) -> bool:
     """Return whether this time is working time."""
     there = at.astimezone(calendar.zone)
     minute = there.hour * 60 + there.minute
-    hours = _hours_on(calendar, there.date())
-    return any(begin <= minute < end for begin, end in hours)
+    return any(
+        begin <= minute < end for begin, end in _hours_on(calendar, there.date())
+    )
 
 
 # Cached: many rules share their hours, and a page checks all of its rows for one time.

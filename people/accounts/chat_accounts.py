@@ -93,8 +93,9 @@ def link_account(*, actor: Actor, token: str) -> ChatAccount:
     if not is_new and account.name != offer.name:
         ChatAccount.objects.filter(pk=account.pk).update(name=offer.name)
     if is_new:
-        after = account.account_id
-        _record("person.chat_linked", actor, account, before="", after=after)
+        _record(
+            "person.chat_linked", actor, account, before="", after=account.account_id
+        )
     return account
 
 
@@ -126,8 +127,7 @@ def _unlink(actor: Actor, person_id: int, account_id: int) -> bool:
     # Of two who unlink it at once, one finds it gone.
     if account is None or not account.delete()[0]:
         return False
-    before = account.account_id
-    _record("person.chat_unlinked", actor, account, before=before, after="")
+    _record("person.chat_unlinked", actor, account, before=account.account_id, after="")
     return True
 
 

@@ -104,8 +104,9 @@ def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
     """
     record_authentication(request, request.user, "mfa", type=kind)
     if len(factors.factors_of(request.actor.person_id)) == 1:
-        this_key = str(request.session.session_key)
-        end_other_sessions(actor=request.actor, this_key=this_key)
+        end_other_sessions(
+            actor=request.actor, this_key=str(request.session.session_key)
+        )
     if not codes_of(request.user.pk).left:  # type: ignore[arg-type]
         notice += " Now create recovery codes, in case you lose it."
     return redirect_with_notice(request, notice, "factors")

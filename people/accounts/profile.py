@@ -42,9 +42,10 @@ def change_profile(
     person.away_until = None
     if away_first and away_last:
         here = ZoneInfo(zone)
-        day_after = away_last + timedelta(days=1)
         person.away_from = datetime.combine(away_first, time(), here)
-        person.away_until = datetime.combine(day_after, time(), here)
+        person.away_until = datetime.combine(
+            away_last + timedelta(days=1), time(), here
+        )
     person.save(update_fields=["away_from", "away_until"])
     details = {"before": away, "after": away_in_words(person)}
     if details["after"] != away:

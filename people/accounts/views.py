@@ -31,13 +31,7 @@ from people.accounts.chat_accounts import (
     read_offer,
     unlink_own,
 )
-from people.errors import (
-    LinkedElsewhere,
-    LinkNotGood,
-    NameTaken,
-    PeopleError,
-    WrongPerson,
-)
+from people.errors import LinkedElsewhere, LinkNotGood, NameTaken, PeopleError
 from people.identities import Identities
 from people.roles import grants_of, target_of
 from people.sign_in.reauthentication import (
@@ -209,16 +203,15 @@ def account(request: DeskRequest) -> HttpResponse:
 @require_get_or_post
 def prove_address(request: DeskRequest, proof: str) -> HttpResponse:
     """Ask the person whether a test mail reached them, and note it when they say so."""
-    error: PeopleError | None = None
     try:
         if request.method == "POST":
             addresses.prove_address(proof=proof, actor=request.actor)
             notice = "Noted: mail of the desk reaches you."
             return redirect_with_notice(request, notice, "account")
         addresses.check_proof(proof, request.actor)
-    except (LinkNotGood, WrongPerson) as refused:
-        error = refused
-    return answer(request, "people/prove_address.html", {}, error)
+    except PeopleError as refused:
+        return answer(request, "people/prove_address.html", {}, refused)
+    return answer(request, "people/prove_address.html", {})
 
 
 @require_safe
@@ -283,8 +276,9 @@ def unlink_chat_account(request: DeskRequest) -> HttpResponse:
     if form.is_valid() and unlink_own(
         actor=request.actor, account_id=form.cleaned_data["account"]
     ):
-        notice = "The account is unlinked."
-        return redirect_with_notice(request, notice, "own-chat-accounts")
+        return redirect_with_notice(
+            request, "The account is unlinked.", "own-chat-accounts"
+        )
     return redirect("own-chat-accounts")
 
 

@@ -78,16 +78,6 @@ class InviteForm(GrantTargetForm):
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
 
-    def wanted(self) -> dict[str, Any]:
-        """Return the arguments of `invite`."""
-        typed = self.cleaned_data
-        return {
-            "email": typed["email"],
-            "name": typed["name"],
-            "roles": [(Role(one), typed["place"]) for one in typed["roles"]],
-            "lasts": timedelta(days=DAYS),
-        }
-
 
 class JoinForm(NewPasswordForm):
     """The name and password of a person who joins."""
@@ -121,8 +111,15 @@ def _make(request: DeskRequest) -> HttpResponse:
     if not form.is_valid():
         return _form(request, form, status=422)
     by_mail = is_by_mail(request) and may_mail_invitation(request.actor)
+    typed = form.cleaned_data
     try:
-        link = invite(actor=request.actor, **form.wanted())
+        link = invite(
+            actor=request.actor,
+            email=typed["email"],
+            name=typed["name"],
+            roles=[(Role(one), typed["place"]) for one in typed["roles"]],
+            lasts=timedelta(days=DAYS),
+        )
     except PeopleError as error:
         form.add_error("email", error.sentence)
         return _form(request, form, status=403)

@@ -42,8 +42,9 @@ class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
             self.authenticator = use_code(person_id=person.pk, code=code)
             is_accepted = self.authenticator is not None
         else:
-            actor = actor_of(context.request, person)
-            is_accepted = use_recovery_code(person=person, actor=actor, code=code)
+            is_accepted = use_recovery_code(
+                person=person, actor=actor_of(context.request, person), code=code
+            )
         if not is_accepted:
             record_failure(person, reason="second factor")
             raise forms.ValidationError(

@@ -91,9 +91,7 @@ def is_signed(key: str) -> bool:
     """Whether the desk made this key for somebody who signed in. That is known without
     the database; the session may have ended since.
     """
-    part = key[:-_SIGNATURE]
-    signature = key[-_SIGNATURE:]
-    return constant_time_compare(signature, _signature_of(part))
+    return constant_time_compare(key[-_SIGNATURE:], _signature_of(key[:-_SIGNATURE]))
 
 
 def _signature_of(part: str) -> str:
