@@ -90,12 +90,12 @@ def link_account(*, actor: Actor, token: str) -> ChatAccount:
             f"The {offer.get_service_display()} account {offer.name or offer.account_id} belongs to somebody else at "
             "this desk. They or an admin must unlink it first; then ask for a new link."
         )
-    if not is_new and account.name != offer.name:
-        ChatAccount.objects.filter(pk=account.pk).update(name=offer.name)
     if is_new:
         _record(
             "person.chat_linked", actor, account, before="", after=account.account_id
         )
+    elif account.name != offer.name:
+        ChatAccount.objects.filter(pk=account.pk).update(name=offer.name)
     return account
 
 

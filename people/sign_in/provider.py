@@ -101,7 +101,6 @@ def _key_of(token: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
     """
     header = jwt.get_unverified_header(token)
     algorithm = header.get("alg")
-    name = header.get("kid")
     if algorithm not in ALGORITHMS:
         raise IdTokenRefused("its algorithm is not accepted")
     published = keys.get("keys")
@@ -111,7 +110,7 @@ def _key_of(token: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
         if isinstance(row, dict)
         and row.get("use", "sig") == "sig"
         # A token need not name a key if the issuer has only one.
-        and name in (None, row.get("kid"))
+        and header.get("kid") in (None, row.get("kid"))
     ]
     if len(matching) != 1:
         raise IdTokenRefused("no key of the issuer's is the one that it names")
