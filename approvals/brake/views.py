@@ -184,8 +184,5 @@ def set_caps(request: DeskRequest) -> HttpResponse:
 def _caps(
     request: DeskRequest, form: CapsForm, error: SentenceError | None = None
 ) -> HttpResponse:
-    context = {
-        "form": form,
-        "may_change": request.actor.is_admin_of_all,
-    }
+    context = {"form": form, "may_change": request.actor.is_admin_of_all}
     return answer(request, "approvals/brake/caps.html", context, error, form=form)

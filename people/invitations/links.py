@@ -156,9 +156,7 @@ def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
         raise NotYours("There is no such invitation, or you do not manage its roles.")
     if Invitation.objects.filter(pk=invitation.pk).withdraw():
         record(
-            "person.invitation_withdrawn",
-            current,
-            details={"email": invitation.email},
+            "person.invitation_withdrawn", current, details={"email": invitation.email}
         )
     return invitation
 

@@ -385,11 +385,7 @@ def make_recovery_codes(*, actor: Actor) -> list[str]:
     RecoveryCode.objects.bulk_create(
         RecoveryCode(person=person, digest=_digest(code, salt)) for code in codes
     )
-    record(
-        "person.recovery_codes_made",
-        actor,
-        details={"number": str(RECOVERY_CODES)},
-    )
+    record("person.recovery_codes_made", actor, details={"number": str(RECOVERY_CODES)})
     return [f"{code[:5]}-{code[5:]}" for code in codes]
 
 
