@@ -8,16 +8,18 @@ breaks it on purpose starts its own with `running_stack`.
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from common.credentials import read_credentials
 from launcher import child, environment
-from launcher.environment import pick_free_ports
+from launcher.environment import is_free
 from launcher.orphans import die_with_parent
 from launcher.paths import ROOT
 from tests import other_postgresql
@@ -77,8 +79,9 @@ class Stack:
             if name not in excluded and not name.startswith("MALLOC_")
         }
         # Ports at which a test may receive webhooks and run proxies. The product may
-        # call no other private address.
-        self.hook_port, *self.proxy_ports = ports = pick_free_ports(3)
+        # call no other private address, and chooses its own ports from another range.
+        tried = random.SystemRandom().sample(range(12_000, 20_000), 500)
+        self.hook_port, *self.proxy_ports = ports = [*islice(filter(is_free, tried), 3)]
         allow = {
             "OUTGOING_ALLOW": ",".join(f"http://127.0.0.1:{port}" for port in ports)
         }
