@@ -14,12 +14,7 @@ from datetime import timedelta
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from common.mail_addresses import (
-    clean_address,
-    clean_addresses,
-    domain_of,
-    quoted,
-)
+from common.mail_addresses import clean_address, clean_addresses, domain_of, quoted
 from common.unique_keys import Json
 from gateway import auditing, notices
 from gateway.allowlists import judge

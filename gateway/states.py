@@ -85,11 +85,7 @@ not_spam    | unread                | spam_flagged spam_quarantined
 AWAITING_DECISION = (Status.PENDING_SEND_APPROVAL, Status.PENDING_INBOUND_APPROVAL)
 # Received mail that no person has approved: its content is withheld from agents, also
 # after a rejection.
-WITHHELD = (
-    Status.PENDING_INBOUND_APPROVAL,
-    Status.REJECTED,
-    Status.CANCELLED,
-)
+WITHHELD = (Status.PENDING_INBOUND_APPROVAL, Status.REJECTED, Status.CANCELLED)
 # Lists leave these out unless the status is asked for.
 HIDDEN = (Status.SPAM_QUARANTINED, Status.DELETED)
 

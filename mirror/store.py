@@ -33,12 +33,7 @@ from common.words import CONTENT, indexed, vector
 from mirror import tasks
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
 from mirror.recipients import addresses_of
-from mirror.states import (
-    MESSAGE_TRANSITIONS,
-    START,
-    MessageEvent,
-    next_message_state,
-)
+from mirror.states import MESSAGE_TRANSITIONS, START, MessageEvent, next_message_state
 from parsing.client import from_source
 from rendering import RenderedMessage, render_message
 from rendering.result import NOT_SAFE

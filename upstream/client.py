@@ -394,10 +394,7 @@ def _is_of_our_gateway(answer: Answer) -> bool:
 
 
 def _object_in(
-    answer: Answer,
-    *,
-    sent: Json | None = None,
-    optional: Collection[str] = (),
+    answer: Answer, *, sent: Json | None = None, optional: Collection[str] = ()
 ) -> Json:
     """Return the JSON object of a 2xx. Raises the error that any other answer means:
     for a 422 that names fields of `sent` which are `optional`, FieldsRefused.

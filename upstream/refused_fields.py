@@ -59,9 +59,7 @@ MAX_DEPTH = 8
 
 
 def refused_fields(
-    sent: Json,
-    answer: Json,
-    optional: Collection[str] = OF_A_DECISION,
+    sent: Json, answer: Json, optional: Collection[str] = OF_A_DECISION
 ) -> tuple[str, ...]:
     """Return the optional fields in the request that the body of a 422 refuses.
 

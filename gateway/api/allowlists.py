@@ -291,9 +291,7 @@ def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> Json
 
 @router.get(_PATH + "/status", auth=READ, response=BypassStatus)
 def read_list_status(
-    request: KeyedRequest,
-    mailbox: str,
-    recipient: Query[OptionalAddress | None] = None,
+    request: KeyedRequest, mailbox: str, recipient: Query[OptionalAddress | None] = None
 ) -> Json:
     """Read the mode of a mailbox's bypass list, and whether it names a `recipient`."""
     box = mailbox_named(request.auth, mailbox)

@@ -161,9 +161,7 @@ def create_contact(request: KeyedRequest, body: ContactIn) -> JsonResponse:
 
 
 @router.delete(
-    "/contacts/{contact_id}",
-    auth=BearerKey(Scope.ADMIN, Scope.SEND),
-    response=Answer,
+    "/contacts/{contact_id}", auth=BearerKey(Scope.ADMIN, Scope.SEND), response=Answer
 )
 def delete_contact(request: KeyedRequest, contact_id: str) -> Json:
     """Remove a contact."""

@@ -162,11 +162,7 @@ def cancel_email(key: ApiKey, email: Email) -> Email:
 
 
 def take_back(
-    key: ApiKey | None,
-    email: Email,
-    *,
-    among: EmailQuerySet,
-    **because: Any,
+    key: ApiKey | None, email: Email, *, among: EmailQuerySet, **because: Any
 ) -> bool:
     """Cancel an email that no worker has claimed. Returns False if its state does not
     allow it, or if another process was faster.

@@ -324,10 +324,7 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         """Store the files of an email, sent or received."""
         self.bulk_create(
             self.model(
-                email=email,
-                size=len(file.content),
-                sha256=file.sha256,
-                **asdict(file),
+                email=email, size=len(file.content), sha256=file.sha256, **asdict(file)
             )
             for file in files
         )

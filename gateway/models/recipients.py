@@ -181,9 +181,7 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
         added that does not send.
         """
         rows = self.filter(
-            account_id=account_id,
-            email__in=map(comparable, addresses),
-            by_sender=False,
+            account_id=account_id, email__in=map(comparable, addresses), by_sender=False
         )
         contacts = set(rows.values_list("email", flat=True))
         return {address for address in addresses if comparable(address) in contacts}

@@ -150,9 +150,7 @@ def replay_delivery(key: ApiKey, delivery: WebhookDelivery) -> WebhookDelivery:
             )
         replayed = WebhookDelivery.objects.filter(pk=delivery.pk, state__in=finished)
         if not replayed.update(
-            state=WebhookDelivery.State.DUE,
-            attempts=0,
-            next_attempt_at=Now(),
+            state=WebhookDelivery.State.DUE, attempts=0, next_attempt_at=Now()
         ):
             raise Conflict(
                 "This delivery is not finished; only a finished one can be sent again.",

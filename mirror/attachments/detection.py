@@ -340,11 +340,7 @@ def _agrees(claimed: Kind, kind: Kind) -> bool:
 
 
 def _content(kind: Kind) -> str:
-    words = {
-        "text": "plain text",
-        "unknown": "of an unknown kind",
-        "empty": "empty",
-    }
+    words = {"text": "plain text", "unknown": "of an unknown kind", "empty": "empty"}
     return words.get(kind.name) or with_article(kind.words)
 
 
@@ -396,9 +392,7 @@ def _kinds_by_bytes(
             yield member, kind
 
 
-def _about_kinds(
-    others: Iterable[tuple[Member, Kind | None]],
-) -> Iterator[Flag]:
+def _about_kinds(others: Iterable[tuple[Member, Kind | None]]) -> Iterator[Flag]:
     # Flags for files in an archive that are not what their names say.
     for member, kind in islice(others, MAX_LISTED):
         if not kind:

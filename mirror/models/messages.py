@@ -361,10 +361,7 @@ class Message(models.Model):
     # The earlier message for which changes were requested, if this one is its new
     # version; and which try it is, from 1.
     answers = models.ForeignKey(
-        "Message",
-        null=True,
-        on_delete=models.SET_NULL,
-        related_name="next_versions",
+        "Message", null=True, on_delete=models.SET_NULL, related_name="next_versions"
     )
     try_number = models.PositiveSmallIntegerField(default=1)
     # The addresses of all recipients, and of the sender if it was received: normalised,

@@ -78,10 +78,7 @@ class Outline:
         self.table([("", "", [(runs, "") for runs in row]) for row in rows])
 
     def sheet(
-        self,
-        rows: Iterable[SheetRow],
-        columns: Sequence[int],
-        marks: Mapping[int, str],
+        self, rows: Iterable[SheetRow], columns: Sequence[int], marks: Mapping[int, str]
     ) -> None:
         """Add a table of a sheet: its cells, and the marks of its columns, are known by
         the columns' numbers.
