@@ -226,9 +226,7 @@ def _follow_policy(locked: Message) -> bool:
         [locked], _POLICY, at, contributors=contributors, is_automatic=True
     )
     demand = demands[locked.pk]
-    if demand.policy.unreadable:
-        return False
-    if _use_pass(locked, demand, at) is None:
+    if demand.policy.unreadable or _use_pass(locked, demand, at) is None:
         return False
     expires_at = expiry_of(locked, demand.effects, contributors[locked.pk])
     Message.objects.filter(pk=locked.pk).update(expires_at=expires_at)
@@ -359,8 +357,7 @@ def why_not(message: Message, passes: Sequence[Pass]) -> list[str]:
         return [str(Misfit.STOPPED.label)] * len(passes)
     thread = conversation_of(message)
     is_unread = thread.has_thread and (thread.is_being_read or thread.words)
-    is_followed = bool(thread.late or is_unread)
-    leaving = leaving_of(message, now, is_followed=is_followed)
+    leaving = leaving_of(message, now, is_followed=bool(thread.late or is_unread))
     facts = facts_of(message, lookups_for(passes, now, [message]))
     is_asked = bool(ruling.demand.spoke)
     misfits = [one.misfits(facts, *leaving, is_asked=is_asked) for one in passes]

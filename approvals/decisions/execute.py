@@ -325,13 +325,16 @@ def _read_pending(client: Client, message: Message) -> Pending:
     except errors.Forbidden as error:
         # A key that may not read is as useless as no key.
         raise errors.KeyRefused(error.sentence, status=error.status) from error
-    except (errors.Conflict, errors.Rejected, errors.OutcomeUnknown) as error:
-        raise errors.NotSent(error.sentence, status=error.status) from error
-    except errors.NotFound as error:
-        if connection.is_our_gateway:
+    except (
+        errors.Conflict,
+        errors.Rejected,
+        errors.OutcomeUnknown,
+        errors.NotFound,
+    ) as error:
+        # Elsewhere the list itself was not found, perhaps because of a wrong address or
+        # a proxy. That says nothing about the message.
+        if isinstance(error, errors.NotFound) and connection.is_our_gateway:
             raise
-        # The list itself was not found, perhaps because of a wrong address or a proxy.
-        # That says nothing about the message.
         raise errors.NotSent(error.sentence, status=error.status) from error
     if not pending.is_our_gateway:
         # Our gateway answered at this address before; now it is a MultiMail that does

@@ -354,10 +354,11 @@ def suggest_changes(
     `give_verdict`.
     """
     row = Replacement(note=note, **content)
-    if not changed_fields(first, row) and not is_text_changed(first, row.markdown):
-        raise EditNotPossible("Nothing was changed, so there is nothing to suggest.")
     feedback = suggestion_of(first, row)
-    if is_text_changed(first, row.markdown) and "suggested_markdown" not in feedback:
+    has_new_text = is_text_changed(first, row.markdown)
+    if not feedback and not has_new_text:
+        raise EditNotPossible("Nothing was changed, so there is nothing to suggest.")
+    if has_new_text and "suggested_markdown" not in feedback:
         raise EditNotPossible(
             f"The text is too long to be suggested: keep it under {MAX_SUGGESTION:,} characters."
         )

@@ -507,21 +507,19 @@ class _Reading:
             return "unreachable"
         if self.is_overtaken:
             return "overtaken"
-        if self.is_unfinished:
-            # The list was read, so the connection is healthy, though some rows are not
-            # stored yet.
-            health.note_recovery(self.connection, began=self.began)
-            return "to be continued"
-        # Never set `complete_as_of` to an earlier time: a read that began later may
-        # have ended first.
-        older = self.row.filter(
-            Q(complete_as_of=None) | Q(complete_as_of__lt=self.began)
-        )
-        older.filter(reading_until=self.connection.reading_until).update(
-            complete_as_of=self.began, reading_until=None
-        )
+        if not self.is_unfinished:
+            # Never set `complete_as_of` to an earlier time: a read that began later may
+            # have ended first.
+            older = self.row.filter(
+                Q(complete_as_of=None) | Q(complete_as_of__lt=self.began)
+            )
+            older.filter(reading_until=self.connection.reading_until).update(
+                complete_as_of=self.began, reading_until=None
+            )
+        # The list was read, so the connection is healthy, even if some rows are not
+        # stored yet.
         health.note_recovery(self.connection, began=self.began)
-        return f"{len(self.rows)} held"
+        return "to be continued" if self.is_unfinished else f"{len(self.rows)} held"
 
 
 def _has_fingerprint(row: dict[str, Any], known: str | None) -> bool:
