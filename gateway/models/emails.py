@@ -167,8 +167,9 @@ class EmailQuerySet(models.QuerySet["Email"]):
         Without approved emails that hold_all or read_only blocks: no worker could send
         them.
         """
-        scheduled = self.filter(status=Status.SCHEDULED).unclaimed()
-        return scheduled.filter(~_approved_but_blocked(), ~_closed())
+        return self.unclaimed().filter(
+            ~_approved_but_blocked(), ~_closed(), status=Status.SCHEDULED
+        )
 
     def in_outbox(self) -> Self:
         """Emails that a worker should send now."""
@@ -281,9 +282,8 @@ class EmailQuerySet(models.QuerySet["Email"]):
 
     def unclaimed(self) -> Self:
         """Emails that no worker holds, and that no worker may have sent."""
-        return self.filter(data_attempted_at=None).filter(
-            Q(lease_until=None) | Q(lease_until__lt=Now())
-        )
+        is_free = Q(lease_until=None) | Q(lease_until__lt=Now())
+        return self.filter(is_free, data_attempted_at=None)
 
 
 def _of_account(**facts: Any) -> Exists:

@@ -57,10 +57,8 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
     def to_probe(self) -> Self:
         """Paused subscriptions with a waiting delivery, whose next probe is due."""
         waiting = WebhookDelivery.objects.filter(_waits(), webhook=OuterRef("pk"))
-        return (
-            self.alive()
-            .filter(paused_at__isnull=False, probe_at__lte=Now())
-            .filter(Exists(waiting))
+        return self.alive().filter(
+            Exists(waiting), paused_at__isnull=False, probe_at__lte=Now()
         )
 
     def after_overlap(self) -> Self:
@@ -94,8 +92,8 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         those for a paused endpoint. A test is sent in any case.
         """
         endpoint = Webhook.objects.filter(pk=OuterRef("webhook"), paused_at=None)
-        ready = super().due().filter(self._its_turn())
-        return ready.filter(Q(event=TEST_EVENT) | Exists(endpoint))
+        is_awake = Q(event=TEST_EVENT) | Exists(endpoint)
+        return super().due().filter(self._its_turn(), is_awake)
 
     def in_turn(self) -> Self:
         """What the sweep hands out: the oldest few of each subscription, taking
@@ -138,8 +136,7 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         paused.
         """
         with transaction.atomic():
-            of_endpoint = self.filter(_waits(), webhook_id=webhook_id)
-            waiting = of_endpoint.filter(self._its_turn())
+            waiting = self.filter(_waits(), self._its_turn(), webhook_id=webhook_id)
             # Choosing and claiming are one step: claims of a subscription are
             # serialized by its lock.
             Webhook.locked(webhook_id)
@@ -150,18 +147,20 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
     def waiting_too_long(self) -> Self:
         """Deliveries that have waited for a paused endpoint longer than PATIENCE."""
         paused = Webhook.objects.filter(pk=OuterRef("webhook"), paused_at__isnull=False)
-        old = self.filter(_waits(), next_attempt_at__lt=Now() - PATIENCE)
-        return old.filter(Exists(paused))
+        return self.filter(
+            _waits(), Exists(paused), next_attempt_at__lt=Now() - PATIENCE
+        )
 
     def past_retention(self, most: int) -> Self:
         """Finished deliveries that are kept no longer, among the `most` oldest rows,
         which the primary key finds.
         """
         oldest = self.order_by("pk").values("pk")[:most]
-        finished = self.filter(
-            pk__in=oldest, state__in=[Delivery.State.DELIVERED, Delivery.State.FAILED]
+        return self.filter(
+            pk__in=oldest,
+            state__in=[Delivery.State.DELIVERED, Delivery.State.FAILED],
+            created_at__lt=Now() - RETENTION,
         )
-        return finished.filter(created_at__lt=Now() - RETENTION)
 
     def _its_turn(self) -> Q:
         """Return the condition that no earlier event of the message is still on its

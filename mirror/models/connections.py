@@ -115,8 +115,8 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
             .rested()
             .filter(paused_by_hand=False)
             .exclude(paused_at=None, failing_since=None)
+            .annotate(wait=wait)
         )
-        unwell = unwell.annotate(wait=wait)
         # A last read in the future means that the clock was set back since.
         return unwell.filter(is_older("read_at", F("wait")) | Q(read_at__gt=Now()))
 

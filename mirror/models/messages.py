@@ -181,12 +181,15 @@ class MessageQuerySet(models.QuerySet["Message"]):
             direction="outbound"
         ) & ~Q(connection__read_key="")
         messages = self.filter(
-            sent_or_unnamed | on_its_way, first | again, can_be_asked
+            sent_or_unnamed | on_its_way,
+            first | again,
+            can_be_asked,
+            is_well("connection__"),
+            changed_at__lt=Now() - timedelta(minutes=1),
         )
-        messages = messages.filter(changed_at__lt=Now() - timedelta(minutes=1))
         # Sent mail comes last.
         has_left = Case(When(state=MessageState.SENT, then=1), default=0)
-        return messages.filter(is_well("connection__")).order_by(has_left, "changed_at")
+        return messages.order_by(has_left, "changed_at")
 
     def long_unread(self) -> Self:
         """Messages that have been held for a while, and that nobody can read because
@@ -223,10 +226,13 @@ class MessageQuerySet(models.QuerySet["Message"]):
         the index message_expiry_to_tell).
         """
         not_told = Q(gate_expires_at=None) | ~Q(gate_expires_at=F("expires_at"))
-        messages = self.filter(
-            not_told, state=MessageState.HELD, expires_at__isnull=False
+        return self.filter(
+            not_told,
+            is_well("connection__"),
+            state=MessageState.HELD,
+            expires_at__isnull=False,
+            connection__is_our_gateway=True,
         )
-        return messages.filter(is_well("connection__"), connection__is_our_gateway=True)
 
     def unexplained(self) -> Self:
         """Messages that were decided outside this desk lately, of accounts in which only
@@ -275,12 +281,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Messages of `reported_unconfirmed` that are not held, and about which
         MultiMail was not asked in the last minute.
         """
-        messages = (
-            self.reported_unconfirmed()
-            .exclude(state=MessageState.HELD)
-            .filter(connection__removed_at=None)
+        messages = self.reported_unconfirmed().exclude(state=MessageState.HELD)
+        return messages.filter(
+            is_older("asked_at", timedelta(minutes=1)), connection__removed_at=None
         )
-        return messages.filter(is_older("asked_at", timedelta(minutes=1)))
 
 
 _Manager = models.Manager.from_queryset(MessageQuerySet)

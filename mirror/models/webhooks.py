@@ -72,8 +72,9 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         """Webhooks received until then that contradict what is known of a message (uses
         the index event_to_look_at).
         """
-        late = self.about(message).filter(result="late", handled_at=None)
-        return late.filter(received_at__lte=until)
+        return self.about(message).filter(
+            result="late", handled_at=None, received_at__lte=until
+        )
 
     def with_head_of_body(self) -> Self:
         """With the beginning of each body as `head` and its length as `size`, instead
