@@ -129,7 +129,7 @@ def _own_domains(message: Message) -> set[str]:
     # The domains of all mailboxes of its connection, other than those where anybody can
     # have an address.
     addresses = Mailbox.objects.addresses_in(message.connection_id)
-    domains = (address.rpartition("@")[2] for address in addresses)
+    domains = map(domain_of, addresses)
     return {one.lower().rstrip(".") for one in domains} - PROVIDERS
 
 
@@ -138,7 +138,7 @@ def _outside_recipients(content: Content, own_domains: set[str]) -> list[str]:
     return [
         address
         for address in map(lowered, everybody(content))
-        if address.rpartition("@")[2] not in own_domains
+        if domain_of(address) not in own_domains
     ]
 
 
@@ -360,14 +360,13 @@ def columns_of(
     try:
         outside = _outside_recipients(content, _own_domains(message))
         run = message.trigger.get("run_id") or message.trigger.get("runId") or ""
-        header_recipients = (*content.to, *content.cc, *content.bcc)
         senders = filter(None, (content.sender, content.reply_to))
         searched_parts = (
             *((FROM, words_of_address(bare_address(one))) for one in senders),
             (FROM, _searched(content.sender_name)),
             (CONTENT, _searched(content.subject)),
             *((TO, words_of_address(one)) for one in everybody(content)),
-            *((TO, _searched(one.rpartition("<")[0])) for one in header_recipients),
+            *((TO, _searched(one.rpartition("<")[0])) for one in content.recipients),
             *((CONTENT, _searched(one.name)) for one in content.attachments),
             (CONTENT, _searched(text_of(content, examined.words))),
         )

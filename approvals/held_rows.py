@@ -266,11 +266,8 @@ def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
     """Set the columns of a message that a pending row has besides its content."""
     metadata = row.get("metadata")
     message.trigger = metadata if isinstance(metadata, dict) else message.trigger
-    message.sent_by_key = store.fitting("sent_by_key", row.get("sent_by_key"))
-    message.sent_by_key_name = store.fitting(
-        "sent_by_key_name", row.get("sent_by_key_name")
-    )
-    message.thread_id = store.fitting("thread_id", row.get("thread_id"))
+    for name in ("sent_by_key", "sent_by_key_name", "thread_id"):
+        setattr(message, name, store.fitting(name, row.get(name)))
     message.upstream_status = (
         store.fitting("upstream_status", row.get("status")) or message.upstream_status
     )

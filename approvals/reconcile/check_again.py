@@ -78,6 +78,6 @@ def request_read(*, connection_id: int, actor: Actor) -> Connection:
         )
     record("connection.read_asked", actor, connection=connection.pk)
     # Have it read again which doors outside this desk are open, too.
-    Connection.objects.filter(pk=connection.pk).update(surveyed_at=None)
+    connection.row.update(surveyed_at=None)
     tasks.read_connection.delay_on_commit(connection.pk)
     return connection

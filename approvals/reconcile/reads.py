@@ -195,9 +195,9 @@ def read_everything(connection_id: int, now: datetime) -> str:
         began = connection.began  # type: ignore[attr-defined]
         return _Reading(connection, pending, now, began, claimed_at).reconcile()
     finally:
-        Connection.objects.filter(
-            pk=connection.pk, reading_until=connection.reading_until
-        ).update(reading_until=None)
+        connection.row.filter(reading_until=connection.reading_until).update(
+            reading_until=None
+        )
 
 
 @dataclass
@@ -219,7 +219,6 @@ class _Reading:
     has_failed: bool = False
 
     def __post_init__(self) -> None:
-        self.row = Connection.objects.filter(pk=self.connection.pk)
         self.messages = Message.objects.filter(connection=self.connection)
         # The listed rows, by their ids at MultiMail.
         self.rows = {str(row["id"]): row for row in self.pending.rows}
@@ -233,7 +232,7 @@ class _Reading:
         if self.connection.is_our_gateway != self.pending.is_our_gateway:
             # The address now belongs to our gateway instead of another MultiMail, or
             # the reverse. What was learnt about the previous one counts no more.
-            self.row.update(
+            self.connection.row.update(
                 is_our_gateway=self.pending.is_our_gateway,
                 refused_fields=[],
                 surveyed_at=None,
@@ -486,7 +485,9 @@ class _Reading:
         if now > self.ends:
             self.is_unfinished = True
         elif now > self.renewed + _RENEW_AFTER:
-            own_lease = self.row.filter(reading_until=self.connection.reading_until)
+            own_lease = self.connection.row.filter(
+                reading_until=self.connection.reading_until
+            )
             if own_lease.update(reading_until=Now() + READ_LEASE):
                 self.connection.refresh_from_db(fields=["reading_until"])
                 self.renewed = now
@@ -510,7 +511,7 @@ class _Reading:
         if not self.is_unfinished:
             # Never set `complete_as_of` to an earlier time: a read that began later may
             # have ended first.
-            older = self.row.filter(
+            older = self.connection.row.filter(
                 Q(complete_as_of=None) | Q(complete_as_of__lt=self.began)
             )
             older.filter(reading_until=self.connection.reading_until).update(
