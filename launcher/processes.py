@@ -96,7 +96,6 @@ def table(environment: Environment) -> list[Process]:
     processes = []
     if product != "gateway":
         live = ports["LIVE_PORT"]
-        queues = "decisions,sync,alerts"
         threads = str(DESK_THREADS + ALERT_THREADS)
         processes += [
             http("web", port=ports["PORT"], serve="dashboard", path="/readyz"),
@@ -110,7 +109,7 @@ def table(environment: Environment) -> list[Process]:
             # desk, and those of the gateway if it runs here too.
             Process(
                 name="worker-desk",
-                command=(*WORKER, "worker-desk", queues, threads),
+                command=(*WORKER, "worker-desk", "decisions,sync,alerts", threads),
                 environment={**_IN_WORKERS, "SERVE": "dashboard", "BEAT": product},
                 has_heartbeat=True,
             ),

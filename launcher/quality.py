@@ -64,7 +64,6 @@ def test(arguments: list[str]) -> int:
     """Runs the tests, which include the checks. With arguments for pytest, runs only
     the tests that these choose. The last line of the output is pytest's summary.
     """
-    everything = "--all" in arguments
     chosen = [argument for argument in arguments if argument != "--all"]
     # If these cannot be installed, some tests are skipped and say why; the others run.
     # The fonts are needed because a bare machine has none, and would draw only boxes.
@@ -85,7 +84,7 @@ def test(arguments: list[str]) -> int:
             "(Debian: apt install spin gcc) and run again."
         )
     # The caller's arguments come last, so that `-n 0` or another -m replaces ours.
-    options = [] if everything else ["-m", _FAST]
+    options = [] if "--all" in arguments else ["-m", _FAST]
     files = [one for one in chosen if (ROOT / one.partition("::")[0]).is_file()]
     # A single file is quicker in one process. Otherwise there is one process more than
     # processors, because some tests wait.

@@ -281,7 +281,6 @@ def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMe
     if with_text and message.revision:
         content = stored_content(message.revision)
         text = _shown_text(rendered_content(message.revision, content))
-    is_fact = has_come_or_left(message)
     # `changed_at` is the time of sending only if nothing was reported about it since.
     has_just_left = not message.is_inbound and message.state in (
         MessageState.APPROVED,
@@ -303,7 +302,7 @@ def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMe
         is_read=content is not None,
         has_files=bool(content and content.attachments),
         at=message.changed_at if has_just_left else message.held_at,
-        is_fact=is_fact,
+        is_fact=has_come_or_left(message),
     )
 
 

@@ -158,7 +158,6 @@ def _page(
     )
     checks = Check.objects.newest_first()
     newest = checks.first()
-    given_up = newest if newest and newest.state == Check.State.ENDED else None
     # The newest anchor of each location.
     newest_first = Anchor.objects.order_by("-kind", "-place", "-seal")
     locations = list(newest_first.distinct("kind", "place"))
@@ -167,7 +166,7 @@ def _page(
         sealing_state(clock()),
         checks.finished().first(),
         checks.running().first(),
-        given_up,
+        newest if newest and newest.state == Check.State.ENDED else None,
         locations[:50],
     )
     context = {"form": EvidenceForm(), **context}

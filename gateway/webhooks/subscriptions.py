@@ -63,7 +63,6 @@ def rotate_secret(
     """Give a subscription a new secret. Until the overlap is over, events are signed
     with the old one too (`signatures` in deliveries.py).
     """
-    now = timezone.now()
     webhook = Webhook.locked(webhook.pk)
     old_secret = webhook.secret
     if webhook.has_previous_secret():
@@ -73,7 +72,7 @@ def rotate_secret(
     webhook.save_fields(
         secret=secret or new_secret(),
         previous_secret=old_secret if overlap else "",
-        previous_until=now + overlap if overlap else None,
+        previous_until=timezone.now() + overlap if overlap else None,
     )
     auditing.record(
         "webhook.rotated", webhook, key, overlap_s=int(overlap.total_seconds())
