@@ -87,12 +87,12 @@ def apply_waiting(
                 refuted.append(row.pk)
             continue
         state_before = message.state
-        applied, error = apply_again(row, actor, is_confirmed=read == ABSENT)
+        applied = apply_again(row, actor, is_confirmed=read == ABSENT)
         message.refresh_from_db(fields=_MOVED)
         if applied.contradicts and message.state == state_before:
             refuted.append(row.pk)
             continue
-        write_result(row, applied, error)
+        write_result(row, applied)
     state = MessageState(message.state).label.lower()
     _refute(
         message,
@@ -169,13 +169,15 @@ class Stored:
 @dataclass(frozen=True)
 class Applied:
     """What applying one event did; `fetch` and `ask` as in `Stored`. `contradicts` says
-    that the event does not fit the state of its message, so that MultiMail is asked.
+    that the event does not fit the state of its message, so that MultiMail is asked;
+    `error` why it could not be applied.
     """
 
     result: WebhookEvent.Result
     fetch: Message | None = None
     ask: Message | None = None
     contradicts: bool = False
+    error: str = ""
 
 
 def receive_webhook(
@@ -260,14 +262,14 @@ def _store(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
     return Stored(row, applied.result, fetch=applied.fetch, ask=applied.ask)
 
 
-def write_result(row: WebhookEvent, applied: Applied, error: str = "") -> None:
+def write_result(row: WebhookEvent, applied: Applied) -> None:
     """Store on the row of a webhook what applying it did, or why it failed."""
     row.result = applied.result
-    row.error = error
+    row.error = applied.error
     # Whether a read or a person still has to deal with it.
     is_open = applied.contradicts or row.result in (Result.CHECKING, Result.POISON)
     WebhookEvent.objects.filter(pk=row.pk).update(
-        result=row.result, error=error, handled_at=None if is_open else Now()
+        result=row.result, error=row.error, handled_at=None if is_open else Now()
     )
 
 
@@ -509,8 +511,7 @@ def replay_event(*, event_id: int, actor: Actor) -> str:
     is no admin of the connection.
     """
     row = _lock_event(event_id, actor)
-    applied, error = apply_again(row, actor)
-    write_result(row, applied, error)
+    write_result(row, apply_again(row, actor))
     if row.result == Result.CHECKING:
         tasks.check_reports.delay_on_commit(row.connection_id)
     _record_handled("webhook.replayed", row, actor)
@@ -546,21 +547,19 @@ def _lock_event(event_id: int, actor: Actor) -> WebhookEvent:
 
 def apply_again(
     row: WebhookEvent, actor: Actor, *, is_confirmed: bool = False
-) -> tuple[Applied, str]:
-    """Apply a stored event in the caller's transaction. Return what that did, and an
-    error, empty if it was applied.
-    """
+) -> Applied:
+    """Apply a stored event in the caller's transaction. Return what that did."""
     try:
         event = parse(bytes(row.body))
         with transaction.atomic():
-            applied = apply_event(
+            return apply_event(
                 connection=row.connection,
                 event=event,
                 actor=actor,
                 is_confirmed=is_confirmed,
             )
     except (UnreadableEvent, MisshapenEvent) as error:
-        return Applied(Result.POISON), str(error)
+        return Applied(Result.POISON, error=str(error))
     except OperationalError:
         raise
     except Exception as error:
@@ -568,8 +567,7 @@ def apply_again(
             "webhook not replayed",
             extra={"event": row.pk, "connection": row.connection.slug},
         )
-        return Applied(Result.POISON), _failed(error)
-    return applied, ""
+        return Applied(Result.POISON, error=_failed(error))
 
 
 def _record_handled(action: str, row: WebhookEvent, actor: Actor) -> None:
