@@ -59,8 +59,11 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
 
     def for_list(self, actor: Actor) -> Self:
         """The actor's lasting notices with what a list shows, newest first."""
-        related = ("by", "change", "message__mailbox", "message__review")
-        return self.lasting(actor).select_related(*related).order_by("-pk")
+        return (
+            self.lasting(actor)
+            .select_related("by", "change", "message__mailbox", "message__review")
+            .order_by("-pk")
+        )
 
 
 class Notice(models.Model):

@@ -138,7 +138,7 @@ def _page(
         "may_put_back": any(may_handle(actor, one) for one in page_rows),
         "may_decide": any(is_reviewer(actor, one) for one in page_rows),
         "may_pause": may_handle(actor, flood)
-        and bool(flood.sent_by_key)
+        and flood.sent_by_key
         and flood.connection.is_our_gateway,
         "has_admin_key": bool(flood.connection.admin_key),
         "administers": actor.is_a(

@@ -166,8 +166,9 @@ def sheet(request: DeskRequest) -> HttpResponse:
                 extra_tags="desk",
             )
         return redirect(_queue_address(request))
-    too_many = len(chosen[MAX_ITEMS:])
-    return _answer_with_sheet(request, chosen[:MAX_ITEMS], too_many=too_many)
+    return _answer_with_sheet(
+        request, chosen[:MAX_ITEMS], too_many=len(chosen[MAX_ITEMS:])
+    )
 
 
 def _answer_with_sheet(
