@@ -162,6 +162,29 @@ def test_notice_counts_down_undo_brings_the_message_back_and_the_notice_ends_wit
     expect(notice.get_by_role("button", name="Undo")).to_have_count(0)
 
 
+def test_notice_whose_question_was_answered_just_before_the_last_hint_asks_again(
+    desk, product, hold
+):
+    one = hold()
+    late = []
+
+    def answer_as_before(route):
+        response = route.fetch()
+        text = response.text()
+        if "Delivered" in text and not late:
+            late.append(text)
+            text = text.replace("Delivered", "Sent").replace("delivered", "sent")
+        route.fulfill(response=response, body=text)
+
+    desk.route("**/decided/**", answer_as_before)
+    desk.goto(product.page(one))
+    desk.keyboard.press("a")
+    expect(desk.locator("#decided")).to_contain_text("Approved. Sends in")
+    product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
+    expect(desk.locator("#decided")).to_contain_text("Delivered")
+    assert late
+
+
 def test_key_held_down_and_a_double_click_decide_one_message_each(
     desk, product, hold, ana
 ):
