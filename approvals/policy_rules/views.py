@@ -207,6 +207,12 @@ then | Sentences | sentences | Shown with the message, before it is decided.
         typed["known"] = self.stored.when.known if self.stored else frozenset()
         when = {one.name: typed[one.name] for one in fields(Conditions)}
         typed["when"] = Conditions(**when)
+        if typed["contacts_count"] and not typed["lists_except"]:
+            raise RuleError(
+                "Choose the allowlists beside which contacts count.", "lists_except"
+            )
+        if typed["only_these"] and not (typed["mailboxes"] or typed["keys"]):
+            raise RuleError("Choose the mailboxes or API keys.", "mailboxes")
         approvals = {
             int(name.removeprefix("approvals_")): n
             for name, n in typed.items()

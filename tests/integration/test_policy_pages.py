@@ -121,6 +121,14 @@ def test_sum_may_be_typed_with_its_currency_and_is_shown_as_it_is_printed(
     assert shown["amount"].value() == "EUR 1,225.00"
 
 
+def test_tick_that_belongs_to_a_choice_is_refused_without_it(client, admin):
+    begun(admin)
+    rule = {"name": "Half", "approvals_0": "2"}
+    for tick in ("contacts_count", "only_these"):
+        post(client, "draft/rules/add", 422, **rule, **{tick: "on"})
+    assert len(policies().drafted.rules) == 1
+
+
 def test_group_is_made_with_the_rule_that_asks_for_its_approvals(
     client, admin, reviewer
 ):
