@@ -34,6 +34,7 @@ from mirror.models import Connection, Message
 from mirror.states import MessageState
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from policy.models import KillSwitch
+from policy.rules.facts import needs_of_new_mailbox
 
 
 def check_may_add(actor: Actor) -> None:
@@ -110,18 +111,20 @@ def add_connection(
     # are about it again.
     removed = Connection.objects.removed().select_for_update().order_by("-removed_at")
     earlier = removed.filter(account_id=account).first() if account else None
+    added = listed(
+        {
+            "name": name,
+            "at": api_url,
+            "account": account,
+            "keys": filled_slots,
+            "history and rules of": earlier.name if earlier else "",
+        }
+    )
+    needs = needs_of_new_mailbox(actor, earlier.pk if earlier else 0)
     yield lambda: ChangeInWords(
         title=f"Connection {name}: add it",
         before="not connected",
-        after=listed(
-            {
-                "name": name,
-                "at": api_url,
-                "account": account,
-                "keys": filled_slots,
-                "history and rules of": earlier.name if earlier else "",
-            }
-        ),
+        after=f"{added}\nMail of its new mailboxes will need:\n{needs}",
         page=reverse("connections"),
     )
     base = slugify(name)[:40].strip("-") or "connection"

@@ -59,6 +59,7 @@ from mirror.states import MessageState
 from mirror.sync.health import Freshness, freshness_of
 from mirror.tasks import read_account
 from people.sign_in.resource_views import ActionView, FormPageView, PageView
+from policy.rules.facts import needs_of_new_mailbox
 from upstream.capabilities import DOORS
 from upstream.hosts import HOSTED
 
@@ -383,6 +384,7 @@ class AddConnection(FormPageView):
 
     def prepare(self) -> None:
         admin_or_403(self.request)
+        self.extra_context = {"needs": needs_of_new_mailbox(self.actor, 0)}
 
     def change(self, form: AddConnectionForm) -> HttpResponse | str:
         typed = form.cleaned_data

@@ -3,6 +3,8 @@ accept changes of their keys, presses that waited, and texts that came again.
 """
 
 import pytest
+from django.db.models.functions import Now
+from django.urls import reverse
 
 from approvals.bulk import batch
 from approvals.bulk.sheet import OnSheet, Sheet
@@ -11,10 +13,11 @@ from approvals.models import Decision
 from approvals.usual_texts import set_texts
 from connections.accounts import commands
 from connections.keys.commands import change_key, create_key, read_key, resume_key
+from connections.mailboxes.commands import create_mailbox
 from gateway.contacts import add_contact
 from gateway.models import ApiKey, Contact
 from mirror.models import Connection
-from people.models import Grant
+from people.models import Grant, Invitation
 from people.second_admin.registry import SecondAdminNeeded
 from policy.models import Allowlist, KeyOwner
 from tests.factories import (
@@ -22,6 +25,7 @@ from tests.factories import (
     change_list,
     change_row,
     make_message,
+    put_in_force,
     show_row,
 )
 from tests.integration.deciding import make_due, post_verdict, ruling_of
@@ -116,6 +120,43 @@ def test_account_that_comes_back_is_the_connection_that_rules_name(connection, a
     assert again.pk == connection.pk
     assert list(Connection.objects.at_work()) == [again]
     assert again.paused_at is None
+
+
+def test_two_accounts_of_one_person_can_sign_no_pass(admin, second, signed_in):
+    client = signed_in(admin)
+    none = "There can be no passes"
+    assert none not in client.get("/policy/").text
+    used = {"accepted_at": Now(), "expires_at": Now(), "kind": "password"}
+    Invitation.objects.create(person=second, known_to=[admin.pk], **used)
+    assert none in client.get("/policy/").text
+
+
+def test_whoever_signs_a_new_mailbox_or_connection_reads_what_its_mail_needs(
+    account, admin, second, signed_in
+):
+    at, box = account.connection.pk, account.mailbox.pk
+    of_the_box = {"mailboxes": [box], "known": [f"{at}/{box}"]}
+    four_eyes = {"approvals": {"0": 2}}
+    put_in_force({"when": of_the_box, "then": four_eyes}, {"care": True})
+    client = signed_in(admin)
+    shown = client.get(reverse("add-connection")).text
+    assert "Rule 1: For every message" in shown
+    assert "Rule 0" not in shown
+    shown = client.get(reverse("add-mailbox")).text
+    assert "Rule 0: When a message" in shown
+    switch_on()
+    actor = actor_of(admin)
+    wanted = {"address": "board", "oversight_mode": "gated_all"}
+    asked = asked_by(
+        create_mailbox, connection=account.connection, actor=actor, wanted=wanted
+    )
+    assert "Rule 0: When a message" in asked.after
+    fields = {"name": "B", "api_url": "", "keys": {}, "scopes": {}, "account": "B"}
+    added = asked_by(
+        commands.add_connection, actor=actor, is_our_gateway=True, **fields
+    )
+    assert "Rule 1: For every message" in added.after
+    assert "Rule 0" not in added.after
 
 
 def test_whoever_was_shown_a_key_does_not_approve_what_it_sends(
