@@ -4,6 +4,7 @@ It runs when rules are saved, and daily in `doctor`, because people may leave af
 rule was written.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -90,23 +91,17 @@ def problems(rules: Sequence[PolicyRule], staff: Staff) -> Problems:
     # By the ids of such rules, the mailboxes in which nobody can.
     unmet = defaultdict[tuple[str, ...], list[int]](list)
     for mailbox in sorted(staff.reviewers):
-        clashing = []
+        together = []
         for rule in rules:
             is_about_it = not rule.when.mailboxes or mailbox in rule.when.mailboxes
             if rule.then.reject or not is_about_it:
                 continue
             if _fits([rule], mailbox, staff):
-                clashing.append(rule)
+                together.append(rule)
             else:
                 unmet[(rule.id,)].append(mailbox)
-        if not clashing or _fits(clashing, mailbox, staff):
-            continue
-        # Leave out each without which they still cannot be met.
-        for rule in tuple(clashing):
-            others = [one for one in clashing if one is not rule]
-            if not _fits(others, mailbox, staff):
-                clashing = others
-        unmet[tuple(one.id for one in clashing)].append(mailbox)
+        if clashing := _clashing(together, mailbox, staff):
+            unmet[tuple(one.id for one in clashing)].append(mailbox)
     found = defaultdict[str, list[str]](list)
     for ids, mailboxes in unmet.items():
         together = [by_id[one] for one in ids]
@@ -118,6 +113,28 @@ def problems(rules: Sequence[PolicyRule], staff: Staff) -> Problems:
         asked = merged(one.then for one in together).in_words(staff.names)
         found[ids[-1]].append(f"Nobody can meet {named} in {where}: {asked}.")
     return found
+
+
+def _clashing(
+    rules: Sequence[PolicyRule], mailbox: int, staff: Staff
+) -> list[PolicyRule]:
+    """Return rules of which each is needed so that they cannot be met together; none if
+    all can be.
+    """
+    clashing: list[PolicyRule] = []
+
+    def is_too_much(first: int) -> bool:
+        return not _fits([*rules[:first], *clashing], mailbox, staff)
+
+    if not is_too_much(len(rules)):
+        return clashing
+    while not is_too_much(0):
+        # The last rule of the shortest beginning that is too much clashes with those
+        # found before. Searched by halves: a policy may have hundreds of rules.
+        number = bisect_left(range(len(rules)), True, key=is_too_much)
+        clashing.insert(0, rules[number - 1])
+        rules = rules[: number - 1]
+    return clashing
 
 
 def _fits(rules: Sequence[PolicyRule], mailbox: int, staff: Staff) -> bool:
