@@ -26,7 +26,7 @@ from django.utils import timezone
 from django.utils.deprecation import MiddlewareMixin
 
 from people.sign_in.factors import has_second_factor, lacks_second_factor
-from people.sign_in.reauthentication import ask_first
+from people.sign_in.reauthentication import ask_first, restore_posted
 from people.sign_in.sessions import NOTED_EVERY, SessionStore, note_seen
 
 log = logging.getLogger(__name__)
@@ -63,11 +63,12 @@ class SignedInMiddleware(LoginRequiredMiddleware):
         self, request: HttpRequest, view_func: Any, view_args: Any, view_kwargs: Any
     ) -> HttpResponseBase | None:
         """Redirect to the sign-in page unless somebody is signed in or the view is
-        public.
+        public. Restore what they posted before they reauthenticated.
         """
         if not getattr(view_func, "login_required", True):
             return None
-        return super().process_view(request, view_func, view_args, view_kwargs)
+        refused = super().process_view(request, view_func, view_args, view_kwargs)
+        return refused or restore_posted(request)
 
 
 class SignInMiddleware(MiddlewareMixin):

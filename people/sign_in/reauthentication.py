@@ -2,9 +2,10 @@
 recently; and limits how often they can try that, or try to sign in.
 
 Meanwhile the posted data is stored in their session, encrypted. Afterwards the browser
-posts it again to its URL, so that it passes all middleware. django-allauth would
-instead call the view itself, with the headers of another request, and store the data,
-which may contain a key, unencrypted in the database.
+posts again to the same URL, so that the request passes all middleware. It sends a
+ticket in place of the data, which may contain a key: no page has it. django-allauth
+would instead call the view itself, with the headers of another request, and store the
+data unencrypted in the database.
 
 The limits are in the settings (ACCOUNT_RATE_LIMITS), and attempts are counted in
 PostgreSQL for all processes together. Pages for signed-in people are not counted, so
@@ -16,6 +17,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import wraps
+from secrets import token_hex
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -35,6 +37,7 @@ from django.http import (
     HttpResponse,
     HttpResponseBase,
     HttpResponseRedirect,
+    QueryDict,
 )
 from django.shortcuts import redirect, render
 from django.urls import Resolver404, resolve, reverse
@@ -100,7 +103,9 @@ def too_many(request: HttpRequest, action: str) -> HttpResponse:
 R = TypeVar("R", bound=HttpResponseBase)
 
 # In the session: the posted data, encrypted.
-_SAVED = "kept_request"
+_SAVED = "saved_request"
+# The field in which the browser posts the ticket of the stored data.
+_TICKET = "saved_request"
 # In the session: when the provider last asked the person who they are, in seconds since
 # 1970. That may be long before they signed in here.
 PROVIDER_AUTH_TIME = "provider_auth_time"
@@ -230,15 +235,12 @@ def ask_first(request: HttpRequest) -> HttpResponse:
         # What waited for an earlier confirmation was given up.
         request.session.pop(_SAVED, None)
     if request.method == "POST":
-        fields = [
-            (name, value)
-            for name, values in request.POST.lists()
-            if name != "csrfmiddlewaretoken"
-            for value in values
-        ]
+        fields = request.POST.copy()
+        fields.pop("csrfmiddlewaretoken", None)
         saved = {
+            "ticket": token_hex(16),
             "path": afterwards,
-            "fields": fields,
+            "fields": fields.urlencode(),
             "at": time.time(),
             "person": str(request.user.pk),
         }
@@ -293,17 +295,33 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def resubmit(request: DeskRequest) -> HttpResponse:
-    """Show a page whose form posts the stored data to its URL again. Opening the page
-    changes nothing at the desk.
+    """Show a page whose form posts the ticket of the stored data to the URL of the act.
+    Opening the page changes nothing at the desk.
     """
     if not is_recently_authenticated(request):
         return ask_first(request)
-    context = what_waits(request, wanted=request.path)
-    context["kept"] = _read_saved(request)
-    request.session.pop(_SAVED, None)
-    if context["kept"] is None:
+    saved = _read_saved(request)
+    if saved is None:
         return redirect("queue")
+    context = what_waits(request, wanted=request.path)
+    context["saved"] = saved
     return render(request, "account/go_on.html", context)
+
+
+def restore_posted(request: HttpRequest) -> HttpResponse | None:
+    """If a request posts a ticket, put the stored data in its place, once. Redirect to
+    the queue if there is none for it: no act may run without its data.
+    """
+    ticket = request.POST.get(_TICKET)
+    if ticket is None:
+        return None
+    saved = _read_saved(request)
+    wanted = (ticket, request.get_full_path())
+    if saved is None or (saved["ticket"], saved["path"]) != wanted:
+        return redirect("queue")
+    del request.session[_SAVED]
+    request.POST = QueryDict(saved["fields"])  # type: ignore[misc]
+    return None
 
 
 def what_waits(request: HttpRequest, wanted: str = "") -> dict[str, Any]:
@@ -333,8 +351,8 @@ def own_address(request: HttpRequest, address: str) -> str:
 
 
 def _read_saved(request: HttpRequest) -> dict[str, Any] | None:
-    """Return the session's stored request, with its `path` and `fields`; None if there
-    is none, or if it is too old or another person's.
+    """Return the session's stored request, None if there is none, or if it is too old
+    or another person's.
     """
     token = request.session.get(_SAVED)
     if not token:

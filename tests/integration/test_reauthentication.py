@@ -79,17 +79,10 @@ def resubmit(client, answer):
     """Do what the browser does on the interstitial page: post its form."""
     assert answer["Location"] == RESUBMIT
     page = client.get(RESUBMIT).text
-    assert ("<b>" in page, DONE) == (False, []), (
-        "what was posted is escaped, and the page does nothing by itself"
-    )
+    assert not DONE, "the page does nothing by itself"
     action = unescape(re.search(r'method="post" action="([^"]*)"', page)[1])
-    fields = re.findall(
-        r'<textarea name="([^"]*)" hidden>\n(.*?)</textarea>', page, re.S
-    )
-    posted = {}
-    for name, value in fields:
-        posted.setdefault(name, []).append(unescape(value))
-    return client.post(action, posted)
+    ticket = re.search(r'name="saved_request" value="(\w+)"', page)[1]
+    return client.post(action, {"saved_request": ticket})
 
 
 def test_proof_counts_for_ten_minutes(signed_in, client, admin):
@@ -123,6 +116,8 @@ def test_what_was_posted_is_done_after_the_password_once_and_whole(stale, admin)
     assert "not this one" not in refused.text
     after = confirm(stale, answer)
     assert DONE == []
+    page = stale.get(RESUBMIT).text
+    assert ("Zoë" in page, "lines" in page) == (False, False), "a page has no secret"
     assert resubmit(stale, after).content == b"done"
     fields = {"name": ["Zoë & <b>", "two\r\nlines"], "empty": [""]}
     assert [("POST", "/sensitive/?tab=a&b=%20c", fields, False, str(admin.pk))] == DONE
@@ -131,6 +126,22 @@ def test_what_was_posted_is_done_after_the_password_once_and_whole(stale, admin)
     # Returning to the interstitial page finds nothing left to do.
     assert stale.get(RESUBMIT)["Location"] == "/queue/"
     assert len(DONE) == 1
+
+
+def test_ticket_is_good_for_its_act_once_and_only_with_a_csrf_token(stale):
+    confirm(stale, stale.post("/sensitive/", {"name": "typed"}))
+    ticket = re.search(r'name="saved_request" value="(\w+)"', stale.get(RESUBMIT).text)
+    fields = {"saved_request": ticket[1]}
+    stale.handler.enforce_csrf_checks = True
+    assert stale.post("/sensitive/", fields).status_code == 403
+    stale.handler.enforce_csrf_checks = False
+    for wrong in ({"saved_request": "other"}, {"saved_request": ""}):
+        assert stale.post("/sensitive/", wrong)["Location"] == "/queue/"
+    assert stale.post("/sensitive/?of=another", fields)["Location"] == "/queue/"
+    assert DONE == []
+    assert stale.post("/sensitive/", fields).content == b"done"
+    assert stale.post("/sensitive/", fields)["Location"] == "/queue/"
+    assert [posted for _, _, posted, *_ in DONE] == [{"name": ["typed"]}]
 
 
 def test_nothing_that_was_posted_is_readable_in_the_database(stale):
@@ -146,7 +157,7 @@ def test_nothing_that_was_posted_is_readable_in_the_database(stale):
         decoded = str(row.get_decoded())
         assert "mm_live_of_the_test" not in decoded
         assert "also-secret" not in decoded
-        assert "kept_request" in decoded
+        assert "saved_request" in decoded
 
 
 def test_expired_request_or_one_of_another_person_is_not_replayed(
@@ -154,10 +165,10 @@ def test_expired_request_or_one_of_another_person_is_not_replayed(
 ):
     client = signed_in(admin, minutes=11)
     client.post("/sensitive/", {"name": "typed"})
-    stored = client.session["kept_request"]
+    stored = client.session["saved_request"]
     client = signed_in(reviewer)
     session = client.session
-    session["kept_request"] = stored
+    session["saved_request"] = stored
     session.save()
     assert client.get(RESUBMIT)["Location"] == "/queue/"
     client = signed_in(admin, minutes=11)
@@ -168,7 +179,7 @@ def test_expired_request_or_one_of_another_person_is_not_replayed(
 
 def test_request_that_allauth_interrupts_is_stored_only_by_the_desk(stale):
     stale.post("/of-allauth/", {"secret": "typed"})
-    assert "kept_request" in stale.session
+    assert "saved_request" in stale.session
     assert "account_reauthentication_state" not in stale.session
 
 
