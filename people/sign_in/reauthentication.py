@@ -320,7 +320,7 @@ def restore_posted(request: HttpRequest) -> HttpResponse | None:
     if saved is None or (saved["ticket"], saved["path"]) != wanted:
         return redirect("queue")
     del request.session[_SAVED]
-    request.POST = QueryDict(saved["fields"])  # type: ignore[misc]
+    request.POST = QueryDict(saved["fields"])
     return None
 
 

@@ -609,9 +609,9 @@ def apply_change(
         # not apply any more, passes may send what it kept for people.
         is_named = naming(locked, policy.parts)
         always = bool(policy.passes and is_named and not tightens)
-        if always and not has_two_admins():
+        if always and not (actor.is_admin_of_all and has_two_admins()):
             raise PolicyRefused(
-                "A policy with passes names this list: two admins sign this change, and there is only one."
+                "A policy with passes names this list: two admins of everything sign this change."
             )
         return ChangeInWords(
             title=f"Allowlist {locked}: change",

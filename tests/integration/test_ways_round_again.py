@@ -19,12 +19,14 @@ from gateway.models import ApiKey, Contact
 from mirror.models import Connection
 from people.models import Grant, Invitation
 from people.second_admin.registry import SecondAdminNeeded
+from policy.errors import PolicyRefused
 from policy.models import Allowlist, KeyOwner
 from tests.factories import (
     actor_of,
     change_list,
     change_row,
     make_message,
+    make_person,
     put_in_force,
     show_row,
 )
@@ -62,6 +64,10 @@ def test_owner_of_a_key_accepts_no_change_of_what_it_may_send(account, admin, se
     activate(second, admin, named)
     at = Allowlist.objects.get()
     assert asked_by(change_list, admin, "eve@x.example", at=at).connection is None
+    kim = make_person("kim@yourteam.example", "Kim")
+    Grant.objects.create(person=kim, role="admin", connection=connection)
+    with pytest.raises(PolicyRefused, match="two admins of everything"):
+        change_list(kim, "eve@x.example", at=at)
 
 
 @pytest.mark.parametrize("where", [batch, views])
