@@ -22,7 +22,7 @@ message.cancelled | reported the message as cancelled
 message.failed | reported that sending failed
 message.received | received a message
 message.scheduled | scheduled the message
-message.set_apart | set the message apart, because a limit was exceeded
+message.set_apart | listed the message as over limit
 message.released | released the message to the agent
 message.gone | no longer holds the message; how it was decided is not known
 message.expiring | found that the time to approve the message is nearly over

@@ -181,9 +181,9 @@ own-password | change your password
 policy-group | change a group of the policy
 pause-api-key | pause or resume an API key
 pause-key-of-flood | pause an API key
-password-link | make a link for a new password
+password-link | create a link for a new password
 reactivate-person | reactivate somebody
-recovery-codes | make new recovery codes
+recovery-codes | create new recovery codes
 register-own-webhook | register the desk's webhook
 replay-delivery | send a webhook's delivery again
 release-switch | release the kill switch

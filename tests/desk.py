@@ -103,14 +103,8 @@ class Browser:
         action = re.search(r'<form [^>]* action="([^"]+)"[^>]* data-go-on', page.text)
         if not action:
             return page
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
-        hidden_fields = re.findall(
-            r'<textarea name="([^"]*)" hidden>\n(.*?)</textarea>', page.text, re.DOTALL
-        )
-        data = [
-            ("csrfmiddlewaretoken", token[1] if token else ""),
-            *((name, unescape(text)) for name, text in hidden_fields),
-        ]
+        names = "csrfmiddlewaretoken|saved_request"
+        data = re.findall(rf'name="({names})" value="([^"]+)"', page.text)
         url = self.base_url + unescape(action[1])
         return self.session.post(url, data=data, timeout=TIMEOUT, allow_redirects=False)
 

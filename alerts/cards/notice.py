@@ -41,7 +41,7 @@ connection.fields_refused | MultiMail changed | plain | The desk goes by what it
 mailbox.seen_looser | Looser mailbox | orange | Its oversight was loosened outside this desk.
 connection.decided_elsewhere | Decided elsewhere | orange | Not by this desk.
 brake.opened | Messages over limit | orange |
-    An agent exceeded a limit. What it sends is held apart from the queue, without a card for each.
+    An agent exceeded a limit. What it sends is listed as over limit, without a card for each.
     Open it to pause the key, to return the messages to the queue, or to reject them.
 brake.ended | Within limits again | plain |
     New messages go to the queue again. Those over limit still wait for somebody.

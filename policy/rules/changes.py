@@ -12,7 +12,7 @@ review plans name too, and allowlists. A change of a list is then pushed to the 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from django.db import transaction
@@ -542,8 +542,11 @@ class WantedEntry:
     expires_at: datetime | None = None
 
     def __str__(self) -> str:
-        until = f" until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
-        return f"{self.pattern}{until}"
+        if not self.expires_at:
+            return self.pattern
+        return (
+            f"{self.pattern} until {self.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        )
 
 
 @atomic_with_retry

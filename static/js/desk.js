@@ -57,13 +57,12 @@ function noticeOf(template, texts, tone = "") {
   return box;
 }
 
-function note({ tone = "rose", title, text, link, id = "", passes = false }) {
+function note({ tone = "rose", title, text, link, id = "" }) {
   if (id) byId(id)?.remove();
   const box = noticeOf("a-note", { title, text, words: link?.words }, tone);
   box.id = id;
   if (link) Object.assign(box.querySelector("a"), { href: link.href, target: link.here ? "" : "_blank" });
   byId("toasts").append(box);
-  if (passes) setTimeout(() => box.remove(), 10000);
 }
 on("desk:note", note);
 onPress("[data-close]", (button) => button.parentElement.remove());
@@ -154,7 +153,8 @@ function post(url, fields, headers = {}) {
 /* A form in which something was typed is sent once the desk answers: a sign-in that has ended, or a network that is
    away, takes nothing of it. htmx leaves the page as it is anyway. Two presses of its button are one. */
 let passing = null;
-const TYPED = "form[method=post]:not([hx-post]):has(textarea, input:not([type=hidden], [type=checkbox], [type=radio]))";
+const TYPED =
+  "form[method=post]:not([hx-post], [data-verdict]):has(textarea, input:not([type=hidden], [type=checkbox], [type=radio]))";
 document.addEventListener("submit", async (event) => {
   const { target: form, submitter } = event;
   // Enter in a tick: nothing is sent by that.
@@ -165,7 +165,7 @@ document.addEventListener("submit", async (event) => {
   if (form.dataset.asks) return;
   form.dataset.asks = "asked";
   const response = await get(pulse).catch(() => null);
-  if (!response || isSignIn(response.url)) {
+  if (!(response?.status < 500) || isSignIn(response.url)) {
     trouble(response?.url);
     return rest();
   }

@@ -58,7 +58,7 @@ function press(act) {
   const more = find("#decide .more > summary");
   if (button?.checkVisibility() === false && isVisible(more)) more.parentElement.open = true;
   if (!isVisible(button)) return act === "z" ? askFor("undo") : refuse("This key does nothing here.");
-  if (button.disabled) return refuse("This is under way.");
+  if (button.disabled) return refuse(byId("together") ? "Nothing here was read yet." : "This is under way.");
   if (button.matches("#decide .why > summary")) askFor("why", button.parentElement);
   else if (act === "a" && !button.hasAttribute("data-at-once") && document.activeElement !== button) button.focus();
   else if (button.matches("input, textarea, select")) button.focus();
@@ -138,9 +138,10 @@ async function showHelp() {
   }
 }
 
-/* Shift belongs to capitals and signs; with Caps Lock on it makes small letters, which then are nobody's wish. */
+/* Shift belongs to capitals and signs. With Caps Lock on it makes small letters, and a letter alone is a capital:
+   neither is anybody's wish. */
 const isHeld = ({ ctrlKey, metaKey, altKey, shiftKey, key }) =>
-  ctrlKey || metaKey || altKey || (shiftKey && /^\p{Ll}$/u.test(key));
+  ctrlKey || metaKey || altKey || (shiftKey ? /^\p{Ll}$/u : /^\p{Lu}$/u).test(key);
 
 function pressed(event) {
   if (event.key === "Escape") return leave(event);

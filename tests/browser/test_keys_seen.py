@@ -7,7 +7,7 @@ import random
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import pause, wait_for_ahead
+from tests.browser.looking import on_screen, pause, wait_for_ahead
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +93,11 @@ def test_one_key_rejects_with_the_reason_of_the_last_rejection(
     desk.keyboard.press("r")
     desk.keyboard.press("2")
     expect(desk.locator(f"#message[data-message='{second['id']}']")).to_be_visible()
+    pause(desk)
+    # With Caps Lock on, the key of R alone.
+    desk.keyboard.press("R")
+    expect(desk.locator("#decided")).to_contain_text("Same")
+    assert on_screen(desk) == second["id"]
     # A press right after that is taken for the rest of a double press.
     while is_undecided(ana, second):
         pause(desk)
