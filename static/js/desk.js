@@ -153,8 +153,8 @@ function post(url, fields, headers = {}) {
 /* A form in which something was typed is sent once the desk answers: a sign-in that has ended, or a network that is
    away, takes nothing of it. htmx leaves the page as it is anyway. Two presses of its button are one. */
 let passing = null;
-const TYPED =
-  "form[method=post]:not([hx-post], [data-verdict]):has(textarea, input:not([type=hidden], [type=checkbox], [type=radio]))";
+const TEXT = "textarea, input:not([type=hidden], [type=checkbox], [type=radio])";
+const TYPED = `form[method=post]:not([hx-post], [data-verdict]):has(${TEXT})`;
 document.addEventListener("submit", async (event) => {
   const { target: form, submitter } = event;
   // Enter in a tick: nothing is sent by that.
