@@ -16,18 +16,6 @@ runId | run
 """
 )
 
-# What looks suspicious about a link.
-FLAGS = table_pairs(
-    """
-text_says_other_domain | Text says another address
-punycode | Foreign characters in the address
-mixed_script | Mixed alphabets
-ip_address | A number instead of a name
-disguised_dot | A dot written as another character
-hidden_recipient | Writes to somebody whom its words do not name
-"""
-)
-
 # What is added to a message when it is sent.
 ADDITIONS = table_pairs(
     """

@@ -35,29 +35,10 @@ from risk.findings import (
     quoted,
     written_links,
 )
-from risk.lookalikes import passes_for_latin
+from risk.odd_links import Oddity, oddities_of
 from risk.sums import read_sums
 from simple_form.result import PREHEADER
 
-# The flags that the renderer sets on odd links, and the words of the finding.
-_ODD = table_pairs(
-    """
-unusual_scheme | does not open a web page
-credentials_in_url | has a name before the @ that is not its destination
-ip_address | goes to an IP address instead of a name
-disguised_dot | has a look-alike character instead of a dot in its address
-mixed_script | mixes letters of different scripts
-passes_for_latin | is written in letters that look like Latin ones
-punycode | has non-Latin letters in its name
-unusual_port | goes to an unusual port
-hidden_recipient | writes to somebody whom its words do not name
-"""
-)
-
-# The flags of _ODD for which the finding is not made milder.
-_MISLEADING = frozenset(
-    "credentials_in_url disguised_dot mixed_script passes_for_latin hidden_recipient".split()
-)
 # How a finding names the fields of a message that the connection's key does not show.
 _FIELD_NAMES = table_pairs(
     """
@@ -112,21 +93,13 @@ def odd_link(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
     """Links whose address is written in a way that misleads the reader."""
-    by_flag = defaultdict[str, list[Link]](list)
+    links = defaultdict[Oddity, list[Link]](list)
     for link in written_links(content, rendered):
-        flags = set(link.flags)
-        is_foreign = "punycode" in flags and "mixed_script" not in flags
-        if is_foreign and passes_for_latin(link.host):
-            # Letters that look like Latin ones are worse than other non-Latin letters.
-            flags.remove("punycode")
-            flags.add("passes_for_latin")
-        for flag in flags:
-            by_flag[flag].append(link)
-    for flag, words in _ODD.items():
-        odd = by_flag[flag]
-        if not odd:
-            continue
-        is_milder = flag not in _MISLEADING
+        for oddity in oddities_of(link):
+            if oddity.level and oddity.flag != "text_says_other_domain":
+                links[oddity].append(link)
+    for (flag, level, words), odd in links.items():
+        is_milder = level == "notice"
         targets = [short_target(link.target) for link in odd]
         if flag == "hidden_recipient":
             others = (recipients_of(link.target)[1:] for link in odd)

@@ -29,6 +29,7 @@ from common.time_zones import (
 from dashboard import words
 from rendering.invisibles import Tally, pieces
 from rendering.links import unicode_host
+from risk.odd_links import oddities_of
 
 if TYPE_CHECKING:
     # Not at run time: the gateway's process loads this module too, and has no ledger.
@@ -252,10 +253,7 @@ def origin(trigger: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**named, "others": others[:20]}
 
 
-@register.filter
-def flag_words(flag: str) -> str:
-    """Return in words what is suspicious about a link."""
-    return words.FLAGS.get(flag, flag.replace("_", " ").capitalize())
+register.filter("oddities", oddities_of)
 
 
 @register.filter

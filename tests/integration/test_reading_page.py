@@ -205,7 +205,7 @@ def test_invisible_characters_are_named_and_links_show_their_target_and_open_by_
     hostile = "javascript:alert(1) data:text/html,x file:///etc/passwd //evil.example/x blob:x".split()
     body = (
         '<a href="https://pay.evil.example/x?a=1">Pay at acme.example</a> <a '
-        'href="https://good.example/y">plain</a> '
+        'href="https://good.example/y">plain</a> <a href="https://192.0.2.7/">here</a> '
     )
     body += " ".join(f'<a href="{target}">press here</a>' for target in hostile)
     message = make_message(
@@ -228,13 +228,19 @@ def test_invisible_characters_are_named_and_links_show_their_target_and_open_by_
     assert "https://pay.evil.example/x?a=1" in words_of(links)
     assert "registered domain evil.example" in words_of(links)
     anchors = re.findall(r"<a [^>]*>", links)
-    assert len(anchors) == 2
+    assert len(anchors) == 3
     for anchor in anchors:
         assert 'rel="noopener noreferrer"' in anchor
         assert 'target="_blank"' in anchor
-    # Misleading links require a second press.
-    (careful,) = re.findall(r'<details class="open-link">.*?</details>', links)
-    assert "pay.evil.example" in careful
+    # Odd links require a second press, and look as serious as their finding.
+    odd = re.findall(r'<li class="([\w-]+)">(.*?)</li>', links, re.DOTALL)
+    looks = {
+        re.findall(r'href="https://([^/"]+)', row)[0]: look
+        for look, row in odd
+        if '<details class="open-link">' in row
+    }
+    assert looks == {"pay.evil.example": "high", "192.0.2.7": "notice-level"}
+    assert "Goes to an IP address instead of a name" in words_of(links)
 
 
 # held inbound mail

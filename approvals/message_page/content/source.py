@@ -29,6 +29,7 @@ from approvals.message_page.content.word_diff import (
 )
 from common.fingerprint import Content
 from common.tables import table_pairs
+from common.time_zones import local_time, zone_word
 from mirror.models import Message
 from rendering import RenderedMessage
 from rendering.invisibles import Tally, without_surrogates
@@ -217,7 +218,7 @@ def _header(name: str, values: Iterable[str | None]) -> Header:
 
 
 def _time(value: datetime | None) -> str:
-    return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else ""
+    return f"{local_time(value):%Y-%m-%d %H:%M:%S} {zone_word(value)}" if value else ""
 
 
 # Characters of each part that are shown if the parts are not compared.
