@@ -239,7 +239,7 @@ def _overview(
             )
             for turn in _turns(actor)
         ],
-        "present": Person.objects.present(),
+        "present": set(Person.objects.present()),
         "form": DutyForm(request.POST or None, actor) if settable else None,
     }
     return answer(request, "policy/review_plans.html", context, error)

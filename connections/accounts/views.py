@@ -325,6 +325,7 @@ def _rows_of(connections: Iterable[Connection], actor: Actor) -> list[dict[str, 
         until = connection.previous_secret_until
         if not connection.previous_webhook_secret or (until and until <= now):
             until = None
+        mailboxes = connection.mailboxes.visible_to(actor)
         rows.append(
             {
                 "connection": connection,
@@ -332,7 +333,7 @@ def _rows_of(connections: Iterable[Connection], actor: Actor) -> list[dict[str, 
                 "freshness": freshness,
                 "since": connection.paused_at or connection.failing_since,
                 "health": health_of(connection, freshness, now=now),
-                "mailboxes": connection.mailboxes.visible_to(actor).order_by("address"),
+                "mailboxes": list(mailboxes.order_by("address")),
                 "keys": [
                     (slot, bool(getattr(connection, slot.field)))
                     for slot in SLOTS.values()

@@ -53,13 +53,15 @@ class Staff:
 
 def read_staff(names: Names) -> Staff:
     """Return who can approve in which mailbox, and the groups."""
-    grants = list(Grant.objects.filter(role="reviewer", person__is_active=True))
+    of_scope = defaultdict[tuple[int | None, int | None], set[int]](set)
+    for grant in Grant.objects.filter(role="reviewer", person__is_active=True):
+        of_scope[grant.connection_id, grant.mailbox_id].add(grant.person_id)
     return Staff(
         reviewers={
             one.pk: frozenset(
-                grant.person_id
-                for grant in grants
-                if grant.scope.reaches(connection=one.connection_id, mailbox=one.pk)
+                of_scope[None, None]
+                | of_scope[one.connection_id, None]
+                | of_scope[None, one.pk]
             )
             for one in Mailbox.objects.at_work().order_by("pk")
         },
