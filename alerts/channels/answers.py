@@ -11,6 +11,7 @@ from alerts.cards.markup import Markup
 from alerts.models import Interaction
 from audit.recording import record
 from common.actors import Actor
+from common.logs import trace_id
 from mirror.models import Message
 from people.accounts.chat_accounts import offer_link
 from people.models import Person
@@ -20,10 +21,6 @@ REASON = "reason"
 REASON_TITLE = "Reject this message"
 REASON_LABEL = "Reason (sent to the agent)"
 REASON_HELP = "Tell the agent what to do differently."
-# What the person is told after an unexpected error. The log has the details.
-BROKEN = (
-    "The desk had an error; whoever runs it can find it in the log. Nothing was done."
-)
 # What they are told if the form could not be shown in time.
 LATE = (
     "Nothing was decided: the form could not be opened in time. Press the button again."
@@ -43,6 +40,13 @@ _NO_REFUSALS = (
     "asked why",
     *"approve approved reject claim listed fault given calling done".split(),
 )
+
+
+def after_error() -> str:
+    """Return what the person is told after an unexpected error, with its id in the
+    log.
+    """
+    return f"The desk had an error. Nothing was done. In the log, it has the id {trace_id.get()}."
 
 
 def link_instructions(interaction: Interaction, markup: Markup) -> str:

@@ -19,7 +19,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, StringConst
 from pydantic import Field as ModelField
 
 from alerts.channels import all_channels
-from alerts.channels.answers import BROKEN, REASON
+from alerts.channels.answers import REASON, after_error
 from alerts.channels.base import ChatChannel, Reply
 from alerts.channels.presses import judge
 from alerts.channels.requests import Refused, RetryLater
@@ -174,7 +174,7 @@ def _carry_out_once(interaction: Interaction) -> None:
             # Another try would fail in the same way, and a person is waiting.
             what = {"interaction": locked.external_id}
             log.exception("interaction not carried out", extra=what)
-            _store_answer(locked, Reply("fault", BROKEN))
+            _store_answer(locked, Reply("fault", after_error()))
     interaction.outcome = locked.outcome
     interaction.answer = locked.answer
 

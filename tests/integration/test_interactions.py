@@ -28,6 +28,7 @@ from alerts.deliveries.drain import sweep
 from alerts.models import Card, Destination, Interaction
 from approvals.models import Claim, Decision, Verdict
 from audit.models import Entry, EntryDetail
+from common.logs import trace_id
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Revision
 from people.models import ChatAccount, RoleRule
@@ -404,6 +405,23 @@ def test_press_that_may_not_decide_is_refused_recorded_and_quotes_nothing(ana, m
     # The card of another message does not count either.
     answer_text(sent(press(make_message(message.connection))))
     assert not Verdict.objects.exists()
+
+
+def test_press_after_which_the_desk_has_an_error_is_answered_with_its_id(
+    ana, message, monkeypatch
+):
+    ids = []
+
+    def fail(*_):
+        ids.append(trace_id.get())
+        raise RuntimeError
+
+    monkeypatch.setattr("alerts.channels.interactions.judge", fail)
+    post_card(message)
+    text = answer_text(sent(press(message)))
+    assert ids[0]
+    assert text.endswith(f" the id {ids[0]}.")
+    nothing_happened()
 
 
 def test_newer_message_of_the_thread_is_not_quoted():

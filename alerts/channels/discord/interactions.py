@@ -25,7 +25,7 @@ from django.views.decorators.http import require_POST
 from pydantic import BeforeValidator, StringConstraints
 
 from alerts import tasks
-from alerts.channels.answers import BROKEN
+from alerts.channels.answers import after_error
 from alerts.channels.discord.commands import COMMANDS
 from alerts.channels.discord.replies import DEFERRED, PONG, private
 from alerts.channels.interactions import (
@@ -161,7 +161,7 @@ def interactions(request: HttpRequest) -> HttpResponse:
         answer = private(DATABASE_AWAY)
     except Exception:
         log.exception("interaction not taken")
-        answer = private(BROKEN)
+        answer = private(after_error())
     return json_answer(200, answer)
 
 
