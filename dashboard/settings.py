@@ -246,8 +246,6 @@ CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace(
 )
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_SERIALIZER = "json"
-CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -286,9 +284,7 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
-ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = True
-ACCOUNT_LOGOUT_ON_GET = False
 # For how many seconds a reauthentication is enough for sensitive acts.
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 600
 # How many attempts are allowed in which time: of one network address (ip), on one
@@ -360,8 +356,7 @@ HTTPS = PUBLIC_URL.startswith("https://")
 _COOKIE_PREFIX, _COOKIE_SUFFIX = ("__Host-", "") if HTTPS else ("", f"-{PORT}")
 SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}session{_COOKIE_SUFFIX}"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = 12 * 60 * 60
 # It ends sessions that are idle, or that last too long.
 SESSION_ENGINE = "people.sign_in.sessions"
@@ -402,7 +397,6 @@ STORAGES = {
 }
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 TIME_ZONE = "UTC"
-USE_TZ = True
 USE_I18N = False
 LANGUAGE_CODE = "en"
 # Notices after a post are stored in the session, so that they need no other cookie.

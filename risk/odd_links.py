@@ -10,9 +10,7 @@ from risk.lookalikes import passes_for_latin
 
 
 class Oddity(NamedTuple):
-    """One thing that is odd about a link. `words` go on after "A link". `level` is that
-    of its finding; it is empty if there is none.
-    """
+    """One thing that is odd about a link; `level` is empty if it makes no finding."""
 
     flag: str
     level: str
