@@ -13,6 +13,7 @@ from common.pages import DeskRequest, DrawnForm, NotedChoice
 class PatternsForm(DrawnForm):
     """A field of each kind."""
 
+    takes_focus = False
     name = forms.CharField(help_text="A sentence of help.")
     reason = forms.CharField(widget=forms.Textarea({"rows": 2}))
     place = forms.ChoiceField(choices=[("all", "Everything"), ("one", "One mailbox")])
