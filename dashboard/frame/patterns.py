@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from common.pages import DeskRequest, DrawnForm, NotedChoice
+from common.pages import DeskRequest, DrawnForm, FiltersForm, NotedChoice
 
 
 class PatternsForm(DrawnForm):
@@ -33,6 +33,8 @@ def patterns(request: DeskRequest) -> HttpResponse:
     forms_shown = [PatternsForm(auto_id="%s"), PatternsForm({}, auto_id="wrong-%s")]
     context = {
         "forms": forms_shown,
+        "filter_form": FiltersForm({}, table="to|To|dana@x.example", sender="filter"),
+        "chips": [("risk", "high", "")],
         "tones": ["amber", "green", "rose", "blue", "violet"],
     }
     return render(request, "dashboard/patterns.html", context)
