@@ -95,7 +95,7 @@ class PreferencesForm(DrawnForm):
     layout = """
 | * Mail | mail_after |
 | * Quiet hours, your clock | quiet_from quiet_until | Mail and push wait for their end, except of a plan's last step.
-| * Out of office | stand_in | While you are out of office, somebody else is told what waits for you.
+| * Out of office | stand_in | While you are out of office, somebody else is notified about what waits for you.
 """
 
     desk = _causes_field("List", _CHOICES)

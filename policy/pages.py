@@ -277,7 +277,7 @@ def delete(request: DeskRequest, form_class: type[NamedForm], row_id: int) -> st
 
 def _row_or_404(form_class: type[NamedForm], row_id: int) -> Any:
     rows = form_class.model._default_manager.filter(pk=row_id)
-    return first_or_404(rows, "Somebody deleted this meanwhile, or it never was.")
+    return first_or_404(rows, "This was deleted, or it never existed.")
 
 
 # Rows of a page.

@@ -86,7 +86,7 @@ class PlanForm(SettingForm):
     )
     assigns_in_turn = forms.BooleanField(
         label="Assign new messages in turn",
-        help_text="To those on duty, whoever was assigned one longest ago first.",
+        help_text="To the person on duty who was assigned one longest ago.",
         required=False,
     )
 

@@ -22,7 +22,7 @@ REASON_LABEL = "Reason (sent to the agent)"
 REASON_HELP = "Tell the agent what to do differently."
 # What the person is told after an unexpected error. The log has the details.
 BROKEN = (
-    "The desk had an error; whoever runs it can find it in the log. Nothing was done."
+    "The desk had an error, which its operator can find in the log. Nothing was done."
 )
 # What they are told if the form could not be shown in time.
 LATE = (

@@ -315,7 +315,7 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
         for remark in remarks:
             messages.info(request, remark, extra_tags="desk")
         return redirect(f"{message_address(request, public_id)}#comments")
-    notice = "Comment posted. Whoever opens this message sees it."
+    notice = "Comment posted. Everybody who opens this message sees it."
     if people:
         names = [str(one) for one in people]
         notice = (

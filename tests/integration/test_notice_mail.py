@@ -238,7 +238,7 @@ def test_the_link_in_a_mail_ends_that_kind_alone_and_only_when_posted(
     path = re.search(r"^List-Unsubscribe: <https?://[^/]+(/\S+)>\r$", head, re.M)[1]
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     client.handler.enforce_csrf_checks = True
-    assert "End them" in client.get(path).text
+    assert "Stop these emails" in client.get(path).text
     assert not Preferences.objects.exists()
     assert client.post(path, {"List-Unsubscribe": "One-Click"}).status_code == 200
     kept = {Cause.ASSIGNED, Cause.REMINDED, Cause.SUMMARY}
