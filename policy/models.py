@@ -516,7 +516,7 @@ class LadderStep(models.Model):
         ASSIGN = "assign", "Assign to"
 
     class Whom(models.TextChoices):
-        HOLDER = "holder", "the person who claimed it, otherwise those on duty"
+        HOLDER = "holder", "whoever has it, otherwise those on duty"
         DUTY = "duty", "those on duty"
         GROUP = "group", "a group"
         DESTINATIONS = "destinations", "alert destinations"
