@@ -419,6 +419,8 @@ class EditForm(TextForm):
     )
     do = forms.ChoiceField(choices=[("send", "Send"), ("suggest", "Suggest")])
 
+    field_order = ("to", "cc", "bcc", "subject")
+
     def clean_markdown(self) -> str:
         """Refuse a text of blanks only, as MultiMail does."""
         text = str(self.cleaned_data["markdown"])

@@ -30,9 +30,8 @@ class PatternsForm(DrawnForm):
 @require_safe
 def patterns(request: DeskRequest) -> HttpResponse:
     """Show the components; the form twice, empty and with errors."""
-    forms_shown = [PatternsForm(auto_id="%s"), PatternsForm({}, auto_id="wrong-%s")]
     context = {
-        "forms": forms_shown,
+        "forms": [PatternsForm(auto_id="%s"), PatternsForm({}, auto_id="wrong-%s")],
         "filter_form": FiltersForm({}, table="to|To|dana@x.example", sender="filter"),
         "chips": [("risk", "high", "")],
         "tones": ["amber", "green", "rose", "blue", "violet"],
