@@ -63,4 +63,4 @@ def test_reason_without_a_label_is_refused_with_a_link_to_its_field(
     message, admin, signed_in
 ):
     refused = signed_in(admin).post(save_at(message.mailbox), fields(("", "Too dear.")))
-    says(refused, 422, 'href="#id_form-0-label"', "Too dear.")
+    says(refused, 422, 'href="#id_form-0-label"', "Row 1, Label", "Too dear.")
