@@ -386,14 +386,14 @@ changes_policy = changes(answer_policy, to="policy")
 @require_POST
 @changes_policy
 def begin(request: DeskRequest) -> str:
-    """Begin a draft: from the active version, or from an older one."""
+    """Create a draft: from the active version, or from an older one."""
     actor = admin_or_403(request)
     number = request.POST.get("from", "")
     begun_from = policies().in_force
     if number.isdecimal():
         begun_from = version_as_is(_version_or_404(number))
     begin_draft(actor=actor, rules=begun_from.parts, based_on=begun_from.number)
-    return "The draft is started. Nothing changes until it is activated."
+    return "The draft is created. Nothing changes until it is activated."
 
 
 @require_POST
