@@ -73,7 +73,7 @@ def test_mailboxes_out_of_sight_are_named_nowhere(signed_in, connection, mailbox
     ("path", "where"),
     [
         ("/queue/?q=october", "approvals.queue.views"),
-        ("/audit/?technical=yes", "audit.search.results"),
+        ("/audit/?technical=1", "audit.search.results"),
         ("/audit/trace/{}/", "audit.trail.views"),
         ("/allowlists/{}/?q=example", "policy.pages"),
     ],
