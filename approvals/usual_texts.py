@@ -15,7 +15,6 @@ from uuid import UUID
 from django import forms
 from django.db import transaction
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
@@ -27,6 +26,7 @@ from common.pages import (
     DeskRequest,
     DrawnForm,
     MultilineField,
+    answer,
     first_or_404,
     only_for,
     redirect_with_notice,
@@ -299,9 +299,7 @@ def _page(
         "may_change": mailbox.is_administered_by(request.actor),
         "may_restore": tuple(presets) != tuple(BUILT_IN[kind]) and kind != Kind.COMMENT,
     }
-    return render(
-        request, "approvals/usual_texts.html", context, status=422 if form else 200
-    )
+    return answer(request, "approvals/usual_texts.html", context, form=form)
 
 
 usual_texts = require_safe(_page)

@@ -73,10 +73,10 @@ decision.confirmed | confirmed that the decision goes out again
 decision.left_after_all | found that a withdrawn approval was sent after all
 decision.found_again | found the message held again
 decision.elsewhere | reported a decision that was made outside this desk
-# a corrected message in place of a held one
-message.edit_asked | corrected the message, to be sent as a new one
-message.edit_sent | sent the corrected message for review
-message.edit_refused | did not send the corrected message
+# an edited message in place of a held one
+message.edit_asked | edited the message, to be sent as a new one
+message.edit_sent | sent the edited message for review
+message.edit_refused | did not send the edited message
 message.edit_unfinished | could not reject the message that was replaced
 message.edit_finished | had the replacement finished
 message.edited | wrote the message by correcting another one

@@ -37,8 +37,8 @@ bounced = Signal()
 class Failure(Enum):
     """What it means that a mail was not accepted: what to do."""
 
-    LATER = "Try again in a few minutes. If this stays so, whoever runs the desk checks EMAIL_URL."
-    REFUSED = "Whoever runs the desk asks whoever runs the mail server."
+    LATER = "Try again in a few minutes. If this goes on, the operator has to check EMAIL_URL."
+    REFUSED = "The operator has to ask the provider of the mail server."
     NO_SUCH_ADDRESS = "Check the address."
 
 

@@ -91,7 +91,7 @@ def answer(
     context: dict[str, Any],
     error: SentenceError | None = None,
     *,
-    form: forms.BaseForm | None = None,
+    form: Any = None,
 ) -> HttpResponse:
     """Render a page. If it shows the `error` of a change that failed, it has the
     error's status; if it shows the errors of this form, 422.

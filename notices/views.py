@@ -94,8 +94,8 @@ class PreferencesForm(DrawnForm):
     above = "notices/_causes.html"
     layout = """
 | * Mail | mail_after |
-| * Quiet hours, your clock | quiet_from quiet_until | Mail and push wait for their end, except of a plan's last step.
-| * Out of office | stand_in | While you are out of office, somebody else is told what waits for you.
+| * Quiet hours, in your time zone | quiet_from quiet_until | Mail and push wait, except for the last step of a plan.
+| * Out of office | stand_in | While you are out of office, somebody else is notified about what waits for you.
 """
 
     desk = _causes_field("List", _CHOICES)
@@ -103,7 +103,7 @@ class PreferencesForm(DrawnForm):
     push = _causes_field("Push", _CHOICES)
     chat = _causes_field("Chat", NAMED_IN_CHAT)
     mail_after = forms.IntegerField(
-        label="Minutes until it is mailed, if it still waits then",
+        label="Minutes before a mail is sent, if it still waits",
         min_value=0,
         max_value=1440,
     )
@@ -111,7 +111,7 @@ class PreferencesForm(DrawnForm):
     quiet_until = forms.TimeField(label="Until", required=False, widget=_Time)
     stand_in = forms.ModelChoiceField(
         Person.objects.none(),
-        label="Tell in my place",
+        label="Notify instead of me",
         required=False,
         empty_label="Nobody",
     )

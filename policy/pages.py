@@ -277,7 +277,7 @@ def delete(request: DeskRequest, form_class: type[NamedForm], row_id: int) -> st
 
 def _row_or_404(form_class: type[NamedForm], row_id: int) -> Any:
     rows = form_class.model._default_manager.filter(pk=row_id)
-    return first_or_404(rows, "Somebody deleted this meanwhile, or it never was.")
+    return first_or_404(rows, "This was deleted, or it never existed.")
 
 
 # Rows of a page.
@@ -293,7 +293,7 @@ def read_line(line: str) -> WantedEntry:
     """Return the entry of a line. Raises ValueError with a sentence."""
     pattern, note, ends, *more = *map(str.strip, line.split(",")), "", ""
     if any(more):
-        raise ValueError("It has more than a pattern, a note and an end.")
+        raise ValueError("It has more than a pattern, a note and an expiry.")
     if len(note) > MAX_NOTE:
         raise ValueError(f"The note is longer than {MAX_NOTE} characters.")
     return WantedEntry(read_pattern(pattern), note, _moment(ends))
@@ -331,7 +331,7 @@ class ChangeForm(SettingForm):
         "Addresses and domains, one a line",
         read_line,
         "dana@x.example, x.example, or *.x.example for its subdomains alone. "
-        "Then, if you like, a note and the end, a day or a time: x.example, The fair, 2026-12-31T18:00",
+        "Then, if you like, a note and when it expires, a day or a time: x.example, The fair, 2026-12-31T18:00",
         most=MAX_LINES,
         kind=list,
         max_length=MAX_CHARACTERS,

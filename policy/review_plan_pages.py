@@ -69,7 +69,7 @@ class PlanForm(SettingForm):
         (
             "| * Hours and duty | calendar assigns_in_turn | Targets and steps count time in these hours only.",
             "| * Targets, from when a message is held | *-high *-notice *-other | Such as 30 min, 4 h or 1 h 30 min. "
-            "A risk without a target of its own has that of the others. "
+            "A risk without its own target has that of the others. "
             "A first look is when anybody opens the message.",
             *(f"steps | Step {n} | step-{n}-* |" for n in STEPS),
         )
@@ -86,7 +86,7 @@ class PlanForm(SettingForm):
     )
     assigns_in_turn = forms.BooleanField(
         label="Assign new messages in turn",
-        help_text="To those on duty, whoever was assigned one longest ago first.",
+        help_text="To the person on duty who was assigned one longest ago.",
         required=False,
     )
 

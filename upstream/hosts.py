@@ -24,6 +24,6 @@ def not_allowed_reason(url: str) -> str:
     if is_named(url) or origin_of(url) == origin_of(HOSTED):
         return ""
     return (
-        f"This desk may not call {origin_of(url)}. Hosted MultiMail is {HOSTED}; whoever runs the desk can allow "
+        f"This desk may not call {origin_of(url)}. Hosted MultiMail is {HOSTED}; the operator of this desk can allow "
         "another address by adding it to OUTGOING_ALLOW."
     )

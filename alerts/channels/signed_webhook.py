@@ -48,7 +48,7 @@ class SignedWebhook(EventChannel):
         "secret.",
         404: "There is no webhook receiver at this address (404). Check that it is complete.",
         405: "This address does not accept webhooks (405). Check that it is complete.",
-        410: "The receiver no longer accepts webhooks (410). Ask whoever runs it.",
+        410: "The receiver no longer accepts webhooks (410). Ask its operator.",
     }
 
     def url_error(self, url: str) -> str:

@@ -46,7 +46,7 @@ _LABELS = {
         "The same but for names, numbers, amounts, dates and addresses.",
     ),
     Kind.MAILBOX: ("From one mailbox", "All that is sent from one address."),
-    Kind.RECIPIENT: ("To one recipient", "Whoever sends it."),
+    Kind.RECIPIENT: ("To one recipient", "From all senders."),
 }
 
 

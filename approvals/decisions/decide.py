@@ -154,7 +154,7 @@ def give_verdict(
                 )
         if demand.effects.care and not is_reauthenticated:
             raise ReauthenticationNeeded(
-                "A rule asks whoever approves this message to sign in again first."
+                "A rule asks the people who approve this message to sign in again first."
             )
         # The hours of a rule are those of approving, too.
         if closed := replace(demand, leaves_at=now).closed():

@@ -415,7 +415,7 @@ def upstream_reason(decision: Decision) -> str:
     """Return the reason that is sent to MultiMail: the reviewer's words, a suggested
     text, then who decided and the reference of the decision.
     """
-    heading = "Corrected text" if decision.is_edit else "Suggested text"
+    heading = "Edited text" if decision.is_edit else "Suggested text"
     words = with_suggestion(decision.reason, decision.suggestion, heading)
     return with_reference(words, decision.reference, _who(decision))
 

@@ -196,7 +196,7 @@ def difference_in_words(first: Content, edited: Replacement) -> str:
             )
         else:
             lines += difflib.unified_diff(
-                before, after, "first version", "corrected version", lineterm="", n=1
+                before, after, "first version", "edited version", lineterm="", n=1
             )
     text = "\n".join(lines)
     return text if len(text) <= MAX_DIFFERENCE else f"{text[:MAX_DIFFERENCE]}\n[cut]"
@@ -213,7 +213,7 @@ def reason_of(first: Content, edited: Replacement) -> str:
     changed = get_text_list([f"the {part}" for part in dict.fromkeys(parts)], "and")
     note = f" {edited.note}" if edited.note else ""
     return (
-        f"Replaced by {edited.upstream_id}: {edited.person} corrected {changed} and sent it for review. "
+        f"Replaced by {edited.upstream_id}: {edited.person} edited {changed} and sent it for review. "
         f"Do not send it again.{note}{fields_in_words(first, edited)}"
     )[:MAX_REASON]
 

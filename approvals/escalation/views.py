@@ -65,7 +65,7 @@ class ExtendForm(DrawnForm):
 
     until = forms.DateTimeField(
         label="Extend to",
-        help_text="In your time zone. Each deadline before it moves to it.",
+        help_text="In your time zone. Earlier deadlines move to this time.",
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
         widget=forms.DateTimeInput({"type": "datetime-local"}, "%Y-%m-%dT%H:%M"),
         error_messages=same_error("Enter day and time as 2026-11-20 14:30."),

@@ -315,7 +315,7 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
         for remark in remarks:
             messages.info(request, remark, extra_tags="desk")
         return redirect(f"{message_address(request, public_id)}#comments")
-    notice = "Comment posted. Whoever opens this message sees it."
+    notice = "Comment posted. Everybody who opens this message sees it."
     if people:
         names = [str(one) for one in people]
         notice = (
@@ -419,6 +419,8 @@ class EditForm(TextForm):
     )
     do = forms.ChoiceField(choices=[("send", "Send"), ("suggest", "Suggest")])
 
+    field_order = ("to", "cc", "bcc", "subject")
+
     def clean_markdown(self) -> str:
         """Refuse a text of blanks only, as MultiMail does."""
         text = str(self.cleaned_data["markdown"])
@@ -478,7 +480,6 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
     form = EditForm(request.POST if is_posted else None, initial=initial)
     if not is_posted:
         form.fields["markdown"].widget.attrs["autofocus"] = True
-    error = ""
     status = 422 if is_posted else 200
     if content is not None and form.is_valid():
         typed = form.cleaned_data
@@ -501,10 +502,13 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
             following = next_in(request.actor, filters_of(request), message)
             return back_to_message(request, following or public_id, notice=notice)
         except DeskError as refusal:
-            error = refusal.sentence
+            sentence = refusal.sentence
+            form.add_error(None, sentence)
             status = refusal.status
             outcome = Outcome.SEND_BACK if is_suggested else Outcome.REJECT
-            note_refusal(message, actor=request.actor, outcome=outcome, sentence=error)
+            note_refusal(
+                message, actor=request.actor, outcome=outcome, sentence=sentence
+            )
     if content is not None and request.method != "HEAD":
         note_served(message, actor=request.actor)
     context = {
@@ -513,7 +517,6 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "content": content,
         "possible": possible,
         "form": form,
-        "error": error,
         "back": message_address(request, public_id),
     }
     return render(request, "approvals/message_page/edit.html", context, status=status)

@@ -1,4 +1,4 @@
-"""Edits, in which a person sends a corrected copy in place of a held message; and mail
+"""Edits, in which a person sends an edited copy in place of a held message; and mail
 that people created with a Discord command.
 """
 
@@ -151,7 +151,7 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
 
 
 class Replacement(models.Model):
-    """A corrected copy of a held message, which a person has sent as a new message. The
+    """An edited copy of a held message, which a person has sent as a new message. The
     original message is then rejected as replaced.
 
     The row is stored before MultiMail is called, with the idempotency key of the call,

@@ -410,7 +410,7 @@ def _not_taken(message: Message, viewer: _Viewer) -> AttentionItem:
         f"{named(message)} was approved, and is not sent",
         message.changed_at,
         f"{message.connection} reports: {message.mail_error}",
-        "It is tried again for two days. Whoever runs the desk repairs what the report names: the mail server's "
+        "It is tried again for two days. The operator repairs what the report names: the mail server's "
         "address, the sign-in, the sender, or the name in EHLO; then ./run manage send_again tries at once.",
         viewer.ask_again(message, COMPARE),
         message,

@@ -13,7 +13,7 @@ from mirror.models import Message, WebhookEvent
 
 REVIEWER = "a reviewer of its mailbox"
 REVIEWER_OR_ADMIN = "a reviewer or an admin"
-OPERATOR = "whoever runs the desk"
+OPERATOR = "the operator of this desk"
 # How many items of one group a page lists.
 SHOWN = 50
 # The labels of actions: on a single item, and on a whole group.

@@ -279,8 +279,8 @@ class PassForm(PartForm):
         "Messages a day, at most", MOST_A_DAY, required=True, initial=20
     )
     ends_at = forms.DateField(
-        label="Until the end of",
-        help_text="At most 366 days ahead.",
+        label="Expires",
+        help_text="At the end of this day, at most 366 days ahead.",
         error_messages=same_error("Choose a day."),
         widget=forms.DateInput({"type": "date"}),
     )
@@ -302,7 +302,7 @@ class ActivateForm(SettingForm):
     """A note why the draft is activated."""
 
     note = forms.CharField(
-        label="Why, for whoever reads the versions later (optional)",
+        label="Why, for people who read the versions later (optional)",
         required=False,
         max_length=MAX_NOTE,
     )
@@ -386,14 +386,14 @@ changes_policy = changes(answer_policy, to="policy")
 @require_POST
 @changes_policy
 def begin(request: DeskRequest) -> str:
-    """Begin a draft: from the active version, or from an older one."""
+    """Create a draft: from the active version, or from an older one."""
     actor = admin_or_403(request)
     number = request.POST.get("from", "")
     begun_from = policies().in_force
     if number.isdecimal():
         begun_from = version_as_is(_version_or_404(number))
     begin_draft(actor=actor, rules=begun_from.parts, based_on=begun_from.number)
-    return "The draft is begun. Nothing changes until it is activated."
+    return "The draft is created. Nothing changes until it is activated."
 
 
 @require_POST

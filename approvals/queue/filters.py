@@ -380,7 +380,7 @@ def _mailbox(
     key = names.get(value.lower())
     if key is None:
         remarks.append(
-            f"No mailbox of yours is called “{value[:40]}”, so all of them are shown."
+            f"None of your mailboxes is called “{value[:40]}”, so all of them are shown."
         )
     return key
 

@@ -111,7 +111,7 @@ class EvidenceForm(DrawnForm):
         max_length=MOST_PASTED,
         label="Checkpoint or proof",
         help_text="A line of the seals' file, a checkpoint that you downloaded, the post of a Discord channel, or a "
-        "proof file. Use a copy of your own: a copy that the desk kept proves nothing.",
+        "proof file. Use your own copy: a copy that the desk kept proves nothing.",
         widget=forms.Textarea({**VERBATIM, "rows": 4}),
         error_messages={"max_length": _TOO_LARGE},
     )

@@ -91,7 +91,7 @@ class NewMailboxForm(ApprovalCodeForm):
     allow_looser_per_call = _switch(
         "A call may loosen the oversight",
         "Looser. Programs of MultiMail's pages send some mail with oversight_mode “autonomous”. If you tick this, "
-        "whoever has an agent key can send any message without review. If not, such mail is held, and the answer "
+        "anybody with an agent key can send any message without review. If not, such mail is held, and the answer "
         "says so.",
     )
 
@@ -219,7 +219,7 @@ class DeskForm(DrawnForm):
     )
     loads_pictures = _switch(
         "Remote pictures on request",
-        "Whoever opens a message can have its remote pictures fetched, once, by the desk. Their servers then learn "
+        "People who open a message can have the desk fetch its remote pictures, once. Their servers then learn "
         "this desk's IP address and the time, and so that somebody here looks at the message. Tracking pixels are not "
         "fetched. Otherwise nothing remote is ever loaded.",
     )

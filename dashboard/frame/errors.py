@@ -23,7 +23,7 @@ from people.sign_in.reauthentication import own_address
 log = logging.getLogger(__name__)
 
 _NOTHING_LOST = "Nothing that was saved is lost. Check the status of the message before you try again."
-_MAKE_ROOM = f"Whoever runs this desk must free disk space; no restart is needed. {_NOTHING_LOST}"
+_MAKE_ROOM = f"The operator of this desk must free disk space; no restart is needed. {_NOTHING_LOST}"
 
 
 def _error(

@@ -7,12 +7,13 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from common.pages import DeskRequest, DrawnForm, NotedChoice
+from common.pages import DeskRequest, DrawnForm, FiltersForm, NotedChoice
 
 
 class PatternsForm(DrawnForm):
     """A field of each kind."""
 
+    takes_focus = False
     name = forms.CharField(help_text="A sentence of help.")
     reason = forms.CharField(widget=forms.Textarea({"rows": 2}))
     place = forms.ChoiceField(choices=[("all", "Everything"), ("one", "One mailbox")])
@@ -29,9 +30,10 @@ class PatternsForm(DrawnForm):
 @require_safe
 def patterns(request: DeskRequest) -> HttpResponse:
     """Show the components; the form twice, empty and with errors."""
-    forms_shown = [PatternsForm(auto_id="%s"), PatternsForm({}, auto_id="wrong-%s")]
     context = {
-        "forms": forms_shown,
+        "forms": [PatternsForm(auto_id="%s"), PatternsForm({}, auto_id="wrong-%s")],
+        "filter_form": FiltersForm({}, table="to|To|dana@x.example", sender="filter"),
+        "chips": [("risk", "high", "")],
         "tones": ["amber", "green", "rose", "blue", "violet"],
     }
     return render(request, "dashboard/patterns.html", context)

@@ -14,7 +14,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from dashboard import words
-from dashboard.templatetags.desk import icon
+from dashboard.templatetags.desk import icon, ink
 
 register = template.Library()
 
@@ -188,13 +188,14 @@ def note(content: SafeString, image: str, look: str = "") -> SafeString:
 
 
 @register.simple_tag
-def page_error(sentence: str | None) -> SafeString | str:
+def page_error(error: object, form: Any = None) -> SafeString | str:
     """Return a notice with the reason why something was refused; nothing if there is
-    none.
+    none, or if the form lists it.
     """
-    if not sentence:
+    if not error or (form and form.errors):
         return ""
-    return notice(SafeString(), "rose", "warn", sentence, role="alert")
+    tone = "amber" if getattr(error, "wants_code", False) else "rose"
+    return notice(SafeString(), tone, "warn", ink(error), role="alert")
 
 
 @register.simple_tag

@@ -52,7 +52,7 @@ def read_states(request: KeyedRequest, ids: str = "") -> Json:
 
 def _state_of(email: Email) -> Json:
     state = email.status
-    # Where a person sent a corrected one themselves, nothing is asked of the agent.
+    # Where a person sent an edited one themselves, nothing is asked of the agent.
     is_asked = email.feedback and "replaced_by" not in email.feedback
     if state in AWAITING_DECISION:
         state = "held"

@@ -70,7 +70,7 @@ _ASKED = (
 
 
 class FieldChange(Body):
-    """One field as the message had it, and as a person corrected it; recipients are one
+    """One field as the message had it, and as a person edited it; recipients are one
     line with commas.
     """
 

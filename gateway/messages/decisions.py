@@ -76,7 +76,7 @@ def decide_email(
                 f"expected_fingerprint: is missing, and this {required_by} requires it of every decision. Nothing was "
                 "decided.",
                 code="fingerprint_required",
-                hint="Send the `fingerprint` of the message as GET /v1/oversight/pending showed it to whoever decides.",
+                hint="Send the `fingerprint` of the message as GET /v1/oversight/pending shows it to the reviewer.",
             )
         if expected_fingerprint not in ("", current_fingerprint):
             raise Conflict(

@@ -170,7 +170,7 @@ class ShownEvent(Event):
         clock = "%a %-d %b %Y"
         if "T" in self.starts:
             clock += ", %H:%M"
-            zone = "in the zone of whoever opens it"
+            zone = "in the reader's time zone"
             if self.zone:
                 zone = f"in the zone “{self.zone}”, which is not known here"
         if starts.tzinfo and ends.tzinfo:

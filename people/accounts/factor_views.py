@@ -15,7 +15,6 @@ from allauth.account.internal.flows.login import record_authentication
 from allauth.mfa.totp.internal.auth import generate_totp_secret
 from django import forms
 from django.http import Http404, HttpResponse
-from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 from qrcode.image.svg import SvgPathFillImage
 
@@ -25,6 +24,7 @@ from common.pages import (
     DeskRequest,
     FormInvalid,
     SentenceForm,
+    answer,
     changes,
     cleaned,
     redirect_with_notice,
@@ -90,7 +90,7 @@ def passkey(request: DeskRequest) -> HttpResponse:
         typed = cleaned(PasskeyForm(request.POST))
         factors.add_passkey(actor=request.actor, **typed)
     except (FactorNotAllowed, FormInvalid) as error:
-        return _passkey(request, error=error.sentence)
+        return _passkey(request, error)
     return _added(
         request,
         factors.PASSKEY,
@@ -127,9 +127,8 @@ def _list(
         "is_stopped": factors.lacks_second_factor(request),
         "hindrance": passkey_hindrance(request),
         "next": own_address(request, request.GET.get("next", "")),
-        "error": error.sentence if error else "",
     }
-    return _render(request, "factors", context, status=error.status if error else 200)
+    return _render(request, "factors", context, error)
 
 
 list_factors = require_safe(_list)
@@ -172,26 +171,24 @@ def _app(request: DeskRequest, secret: str, form: AppForm) -> HttpResponse:
         "address": uri,
         "form": form,
     }
-    return _render(request, "factor_app", context, status=422 if form.errors else 200)
+    return _render(request, "factor_app", context, form=form)
 
 
-def _passkey(request: DeskRequest, *, error: str = "") -> HttpResponse:
+def _passkey(request: DeskRequest, error: SentenceError | None = None) -> HttpResponse:
     context = {
         "options": registration_options(request.user),  # type: ignore[arg-type]
         "hindrance": passkey_hindrance(request),
         "form": PasskeyForm(initial=request.POST.dict()),
-        "error": error,
     }
-    return _render(request, "factor_passkey", context, status=422 if error else 200)
+    return _render(request, "factor_passkey", context, error)
 
 
 def _render(
-    request: DeskRequest, page: str, context: dict[str, Any], *, status: int = 200
+    request: DeskRequest, page: str, context: dict[str, Any], *error: Any, **form: Any
 ) -> HttpResponse:
     """Render a page in the desk's layout; in a bare one for people who must add or
     prove a factor first.
     """
     frame = "plain.html" if factors.lacks_second_factor(request) else "base.html"
-    return render(
-        request, f"people/{page}.html", {**context, "frame": frame}, status=status
-    )
+    context["frame"] = frame
+    return answer(request, f"people/{page}.html", context, *error, **form)

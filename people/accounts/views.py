@@ -74,9 +74,9 @@ class ProfileForm(DrawnForm):
     away_first = DayField(required=False, label="Out of office from")
     away_last = DayField(
         required=False,
-        label="Until the end of",
-        help_text="Nothing is assigned to you meanwhile, and what was assigned to you goes to those on duty. "
-        "Empty both days when you are back earlier.",
+        label="Out of office until",
+        help_text="Nothing is assigned to you in this time, and your assignments go to those on duty. "
+        "Clear both days if you are back earlier.",
     )
 
     def clean_zone(self) -> str:

@@ -179,7 +179,7 @@ def make_password_link(
     if by_mail and person.email_proved_at is None:
         raise NotYours(f"It is not proved that mail reaches {person.email}.")
     target = common_target(target_of(grant) for grant in grants_of(person))
-    reader = "who reads their mail" if by_mail else "whoever has the link"
+    reader = "who reads their mail" if by_mail else "anybody who has the link"
     yield lambda: ChangeInWords(
         title=f"{person} ({person.email}): link for a new password",
         before="the current password",

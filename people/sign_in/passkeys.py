@@ -65,7 +65,7 @@ def passkey_hindrance(request: HttpRequest) -> Hindrance | None:
             return None
     if not is_loopback:
         return Hindrance(
-            "Passkeys need a host name and https. Ask whoever runs this desk for that address."
+            "Passkeys need a host name and https. Ask the operator of this desk for that address."
         )
     sentence = "Passkeys need a host name, and this address is an IP address."
     if request.is_secure() or not validate_host("localhost", settings.ALLOWED_HOSTS):

@@ -208,7 +208,7 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         issuer = str(config.get("issuer"))
         if issuer.rstrip("/") != settings.OIDC_ISSUER:
             raise ProviderRefused(
-                f"The configuration at OIDC_ISSUER is that of another issuer, {issuer[:100]!r}. Whoever runs "
+                f"The configuration at OIDC_ISSUER is that of another issuer, {issuer[:100]!r}. The operator of "
                 "this desk must set OIDC_ISSUER to the issuer's own address."
             )
         for name in _ENDPOINTS:
@@ -235,7 +235,7 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         begun = request.session.pop(_BEGUN, None)
         if begun is None:
             raise ProviderRefused(
-                "This sign-in was not begun in this browser, or is used already. Begin again."
+                "This sign-in was not started in this browser, or was already used. Start again."
             )
         config = self.openid_config
         try:

@@ -356,7 +356,7 @@ class InMailbox(_Of):
     says = "is in {}"
     mark = "/"
     field = ChecksField(
-        "Mailboxes", "mailboxes", int, help_text="Of several, one that fits is enough."
+        "Mailboxes", "mailboxes", int, help_text="One of them is enough."
     )
 
     def fits(self, facts: MessageFacts) -> bool:
@@ -380,7 +380,7 @@ class FromKey(_Of):
     more = {
         "only_these": tick_field(
             "Only these mailboxes and API keys",
-            "Else also those that are added to their connections later.",
+            "Otherwise also those that are added to their connections later.",
         )
     }
 
@@ -473,13 +473,11 @@ class ToUnlisted(Condition):
 
     needs = ["seen_recipients", "lists_of"]
     says = "goes to somebody who is not on the allowlist {}"
-    field = ChecksField(
-        "Goes to anybody who is on none of these allowlists", "lists", int
-    )
+    field = ChecksField("Has a recipient on none of these allowlists", "lists", int)
     more = {
         "contacts_count": tick_field(
             "Contacts of the account count as listed",
-            "But those that a key with send added.",
+            "Except those that a key with the scope send added.",
         )
     }
 
@@ -581,7 +579,7 @@ class NamesAmount(Condition):
     needs = ["amounts"]
     field = money_field(
         "An amount of at least",
-        "EUR 0 is any amount in EUR; without a currency, that of any counts.",
+        "EUR 0 means any amount in EUR. Without a currency, amounts in any count.",
     )
 
     def passages(self, facts: MessageFacts) -> Iterable[str]:

@@ -88,7 +88,7 @@ class Effects:
     # Its fields in the editor, but for those of approvals.
     editor: ClassVar[Fields] = {
         "barred_groups": ChecksField("Nobody of these groups", "groups", int),
-        "bar_editor": tick_field("Not whoever edited it or wrote words of it"),
+        "bar_editor": tick_field("Not the people who edited it or wrote part of it"),
         "care": tick_field("With care"),
         "office_hours": ChecksField("Only within the hours of", "calendars", int),
         "expire_minutes": ReadField(
@@ -109,7 +109,7 @@ class Effects:
             "With no other conditions than connections and mailboxes.",
         ),
         "sentences": EntriesField(
-            "Tell whoever reads it",
+            "Show the reader",
             str,
             "One sentence a line, such as: Confirm the IBAN by phone.",
             most=5,
@@ -152,7 +152,7 @@ class Effects:
             groups = names.any_of("groups", self.barred_groups)
             yield f"nobody of {groups} may approve it"
         if self.bar_editor:
-            yield "whoever edited it or wrote words of it may not approve it"
+            yield "people who edited it or wrote part of it may not approve it"
         if self.care:
             yield "it is approved with care (after signing in again, on a page of its own, never in bulk)"
         if self.expire_minutes is not None:
@@ -163,7 +163,7 @@ class Effects:
         if self.least_mode:
             yield f"the oversight of its mailbox is at least “{mode_words(self.least_mode)}”"
         for one in sorted(self.sentences):
-            yield f"whoever reads it is told “{one}”"
+            yield f"the reader sees “{one}”"
 
 
 def merged(effects: Iterable[Effects]) -> Effects:

@@ -1,4 +1,4 @@
-/* Keeps the preview of a corrected message up to date while it is typed. Without scripts its button does it. */
+/* Keeps the preview of an edited message up to date while it is typed. Without scripts its button does it. */
 const form = document.getElementById("edit");
 const button = document.getElementById("preview-button");
 

@@ -36,9 +36,9 @@ function giveLast() {
   const { preset = "", reason = "" } = JSON.parse(sessionStorage[LAST] ?? "{}");
   const choice = all(".preset input", details).find(({ value }) => value === preset);
   if (!preset && !reason) return refuse("No message was rejected yet in this tab.");
-  if (preset && !choice) return refuse("The last reason is none of this mailbox.");
+  if (preset && !choice) return refuse("This mailbox does not have the last reason.");
   open(details);
-  if (hasText(details)) return refuse("The field has words of yours already.");
+  if (hasText(details)) return refuse("The field already has text.");
   if (choice) choice.checked = true;
   field(details).value = reason;
   if (!("atOnce" in details.dataset)) return;

@@ -10,7 +10,7 @@ def test_form_of_a_rule_shows_only_the_conditions_that_somebody_adds(open_as, pr
     page = open_as("ADMIN")
     desk = product.known["DASHBOARD_URL"]
     page.goto(f"{desk}/policy/")
-    page.get_by_role("button", name="Begin a draft").click()
+    page.get_by_role("button", name="Create a draft").click()
     page.goto(f"{desk}/policy/draft/rules/add/")
     page.get_by_label("Name", exact=True).fill("Large amounts")
     page.get_by_label("Of any reviewer, in all").fill("2")

@@ -42,7 +42,12 @@ REPLACED = (
     r"\btries it once more\b|\blet be\b|\bcame of it\b",
     r"\btwo admins for loosening\b|\bno thread to compare\b|\bfixed patterns\b|\btriggered by\b",
     r"\bitems that need a person\b|\bfigures of single people\b|\bsent mail waits\b",
-    r"\bmust hold together\b|\bmake link\b|\bcomplete as of\b|\bends \(utc\)",
+    r"\bmust hold together\b|\bmake link\b|\bcomplete as of\b|\bends \(utc\)|\bempty for never\b",
+    r"\bits bytes are\b|\bis declared as\b|\bstarted by\b|>\s*(?:ruling|origin|because of|given up)\s*<",
+    r"\bcap is passed\b|\brefused at the gate\b|\bthings? needs? a person\b|\bmake them at\b",
+    r"\bwhoever has it\b(?!,)|\bwhoever runs\b|\bend before its beginning\b|\bwho answers for\b",
+    r"\bonly answers\b|\blate, then oldest\b|>\s*ends\s*<|>until the end of<|\bcorrected the message\b",
+    r"\bnone of this mailbox\b|\bof yours\b|\bsay so on\b|>\s*end them\s*<",
 )
 # Of lower case, in which texts are searched: that takes a third of the time.
 FORBIDDEN = re.compile("|".join(REPLACED))

@@ -66,7 +66,7 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
     status, output = run_doctor()
     assert Entry.objects.count() == entries, "it changes nothing"
     assert status == 2
-    assert output.splitlines()[-1] == "5 things need a person."
+    assert output.splitlines()[-1] == "5 problems to resolve."
     for words in (
         "Invoice 2207", "MultiMail did not answer in time.", "[2J", "A flood of refunds", "The key was refused.",
         "Discord says it is gone.", f"{settings.PUBLIC_URL}/attention/",
@@ -120,7 +120,7 @@ def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
         )
         status, output = run_doctor()
     assert status == 2
-    assert output.splitlines()[-1] == "2 things need a person."
+    assert output.splitlines()[-1] == "2 problems to resolve."
     assert "The desk is not running" in output
     for words in (settings.PUBLIC_URL, "no worker", "cannot be read", "not carried"):
         assert words not in output

@@ -160,10 +160,10 @@ def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(
     assert shown_status(Message.objects.get(pk=message.pk)).word == "Edited"
     told = upstream.decisions[-1]
     assert told["reason"].startswith(
-        f"Replaced by {NEW}: {reviewer} corrected the subject and the text"
+        f"Replaced by {NEW}: {reviewer} edited the subject and the text"
     )
     assert "The sum was missing." in told["reason"]
-    assert f"Corrected text:\n{TEXT}" in told["reason"]
+    assert f"Edited text:\n{TEXT}" in told["reason"]
     assert "+your refund of 40" in latest_details("message.edit_asked")["changes"]
     new = arrive(connection, Replacement.objects.get())
     run(row)

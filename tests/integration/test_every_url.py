@@ -20,6 +20,7 @@ from tests.walk import (
     check_headers,
     go_through,
     standing_before,
+    takes_a_form,
     what_it_wrongly_takes,
 )
 
@@ -154,3 +155,24 @@ def test_signing_out_by_its_button_clears_the_browser_and_ends_the_session(
     assert "Strict-Transport-Security" not in client.get("/healthz")
     settings.HTTPS = True
     assert "max-age=31536000" in client.get("/healthz")["Strict-Transport-Security"]
+
+
+@pytest.mark.slow
+def test_refused_form_lists_what_is_wrong_above_its_fields(client, signed_in):
+    wrong = {}
+    refused = set()
+    for name, walk in standing_before(client, signed_in, sorted(DOORS)):
+        if DOORS[name].reach == "public" or not takes_a_form(name):
+            continue
+        walk.become(Persona(Role.REVIEWER, "everything"))
+        walk.become(Persona(Role.ADMIN, "everything"))
+        sent = DOORS[name].fields or dict
+        answer = client.post(walk.address(name), dict.fromkeys(sent(walk), ""))
+        if answer.status_code == 422 and "<main" in answer.text:
+            above, *fields = re.split(r'id="([\w-]+)_error"', answer.text)
+            missing = {one for one in fields[::2] if f'href="#{one}"' not in above}
+            if missing or 'role="alert"' not in answer.text:
+                wrong[name] = missing
+            refused.add(name)
+    assert wrong == {}
+    assert refused >= {"edit-message", "export", "compare-ledger", "assign"}

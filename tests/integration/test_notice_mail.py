@@ -179,9 +179,9 @@ def test_an_answer_of_the_server_means_later_never_or_no_such_address(
     assert mail_all() == outcome
     assert Delivery.objects.get().state == state
     shown = signed_in(second_reviewer).get("/notices/").text
-    assert ("Mail to you comes back" in shown) == (outcome == "switched off")
+    assert ("Mail to you bounced" in shown) == (outcome == "switched off")
     shown = signed_in(admin).get(f"/people/{second_reviewer.pk}/").text
-    assert ("Mail to them comes back" in shown) == (outcome == "switched off")
+    assert ("Mail to them bounced" in shown) == (outcome == "switched off")
     page = signed_in(reviewer).get(f"/audit/trace/{asked.public_id}/").text
     assert second_reviewer.email not in page
     log = signed_in(reviewer).get("/alerts/log/").text
@@ -238,7 +238,7 @@ def test_the_link_in_a_mail_ends_that_kind_alone_and_only_when_posted(
     path = re.search(r"^List-Unsubscribe: <https?://[^/]+(/\S+)>\r$", head, re.M)[1]
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     client.handler.enforce_csrf_checks = True
-    assert "End them" in client.get(path).text
+    assert "Stop these emails" in client.get(path).text
     assert not Preferences.objects.exists()
     assert client.post(path, {"List-Unsubscribe": "One-Click"}).status_code == 200
     kept = {Cause.ASSIGNED, Cause.REMINDED, Cause.SUMMARY}

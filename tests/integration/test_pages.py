@@ -1,9 +1,12 @@
 """The pages of the desk as a browser without scripts gets them, whole and as fragments."""
 
+import re
+from html import unescape
+
 import pytest
 
 from approvals.decisions.forms import VerdictForm
-from tests.factories import make_message, make_person
+from tests.factories import make_list, make_message, make_person
 from tests.markup import HTMX
 
 
@@ -64,3 +67,27 @@ def test_mailboxes_out_of_sight_are_named_nowhere(signed_in, connection, mailbox
     client = signed_in(narrow)
     for path in ("/queue/", "/connections/", "/alerts/", "/audit/", "/"):
         assert "board@yourteam.example" not in client.get(path).text, path
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("/queue/?q=october", "approvals.queue.views"),
+        ("/audit/?technical=1", "audit.search.results"),
+        ("/audit/trace/{}/", "audit.trail.views"),
+        ("/allowlists/{}/?q=example", "policy.pages"),
+    ],
+)
+def test_list_leads_to_its_next_page_and_back(desk, message, monkeypatch, path, where):
+    monkeypatch.setattr(f"{where}.PAGE", 1)
+    make_message(message.connection, subject="Receipt for October")
+    listed = make_list("a.example", "b.example")
+    path = path.format(listed.pk if "allow" in path else message.public_id)
+
+    def link(address, pattern):
+        return unescape(re.search(pattern, desk.get(address).text)[1])
+
+    following = link(path, 'rel="next" href="(.*?)"')
+    assert following.startswith(path)
+    back = link(following, 'href="([^"]*)"[^>]*>(?:First page|<svg.{,99}>Previous)')
+    assert link(back, 'rel="next" href="(.*?)"') == following

@@ -57,3 +57,10 @@ def test_own_reasons_are_offered_in_their_order_sent_and_restored(
     details = latest_details("usual_texts.changed")
     assert "Ask sales: Sales decides this.;" in details["before"]
     assert "Wrong recipient: This must" in details["after"]
+
+
+def test_reason_without_a_label_is_refused_with_a_link_to_its_field(
+    message, admin, signed_in
+):
+    refused = signed_in(admin).post(save_at(message.mailbox), fields(("", "Too dear.")))
+    says(refused, 422, 'href="#id_form-0-label"', "Row 1, Label", "Too dear.")

@@ -60,7 +60,7 @@ ANSWER_WITHIN = 2.5
 _TOO_SLOW = ("55P03", "57014")
 DATABASE_AWAY = "The desk's database is not responding. Most likely nothing was done: try again in a moment."
 OTHER_APPLICATION = (
-    "Nothing was done: the desk is set up for another Discord application. Whoever runs it must set DISCORD_APP_ID to "
+    "Nothing was done: the desk is set up for another Discord application. Its operator must set DISCORD_APP_ID to "
     "this application's id."
 )
 

@@ -36,7 +36,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, because: str, new_key: bool, **options: Any) -> None:
         if not because.strip():
             raise CommandError(
-                "--because needs a reason: whoever verifies the ledger reads it."
+                "--because needs a reason: people who verify the ledger read it."
             )
         try:
             with transaction.atomic():

@@ -49,7 +49,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, message: UUID, because: str, **options: Any) -> None:
         """Remove the details, and print what was removed and what was not."""
         if not because.strip():
-            raise CommandError("Give a reason, for whoever finds the details missing.")
+            raise CommandError(
+                "Give a reason, for people who find the details missing."
+            )
         seal_all()
         try:
             copies, deliveries = _erase(message, because.strip())

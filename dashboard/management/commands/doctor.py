@@ -64,7 +64,7 @@ class Command(BaseCommand):
             sys.exit(NOT_EXAMINED)
         if stuck:
             self.stdout.write(
-                f"{len(stuck)} thing{'s need' if len(stuck) > 1 else ' needs'} a person."
+                f"{len(stuck)} problem{'s' if len(stuck) > 1 else ''} to resolve."
             )
             sys.exit(ACT)
         self.stdout.write("Nothing needs attention.")

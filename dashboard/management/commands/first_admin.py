@@ -61,5 +61,5 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         self.stdout.write(
             f"Open this link as {address} and choose a password. It is good once, for 24 hours:\n\n  {link.url}\n\n"
-            "Whoever opens it first becomes the admin. Run this again for a new link, which replaces this one.\n"
+            "The first person to open it becomes the admin. Run this again for a new link, which replaces this one.\n"
         )
