@@ -63,13 +63,13 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
     """
     # What the message counts for. If several caps are passed, the first of these names
     # the flood.
+    addresses = sorted(set(map(folded, message.addresses[:MAX_RECIPIENTS])))
     counted_for = [
         (Kind.KEY, key or key_name),
         (Kind.ALIKE, message.shape),
         (Kind.MAILBOX, message.mailbox.upstream_id if message.mailbox else ""),
+        *((Kind.RECIPIENT, address) for address in addresses),
     ]
-    for address in sorted(set(map(folded, message.addresses[:MAX_RECIPIENTS]))):
-        counted_for.append((Kind.RECIPIENT, address))
     kinds = {f"{kind}:{name}": kind for kind, name in counted_for if name}
     leaves_at = None
     if message.revision is not None:

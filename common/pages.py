@@ -63,12 +63,17 @@ def page_or_fragment(
     page: str,
     fragment: str,
     context: dict[str, Any],
+    error: SentenceError | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """Render `fragment` for an htmx request and `page` for everything else."""
-    response = render(
-        request, fragment if wants_fragment(request) else page, context, status=status
-    )
+    """Render `fragment` for an htmx request and `page` for everything else; if a change
+    failed, with its `error` and that error's status.
+    """
+    if error:
+        context["error"] = error.sentence
+        status = error.status
+    template = fragment if wants_fragment(request) else page
+    response = render(request, template, context, status=status)
     patch_vary_headers(
         response, ["HX-Request", "HX-Boosted", "HX-History-Restore-Request"]
     )

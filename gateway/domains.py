@@ -157,23 +157,14 @@ def records_of(domain: Domain) -> list[Record]:
         if _is_address(host):
             sender = f"ip{ip_address(host).version}:{host}"
     spf = f"v=spf1 {sender} ~all"
-    records.append(
-        Record(SPF, "TXT", name, spf, "lets the mail server send for it (SPF)")
-    )
-    records.append(
-        Record(
-            DMARC,
-            "TXT",
-            f"_dmarc.{name}",
-            "v=DMARC1; p=none",
-            "says what happens to mail that is not signed (DMARC)",
-        )
-    )
+    unsigned = "says what happens to mail that is not signed (DMARC)"
+    records += [
+        Record(SPF, "TXT", name, spf, "lets the mail server send for it (SPF)"),
+        Record(DMARC, "TXT", f"_dmarc.{name}", "v=DMARC1; p=none", unsigned),
+    ]
     host = _public_host(settings.PUBLIC_URL)
     if host and not _is_address(host):
-        records.append(
-            Record(MX, "MX", name, host, "delivers its mail to this gateway")
-        )
+        records += [Record(MX, "MX", name, host, "delivers its mail to this gateway")]
     return records
 
 

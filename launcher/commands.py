@@ -147,10 +147,8 @@ def _end_holder(data: Path) -> None:
         # is held.
         pid = data_folder.read_state(data).get("pid")
         if isinstance(pid, int) and data_folder.is_held(data):
-            try:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
                 os.kill(pid, signum)
-            except ProcessLookupError:
-                pass  # it has just ended
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if not data_folder.is_held(data):

@@ -89,10 +89,10 @@ def consequences(address: str, *, before: str, after: str) -> list[str]:
     if after not in _GATED and (
         before in (*_GATED, "read_only") or before not in NAMES
     ):
-        sentences.append(f"Mail from {address} will be sent without review.")
-        sentences.append(
-            "This desk learns about it after it was sent: no risk rule or kill switch here can stop it."
-        )
+        sentences += [
+            f"Mail from {address} will be sent without review.",
+            "This desk learns about it after it was sent: no risk rule or kill switch here can stop it.",
+        ]
     if before == "read_only":
         sentences.append(f"Agents can send from {address}. Now they cannot.")
     if before == "gated_all":

@@ -70,8 +70,7 @@ def from_source(
     change how the next are read.
     """
     words = ["hurried" if is_hurried else "stays" if stays else "patient"]
-    for name in names:
-        words.append(hashlib.sha256(name.encode(errors="replace")).hexdigest())
+    words += [hashlib.sha256(one.encode(errors="replace")).hexdigest() for one in names]
     token = _source.set(" ".join(words))
     try:
         yield

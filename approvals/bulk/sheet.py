@@ -287,9 +287,8 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
             if claim is not None and str(claim.person_id) != actor.id:
                 item.holder = f"{claim.words} {claim.person}"
             items.append(item)
-    for one in chosen:
-        if one not in message_by_id:
-            left_out.append((None, "It does not exist, or you may not see it."))
+    unknown = (None, "It does not exist, or you may not see it.")
+    left_out += [unknown for one in chosen if one not in message_by_id]
     fields = lines_of_many([(one.message, one.content) for one in items], actor)
     late = came_since([one.message for one in items])
     files: dict[int, list[FilePreview]] = defaultdict(list)

@@ -91,8 +91,10 @@ def panel_context(
         )
         # Relies on comment_of_message.
         comments = message.comments.select_related("person")
-        for comment in comments.order_by("-created_at", "-pk")[:MOST_COMMENTS]:
-            history.append({"at": comment.created_at, "comment": comment})
+        history += [
+            {"at": one.created_at, "comment": one}
+            for one in comments.order_by("-created_at", "-pk")[:MOST_COMMENTS]
+        ]
     return {
         "claim": claim,
         "has_claim": claim is not None and claim.person_id == person,

@@ -194,7 +194,6 @@ def answer_with_message(
         message, actor, filters=filters, happened=happened, way=way_asked(request)
     )
     context |= {
-        "error": error.sentence if error else "",
         "notice": notice,
         # A defaultdict, because templates look up what was typed a hundred times, and
         # Django is slow for missing keys: it raises an exception for each.
@@ -228,7 +227,7 @@ def answer_with_message(
         page="approvals/message_page/message.html",
         fragment="approvals/message_page/_message.html",
         context=context,
-        status=error.status if error else 200,
+        error=error,
     )
 
 

@@ -54,7 +54,6 @@ def _page(
         "more": total - len(items),
         # The rail shows the same number.
         "desk_stuck": total,
-        "error": error.sentence if error else "",
         "now": now,
     }
     return page_or_fragment(
@@ -62,7 +61,7 @@ def _page(
         page="approvals/operations/attention.html",
         fragment="approvals/operations/_attention.html",
         context=context,
-        status=error.status if error else 200,
+        error=error,
     )
 
 

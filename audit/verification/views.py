@@ -148,9 +148,6 @@ def _page(
     """Show the ledger's status. While a check runs, the page asks again and again for
     the fragment that changes.
     """
-    if error:
-        status = error.status
-        context["error"] = error.sentence
     before = SealsForm(request.GET).value("before")
     seals = Seal.objects.order_by("-number")
     found_seals = list(
@@ -184,6 +181,7 @@ def _page(
         page="audit/verify.html",
         fragment="audit/_ledger_state.html",
         context=context,
+        error=error,
         status=status,
     )
 

@@ -90,9 +90,8 @@ class NewMailboxForm(ApprovalCodeForm):
     )
     allow_looser_per_call = _switch(
         "A call may loosen the oversight",
-        "Looser. Programs of MultiMail's pages send some mail with oversight_mode “autonomous”. If you tick this, "
-        "anybody with an agent key can send any message without review. If not, such mail is held, and the answer "
-        "says so.",
+        "Looser: anybody with an agent key can then send any message without review, by oversight_mode “autonomous” "
+        "in the call. Otherwise such mail is held, and the answer says so.",
     )
 
     def clean_address(self) -> str:
@@ -219,9 +218,8 @@ class DeskForm(DrawnForm):
     )
     loads_pictures = _switch(
         "Remote pictures on request",
-        "People who open a message can have the desk fetch its remote pictures, once. Their servers then learn "
-        "this desk's IP address and the time, and so that somebody here looks at the message. Tracking pixels are not "
-        "fetched. Otherwise nothing remote is ever loaded.",
+        "People who open a message can have the desk fetch its remote pictures, once. Their servers then learn this "
+        "desk's IP address, and when somebody here looks at the message. Tracking pixels are not fetched.",
     )
 
     def __init__(self, data: Any, *, mailbox: Mailbox) -> None:

@@ -208,13 +208,13 @@ def _names(stored_name: bytes, extra: bytes) -> list[str]:
     # Some programs write UTF-8 without saying so.
     with suppress(UnicodeDecodeError):
         name = stored_name.decode()
-    names = [name]
     # Many programs prefer a second name in Unicode, if it is for the first one.
     checksum = struct.pack("<I", zlib.crc32(stored_name))
-    for field in _fields(extra, _UNICODE):
-        if field[1:5] == checksum:
-            names.append(field[5:].decode("utf-8", "replace"))
-    return names
+    return [name] + [
+        field[5:].decode("utf-8", "replace")
+        for field in _fields(extra, _UNICODE)
+        if field[1:5] == checksum
+    ]
 
 
 def _fields(extra: bytes, kind: bytes) -> Iterator[bytes]:

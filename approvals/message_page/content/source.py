@@ -199,15 +199,16 @@ def headers_of(message: Message, content: Content) -> dict[str, Sequence[Any]]:
         "Expires": _time(message.expires_at),
         "Test message": "yes, nobody receives it" if message.sandbox else "",
     }
-    stated = []
-    for name, value in message.trigger.items():
-        if not isinstance(value, str):
-            value = json.dumps(value, ensure_ascii=False)
-        stated.append(_header(str(name), [value]))
     return {
         "lines": lines,
         "message": [_header(name, [value]) for name, value in about.items() if value],
-        "metadata": stated,
+        "metadata": [
+            _header(
+                str(name),
+                [one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)],
+            )
+            for name, one in message.trigger.items()
+        ],
         "unseen": [NAMES[name] for name in content.unseen],
     }
 

@@ -44,10 +44,10 @@ class Command(BaseCommand):
     """Changes nothing on the desk, and at MultiMail only what the operator allows."""
 
     help = (
-        "Tries a MultiMail account by reads and, if you type yes, by one sandbox message to yourself. Prints each fact "
-        "of docs/multimail.md that the desk relies on as seen, as differing or as not seen, then what the account has "
-        "beyond them, and writes it all to a file without keys, addresses of people or content, for the maintainers. "
-        f"Keys are asked for, or read from the environment: {', '.join(map(variable, KEYS))}."
+        "Tries a MultiMail account by reads and, if you type yes, one sandbox message to yourself. Reports which facts "
+        "of docs/multimail.md were seen, differ or were not seen, and what else the account has; also to a file for "
+        "the maintainers, without keys, addresses of people or content. "
+        f"Asks for the keys, or reads them from the environment: {', '.join(map(variable, KEYS))}."
     )
     # It needs no database.
     requires_system_checks = ()

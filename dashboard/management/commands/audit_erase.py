@@ -19,9 +19,9 @@ from mirror.sync.retention import Copies, remove_copies
 
 ACTOR = operator("audit_erase")
 _STAYS = (
-    "What stays: the entries themselves, with hashes that reveal nothing; and in the mirror the message "
-    "with its versions, corrections, verdicts, comments and cards, which are needed to show what was decided. "
-    "MultiMail, Discord, exports, bundles and backups have copies of their own, which this cannot reach."
+    "What stays: the entries, with hashes that reveal nothing; and in the mirror the message with its "
+    "versions, edits, verdicts, comments and cards, which show what was decided. "
+    "Copies in MultiMail, Discord, exports, bundles and backups are not removed."
 )
 
 
