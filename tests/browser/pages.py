@@ -73,7 +73,7 @@ OPENED = {
     name: (path, steps, there)
     for name, path, there, *steps in rows("""
 keys open             {held}               #keys[open]               ?
-find over it          {held}               #find[open]               .to-find
+find over it          {held}               #find[open]               Control+k
 more                  {held}               #message-bar .panel-box   #message-bar .menu summary
 rejecting             {held}               #reject .reason           #reject > summary
 requesting changes    {held}               #send-back .reason        #send-back > summary
