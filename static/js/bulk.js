@@ -1,5 +1,5 @@
 /* The sheet of messages that are decided together: its ticks, what was on screen, and what became of them. */
-const { all, byId, onKey, post } = window.desk;
+const { all, byId, onKey, post, refuse } = window.desk;
 // As long as a message has to be on screen to count as read, and how long several are gathered for one report.
 const READ_MS = 1000;
 const GATHER_MS = 60;
@@ -135,7 +135,7 @@ function watch() {
 }
 
 if (sheet) {
-  onKey("bulk", () => unreadChoice && !unreadChoice.hidden && choose());
+  onKey("bulk", () => (unreadChoice?.hidden === false ? choose() : refuse("No unread message is ticked.")));
   sheet.addEventListener("change", ({ target }) => {
     const those = "all" in target.dataset ? ticks(target.closest("section")) : [];
     for (const tick of those) tick.checked = target.checked;

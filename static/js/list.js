@@ -200,7 +200,7 @@ onLoad("list", () => {
   // The oldest come first, so what is new may stand on a later page.
   const [later] = [...news].filter((id) => !row(id));
   if (later) {
-    const link = { href: `/queue/${later}/`, words: "Open the first of them", here: true };
+    const link = { href: `/queue/${later}/`, words: "Open the first of them" };
     const title = `${news.size - fresh.length} new on a later page`;
     note({ id: "later", tone: "blue", title, text: "The oldest are first.", link });
   }
@@ -268,7 +268,7 @@ function pickHere() {
 function pickUpTo(pick) {
   const rows = picks();
   const to = rows.indexOf(pick);
-  if (to < 0) return;
+  if (to < 0) return refuse();
   const begun = rows.findIndex((one) => one.value === picked);
   const from = begun < 0 ? to : begun;
   for (const one of rows.slice(Math.min(from, to), Math.max(from, to) + 1)) one.checked = true;
@@ -295,13 +295,16 @@ document.addEventListener("reset", ({ target }) => {
 });
 onKey("select", () => {
   const pick = pickHere();
-  pick?.click();
-  if (pick?.matches(".pick")) say(`${pick.checked ? "Selected" : "No longer selected"}, ${showPicked()} in all`);
+  if (!pick) return refuse();
+  pick.click();
+  if (pick.matches(".pick")) say(`${pick.checked ? "Selected" : "No longer selected"}, ${showPicked()} in all`);
 });
 onKey("select-range", () => pickUpTo(pickHere()));
 onKey("bulk", () => {
-  if (!list()) return;
-  if (picks().some((pick) => pick.checked)) byId("bulk").requestSubmit();
+  // The sheet of several has its own.
+  if (byId("together")) return;
+  if (!byId("bulk")) refuse();
+  else if (picks().some((pick) => pick.checked)) byId("bulk").requestSubmit();
   else refuse("Nothing is selected. Press X to select the current message.");
 });
 

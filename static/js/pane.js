@@ -117,6 +117,8 @@ function paint(next, { keeps = false } = {}) {
     const said = (decision !== pane().dataset.decision && detail) || word;
     news = isMine || next.dataset.code === HELD ? null : { text: `${said} just now`, tone };
   }
+  // Held again after one's own undo: what comes now is by others.
+  isMine &&= next.dataset.code !== HELD;
   // What was only under way is over once the message has moved.
   const stays = hasMoved ? "[data-kept]" : "[data-kept], [data-notice]";
   const ticked = all("#decide .ack :checked").map(({ value }) => value);

@@ -74,7 +74,7 @@ function decide(form) {
   }
   // Its answer would put a second message into the page, under the one that is painted now.
   if (isReplacing()) return refuse("Another message is being opened. Nothing was decided.");
-  if ("deciding" in from.dataset) return;
+  if ("deciding" in from.dataset) return refuse("The decision on this message is on its way.");
   from.dataset.deciding = "";
   guarded = performance.now() + GUARD;
   const body = new URLSearchParams(new FormData(form));
@@ -148,7 +148,7 @@ function settle({ response, text }, press) {
   const to = response?.headers.get("HX-Redirect");
   if (to) return location.assign(to);
   if (next && [403, 409, 422].includes(response.status)) emit("desk:answer", next);
-  else trouble(response?.url, text);
+  else trouble(response?.url, text, "verdict");
 }
 
 function goOn(next, { from, id, shown, box }) {
@@ -237,7 +237,7 @@ on("desk:hint", doubt);
 on("desk:beside", doubt);
 /* One after the other, back to the first that can still be undone: the desk knows which, also after a reload. */
 onKey("undo", () => {
-  if (!pane()) return refuse("This key does nothing here.");
+  if (!pane()) return refuse();
   const url = `/queue/undo/${location.search}`;
   const undo = () => window.htmx.ajax("POST", url, { target: "#message", swap: "outerHTML" });
   // What was pressed before is recorded first. Where it fails, the page says so.

@@ -164,6 +164,19 @@ def test_notice_counts_down_undo_brings_the_message_back_and_the_notice_ends_wit
     expect(notice.get_by_role("button", name="Undo")).to_have_count(0)
 
 
+def test_what_another_decides_after_ones_own_undo_is_news(desk, product, hold, ben):
+    one = hold()
+    desk.goto(product.page(one))
+    expect(desk.locator("body[data-stream=open]")).to_be_attached()
+    desk.keyboard.press("a")
+    desk.goto(product.page(one))
+    desk.locator("#decide [data-key=z]").click()
+    expect(desk.locator("#message").get_by_text(UNDONE)).to_be_visible()
+    ben.decide(one["id"], "reject", one["fingerprint"], reason="No")
+    news = desk.locator("#message-notes [data-news]")
+    expect(news).to_contain_text("Ben Okafor")
+
+
 def test_notice_whose_question_was_answered_just_before_the_last_hint_asks_again(
     desk, product, hold
 ):
