@@ -32,8 +32,7 @@ on("desk:contact", (since) => {
   if (!since) return say("The desk is back.");
   const [minutes, zone] = (document.body.dataset.zone ?? "0 UTC").split(" ");
   const time = new Date(+since + minutes * 60000).toISOString().slice(11, 19);
-  place.lastElementChild.textContent =
-    `No contact with the desk since ${time} ${zone}: this page may be out of date. It updates when the desk responds.`;
+  place.querySelector("[data-time]").textContent = `${time} ${zone}`;
 });
 /* What only scripts can do is shown where there are scripts. */
 const reveal = () => all("[data-scripted]").forEach((part) => part.hidden = false);

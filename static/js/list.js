@@ -29,9 +29,7 @@ function showNews() {
   const bar = byId("new");
   if (!bar) return;
   bar.hidden = news.size === 0;
-  // Whether a new one is what was asked for, only the desk can tell.
-  const doubt = "narrows" in list().dataset ? ", not all may match" : "";
-  bar.querySelector("[data-new]").textContent = `${news.size} new${doubt}`;
+  bar.querySelector("[data-new]").textContent = news.size;
 }
 
 function arrive(id) {
@@ -55,8 +53,8 @@ function fold(goesOn = false) {
   if (!line) return;
   const number = all("#rows [data-folded]").length;
   line.hidden = !number;
-  const words = find("#rows [data-folded] [data-snoozed]") ? "decided or snoozed" : "decided";
-  line.querySelector("span").textContent = `${number} ${words} · `;
+  line.querySelector("[data-folds]").textContent = number;
+  line.querySelector("[data-or]").hidden = !find("#rows [data-folded] [data-snoozed]");
   line.querySelector("button").textContent = isUnfolded ? "hide" : "show";
 }
 
@@ -248,14 +246,10 @@ addEventListener("pagehide", keepPlace);
 function showPicked() {
   const rows = picks();
   const number = rows.filter((pick) => pick.checked).length;
-  const count = find("#bulk [data-picked]");
-  if (count) count.textContent = `${number} selected`;
-  const box = byId("pick-all");
-  if (!box) return number;
-  box.nextSibling.textContent = ` All ${rows.length}`;
-  box.ariaLabel = `Select all ${rows.length} on this page`;
-  box.checked = number > 0 && number === rows.length;
-  box.indeterminate = number > 0 && number < rows.length;
+  for (const place of all("#list [data-picked]")) place.textContent = number;
+  for (const place of all("#list [data-pickable]")) place.textContent = rows.length;
+  const isAll = number > 0 && number === rows.length;
+  if (byId("pick-all")) Object.assign(byId("pick-all"), { checked: isAll, indeterminate: number > 0 && !isAll });
   return number;
 }
 

@@ -13,12 +13,6 @@ let guarded = 0;
 let pressed = { at: 0, isRest: false };
 let sending = Promise.resolve();
 let returns = 0;
-// What each outcome shows from the press until the answer: in the row, and in the notice.
-const PRESSED = {
-  approve: ["Approving", "Approved"],
-  reject: ["Rejecting", "Rejected"],
-  send_back: ["Requesting changes", "Changes requested"],
-};
 
 /* Two messages are in the page at once, and only one of them may own the names. */
 function setAside(article, isAside) {
@@ -82,7 +76,7 @@ function decide(form) {
   all("form[data-verdict] button", from).forEach((button) => button.setAttribute("aria-busy", "true"));
   const before = returns;
   const press = { from, id: from.dataset.message, shown: null, box: null };
-  if (isSaid(body)) show(press, body.get("outcome"));
+  if (isSaid(body)) show(press, form.dataset);
   sending = sending
     .then(async () => {
       // That it was opened comes first in the ledger; a desk that is slow about it holds no verdict up.
@@ -96,12 +90,12 @@ function decide(form) {
     });
 }
 
-/* The result is seen before it is recorded: in the row, in the notice, and in the next message where it is here. */
-function show(press, outcome) {
+/* The result is seen before it is recorded: in the row, in the notice, and in the next message where it is here. Its
+   form says in which words. */
+function show(press, { verdict, done }) {
   const { from, id } = press;
-  const [word, done] = PRESSED[outcome];
-  press.box = recording(`${done}.`, subjectOf(from));
-  emit("desk:row", { id, word });
+  press.box = recording(done, subjectOf(from));
+  emit("desk:row", { id, word: verdict });
   from.classList.add("leaves");
   if (ahead?.article && ahead.url === from.dataset.next) {
     press.shown = paintAhead(from, press.box);
