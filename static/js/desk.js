@@ -1,11 +1,12 @@
 /* What several scripts of the desk need: its events, requests to it, the pages that it answers with, and words about
    what went wrong. */
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+const find = (selector) => document.querySelector(selector);
 const byId = (id) => document.getElementById(id);
 /* The message that is open, and its id; without one the pane is there and has no id. */
 const pane = () => byId("message");
 const openId = () => pane()?.dataset.message ?? "";
-const row = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
+const row = (id) => find(`#list .item[data-message="${CSS.escape(id)}"]`);
 const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
 /* Listen to an event of the desk or of htmx, by what it tells; or to the coming of a part of the page. */
 const on = (name, listener) => document.addEventListener(name, ({ detail }) => listener(detail));
@@ -40,7 +41,7 @@ function say(text, isSeen = false) {
   if (text) quiet = setTimeout(say, isSeen ? 4000 : 1500, "");
 }
 // The desk says, too, that there is nothing to undo.
-on("desk:say", ({ text, isSeen }) => say(text, isSeen));
+on("desk:say", ({ text }) => refuse(text));
 /* Why a key or press did nothing: seen by everybody, and heard. */
 const refuse = (text = "This key does nothing here.") => say(text, true);
 
@@ -145,14 +146,10 @@ function get(url, headers = {}) {
 }
 
 /* Return that part as a document; null when the desk refused, asked to sign in, or did not answer. */
-async function getPage(url, headers) {
-  try {
-    const response = await get(url, headers);
-    return response.ok && !response.redirected ? parse(await response.text()) : null;
-  } catch {
-    return null;
-  }
-}
+const getPage = (url, headers) =>
+  get(url, headers)
+    .then(async (response) => (response.ok && !response.redirected ? parse(await response.text()) : null))
+    .catch(() => null);
 
 function post(url, fields, headers = {}) {
   const token = JSON.parse(document.body.getAttribute("hx-headers"));
@@ -215,6 +212,6 @@ addEventListener("click", (event) => {
   if (isElsewhere && event.target.closest?.("a")) event.stopImmediatePropagation();
 }, true);
 
-const reading = { all, byId, row, pane, openId, isPage, isReplacing, isSignIn, isTyped, parse, get, getPage };
+const reading = { all, byId, find, row, pane, openId, isPage, isReplacing, isSignIn, isTyped, parse, get, getPage };
 const acting = { emit, on, onLoad, say, refuse, note, trouble, onPress, askFor, onKey, post, noticeOf, replace };
 window.desk = Object.freeze({ ...reading, ...acting, HELD, begin, digitOf, swap });

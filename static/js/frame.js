@@ -1,6 +1,6 @@
 /* What stands on every page beside its content: the kill switch's banner, the count of what is stuck, and passing
    notices. Also paints again the lists that follow the desk (data-refresh), but never under somebody's hands. */
-const { all, byId, emit, getPage, on, parse, say } = window.desk;
+const { all, byId, emit, find, getPage, on, parse, say } = window.desk;
 
 /* The numbers and lines that the desk drew again stand in the place of those with their ids. */
 function paint({ html, waiting }) {
@@ -40,7 +40,7 @@ on("htmx:load", reveal);
 on("htmx:afterSwap", ({ target, requestConfig }) => {
   if (target?.id === "find" && !target.open) target.showModal();
   const isAsked = requestConfig?.triggeringEvent?.type === "submit" || document.activeElement === document.body;
-  if (target?.id === "found" && isAsked) document.querySelector("#found a")?.focus();
+  if (target?.id === "found" && isAsked) find("#found a")?.focus();
 });
 on("desk:pulse", (pulse) => {
   paint(pulse);

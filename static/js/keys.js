@@ -1,9 +1,8 @@
 /* Single keys. None acts in a field, with a modifier, while a word is being composed, when it is held down, or on what
    is not on screen. What an act does belongs to whoever draws its button. */
-const { all, askFor, byId, digitOf, on, openId, pane, refuse } = window.desk;
+const { all, askFor, byId, digitOf, find, on, openId, pane, refuse } = window.desk;
 const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
 const dialog = byId("keys");
-const find = (selector) => document.querySelector(selector);
 const isVisible = (element) => Boolean(element?.checkVisibility()) && !element.closest("[inert]");
 /* A letter that means nothing, or one that leads into a field or to another view, is the beginning of words: what is
    typed right after it, before that field has the focus, decides nothing. */

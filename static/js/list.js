@@ -1,7 +1,7 @@
 /* The queue as a list: what is new gathers in a bar; what was decided is marked in place, and folds into one line once
    somebody goes on. No row moves by itself, and the row of the open message is in view. Messages are selected here, to
    decide them at once; a list that comes anew keeps the ticks (hx-preserve). Also lets the times of pages age. */
-const { HELD, all, byId, emit, getPage, note, on, onKey, onLoad, onPress } = window.desk;
+const { HELD, all, byId, emit, find, getPage, note, on, onKey, onLoad, onPress } = window.desk;
 const { openId, refuse, replace, row, say } = window.desk;
 const PLACE = "countersign-place";
 // Of one decision several hints come.
@@ -16,7 +16,6 @@ let isUnfolded = false;
 let isAsking = false;
 // The message that was selected last.
 let picked = null;
-const find = (selector) => document.querySelector(selector);
 const list = () => byId("list");
 const items = () => all("#list .item");
 const current = () => find("#list .item[aria-current]");

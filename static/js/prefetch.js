@@ -2,7 +2,7 @@
    nothing, and is on screen while the verdict is on its way. Verdicts are sent one after the other: where one is
    refused or lost, its message comes back as it was left, and what was pressed after it is not sent.
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
-const { all, begin, byId, emit, getPage, isPage, isReplacing, note, noticeOf, on, onKey, onLoad } = window.desk;
+const { all, begin, byId, emit, find, getPage, isPage, isReplacing, note, noticeOf, on, onKey, onLoad } = window.desk;
 const { pane, parse, post, refuse, say, swap, trouble } = window.desk;
 const GUARD = 400;
 // The message that comes next: its address, and its id and article once they are here.
@@ -41,7 +41,7 @@ async function fetchAhead() {
   if (ahead !== mine) return;
   const id = article?.dataset.message;
   // The list ends with what is being decided: nothing comes next.
-  const isLeaving = document.querySelector(`.leaves[data-message="${id}"]`);
+  const isLeaving = find(`.leaves[data-message="${id}"]`);
   if (!article?.dataset.fingerprint || pane()?.dataset.next !== url || isLeaving) return forget();
   setAside(article, true);
   pane().after(article);
@@ -50,14 +50,10 @@ async function fetchAhead() {
 
 const plan = () => setTimeout(fetchAhead, 30);
 
-async function send(body, action) {
-  try {
-    const response = await post(action, body, { "HX-Request": "true" });
-    return { response, text: await response.text() };
-  } catch {
-    return { text: "" };
-  }
-}
+const send = (body, action) =>
+  post(action, body, { "HX-Request": "true" })
+    .then(async (response) => ({ response, text: await response.text() }))
+    .catch(() => ({ text: "" }));
 
 const isSaid = (body) => body.get("outcome") === "approve" || body.get("reason").trim() || body.get("preset");
 
@@ -160,7 +156,7 @@ function goOn(next, { from, id, shown, box }) {
   emit("desk:row", { id, code });
   emit("desk:recorded");
   if (!isUndone) return;
-  const undo = document.querySelector("#just [data-key=z]");
+  const undo = find("#just [data-key=z]");
   if (undo) undo.click();
   else note({ id: "not-undone", title: "It was too late to undo.", text: subjectOf(from) });
 }

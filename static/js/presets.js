@@ -1,6 +1,6 @@
 /* Choices with a number, reasons above all: after the key that opens them a digit chooses one, and sends it where that
    can be undone. The arrows choose, Enter sends, and any letter starts writing. */
-const { all, byId, digitOf, onKey, onPress, pane, refuse } = window.desk;
+const { all, byId, digitOf, find, onKey, onPress, pane, refuse } = window.desk;
 const field = (details) => details.querySelector("textarea, [name=at]");
 const hasText = (details) => "typed" in field(details).dataset;
 const send = (place) => place.querySelector(".reason .row button, .acts button, :scope > .row button").click();
@@ -69,7 +69,7 @@ onPress(".why [data-cancel]", (link, event) => {
 
 // Who writes a time has chosen it.
 document.addEventListener("input", ({ target }) => {
-  if (target.id === "later-at") document.querySelector("#later [value=time]").checked = true;
+  if (target.id === "later-at") find("#later [value=time]").checked = true;
 });
 
 document.addEventListener("keydown", (event) => {
