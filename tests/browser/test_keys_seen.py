@@ -112,6 +112,19 @@ def test_key_that_does_nothing_says_why_on_the_page(desk, product, hold):
         desk.keyboard.press(key)
         expect(said).to_have_text(nothing)
         desk.evaluate("window.desk.say('')")
+    off = desk.get_by_label("Turn shortcuts off")
+    try:
+        desk.keyboard.press("?")
+        with desk.expect_response("**/me/keys/") as saved:
+            off.check()
+        assert saved.value.status == 204
+        desk.keyboard.press("Escape")
+        desk.keyboard.press("u")
+        expect(desk.locator("#announce")).to_be_empty()
+        desk.reload()
+        expect(off).to_be_checked()
+    finally:
+        product.sql("UPDATE people_person SET keys_off = false")
 
 
 def test_one_key_rejects_with_the_reason_of_the_last_rejection(
