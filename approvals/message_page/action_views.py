@@ -214,8 +214,7 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
             "id": "put-off",
             "tone": "blue",
             "title": notice,
-            "passes": True,
-            "link": {"href": mine, "words": "See it in Mine", "here": True},
+            "link": {"href": mine, "words": "See it in Mine"},
         }
         answer = HttpResponseLocation(address, target="#message", swap="outerHTML")
         trigger_client_event(answer, "desk:note", note)

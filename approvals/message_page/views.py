@@ -580,7 +580,7 @@ def undo_newest(request: DeskRequest) -> HttpResponse:
         return take_back(request, approval.message.public_id)
     if decision:
         return undo(request, decision.message.public_id)
-    nothing = {"text": "There is nothing left to undo.", "isSeen": True}
+    nothing = {"text": "There is nothing left to undo."}
     return trigger_client_event(HttpResponse(status=204), "desk:say", nothing)
 
 

@@ -1,5 +1,5 @@
 /* The sheet of messages that are decided together: its ticks, what was on screen, and what became of them. */
-const { all, byId, onKey, post } = window.desk;
+const { all, byId, onKey, post, refuse } = window.desk;
 // As long as a message has to be on screen to count as read, and how long several are gathered for one report.
 const READ_MS = 1000;
 const GATHER_MS = 60;
@@ -10,49 +10,29 @@ const find = (selector) => sheet.querySelector(selector);
 const ticks = (root = sheet) => all(".tick", root);
 const isMarked = (one) => one?.querySelector("[name=read]")?.disabled === false;
 
-/* What approving does, to how many of each kind. */
-function effect(ones) {
-  const count = (kind) => ones.filter(({ dataset }) => dataset.kind === kind).length;
-  const [send, schedule, release] = ["send", "schedule", "release"].map(count);
-  if (release && release === ones.length) return `Release ${release} read to the agent`;
-  const acts = [
-    send && `send ${send}`,
-    schedule && `schedule ${schedule}`,
-    release && `release ${release} to the agent`,
-  ];
-  return `Approve ${ones.length} read${schedule || release ? `: ${acts.filter(Boolean).join(", ")}` : ""}`;
-}
-
-function write(selector, text) {
-  for (const place of all(selector, sheet)) if (place.textContent !== String(text)) place.textContent = text;
-}
-
+/* How many are ticked, of each kind; what there is none of is not named, or not offered. */
 function tally() {
-  const on = ticks().filter((tick) => tick.checked);
-  const here = on.filter((tick) => tick.dataset.kind !== "alone");
+  const kindOf = (tick) => tick.dataset.kind;
+  const ticked = ticks().filter((tick) => tick.checked);
+  const here = ticked.filter((tick) => kindOf(tick) !== "alone");
   const read = here.filter((tick) => isMarked(tick.closest(".one")));
-  const unread = here.length - read.length;
-  write("[data-approve]", effect(read));
-  write("[data-number]", unread);
-  write("[data-approve-all]", `Approve ${read.length ? `${read.length} read and ` : ""}${unread} unread`);
-  const approve = find("button:has([data-approve])");
-  if (approve) approve.disabled = read.length === 0;
-  if (unreadChoice) {
-    unreadChoice.hidden = unread === 0;
-    unreadChoice.open &&= unread > 0;
+  const [schedule, release] = ["schedule", "release"].map((kind) => read.filter((tick) => kindOf(tick) === kind));
+  const groups = { ticked, read, schedule, release };
+  const numbers = Object.fromEntries(Object.entries(groups).map(([name, those]) => [name, those.length]));
+  Object.assign(numbers, { unread: here.length - read.length, alone: ticked.length - here.length });
+  for (const place of all("[data-number]", sheet)) {
+    const number = String(numbers[place.dataset.number]);
+    if (place.textContent !== number) place.textContent = number;
   }
-  for (const place of all("[data-act]", sheet)) {
-    place.textContent = `${place.dataset.act} ${on.length}`;
-    const button = place.closest("button");
-    if (button) button.disabled = on.length === 0;
-  }
+  for (const part of all("[data-any]", sheet)) part.hidden = !numbers[part.dataset.any];
+  for (const button of all("[data-needs]", sheet)) button.disabled = !numbers[button.dataset.needs];
+  if (unreadChoice?.hidden) unreadChoice.open = false;
   for (const box of all("[data-all]", sheet)) {
     const those = ticks(box.closest("section"));
     const number = those.filter((tick) => tick.checked).length;
     box.checked = number === those.length;
     box.indeterminate = number > 0 && number < those.length;
   }
-  write("[data-tally]", on.length > here.length ? `${on.length - here.length} ticked cannot be approved here` : "");
 }
 
 function choose() {
@@ -135,7 +115,7 @@ function watch() {
 }
 
 if (sheet) {
-  onKey("bulk", () => unreadChoice && !unreadChoice.hidden && choose());
+  onKey("bulk", () => (unreadChoice?.hidden === false ? choose() : refuse("No unread message is ticked.")));
   sheet.addEventListener("change", ({ target }) => {
     const those = "all" in target.dataset ? ticks(target.closest("section")) : [];
     for (const tick of those) tick.checked = target.checked;

@@ -1,11 +1,12 @@
 /* What several scripts of the desk need: its events, requests to it, the pages that it answers with, and words about
    what went wrong. */
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+const find = (selector) => document.querySelector(selector);
 const byId = (id) => document.getElementById(id);
 /* The message that is open, and its id; without one the pane is there and has no id. */
 const pane = () => byId("message");
 const openId = () => pane()?.dataset.message ?? "";
-const row = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
+const row = (id) => find(`#list .item[data-message="${CSS.escape(id)}"]`);
 const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
 /* Listen to an event of the desk or of htmx, by what it tells; or to the coming of a part of the page. */
 const on = (name, listener) => document.addEventListener(name, ({ detail }) => listener(detail));
@@ -40,12 +41,16 @@ function say(text, isSeen = false) {
   if (text) quiet = setTimeout(say, isSeen ? 4000 : 1500, "");
 }
 // The desk says, too, that there is nothing to undo.
-on("desk:say", ({ text, isSeen }) => say(text, isSeen));
+on("desk:say", ({ text }) => refuse(text));
 /* Why a key or press did nothing: seen by everybody, and heard. */
-const refuse = (text) => say(text, true);
+const refuse = (text = "This key does nothing here.") => say(text, true);
+
+/* The digit on this key. Where the top row makes other characters without Shift (French), what is printed there. */
+const digitOf = ({ key, code, shiftKey }) =>
+  Number(/^[1-9]$/.exec(key)?.[0] ?? (shiftKey ? 0 : /^Digit([1-9])$/.exec(code)?.[1] ?? 0));
 
 /* A notice from the page's templates, with these texts; what has no text is left out. */
-function noticeOf(template, texts, tone = "") {
+function noticeOf(template, texts = {}, tone = "") {
   const box = byId(template).content.firstElementChild.cloneNode(true);
   // That of a status has a shape too.
   if (tone) box.classList.add(...tone.split(" "));
@@ -57,35 +62,41 @@ function noticeOf(template, texts, tone = "") {
   return box;
 }
 
+/* Over the page, until somebody closes it; one with this id takes the place of the last. */
+function putToast(box) {
+  if (box.id) byId(box.id)?.remove();
+  byId("toasts").append(box);
+}
+
 function note({ tone = "rose", title, text, link, id = "" }) {
-  if (id) byId(id)?.remove();
   const box = noticeOf("a-note", { title, text, words: link?.words }, tone);
   box.id = id;
-  if (link) Object.assign(box.querySelector("a"), { href: link.href, target: link.here ? "" : "_blank" });
-  byId("toasts").append(box);
+  if (link) box.querySelector("a").href = link.href;
+  putToast(box);
 }
 on("desk:note", note);
 onPress("[data-close]", (button) => button.parentElement.remove());
 
-/* A whole page came from this address where a part was expected: sign-in, or an error page. Or there was no answer. */
-function trouble(url, page) {
-  if (isSignIn(url)) {
-    const href = `${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`;
-    const text = "Nothing was decided. What you typed is still here: sign in in a new tab, then continue.";
-    note({ id: "signed-out", tone: "amber", title: "You are signed out.", text, link: { href, words: "Sign in" } });
-  } else if (page) {
+/* A whole page came from this address where a part was expected: sign-in, or an error page. Or there was no answer.
+   What that means for what was sent, a "verdict", a "form" or something else, the template says. */
+function trouble(url, page, sent = "other") {
+  const isSignedOut = isSignIn(url);
+  if (page && !isSignedOut) {
     const [title, sentence] = ["h1", "[data-sentence]"].map((part) => parse(page).querySelector(part)?.textContent);
-    note({ title: title ?? "That did not work", text: sentence ?? "Reload the page and try again." });
-  } else {
-    const text = "Check the status of the message before you press again. Nothing is decided twice.";
-    note({ id: "unreachable", title: "The desk cannot be reached.", text });
+    return note({ title: title ?? "That did not work", text: sentence ?? "Reload the page and try again." });
   }
+  const box = noticeOf(isSignedOut ? "a-signed-out" : "an-unreachable");
+  for (const words of all("[data-after]", box)) if (words.dataset.after !== sent) words.remove();
+  // What was said of a press is not taken away by a question of the page itself.
+  if (sent === "other" && byId(box.id)) return;
+  putToast(box);
+  if (isSignedOut) box.querySelector("a").search = `?next=${encodeURIComponent(location.pathname + location.search)}`;
 }
 on("htmx:beforeSwap", (detail) => {
   const { responseURL, responseText } = detail.xhr;
   if (!isPage(responseText)) return;
   detail.shouldSwap = false;
-  trouble(responseURL, responseText);
+  trouble(responseURL, responseText, detail.requestConfig?.verb === "post" ? "form" : "other");
 });
 // Those that ask for themselves are not waited for.
 on("htmx:sendError", ({ elt }) => elt.matches("#claim, #decided") || trouble());
@@ -135,14 +146,10 @@ function get(url, headers = {}) {
 }
 
 /* Return that part as a document; null when the desk refused, asked to sign in, or did not answer. */
-async function getPage(url, headers) {
-  try {
-    const response = await get(url, headers);
-    return response.ok && !response.redirected ? parse(await response.text()) : null;
-  } catch {
-    return null;
-  }
-}
+const getPage = (url, headers) =>
+  get(url, headers)
+    .then(async (response) => (response.ok && !response.redirected ? parse(await response.text()) : null))
+    .catch(() => null);
 
 function post(url, fields, headers = {}) {
   const token = JSON.parse(document.body.getAttribute("hx-headers"));
@@ -166,7 +173,7 @@ document.addEventListener("submit", async (event) => {
   form.dataset.asks = "asked";
   const response = await get(pulse).catch(() => null);
   if (!(response?.status < 500) || isSignIn(response.url)) {
-    trouble(response?.url);
+    trouble(response?.url, "", "form");
     return rest();
   }
   form.dataset.asks = "sent";
@@ -205,6 +212,6 @@ addEventListener("click", (event) => {
   if (isElsewhere && event.target.closest?.("a")) event.stopImmediatePropagation();
 }, true);
 
-const reading = { all, byId, row, pane, openId, isPage, isReplacing, isSignIn, isTyped, parse, get, getPage, HELD };
+const reading = { all, byId, find, row, pane, openId, isPage, isReplacing, isSignIn, isTyped, parse, get, getPage };
 const acting = { emit, on, onLoad, say, refuse, note, trouble, onPress, askFor, onKey, post, noticeOf, replace };
-window.desk = Object.freeze({ ...reading, ...acting, begin, swap });
+window.desk = Object.freeze({ ...reading, ...acting, HELD, begin, digitOf, swap });

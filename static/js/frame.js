@@ -1,6 +1,6 @@
 /* What stands on every page beside its content: the kill switch's banner, the count of what is stuck, and passing
    notices. Also paints again the lists that follow the desk (data-refresh), but never under somebody's hands. */
-const { all, byId, emit, getPage, on, parse, say } = window.desk;
+const { all, byId, emit, find, getPage, on, parse, say } = window.desk;
 
 /* The numbers and lines that the desk drew again stand in the place of those with their ids. */
 function paint({ html, waiting }) {
@@ -32,8 +32,7 @@ on("desk:contact", (since) => {
   if (!since) return say("The desk is back.");
   const [minutes, zone] = (document.body.dataset.zone ?? "0 UTC").split(" ");
   const time = new Date(+since + minutes * 60000).toISOString().slice(11, 19);
-  place.lastElementChild.textContent =
-    `No contact with the desk since ${time} ${zone}: this page may be out of date. It updates when the desk responds.`;
+  place.querySelector("[data-time]").textContent = `${time} ${zone}`;
 });
 /* What only scripts can do is shown where there are scripts. */
 const reveal = () => all("[data-scripted]").forEach((part) => part.hidden = false);
@@ -41,7 +40,7 @@ on("htmx:load", reveal);
 on("htmx:afterSwap", ({ target, requestConfig }) => {
   if (target?.id === "find" && !target.open) target.showModal();
   const isAsked = requestConfig?.triggeringEvent?.type === "submit" || document.activeElement === document.body;
-  if (target?.id === "found" && isAsked) document.querySelector("#found a")?.focus();
+  if (target?.id === "found" && isAsked) find("#found a")?.focus();
 });
 on("desk:pulse", (pulse) => {
   paint(pulse);

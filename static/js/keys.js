@@ -1,11 +1,9 @@
 /* Single keys. None acts in a field, with a modifier, while a word is being composed, when it is held down, or on what
    is not on screen. What an act does belongs to whoever draws its button. */
-const { all, askFor, byId, openId, pane, refuse, post } = window.desk;
-const { dataset } = document.body;
+const { all, askFor, byId, digitOf, find, on, openId, pane, refuse } = window.desk;
 const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
 const dialog = byId("keys");
-const find = (selector) => document.querySelector(selector);
-const isVisible = (element) => Boolean(element) && element.getClientRects().length > 0 && !element.closest("[inert]");
+const isVisible = (element) => Boolean(element?.checkVisibility()) && !element.closest("[inert]");
 /* A letter that means nothing, or one that leads into a field or to another view, is the beginning of words: what is
    typed right after it, before that field has the focus, decides nothing. */
 const DECIDES = ["a", "r", "R", "b"];
@@ -14,18 +12,11 @@ const WORDS_MS = 400;
 let wordsUntil = 0;
 let isGoing = false;
 
-async function switchKeys({ target: off }) {
-  const wanted = { do: off.checked ? "off" : "on" };
-  const answer = await post(dataset.keysUrl, wanted, { "HX-Request": "true" }).catch(() => null);
-  if (answer?.status === 204) {
-    document.body.toggleAttribute("data-keys-off", off.checked);
-    // Whoever ticks this types no words.
-    wordsUntil = 0;
-  } else {
-    off.checked = !off.checked;
-    refuse("This could not be saved.");
-  }
-}
+on("htmx:afterRequest", ({ elt, xhr }) => {
+  if (elt.id !== "keys-off" || xhr.status === 204) return;
+  elt.checked = !elt.checked;
+  refuse("This could not be saved.");
+});
 
 const inField = (element) =>
   element.isContentEditable ||
@@ -39,15 +30,19 @@ function move(by) {
   const focused = items.findIndex(isFocused);
   const from = focused >= 0 ? focused : items.findIndex((item) => item.hasAttribute("aria-current"));
   const more = find("#list [rel=next]");
-  const next = items[Math.max(0, Math.min(items.length - 1, from + by))];
+  const next = items[from < 0 ? 0 : from + by];
   if (from + by >= items.length && more) {
     window.htmx.ajax("GET", more.href, { target: "#list", swap: "outerHTML" })
       .then(() => find("#list .item")?.click());
   } else if (next?.matches(".one")) {
     next.focus({ preventScroll: true });
     next.scrollIntoView({ block: "start" });
-  } else if (!next?.hasAttribute("aria-current")) next?.click();
+  } else if (next?.hasAttribute("aria-current")) next.focus();
+  else if (next) next.click();
+  else refuse(items.length ? `There is no message ${by > 0 ? "after" : "before"} this one.` : undefined);
 }
+
+const click = (element, words) => (isVisible(element) ? element.click() : refuse(words));
 
 /* The button of this act, on the message that is on screen. */
 function press(act) {
@@ -57,7 +52,7 @@ function press(act) {
   // Where there is little room it stands in a menu.
   const more = find("#decide .more > summary");
   if (button?.checkVisibility() === false && isVisible(more)) more.parentElement.open = true;
-  if (!isVisible(button)) return act === "z" ? askFor("undo") : refuse("This key does nothing here.");
+  if (!isVisible(button)) return act === "z" ? askFor("undo") : refuse();
   if (button.disabled) return refuse(byId("together") ? "Nothing here was read yet." : "This is under way.");
   if (button.matches("#decide .why > summary")) askFor("why", button.parentElement);
   else if (act === "a" && !button.hasAttribute("data-at-once") && document.activeElement !== button) button.focus();
@@ -67,7 +62,7 @@ function press(act) {
 
 function toList() {
   if (getComputedStyle(find("#list")).position === "absolute") location.assign(find("#list").dataset.url);
-  else (find("#list .item[aria-current]") ?? find("#list .item"))?.focus();
+  else (find("#list .item[aria-current]") ?? find("#list .item") ?? find("#list")).focus();
 }
 
 function search() {
@@ -87,20 +82,21 @@ function jump(id, words) {
 function view(name, words) {
   const tab = find(`#sheet #tab-${name}`);
   if (tab) (tab.hasAttribute("aria-current") ? find("#sheet .tab") : tab).click();
-  else if (isVisible(find("#sheet"))) refuse(words);
+  else refuse(isVisible(find("#sheet")) ? words : undefined);
 }
 
 const ACTS = {
   ...Object.fromEntries([..."awrebzscm"].map((key) => [key, () => press(key)])),
+  ...Object.fromEntries([..."123456789"].map((key) => [key, () => click(find(`#snooze[open] [data-key="${key}"]`))])),
   j: () => move(1),
   k: () => move(-1),
-  u: () => (find("#list") ? toList() : find(".crumb")?.click()),
-  n: () => isVisible(find("#new")) && find("#new").click(),
+  u: () => (find("#list") ? toList() : click(find(".crumb"))),
+  n: () => click(find("#new"), "There are no new messages here."),
   R: () => askFor("same-reason"),
   x: () => askFor("select"),
   X: () => askFor("select-range"),
   A: () => askFor("bulk"),
-  v: () => isVisible(find("#sheet")) && (find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab"))?.click(),
+  v: () => click(find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab")),
   h: () => view("source", "There is no source yet."),
   o: () => view("original", "The original looks the same."),
   l: () => jump("links", "This message has no links."),
@@ -116,12 +112,16 @@ const ACTS = {
    vowel sign (Thai) or two letters (Arabic). */
 const isLetters = (key) => /^[\p{L}\p{M}]{1,2}$/u.test(key);
 const isOther = (key) => isLetters(key) && !/\p{Script=Latin}/u.test(key);
-// The signs of such a layout stand on keys of letters, too: Hebrew has "'" on W.
+// The signs of such a layout stand on keys of letters, too. No layout of Latin letters has this one there.
+const HEBREW = { KeyW: "'" };
 let isOtherLayout = false;
 const printed = new Map();
-const keyOf = ({ key, code, shiftKey }) => {
+const keyOf = (event) => {
+  const { key, code, shiftKey } = event;
   printed.set(code, key);
   if (isLetters(key)) isOtherLayout = isOther(key);
+  else if (key === HEBREW[code]) isOtherLayout = true;
+  if (digitOf(event)) return String(digitOf(event));
   const [, letter] = (isOtherLayout && /^Key([A-Z])$/.exec(code)) || [];
   if (!letter) return key;
   return shiftKey || key !== key.toLowerCase() ? letter : letter.toLowerCase();
@@ -140,8 +140,7 @@ async function showHelp() {
 
 /* Shift belongs to capitals and signs. With Caps Lock on it makes small letters, and a letter alone is a capital:
    neither is anybody's wish. */
-const isHeld = ({ ctrlKey, metaKey, altKey, shiftKey, key }) =>
-  ctrlKey || metaKey || altKey || (shiftKey ? /^\p{Ll}$/u : /^\p{Lu}$/u).test(key);
+const isCapsLock = ({ shiftKey, key }) => (shiftKey ? /^\p{Ll}$/u : /^\p{Lu}$/u).test(key);
 
 function pressed(event) {
   if (event.key === "Escape") return leave(event);
@@ -151,16 +150,18 @@ function pressed(event) {
     event.preventDefault();
     return find(".to-find").click();
   }
-  if (event.defaultPrevented || isHeld(event) || event.repeat || !isFree) return;
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.repeat || !isFree) return;
   if (event.key === "Enter" && event.target.matches("body, main")) return find("[data-enter]")?.click();
-  const act = ACTS[key];
+  const act = ACTS[isCapsLock(event) ? key.toLowerCase() : key];
   if (isGoing) {
     // However long it took: the key after G goes somewhere or does nothing, and never approves.
     if (key === "Shift") return;
     isGoing = false;
     if (PLACES[key]) location.assign(PLACES[key]);
-  } else if (act && (key === "?" || !("keysOff" in dataset))) {
+    else refuse();
+  } else if (act && (key === "?" || !byId("keys-off").checked)) {
     event.preventDefault();
+    if (isCapsLock(event)) return refuse("Caps Lock is on, and single keys do nothing.");
     const isWord = DECIDES.includes(key) && event.timeStamp < wordsUntil;
     if (isWord || LEADS.includes(key)) wordsUntil = event.timeStamp + WORDS_MS;
     if (isWord) refuse("Nothing was decided: the key came right after another one. Press it again.");
@@ -180,7 +181,6 @@ function leave({ target }) {
 
 // Where nobody is signed in there is none.
 if (dialog) {
-  byId("keys-off").addEventListener("change", switchKeys);
   document.addEventListener("keydown", pressed);
   dialog.dataset.ready = "";
 }

@@ -1,7 +1,7 @@
 /* The queue as a list: what is new gathers in a bar; what was decided is marked in place, and folds into one line once
    somebody goes on. No row moves by itself, and the row of the open message is in view. Messages are selected here, to
    decide them at once; a list that comes anew keeps the ticks (hx-preserve). Also lets the times of pages age. */
-const { HELD, all, byId, emit, getPage, note, on, onKey, onLoad, onPress } = window.desk;
+const { HELD, all, byId, emit, find, getPage, note, on, onKey, onLoad, onPress } = window.desk;
 const { openId, refuse, replace, row, say } = window.desk;
 const PLACE = "countersign-place";
 // Of one decision several hints come.
@@ -16,7 +16,6 @@ let isUnfolded = false;
 let isAsking = false;
 // The message that was selected last.
 let picked = null;
-const find = (selector) => document.querySelector(selector);
 const list = () => byId("list");
 const items = () => all("#list .item");
 const current = () => find("#list .item[aria-current]");
@@ -29,9 +28,7 @@ function showNews() {
   const bar = byId("new");
   if (!bar) return;
   bar.hidden = news.size === 0;
-  // Whether a new one is what was asked for, only the desk can tell.
-  const doubt = "narrows" in list().dataset ? ", not all may match" : "";
-  bar.querySelector("[data-new]").textContent = `${news.size} new${doubt}`;
+  bar.querySelector("[data-new]").textContent = news.size;
 }
 
 function arrive(id) {
@@ -55,8 +52,8 @@ function fold(goesOn = false) {
   if (!line) return;
   const number = all("#rows [data-folded]").length;
   line.hidden = !number;
-  const words = find("#rows [data-folded] [data-snoozed]") ? "decided or snoozed" : "decided";
-  line.querySelector("span").textContent = `${number} ${words} · `;
+  line.querySelector("[data-folds]").textContent = number;
+  line.querySelector("[data-or]").hidden = !find("#rows [data-folded] [data-snoozed]");
   line.querySelector("button").textContent = isUnfolded ? "hide" : "show";
 }
 
@@ -200,7 +197,7 @@ onLoad("list", () => {
   // The oldest come first, so what is new may stand on a later page.
   const [later] = [...news].filter((id) => !row(id));
   if (later) {
-    const link = { href: `/queue/${later}/`, words: "Open the first of them", here: true };
+    const link = { href: `/queue/${later}/`, words: "Open the first of them" };
     const title = `${news.size - fresh.length} new on a later page`;
     note({ id: "later", tone: "blue", title, text: "The oldest are first.", link });
   }
@@ -248,14 +245,10 @@ addEventListener("pagehide", keepPlace);
 function showPicked() {
   const rows = picks();
   const number = rows.filter((pick) => pick.checked).length;
-  const count = find("#bulk [data-picked]");
-  if (count) count.textContent = `${number} selected`;
-  const box = byId("pick-all");
-  if (!box) return number;
-  box.nextSibling.textContent = ` All ${rows.length}`;
-  box.ariaLabel = `Select all ${rows.length} on this page`;
-  box.checked = number > 0 && number === rows.length;
-  box.indeterminate = number > 0 && number < rows.length;
+  for (const place of all("#list [data-picked]")) place.textContent = number;
+  for (const place of all("#list [data-pickable]")) place.textContent = rows.length;
+  const isAll = number > 0 && number === rows.length;
+  if (byId("pick-all")) Object.assign(byId("pick-all"), { checked: isAll, indeterminate: number > 0 && !isAll });
   return number;
 }
 
@@ -268,7 +261,7 @@ function pickHere() {
 function pickUpTo(pick) {
   const rows = picks();
   const to = rows.indexOf(pick);
-  if (to < 0) return;
+  if (to < 0) return refuse();
   const begun = rows.findIndex((one) => one.value === picked);
   const from = begun < 0 ? to : begun;
   for (const one of rows.slice(Math.min(from, to), Math.max(from, to) + 1)) one.checked = true;
@@ -295,13 +288,16 @@ document.addEventListener("reset", ({ target }) => {
 });
 onKey("select", () => {
   const pick = pickHere();
-  pick?.click();
-  if (pick?.matches(".pick")) say(`${pick.checked ? "Selected" : "No longer selected"}, ${showPicked()} in all`);
+  if (!pick) return refuse();
+  pick.click();
+  if (pick.matches(".pick")) say(`${pick.checked ? "Selected" : "No longer selected"}, ${showPicked()} in all`);
 });
 onKey("select-range", () => pickUpTo(pickHere()));
 onKey("bulk", () => {
-  if (!list()) return;
-  if (picks().some((pick) => pick.checked)) byId("bulk").requestSubmit();
+  // The sheet of several has its own.
+  if (byId("together")) return;
+  if (!byId("bulk")) refuse();
+  else if (picks().some((pick) => pick.checked)) byId("bulk").requestSubmit();
   else refuse("Nothing is selected. Press X to select the current message.");
 });
 

@@ -1,5 +1,5 @@
 /* The open message: says that it is on screen, follows what becomes of it, and never disturbs what is being typed. */
-const { HELD, all, byId, emit, getPage, isReplacing, isTyped, noticeOf, on, onLoad } = window.desk;
+const { HELD, all, byId, emit, find, getPage, isReplacing, isTyped, noticeOf, on, onLoad } = window.desk;
 const { openId, pane, parse, post, replace, say, swap } = window.desk;
 // Parts that say where the message is. The letter itself is only painted again when its fingerprint is another.
 const PARTS = ["message-bar", "message-notes", "findings", "thread", "origin", "ruling", "story", "decide"];
@@ -14,12 +14,12 @@ let missed = false;
 const kept = new Map();
 
 const focusOn = (element) => (element ?? pane()).focus({ preventScroll: true });
-const isAsking = () => isReplacing() || Boolean(document.querySelector("[data-deciding], #message form.htmx-request"));
+const isAsking = () => isReplacing() || Boolean(find("[data-deciding], #message form.htmx-request"));
 const isOpen = (id) => Boolean(id) && id === pane()?.dataset.message;
 
 /* Words in a field, and what was opened to choose from: a reason, a time to put it off to, whom to take it from. */
 const isInHand = () =>
-  Boolean(document.querySelector("#decide details[open]:not(.more), #ask-title")) ||
+  Boolean(find("#decide details[open]:not(.more), #ask-title")) ||
   all("#decide textarea").some(isTyped);
 
 /* Once for each version that is shown: the note in the ledger that it was on this person's screen. */
@@ -48,7 +48,7 @@ function callPage() {
   const subject = message ? byId("subject").textContent.trim().replace(/\s+/g, " ") : "Queue";
   const waiting = /^\([\d,]+\+?\) /.exec(document.title)?.[0] ?? "";
   document.title = `${waiting}${subject.slice(0, 120)} · Countersign`;
-  const heading = document.querySelector("#list h1");
+  const heading = find("#list h1");
   if (heading) heading.role = message ? "presentation" : null;
 }
 
@@ -64,7 +64,7 @@ function painted() {
 function follow() {
   clearTimeout(following);
   if (!pane().hasAttribute("data-moving")) return;
-  const seconds = Number(document.querySelector("#decide [data-seconds]")?.dataset.seconds ?? 0);
+  const seconds = Number(find("#decide [data-seconds]")?.dataset.seconds ?? 0);
   const pause = document.body.dataset.stream === "open" ? 6000 : 2000;
   following = setTimeout(() => (document.hidden || isInHand() ? follow() : refresh()), seconds * 1000 + pause);
 }
@@ -117,6 +117,8 @@ function paint(next, { keeps = false } = {}) {
     const said = (decision !== pane().dataset.decision && detail) || word;
     news = isMine || next.dataset.code === HELD ? null : { text: `${said} just now`, tone };
   }
+  // Held again after one's own undo: what comes now is by others.
+  isMine &&= next.dataset.code !== HELD;
   // What was only under way is over once the message has moved.
   const stays = hasMoved ? "[data-kept]" : "[data-kept], [data-notice]";
   const ticked = all("#decide .ack :checked").map(({ value }) => value);
@@ -157,7 +159,7 @@ function loadChanges(since) {
 }
 
 function focusNotice() {
-  focusOn(document.querySelector("#decide details[open] textarea") ?? document.querySelector("#message [data-focus]"));
+  focusOn(find("#decide details[open] textarea") ?? find("#message [data-focus]"));
 }
 
 /* What somebody else did to the message while it was being read. */
@@ -200,7 +202,7 @@ function putBack() {
     if (isTick(field)) field.checked = true;
     else Object.assign(field, { value: typed.get(nameOf(field)) }).dataset.typed = "";
   }
-  const note = document.querySelector("#changed [data-typed-note]");
+  const note = find("#changed [data-typed-note]");
   if (note) note.hidden = empty.every(({ type }) => type === "checkbox");
 }
 
@@ -269,7 +271,7 @@ function shown() {
   // Who was quicker than this already writes: the next letters typed must not become commands.
   if (isUnasked || document.activeElement.matches("#message :is(input, textarea, select)")) return;
   const decided = byId("decided");
-  const notice = decided ?? document.querySelector("#message .notice[data-focus]") ?? byId("changed");
+  const notice = decided ?? find("#message .notice[data-focus]") ?? byId("changed");
   (notice ?? byId("subject") ?? pane()).focus({ preventScroll: !notice || notice === decided });
 }
 
@@ -303,6 +305,6 @@ if (pane()?.dataset.message) {
   // A plain page load was noted by the server itself, but for one that was made ready before anybody looked at it.
   if (document.prerendering) document.addEventListener("prerenderingchange", reportOpened, { once: true });
   // An answer that kept what was typed starts where it went wrong.
-  if (document.querySelector("#message-notes [data-focus]")) focusNotice();
+  if (find("#message-notes [data-focus]")) focusNotice();
 }
 byId("decided")?.focus({ preventScroll: true });

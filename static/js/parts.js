@@ -1,6 +1,6 @@
 /* The parts beside the letter: tells the desk that links were on screen, leads from a finding to its mark, and copies a
    hash or a secret. The page works without any of it. */
-const { all, byId, emit, on, onPress, openId, post, say } = window.desk;
+const { all, byId, emit, find, on, onPress, openId, post, say } = window.desk;
 const changed = () => document.body.dispatchEvent(new CustomEvent("desk:part"));
 
 const onScreen = new IntersectionObserver((entries) => {
@@ -43,7 +43,7 @@ onPress("a[download]", () => [500, 2500, 8000].forEach((wait) => setTimeout(chan
 // the link's own address opens the message at the mark.
 onPress("a[data-mark]", (jump, event) => {
   // Not just any: the next letter is fetched ahead, with a frame of its own.
-  const frame = document.querySelector("#sheet iframe[name=letter]");
+  const frame = find("#sheet iframe[name=letter]");
   if (!frame || event.defaultPrevented) return;
   event.preventDefault();
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -2,7 +2,7 @@
    nothing, and is on screen while the verdict is on its way. Verdicts are sent one after the other: where one is
    refused or lost, its message comes back as it was left, and what was pressed after it is not sent.
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
-const { all, begin, byId, emit, getPage, isPage, isReplacing, note, noticeOf, on, onKey, onLoad } = window.desk;
+const { all, begin, byId, emit, find, getPage, isPage, isReplacing, note, noticeOf, on, onKey, onLoad } = window.desk;
 const { pane, parse, post, refuse, say, swap, trouble } = window.desk;
 const GUARD = 400;
 // The message that comes next: its address, and its id and article once they are here.
@@ -13,12 +13,6 @@ let guarded = 0;
 let pressed = { at: 0, isRest: false };
 let sending = Promise.resolve();
 let returns = 0;
-// What each outcome shows from the press until the answer: in the row, and in the notice.
-const PRESSED = {
-  approve: ["Approving", "Approved"],
-  reject: ["Rejecting", "Rejected"],
-  send_back: ["Requesting changes", "Changes requested"],
-};
 
 /* Two messages are in the page at once, and only one of them may own the names. */
 function setAside(article, isAside) {
@@ -47,7 +41,7 @@ async function fetchAhead() {
   if (ahead !== mine) return;
   const id = article?.dataset.message;
   // The list ends with what is being decided: nothing comes next.
-  const isLeaving = document.querySelector(`.leaves[data-message="${id}"]`);
+  const isLeaving = find(`.leaves[data-message="${id}"]`);
   if (!article?.dataset.fingerprint || pane()?.dataset.next !== url || isLeaving) return forget();
   setAside(article, true);
   pane().after(article);
@@ -56,14 +50,10 @@ async function fetchAhead() {
 
 const plan = () => setTimeout(fetchAhead, 30);
 
-async function send(body, action) {
-  try {
-    const response = await post(action, body, { "HX-Request": "true" });
-    return { response, text: await response.text() };
-  } catch {
-    return { text: "" };
-  }
-}
+const send = (body, action) =>
+  post(action, body, { "HX-Request": "true" })
+    .then(async (response) => ({ response, text: await response.text() }))
+    .catch(() => ({ text: "" }));
 
 const isSaid = (body) => body.get("outcome") === "approve" || body.get("reason").trim() || body.get("preset");
 
@@ -74,7 +64,7 @@ function decide(form) {
   }
   // Its answer would put a second message into the page, under the one that is painted now.
   if (isReplacing()) return refuse("Another message is being opened. Nothing was decided.");
-  if ("deciding" in from.dataset) return;
+  if ("deciding" in from.dataset) return refuse("The decision on this message is on its way.");
   from.dataset.deciding = "";
   guarded = performance.now() + GUARD;
   const body = new URLSearchParams(new FormData(form));
@@ -82,7 +72,7 @@ function decide(form) {
   all("form[data-verdict] button", from).forEach((button) => button.setAttribute("aria-busy", "true"));
   const before = returns;
   const press = { from, id: from.dataset.message, shown: null, box: null };
-  if (isSaid(body)) show(press, body.get("outcome"));
+  if (isSaid(body)) show(press, form.dataset);
   sending = sending
     .then(async () => {
       // That it was opened comes first in the ledger; a desk that is slow about it holds no verdict up.
@@ -96,12 +86,12 @@ function decide(form) {
     });
 }
 
-/* The result is seen before it is recorded: in the row, in the notice, and in the next message where it is here. */
-function show(press, outcome) {
+/* The result is seen before it is recorded: in the row, in the notice, and in the next message where it is here. Its
+   form says in which words. */
+function show(press, { verdict, done }) {
   const { from, id } = press;
-  const [word, done] = PRESSED[outcome];
-  press.box = recording(`${done}.`, subjectOf(from));
-  emit("desk:row", { id, word });
+  press.box = recording(done, subjectOf(from));
+  emit("desk:row", { id, word: verdict });
   from.classList.add("leaves");
   if (ahead?.article && ahead.url === from.dataset.next) {
     press.shown = paintAhead(from, press.box);
@@ -148,7 +138,7 @@ function settle({ response, text }, press) {
   const to = response?.headers.get("HX-Redirect");
   if (to) return location.assign(to);
   if (next && [403, 409, 422].includes(response.status)) emit("desk:answer", next);
-  else trouble(response?.url, text);
+  else trouble(response?.url, text, "verdict");
 }
 
 function goOn(next, { from, id, shown, box }) {
@@ -166,7 +156,7 @@ function goOn(next, { from, id, shown, box }) {
   emit("desk:row", { id, code });
   emit("desk:recorded");
   if (!isUndone) return;
-  const undo = document.querySelector("#just [data-key=z]");
+  const undo = find("#just [data-key=z]");
   if (undo) undo.click();
   else note({ id: "not-undone", title: "It was too late to undo.", text: subjectOf(from) });
 }
@@ -237,7 +227,7 @@ on("desk:hint", doubt);
 on("desk:beside", doubt);
 /* One after the other, back to the first that can still be undone: the desk knows which, also after a reload. */
 onKey("undo", () => {
-  if (!pane()) return refuse("This key does nothing here.");
+  if (!pane()) return refuse();
   const url = `/queue/undo/${location.search}`;
   const undo = () => window.htmx.ajax("POST", url, { target: "#message", swap: "outerHTML" });
   // What was pressed before is recorded first. Where it fails, the page says so.

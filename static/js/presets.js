@@ -1,6 +1,6 @@
 /* Choices with a number, reasons above all: after the key that opens them a digit chooses one, and sends it where that
    can be undone. The arrows choose, Enter sends, and any letter starts writing. */
-const { all, byId, onKey, onPress, pane, refuse } = window.desk;
+const { all, byId, digitOf, find, onKey, onPress, pane, refuse } = window.desk;
 const field = (details) => details.querySelector("textarea, [name=at]");
 const hasText = (details) => "typed" in field(details).dataset;
 const send = (place) => place.querySelector(".reason .row button, .acts button, :scope > .row button").click();
@@ -18,10 +18,6 @@ function open(details) {
   else choice.focus({ preventScroll: true });
 }
 
-/* The digit on this key. Where the top row makes other characters without Shift (French), what is printed there. */
-const digitOf = ({ key, code, shiftKey }) =>
-  Number(/^[1-9]$/.exec(key)?.[0] ?? (shiftKey ? 0 : /^Digit([1-9])$/.exec(code)?.[1] ?? 0));
-
 /* The reason of the last rejection, in this tab: a usual one, its own words, or both. */
 const LAST = "desk.reason";
 
@@ -32,7 +28,7 @@ function keepReason(form) {
 
 function giveLast() {
   const details = byId("reject");
-  if (!details?.getClientRects().length) return refuse("This key does nothing here.");
+  if (!details?.getClientRects().length) return refuse();
   const { preset = "", reason = "" } = JSON.parse(sessionStorage[LAST] ?? "{}");
   const choice = all(".preset input", details).find(({ value }) => value === preset);
   if (!preset && !reason) return refuse("No message was rejected yet in this tab.");
@@ -50,11 +46,10 @@ function giveLast() {
 
 function choose(details, digit) {
   const preset = all(".preset:not(.none-of-them) input", details)[digit - 1];
-  if (!preset) return false;
+  if (!preset) return refuse("No choice has this number.");
   preset.checked = true;
   preset.focus({ preventScroll: true });
   if ("atOnce" in details.dataset && field(details).value === field(details).defaultValue) send(details);
-  return true;
 }
 
 onKey("why", open);
@@ -74,16 +69,11 @@ onPress(".why [data-cancel]", (link, event) => {
 
 // Who writes a time has chosen it.
 document.addEventListener("input", ({ target }) => {
-  if (target.id === "later-at") document.querySelector("#later [value=time]").checked = true;
+  if (target.id === "later-at") find("#later [value=time]").checked = true;
 });
 
 document.addEventListener("keydown", (event) => {
   const { target, key, ctrlKey, metaKey, altKey, shiftKey, repeat } = event;
-  const until = all("#snooze[open] :is(button[value], #snooze-at)")[digitOf(event) - 1];
-  if (until && target.matches("#snooze :not(input)") && !ctrlKey && !metaKey && !altKey && !repeat) {
-    event.preventDefault();
-    return until.matches("button") ? until.click() : until.focus();
-  }
   const details = target.closest("#decide .why[open], #later");
   const written = details ?? target.closest("#comment-form, #edit");
   if (!written || event.defaultPrevented || target.matches("summary")) return;
@@ -95,7 +85,8 @@ document.addEventListener("keydown", (event) => {
   } else if (!details || target.matches(".input, button") || ctrlKey || metaKey || altKey || repeat) {
     return;
   } else if (digitOf(event)) {
-    if (choose(details, digitOf(event))) event.preventDefault();
+    event.preventDefault();
+    choose(details, digitOf(event));
   } else if (event.isComposing || event.keyCode === 229 || (key.length === 1 && key !== " ")) {
     // The character itself lands where the focus is by then.
     begin(field(details));

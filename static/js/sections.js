@@ -1,22 +1,18 @@
 /* The empty sections of a long form stay away until they are chosen in the box that adds them. */
-const fields = (section) => [...section.querySelectorAll("input, select, textarea")];
+const all = (selector, root) => [...root.querySelectorAll(selector)];
+const fields = (section) => all("input, select, textarea", section);
 // Some fields have a value from the beginning.
 const isChanged = (field) =>
-  field.matches("[type=checkbox]")
-    ? field.checked !== field.defaultChecked
-    : field.matches("select")
-    ? field.selectedIndex > 0 && !field.options[field.selectedIndex].defaultSelected
-    : field.value !== field.defaultValue;
+  field.matches("select")
+    ? field.selectedIndex > 0 && !field.selectedOptions[0].defaultSelected
+    : field.value !== field.defaultValue || field.checked !== field.defaultChecked;
 
-for (const box of document.querySelectorAll(".add-section")) {
-  const sections = [...box.parentElement.querySelectorAll("details")];
+for (const box of all(".add-section", document)) {
+  const sections = all("details", box.parentElement);
   const input = box.querySelector("input");
-  const next = box.querySelector("button");
 
   const show = (section, isShown) => {
     section.hidden = !isShown;
-    const option = box.querySelector(`[value="${CSS.escape(section.dataset.title)}"]`);
-    if (option) option.disabled = isShown;
     box.hidden = sections.every((one) => !one.hidden);
   };
   const add = (section) => {
@@ -26,19 +22,18 @@ for (const box of document.querySelectorAll(".add-section")) {
     section.open = true;
     fields(section)[0]?.focus();
   };
-  const remove = (section) => {
-    for (const field of fields(section)) field.matches("[type=checkbox]") ? field.checked = false : field.value = "";
-    show(section, false);
-    (input ?? next).focus();
-  };
   // What the browser fills in again after a way back is shown too.
   const begin = () => sections.forEach((one) => show(one, one.open || fields(one).some(isChanged)));
 
-  for (const section of sections) {
-    section.querySelector("[data-remove]").addEventListener("click", () => remove(section));
-  }
-  next?.addEventListener("click", () => add(sections.find((one) => one.hidden)));
-  input?.addEventListener("input", () => add(sections.find((one) => one.hidden && one.dataset.title === input.value)));
+  box.parentElement.addEventListener("click", ({ target }) => {
+    if (target.closest(".add-section button")) add(sections.find((one) => one.hidden));
+    const section = target.closest("[data-remove]")?.closest("details");
+    if (!section) return;
+    for (const field of fields(section)) field.matches("[type=checkbox]") ? field.checked = false : field.value = "";
+    show(section, false);
+    box.querySelector("input, button").focus();
+  });
+  input?.addEventListener("input", () => add(sections.find((one) => one.dataset.title === input.value)));
   input?.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
     // It would send the form.

@@ -1,9 +1,9 @@
 /* What people leave at messages: claims, snoozes, questions and comments, by live hints, and by the pulse where there
    is no stream. The desk draws all of it: #claim asks for it (hx-get), and the answer brings the rest. */
-const { HELD, all, byId, emit, on, onLoad, onPress, openId, pane, row, say } = window.desk;
+const { HELD, all, byId, emit, find, on, onLoad, onPress, openId, pane, row, say } = window.desk;
 const { me } = document.body.dataset;
 const shownHolder = () => byId("claim")?.dataset.holder ?? "";
-const isPressed = () => Boolean(document.querySelector("#beside-acts .htmx-request"));
+const isPressed = () => Boolean(find("#beside-acts .htmx-request"));
 
 /* The answer to one's own press paints, and finds its place only while what was pressed is still there. What is not
    painted now is painted with all else, once nobody uses it. */

@@ -44,7 +44,7 @@ def number_unread(page):
     was on screen.
     """
     page.locator("#together:not([data-reporting])").wait_for(state="attached")
-    return int(page.locator("#with-unread summary [data-number]").text_content())
+    return int(page.locator("#with-unread > summary [data-number]").text_content())
 
 
 def ready(page):

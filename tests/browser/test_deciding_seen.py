@@ -79,7 +79,7 @@ def test_keys_open_the_neighbour_the_list_follows_and_what_is_decided_folds_into
         desk.keyboard.press("a")
         is_open(desk, rows[6 + number])
         expect(row_of(desk, row)).to_be_hidden()
-        expect(folded).to_have_text(f"{number} decided · show")
+        expect(folded).to_have_text(f"{number} decided · show", use_inner_text=True)
     folded.get_by_role("button", name="show").click()
     expect(row_of(desk, rows[7])).to_contain_text("Sending")
     expect(desk.locator("#decided")).not_to_have_attribute("data-recording", "")
@@ -125,7 +125,7 @@ def test_press_shows_its_result_in_the_next_frame_and_a_loss_brings_back_all_tha
     desk.keyboard.type("Too soon")
     desk.keyboard.press("Control+Enter")
     expect(desk.locator(f"#message[data-message='{third['id']}']")).to_be_visible()
-    expect(desk.locator("#folded")).to_have_text("2 decided · show")
+    expect(desk.locator("#folded [data-folds]")).to_have_text("2")
     assert moving(desk) == []
     assert len(routes) == 1
     routes[0].abort()
@@ -162,6 +162,19 @@ def test_notice_counts_down_undo_brings_the_message_back_and_the_notice_ends_wit
     product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
     expect(notice).to_contain_text("Delivered")
     expect(notice.get_by_role("button", name="Undo")).to_have_count(0)
+
+
+def test_what_another_decides_after_ones_own_undo_is_news(desk, product, hold, ben):
+    one = hold()
+    desk.goto(product.page(one))
+    expect(desk.locator("body[data-stream=open]")).to_be_attached()
+    desk.keyboard.press("a")
+    desk.goto(product.page(one))
+    desk.locator("#decide [data-key=z]").click()
+    expect(desk.locator("#message").get_by_text(UNDONE)).to_be_visible()
+    ben.decide(one["id"], "reject", one["fingerprint"], reason="No")
+    news = desk.locator("#message-notes [data-news]")
+    expect(news).to_contain_text("Ben Okafor")
 
 
 def test_notice_whose_question_was_answered_just_before_the_last_hint_asks_again(

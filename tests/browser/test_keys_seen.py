@@ -80,6 +80,51 @@ def test_keys_of_another_script_act_by_the_letter_on_the_same_key(desk, product,
     desk.goto(product.page(row))
     desk.evaluate(script, {"key": "л", "code": "KeyK", "ctrlKey": True})
     expect(desk.locator("#find").get_by_role("searchbox")).to_be_focused()
+    # W of a Hebrew keyboard, before any letter was pressed.
+    desk.goto(product.page(row))
+    desk.evaluate(script, {"key": "'", "code": "KeyW"})
+    expect(desk.locator("#later")).to_have_attribute("open", "")
+
+
+def test_key_that_does_nothing_says_why_on_the_page(desk, product, hold):
+    product.make_room(but=0)
+    nothing = "This key does nothing here."
+    desk.goto(product.page(hold()))
+    expect(desk.locator("body[data-stream=open]")).to_be_attached()
+    said = desk.locator("#announce:not(.sr-only)")
+    for keys, words in (
+        ("j", "There is no message after this one."),
+        ("Shift+A", "Nothing is selected."),
+        ("n", "There are no new messages here."),
+        ("4", nothing),
+        # Caps Lock makes a capital of the key alone.
+        ("J", "Caps Lock is on"),
+        ("r 9", "No choice has this number."),
+        ("Escape s 9", nothing),
+    ):
+        for key in keys.split():
+            desk.keyboard.press(key)
+        expect(said).to_contain_text(words)
+    desk.keyboard.press("3")
+    expect(desk.locator("#snooze-at")).to_be_focused()
+    desk.goto(product.known["DASHBOARD_URL"] + "/audit/")
+    for key in ("u", "x", "Shift+X", "Shift+A", "z", "v"):
+        desk.keyboard.press(key)
+        expect(said).to_have_text(nothing)
+        desk.evaluate("window.desk.say('')")
+    off = desk.get_by_label("Turn shortcuts off")
+    try:
+        desk.keyboard.press("?")
+        with desk.expect_response("**/me/keys/") as saved:
+            off.check()
+        assert saved.value.status == 204
+        desk.keyboard.press("Escape")
+        desk.keyboard.press("u")
+        expect(desk.locator("#announce")).to_be_empty()
+        desk.reload()
+        expect(off).to_be_checked()
+    finally:
+        product.sql("UPDATE people_person SET keys_off = false")
 
 
 def test_one_key_rejects_with_the_reason_of_the_last_rejection(

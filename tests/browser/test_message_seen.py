@@ -167,7 +167,7 @@ def test_corrected_message_is_previewed_and_sent_for_review(
         cookies = page.context.cookies()
         page.context.clear_cookies()
         page.get_by_role("button", name="Send edited version for review").click()
-        expect(page.get_by_text("You are signed out.")).to_be_visible()
+        expect(page.locator("#signed-out")).to_contain_text("Nothing was saved. What")
         expect(text).to_have_value(re.compile("45 EUR"))
         page.context.add_cookies(cookies)
     page.get_by_role("button", name="Send edited version for review").click()
