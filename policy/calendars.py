@@ -18,7 +18,7 @@ from policy.models import WorkCalendar
 
 # Minutes of a day.
 DAY = 24 * 60
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 # Characters of the hours of one day, as typed.
 MAX_LINE = 200
 NOTE = "Such as 09:00-12:00, 13:00-17:00. Empty: closed. Closing before opening means the next day."

@@ -40,14 +40,12 @@ def _page(
     actor = request.actor
     now = timezone.now()
     items = attention_for(actor, now)
-    groups = grouped(items)
     total = len(items)
     if total >= READ:
         # There may be more items of a kind than were read.
         total = max(attention_count(actor), total)
     context = {
-        "found": groups,
-        "groups": len(groups),
+        "found": grouped(items),
         "read": len(items),
         "read_of_a_kind": READ,
         "total": total,

@@ -144,7 +144,7 @@ until | until
 """
 )
 # The filters that can be typed into the search field, such as `to:dana`.
-TOKENS = ("to", "from", "mailbox", "risk", "by", "has", "rule", "since", "until", "on")
+TOKENS = "to from mailbox risk by has rule since until on".split()
 # Those whose value is a text.
 _TYPED = [name for name in TOKENS if name not in ("mailbox", "on")]
 _GRAMMAR = Grammar(

@@ -105,13 +105,7 @@ def signed_passes(
 
 # The columns of messages that `facts_of` reads.
 COLUMNS = (
-    "connection",
-    "mailbox",
-    "direction",
-    "sent_by_key",
-    "written_to",
-    "trigger",
-    "try_number",
+    "connection mailbox direction sent_by_key written_to trigger try_number".split()
 )
 
 

@@ -62,27 +62,13 @@ TEMPLATES = _settings.BASE_DIR / "templates"
 # Addresses that answer a look with no page: parts of a page, files, data, and
 # redirects.
 NO_PAGE = {
-    "home-waiting",
-    "pulse",
-    "message-files",
-    "beside",
-    "unread-parts",
-    "decided",
-    "rows",
-    "browsers",
-    "notice",
-    "message-view",
-    "message-people",
-    "message-pictures",
-    "file-page",
-    "file-download",
-    "verifier",
-    "loosen-mailbox",
+    *"""
+    home-waiting pulse message-files beside unread-parts decided rows browsers notice
+    message-view message-people message-pictures file-page file-download verifier
+    loosen-mailbox
+""".split(),
     # They redirect where the rows of the walk give nothing to show: see of_messages.
-    "approve",
-    "bulk",
-    "bulk-done",
-    "by-upstream-id",
+    *"approve bulk bulk-done by-upstream-id".split(),
 }
 # The frame holds what a stranger wrote, in their colours: of ours are its language, its
 # title and its width.

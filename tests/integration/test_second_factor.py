@@ -43,27 +43,12 @@ from tests.walk import PATHS
 
 # Public pages, and pages for setting up a factor or signing out.
 OPEN = {
-    "healthz",
-    "readyz",
-    "metrics",
-    "live",
-    "csp-report",
-    "account_login",
-    "account_logout",
-    "multimail-webhook",
-    "discord-interactions",
-    "slack-interactions",
-    "service-worker",
-    "manifest",
-    "factors",
-    "factor-app",
-    "factor-passkey",
-    "account_reauthenticate",
-    "account_resubmit",
-    "mfa_reauthenticate",
-    "mfa_reauthenticate_webauthn",
-    "oidc-login",
-    "oidc-callback",
+    *"""
+    healthz readyz metrics live csp-report account_login account_logout
+    multimail-webhook discord-interactions slack-interactions service-worker manifest
+    factors factor-app factor-passkey account_reauthenticate account_resubmit
+    mfa_reauthenticate mfa_reauthenticate_webauthn oidc-login oidc-callback
+""".split()
 }
 STEP = "/accounts/login/second/"
 
