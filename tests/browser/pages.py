@@ -76,8 +76,8 @@ keys open             {held}               #keys[open]               ?
 find over it          {held}               #find[open]               Control+k
 more                  {held}               #message-bar .panel-box   #message-bar .menu summary
 rejecting             {held}               #reject .reason           #reject > summary
-requesting changes    {held}               #send-back .reason        #send-back > summary
-later                 {held}               #later .reason            #later > summary
+requesting changes    {held}               #send-back .reason        b
+later                 {held}               #later .reason            w
 snoozing              {held}               #snooze-button ~ *        .more > summary  #snooze-button
 high-risk rejecting   {crowded}approve/    #reject .reason           #reject > summary
 high-risk later       {crowded}approve/    #later .row .btn          #later > summary
