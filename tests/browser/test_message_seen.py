@@ -76,6 +76,8 @@ def test_letter_has_half_of_each_window_under_findings_of_one_line_and_over_one_
         lines = desk.locator("#findings > ul > li").all()
         assert max(one.bounding_box()["height"] for one in lines) < 30, width
         assert bar["height"] < 60, width
+    desk.locator("#decide .more > summary").click()
+    expect(desk.locator("#claim-button")).to_be_in_viewport()
 
 
 def mark(page, name):

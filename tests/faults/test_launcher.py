@@ -104,17 +104,7 @@ def test_failed_preparation_is_a_sentence(tmp_path_factory):
     assert stack.processes() == {}
 
 
-PROCESSES = [
-    "web",
-    "gateway",
-    "live",
-    "parser",
-    "worker-desk",
-    "worker-out",
-    "demo",
-    "redis",
-    "postgres",
-]
+PROCESSES = "web gateway live parser worker-desk worker-out demo redis postgres".split()
 
 
 @pytest.fixture

@@ -73,14 +73,10 @@ NOTED = (
 )
 # Content of others, served with its own policy.
 SANDBOXED = {
-    "edit-preview",
-    "picture-view",
-    "message-body",
-    "message-original",
-    "seen-body",
-    "file-view",
-    "file-page",
-    "file-download",
+    *"""
+    edit-preview picture-view message-body message-original seen-body file-view
+    file-page file-download
+""".split()
 }
 # Subresources of a page.
 LOADS = r"""<(?:script|link|img|iframe|use|source|video)\b[^>]*?(?:src|href)=["']?([^"'\s>]+)"""
