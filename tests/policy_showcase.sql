@@ -9,20 +9,19 @@ INSERT INTO policy_workcalendar (name, zone, weekly, holidays) VALUES ('Lisbon o
   '{{"2026-12-25": "Christmas Day", "2027-01-01": "New Year''s Day"}}');
 
 -- An active version, and a draft in which smaller amounts need two approvals.
-UPDATE policy_policyversion SET state = 'retired', retired_at = now() WHERE state = 'active';
 INSERT INTO policy_policyversion (number, state, rules, passes, signatures, note, author_id, activated_by_id,
   activated_at)
 SELECT v.number, v.state, format('[
   {{"id": "risk", "name": "High risk needs a second look", "when": {{"high_risk": true}},
    "then": {{"approvals": {{"0": 2}}, "care": true}}}},
-  {{"id": "money", "name": "Large amounts", "note": "Agreed with the owner in March.",
+  {{"id": "money", "name": "Large amounts",
    "when": {{"amount": "%%s", "currency": "EUR"}}, "then": {{"approvals": {{"%%s": 2}}, "bar_editor": true}}}},
   {{"id": "hours", "name": "Newsletters leave in office hours",
    "when": {{"recipients_from": 10, "first_contact": true}}, "then": {{"office_hours": [%%s]}}}},
   {{"id": "minimum", "name": "All mail is seen", "then": {{"least_mode": "gated_all"}}}}]',
   v.amount, g.id, c.id)::jsonb, '[]', '{{}}', v.note, p.id,
   CASE v.state WHEN 'active' THEN p.id END, CASE v.state WHEN 'active' THEN now() - interval '1 day' END
-FROM (VALUES (2, 'active', 1000, 'What the auditors asked for in March'), (3, 'draft', 500, ''))
+FROM (VALUES (1, 'active', 1000, 'What the auditors asked for in March'), (2, 'draft', 500, ''))
   AS v(number, state, amount, note), policy_group g, policy_workcalendar c, people_person p
 WHERE g.name = 'Finance' AND c.name = 'Lisbon office' AND p.email = '{IDA}';
 
