@@ -69,8 +69,9 @@ def page_or_fragment(
     """Render `fragment` for an htmx request and `page` for everything else; if a change
     failed, with its `error` and that error's status.
     """
+    # Set without an error, too: Django is slow for a missing key, and templates ask often.
+    context.setdefault("error", error.sentence if error else "")
     if error:
-        context["error"] = error.sentence
         status = error.status
     template = fragment if wants_fragment(request) else page
     response = render(request, template, context, status=status)

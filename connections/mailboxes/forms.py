@@ -219,7 +219,8 @@ class DeskForm(DrawnForm):
     loads_pictures = _switch(
         "Remote pictures on request",
         "People who open a message can have the desk fetch its remote pictures, once. Their servers then learn this "
-        "desk's IP address, and when somebody here looks at the message. Tracking pixels are not fetched.",
+        "desk's IP address, and when somebody here looks at the message. Tracking pixels are not fetched. "
+        "Otherwise nothing remote is ever loaded.",
     )
 
     def __init__(self, data: Any, *, mailbox: Mailbox) -> None:
