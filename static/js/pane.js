@@ -261,7 +261,7 @@ function shown() {
   if (page && new URL(page, location.href).pathname !== location.pathname) history.pushState({ htmx: true }, "", page);
   isMine = false;
   document.body.classList.toggle("is-reading", Boolean(message) || pane().classList.contains("finished"));
-  if (getComputedStyle(document.body).display === "block") scrollTo(0, 0);
+  if (matchMedia("(width <= 640px)").matches) scrollTo(0, 0);
   const isUnasked = openId() === document.body.dataset.unasked;
   if (!isUnasked) {
     delete document.body.dataset.unasked;

@@ -14,14 +14,15 @@ let pressed = { at: 0, isRest: false };
 let sending = Promise.resolve();
 let returns = 0;
 
-/* Two messages are in the page at once, and only one of them may own the names. */
+/* Two messages are in the page at once, and only one of them may own the names. The other one is laid out, but neither
+   seen nor within reach. */
 function setAside(article, isAside) {
   const [from, to] = isAside ? ["id", "data-id-ahead"] : ["data-id-ahead", "id"];
   for (const one of [article, ...all(`[${from}]`, article)]) {
     one.setAttribute(to, one.getAttribute(from));
     one.removeAttribute(from);
   }
-  article.hidden = article.inert = isAside;
+  article.inert = isAside;
 }
 
 function forget() {
@@ -65,13 +66,14 @@ function decide(form) {
   // Its answer would put a second message into the page, under the one that is painted now.
   if (isReplacing()) return refuse("Another message is being opened. Nothing was decided.");
   if ("deciding" in from.dataset) return refuse("The decision on this message is on its way.");
+  // On a phone the page is what scrolls. Asked for later, it would cost a layout of the page.
+  const press = { from, id: from.dataset.message, shown: null, box: null, top: scrollY };
   from.dataset.deciding = "";
   guarded = performance.now() + GUARD;
   const body = new URLSearchParams(new FormData(form));
   const action = form.getAttribute("action");
   all("form[data-verdict] button", from).forEach((button) => button.setAttribute("aria-busy", "true"));
   const before = returns;
-  const press = { from, id: from.dataset.message, shown: null, box: null };
   if (isSaid(body)) show(press, form.dataset);
   sending = sending
     .then(async () => {
@@ -95,21 +97,18 @@ function show(press, { verdict, done }) {
   from.classList.add("leaves");
   if (ahead?.article && ahead.url === from.dataset.next) {
     press.shown = paintAhead(from, press.box);
-    from.hidden = false;
+    from.scrollTop = press.top;
   } else byId("just").replaceChildren(press.box);
 }
 
 function paintAhead(from, box) {
   const { article } = ahead;
-  // On a phone the page is what scrolls.
-  const top = scrollY;
   ahead = null;
   emit("desk:leave");
   setAside(from, true);
   setAside(article, false);
   if (box) byId("just").replaceChildren(box);
   begin(article);
-  from.scrollTop = top;
   return article;
 }
 
