@@ -158,7 +158,7 @@ class Ruling:
 
 
 def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
-    """Return by the messages' keys who started and who edited each; in at most five
+    """Return by the messages' keys who started and who edited each; in at most six
     queries.
     """
     edits = list(Replacement.objects.around(messages).defer("markdown", "note"))
@@ -181,9 +181,9 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
     for message in messages:
         connection = message.connection_id
         made_by = [edit for edit in edits if edit.made(message)]
-        earlier_keys = set[str]()
-        if message.connection.is_our_gateway:
-            earlier_keys = {edit.first_key for edit in made_by} - {""}
+        earlier_keys = {
+            edit.first_key for edit in made_by if message.connection.is_our_gateway
+        } - {""}
         authors = set[int]()
         for key in (_proven_key(message), *earlier_keys):
             authors |= owners[connection, key]

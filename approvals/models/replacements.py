@@ -62,12 +62,17 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
         return self.filter(_made(messages)).order_by("pk")
 
     def around(self, messages: Sequence[Message]) -> Self:
-        """Replacements of these messages and of all their versions, oldest first. As
-        columns `first_sent` and `new_sent` they have whether the message that they
-        replace, and the new one, were approved or sent; in doubt they were. `first_key` and
-        `first_held_at` say which API key sent the first version, and since when it is held.
+        """Replacements of these messages and of all their versions, oldest first. Which
+        there are is asked at once. As columns `first_sent` and `new_sent` they have
+        whether the message that they replace, and the new one, were approved or sent; in
+        doubt they were. `first_key` and `first_held_at` say which API key sent the first
+        version, and since when it is held.
         """
-        roots = self.filter(_made(messages) | Q(message__in=messages)).values("root")
+        known = _made(messages) | Q(message__in=messages)
+        roots = list(self.filter(known).values_list("root", flat=True))
+        # Most messages were never edited, and the query below is a long one.
+        if not roots:
+            return self.none()
         decisions = Decision.objects.filter(message=OuterRef("pk"))
         # If MultiMail lost it and no decision of ours took effect, it may be sent.
         is_lost = Q(state="gone") & ~Exists(decisions.filter(state="applied"))
