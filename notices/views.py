@@ -9,7 +9,6 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.signing import BadSignature
 from django.db.models import Q
 from django.db.models.functions import Now
-from django.forms.models import model_to_dict
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.csrf import csrf_exempt
@@ -26,7 +25,7 @@ from common.pages import (
     require_get_or_post,
 )
 from mirror.models import Connection, Mailbox
-from notices.models import NAMED_IN_CHAT, Cause, Notice
+from notices.models import NAMED_IN_CHAT, Cause, Notice, Preferences
 from notices.preferences import (
     cause_to_stop,
     change_preferences,
@@ -79,7 +78,9 @@ class _Time(forms.TimeInput):
 _CHOICES = [one for one in Cause if one != Cause.ACCOUNT]
 
 
-def _causes_field(label: str, causes: Sequence[Cause]) -> forms.MultipleChoiceField:
+def _causes_field(
+    label: str, causes: Sequence[Cause] = _CHOICES
+) -> forms.MultipleChoiceField:
     return forms.MultipleChoiceField(
         label=label,
         required=False,
@@ -88,7 +89,7 @@ def _causes_field(label: str, causes: Sequence[Cause]) -> forms.MultipleChoiceFi
     )
 
 
-class PreferencesForm(DrawnForm):
+class PreferencesForm(DrawnForm, forms.ModelForm):  # type: ignore[type-arg]
     """What a person is told, and how."""
 
     above = "notices/_causes.html"
@@ -98,9 +99,9 @@ class PreferencesForm(DrawnForm):
 | * Out of office | stand_in | While you are out of office, somebody else is notified about what waits for you.
 """
 
-    desk = _causes_field("List", _CHOICES)
-    mail = _causes_field("Mail", _CHOICES)
-    push = _causes_field("Push", _CHOICES)
+    desk = _causes_field("List")
+    mail = _causes_field("Mail")
+    push = _causes_field("Push")
     chat = _causes_field("Chat", NAMED_IN_CHAT)
     mail_after = forms.IntegerField(
         label="Minutes before a mail is sent, if it still waits",
@@ -115,6 +116,19 @@ class PreferencesForm(DrawnForm):
         required=False,
         empty_label="Nobody",
     )
+
+    class Meta:
+        model = Preferences
+        fields = (
+            "desk",
+            "mail",
+            "push",
+            "chat",
+            "mail_after",
+            "quiet_from",
+            "quiet_until",
+            "stand_in",
+        )
 
     def ways(self) -> list[forms.BoundField]:
         """Return the fields of the ways, each with its causes."""
@@ -131,7 +145,7 @@ class PreferencesForm(DrawnForm):
 
     def __init__(self, data: Any, actor: Actor) -> None:
         person = Person.objects.get(pk=actor.person_id)
-        super().__init__(data, initial=model_to_dict(preferences_of(person)))
+        super().__init__(data, instance=preferences_of(person))
         # Those who have a role for something that the person sees.
         roles = Grant.objects.filter(
             Q(connection=None, mailbox=None)
@@ -145,7 +159,7 @@ class PreferencesForm(DrawnForm):
     def clean(self) -> None:
         """Refuse quiet hours without both ends."""
         ends = [self.cleaned_data.get(one) for one in ("quiet_from", "quiet_until")]
-        if None in ends and any(one is not None for one in ends):
+        if ends.count(None) == 1:
             self.add_error("quiet_until", "Enter both times, or neither.")
 
 
