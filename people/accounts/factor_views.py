@@ -119,6 +119,7 @@ def _list(
     person: Any = request.user
     own_factors = factors.factors_of(person.pk)
     context = {
+        "frame": _frame(request),
         "passkeys": [one for one in own_factors if one.is_passkey],
         "app": next((one for one in own_factors if not one.is_passkey), None),
         "codes": codes_of(person.pk),
@@ -128,7 +129,7 @@ def _list(
         "hindrance": passkey_hindrance(request),
         "next": own_address(request, request.GET.get("next", "")),
     }
-    return _render(request, "factors", context, error)
+    return answer(request, "people/factors.html", context, error)
 
 
 list_factors = require_safe(_list)
@@ -155,7 +156,8 @@ def remove(request: DeskRequest, factor_id: int) -> str:
 def make_codes(request: DeskRequest) -> HttpResponse:
     """Make recovery codes and show them once."""
     codes = make_recovery_codes(actor=request.actor)
-    return _render(request, "recovery_codes", {"codes": codes})
+    context = {"frame": _frame(request), "codes": codes}
+    return answer(request, "people/recovery_codes.html", context)
 
 
 def _app(request: DeskRequest, secret: str, form: AppForm) -> HttpResponse:
@@ -166,29 +168,27 @@ def _app(request: DeskRequest, secret: str, form: AppForm) -> HttpResponse:
     # so that cameras can read it.
     qrcode.make(uri, image_factory=SvgPathFillImage, box_size=12, border=3).save(svg)
     context = {
+        "frame": _frame(request),
         "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
         "picture": f"data:image/svg+xml;base64,{b64encode(svg.getvalue()).decode()}",
         "address": uri,
         "form": form,
     }
-    return _render(request, "factor_app", context, form=form)
+    return answer(request, "people/factor_app.html", context, form=form)
 
 
 def _passkey(request: DeskRequest, error: SentenceError | None = None) -> HttpResponse:
     context = {
+        "frame": _frame(request),
         "options": registration_options(request.user),  # type: ignore[arg-type]
         "hindrance": passkey_hindrance(request),
         "form": PasskeyForm(initial=request.POST.dict()),
     }
-    return _render(request, "factor_passkey", context, error)
+    return answer(request, "people/factor_passkey.html", context, error)
 
 
-def _render(
-    request: DeskRequest, page: str, context: dict[str, Any], *error: Any, **form: Any
-) -> HttpResponse:
-    """Render a page in the desk's layout; in a bare one for people who must add or
-    prove a factor first.
+def _frame(request: DeskRequest) -> str:
+    """Return the layout of a page: a bare one for people who must add or prove a factor
+    first.
     """
-    frame = "plain.html" if factors.lacks_second_factor(request) else "base.html"
-    context["frame"] = frame
-    return answer(request, f"people/{page}.html", context, *error, **form)
+    return "plain.html" if factors.lacks_second_factor(request) else "base.html"
