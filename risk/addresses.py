@@ -208,7 +208,7 @@ def first_contact(
         more = f" and {len(new) - 3:,} more" if len(new) > 3 else ""
         yield finding(
             "first_contact",
-            f"Nobody has written to {these} before.",
+            f"Nobody had written to {these} before this message.",
             f"{', '.join(map(one_word, new[:3]))}{more}.",
             new,
             anchor=address_anchor(new[0]) if len(new) == 1 else ADDRESSES,

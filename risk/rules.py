@@ -107,7 +107,7 @@ payment_details | 2 | high | payment | The message contains a bank account or ca
 greeting_differs | 1 | notice | wrong greeting | The greeting does not match the recipient. |
     Reads greetings in a dozen languages and compares the name with the recipients' names and addresses. No
     finding if either may not be a name.
-first_contact | 2 | notice | first contact | Nobody here has written to this address before. |
+first_contact | 2 | notice | first contact | Nobody here had written to this address before this message. |
     Checks whether this connection has written to each outside recipient. Silent until it has sent something.
 remote_content | 1 | notice | remote content | The message would load remote content. |
     Counts pictures, style sheets and other content that tell their host when the message is opened.
