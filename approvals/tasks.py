@@ -90,9 +90,9 @@ def execute_due() -> str:
 @connection_task("pk")
 def read_connection(connection_id: int) -> str:
     """Read everything that one connection holds, and bring the mirror up to date."""
-    from approvals.reconcile import reads
+    from approvals.reconcile import whole_read
 
-    outcome = reads.read_everything(connection_id, clock())
+    outcome = whole_read.read_everything(connection_id, clock())
     if outcome == "to be continued":
         read_connection.delay_on_commit(connection_id)
     return outcome

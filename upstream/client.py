@@ -22,8 +22,11 @@ from upstream.wire import TOTAL_TIMEOUT, Answer, exchange
 
 # Seconds for all pages of one list together.
 WHOLE_TIMEOUT = 25.0
+# How many held messages a page has at most; hosted MultiMail documents no more.
+PAGE = 100
 # The longest answers, in bytes.
 MAX_ANSWER = 64 * 1024 * 1024
+MAX_PAGE = 16 * 1024 * 1024
 MAX_DECISION_ANSWER = 256 * 1024
 MAX_THREAD = 32 * 1024 * 1024
 # The error for each status of an answer; some more are in _error_for.
@@ -36,20 +39,38 @@ _KINDS: dict[int, type[errors.UpstreamError]] = {
 
 
 @dataclass(frozen=True)
-class Pending:
-    """The answer of list_pending. `rows` are as MultiMail gave them. If one message was
-    asked for and is not held any more, `closed` says what became of it.
+class Listed:
+    """One page of the list of held messages. `rows` are as MultiMail gave them, those
+    without a message id left out (`nameless` is their number); `cursor` is that of the
+    next page, empty if none follows.
 
-    `unreadable` counts rows without a message id. If there are any, a message that is
-    absent from the answer may still be held. The same is true if there are several
-    `pages`: a row can move from one page to another between the calls.
+    If the rows have no contents (our gateway only), each has the fingerprint of its
+    content instead. `total` is the length of the whole list, 0 if MultiMail does not
+    tell; `limit` is how many rows were asked for.
     """
 
     rows: list[Json]
+    cursor: str
+    is_our_gateway: bool
+    has_contents: bool = True
+    nameless: int = 0
+    total: int = 0
+    limit: int = PAGE
+
+    def row(self, upstream_id: str) -> Json | None:
+        """Return the row of the message with this id; None if it is not on the page."""
+        return next((row for row in self.rows if str(row["id"]) == upstream_id), None)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """The answer about one message: its row if it is held, else what became of it
+    (`closed`). Both are None if MultiMail does not know it.
+    """
+
+    row: Json | None
     closed: Json | None
     is_our_gateway: bool
-    unreadable: int = 0
-    pages: int = 1
 
 
 class Client:
@@ -60,63 +81,71 @@ class Client:
         self._key = key
 
     def list_pending(
-        self, *, email_id: str = "", without: Collection[str] = ()
-    ) -> Pending:
-        """Read the held messages: all of them, or (our gateway only) the one with this
-        id.
+        self, *, cursor: str = "", limit: int = PAGE, without: Collection[str] = ()
+    ) -> Listed:
+        """Read one page of the list of held messages: the first one, or that of a
+        cursor. If it has more than MAX_PAGE bytes, fewer rows are asked for.
 
-        It returns all pages of the list, or raises an error. MultiMail repeats the list
-        under three names, which for thousands of messages makes a hundred megabytes.
-        Therefore our gateway is asked to give it once (`only`). `without` is as in
+        MultiMail repeats the list under three names; our gateway is asked to give it
+        once (`only`), and without the contents (`contents`). `without` is as in
         `decide_email`.
         """
-        deadline = Deadline.after(TOTAL_TIMEOUT if email_id else WHOLE_TIMEOUT)
-        query = {}
-        if email_id:
-            query["email_id"] = email_id
-        elif "only" not in without:
-            query["only"] = "pending"
-        rows: dict[str, Json] = {}
-        cursor = ""
-        cursors = {""}
-        unreadable = 0
-        size = 0
-        while True:
+        query = {"only": "pending", "contents": "false", "limit": str(limit)}
+        optional = tuple(query)
+        query = {name: query[name] for name in query if name not in without}
+        if cursor:
+            query["cursor"] = cursor
+        try:
             answer = self._exchange(
                 "GET",
                 "/v1/oversight/pending",
-                params=query | ({"cursor": cursor} if cursor else {}),
-                limit=MAX_ANSWER - size,
-                deadline=deadline,
+                params=query,
+                # Where fewer rows are of no use, a page may be longer.
+                limit=MAX_PAGE if limit > 1 and "limit" in query else MAX_ANSWER,
             )
-            body = _object_in(answer, sent=query, optional=("only",))
-            listed = rows_in(
-                body, "pending", "emails", "messages", what="list of held messages"
+        except errors.TooLarge:
+            if limit == 1 or "limit" not in query:
+                raise
+            return self.list_pending(
+                cursor=cursor, limit=max(limit // 4, 1), without=without
             )
-            rows_with_id = [row for row in listed if row.get("id")]
-            unreadable += len(listed) - len(rows_with_id)
-            # If a row moved from one page to the next, the later copy is the newer one.
-            count_before = len(rows)
-            rows |= {
-                str(row["id"]): row
-                for row in rows_with_id
-                if not email_id or str(row["id"]) == email_id
-            }
-            size += len(answer.body)
-            cursor = "" if email_id else str(body.get("cursor") or "")
-            if not cursor:
-                break
-            if cursor in cursors or len(rows) == count_before:
-                raise errors.OutcomeUnknown(
-                    "MultiMail's list of held messages repeated a page."
-                )
-            cursors.add(cursor)
-        return Pending(
+        body = _object_in(answer, sent=query, optional=optional)
+        listed = rows_in(
+            body, "pending", "emails", "messages", what="list of held messages"
+        )
+        # If a row stands twice, the later copy is the newer one.
+        rows = {str(row["id"]): row for row in listed if row.get("id")}
+        total = body.get("total")
+        return Listed(
             rows=list(rows.values()),
-            closed=body if email_id and not listed and body.get("status") else None,
+            cursor=str(body.get("cursor") or ""),
             is_our_gateway=_is_of_our_gateway(answer),
-            unreadable=unreadable,
-            pages=len(cursors),
+            has_contents=body.get("contents") is not False,
+            nameless=sum(not row.get("id") for row in listed),
+            total=total if isinstance(total, int) and 0 < total < 2**31 else 0,
+            limit=limit,
+        )
+
+    def read_pending(self, *, email_id: str) -> Pending:
+        """Ask our gateway for one message, held or not. Other MultiMails do not know
+        the question, so their answer means nothing.
+        """
+        answer = self._exchange(
+            "GET", "/v1/oversight/pending", params={"email_id": email_id}
+        )
+        body = _object_in(answer)
+        rows = rows_in(
+            body, "pending", "emails", "messages", what="answer about a held message"
+        )
+        if not all(row.get("id") for row in rows):
+            raise errors.OutcomeUnknown(
+                "MultiMail's answer about a held message lacks its id."
+            )
+        row = next((row for row in rows if str(row["id"]) == email_id), None)
+        return Pending(
+            row=row,
+            closed=body if not rows and body.get("status") else None,
+            is_our_gateway=_is_of_our_gateway(answer),
         )
 
     def read_email(self, *, email_id: str, mailbox_id: str) -> Json:

@@ -43,7 +43,7 @@ from mirror.sync import reads
 from mirror.threads import conversation_of
 from policy.kill_switch import LOCK as STOP_LOCK
 from upstream import errors
-from upstream.client import Client, Pending
+from upstream.client import Client
 from upstream.events import written_time
 
 log = logging.getLogger(__name__)
@@ -229,20 +229,7 @@ def _call(decision: Decision) -> float | None:
         called = time.monotonic()
 
     client = reads.oversight_client(connection)
-    pending = _read_pending(client, message)
-    row = next(
-        (row for row in pending.rows if str(row["id"]) == message.upstream_id), None
-    )
-    if row is None:
-        if pending.closed:
-            raise errors.Conflict(
-                "MultiMail no longer holds this message.", body=pending.closed
-            )
-        if pending.unreadable or pending.pages > 1:
-            raise errors.NotSent(
-                "MultiMail's list of held messages could not be read completely."
-            )
-        raise _NotPendingUpstream
+    row = _read_row(client, message)
     if decision.judges_content:
         _compare(decision, row)
         # Checked again, since for instance an allowlist entry may have expired during a
@@ -309,28 +296,25 @@ def _for_our_gateway(decision: Decision) -> dict[str, Any]:
     return {name: written_time(at) for name, at in times.items() if at}
 
 
-def _read_pending(client: Client, message: Message) -> Pending:
-    """Return what MultiMail holds now: of our gateway only this message, of hosted
-    MultiMail the whole list, which other callers may share.
+def _read_row(client: Client, message: Message) -> dict[str, Any]:
+    """Return the row of the message as MultiMail holds it now. Hosted MultiMail shows
+    it on a page of its list, which other callers may share, or by its id to a read key.
 
     Errors about the rate limit are raised as they are, errors about the key as
     KeyRefused, and that our gateway does not have the message as NotFound. All others
     are raised as NotSent: since a read has no effect, the decision can be tried again.
+    If MultiMail says what became of the message, raises Conflict; if its list proves
+    that it is not held, _NotPendingUpstream.
     """
     connection = message.connection
     try:
         if not connection.is_our_gateway:
-            return reads.read_all(connection)
-        pending = client.list_pending(email_id=message.upstream_id)
+            return _find_row(message)
+        pending = client.read_pending(email_id=message.upstream_id)
     except errors.Forbidden as error:
         # A key that may not read is as useless as no key.
         raise errors.KeyRefused(error.sentence, status=error.status) from error
-    except (
-        errors.Conflict,
-        errors.Rejected,
-        errors.OutcomeUnknown,
-        errors.NotFound,
-    ) as error:
+    except (errors.Rejected, errors.OutcomeUnknown, errors.NotFound) as error:
         # Elsewhere the list itself was not found, perhaps because of a wrong address or
         # a proxy. That says nothing about the message.
         if isinstance(error, errors.NotFound) and connection.is_our_gateway:
@@ -340,7 +324,32 @@ def _read_pending(client: Client, message: Message) -> Pending:
         # Our gateway answered at this address before; now it is a MultiMail that does
         # not support asking for one message.
         raise errors.NotSent("MultiMail did not answer for this message.")
-    return pending
+    if pending.row is None:
+        if pending.closed:
+            raise _closed(pending.closed)
+        raise _NotPendingUpstream
+    return pending.row
+
+
+def _find_row(message: Message) -> dict[str, Any]:
+    row, is_whole = reads.find_listed(message)
+    if row:
+        return row
+    if is_whole:
+        raise _NotPendingUpstream
+    # The list is long, and the message is not where it was.
+    status = reads.ask_status(message)
+    if status and status.held:
+        return {**status.answer, "id": message.upstream_id}
+    if status and status.reported:
+        raise _closed({**status.answer, "decision": status.reported})
+    raise errors.NotSent(
+        "The message was not found in MultiMail's list of held messages yet."
+    )
+
+
+def _closed(answer: dict[str, Any]) -> errors.Conflict:
+    return errors.Conflict("MultiMail no longer holds this message.", body=answer)
 
 
 def _compare(decision: Decision, row: dict[str, Any]) -> None:

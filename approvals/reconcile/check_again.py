@@ -78,6 +78,6 @@ def request_read(*, connection_id: int, actor: Actor) -> Connection:
         )
     record("connection.read_asked", actor, connection=connection.pk)
     # Have it read again which doors outside this desk are open, too.
-    connection.row.update(surveyed_at=None)
+    connection.row.update(surveyed_at=None, rest_until=None)
     tasks.read_connection.delay_on_commit(connection.pk)
     return connection

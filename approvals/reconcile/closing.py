@@ -5,6 +5,7 @@ webhooks reported, and settles decisions in doubt. It never calls `decide_email`
 In all functions `began` is when the read began, and `now` the time of the change.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -31,9 +32,10 @@ from mirror.states import (
     implied_event,
     reported_of,
 )
-from mirror.sync import reads
+from mirror.sync import health, reads
 from mirror.sync.health import ACTOR
 from mirror.sync.reads import UpstreamStatus
+from upstream import errors
 from upstream.events import mail_ids
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does
@@ -287,13 +289,40 @@ def resolve(decision_id: int) -> str:
     # The database's time, like the times that it is compared with.
     began = clock()
     upstream = _ask_upstream(decision.message)
-    if upstream is not None and upstream.reported:
-        catch_up(decision.message, upstream, clock(), began)
-        decision.refresh_from_db()
-        return decision.state
     if upstream is None:
         # Do not go by the mirror yet: MultiMail may report who decided once it answers.
         return "not known"
+    return _apply_answer(decision, upstream, began)
+
+
+def resolve_unlisted(connection: Connection, listed: Collection[str]) -> None:
+    """Count, for the decisions in doubt whose messages a whole read did not list, that
+    they are held no more, unless MultiMail answers something else about them.
+    """
+    began = connection.pass_began
+    assert began is not None, "a whole read is under way"
+    for decision in (
+        Decision.objects.to_resolve()
+        .filter(message__connection=connection)
+        .select_related("message__connection", "message__mailbox")
+    ):
+        message = decision.message
+        if message.upstream_id not in listed:
+            upstream = reads.ask_status(message)
+            if upstream is None and not reads.can_ask(message):
+                upstream = UpstreamStatus()
+            if upstream is not None:
+                _apply_answer(decision, upstream, began)
+
+
+def _apply_answer(decision: Decision, upstream: UpstreamStatus, began: datetime) -> str:
+    """Settle a decision in doubt by what MultiMail answered about its message, or count
+    the read. Return its state, or what is missing.
+    """
+    if upstream.reported:
+        catch_up(decision.message, upstream, clock(), began)
+        decision.refresh_from_db()
+        return decision.state
     if decision.message.state not in (MessageState.HELD, MessageState.GONE):
         return _follow_the_mirror(decision)
     try:
@@ -340,27 +369,24 @@ def _follow_the_mirror(decision: Decision) -> str:
 
 
 def _ask_upstream(message: Message) -> UpstreamStatus | None:
-    """Return MultiMail's answer about the message; None if it proves nothing. Our
-    gateway is asked for the message, hosted MultiMail for the whole list.
+    """Return MultiMail's answer about the message; None if it proves nothing. Hosted
+    MultiMail is asked for the message where a key can read it, and for the pages of its
+    list on which it is likely to be. If both disagree, neither is proof.
     """
-    connection = message.connection
-    if connection.is_our_gateway:
-        return reads.ask_status(message)
-    pending = reads.ask(connection)
-    if pending is None:
-        return None
-    if any(str(row["id"]) == message.upstream_id for row in pending.rows):
-        return UpstreamStatus(held=True)
-    if pending.unreadable or pending.pages > 1:
-        return None
-    if not connection.read_key or message.is_inbound:
-        # The list shows that it is not held. Nothing else can be asked without a read
-        # key or about received mail.
-        return UpstreamStatus()
     upstream = reads.ask_status(message)
-    # If the list lacks the message and the other answer says that it is held, neither
-    # is proof.
-    return None if upstream is None or upstream.held else upstream
+    if message.connection.is_our_gateway or (upstream and upstream.reported):
+        return upstream
+    try:
+        row, is_whole = reads.find_listed(message)
+    except errors.UpstreamError as error:
+        health.note_unread(message.connection, "list of held messages", error)
+        return None
+    if row:
+        return UpstreamStatus(held=True)
+    if not is_whole or (upstream is None and reads.can_ask(message)):
+        # A whole read finds out (`resolve_unlisted`).
+        return None
+    return None if upstream and upstream.held else UpstreamStatus()
 
 
 @transaction.atomic

@@ -69,6 +69,7 @@ MAX_NAME = 80
 _NOTHING_LEARNT: dict[str, Any] = {
     "reading_until": None,
     "read_at": None,
+    "rest_until": None,
     "checked_key": "",
     "wait_until": None,
     "surveyed_at": None,

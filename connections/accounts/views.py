@@ -360,6 +360,10 @@ def health_of(connection: Connection, freshness: Freshness, *, now: datetime) ->
     if connection.wait_until and connection.wait_until > now:
         advice = f"MultiMail asked the desk to wait until {time_of_day(connection.wait_until)}."
         return Health("Waiting", "amber", advice)
+    is_late = freshness.level != "green"
+    if is_late and connection.is_being_read and not connection.failing_since:
+        advice = "Messages can be decided as soon as they are here."
+        return Health("Reading", "amber", advice)
     if freshness.as_of is None:
         advice = "It is read every half minute. If this does not change, check its address and oversight key."
         return Health("Not read yet", "amber", advice)

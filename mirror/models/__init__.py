@@ -11,5 +11,6 @@ from mirror.models.connections import (
     may_set,
 )
 from mirror.models.messages import Message, Revision
+from mirror.models.pages import PendingPage
 from mirror.models.threads import Thread, ThreadMessage
 from mirror.models.webhooks import WebhookEvent

@@ -16,6 +16,11 @@ from common.encryption import EncryptedTextField
 from common.grace import FAILING_AFTER, STALE_AFTER, STUCK_AFTER
 from upstream.capabilities import WORDS
 
+# How often the list of held messages is read. If reading it whole takes long, it is
+# read whole for one of SHARE parts of the time at most.
+ROUND = timedelta(seconds=30)
+SHARE = 4
+
 
 def scoped(actor: Actor) -> tuple[list[int | None], list[int]]:
     """Return two lists of keys: the connections, and the mailboxes, for which the actor
@@ -136,7 +141,10 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         """
         failing = Q(failing_since__lt=Now() - FAILING_AFTER)
         unread = Q(complete_as_of=None, created_at__lt=Now() - STUCK_AFTER)
-        old = Q(complete_as_of__lt=Now() - STALE_AFTER)
+        slack = models.ExpressionWrapper(
+            F("pass_took") * (SHARE + 2), models.DurationField()
+        )
+        old = Q(complete_as_of__lt=Now() - STALE_AFTER - slack)
         return self.at_work().filter(~Q(paused_at=None) | failing | unread | old)
 
 
@@ -185,9 +193,18 @@ class Connection(models.Model):
     paused_by_hand = models.BooleanField(default=False)
     # Until when MultiMail asked the connection to wait (429).
     wait_until = models.DateTimeField(null=True)
-    # The lease of a read of all held messages, so that only one runs at a time.
+    # When the whole read that is under way began: over many pages, it takes several
+    # runs. How many messages it has read so far, of about how many (0: not known).
+    pass_began = models.DateTimeField(null=True)
+    pass_read = models.PositiveIntegerField(default=0, db_default=0)
+    pass_total = models.PositiveIntegerField(default=0, db_default=0)
+    # How long the last whole read took, and when the next one may begin; until then
+    # only the ends of the list are read.
+    pass_took = models.DurationField(default=timedelta(0), db_default=timedelta(0))
+    rest_until = models.DateTimeField(null=True)
+    # The lease of a run of a whole read, so that only one runs at a time.
     reading_until = models.DateTimeField(null=True)
-    # When the last one began; there is at most one a second.
+    # When a page was last asked for; a list is begun at most once a second.
     read_at = models.DateTimeField(null=True)
     # Whether an approval with an unknown outcome is sent again automatically if its
     # message is still held, instead of asking a person.
@@ -236,6 +253,16 @@ class Connection(models.Model):
     def row(self) -> ConnectionQuerySet:
         """This row alone, for updates that compare or that use the database's clock."""
         return Connection.objects.filter(pk=self.pk)
+
+    @property
+    def is_being_read(self) -> bool:
+        """Whether a whole read is under way that has read some messages."""
+        return self.pass_began is not None and self.pass_read > 0
+
+    @property
+    def slack(self) -> timedelta:
+        """How much older its last complete read may be because its list is long."""
+        return self.pass_took * (SHARE + 2)
 
     @property
     def lacks(self) -> list[str]:

@@ -1,6 +1,6 @@
 """The health of connections: notes that one fails, recovers, is paused or must wait.
 Also says how up to date the queue is because of that: green, amber if the last complete
-read is more than 2 minutes old, red after 10.
+read is more than 2 minutes old, red after 10; later where a list takes long to read.
 
 Each change of a connection's health is recorded once.
 """
@@ -115,9 +115,18 @@ def pause(connection: Connection, because: str, *, actor: Actor = ACTOR) -> None
 # How old the last complete read may be until the queue is shown in amber.
 AMBER_AFTER = timedelta(minutes=2)
 # The fields that `freshness_of` reads.
-_JUDGED = """
-name complete_as_of paused_at paused_because failing_since last_error
-""".split()
+_JUDGED = (
+    "name",
+    "complete_as_of",
+    "paused_at",
+    "paused_because",
+    "failing_since",
+    "last_error",
+    "pass_began",
+    "pass_read",
+    "pass_total",
+    "pass_took",
+)
 
 
 @dataclass(frozen=True)
@@ -166,14 +175,31 @@ def freshness_of(connection: Connection, *, now: datetime) -> Freshness:
         reason = f"{connection.name} is paused: {connection.paused_because}"
     elif connection.failing_since:
         reason = f"{connection.name}: {connection.last_error}"
+    progress = _progress_of(connection)
+    if reason and progress:
+        reason += f" {progress}"
     if not as_of:
         level = "red" if connection.paused_at else "amber"
-        return Freshness(
-            level, None, reason or f"{connection.name} has not been read yet."
-        )
-    old = f"{connection.name} was last read {int((now - as_of).total_seconds() // 60)} minutes ago."
-    if connection.paused_at or now - as_of > STALE_AFTER:
-        return Freshness("red", as_of, reason or old)
-    if now - as_of > AMBER_AFTER or connection.failing_since:
-        return Freshness("amber", as_of, reason or old)
+        unread = progress or f"{connection.name} has not been read yet."
+        return Freshness(level, None, reason or unread)
+    age = now - as_of - connection.slack
+    minutes = int((now - as_of).total_seconds() // 60)
+    old = f"{connection.name} was last read whole {minutes} minutes ago. {progress}"
+    if connection.paused_at or age > STALE_AFTER:
+        return Freshness("red", as_of, reason or old.strip())
+    if age > AMBER_AFTER or connection.failing_since:
+        return Freshness("amber", as_of, reason or old.strip())
     return Freshness("green", as_of)
+
+
+def _progress_of(connection: Connection) -> str:
+    """Return how far the whole read under way is, as a sentence; empty if none is, or
+    nothing was read yet.
+    """
+    if not connection.is_being_read:
+        return ""
+    number = connection.pass_read
+    of = ""
+    if connection.pass_total > number:
+        of = f" of about {connection.pass_total:,}"
+    return f"{connection.name}: {number:,}{of} held messages read so far."

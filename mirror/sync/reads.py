@@ -1,9 +1,10 @@
 """Asks MultiMail which messages it holds, and what became of one message. Failures are
 recorded on the connection.
 
-Everything is read with the oversight key, except what only a read key may see. All
-threads of a process share one read of the whole list, if they ask for it at about the
-same time (`SharedRead`).
+Everything is read with the oversight key, except what only a read key may see. The list
+of held messages is read page by page, and no page stays in memory. The threads of a
+process share the read of a page, if they ask for it at about the same time
+(`SharedRead`).
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db.models import DurationField, ExpressionWrapper, F, Q
@@ -20,57 +22,66 @@ from django.db.models.functions import Now
 from common.postgres import clock
 from common.references import with_reported
 from common.unique_keys import Json
-from mirror.models import Connection, Message
+from mirror.models import Connection, Message, PendingPage
 from mirror.states import MessageEvent, MessageState, reported_of
 from mirror.sync import health
 from mirror.sync.account import without_refused
 from upstream import errors
 from upstream.admin import AdminClient
-from upstream.client import WHOLE_TIMEOUT, Client, Pending
+from upstream.client import PAGE, Client, Listed, Pending
 from upstream.events import read_time
+from upstream.wire import TOTAL_TIMEOUT
 
 
 class SharedRead:
-    """Reads an account's list for several threads: callers who ask before a read begins
-    share its result.
+    """Reads pages of an account's list for several threads: callers who ask for the
+    same page before a read of it begins share its result.
     """
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
-        self._newest: tuple[float, Pending | Exception] | None = None
+        self._waiting = 0
+        self._newest: tuple[float, str, Listed | Exception] | None = None
 
-    def run(self, read: Callable[[], Pending], *, patience: float) -> Pending:
-        """Return the result of a read that begins after this call.
+    def run(
+        self, read: Callable[[], Listed], *, patience: float, cursor: str = ""
+    ) -> Listed:
+        """Return the result of a read of this page that begins after this call.
 
         The first caller does the read, when the one under way has ended; later callers
         wait for its result. Raises what `read` raises, for each of them, and NotSent
         after `patience` seconds.
         """
         asked = time.monotonic()
+        self._waiting += 1
         if not self._turn.acquire(timeout=patience):
+            self._waiting -= 1
             raise errors.NotSent(
                 "MultiMail's list of held messages is still being read."
             )
         try:
-            if not self._newest or self._newest[0] <= asked:
+            newest = self._newest
+            if not newest or newest[0] <= asked or newest[1] != cursor:
                 began = time.monotonic()
                 try:
-                    self._newest = (began, read())
+                    newest = (began, cursor, read())
                 except Exception as error:  # noqa: BLE001 - raised again in each thread
-                    self._newest = (began, error)
-            _, result = self._newest
+                    newest = (began, cursor, error)
+            self._waiting -= 1
+            # A page may be large, so it is kept only while somebody may share it.
+            self._newest = newest if self._waiting else None
         finally:
             self._turn.release()
-        if isinstance(result, Exception):
-            raise result
-        return result
+        if isinstance(newest[2], Exception):
+            raise newest[2]
+        return newest[2]
 
 
-# MultiMail asks clients to read the whole list at most once a second.
+# MultiMail asks clients to begin its list at most once a second.
 READ_PAUSE = timedelta(seconds=1)
 # In seconds: how long a caller waits for a read. With the call that follows, this is
 # shorter than the lease of a decision.
-PATIENCE = WHOLE_TIMEOUT + 5
+PATIENCE = TOTAL_TIMEOUT + 5
 # The time limit for reading the audit log.
 AUDIT_SECONDS = 10.0
 # MultiMail's documentation has several words for held messages, and for sent ones; and
@@ -80,6 +91,8 @@ pending_send_approval pending_inbound_approval pending_approval pending
 """.split()
 _SENT = ("sent", "delivered", "approved_and_sent")
 _READABLE = ("unread", "read", "archived")
+# The statuses of answers that refuse a cursor.
+_CURSOR_REFUSED = (400, 404, 410, 414, 422)
 _reads: dict[tuple[int, str], SharedRead] = {}
 
 
@@ -101,62 +114,114 @@ class UpstreamStatus:
     answer: Json = field(default_factory=dict)
 
 
-def ask(connection: Connection, email_id: str = "") -> Pending | None:
-    """Read all held messages, or with an id only this one. Return None if MultiMail
-    could not be read, which is recorded on the connection.
+def ask_page(connection: Connection, cursor: str, limit: int = PAGE) -> Listed | None:
+    """Read one page of the list of held messages. Return None if MultiMail could not be
+    read, which is recorded on the connection.
     """
     try:
-        if not email_id:
-            return read_all(connection)
-        pending = oversight_client(connection, for_reading=True).list_pending(
-            email_id=email_id
-        )
-        if pending.is_our_gateway:
-            return pending
-        # The address does not lead to our gateway any more. Another MultiMail does not
-        # know the query for one id, so its answer means nothing.
-        connection.row.update(is_our_gateway=False, surveyed_at=None)
-        return None
+        return read_page(connection, cursor, limit)
     except errors.UpstreamError as error:
-        if email_id and isinstance(error, errors.NotFound):
-            # That a message is not known is no failure of the connection.
-            return Pending(rows=[], closed=None, is_our_gateway=True)
-        health.wait(connection, error)
-        if isinstance(error, errors.KeyRefused | errors.Forbidden):
-            # A key that may not read makes the connection useless, so it is paused.
-            health.pause(connection, error.sentence)
-        health.note_failure(connection, error.sentence)
+        if cursor and error.status in _CURSOR_REFUSED:
+            # The place is not valid any more, so the next read begins at the first page.
+            forget_pages(connection)
+            if connection.pass_began is None:
+                # It was that of an earlier read, and is no failure.
+                return None
+        _note_unreadable(connection, error)
         return None
 
 
-def read_all(connection: Connection) -> Pending:
-    """Read all held messages. There is one read at a time in this process, and at most
-    one a second in all processes.
+def ask_for(connection: Connection, upstream_id: str) -> Pending | None:
+    """Ask our gateway for one message. Return None if it could not be asked, which is
+    recorded on the connection.
+    """
+    try:
+        client = oversight_client(connection, for_reading=True)
+        pending = client.read_pending(email_id=upstream_id)
+    except errors.NotFound:
+        # That a message is not known is no failure of the connection.
+        return Pending(row=None, closed=None, is_our_gateway=True)
+    except errors.UpstreamError as error:
+        _note_unreadable(connection, error)
+        return None
+    if pending.is_our_gateway:
+        return pending
+    # The address does not lead to our gateway any more. Another MultiMail does not know
+    # the question for one message, so its answer means nothing.
+    connection.row.update(is_our_gateway=False, surveyed_at=None)
+    return None
+
+
+def _note_unreadable(connection: Connection, error: errors.UpstreamError) -> None:
+    health.wait(connection, error)
+    if isinstance(error, errors.KeyRefused | errors.Forbidden):
+        # A key that may not read makes the connection useless, so it is paused.
+        health.pause(connection, error.sentence)
+    health.note_failure(connection, error.sentence)
+
+
+def read_page(connection: Connection, cursor: str = "", limit: int = PAGE) -> Listed:
+    """Read one page of the list of held messages. There is one read at a time in this
+    process, and the list is begun at most once a second in all processes.
 
     A caller that asks during a read gets the result of the next one, so that it begins
     after the caller asked. Raises UpstreamError.
     """
     reads = _reads.setdefault((connection.pk, _key_hash(connection)), SharedRead())
 
-    def list_pending() -> Pending:
-        rested = connection.row.filter(
-            Q(read_at=None) | Q(read_at__lte=Now() - READ_PAUSE)
-        )
-        rest = ExpressionWrapper(
-            F("read_at") + READ_PAUSE - Now(), output_field=DurationField()
-        )
-        # After a few tries it reads anyway: a clock that was set back must not block
-        # reading.
-        for _ in range(5):
-            if rested.update(read_at=Now()):
-                break
-            waits = connection.row.annotate(rest=rest).values_list("rest", flat=True)
-            pause = min(waits.first() or timedelta(0), READ_PAUSE).total_seconds()
-            time.sleep(max(pause, 0.01))
+    def list_pending() -> Listed:
+        if cursor:
+            connection.row.update(read_at=Now())
+        else:
+            _rest(connection)
         client = oversight_client(connection, for_reading=True)
-        return without_refused(connection, client.list_pending)
+        ask = partial(client.list_pending, cursor=cursor, limit=limit)
+        return without_refused(connection, ask)
 
-    return reads.run(list_pending, patience=PATIENCE)
+    return reads.run(list_pending, patience=PATIENCE, cursor=cursor)
+
+
+def _rest(connection: Connection) -> None:
+    """Wait until the list may be begun again."""
+    rested = connection.row.filter(Q(read_at=None) | Q(read_at__lte=Now() - READ_PAUSE))
+    rest = ExpressionWrapper(
+        F("read_at") + READ_PAUSE - Now(), output_field=DurationField()
+    )
+    # After a few tries it reads anyway: a clock that was set back must not block
+    # reading.
+    for _ in range(5):
+        if rested.update(read_at=Now()):
+            break
+        waits = connection.row.annotate(rest=rest).values_list("rest", flat=True)
+        pause = min(waits.first() or timedelta(0), READ_PAUSE).total_seconds()
+        time.sleep(max(pause, 0.01))
+
+
+def find_listed(message: Message) -> tuple[Json | None, bool]:
+    """Look for a message on those pages of the list on which it is likely to be.
+
+    Return its row, or None, and whether that proves that it is not held: the list has
+    only one page, and all its rows can be told apart. Raises UpstreamError.
+    """
+    connection = message.connection
+    is_whole = False
+    for cursor in PendingPage.objects.likely_cursors(connection, message.upstream_id):
+        try:
+            page = read_page(connection, cursor)
+        except errors.UpstreamError as error:
+            if cursor and error.status in _CURSOR_REFUSED:
+                continue
+            raise
+        if row := page.row(message.upstream_id):
+            return row, False
+        is_whole = not (cursor or page.cursor or page.nameless)
+    return None, is_whole
+
+
+def forget_pages(connection: Connection) -> None:
+    """Have the next whole read begin at the first page."""
+    connection.pending_pages.all().delete()
+    connection.row.update(pass_began=None, rest_until=None)
 
 
 def oversight_client(connection: Connection, *, for_reading: bool = False) -> Client:
@@ -194,6 +259,8 @@ def oversight_client(connection: Connection, *, for_reading: bool = False) -> Cl
     connection.row.update(
         checked_key=connection.checked_key, account_id=connection.account_id
     )
+    # Cursors of another address or account mean nothing here.
+    connection.pending_pages.all().delete()
     return client
 
 
@@ -293,11 +360,11 @@ def ask_status(message: Message) -> UpstreamStatus | None:
         upstream = _read_email(message, reader)
         if upstream and upstream.status:
             return upstream
-    pending = ask(connection, email_id=message.upstream_id)
+    pending = ask_for(connection, message.upstream_id)
     if not pending:
         return None
-    if pending.rows:
-        return UpstreamStatus(held=True, row=pending.rows[0])
+    if pending.row:
+        return UpstreamStatus(held=True, row=pending.row)
     return status_in(pending.closed or {}, message)
 
 

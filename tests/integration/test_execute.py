@@ -386,11 +386,11 @@ def test_permission_and_content_are_checked_again_before_the_call(
             assert ("An earlier call may still arrive." in explanation) == left
     assert upstream.calls == []
 
-    def read_while_a_grant_ends(*asked, _read=execute._read_pending):
+    def read_while_a_grant_ends(*asked, _read=execute._read_row):
         reviewer.grants.all().delete()
         return _read(*asked)
 
-    monkeypatch.setattr(execute, "_read_pending", read_while_a_grant_ends)
+    monkeypatch.setattr(execute, "_read_row", read_while_a_grant_ends)
     assert run(decision) == "refused"
     assert (
         "Ana Ferreira may no longer decide this" in Decision.objects.get().explanation

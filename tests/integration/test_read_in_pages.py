@@ -1,0 +1,294 @@
+"""The list of held messages is read page by page: what was read is stored, the place is
+kept, and nothing waits for the whole list.
+"""
+
+import time
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from django.db.models.functions import Now
+
+from approvals.reconcile import closing, whole_read
+from approvals.reconcile.reads import hydrate, read_everything
+from common.postgres import clock
+from mirror.models import Connection, Message, PendingPage
+from mirror.sync import reads as asking
+from mirror.sync.health import freshness_of
+from tests.factories import NOW, change_row, make_connection, make_message, pending_row
+from tests.integration.deciding import carry_out, make_decision
+
+LIST = "/v1/oversight/pending"
+
+
+@pytest.fixture
+def hosted(db, upstream):
+    upstream.headers = {}
+    return make_connection("hosted", api_url=upstream.url, is_our_gateway=False)
+
+
+def lists(upstream, *pages):
+    """Have MultiMail list these ids, page by page. The cursor of a page is its number."""
+    upstream.pages = {
+        str(number or ""): {
+            "pending": [pending_row(upstream_id) for upstream_id in ids],
+            "cursor": str(number + 1) if number + 1 < len(pages) else None,
+        }
+        for number, ids in enumerate(pages)
+    }
+
+
+def read(connection):
+    return read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=1))
+
+
+def cursors(upstream):
+    """Return the cursors of the pages that were asked for, and forget them."""
+    asked = [path.partition("cursor=")[2] for path in upstream.paths if "only=" in path]
+    upstream.calls.clear()
+    return asked
+
+
+def mirrored():
+    return sorted(
+        Message.objects.exclude(hydrated_at=None).values_list("upstream_id", flat=True)
+    )
+
+
+BROKEN = {
+    "HTML": (200, b"<html>Try later</html>"),
+    "nothing": (200, b""),
+    "an error": (500, {"error": "no"}),
+    "429": (429, {"error": "slow down"}),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_read_that_breaks_off_keeps_its_pages_and_goes_on_there(hosted, upstream, name):
+    lists(upstream, ["01A", "01B"], ["01C"], ["01D"])
+    upstream.pages["1"], whole = BROKEN[name], upstream.pages["1"]
+    assert read(hosted) == "unreachable"
+    assert mirrored() == ["01A", "01B"]
+    hosted.refresh_from_db()
+    assert hosted.failing_since is not None
+    assert hosted.complete_as_of is None
+    assert cursors(upstream) == ["", "1"]
+    upstream.pages["1"] = whole
+    assert read(hosted) == "4 held"
+    assert cursors(upstream) == ["1", "2"], "the first page is not read again"
+    assert mirrored() == ["01A", "01B", "01C", "01D"]
+    hosted.refresh_from_db()
+    assert hosted.failing_since is None
+    assert hosted.complete_as_of is not None
+
+
+def test_progress_is_told_until_the_list_is_read(hosted, upstream):
+    lists(upstream, ["01A", "01B"], ["01C"])
+    upstream.pages[""]["total"] = 10_000
+    upstream.pages["1"] = (500, {"error": "no"})
+    read(hosted)
+    hosted.refresh_from_db()
+    freshness = freshness_of(hosted, now=clock())
+    assert "2 of about 10,000 held messages read so far" in freshness.reason
+    assert freshness.level == "amber"
+    lists(upstream, ["01A", "01B"], ["01C"])
+    read(hosted)
+    hosted.refresh_from_db()
+    assert freshness_of(hosted, now=hosted.complete_as_of).reason == ""
+
+
+def test_run_that_has_no_time_left_goes_on_with_the_next_page(
+    hosted, upstream, monkeypatch
+):
+    lists(upstream, ["01A"], ["01B"], ["01C"])
+    now = time.monotonic()
+    over = iter([now, now, now, now, now])
+    monkeypatch.setattr(
+        whole_read, "time", SimpleNamespace(monotonic=lambda: next(over, now + 1000))
+    )
+    assert read(hosted) == "to be continued"
+    monkeypatch.undo()
+    asked = cursors(upstream)
+    assert 0 < len(mirrored()) < 3
+    assert read(hosted) == "3 held"
+    assert asked[0] == ""
+    assert set(cursors(upstream)) <= {"1", "2"}, "the first page is not read again"
+
+
+def test_list_without_an_end_is_said_to_repeat_and_what_it_lists_is_here(
+    hosted, upstream
+):
+    lists(upstream, ["01A"], ["01B"], [])
+    upstream.pages["1"]["cursor"] = "1"
+    assert read(hosted) == "unreachable"
+    hosted.refresh_from_db()
+    assert hosted.last_error == "MultiMail's list of held messages repeated a page."
+    assert mirrored() == ["01A", "01B"]
+    # The same rows under ever new cursors.
+    lists(upstream, ["01A"], ["01B"], ["01A"], ["01B"])
+    assert read(hosted) == "unreachable"
+    assert mirrored() == ["01A", "01B"]
+    # Only empty pages.
+    lists(upstream, ["01A"], *([] for _ in range(40)), ["01B"])
+    assert read(hosted) == "unreachable"
+    # An empty page between others ends nothing, and a row may stand on two pages.
+    lists(upstream, ["01A"], [], ["01B", "01C"], ["01C", "01D"], [])
+    assert read(hosted) == "4 held"
+    assert set(Message.objects.values_list("state", flat=True)) == {"held"}
+
+
+def test_cursor_that_is_refused_makes_the_next_read_begin_at_the_first_page(
+    hosted, upstream
+):
+    long = "x" * 10_000
+    lists(upstream, ["01A"], ["01B"])
+    upstream.pages[""]["cursor"] = long
+    upstream.pages[long] = (410, {"error": "That cursor is too old."})
+    assert read(hosted) == "unreachable"
+    assert cursors(upstream) == ["", long]
+    upstream.pages[long] = upstream.pages["1"]
+    assert read(hosted) == "2 held"
+    assert cursors(upstream) == ["", long]
+
+
+def test_long_list_rests_between_whole_reads_but_shows_what_is_new(hosted, upstream):
+    lists(upstream, ["01A"], ["01B"], ["01C"])
+    read(hosted)
+    # As after a read that took long.
+    change_row(hosted, rest_until=Now() + timedelta(minutes=20))
+    cursors(upstream)
+    lists(upstream, ["01A", "01NEW FIRST"], ["01B"], ["01C", "01NEW LAST"])
+    assert read(hosted) == "ends read"
+    assert cursors(upstream) == ["", "2"]
+    assert mirrored() == ["01A", "01B", "01C", "01NEW FIRST", "01NEW LAST"]
+    # What is not on these pages is not missing.
+    assert set(Message.objects.values_list("state", flat=True)) == {"held"}
+    change_row(hosted, rest_until=None)
+    assert read(hosted) == "5 held"
+
+
+def test_list_that_takes_long_to_read_is_no_trouble_when_it_is_older(hosted):
+    hour = timedelta(hours=1)
+    change_row(hosted, complete_as_of=Now() - hour, pass_took=timedelta(minutes=9))
+    hosted.refresh_from_db()
+    assert freshness_of(hosted, now=clock()).level == "amber"
+    assert not Connection.objects.unwell().exists()
+    change_row(hosted, complete_as_of=Now() - hour - timedelta(minutes=8))
+    hosted.refresh_from_db()
+    assert freshness_of(hosted, now=clock()).level == "red"
+    assert Connection.objects.unwell().exists()
+
+
+# --- Our gateway lists without contents -----------------------------------------------
+
+
+def test_contents_of_new_and_changed_messages_alone_are_fetched_by_id(db, upstream):
+    connection = make_connection(api_url=upstream.url)
+    known = make_message(connection)
+    changed = make_message(connection)
+    rows = {
+        known.upstream_id: known.fingerprint,
+        changed.upstream_id: "0" * 64,
+        "01NEW": "1" * 64,
+    }
+    upstream.answers[LIST] = (
+        200,
+        {
+            "pending": [
+                {"id": upstream_id, "direction": "outbound", "fingerprint": value}
+                for upstream_id, value in rows.items()
+            ],
+            "contents": False,
+            "total": 3,
+            "cursor": None,
+        },
+    )
+    asked = []
+
+    def answer_for_one():
+        upstream_id = upstream.paths[-1].partition("email_id=")[2]
+        if upstream_id:
+            asked.append(upstream_id)
+            row = pending_row(upstream_id, subject=f"Content of {upstream_id}")
+            upstream.single = (200, {"pending": [row]})
+
+    upstream.meanwhile["GET"] = answer_for_one
+    upstream.single = (200, {"pending": []})
+    assert read(connection) == "3 held"
+    assert set(asked) <= {changed.upstream_id, "01NEW"}
+    assert known.upstream_id not in asked
+
+
+# --- Decisions do not wait for the list -----------------------------------------------
+
+
+def test_decision_on_a_long_list_asks_for_the_page_that_has_the_message(
+    hosted, upstream, reviewer
+):
+    lists(upstream, ["01A"], ["01B"], ["01C"])
+    read(hosted)
+    cursors(upstream)
+    upstream.decides(200, status="approved_and_sent", decision="approved")
+    assert carry_out(Message.objects.get(upstream_id="01B"), reviewer) == "applied"
+    assert cursors(upstream) == ["1"]
+    # It moved to another page, which the whole read will find.
+    lists(upstream, ["01A"], ["01D"], ["01B", "01E", "01C"], ["01F"])
+    message = Message.objects.get(upstream_id="01C")
+    upstream.pages["2"], upstream.pages["3"] = upstream.pages["3"], upstream.pages["2"]
+    assert carry_out(message, reviewer) == "recorded"
+    decision = message.decisions.get()
+    assert "not found in MultiMail's list of held messages yet" in decision.explanation
+
+
+def test_outcome_is_asked_by_id_where_a_key_can_read_it(hosted, upstream, reviewer):
+    change_row(hosted, read_key="mm_live_read")
+    lists(upstream, ["01A"], ["01B"])
+    read(hosted)
+    message = Message.objects.get(upstream_id="01B")
+    decision = make_decision(message, reviewer, "unknown", "approve")
+    change_row(decision, changed_at=Now() - timedelta(minutes=5))
+    cursors(upstream)
+    answer = {"id": "01B", "status": "sent", "decision": "approved"}
+    answer["decision_reference"] = decision.reference
+    upstream.answers["/v1/mailboxes/01MAILBOX/emails/01B"] = (200, answer)
+    assert closing.resolve(decision.pk) == "applied"
+    assert cursors(upstream) == [], "no list was read"
+
+
+def test_outcome_of_a_message_that_a_whole_read_lacks_twice_is_a_matter_for_people(
+    hosted, upstream, reviewer
+):
+    lists(upstream, ["01A"], ["01B"], ["01C"])
+    read(hosted)
+    message = Message.objects.get(upstream_id="01B")
+    decision = make_decision(message, reviewer, "unknown", "approve")
+    change_row(decision, changed_at=Now() - timedelta(minutes=5))
+    lists(upstream, ["01A"], ["01C"])
+    assert closing.resolve(decision.pk) == "not known"
+    for expected in ("unknown", "unattributed"):
+        change_row(decision, due_at=Now() - timedelta(seconds=1))
+        PendingPage.objects.all().delete()
+        read(hosted)
+        decision.refresh_from_db()
+        assert decision.state == expected
+
+
+def test_new_message_on_a_long_list_is_read_by_id(hosted, upstream):
+    change_row(hosted, read_key="mm_live_read")
+    lists(upstream, ["01A"], ["01B"])
+    read(hosted)
+    message = make_message(hosted, hydrated=False)
+    cursors(upstream)
+    row = pending_row(message.upstream_id, subject="Read by its id")
+    address = f"/v1/mailboxes/01MAILBOX/emails/{message.upstream_id}"
+    upstream.answers[address] = (200, row)
+    assert hydrate(message.pk, NOW) == "held again"
+    message.refresh_from_db()
+    assert message.subject == "Read by its id"
+    assert cursors(upstream) == []
+
+
+def test_page_stays_in_memory_for_nobody(hosted, upstream):
+    lists(upstream, ["01A"], ["01B"])
+    read(hosted)
+    assert all(shared._newest is None for shared in asking._reads.values())
