@@ -22,6 +22,7 @@ NAMES = (
     "desk_keys",
     "gateway_send",
     "growth",
+    "held_list",
     "ingest",
     "notices",
     "pages",

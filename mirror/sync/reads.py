@@ -34,47 +34,41 @@ from upstream.wire import TOTAL_TIMEOUT
 
 
 class SharedRead:
-    """Reads pages of an account's list for several threads: callers who ask for the
-    same page before a read of it begins share its result.
+    """Reads a page of an account's list for several threads: callers who ask before a
+    read begins share its result.
     """
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
-        self._waiting = 0
-        self._newest: tuple[float, str, Listed | Exception] | None = None
+        self._newest: tuple[float, Listed | Exception] | None = None
+        # How many callers there are.
+        self.callers = 0
 
-    def run(
-        self, read: Callable[[], Listed], *, patience: float, cursor: str = ""
-    ) -> Listed:
-        """Return the result of a read of this page that begins after this call.
+    def run(self, read: Callable[[], Listed], *, patience: float) -> Listed:
+        """Return the result of a read that begins after this call.
 
         The first caller does the read, when the one under way has ended; later callers
         wait for its result. Raises what `read` raises, for each of them, and NotSent
         after `patience` seconds.
         """
         asked = time.monotonic()
-        self._waiting += 1
         if not self._turn.acquire(timeout=patience):
-            self._waiting -= 1
             raise errors.NotSent(
                 "MultiMail's list of held messages is still being read."
             )
         try:
-            newest = self._newest
-            if not newest or newest[0] <= asked or newest[1] != cursor:
+            if not self._newest or self._newest[0] <= asked:
                 began = time.monotonic()
                 try:
-                    newest = (began, cursor, read())
+                    self._newest = (began, read())
                 except Exception as error:  # noqa: BLE001 - raised again in each thread
-                    newest = (began, cursor, error)
-            self._waiting -= 1
-            # A page may be large, so it is kept only while somebody may share it.
-            self._newest = newest if self._waiting else None
+                    self._newest = (began, error)
+            _, result = self._newest
         finally:
             self._turn.release()
-        if isinstance(newest[2], Exception):
-            raise newest[2]
-        return newest[2]
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 # MultiMail asks clients to begin its list at most once a second.
@@ -93,7 +87,8 @@ _SENT = ("sent", "delivered", "approved_and_sent")
 _READABLE = ("unread", "read", "archived")
 # The statuses of answers that refuse a cursor.
 _CURSOR_REFUSED = (400, 404, 410, 414, 422)
-_reads: dict[tuple[int, str], SharedRead] = {}
+# The pages that are being read, by connection, key and cursor.
+_reads: dict[tuple[int, str, str], SharedRead] = {}
 
 
 @dataclass(frozen=True)
@@ -161,13 +156,13 @@ def _note_unreadable(connection: Connection, error: errors.UpstreamError) -> Non
 
 
 def read_page(connection: Connection, cursor: str = "", limit: int = PAGE) -> Listed:
-    """Read one page of the list of held messages. There is one read at a time in this
-    process, and the list is begun at most once a second in all processes.
+    """Read one page of the list of held messages. The list is begun at most once a
+    second in all processes.
 
-    A caller that asks during a read gets the result of the next one, so that it begins
-    after the caller asked. Raises UpstreamError.
+    A caller that asks while the page is being read gets the result of the next read, so
+    that it begins after the caller asked. Raises UpstreamError.
     """
-    reads = _reads.setdefault((connection.pk, _key_hash(connection)), SharedRead())
+    key = (connection.pk, _key_hash(connection), cursor)
 
     def list_pending() -> Listed:
         if cursor:
@@ -178,7 +173,15 @@ def read_page(connection: Connection, cursor: str = "", limit: int = PAGE) -> Li
         ask = partial(client.list_pending, cursor=cursor, limit=limit)
         return without_refused(connection, ask)
 
-    return reads.run(list_pending, patience=PATIENCE, cursor=cursor)
+    shared = _reads.setdefault(key, SharedRead())
+    shared.callers += 1
+    try:
+        return shared.run(list_pending, patience=PATIENCE)
+    finally:
+        shared.callers -= 1
+        if not shared.callers:
+            # A page may be large, so it is kept only while somebody may share it.
+            _reads.pop(key, None)
 
 
 def _rest(connection: Connection) -> None:
