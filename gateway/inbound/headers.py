@@ -26,7 +26,14 @@ from webencodings.labels import LABELS
 from common.ascii import lowered, trimmed
 from common.mail_addresses import clean_address, split_addresses
 from common.tables import table_pairs
-from gateway.inbound.received_mail import COMPLAINT, FAILED, RecipientReport, Report
+from gateway.inbound.received_mail import (
+    COMPLAINT,
+    FAILED,
+    MAX_LINES,
+    NotAccepted,
+    RecipientReport,
+    Report,
+)
 
 # Characters of a header that are read. The library's address parser takes quadratic
 # time: at this length the worst input takes a tenth of a second.
@@ -96,8 +103,16 @@ class BoundedPolicy(EmailPolicy):
     """
 
     # Of one message: the character set of headers in bytes beyond ASCII, the headers
-    # that were parsed so far, and the time spent on them.
+    # that were parsed so far, the time spent on them, and the lines that were counted.
     reading: Any = None
+
+    def count_lines(self, content: bytes, *, encoded: bytes = b"") -> None:
+        """Count the lines of a message, or those that a part has beyond the lines that
+        it was `encoded` in. Raises NotAccepted if the message has too many.
+        """
+        self.reading.lines += max(0, _lines_in(content) - _lines_in(encoded))
+        if self.reading.lines > MAX_LINES:
+            raise NotAccepted(f"554 5.6.0 The message has more than {MAX_LINES} lines")
 
     def header_fetch_parse(self, name: str, value: Any) -> Any:
         """Return the header, decoded. It is plain text if the library cannot parse it
@@ -135,6 +150,10 @@ class BoundedPolicy(EmailPolicy):
         return _WORDS.sub(_one_word, text)
 
 
+def _lines_in(content: bytes) -> int:
+    return content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
+
+
 def _in_marks(name: re.Match[str]) -> str:
     bare = name[3].strip("' \t\r\n") if name[3] else name[2].replace('"', "'")
     return f'{name[1]}"{bare}"'
@@ -157,7 +176,7 @@ def bounded_policy(
     possible.
     """
     return BoundedPolicy(  # type: ignore[call-overload, no-any-return]
-        reading=SimpleNamespace(charset=charset, known={}, spent=0.0),
+        reading=SimpleNamespace(charset=charset, known={}, spent=0.0, lines=0),
         message_factory=message_factory,
         refold_source="none",
         linesep="\r\n",
@@ -366,7 +385,8 @@ def read_report(
     for part in _blocks(message):
         kind = part.get_content_type()
         encoding = str(part.get("content-transfer-encoding", ""))
-        if kind in _IN_UTF8 or "base64" in encoding.lower():
+        is_message = kind.startswith("message/")
+        if kind in _IN_UTF8 or (is_message and "base64" in encoding.lower()):
             kind = _IN_UTF8.get(kind, kind)
             content = f"Content-Type: {kind}\r\n\r\n".encode() + content_of(part)
             part = message_from_bytes(content, policy=message.policy)

@@ -38,7 +38,6 @@ from gateway.inbound.headers import (
 )
 from gateway.inbound.received_mail import (
     MAX_HEADERS_BYTES,
-    MAX_LINES,
     Mail,
     NotAccepted,
 )
@@ -48,6 +47,7 @@ from simple_form.tree import without_tags
 MAX_PARTS = 100
 # Mail that passed so many servers is taken for a loop. The limit is the usual one.
 MAX_HOPS = 30
+_HEADERS_TOO_LARGE = "552 5.3.4 The headers are larger than 256 kB"
 # Bytes given to the library at a time.
 _PIECE = 64 * 1024
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n|\r\r")
@@ -111,15 +111,13 @@ def read_mail(content: bytes) -> Mail:
     content = _BEFORE.sub(b"", content)
     ending = _END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
     if ending is None and len(content) > MAX_HEADERS_BYTES:
-        raise NotAccepted("552 5.3.4 The headers are larger than 256 kB")
+        raise NotAccepted(_HEADERS_TOO_LARGE)
     headers = content[: ending.start() if ending else None]
     content = _NAME.sub(rb"\1:", headers) + content[len(headers) :]
     if len(_HOP.findall(headers)) >= MAX_HOPS:
         raise NotAccepted(
             f"554 5.4.6 The message has passed {MAX_HOPS} servers: this is a loop"
         )
-    if content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n") > MAX_LINES:
-        raise NotAccepted(f"554 5.6.0 The message has more than {MAX_LINES} lines")
     numbers = count(1)
 
     def make_part(*args: Any, **options: Any) -> EmailMessage:
@@ -131,7 +129,9 @@ def read_mail(content: bytes) -> Mail:
     try:
         named = _FIRST_CHARSET.search(content, 0, MAX_HEADERS_BYTES)
         charset = named[1].decode() if named else ""
-        parser = BytesFeedParser(policy=bounded_policy(make_part, charset))
+        policy = bounded_policy(make_part, charset)
+        policy.count_lines(content)
+        parser = BytesFeedParser(policy=policy)
         # In pieces: as a whole the library would first keep four bytes for each one.
         for start in range(0, len(content), _PIECE):
             parser.feed(content[start : start + _PIECE])
@@ -165,6 +165,8 @@ def read_mail(content: bytes) -> Mail:
             cut=parts.cut,
             report=read_report(message, _content),
         )
+    except NotAccepted:
+        raise
     except _TooManyParts:
         raise NotAccepted(
             f"554 5.6.0 The message has more than {MAX_PARTS} parts"
@@ -231,6 +233,13 @@ def split_parts(message: Message) -> BodyParts:
     unread = [(message, 0)]
     while unread:
         part, number = unread.pop()
+        # Each part has the limit of the message, also one that was decoded. A name and
+        # a value have four characters between and after them.
+        if (
+            sum(len(name) + len(str(value)) + 4 for name, value in part.raw_items())
+            > MAX_HEADERS_BYTES
+        ):
+            raise NotAccepted(_HEADERS_TOO_LARGE)
         # Of another part the library would decode the text, by any character set.
         inner = part.get_payload() if part.is_multipart() else None
         # An enclosed message is one part, whole.
@@ -250,17 +259,19 @@ def split_parts(message: Message) -> BodyParts:
         if part is message and kind in _AS_TEXT:
             kind = "text/plain"
         name = unencoded(_safely(part.get_filename, None) or "")
-        content = _content(part)
-        if kind.startswith("multipart/") and (line := _BOUNDARY.search(content)):
+        is_file = _safely(part.get_content_disposition, None) == "attachment"
+        is_multipart = kind.startswith("multipart/")
+        is_body = not is_file and kind in ("text/plain", "text/html")
+        content = _content(part, is_read=is_multipart or is_body)
+        if is_multipart and (line := _BOUNDARY.search(content)):
             head = b'Content-Type: %b; boundary="%b"\r\n\r\n' % (kind.encode(), line[1])
             whole = message_from_bytes(head + content, policy=part.policy)
             unread.append((whole, number))
             continue
-        is_file = _safely(part.get_content_disposition, None) == "attachment"
         texts, htmls = sections.setdefault(number or next(numbers), ([], []))
-        if not is_file and (kind == "text/plain" or kind.startswith("multipart/")):
+        if not is_file and (kind == "text/plain" or is_multipart):
             texts.append(_text(part, content))
-        elif not is_file and kind == "text/html":
+        elif is_body:
             declared = _META.search(content[:_MOST_BEFORE_META])
             htmls.append(_text(part, content, declared[1].decode() if declared else ""))
         else:
@@ -341,8 +352,9 @@ def unwrapped(text: str, *, keeps_blanks: bool) -> str:
     return "".join(pieces)[1:]
 
 
-def _content(part: Message) -> bytes:
-    # Returns the decoded bytes of a part, or those of the messages that it encloses.
+def _content(part: Message, *, is_read: bool = True) -> bytes:
+    # Returns the decoded bytes of a part, or those of the messages that it encloses. If
+    # they are read, and not only stored as a file, their lines count.
     name = "content-transfer-encoding"
     encoding = str(part.get(name, "")).lower()
     # The library decodes only what has the exact name of an encoding.
@@ -357,8 +369,14 @@ def _content(part: Message) -> bytes:
     if not isinstance(content, bytes):
         return b""
     if "quoted" in encoding and not part.is_multipart():
-        return a2b_qp(_SOFT_BREAK.sub(b"=", content))
-    return _from_base64(content) if "base64" in encoding else content
+        decoded = a2b_qp(_SOFT_BREAK.sub(b"=", content))
+    else:
+        decoded = _from_base64(content) if "base64" in encoding else content
+    if is_read:
+        policy: Any = part.policy
+        # The library has decoded uuencode.
+        policy.count_lines(decoded, encoded=b"" if "uu" in encoding else content)
+    return decoded
 
 
 def _from_base64(content: bytes) -> bytes:

@@ -4,6 +4,7 @@ soon and raises nothing.
 
 import base64
 import time
+from binascii import b2a_uu
 from email.message import EmailMessage
 from email.policy import SMTP
 
@@ -376,6 +377,19 @@ def nested(depth):
     return TOP + b"".join(levels) + b"Content-Type: text/plain\r\n\r\nx"
 
 
+def as_part(headers, body):
+    return b"--q\nContent-Type: text/plain\n%b\n%b\n" % (headers, body)
+
+
+def in_base64(kind, content, *, top=TOP):
+    return (
+        top
+        + b"Content-Type: %b; boundary=q\r\n" % kind
+        + b"Content-Transfer-Encoding: base64\r\n\r\n"
+        + base64.encodebytes(content)
+    )
+
+
 COSTLY = {
     "loop": (TOP + b"Received: from a by b\r\n" * MAX_HOPS + b"\r\nx", "554 5.4.6"),
     "headers": (TOP + b"X: y\r\n" * 100_000 + b"\r\nx", "552 5.3.4"),
@@ -392,7 +406,53 @@ COSTLY = {
         "554 5.6.0",
     ),
     "lines": (TOP + b"\r\n" + b"\n" * 600_000, "554 5.6.0"),
+    "decoded lines": (
+        in_base64(b"multipart/mixed", as_part(b"", b"\n" * 600_000)),
+        "554 5.6.0",
+    ),
+    "decoded text": (in_base64(b"text/plain", b"\n" * 600_000), "554 5.6.0"),
+    "decoded several times": (
+        in_base64(
+            b"multipart/mixed",
+            as_part(b"", b"\n" * 300_000)
+            + in_base64(
+                b"multipart/mixed", as_part(b"", b"\n" * 300_000), top=b"\n--q\n"
+            ),
+        ),
+        "554 5.6.0",
+    ),
+    "decoded headers": (
+        in_base64(b"multipart/mixed", as_part(b"X: y\n" * 100_000, b"x")),
+        "552 5.3.4",
+    ),
+    "decoded report": (
+        TOP
+        + b"Content-Type: multipart/report; boundary=r\r\n\r\n"
+        + in_base64(b"message/delivery-status", b"A: b\n" * 600_000, top=b"--r\r\n"),
+        "554 5.6.0",
+    ),
+    "uuencoded lines": (
+        TOP
+        + b"Content-Type: multipart/mixed; boundary=q\r\n"
+        + b"Content-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 a\n"
+        + b"".join(
+            b2a_uu(b"--q\nContent-Type: text/plain\n\n" * (not one) + b"\n" * 14)
+            for one in range(40_000)
+        )
+        + b"`\nend\n",
+        "554 5.6.0",
+    ),
 }
+
+
+def test_a_part_in_base64_has_the_limits_of_one_that_is_not_encoded():
+    body = as_part(b"", b"line\n" * 480_000)
+    plain = TOP + b"Content-Type: multipart/mixed; boundary=q\r\n\r\n" + body
+    encoded = in_base64(b"multipart/mixed", body)
+    assert read_mail(encoded).text == read_mail(plain).text
+    # A file is not read, only stored.
+    table = in_base64(b"text/csv", b"1\n" * 600_000)
+    assert len(read_mail(table).files[0].content) == 1_200_000
 
 
 def test_what_is_built_to_cost_is_refused_at_once():
