@@ -3,9 +3,9 @@ is one such flood.
 
 A message that is set apart is neither lost nor rejected: it is held and mirrored like
 any other, but is shown in a list of its own and gets no alert card. Each held message
-counts once for its API key, its mailbox, each recipient and its text, by the database's
-clock. Messages count also if they are set apart: as long as an agent goes on sending
-too many, its new messages are set apart.
+counts once for its API key, its mailbox, its text, and for its key with each recipient,
+by the database's clock. Messages count also if they are set apart: as long as an agent
+goes on sending too many, its new messages are set apart.
 """
 
 import logging
@@ -63,13 +63,18 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
     """
     # What the message counts for. If several caps are passed, the first of these names
     # the flood.
+    mailbox = message.mailbox.upstream_id if message.mailbox else ""
+    # To one recipient each key is counted by itself: otherwise one key could take away
+    # the cards of another's. What comes without a key may get it with its content.
+    sender = key or key_name or (mailbox if message.revision else "")
     addresses = sorted(set(map(folded, message.addresses[:MAX_RECIPIENTS])))
     counted_for = [
         (Kind.KEY, key or key_name),
         (Kind.ALIKE, message.shape),
-        (Kind.MAILBOX, message.mailbox.upstream_id if message.mailbox else ""),
-        *((Kind.RECIPIENT, address) for address in addresses),
+        (Kind.MAILBOX, mailbox),
     ]
+    if sender:
+        counted_for += [(Kind.RECIPIENT, f"{one} {sender}") for one in addresses]
     kinds = {f"{kind}:{name}": kind for kind, name in counted_for if name}
     leaves_at = None
     if message.revision is not None:
@@ -175,6 +180,10 @@ def _brake_for(
         name = message.subject or "(no subject)"
     elif passed.kind == Kind.MAILBOX:
         name = str(message.mailbox)
+    elif passed.kind == Kind.RECIPIENT:
+        sender = key_name or key
+        sender = f"the key “{sender}”" if sender else str(message.mailbox)
+        name = f"{name.partition(' ')[0]} from {sender}"
     brake, is_new = Brake.objects.get_or_create(
         connection=message.connection,
         what=passed.what,

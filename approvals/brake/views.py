@@ -46,7 +46,10 @@ _LABELS = {
         "The same but for names, numbers, amounts, dates and addresses.",
     ),
     Kind.MAILBOX: ("From one mailbox", "All that is sent from one address."),
-    Kind.RECIPIENT: ("To one recipient", "From all senders."),
+    Kind.RECIPIENT: (
+        "From one API key to one recipient",
+        "Without a key: from one mailbox to one recipient.",
+    ),
 }
 
 

@@ -48,8 +48,8 @@ LEAVES = "leaves:"
 
 
 class Kind(models.TextChoices):
-    """What messages of a cap have in common: the API key, the text, the mailbox, or a
-    recipient. If several caps are passed, the first kind in this order names the flood.
+    """What messages of a cap have in common: the API key, the text, the mailbox, or the
+    key and a recipient. If several caps are passed, the first kind in this order names the flood.
     """
 
     KEY = "key"
@@ -59,8 +59,8 @@ class Kind(models.TextChoices):
 
 
 class Cap(models.Model):
-    """The most messages with the same key, text, mailbox or recipient in an hour, and
-    in a day. 0 means no cap.
+    """The most messages with the same key, text, mailbox, or key and recipient in an
+    hour, and in a day. 0 means no cap.
     """
 
     kind = models.CharField(max_length=10, choices=Kind, unique=True)
@@ -136,15 +136,15 @@ class ArrivalQuerySet(models.QuerySet["Arrival"]):
 
 
 class Arrival(models.Model):
-    """One held message, counted for one thing that caps limit: a key, a text, a mailbox
-    or a recipient. A scheduled message has a second row for each, which counts at the
+    """One held message, counted for one thing that caps limit: a key, a text, a mailbox,
+    or a key and a recipient. A scheduled message has a second row for each, which counts at the
     time of its leaving. Rows are kept for a day after that they count at.
     """
 
     connection = models.ForeignKey(
         Connection, on_delete=models.CASCADE, related_name="+", db_index=False
     )
-    # Such as "key:01J…", "leaves:key:01J…" or "recipient:dana@northwind.example".
+    # Such as "key:01J…", "leaves:key:01J…" or "recipient:dana@x.example 01J…".
     what = models.TextField()
     upstream_id = models.CharField(max_length=200)
     at = models.DateTimeField(db_default=Now())

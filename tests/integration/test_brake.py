@@ -102,6 +102,31 @@ def test_as_many_as_a_cap_allows_are_in_the_queue_and_the_rest_is_apart_and_held
     assert (flood.kind, flood.cap) == (*caps, 3)
 
 
+def test_one_key_does_not_set_apart_what_another_writes_to_the_same_recipient(
+    client, connection, route
+):
+    cap(recipient=(2, 0))
+    to = {"to": ["dana@northwind.example"]}
+    come(client, connection, 4, **to)
+    other = {"sent_by_key": "01OTHER", "sent_by_key_name": "Support"}
+    come(client, connection, email_id="01ORDINARY", **other, **to)
+    assert apart() == [False, False, True, True, False]
+    ordinary = Message.objects.get(upstream_id="01ORDINARY")
+    assert Card.objects.filter(message=ordinary).exists()
+    assert str(Brake.objects.get()) == (
+        "to dana@northwind.example from the key “Invoices”"
+    )
+    # Where a key is not known before the content, nothing counts for others before.
+    none = dict.fromkeys(KEY, "")
+    come(client, connection, 3, **none, **to)
+    assert apart()[5:] == [False] * 3
+    # A flood that keys share is found by what they have in common.
+    cap(recipient=(9, 0), mailbox=(8, 0))
+    for number in range(2):
+        come(client, connection, sent_by_key=f"01KEY{number}", **to)
+    assert apart()[8:] == [True] * 2
+
+
 @pytest.mark.django_db(transaction=True)
 def test_webhooks_at_one_moment_are_counted_exactly(client, connection):
     cap(key=(3, 0))
