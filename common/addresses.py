@@ -2,7 +2,7 @@
 count only if a proxy in TRUSTED_PROXIES sent them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -23,7 +23,7 @@ def address_in(environ: Mapping[str, Any]) -> str:
     # Each proxy adds the address that it saw at the end. Those before the first one
     # that we do not trust came from the client, which may have invented them.
     for hop in map(str.strip, reversed(forwarded.split(","))):
-        if not hop or not _is_trusted(address):
+        if not hop or not is_within(address, settings.TRUSTED_PROXIES):
             break
         # Some proxies write 203.0.113.9:51234 or [2001:db8::1]:443.
         if hop.startswith("["):
@@ -32,17 +32,18 @@ def address_in(environ: Mapping[str, Any]) -> str:
     return address
 
 
-def _is_trusted(address: str) -> bool:
+def is_within(address: str, networks: Sequence[str]) -> bool:
+    """Whether an address is one of these, or in one of these networks."""
     try:
         ip = ip_address(_canonical(address))
     except ValueError:
         return False
-    return any(ip in network for network in _networks(tuple(settings.TRUSTED_PROXIES)))
+    return any(ip in network for network in _networks(tuple(networks)))
 
 
 @cache
-def _networks(proxies: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
-    return [ip_network(_canonical(proxy), strict=False) for proxy in proxies]
+def _networks(named: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(_canonical(one), strict=False) for one in named]
 
 
 def _canonical(address: str) -> str:
@@ -70,8 +71,8 @@ def came_unencrypted(request: HttpRequest) -> bool:
     """Whether a trusted proxy says that the request reached it over plain http."""
     # Of several proxies, the first one is the one that the client reached.
     protocols = request.META.get("HTTP_X_FORWARDED_PROTO", "").split(",")
-    return protocols[0].strip().lower() == "http" and _is_trusted(
-        request.META.get("REMOTE_ADDR", "")
+    return protocols[0].strip().lower() == "http" and is_within(
+        request.META.get("REMOTE_ADDR", ""), settings.TRUSTED_PROXIES
     )
 
 

@@ -67,6 +67,7 @@ ALLOWED_HOSTS = [
     *env_list("ALLOWED_HOSTS", "127.0.0.1,localhost"),
 ]
 TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
+TRUSTED_RELAYS = env_list("TRUSTED_RELAYS")
 # The desk listens only on the loopback interface, so a public address is that of a
 # proxy.
 IS_BEHIND_PROXY = _IS_PUBLIC or bool(TRUSTED_PROXIES)

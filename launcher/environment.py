@@ -56,7 +56,7 @@ DISCORD = (
 PROCESS_VARIABLES = (
     *DISCORD,
     *"""
-TRUSTED_PROXIES LOG_FORMAT DEBUG DISCORD_BOT_TOKEN_FILE GATEWAY_APPROVAL_CODES
+TRUSTED_PROXIES TRUSTED_RELAYS LOG_FORMAT DEBUG DISCORD_BOT_TOKEN_FILE GATEWAY_APPROVAL_CODES
 GATEWAY_RATE_LIMIT EMAIL_FROM DNS_SERVER OIDC_ISSUER OIDC_CLIENT_ID OIDC_CLIENT_SECRET
 OIDC_CLIENT_SECRET_FILE OIDC_NAME SECRET_KEY_FILE SECRET_KEY_FALLBACKS
 SECRET_KEY_FALLBACKS_FILE ENCRYPTION_KEYS_FILE SEAL_KEY_FILE SEAL_FILE AUDIT_DETAILS_DAYS
@@ -265,15 +265,17 @@ def read(
     )
 
 
-# Raises BadVariable unless what proxies and the OIDC provider say can be believed.
+# Raises BadVariable unless what proxies, relays and the OIDC provider say can be
+# believed.
 def _check_sources(given: Mapping[str, str], allowed: list[str]) -> None:
-    for part in env_list("TRUSTED_PROXIES", variables=given):
-        try:
-            ip_network(part, strict=False)
-        except ValueError:
-            raise BadVariable(
-                f"TRUSTED_PROXIES holds {part!r}, which is no IP address and no network such as 10.0.0.0/8."
-            ) from None
+    for name in ("TRUSTED_PROXIES", "TRUSTED_RELAYS"):
+        for part in env_list(name, variables=given):
+            try:
+                ip_network(part, strict=False)
+            except ValueError:
+                raise BadVariable(
+                    f"{name} holds {part!r}, which is no IP address and no network such as 10.0.0.0/8."
+                ) from None
     issuer = env_url("OIDC_ISSUER", "", variables=given)
     if issuer and not is_confidential(issuer):
         raise BadVariable(

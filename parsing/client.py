@@ -59,7 +59,7 @@ def from_source(
 
     The first name is of whoever answers for the bytes, and is nothing that a stranger
     can choose: an API key, an address, a mailbox. The second may be; it divides the
-    time of the first.
+    time of the first, and nobody else's who has the same second name.
 
     In haste, ParserBusy is raised at once for what takes long, and for a source that had
     a request killed lately while another one of it is run. The caller goes on with
@@ -70,7 +70,9 @@ def from_source(
     change how the next are read.
     """
     words = ["hurried" if is_hurried else "stays" if stays else "patient"]
-    words += [hashlib.sha256(one.encode(errors="replace")).hexdigest() for one in names]
+    for number in range(1, len(names) + 1):
+        name = "\n".join(names[:number]).encode(errors="replace")
+        words.append(hashlib.sha256(name).hexdigest())
     token = _source.set(" ".join(words))
     try:
         yield

@@ -335,13 +335,13 @@ def _apply(
         )
 
 
-def read_mail(content: bytes, address: str, sender: str) -> Mail:
+def read_mail(content: bytes, share: str, sender: str) -> Mail:
     """Return the message in received bytes, read by the parser. Its time counts against
-    the client's address, and within that the sender. Raises NotAccepted or
-    ParserUnavailable.
+    the client's address, or what a relay's sender has a share by, and within that the
+    sender. Raises NotAccepted or ParserUnavailable.
     """
     try:
-        with from_source(f"address {address}", sender):
+        with from_source(f"address {share}", sender):
             fields, file_contents = unpack(parse("read_mail", content))
     except ParserKilled:
         raise NotAccepted("554 5.6.0 The message cannot be read safely") from None

@@ -8,7 +8,8 @@ No relaying, no AUTH, no STARTTLS; VRFY reveals nothing. A mail server in front 
 these: docs/operators/email.md. Database work runs in one thread. Messages are read by
 the parser, one of each sender at a time, so that a hostile message delays only others
 of its sender. All messages that are being received share one budget of memory, and no
-client address gets more than its share of sessions and memory.
+client address gets more than its share of sessions and memory: whoever sends chooses
+the envelope sender. Of a relay in TRUSTED_RELAYS each sender has such a share.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 from django.utils import timezone
 
-from common.addresses import network_of
+from common.addresses import is_within, network_of
 from common.return_addresses import ForgedAddress, name_in
 from gateway.inbound.receive import (
     ForgedReport,
@@ -97,7 +98,7 @@ class Reception:
     def __init__(self) -> None:
         self.connections: set[asyncio.WriteTransport] = set()
         self.sessions_of: Counter[str] = Counter()
-        # How many more bytes may be received, and how many each address has now.
+        # How many more bytes may be received, and how many each share has now.
         self.bytes = MAX_BYTES
         self.bytes_of: Counter[str] = Counter()
         self._storing = ThreadPoolExecutor(1, "inbound-store")
@@ -116,22 +117,22 @@ class Reception:
             and (free > RESERVED or of_address < FEW)
         )
 
-    def take_bytes(self, address: str, size: int) -> bool:
-        """Reserve memory for `size` more bytes from this address; return whether there
-        was enough.
+    def take_bytes(self, share: str, size: int) -> bool:
+        """Reserve memory for `size` more bytes of this share; return whether there was
+        enough.
         """
-        if size > self.bytes or self.bytes_of[address] + size > MAX_BYTES_OF_ADDRESS:
+        if size > self.bytes or self.bytes_of[share] + size > MAX_BYTES_OF_ADDRESS:
             return False
         self.bytes -= size
-        self.bytes_of[address] += size
+        self.bytes_of[share] += size
         return True
 
-    def give_bytes_back(self, address: str, size: int) -> None:
+    def give_bytes_back(self, share: str, size: int) -> None:
         """Free memory that was reserved."""
         self.bytes += size
-        self.bytes_of[address] -= size
-        if not self.bytes_of[address]:
-            del self.bytes_of[address]
+        self.bytes_of[share] -= size
+        if not self.bytes_of[share]:
+            del self.bytes_of[share]
 
     async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
         self,
@@ -171,7 +172,7 @@ class Reception:
         return self._turns.setdefault(name, asyncio.Semaphore(most))
 
     async def take_in(
-        self, *, content: bytes, address: str, sender: str, recipients: list[str]
+        self, *, content: bytes, share: str, sender: str, recipients: list[str]
     ) -> str:
         """Store a message for all its recipients. Returns the SMTP reply, which says
         that the mail is stored only after everything is committed.
@@ -201,11 +202,11 @@ class Reception:
 
         try:
             async with (
-                self._turn(f"{address} {sender}", 1),
-                self._turn(address, MAX_READING_OF_ADDRESS),
+                self._turn(f"{share} {sender}", 1),
+                self._turn(share, MAX_READING_OF_ADDRESS),
             ):
                 mail = await asyncio.get_running_loop().run_in_executor(
-                    self._reading, read_mail, content, address, sender
+                    self._reading, read_mail, content, share, sender
                 )
             digest = digest_of(content, now=timezone.now())
             results = [await self._in_database(store, one) for one in recipients]
@@ -266,7 +267,12 @@ class InboundSession(SMTP):  # type: ignore[misc]
     line_length_limit = 16_000
 
     def __init__(
-        self, reception: Reception, *, address: str, loop: asyncio.AbstractEventLoop
+        self,
+        reception: Reception,
+        *,
+        address: str,
+        is_relay: bool,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(
             reception,
@@ -280,6 +286,9 @@ class InboundSession(SMTP):  # type: ignore[misc]
         )
         self._reception = reception
         self._address = address
+        self._is_relay = is_relay
+        # Against what the message counts that is being received, and its bytes so far.
+        self._share = address
         self._held = 0
         # How many recipients of this session do not exist here.
         self.unknown = 0
@@ -334,6 +343,8 @@ class InboundSession(SMTP):  # type: ignore[misc]
         envelope = self.envelope
         # Reports and automatic replies have an empty sender.
         sender = envelope.mail_from.removeprefix("<>")
+        if self._is_relay:
+            self._share = f"{self._address} {sender}"
         try:
             self._stop_expecting_data()
             self._reset_timeout(MESSAGE_SECONDS)
@@ -346,7 +357,7 @@ class InboundSession(SMTP):  # type: ignore[misc]
                 reply
                 or await self._reception.take_in(
                     content=content,
-                    address=self._address,
+                    share=self._share,
                     sender=sender,
                     recipients=envelope.rcpt_tos,
                 )
@@ -382,7 +393,7 @@ class InboundSession(SMTP):  # type: ignore[misc]
                     reply = "552 5.3.4 The message is larger than 25 MB"
                 elif lines > MAX_LINES:
                     reply = f"554 5.6.0 The message has more than {MAX_LINES} lines"
-                elif not self._reception.take_bytes(self._address, len(line)):
+                elif not self._reception.take_bytes(self._share, len(line)):
                     reply = "452 4.3.1 Too much mail at this moment, try again later"
                 else:
                     self._held += len(line)
@@ -394,7 +405,7 @@ class InboundSession(SMTP):  # type: ignore[misc]
             at_line_start = is_whole_line
 
     def _give_back(self) -> None:
-        self._reception.give_bytes_back(self._address, self._held)
+        self._reception.give_bytes_back(self._share, self._held)
         self._held = 0
 
 
@@ -413,12 +424,18 @@ class NewConnection(asyncio.Protocol):
         """Hand the connection to a new session, or close it."""
         assert isinstance(transport, asyncio.WriteTransport)
         # The address is missing if the connection has closed already.
-        address = network_of((transport.get_extra_info("peername") or [""])[0])
+        peer = (transport.get_extra_info("peername") or [""])[0]
+        address = network_of(peer)
         if not self._reception.has_room_for(address):
             transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
             transport.close()
             return
-        session = InboundSession(self._reception, address=address, loop=self._loop)
+        session = InboundSession(
+            self._reception,
+            address=address,
+            is_relay=is_within(peer, settings.TRUSTED_RELAYS),
+            loop=self._loop,
+        )
         transport.set_protocol(session)
         session.connection_made(transport)
 

@@ -90,6 +90,7 @@ LIVE_URL            //evil.example/live
 ALLOWED_HOSTS       one.example two.example
 OUTGOING_ALLOW      10.0.0.1
 TRUSTED_PROXIES     proxy.example.com
+TRUSTED_RELAYS      mx.example.com
 PORT                eighty
 PORT                65536
 INBOUND_PORT        8025

@@ -272,6 +272,42 @@ def test_mail_that_takes_long_to_read_keeps_no_other_sender_waiting(
         assert slow.getreply()[0] == 250
 
 
+def test_senders_at_a_relay_have_shares_of_their_own_and_at_an_address_one_together(
+    world, listener, monkeypatch, settings
+):
+    is_over = threading.Event()
+    shares = []
+
+    def read_mail(content, share, sender):
+        shares.append(share)
+        assert sender == SENDER or is_over.wait(60)
+        return read(content, share, sender)
+
+    read = smtp_server.read_mail
+    monkeypatch.setattr(smtp_server, "read_mail", read_mail)
+    for relays, is_relay in (([], False), (["127.0.0.0/8"], True)):
+        settings.TRUSTED_RELAYS = relays
+        shares.clear()
+        is_over.clear()
+        with contextlib.ExitStack() as sessions:
+            slow = []
+            for number in range(smtp_server.MAX_READING_OF_ADDRESS):
+                hostile = sessions.enter_context(connected(listener))
+                hostile.mail(f"bad{number}@x.example")
+                hostile.rcpt("support@acme.example")
+                hostile.docmd("DATA")
+                hostile.send(mail(f"{number}") + b"\r\n.\r\n")
+                slow.append(hostile)
+            wait_for(lambda: len(shares) == number + 1, 30, "all are read")
+            if not is_relay:
+                is_over.set()
+            ordinary = sessions.enter_context(connected(listener))
+            assert deliver(ordinary, mail(str(relays))) == 250
+            assert len(set(shares)) == (number + 2 if is_relay else 1)
+            is_over.set()
+            assert {one.getreply()[0] for one in slow} == {250}
+
+
 def test_loops_are_refused(world, client):
     add_mailbox(world, "sales")
     outgoing(world)
