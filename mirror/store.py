@@ -305,7 +305,7 @@ def rendered_content(revision: Revision, content: Content | None) -> RenderedMes
     content = content or stored_content(revision)
     if revision.is_unsafe:
         return render_source(content, NOT_SAFE)
-    with from_source(f"message {revision.message_id}"):
+    with from_source(*revision.message.sources):
         return render_message(content)
 
 

@@ -398,7 +398,7 @@ def read_thread(thread_id: int) -> str:
         }
         answer, problem = _ask(thread)
         for row in answer.get("emails", ()):
-            with from_source(f"thread {thread.pk}"):
+            with from_source(f"mailbox {thread.mailbox_id}", f"thread {thread.pk}"):
                 message = message_from_row(row)
             if not message:
                 continue
