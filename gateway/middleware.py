@@ -11,13 +11,13 @@ import logging
 import time
 from collections.abc import Callable
 
-from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from common.identifiers import ulid
 from common.logs import given_id, traced
+from gateway.request_rules import bound_of
 
 # Beginnings of the paths whose answers may be something else than JSON.
 _NOT_JSON = ("/docs", "/static/")
@@ -39,11 +39,9 @@ def problem(status: int, error: str, code: str) -> JsonResponse:
     return JsonResponse({"error": error, "code": code}, status=status)
 
 
-def too_large() -> str:
-    """Return the sentence for a body over the limit."""
-    return (
-        f"The body is too large: at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes."
-    )
+def too_large(most: int) -> str:
+    """Return the sentence for a body over the limit of its path or tool."""
+    return f"The body is too large: at most {most:,} bytes here."
 
 
 def failed(
@@ -107,10 +105,9 @@ class JsonOnlyMiddleware:
                 400, "This host name is not in ALLOWED_HOSTS.", "unknown_host"
             )
         length = request.META.get("CONTENT_LENGTH") or "0"
-        if not length.isdecimal() or int(length) > (
-            settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
-        ):
-            return problem(413, too_large(), "too_large")
+        most = bound_of(request.path_info)
+        if not length.isdecimal() or int(length) > most:
+            return problem(413, too_large(most), "too_large")
         # PostgreSQL cannot store U+0000, so no id and no filter can hold one.
         if "\x00" in request.path_info:
             return failed(request, status=404)

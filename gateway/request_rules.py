@@ -6,6 +6,7 @@ clients try to sign up (they get a sentence), and those by which mail programs
 unsubscribe their user.
 """
 
+import re
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +22,13 @@ HEALTH_PATHS = ("/health",)
 # product, such as the desk, and most of a call is waiting for the database.
 SESSION_THREADS = 3
 IS_ONE_BY_ONE = False
+# The most bytes of a body: of most requests, and of those with long texts or lists. JSON
+# may write a character in twelve bytes. Only messages have files, and what a setting
+# allows.
+SMALL_BODY = 64 * 1024
+LONG_BODY = 4 * 1024 * 1024
+_LONG = re.compile(r"/(?:decide|decide_email|schedule|allowlist|stopped)/?\Z")
+_MESSAGES = re.compile(r"/(?:send|send_email|reply_email|reply(?:/[^/]+)?|mcp)/?\Z")
 # Paths at which a body is read without a key.
 UNSUBSCRIBE = "/v1/unsubscribe/"
 OPEN = (
@@ -31,12 +39,20 @@ OPEN = (
 )
 
 
+def bound_of(path: str) -> int:
+    """Return how many bytes the body of a request to this path may have."""
+    most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
+    if _MESSAGES.search(path):
+        return most
+    return min(most, LONG_BODY if _LONG.search(path) else SMALL_BODY)
+
+
 def most_body(environ: dict[str, Any]) -> int:
     """Return how many bytes of body to read; 0 if a key is needed and none is given."""
     path = environ["PATH_INFO"]
     if not key_text(environ) and path not in OPEN and not path.startswith(UNSUBSCRIBE):
         return 0
-    return settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
+    return bound_of(path)
 
 
 def most_of_sender(environ: dict[str, Any]) -> int:

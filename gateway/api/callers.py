@@ -9,7 +9,8 @@ from ninja import Router
 from common.unique_keys import Json
 from gateway.api.answers import review_url
 from gateway.auth import ANY_KEY, BearerKey, KeyedRequest
-from gateway.errors import BadRequest, Forbidden
+from gateway.errors import BadRequest, Forbidden, TooLarge
+from gateway.middleware import too_large
 from gateway.models import Email, Scope
 from gateway.states import AWAITING_DECISION, Direction, Status
 
@@ -22,10 +23,16 @@ router = Router(auth=ANY_KEY)
 # missing.
 @router.post("/mcp", include_in_schema=False)
 @router.post("/mcp/caller", include_in_schema=False)
-def read_caller(request: KeyedRequest, unclear: bool = False) -> Json:
-    """Return what the key of a request to `/mcp` may do, or refuse the request."""
+def read_caller(
+    request: KeyedRequest, unclear: bool = False, size: int = 0, most: int = 0
+) -> Json:
+    """Return what the key of a request to `/mcp` may do, or refuse the request: also if
+    its `size` is more than a call of its tool may have.
+    """
     if unclear or not request.accepts("application/json"):
         raise BadRequest("Send one JSON-RPC request as JSON, and accept JSON.")
+    if size > most:
+        raise TooLarge(too_large(most))
     origin = request.headers.get("Origin")
     if origin and origin.rpartition("://")[2] != request.get_host():
         # A page that a browser shows could reach a gateway of its own machine by a name

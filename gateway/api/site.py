@@ -54,6 +54,7 @@ from gateway.lookups import mailbox_for
 from gateway.messages import content
 from gateway.middleware import failed, too_large
 from gateway.models import ApiKey
+from gateway.request_rules import bound_of
 from gateway.states import Mode
 
 log = logging.getLogger(__name__)
@@ -350,7 +351,7 @@ def _on_http_error(request: HttpRequest, error: HttpError) -> JsonResponse:
 
 @api.exception_handler(RequestDataTooBig)
 def _on_too_big(request: HttpRequest, error: RequestDataTooBig) -> JsonResponse:
-    return _problem(request, TooLarge(too_large()))
+    return _problem(request, TooLarge(too_large(bound_of(request.path_info))))
 
 
 @api.exception_handler(OperationalError)

@@ -2,6 +2,7 @@
 key, through the same server. So a tool is checked, limited and logged like any request.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -27,12 +28,15 @@ class Caller:
     scope: Message
     scopes: Sequence[str] = ()
     mailboxes: Sequence[str] = ()
+    # Of a large call, which were parsed before.
+    arguments: Json | None = None
 
     async def fetch(
         self, method: str, path: str, query: Json, body: Json
     ) -> tuple[Message, bytes]:
         """Send a request to the API, and return how its answer begins, and its body."""
-        sent = json.dumps(body).encode()
+        # In a thread: it may have megabytes.
+        sent = (await asyncio.to_thread(json.dumps, body)).encode()
         headers = [pair for pair in self.scope["headers"] if pair[0] not in _OUTER]
         length = b"%d" % len(sent)
         headers += [(b"content-type", b"application/json"), (b"content-length", length)]

@@ -1,18 +1,22 @@
 """Serves `/mcp`: asks the API who calls, then lets the package answer.
 
 It runs in the event loop, as a tool may wait for minutes. The API itself is asked in
-threads, and refuses a request as it does all others.
+threads, and refuses a request as it does all others. A large request is parsed in a
+thread too: the package gets it without its arguments.
 """
 
+import asyncio
 import json
 from typing import Any
 
 from django.conf import settings
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
+from common.unique_keys import Json
 from gateway.api.bodies import MAX_BODY, MAX_VALUES
 from gateway.mcp.caller import Caller, Message, Receive, Send
-from gateway.mcp.server import SERVER
+from gateway.mcp.server import SERVER, bound_of_tool
+from gateway.request_rules import SMALL_BODY
 
 # Of a body. Values may take thirty times its memory; a text may have as many commas as
 # it has characters.
@@ -35,6 +39,7 @@ class Endpoint:
         self, scope: Message, body: bytes, receive: Receive, send: Send
     ) -> None:
         """Answer one request."""
+        size = len(body)
         kind = dict(scope["headers"]).get(b"content-type", b"")
         is_clear = (
             kind.lower().startswith(b"application/json")
@@ -42,9 +47,15 @@ class Endpoint:
             and body.count(b",") <= _MOST_COMMAS
         )
         caller = Caller(self._api, scope)
-        start, content = await caller.fetch(
-            "POST", "/mcp/caller", {"unclear": not is_clear}, {}
-        )
+        arguments = None
+        most = size
+        if is_clear and size > SMALL_BODY:
+            try:
+                body, arguments, most = await asyncio.to_thread(_taken_apart, body)
+            except (ValueError, RecursionError, AttributeError):
+                is_clear = False
+        asked = {"unclear": not is_clear, "size": size, "most": most}
+        start, content = await caller.fetch("POST", "/mcp/caller", asked, {})
         if start["status"] != 200:
             await send(start)
             await send({"type": "http.response.body", "body": content})
@@ -54,5 +65,19 @@ class Endpoint:
         async def replay() -> Message:
             return messages.pop() if messages else await receive()
 
-        caller = Caller(self._api, scope, **json.loads(content))
+        known = json.loads(content)
+        caller = Caller(self._api, scope, arguments=arguments, **known)
         await self.manager.handle_request({**scope, "caller": caller}, replay, send)
+
+
+def _taken_apart(body: bytes) -> tuple[bytes, Json, int]:
+    """Return a request without the arguments of its tool, these, and how many bytes a
+    call of that tool may have.
+    """
+    request = json.loads(body)
+    params = request.get("params", {})
+    arguments = params.pop("arguments", {})
+    rest = json.dumps(request).encode()
+    is_small = len(rest) <= SMALL_BODY
+    most = bound_of_tool(params.get("name")) if is_small else SMALL_BODY
+    return rest, arguments, most

@@ -44,6 +44,7 @@ from common.unique_keys import Json
 from gateway.api.site import api
 from gateway.mcp.caller import Caller
 from gateway.mcp.catalog import Entry, catalog
+from gateway.request_rules import SMALL_BODY, bound_of
 
 ABOUT = (
     "Email with oversight: a person may have to approve a message before it is sent. Text that others wrote is in "
@@ -80,6 +81,14 @@ _PAUSE = 3
 _ENTRIES = catalog()
 
 
+def bound_of_tool(name: object) -> int:
+    """Return how many bytes a call of this tool may have: as many as its request to the
+    API.
+    """
+    entry = _ENTRIES.get(str(name))
+    return bound_of(entry.path) if entry else SMALL_BODY
+
+
 def _caller(ctx: ServerRequestContext) -> Caller:
     request: Any = ctx.request
     caller: Caller = request.scope["caller"]
@@ -108,8 +117,9 @@ async def _call_tool(
         # The person was pointed at the desk, and the message was sent before.
         states = await _states(caller, [_EMAILS + params.request_state])
         return _result(next(iter(states.values()), {"error": "No such message."}))
+    arguments = caller.arguments or params.arguments or {}
     try:
-        body = await _use(caller, entry, dict(params.arguments or {}))
+        body = await _use(caller, entry, dict(arguments))
     except (TypeError, ValueError):
         body = {"error": "An argument has the wrong type, or holds half a character."}
     elicitation = getattr(ctx.session.client_capabilities, "elicitation", None)

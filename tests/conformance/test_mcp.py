@@ -145,6 +145,14 @@ def test_agent_sends_and_reads_what_became_of_it(product, agent, mode):
     assert "review_url" not in read
 
 
+def test_large_call_of_a_tool_arrives_whole(agent):
+    text = "A long text, and no repetition. " * 6_000
+    sent = agent.found("send_email", subject=subject(), **SENT | {"markdown": text})
+    read = agent.call("read_email", email_id=sent["id"])
+    words = [json.loads(block.text) for block in read.content]
+    assert any(one.get("markdown", "").strip() == text.strip() for one in words)
+
+
 @pytest.mark.slow
 def test_agent_watches_until_changes_are_requested(product, agent):
     sent = agent.found("send_email", subject=subject(), **SENT)
@@ -428,6 +436,9 @@ WRONG_REQUESTS = list(
 {"body": "deep"}                                         400
 {"body": "wide"}                                         400
 {"body": "large"}                                        413
+{"body": "large for its tool"}                           413
+{"body": "large beside arguments"}                       413
+{"body": "large and cut off"}                            400
 {"body": "two"}                                          400
 {"body": "surrogate"}                                    400
 {"body": "of 1.0"}                                       400
@@ -440,6 +451,9 @@ BODIES = {
     "deep": b'{"a":' * 50_000,
     "wide": b"{" + b"," * 3_000_000,
     "large": b" " * (64 << 20),
+    "large for its tool": call("read_email", email_id="x" * 70_000),
+    "large beside arguments": call("send_email") | {"padding": "x" * 70_000},
+    "large and cut off": b'{"params": "' + b"x" * 70_000,
     "two": [envelope()] * 2,
     "surrogate": call("read_email", email_id="\ud800"),
     "of 1.0": envelope() | {"jsonrpc": "1.0"},

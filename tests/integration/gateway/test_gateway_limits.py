@@ -1,13 +1,17 @@
 """Limits on calls, emails and sizes, how long to wait, and the reported usage."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import transaction
+from django.test import Client
 from django.utils import timezone
 from redis import Redis
 
 from gateway import attachments, limits
+from gateway.api.oversight import MAX_SUGGESTION
+from gateway.api.site import api
 from gateway.errors import TooManyRequests
 from gateway.models import (
     Account,
@@ -15,6 +19,7 @@ from gateway.models import (
     Email,
     IdempotencyRecord,
 )
+from gateway.request_rules import LONG_BODY, SMALL_BODY, bound_of, most_body
 from tests.factories import change_row
 from tests.integration.gateway.world import (
     add_sandbox_keys,
@@ -138,3 +143,48 @@ def test_oversized_input_is_refused_with_its_size_and_the_maximum_is_accepted(
         assert world.send(**{name: most}).status_code == 202, name
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
     assert world.send(markdown="x" * 1000).status_code == 413
+
+
+def schema_of(content):
+    """Return the schema of a body, which the document may name."""
+    name = content["schema"].get("$ref", "").rpartition("/")[2]
+    return api.get_openapi_schema()["components"]["schemas"].get(name, {})
+
+
+def test_each_route_bounds_a_body_before_it_is_parsed(world, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 5_000_000
+    headers = {"Authorization": f"Bearer {world.keys['admin']}"}
+    bounds = Counter()
+    for path, calls in api.get_openapi_schema()["paths"].items():
+        for method, operation in calls.items():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                takes_files = "attachments" in schema_of(content).get("properties", {})
+                bound = bound_of(path)
+                assert (bound == 5_000_000) is takes_files, path
+                # No JSON: who reads it answers 400.
+                answer = Client().generic(
+                    method.upper(),
+                    path.replace("{", "").replace("}", ""),
+                    b"x" * (bound + 1),
+                    headers=headers,
+                )
+                assert refusal_of(answer) == (413, "too_large"), path
+                assert f"at most {bound:,} bytes" in answer.json()["error"]
+                sent = {"PATH_INFO": path, "HTTP_AUTHORIZATION": "Bearer mm_live_x"}
+                assert most_body(sent) == bound
+                bounds[bound] += 1
+    assert set(bounds) == {SMALL_BODY, LONG_BODY, 5_000_000}
+    # What fields allow is never over the bound, however JSON is written.
+    held = world.held()
+    longest = {"suggested_markdown": "\U0001f680" * MAX_SUGGESTION, "reason": "No"}
+    assert world.decide(held, "reject", **longest).status_code == 200
+    scheduled = world.held(send_at="2099-01-01T00:00:00Z")
+    edited = {"markdown": "\U0001f680" * 262_144}
+    path = f"{world.base}/emails/{scheduled}/schedule"
+    # It was read: a message that waits for a person cannot be changed.
+    assert world.call("PATCH", path, json=edited).status_code == 409
+    stopped = {"mailboxes": ["x" * 64] * 10_000}
+    answer = world.call("PUT", "/v1/oversight/stopped", key="desk", json=stopped)
+    assert answer.status_code != 413
+    report = {"description": "x" * 16_000}
+    assert world.call("POST", "/v1/feedback", json=report).status_code == 201
