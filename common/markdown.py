@@ -2,8 +2,9 @@
 and the desk shows it after sanitising.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
+from typing import Any
 
 from markdown_it import MarkdownIt
 
@@ -26,15 +27,23 @@ def render_markdown(markdown: str, *, plainly: bool = False) -> str:
     part: tags, tables, whose longest lines are cut, and definitions of links that no
     link uses.
     """
-    found: dict[str, dict[str, dict[str, str]]] = {}
-    html = str(_parser().render(markdown, found))
+    html, links = _rendered(markdown)
     if not plainly:
         return html
     left = ["html_block", "html_inline", "table"]
-    links = found.get("references", {}).values()
-    if any(f'="{escape(one["href"])}"' not in html for one in links):
+    if any(f'="{escape(one["href"])}"' not in html for one in links.values()):
         left.append("reference")
-    return str(_parser(*left).render(markdown))
+    return _rendered(markdown, *left)[0]
+
+
+# Cached: the examination of one message renders the same Markdown several times, which
+# takes most of its time.
+@lru_cache(maxsize=4)
+def _rendered(markdown: str, *left_as_text: str) -> tuple[str, dict[str, Any]]:
+    """Return the HTML of a Markdown body, and its definitions of links."""
+    found: dict[str, Any] = {}
+    html = str(_parser(*left_as_text).render(markdown, found))
+    return html, found.get("references", {})
 
 
 def has_html(markdown: str) -> bool:

@@ -4,6 +4,8 @@ their patterns tests/unit/test_patterns.py shows it.
 
 from dataclasses import replace
 
+from markdown_it import MarkdownIt
+
 from common.fingerprint import Attachment, Content
 from rendering.render import parse_content
 from risk import CHECKS, jobs
@@ -60,3 +62,35 @@ def test_rules_stay_linear_for_many_of_one_kind():
         for name, (small, large) in crowds.items()
         if not is_linear(judge, small, large)
     ] == []
+
+
+REPEATED = ("word ", "a ", "w", "word\n", "1 ", "100 EUR ", "é ", "中")
+
+
+def in_every_part(text):
+    """Return a message that has this text in its subject and in both of its bodies."""
+    return Content(subject=text[:998], markdown=text, html=f"<p>x {text}")
+
+
+def test_message_of_one_repeated_word_is_examined_in_linear_time():
+    for word in REPEATED:
+        small, large = (
+            in_every_part((word * length)[:length]) for length in (4_000, 32_000)
+        )
+        assert is_linear(jobs.examine, small, large), word
+
+
+def test_markdown_is_parsed_twice_for_an_examination(monkeypatch):
+    """Once as programs show it, and once as plain text: the same text was parsed five
+    times, which took most of the time of a message of short lines.
+    """
+    parsed = []
+    parse = MarkdownIt.render
+
+    def render(self, text, *args):
+        parsed.append(text)
+        return parse(self, text, *args)
+
+    monkeypatch.setattr(MarkdownIt, "render", render)
+    jobs.examine(Content(markdown="- one word, again and again\n" * 20))
+    assert len(parsed) == 2
