@@ -116,9 +116,12 @@ class Client:
         # If a row stands twice, the later copy is the newer one.
         rows = {str(row["id"]): row for row in listed if row.get("id")}
         total = body.get("total")
+        following = str(body.get("cursor") or "")
+        # Some servers end their lists with an empty page that has the same cursor.
+        is_end = not listed and following == cursor
         return Listed(
             rows=list(rows.values()),
-            cursor=str(body.get("cursor") or ""),
+            cursor="" if is_end else following,
             is_our_gateway=_is_of_our_gateway(answer),
             has_contents=body.get("contents") is not False,
             nameless=sum(not row.get("id") for row in listed),

@@ -135,6 +135,10 @@ def test_list_without_an_end_is_said_to_repeat_and_what_it_lists_is_here(
     lists(upstream, ["01A"], [], ["01B", "01C"], ["01C", "01D"], [])
     assert read(hosted) == "4 held"
     assert set(Message.objects.values_list("state", flat=True)) == {"held"}
+    # Nor does a list go on whose last page is empty and has the cursor that led to it.
+    lists(upstream, ["01A"], ["01B", "01C"], ["01D"], [])
+    upstream.pages["3"]["cursor"] = "3"
+    assert read(hosted) == "4 held"
 
 
 def test_cursor_that_is_refused_makes_the_next_read_begin_at_the_first_page(
