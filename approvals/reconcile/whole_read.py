@@ -149,7 +149,8 @@ class _WholeRead:
 
     def _database_time(self) -> datetime:
         # Compared with other times that the database wrote in its statements.
-        return self.connection.row.annotate(at=Now()).get().at  # type: ignore[attr-defined, no-any-return]
+        times: list[datetime] = self.connection.row.values_list(Now(), flat=True)[:1]
+        return times[0]
 
     def _read_ends(self) -> str:
         """Read the first page of a long list and the last one, and what follows it."""
