@@ -181,9 +181,8 @@ def _brake_for(
     elif passed.kind == Kind.MAILBOX:
         name = str(message.mailbox)
     elif passed.kind == Kind.RECIPIENT:
-        sender = key_name or key
-        sender = f"the key “{sender}”" if sender else str(message.mailbox)
-        name = f"{name.partition(' ')[0]} from {sender}"
+        sender = key_name or key or message.mailbox
+        name = f"{name.partition(' ')[0]} from “{sender}”"
     brake, is_new = Brake.objects.get_or_create(
         connection=message.connection,
         what=passed.what,

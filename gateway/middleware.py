@@ -8,16 +8,17 @@ with HTML only at /docs and on the page to unsubscribe.
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 
+from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from common.identifiers import ulid
 from common.logs import given_id, traced
-from gateway.request_rules import bound_of
 
 # Beginnings of the paths whose answers may be something else than JSON.
 _NOT_JSON = ("/docs", "/static/")
@@ -26,10 +27,17 @@ _SENTENCES = {
     400: ("The request cannot be read.", "bad_request"),
     404: ("There is nothing at this path. See /docs and /openapi.json.", "not_found"),
     405: ("This path does not accept this method.", "method_not_allowed"),
-    413: ("The body is too large.", "too_large"),
 }
 # The same for every other status.
 _BROKEN = ("The gateway had an error, which was logged.", "internal")
+
+# The most bytes of a body: of most requests, and at paths that take long texts or lists,
+# of which JSON may write a character in twelve bytes. Messages have files: they may be as
+# large as the setting allows.
+SMALL_BODY = 64 * 1024
+LONG_BODY = 4 * 1024 * 1024
+_LONG = re.compile(r"/(?:decide|decide_email|schedule|allowlist|stopped)/?\Z")
+_MESSAGES = re.compile(r"/(?:send|send_email|reply_email|reply(?:/[^/]+)?|mcp)/?\Z")
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +45,14 @@ log = logging.getLogger(__name__)
 def problem(status: int, error: str, code: str) -> JsonResponse:
     """Return an error in the form that all errors of the API have."""
     return JsonResponse({"error": error, "code": code}, status=status)
+
+
+def bound_of(path: str) -> int:
+    """Return how many bytes the body of a request to this path may have."""
+    most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
+    if _MESSAGES.search(path):
+        return most
+    return min(most, LONG_BODY if _LONG.search(path) else SMALL_BODY)
 
 
 def too_large(most: int) -> str:

@@ -6,14 +6,13 @@ clients try to sign up (they get a sentence), and those by which mail programs
 unsubscribe their user.
 """
 
-import re
 from typing import Any
 
-from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.db import close_old_connections
 
 from gateway.auth import key_text, known_keys
+from gateway.middleware import bound_of
 from gateway.models import ApiKey, hash_key
 
 SIGNED_PATHS: tuple[str, ...] = ()
@@ -22,13 +21,6 @@ HEALTH_PATHS = ("/health",)
 # product, such as the desk, and most of a call is waiting for the database.
 SESSION_THREADS = 3
 IS_ONE_BY_ONE = False
-# The most bytes of a body: of most requests, and of those with long texts or lists. JSON
-# may write a character in twelve bytes. Only messages have files, and what a setting
-# allows.
-SMALL_BODY = 64 * 1024
-LONG_BODY = 4 * 1024 * 1024
-_LONG = re.compile(r"/(?:decide|decide_email|schedule|allowlist|stopped)/?\Z")
-_MESSAGES = re.compile(r"/(?:send|send_email|reply_email|reply(?:/[^/]+)?|mcp)/?\Z")
 # Paths at which a body is read without a key.
 UNSUBSCRIBE = "/v1/unsubscribe/"
 OPEN = (
@@ -37,14 +29,6 @@ OPEN = (
     "/v1/account/resend-confirmation",
     "/v1/confirm",
 )
-
-
-def bound_of(path: str) -> int:
-    """Return how many bytes the body of a request to this path may have."""
-    most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
-    if _MESSAGES.search(path):
-        return most
-    return min(most, LONG_BODY if _LONG.search(path) else SMALL_BODY)
 
 
 def most_body(environ: dict[str, Any]) -> int:

@@ -70,8 +70,8 @@ def from_source(
     change how the next are read.
     """
     words = ["hurried" if is_hurried else "stays" if stays else "patient"]
-    for number in range(1, len(names) + 1):
-        name = "\n".join(names[:number]).encode(errors="replace")
+    for one in names:
+        name = f"{names[0]} {one}".encode(errors="replace")
         words.append(hashlib.sha256(name).hexdigest())
     token = _source.set(" ".join(words))
     try:

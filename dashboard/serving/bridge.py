@@ -105,8 +105,10 @@ class WsgiBridge:
         if not is_chunked and not declared:
             return True
         max_bytes = self._rules.most_body(environ)
+        sentence = f"The body is too large: at most {max_bytes:,} bytes here."
+        too_large = Refused(413, "too_large", sentence)
         if declared > max_bytes > 0:
-            raise _too_large(max_bytes)
+            raise too_large
         if max_bytes and (is_chunked or declared > SMALL_BODY):
             request.begin()
             await request.take_thread()
@@ -144,7 +146,7 @@ class WsgiBridge:
                 raise Refused(400, "bad_request", sentence)
             body.write(message.get("body", b""))
             if body.tell() > max_bytes:
-                raise _too_large(max_bytes)
+                raise too_large
             request.hold("body", body.tell())
             request.check_held()
             is_complete = not message.get("more_body")
@@ -338,11 +340,6 @@ class BufferedResponse:
 async def _wait_for_change(answer: BufferedResponse) -> None:
     await answer.changed.wait()
     answer.changed.clear()
-
-
-def _too_large(most: int) -> Refused:
-    sentence = f"The body is too large: at most {most:,} bytes here."
-    return Refused(413, "too_large", sentence)
 
 
 async def _refuse(send: Send, refusal: Refused) -> None:

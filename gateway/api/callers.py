@@ -23,15 +23,13 @@ router = Router(auth=ANY_KEY)
 # missing.
 @router.post("/mcp", include_in_schema=False)
 @router.post("/mcp/caller", include_in_schema=False)
-def read_caller(
-    request: KeyedRequest, unclear: bool = False, size: int = 0, most: int = 0
-) -> Json:
-    """Return what the key of a request to `/mcp` may do, or refuse the request: also if
-    its `size` is more than a call of its tool may have.
+def read_caller(request: KeyedRequest, unclear: bool = False, most: int = 0) -> Json:
+    """Return what the key of a request to `/mcp` may do, or refuse the request: also one
+    that is larger than the `most` bytes of its tool.
     """
     if unclear or not request.accepts("application/json"):
         raise BadRequest("Send one JSON-RPC request as JSON, and accept JSON.")
-    if size > most:
+    if most:
         raise TooLarge(too_large(most))
     origin = request.headers.get("Origin")
     if origin and origin.rpartition("://")[2] != request.get_host():

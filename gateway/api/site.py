@@ -9,7 +9,6 @@ from functools import cached_property, wraps
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
@@ -47,14 +46,12 @@ from gateway.errors import (
     Invalid,
     InvalidKey,
     NotFound,
-    TooLarge,
     Unavailable,
 )
 from gateway.lookups import mailbox_for
 from gateway.messages import content
-from gateway.middleware import failed, too_large
+from gateway.middleware import failed
 from gateway.models import ApiKey
-from gateway.request_rules import bound_of
 from gateway.states import Mode
 
 log = logging.getLogger(__name__)
@@ -347,11 +344,6 @@ def _on_http_error(request: HttpRequest, error: HttpError) -> JsonResponse:
         {"error": str(error) or "The request failed.", "code": "failed"},
         status=error.status_code,
     )
-
-
-@api.exception_handler(RequestDataTooBig)
-def _on_too_big(request: HttpRequest, error: RequestDataTooBig) -> JsonResponse:
-    return _problem(request, TooLarge(too_large(bound_of(request.path_info))))
 
 
 @api.exception_handler(OperationalError)

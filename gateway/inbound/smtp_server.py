@@ -267,12 +267,7 @@ class InboundSession(SMTP):  # type: ignore[misc]
     line_length_limit = 16_000
 
     def __init__(
-        self,
-        reception: Reception,
-        *,
-        address: str,
-        is_relay: bool,
-        loop: asyncio.AbstractEventLoop,
+        self, reception: Reception, *, peer: str, loop: asyncio.AbstractEventLoop
     ) -> None:
         super().__init__(
             reception,
@@ -285,10 +280,9 @@ class InboundSession(SMTP):  # type: ignore[misc]
             loop=loop,
         )
         self._reception = reception
-        self._address = address
-        self._is_relay = is_relay
+        self._is_relay = is_within(peer, settings.TRUSTED_RELAYS)
         # Against what the message counts that is being received, and its bytes so far.
-        self._share = address
+        self._address = self._share = network_of(peer)
         self._held = 0
         # How many recipients of this session do not exist here.
         self.unknown = 0
@@ -425,17 +419,11 @@ class NewConnection(asyncio.Protocol):
         assert isinstance(transport, asyncio.WriteTransport)
         # The address is missing if the connection has closed already.
         peer = (transport.get_extra_info("peername") or [""])[0]
-        address = network_of(peer)
-        if not self._reception.has_room_for(address):
+        if not self._reception.has_room_for(network_of(peer)):
             transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
             transport.close()
             return
-        session = InboundSession(
-            self._reception,
-            address=address,
-            is_relay=is_within(peer, settings.TRUSTED_RELAYS),
-            loop=self._loop,
-        )
+        session = InboundSession(self._reception, peer=peer, loop=self._loop)
         transport.set_protocol(session)
         session.connection_made(transport)
 

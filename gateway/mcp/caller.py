@@ -26,10 +26,10 @@ class Caller:
 
     api: Callable[[Message, Receive, Send], Awaitable[None]]
     scope: Message
-    scopes: Sequence[str] = ()
-    mailboxes: Sequence[str] = ()
     # Of a large call, which were parsed before.
     arguments: Json | None = None
+    scopes: Sequence[str] = ()
+    mailboxes: Sequence[str] = ()
 
     async def fetch(
         self, method: str, path: str, query: Json, body: Json

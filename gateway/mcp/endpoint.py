@@ -16,7 +16,7 @@ from common.unique_keys import Json
 from gateway.api.bodies import MAX_BODY, MAX_VALUES
 from gateway.mcp.caller import Caller, Message, Receive, Send
 from gateway.mcp.server import SERVER, bound_of_tool
-from gateway.request_rules import SMALL_BODY
+from gateway.middleware import SMALL_BODY
 
 # Of a body. Values may take thirty times its memory; a text may have as many commas as
 # it has characters.
@@ -39,7 +39,6 @@ class Endpoint:
         self, scope: Message, body: bytes, receive: Receive, send: Send
     ) -> None:
         """Answer one request."""
-        size = len(body)
         kind = dict(scope["headers"]).get(b"content-type", b"")
         is_clear = (
             kind.lower().startswith(b"application/json")
@@ -48,13 +47,13 @@ class Endpoint:
         )
         caller = Caller(self._api, scope)
         arguments = None
-        most = size
-        if is_clear and size > SMALL_BODY:
+        most = 0
+        if is_clear and len(body) > SMALL_BODY:
             try:
                 body, arguments, most = await asyncio.to_thread(_taken_apart, body)
             except (ValueError, RecursionError, AttributeError):
                 is_clear = False
-        asked = {"unclear": not is_clear, "size": size, "most": most}
+        asked = {"unclear": not is_clear, "most": most}
         start, content = await caller.fetch("POST", "/mcp/caller", asked, {})
         if start["status"] != 200:
             await send(start)
@@ -65,19 +64,19 @@ class Endpoint:
         async def replay() -> Message:
             return messages.pop() if messages else await receive()
 
-        known = json.loads(content)
-        caller = Caller(self._api, scope, arguments=arguments, **known)
+        caller = Caller(self._api, scope, arguments, **json.loads(content))
         await self.manager.handle_request({**scope, "caller": caller}, replay, send)
 
 
 def _taken_apart(body: bytes) -> tuple[bytes, Json, int]:
-    """Return a request without the arguments of its tool, these, and how many bytes a
-    call of that tool may have.
+    """Return a request without the arguments of its tool; these; and how many bytes a
+    call of that tool may have, or 0 if it has no more.
     """
     request = json.loads(body)
     params = request.get("params", {})
     arguments = params.pop("arguments", {})
     rest = json.dumps(request).encode()
-    is_small = len(rest) <= SMALL_BODY
-    most = bound_of_tool(params.get("name")) if is_small else SMALL_BODY
-    return rest, arguments, most
+    most = bound_of_tool(params.get("name"))
+    if len(rest) > SMALL_BODY:
+        most = SMALL_BODY
+    return rest, arguments, most if len(body) > most else 0

@@ -44,7 +44,7 @@ from common.unique_keys import Json
 from gateway.api.site import api
 from gateway.mcp.caller import Caller
 from gateway.mcp.catalog import Entry, catalog
-from gateway.request_rules import SMALL_BODY, bound_of
+from gateway.middleware import SMALL_BODY, bound_of
 
 ABOUT = (
     "Email with oversight: a person may have to approve a message before it is sent. Text that others wrote is in "
@@ -117,8 +117,8 @@ async def _call_tool(
         # The person was pointed at the desk, and the message was sent before.
         states = await _states(caller, [_EMAILS + params.request_state])
         return _result(next(iter(states.values()), {"error": "No such message."}))
-    arguments = caller.arguments or params.arguments or {}
     try:
+        arguments = caller.arguments or params.arguments or {}
         body = await _use(caller, entry, dict(arguments))
     except (TypeError, ValueError):
         body = {"error": "An argument has the wrong type, or holds half a character."}

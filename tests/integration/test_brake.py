@@ -113,9 +113,8 @@ def test_one_key_does_not_set_apart_what_another_writes_to_the_same_recipient(
     assert apart() == [False, False, True, True, False]
     ordinary = Message.objects.get(upstream_id="01ORDINARY")
     assert Card.objects.filter(message=ordinary).exists()
-    assert str(Brake.objects.get()) == (
-        "to dana@northwind.example from the key “Invoices”"
-    )
+    named = "to dana@northwind.example from “Invoices”"
+    assert str(Brake.objects.get()) == named
     # Where a key is not known before the content, nothing counts for others before.
     none = dict.fromkeys(KEY, "")
     come(client, connection, 3, **none, **to)

@@ -13,13 +13,14 @@ from gateway import attachments, limits
 from gateway.api.oversight import MAX_SUGGESTION
 from gateway.api.site import api
 from gateway.errors import TooManyRequests
+from gateway.middleware import LONG_BODY, SMALL_BODY, bound_of
 from gateway.models import (
     Account,
     ApiKey,
     Email,
     IdempotencyRecord,
 )
-from gateway.request_rules import LONG_BODY, SMALL_BODY, bound_of, most_body
+from gateway.request_rules import most_body
 from tests.factories import change_row
 from tests.integration.gateway.world import (
     add_sandbox_keys,
