@@ -8,7 +8,6 @@ with HTML only at /docs and on the page to unsubscribe.
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable
 
@@ -33,11 +32,11 @@ _BROKEN = ("The gateway had an error, which was logged.", "internal")
 
 # The most bytes of a body: of most requests, and at paths that take long texts or lists,
 # of which JSON may write a character in twelve bytes. Messages have files: they may be as
-# large as the setting allows.
+# large as the setting allows. Both kinds of paths are known by their last part.
 SMALL_BODY = 64 * 1024
 LONG_BODY = 4 * 1024 * 1024
-_LONG = re.compile(r"/(?:decide|decide_email|schedule|allowlist|stopped)/?\Z")
-_MESSAGES = re.compile(r"/(?:send|send_email|reply_email|reply(?:/[^/]+)?|mcp)/?\Z")
+_LONG = ("decide", "decide_email", "schedule", "allowlist", "stopped")
+_MESSAGES = ("send", "send_email", "reply_email", "mcp")
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +49,11 @@ def problem(status: int, error: str, code: str) -> JsonResponse:
 def bound_of(path: str) -> int:
     """Return how many bytes the body of a request to this path may have."""
     most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
-    if _MESSAGES.search(path):
+    parts = path.rstrip("/").split("/")
+    # A reply may be to the message that its path names.
+    if parts[-1] in _MESSAGES or "reply" in parts[-2:]:
         return most
-    return min(most, LONG_BODY if _LONG.search(path) else SMALL_BODY)
+    return min(most, LONG_BODY if parts[-1] in _LONG else SMALL_BODY)
 
 
 def too_large(most: int) -> str:

@@ -123,7 +123,7 @@ def read_mail(content: bytes) -> Mail:
     def make_part(*args: Any, **options: Any) -> EmailMessage:
         # Each level of nesting costs time for every line.
         if next(numbers) > MAX_PARTS:
-            raise _TooManyParts
+            raise NotAccepted(f"554 5.6.0 The message has more than {MAX_PARTS} parts")
         return EmailMessage(*args, **options)
 
     try:
@@ -165,13 +165,7 @@ def read_mail(content: bytes) -> Mail:
             cut=parts.cut,
             report=read_report(message, _content),
         )
-    except NotAccepted:
-        raise
-    except _TooManyParts:
-        raise NotAccepted(
-            f"554 5.6.0 The message has more than {MAX_PARTS} parts"
-        ) from None
-    except MemoryError:
+    except (NotAccepted, MemoryError):
         # The parser reports that it ran out of memory.
         raise
     except Exception as error:
@@ -201,10 +195,6 @@ def _automatic(message: Message) -> str:
     ):
         return "auto-generated"
     return ""
-
-
-class _TooManyParts(Exception):
-    pass
 
 
 @dataclass
