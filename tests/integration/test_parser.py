@@ -124,6 +124,17 @@ def test_hostile_source_comes_after_others_and_what_takes_long_after_all():
     assert in_order == [*reversed(words)]
 
 
+def test_second_name_of_a_source_counts_within_the_first_only():
+    told = {}
+    for names in (("address", "dana"), ("address", "lee"), ("another", "dana")):
+        with client.from_source(*names):
+            _, first, second = client._source.get().split()
+            told[names] = (first, second)
+    assert len({first for first, _ in told.values()}) == 2
+    # Nobody spends what another address has for the same sender.
+    assert len({second for _, second in told.values()}) == 3
+
+
 def test_process_of_a_request_has_no_network_files_account_or_secrets(
     start, monkeypatch
 ):
