@@ -20,7 +20,7 @@ from common.identifiers import CROCKFORD
 from common.unique_keys import Json
 from gateway.errors import Invalid
 from gateway.lookups import may_read
-from gateway.messages.content import additions_of, fingerprint_of
+from gateway.messages.content import additions_of, fingerprint_of, known_fingerprint
 from gateway.models import ApiKey, Email
 from gateway.states import AWAITING_DECISION, Decision, Direction, Status
 from gateway.timestamps import epoch_milliseconds, iso
@@ -250,12 +250,19 @@ def full_email(email: Email, *names: str, flat: bool = False) -> Json:
     }
 
 
-def pending_row(email: Email, *, flat: bool = False) -> Json:
-    """Return a held email with everything that its fingerprint covers."""
+def pending_row(email: Email, *, flat: bool = False, contents: bool = True) -> Json:
+    """Return a held email with everything that its fingerprint covers; without
+    `contents` no bodies, which are not loaded either.
+    """
+    bodies = {}
+    if contents:
+        bodies = {
+            "markdown": email.markdown,
+            "body_markdown": email.markdown,
+            "html_body": email.html,
+        }
     return summary_of(email, flat=flat) | {
-        "markdown": email.markdown,
-        "body_markdown": email.markdown,
-        "html_body": email.html,
+        **bodies,
         # Only how many changes simplifying made. The changes and the original have an
         # answer of their own, as both hold the author's words under names that clients
         # do not know.
@@ -265,7 +272,7 @@ def pending_row(email: Email, *, flat: bool = False) -> Json:
         # Reviewers know a key by its name. The id beside it stays the same if the key
         # is renamed.
         "sent_by_key_name": email.sent_by_key.name if email.sent_by_key else None,
-        "fingerprint": fingerprint_of(email),
+        "fingerprint": fingerprint_of(email) if contents else known_fingerprint(email),
         "expires_at": iso(email.expires_at),
         "request_id": email.trace or None,
     }
@@ -338,12 +345,16 @@ class Messages(Page):
 
 
 class PendingMessages(Page):
-    """Held emails: the same list under three names."""
+    """Held emails: the same list under three names. Rows that were asked for without
+    contents have no bodies, and come with `total`, the number on all pages.
+    """
 
     pending: list[Message]
     emails: list[Message]
     messages: list[Message]
     count: int
+    contents: bool = True
+    total: int | None = None
 
 
 class Decided(Answer):
@@ -368,6 +379,8 @@ class Thread(Answer):
     last_activity: str
     has_unanswered_inbound: bool
     truncated: bool
+    # Of the page with the messages before these.
+    cursor: str | None
     emails: list[Message]
 
 
@@ -422,12 +435,10 @@ def read_cursor(value: str, *, form: re.Pattern[str] = ID) -> str | None:
     return value
 
 
-def cut(rows: QuerySet[Any], limit: int | None) -> tuple[Sequence[Any], str | None]:
-    """Return the first `limit` rows, or all rows if it is None; and the cursor of the
-    next page, or None if there is none.
+def cut(rows: QuerySet[Any], limit: int) -> tuple[Sequence[Any], str | None]:
+    """Return the first `limit` rows, and the cursor of the next page, or None if there
+    is none.
     """
-    if limit is None:
-        return list(rows), None
     page = list(rows[: limit + 1])
     return page[:limit], str(page[limit - 1].pk) if len(page) > limit else None
 
@@ -442,7 +453,7 @@ class PageFilters(BaseModel):
 class LongPageFilters(PageFilters):
     """The same for lists that some clients read without paging."""
 
-    limit: Annotated[int, clamp(1, 1000, 500)] = 500
+    limit: Annotated[int, clamp(1, 1000, 1000)] = 1000
 
 
 def page_of(
@@ -452,13 +463,15 @@ def page_of(
     filters: PageFilters,
     *,
     numbered: bool = False,
+    oldest_first: bool = False,
 ) -> Json:
-    """Return one page of `rows`, newest first: under `name` each row in the given
-    shape, and the cursor of the next page.
+    """Return one page of `rows`, newest first if not said: under `name` each row in the
+    given shape, and the cursor of the next page.
 
     The ids of `numbered` rows are integers.
     """
-    if before := read_cursor(filters.cursor, form=_COUNT if numbered else ID):
-        rows = rows.filter(pk__lt=before)
+    rows = rows.order_by("pk" if oldest_first else "-pk")
+    if last := read_cursor(filters.cursor, form=_COUNT if numbered else ID):
+        rows = rows.filter(**{"pk__gt" if oldest_first else "pk__lt": last})
     page, following = cut(rows, filters.limit)
     return {name: [shape(row) for row in page], "cursor": following}

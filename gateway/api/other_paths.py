@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from django.http import JsonResponse
+from django.http.response import HttpResponseBase
 from django.urls import path
 from ninja import Router
 
@@ -34,7 +35,7 @@ from gateway.lookups import email_named
 from gateway.messages import labels
 
 # Method, path, check of the key, documented answers, handler.
-_Calls = tuple[tuple[str, str, Any, Any, Callable[..., Json | JsonResponse]], ...]
+_Calls = tuple[tuple[str, str, Any, Any, Callable[..., Json | HttpResponseBase]], ...]
 _FLAT: _Calls = (
     ("POST", "/send_email", SEND, SENT, sending.send_flat),
     ("POST", "/send", SEND, SENT, sending.send_flat),

@@ -2,11 +2,15 @@
 codes that loosen a mailbox's oversight mode.
 """
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from tempfile import SpooledTemporaryFile
 from typing import Annotated, Self
 
 from annotated_types import Len, MaxLen
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from ninja import Query, Router
 from pydantic import ConfigDict, Field, model_validator
 
@@ -19,12 +23,14 @@ from gateway.api.answers import (
     Changed,
     Decided,
     Iso,
+    LongPageFilters,
+    Page,
     PageFilters,
     PendingMessages,
     clamp,
-    cut,
     delivery_of,
     is_by_mcp_server,
+    page_of,
     pending_row,
     read_cursor,
 )
@@ -63,6 +69,10 @@ rejected | rejected
 MAX_SUGGESTION = 20_000
 # Characters: enough for fifty recipients.
 MAX_FIELD = 13_000
+# Bytes of a page of held messages, unless a single one is longer.
+MAX_PAGE = 16 * 1024 * 1024
+# Characters of a list that are copied at a time.
+PIECE = 256 * 1024
 _ASKED = (
     "An operator has the code and decides whether to give it to you. It works once, within 24 hours: send it with "
     "upgrade."
@@ -190,7 +200,7 @@ class UpgradeAnswer(Answer):
     expires_at: Iso
 
 
-class UpgradeRequests(Answer):
+class UpgradeRequests(Page):
     """Requests that wait for a code, with their codes."""
 
     requests: list[Json]
@@ -208,7 +218,11 @@ class PendingFilters(PageFilters):
         ),
     ] = ""
 
-    # 0: all rows, or 100 of a page that a cursor asks for.
+    contents: bool = Field(
+        True, description="`false`: rows without bodies, 100 a page if not said"
+    )
+
+    # 0: all rows, or 100 of a page.
     limit: Annotated[int, clamp(1, 500)] = 0
 
 
@@ -227,43 +241,87 @@ def _with_body_once(email: Email) -> Json:
 
 
 @router.get("/oversight/pending", auth=SEES_HELD, response=PendingMessages)
-def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> Json:
+def list_pending(
+    request: KeyedRequest, filters: Query[PendingFilters]
+) -> HttpResponseBase:
     """List held messages, oldest first, with all that a decision needs; with `email_id`
     only that one.
+
+    Without `limit`, `cursor` and `contents=false` the list is whole, however long. A
+    page has at most about 16 MB, but at least one row.
 
     If the request has a JSON content type, as the MCP server's has, each row has its
     body only once, as `body_markdown`, and the rows are only under `pending`.
     """
-    shape: Callable[[Email], Json] = partial(pending_row, flat=is_flat(request))
+    key = request.auth
+    contents = filters.contents
+    shape: Callable[[Email], Json] = partial(
+        pending_row, flat=is_flat(request), contents=contents
+    )
     if is_by_mcp_server(request) and not is_flat(request):
         filters.only = "pending"
-        shape = _with_body_once
-    key = request.auth
-    page: Sequence[Email] = []
-    outcome: Json = {}
-    following = None
+        if contents:
+            shape = _with_body_once
+    rows: Iterable[Json] = ()
+    facts: Json = {}
+    limit = 1
     if filters.email_id:
         found = email_named(key, filters.email_id)
         if found.status in AWAITING_DECISION:
             check_may_read(key, found)
-            page = [found]
+            rows = [shape(found)]
         else:
             # Decided, closed or not yet held: nothing to decide, but its outcome is
             # shown.
-            outcome = found.outcome() | delivery_of(found)
+            facts = found.outcome() | delivery_of(found)
     else:
         emails = Email.objects.visible_to(key).readable_by(key).awaiting_decision()
         if filters.mailbox:
             emails = emails.filter(mailbox=mailbox_named(key, filters.mailbox))
-        if cursor := read_cursor(filters.cursor):
+        cursor = read_cursor(filters.cursor)
+        limit = filters.limit or (0 if contents and not cursor else 100)
+        if not contents:
+            facts = {"contents": False, "total": emails.count()}
+            emails = emails.without_bodies()
+        if cursor:
             emails = emails.filter(id__gt=cursor)
-        page, following = cut(emails, filters.limit or (100 if cursor else None))
-    rows = [shape(email) for email in page]
+        rows = map(shape, emails.in_batches())
     names = (
         ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
     )
-    counted = {"count": len(rows), "cursor": following}
-    return dict.fromkeys(names, rows) | counted | outcome
+    answer = HttpResponse if limit else StreamingHttpResponse
+    return answer(_written(rows, limit, names, facts), content_type="application/json")
+
+
+def _written(
+    rows: Iterable[Json], limit: int, names: Sequence[str], facts: Json
+) -> Iterator[str]:
+    """Write an answer with rows under each of `names`, piece by piece: all if `limit`
+    is 0, otherwise so many that the page is not too long, but at least one.
+
+    Each row is made once, when its turn comes, so that the lists are equal although
+    messages are decided meanwhile.
+    """
+    count = size = 0
+    cursor = last = None
+    with SpooledTemporaryFile(PIECE, "w+") as copy:
+        yield f'{{"{names[0]}": ['
+        for row in rows:
+            text = json.dumps(row)
+            size += len(text) * len(names)
+            if limit and count and (count == limit or size > MAX_PAGE):
+                cursor = last
+                break
+            text = ", " * bool(count) + text
+            copy.write(text)
+            yield text
+            count += 1
+            last = row["id"]
+        for name in names[1:]:
+            yield f'], "{name}": ['
+            copy.seek(0)
+            yield from iter(partial(copy.read, PIECE), "")
+    yield "], " + json.dumps({"count": count, "cursor": cursor, **facts})[1:]
 
 
 @router.post("/oversight/decide", auth=OVERSIGHT, response=Decided)
@@ -367,7 +425,9 @@ def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> Json:
 
 
 @router.get("/upgrade-requests", auth=ADMIN, response=UpgradeRequests)
-def list_upgrade_requests(request: KeyedRequest) -> Json:
+def list_upgrade_requests(
+    request: KeyedRequest, filters: Query[LongPageFilters]
+) -> Json:
     """List the requests that wait for a code, newest first: who asked, and the code for
     a person to pass on.
 
@@ -381,14 +441,16 @@ def list_upgrade_requests(request: KeyedRequest) -> Json:
         .select_related("requested_by_key")
     )
     shows_codes = not key.has_conflict_of_interest()
-    return {
-        "requests": [
+    return page_of(
+        rows,
+        "requests",
+        lambda row: (
             UpgradeAnswer.of(row)
             | {
                 "requested_by": row.requested_by_key_id,
                 "requested_by_name": row.requested_by_key.name,
                 "code": row.code if shows_codes else None,
             }
-            for row in rows
-        ]
-    }
+        ),
+        filters,
+    )

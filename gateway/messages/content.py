@@ -7,6 +7,7 @@ is a JSON Web Signature (RFC 7515, ES256), and /.well-known/multimail-signing-ke
 its public key. Blanks in the header do not count.
 """
 
+from dataclasses import replace
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -83,6 +84,12 @@ def reaches_a_recipient(email: Email) -> bool:
 
 def content_of(email: Email) -> Content:
     """Return the whole content of an outgoing email, for its fingerprint."""
+    return replace(
+        _content_without_bodies(email), markdown=email.markdown, html=email.html
+    )
+
+
+def _content_without_bodies(email: Email) -> Content:
     return Content(
         sender=email.from_address,
         sender_name=email.from_name,
@@ -91,8 +98,6 @@ def content_of(email: Email) -> Content:
         cc=tuple(email.cc),
         bcc=tuple(email.bcc),
         subject=email.subject,
-        markdown=email.markdown,
-        html=email.html,
         in_reply_to=email.in_reply_to or None,
         attachments=tuple(
             AttachmentFacts(file.name, file.content_type, file.size, file.sha256)
@@ -106,6 +111,22 @@ def content_of(email: Email) -> Content:
 def fingerprint_of(email: Email) -> str:
     """Return the fingerprint of an outgoing email as it would leave now."""
     return fingerprint(content_of(email))
+
+
+def known_fingerprint(email: Email) -> str:
+    """Return the same as `fingerprint_of`. The bodies are loaded only if they, or
+    anything else that it covers, changed since this was last asked.
+    """
+    basis = fingerprint(_content_without_bodies(email))
+    if email.fingerprint_basis == basis:
+        return email.known_fingerprint
+    email.refresh_from_db(fields=["markdown", "html"])
+    computed = fingerprint_of(email)
+    # Not stored if another body was written meanwhile.
+    Email.objects.filter(pk=email.pk, markdown=email.markdown, html=email.html).update(
+        known_fingerprint=computed, fingerprint_basis=basis
+    )
+    return computed
 
 
 def build(email: Email) -> bytes:

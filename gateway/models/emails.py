@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage, Message
@@ -41,6 +41,8 @@ OUTBOX_LEASE = timedelta(seconds=150)
 # How long an email that has become due counts as being sent (`not_leaving`). By then,
 # a worker has claimed it.
 _SENDING_GRACE = timedelta(seconds=30)
+# How many emails are loaded at a time by whoever walks through many.
+_BATCH = 20
 # What a quota counts: live mail that an agent sent, unless it was rejected or cancelled.
 # Mail that could not be delivered counts too.
 CHARGED = Q(direction=Direction.OUTBOUND, sandbox=False) & ~Q(
@@ -64,7 +66,22 @@ class EmailQuerySet(models.QuerySet["Email"]):
         pending list shows; uses the partial index email_awaiting_decision.
         """
         held = self.filter(status__in=AWAITING_DECISION).order_by("id")
-        return held.with_mailbox().with_attachments()
+        return held.with_mailbox().with_attachments().defer("original_html")
+
+    def in_batches(self) -> Iterator[Email]:
+        """Each email in the order of ids, loaded a few at a time.
+
+        By keyset: server-side cursors do not work behind every pooler.
+        """
+        batch = list(self[:_BATCH])
+        while batch:
+            for email in batch:
+                yield email
+                # It and its prefetched files refer to each other, so that otherwise
+                # its texts would stay until the garbage collector comes.
+                email.markdown = ""
+                email.html = None
+            batch = list(self.filter(id__gt=email.pk)[:_BATCH])
 
     def received(self) -> Self:
         """Received emails."""
@@ -375,6 +392,11 @@ class Email(UlidModel):
     # What the mailbox adds. Null until approval or sending, when the mailbox's settings
     # of that moment are fixed here.
     additions = models.JSONField(null=True)
+    # The fingerprint as it was computed last, and the basis for it: the fingerprint
+    # that everything but the bodies had then. Writing a body empties the basis, by a
+    # trigger.
+    known_fingerprint = models.CharField(max_length=64, default="", db_default="")
+    fingerprint_basis = models.CharField(max_length=64, default="", db_default="")
     message_id_header = models.CharField(max_length=300)
     # The name that our mail server gave it. Some servers put it into Message-ID.
     relay_id = models.CharField(max_length=100, default="", db_default="")

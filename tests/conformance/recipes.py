@@ -138,3 +138,16 @@ def webhook(product, *events, path="/hooks/multimail"):
         yield made.json()
     finally:
         product.call("DELETE", f"/v1/webhooks/{made.json()['id']}", key="ADMIN_KEY")
+
+
+def copy_message(product, email_id, number, markdown):
+    """Store so many copies of a message, with another text, and return their ids."""
+    copied = product.sql(
+        "INSERT INTO gateway_email SELECT (jsonb_populate_record(original, jsonb_build_object("
+        "'id', left(id, 20) || lpad(number::text, 6, '0'), 'markdown', %s::text))).* "
+        "FROM gateway_email AS original, generate_series(1, %s) AS number WHERE id = %s RETURNING id",
+        markdown,
+        number,
+        email_id,
+    )
+    return sorted(email_id for (email_id,) in copied)

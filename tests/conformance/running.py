@@ -26,6 +26,7 @@ from common.tasks import AfterCommitTask
 from gateway import tasks
 from gateway.inbound.receive import digest_of, read_mail, receive_mail
 from gateway.lookups import mailbox_for
+from tests.integration.gateway.world import read_to_end
 
 _numbers = itertools.count(1)
 _LINE = re.compile(r"^(?P<what>[a-z ]+?)  +(?P<value>\S+)(?:  (?P<rest>.*))?")
@@ -54,8 +55,10 @@ class Gateway:
             path += ("&" if "?" in path else "?") + urlencode(params)
         kind = headers.get("Content-Type", "")
         with self._wake_ups():
-            response = self._client.generic(
-                method, path, body, content_type=kind, headers=headers
+            response = read_to_end(
+                self._client.generic(
+                    method, path, body, content_type=kind, headers=headers
+                )
             )
         response.asked = f"{method} {path}"
         response.ok = response.status_code < 400

@@ -169,7 +169,7 @@ def test_limited_key_sees_its_mailboxes_only(two):
     assert two.get("/check_inbox", key="one agent")["emails"] == []
     # Deleting its mailbox does not lift its limits.
     two.delete(two.base)
-    assert two.get("/v1/mailboxes", key="one agent") == {"mailboxes": []}
+    assert two.get("/v1/mailboxes", key="one agent")["mailboxes"] == []
 
 
 def test_limited_desk_sees_and_decides_its_mailboxes_only(two):
@@ -198,7 +198,7 @@ def test_limited_admin_reaches_nothing_beyond_its_mailboxes(two):
         refused = two.call(method, path, key="one admin", json=fields)
         assert refusal_of(refused) == (403, "limited_key"), path
     assert two.delete(SECOND, key="one admin").status_code == 404
-    assert two.get("/v1/upgrade-requests", key="one admin") == {"requests": []}
+    assert two.get("/v1/upgrade-requests", key="one admin")["requests"] == []
 
 
 def test_limited_admin_creates_and_edits_only_keys_within_its_limits(two):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.db import transaction
+from django.http import HttpResponse
 from django.test import Client, TestCase
 from django.utils import timezone
 
@@ -78,14 +79,16 @@ class World(Calls):
 
     def call(self, method, path, *, key="agent", json=None, **headers):
         """Call the API with one of the keys; return the response, which must be
-        JSON.
+        JSON. What is sent in pieces is read to its end.
         """
         if key is not None:
             headers.setdefault("Authorization", f"Bearer {self.keys[key]}")
         sent = (
             {} if json is None else {"data": json, "content_type": "application/json"}
         )
-        return getattr(Client(), method.lower())(path, headers=headers, **sent)
+        return read_to_end(
+            getattr(Client(), method.lower())(path, headers=headers, **sent)
+        )
 
     def get(self, path, *, key="agent", **headers):
         """Read something, and return the answer's JSON."""
@@ -169,6 +172,17 @@ class World(Calls):
         return Webhook.objects.create(
             account=self.account, url=url, events=list(events), secret=secret
         )
+
+
+def read_to_end(answer):
+    """Return an answer that is sent in pieces as one that has its whole content."""
+    if not answer.streaming:
+        return answer
+    whole = HttpResponse(
+        answer.getvalue(), status=answer.status_code, headers=answer.headers
+    )
+    whole.json = lambda: json.loads(whole.content)
+    return whole
 
 
 def make_world(slug="acme", mode=Mode.GATED_SEND, **fields):
