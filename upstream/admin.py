@@ -76,8 +76,9 @@ class AdminClient(Client):
         )
 
     def _rows(self, target: str, *names: str) -> list[Json]:
-        rows = rows_in(self.ask("GET", target), *names, what="list")
-        return [row for row in rows if row.get("id")]
+        rows = self._pages(target, names, "list", within=self._within)
+        # A host that ignores cursors repeats its rows.
+        return list({str(row["id"]): row for row in rows if row.get("id")}.values())
 
     def _page(
         self,

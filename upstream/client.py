@@ -20,10 +20,10 @@ from upstream.events import storable, written_time
 from upstream.refused_fields import OF_A_DECISION, refused_fields
 from upstream.wire import TOTAL_TIMEOUT, Answer, exchange
 
-# Seconds for all pages of one list together.
-WHOLE_TIMEOUT = 25.0
 # How many held messages a page has at most; hosted MultiMail documents no more.
 PAGE = 100
+# Rows of all pages of a list whose reader names no number.
+MOST_ROWS = 100_000
 # The longest answers, in bytes.
 MAX_ANSWER = 64 * 1024 * 1024
 MAX_PAGE = 16 * 1024 * 1024
@@ -289,7 +289,7 @@ class Client:
         """
         return self._pages(
             "/v1/suppression",
-            "suppressions",
+            ("suppressions",),
             "list of suppressed addresses",
             most,
             page,
@@ -299,7 +299,9 @@ class Client:
         """Read the newest contacts of the account with a read key; the arguments are as
         in `list_suppressed`.
         """
-        return self._pages("/v1/contacts", "contacts", "list of contacts", most, page)
+        return self._pages(
+            "/v1/contacts", ("contacts",), "list of contacts", most, page
+        )
 
     def read(
         self, target: str, params: dict[str, str], *, limit: int, deadline: Deadline
@@ -310,11 +312,18 @@ class Client:
         )
         return _object_in(answer), _is_of_our_gateway(answer)
 
-    # Returns the rows of all pages of a list, at most `most`.
+    # Returns the rows of all pages of a list, at most `most`. `within` are the seconds
+    # for all pages together; 0: each has as long as any call.
     def _pages(
-        self, target: str, name: str, what: str, most: int, page: int
+        self,
+        target: str,
+        names: Collection[str],
+        what: str,
+        most: int = MOST_ROWS,
+        page: int = 0,
+        within: float = 0,
     ) -> list[Json]:
-        deadline = Deadline.after(WHOLE_TIMEOUT)
+        deadline = Deadline.after(within) if within else None
         rows: list[Json] = []
         cursor = ""
         cursors = {""}
@@ -325,7 +334,7 @@ class Client:
             if cursor:
                 params["cursor"] = cursor
             body = self._call("GET", target, params=params, deadline=deadline)
-            rows += rows_in(body, name, what=what)
+            rows += rows_in(body, *names, what=what)
             cursor = str(body.get("cursor") or "")
             if cursor in cursors:
                 break

@@ -28,6 +28,7 @@ from gateway.api.answers import (
     Answer,
     Changed,
     Iso,
+    LongPageFilters,
     OrNone,
     Page,
     PageFilters,
@@ -134,6 +135,7 @@ class AccountAnswer(Answer):
     # Whether the key is limited to these mailboxes.
     limited: bool
     mailboxes: list[Json]
+    cursor: str | None
 
 
 class UsageOfDay(Answer):
@@ -239,19 +241,28 @@ router = Router(tags=["account"], auth=ADMIN)
 def read_account(request: KeyedRequest) -> Json:
     """Read the account. A key without `read` gets only the account's id, its own scopes
     and its mailboxes, and whether it is limited to these.
+
+    `mailboxes` has the first 1,000, and `cursor` is that of the others in
+    `GET /v1/mailboxes`.
     """
     key = request.auth
     facts = account_json(key.account) if key.may(Scope.READ) else {}
-    mailboxes = (
-        Mailbox.objects.visible_to(key)
-        .order_by("id")
-        .values("id", "address", "oversight_mode")
+    mailboxes = page_of(
+        Mailbox.objects.visible_to(key),
+        "mailboxes",
+        lambda mailbox: {
+            "id": mailbox.pk,
+            "address": mailbox.address,
+            "oversight_mode": mailbox.oversight_mode,
+        },
+        LongPageFilters(),
+        oldest_first=True,
     )
     return facts | {
         "id": key.account_id,
         "scopes": key.scopes,
         "limited": bool(key.mailbox_ids),
-        "mailboxes": list(mailboxes),
+        **mailboxes,
     }
 
 
@@ -445,17 +456,17 @@ class KeyMade(KeyAnswer):
     key: str
 
 
-class Keys(Answer):
-    """All keys, revoked ones too."""
+class Keys(Page):
+    """A page of keys, revoked ones too."""
 
     api_keys: list[KeyAnswer]
 
 
 @router.get("/api-keys", response=Keys)
-def list_keys(request: KeyedRequest) -> Json:
-    """List the account's keys, revoked ones too; never their texts."""
-    rows = ApiKey.objects.manageable_by(request.auth).order_by("id")
-    return {"api_keys": [KeyAnswer.of(key) for key in rows]}
+def list_keys(request: KeyedRequest, filters: Query[LongPageFilters]) -> Json:
+    """List the account's keys, oldest first, revoked ones too; never their texts."""
+    rows = ApiKey.objects.manageable_by(request.auth)
+    return page_of(rows, "api_keys", KeyAnswer.of, filters, oldest_first=True)
 
 
 @router.post("/api-keys", response={201: KeyMade, 202: PendingApproval})

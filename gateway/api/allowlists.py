@@ -20,6 +20,7 @@ from gateway.api.answers import (
     CONFIRMABLE,
     Answer,
     Iso,
+    LongPageFilters,
     Page,
     PageFilters,
     PendingApproval,
@@ -181,8 +182,8 @@ class BypassEntry(Answer):
     expires_at: Iso | None
 
 
-class BypassEntries(Answer):
-    """The live entries of the bypass list."""
+class BypassEntries(Page):
+    """A page of the live entries of the bypass list; `count` is that of all."""
 
     mailbox_id: str
     count: int
@@ -225,25 +226,31 @@ class Refusals(Page):
     refusals: list[RefusalAnswer]
 
 
+class AllowlistFilters(LongPageFilters):
+    """The parameters of a list: a page of live entries, or the whole list of a kind."""
+
+    kind: KindWord | None = None
+
+
 router = Router(tags=["allowlists"], auth=ADMIN)
 
 
 @router.get(_PATH, auth=READ, response=BypassEntries | AllowlistAnswer)
 def read_allowlist(
-    request: KeyedRequest, mailbox: str, kind: Query[KindWord | None] = None
+    request: KeyedRequest, mailbox: str, filters: Query[AllowlistFilters]
 ) -> Json:
-    """List the live entries of a mailbox's bypass list; with `kind` read one whole
-    list, which needs `admin`.
+    """List the live entries of a mailbox's bypass list, oldest first; with `kind` read
+    one whole list, which needs `admin`, and has at most 5,000 entries.
 
     `kind` is restriction or bypass. A list that was never written is off, at version 0.
     """
     box = mailbox_named(request.auth, mailbox)
-    if kind is None:
-        bypass = _list_of(box, Allowlist.Kind.BYPASS)
-        entries = [BypassEntry.of(entry) for entry in _live_entries(bypass)]
-        return {"mailbox_id": box.pk, "count": len(entries), "entries": entries}
+    if filters.kind is None:
+        live = _live_entries(_list_of(box, Allowlist.Kind.BYPASS))
+        page = page_of(live, "entries", BypassEntry.of, filters, oldest_first=True)
+        return {"mailbox_id": box.pk, "count": live.count(), **page}
     check_scopes(request.auth, Scope.ADMIN)
-    return _allowlist_json(_list_of(box, kind))
+    return _allowlist_json(_list_of(box, filters.kind))
 
 
 @router.post(_PATH, response={201: BypassEntry, 202: PendingApproval})
@@ -414,11 +421,7 @@ def _list_of(box: Mailbox, kind: str) -> Allowlist:
 
 
 def _live_entries(allowlist: Allowlist) -> AllowlistEntryQuerySet:
-    return (
-        AllowlistEntry.objects.filter(allowlist_id=allowlist.pk)
-        .live()
-        .order_by("pattern")
-    )
+    return AllowlistEntry.objects.filter(allowlist_id=allowlist.pk).live()
 
 
 def _status_json(bypass: Allowlist, box: Mailbox, recipient: str | None = None) -> Json:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from annotated_types import MaxLen
 from django.http import JsonResponse
-from ninja import Router
+from ninja import Query, Router
 from pydantic import AfterValidator, AliasPath, Field, model_validator
 
 from common.unique_keys import Json
@@ -16,8 +16,11 @@ from gateway.api.answers import (
     Answer,
     Changed,
     Epoch,
+    LongPageFilters,
+    Page,
     PendingApproval,
     TextOrNone,
+    page_of,
 )
 from gateway.api.bodies import (
     Addresses,
@@ -154,8 +157,8 @@ class MailboxAnswer(Answer):
     created_at: Epoch
 
 
-class Mailboxes(Answer):
-    """All mailboxes of a key."""
+class Mailboxes(Page):
+    """A page of the mailboxes of a key."""
 
     mailboxes: list[MailboxAnswer]
 
@@ -166,14 +169,10 @@ _CHANGED = {200: MailboxAnswer, 202: PendingApproval}
 
 
 @router.get("/mailboxes", auth=READ, response=Mailboxes)
-def list_mailboxes(request: KeyedRequest) -> Json:
-    """List the mailboxes that the key may use."""
-    rows = (
-        Mailbox.objects.visible_to(request.auth)
-        .select_related("account")
-        .order_by("id")
-    )
-    return {"mailboxes": [MailboxAnswer.of(mailbox) for mailbox in rows]}
+def list_mailboxes(request: KeyedRequest, filters: Query[LongPageFilters]) -> Json:
+    """List the mailboxes that the key may use, oldest first."""
+    rows = Mailbox.objects.visible_to(request.auth).select_related("account")
+    return page_of(rows, "mailboxes", MailboxAnswer.of, filters, oldest_first=True)
 
 
 @router.get("/mailboxes/{mailbox}", auth=READ, response=MailboxAnswer)
@@ -301,8 +300,8 @@ class DomainAnswer(Answer):
     looked_at: str | None
 
 
-class Domains(Answer):
-    """All domains of the account."""
+class Domains(Page):
+    """A page of the domains of the account."""
 
     domains: list[DomainAnswer]
 
@@ -344,12 +343,11 @@ def domain_json(row: Domain) -> Json:
 
 
 @router.get("/domains", response=Domains)
-def list_domains(request: KeyedRequest) -> Json:
-    """List the account's domains."""
+def list_domains(request: KeyedRequest, filters: Query[LongPageFilters]) -> Json:
+    """List the account's domains, oldest first."""
     check_unlimited(request.auth)
-    return {
-        "domains": [domain_json(row) for row in Domain.objects.visible_to(request.auth)]
-    }
+    rows = Domain.objects.visible_to(request.auth)
+    return page_of(rows, "domains", domain_json, filters, oldest_first=True)
 
 
 @router.post("/domains", response={201: DomainAnswer})

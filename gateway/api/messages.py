@@ -273,15 +273,22 @@ def _page(request: KeyedRequest, filters: ListFilters, **only: Any) -> Json:
     }
 
 
+class ThreadFilters(PageFilters):
+    """The parameters of a thread. A page with bodies has 50 messages at most."""
+
+    limit: Annotated[int, clamp(1, MAX_MESSAGES, MAX_MESSAGES)] = MAX_MESSAGES
+    bodies: bool = False
+
+
 @router.get("/mailboxes/{mailbox}/threads/{thread}", response=Thread)
 def read_thread(
-    request: KeyedRequest, mailbox: str, thread: str, bodies: bool = False
+    request: KeyedRequest, mailbox: str, thread: str, filters: Query[ThreadFilters]
 ) -> Json:
-    """List a thread, oldest first; with `bodies` only the newest messages, with their
-    text. Nothing is marked read.
+    """List the newest messages of a thread, oldest first; with `bodies` fewer, with
+    their text. `cursor` leads to those before. Nothing is marked read.
     """
     box = mailbox_named(request.auth, mailbox)
-    return _thread(request, thread, box, bodies=bodies)
+    return _thread(request, thread, box, filters)
 
 
 def read_thread_flat(
@@ -291,29 +298,31 @@ def read_thread_flat(
     if not thread_id:
         raise Invalid("thread_id: give the id of the thread.")
     box = mailbox_named(request.auth, mailbox) if mailbox else None
-    return _thread(request, thread_id, box)
+    return _thread(request, thread_id, box, ThreadFilters())
 
 
 def _thread(
     request: KeyedRequest,
     thread_id: str,
     mailbox: Mailbox | None,
-    *,
-    bodies: bool = False,
+    filters: ThreadFilters,
 ) -> Json:
     key = request.auth
     thread = thread_named(key, thread_id, mailbox)
-    most = MAX_MESSAGES_WITH_BODIES if bodies else MAX_MESSAGES
-    # Texts may be long, and are loaded only for an answer that has them.
-    listed = thread if bodies else thread.without_bodies()
-    emails = list(listed[: most + 1])
-    if not emails:
+    limit = filters.limit
+    listed = thread
+    if filters.bodies:
+        limit = min(limit, MAX_MESSAGES_WITH_BODIES)
+    else:
+        listed = thread.without_bodies()
+    if before := read_cursor(filters.cursor):
+        listed = listed.filter(id__lt=before)
+    page, cursor = cut(listed, limit)
+    if not page:
         raise NotFound(
             "There is no such thread in this account.", code="unknown_thread"
         )
-    is_truncated = len(emails) > most
-    count = thread.count() if is_truncated else len(emails)
-    emails = emails[:most][::-1]
+    emails = page[::-1]
     # Authors and visible recipients, in the order in which they joined the thread.
     participants = dict.fromkeys(
         address
@@ -322,20 +331,22 @@ def _thread(
         if address
     )
     # A reply that waits for approval counts too, so that no second one is written.
-    in_thread = [email for email in emails if email.status not in _NEVER_SENT]
+    in_thread = thread.exclude(status__in=_NEVER_SENT)
+    last_direction = in_thread.values_list("direction", flat=True).first()
+    last_activity = thread.values_list("created_at", flat=True).first()
     result: Json = {
         "thread_id": thread_id,
-        "message_count": count,
+        "message_count": thread.count(),
         "participants": list(participants),
-        "last_activity": iso(emails[-1].created_at),
-        "has_unanswered_inbound": bool(in_thread)
-        and in_thread[-1].direction == Direction.INBOUND,
-        "truncated": is_truncated,
+        "last_activity": iso(last_activity),
+        "has_unanswered_inbound": last_direction == Direction.INBOUND,
+        "truncated": cursor is not None,
+        "cursor": cursor,
         "emails": [],
     }
     for email in emails:
         row = list_row(key, email, flat=is_flat(request))
-        if bodies and may_read(key, email):
+        if filters.bodies and may_read(key, email):
             row |= {"markdown": email.markdown, "html_body": email.html}
         result["emails"].append(row)
     return result

@@ -15,6 +15,7 @@ from gateway.api.answers import (
     Answer,
     Changed,
     Iso,
+    LongPageFilters,
     Page,
     PageFilters,
     PendingApproval,
@@ -102,8 +103,8 @@ class WebhookWithSecret(WebhookAnswer):
     previous_secret_until: Iso | None = Field(validation_alias="previous_until")
 
 
-class Webhooks(Answer):
-    """The subscriptions that the key may see, under two names."""
+class Webhooks(Page):
+    """A page of the subscriptions that the key may see, under two names."""
 
     webhooks: list[WebhookAnswer]
     subscriptions: list[WebhookAnswer]
@@ -168,13 +169,11 @@ router = Router(tags=["webhooks"], auth=ADMIN)
 
 
 @router.get("/webhooks", response=Webhooks)
-def list_webhooks(request: KeyedRequest) -> Json:
-    """List subscriptions, without their secrets."""
-    rows = [
-        WebhookAnswer.of(webhook)
-        for webhook in Webhook.objects.visible_to(request.auth)
-    ]
-    return {"webhooks": rows, "subscriptions": rows}
+def list_webhooks(request: KeyedRequest, filters: Query[LongPageFilters]) -> Json:
+    """List subscriptions, oldest first, without their secrets."""
+    rows = Webhook.objects.visible_to(request.auth)
+    page = page_of(rows, "webhooks", WebhookAnswer.of, filters, oldest_first=True)
+    return page | {"subscriptions": page["webhooks"]}
 
 
 @router.post("/webhooks", response={201: WebhookWithSecret, 202: PendingApproval})
