@@ -19,7 +19,7 @@ from gateway.api.site import api
 # The tool; what it does: (r) read, (w) write or (d) destroy, (o) beyond this account; the
 # request; its arguments, of which some are needed (*); the description.
 _TABLE = """
-list_mailboxes | r | GET /v1/mailboxes | | List the mailboxes of this key, with their ids, addresses and
+list_mailboxes | r | GET /v1/mailboxes | limit cursor | List the mailboxes of this key, with their ids, addresses and
   oversight modes.
 send_email | wo | POST /v1/mailboxes/{mailbox_id}/send | to* subject* markdown* cc bcc attachments
   idempotency_key send_at gate_timing ucan
@@ -32,13 +32,14 @@ check_inbox | r | GET /v1/mailboxes/{mailbox_id}/emails | status sender subject_
 wait_for_email | r | GET /v1/mailboxes/{mailbox_id}/emails | timeout_seconds filter
   | Wait for new unread mail, for 30 seconds or timeout_seconds (5 to 120). filter may have sender and
   subject_contains.
-read_email | w | GET /v1/mailboxes/{mailbox_id}/emails/{email_id} |
-  | Read one message with its text, and for a sent one its status and decision. Received mail is marked as read.
+read_email | w | GET /v1/mailboxes/{mailbox_id}/emails/{email_id} | offset
+  | Read one message with its text, and for a sent one its status and decision. Received mail is marked as read. A
+  long text comes in pieces: give the next_offset of an answer as offset.
 reply_email | wo | POST /v1/mailboxes/{mailbox_id}/reply/{email_id} | markdown* cc bcc attachments
   idempotency_key ucan
   | Answer a message in its thread. As with send_email, a person may have to approve it first.
-get_thread | r | GET /v1/mailboxes/{mailbox_id}/threads/{thread_id} |
-  | List the messages of a thread, oldest first, without their texts.
+get_thread | r | GET /v1/mailboxes/{mailbox_id}/threads/{thread_id} | limit cursor
+  | List the newest messages of a thread, oldest first, without their texts; cursor leads to those before.
 download_attachment | r | GET /v1/mailboxes/{mailbox_id}/emails/{email_id}/attachments/{filename}/url |
   | Get an attached file: a small one in base64, and a link that works for an hour.
 cancel_message | w | POST /v1/mailboxes/{mailbox_id}/emails/{email_id}/cancel |
@@ -48,13 +49,16 @@ edit_scheduled_email | w | PATCH /v1/mailboxes/{mailbox_id}/emails/{email_id}/sc
 get_tags | r | GET /v1/mailboxes/{mailbox_id}/emails/{email_id}/tags | | List the tags of a message.
 set_tags | w | PUT /v1/mailboxes/{mailbox_id}/emails/{email_id}/tags | tags* | Add tags to a message.
 delete_tag | w | DELETE /v1/mailboxes/{mailbox_id}/emails/{email_id}/tags/{key} | | Remove a tag of a message.
-list_pending | r | GET /v1/oversight/pending | | List the messages that wait for a decision.
+list_pending | r | GET /v1/oversight/pending | limit cursor email_id offset
+  | List the messages that wait for a decision, oldest first, with the beginnings of their texts; with email_id read
+  one, with its text in pieces as in read_email.
 decide_email | do | POST /v1/oversight/decide | email_id* action* reason
   | Approve or reject a message that waits. Needs a key that does not send.
 manage_upgrade | w | POST /v1/mailboxes/{mailbox_id}/{action} | target_mode code
   | Ask an operator for a looser oversight mode (action request, target_mode), or apply the code that they gave
   (action apply, code).
-list_allowlist | r | GET /v1/mailboxes/{mailbox_id}/allowlist | | List to whom a mailbox sends without review.
+list_allowlist | r | GET /v1/mailboxes/{mailbox_id}/allowlist | limit cursor
+  | List to whom a mailbox sends without review.
 add_allowlist_entry | w | POST /v1/mailboxes/{mailbox_id}/allowlist | pattern* note approval_code
   | Ask an operator to let mail to an address or *@domain leave without review.
 remove_allowlist_entry | d | DELETE /v1/mailboxes/{mailbox_id}/allowlist/{entry_id} | approval_code
@@ -74,11 +78,11 @@ update_account | w | PATCH /v1/account | name oversight_email physical_address a
 delete_account | d | DELETE /v1/account | approval_code | Delete the account for ever, with all its keys.
 get_usage | r | GET /v1/usage | period | Count mail and calls of this month; period daily: day by day.
 get_audit_log | r | GET /v1/audit-log | limit cursor | List what was done with which key.
-list_api_keys | r | GET /v1/api-keys | | List the API keys of the account, without their texts.
+list_api_keys | r | GET /v1/api-keys | limit cursor | List the API keys of the account, without their texts.
 create_api_key | w | POST /v1/api-keys | name* scopes* approval_code | Make an API key.
 revoke_api_key | d | DELETE /v1/api-keys/{key_id} | approval_code | Revoke an API key for ever.
 add_contact | w | POST /v1/contacts | name email* tags | Add a contact.
-search_contacts | r | GET /v1/contacts | query | Search the contacts by name, address or tag.
+search_contacts | r | GET /v1/contacts | query limit cursor | Search the contacts by name, address or tag.
 delete_contact | d | DELETE /v1/contacts/{contact_id} | | Delete a contact.
 manage_spam_status | w | POST /v1/emails/{email_id}/{action} |
   | Put a received message away as spam (action report), or bring it back (action clear).
@@ -87,7 +91,7 @@ list_suppression | r | GET /v1/suppression | limit cursor | List the addresses t
 remove_suppression | w | DELETE /v1/suppression/{email_address} | | Let mail to such an address be sent again.
 create_webhook | wo | POST /v1/webhooks | url* events* mailbox_id approval_code
   | Have events posted to an address.
-list_webhooks | r | GET /v1/webhooks | | List the webhooks of the account.
+list_webhooks | r | GET /v1/webhooks | limit cursor | List the webhooks of the account.
 delete_webhook | d | DELETE /v1/webhooks/{webhook_id} | | Delete a webhook.
 report_issue | w | POST /v1/feedback | category description*
   | Tell the operator of this gateway about a problem with it.
@@ -101,9 +105,14 @@ resend_confirmation | w | POST /v1/account/resend-confirmation | oversight_email
   | Not offered: the operator makes accounts.
 setup_multimail | r | GET /v1/account | | Say whether this server is set up: it is, as the call has a key.
 """
+# Rows in the answer of a list: of those that are asked for, and if nothing is said.
+MAX_ROWS = 100
+ROWS = 20
 _TEXT: Json = {"type": "string"}
-# Arguments that the API does not know.
+# Arguments that the API does not know, or takes otherwise.
 _OWN: dict[str, Json] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": ROWS},
+    "offset": {"type": "integer", "minimum": 0},
     "timeout_seconds": {"type": "integer"},
     "filter": {"type": "object"},
 }

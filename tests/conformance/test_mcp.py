@@ -380,6 +380,53 @@ def test_every_tool_does_what_it_says(product, account):
     assert len(used) == 49
 
 
+def size_of(called):
+    return sum(len(block.text) for block in called.content)
+
+
+def pieces(agent, tool, name, **arguments):
+    """Read a long text whole, and return it with the number of its pieces."""
+    offset, texts = 0, []
+    while offset is not None:
+        ours, theirs = agent.call(tool, offset=offset, **arguments).content
+        assert len(theirs.text) < 25_000
+        texts.append(json.loads(theirs.text)[name])
+        offset = json.loads(ours.text).get("next_offset")
+    whole = "".join(texts)
+    assert len(whole) == json.loads(ours.text)["characters"]
+    return whole, len(texts)
+
+
+def test_lists_are_short_and_a_long_text_comes_in_pieces(product, account):
+    agent, reviewer = account["agent"], account["oversight"]
+    first = agent.found("send_email", subject=subject(), **SENT)["id"]
+    text = "".join(f"{number} words. " for number in range(4_000))
+    held = [*recipes.copy_message(product, first, 44, text), first]
+    everything = reviewer.call("list_pending", limit=1_000)
+    assert size_of(everything) < 30_000
+    assert "null" not in everything.content[0].text + everything.content[1].text
+    listed = json.loads(everything.content[0].text)["pending"]
+    assert sorted(row["id"] for row in listed) == sorted(held)
+    for reader, tool, name in (
+        (reviewer, "list_pending", "pending"),
+        (agent, "check_inbox", "emails"),
+    ):
+        found, cursor, sizes = [], {}, []
+        while cursor is not None:
+            called = reader.call(tool, **cursor)
+            assert size_of(called) < 15_000
+            page = json.loads(called.content[0].text)
+            found += [row["id"] for row in page[name]]
+            sizes.append(len(page[name]))
+            cursor = {"cursor": page["cursor"]} if "cursor" in page else None
+        assert sizes == [20, 20, 5]
+        assert sorted(found) == sorted(held)
+    long = {"email_id": held[0]}
+    assert pieces(agent, "read_email", "markdown", **long) == (text, 3)
+    assert pieces(reviewer, "list_pending", "body_markdown", **long) == (text, 3)
+    assert "read_email" not in {tool.name for tool in reviewer.tools()}
+
+
 def envelope(method="tools/list", **params):
     return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
 
@@ -403,8 +450,10 @@ read_email          {"email_id": "LONG"}                           There is no s
 read_email          {"email_id": "a/cancel"}                       email_id: is no id.
 read_email          {"email_id": " "}                              email_id: is missing, or has
 check_inbox         {"subject_contains": "LONG"}                   subject_contains: at most
-check_inbox         {"limit": [1]}                                 limit: must be a whole number.
-check_inbox         {"limit": "many"}                              limit: must be a whole number.
+check_inbox         {"limit": [1]}                                 An argument has the wrong type
+check_inbox         {"limit": "many"}                              An argument has the wrong type
+check_inbox         {"limit": 1e999}                               An argument has the wrong type
+read_email          {"email_id": "x", "offset": "far"}             An argument has the wrong type
 check_inbox         {"mailbox_id": "LONG"}                         There is no such mailbox
 wait_for_email      {"timeout_seconds": "long"}                    An argument has the wrong type
 manage_spam_status  {"email_id": "x", "action": "like"}            action: is missing, or has
