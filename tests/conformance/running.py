@@ -127,7 +127,7 @@ class Gateway:
         with self._wake_ups():
             return receive_mail(
                 mailbox,
-                read_mail(content, address="127.0.0.1", sender=sender),
+                read_mail(content, share="127.0.0.1", sender=sender),
                 digest=digest,
                 recipient=to,
                 sender=sender,

@@ -181,7 +181,7 @@ def test_each_call_needs_its_scope_and_lacking_it_is_403(tenant):
 
 def test_account_tells_a_key_that_does_not_read_its_scopes_alone(tenant):
     account = ok(tenant.call("GET", "/v1/account", key="oversight"))
-    assert set(account) == {"id", "scopes", "limited", "mailboxes"}
+    assert set(account) == {"id", "scopes", "limited", "mailboxes", "cursor"}
     assert account["scopes"] == ["oversight"]
 
 
