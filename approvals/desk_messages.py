@@ -237,6 +237,7 @@ class DeskMessageQuerySet(MessageQuerySet):
             "mailbox",
             "changed_at",
             "upstream_decided_by",
+            "upstream_ended_by",
             "upstream_reason",
         ).prefetch_related(Prefetch("decisions", applied, to_attr="newest_decisions"))
 
@@ -451,7 +452,7 @@ def _approved_by(actor: Actor) -> list[int]:
 _SHOWN = """
     public_id upstream_id direction state sandbox sender recipients subject
     trigger reported held_at hydrated_at expires_at changed_at fetch_tries
-    try_number upstream_decided_by review__risk_level review__rules
+    try_number upstream_decided_by upstream_ended_by review__risk_level review__rules
     review__late_since review__is_apart review__held_at addresses outside
     has_attachments mail_error started_by run_id thread_id shape connection mailbox
     revision mailbox__address mailbox__upstream_id revision__fingerprint

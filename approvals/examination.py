@@ -31,6 +31,7 @@ from approvals.models import Decision, Replacement, Review
 from approvals.models.replacements import edit_of
 from common.actors import Actor
 from common.ascii import lowered
+from common.endings import EndedBy
 from common.fingerprint import Content
 from common.mail_addresses import domain_of
 from common.references import without_references
@@ -175,9 +176,14 @@ def _rejected_before(message: Message, shape: str) -> list[Finding]:
     by_people = []
     for rejected in same_text.order_by("-changed_at")[:MOST_SAME]:
         decision = latest_decision(rejected)
-        if decision is None or (
-            decision.outcome == Outcome.REJECT and not decision.rule
-        ):
+        if decision is None:
+            is_by_person = rejected.upstream_ended_by not in (
+                EndedBy.RULE,
+                EndedBy.EXPIRY,
+            )
+        else:
+            is_by_person = decision.outcome == Outcome.REJECT and not decision.rule
+        if is_by_person:
             rejected_at = decision.changed_at if decision else rejected.changed_at
             is_here = rejected.mailbox_id == message.mailbox_id
             by_people.append((is_here, rejected_at, rejected, decision))

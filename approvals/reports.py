@@ -250,7 +250,7 @@ def _rule_words(rule: str, pass_name: str) -> tuple[str, str]:
     if pass_name:
         return f"The pass “{pass_name}”", f"Version {rule.rpartition(' ')[2]}"
     if rule == "expiry":
-        return "The expiry rule", ""
+        return "Expired, nobody decided", ""
     return f"The rule {rule}" if rule else "Nobody known", ""
 
 

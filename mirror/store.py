@@ -426,7 +426,7 @@ def begin_message(
 
 
 # The fields of a message that say how it was decided.
-_DECIDED = ("upstream_reason", "upstream_decided_by")
+_DECIDED = ("upstream_reason", "upstream_decided_by", "upstream_ended_by")
 
 
 def _reported(event: Event) -> dict[str, Any]:
@@ -440,6 +440,7 @@ def _reported(event: Event) -> dict[str, Any]:
         "sandbox": event.sandbox,
         "upstream_reason": event.reason,
         "upstream_decided_by": fitting("upstream_decided_by", event.decided_by),
+        "upstream_ended_by": event.ended_by,
     }
 
 

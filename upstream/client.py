@@ -209,6 +209,7 @@ class Client:
         action: str,
         reason: str,
         decided_by: str,
+        ended_by: str,
         expected_fingerprint: str | None,
         feedback: Json | None = None,
         without: Collection[str] = (),
@@ -230,6 +231,7 @@ class Client:
             "action": action,
             "reason": reason,
             "decided_by": decided_by,
+            "ended_by": ended_by,
             **(feedback or {}),
         }
         if expected_fingerprint:

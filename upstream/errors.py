@@ -1,5 +1,6 @@
 """The errors of calls to MultiMail: one class for each thing that the caller should do."""
 
+from common.endings import known_ending
 from common.references import with_reported
 
 
@@ -51,6 +52,7 @@ class Conflict(UpstreamError):
         self.message_status = str(body.get("status") or "")
         self.decision = str(body.get("decision") or "")
         self.decided_by = str(body.get("decided_by") or "")
+        self.ended_by = known_ending(body.get("ended_by"))
         reason = str(body.get("reason") or "")
         self.reason = with_reported(
             reason, body.get("decision_reference"), self.decided_by

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from common.endings import known_ending
 from common.mail_addresses import split_addresses
 from common.references import with_reported
 from common.tables import table_pairs
@@ -66,6 +67,8 @@ class Event:
     status: str = ""
     reason: str = ""
     decided_by: str = ""
+    # A code of `EndedBy`, or empty.
+    ended_by: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     # The API key that the message was sent with, and the key's name; only our gateway
     # gives them.
@@ -161,6 +164,7 @@ def parse(body: bytes) -> Event:
         status=status,
         reason=with_reported(reason, reader.find("decision_reference"), decided_by),
         decided_by=decided_by,
+        ended_by=known_ending(reader.find("ended_by")),
         metadata=metadata,
         # An unexpected type here is ignored: it does not make the event misshapen.
         key=_text(reader.find("sent_by_key"))[:200],

@@ -21,6 +21,7 @@ from common.unique_keys import Json
 # The optional fields of each call.
 OF_A_DECISION = (
     "decided_by",
+    "ended_by",
     "expected_fingerprint",
     "reason",
     # Only our gateway knows these. The reason says the same in words.

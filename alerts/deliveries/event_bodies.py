@@ -22,6 +22,7 @@ from alerts.ledger_events import EVENT_OF, LEDGER_CHECKED
 from alerts.models import Delivery, Destination
 from audit.models import Entry
 from audit.sealing.signing import checkpoint
+from common.endings import EndedBy
 from common.references import without_references
 from common.tables import table_pairs
 from mirror.models import Connection, Message
@@ -188,16 +189,20 @@ def _decision_data(
     applied = next(by_us, None)
     our_word = _DECIDED[applied.outcome] if applied else None
     decision = _DECIDED.get(action) or _DECIDED.get(message.state) or our_word
-    reason = name = role = ""
+    reason = name = role = ended_by = ""
     if applied and decision == our_word:
         reason = applied.reason
         name = applied.giver
         ruled = "a pass" if applied.pass_id else name
         role = "a reviewer" if applied.given_by_id else ruled
+        ended_by = applied.ended_by
     elif decision is not None:
         reason = without_references(message.upstream_reason)
         name = message.upstream_decided_by
         role = "somebody elsewhere"
+        ended_by = message.upstream_ended_by or EndedBy.ELSEWHERE
+    if ended_by == EndedBy.EXPIRY:
+        name = role = ""
     # A role contains no name.
     is_minimal = destination.is_minimal
     decided_by = role if is_minimal else name[:200]
@@ -205,6 +210,7 @@ def _decision_data(
         "decision": decision,
         "reason": None if is_minimal else reason[:MAX_WORDS] or None,
         "decided_by": decided_by or None,
+        "ended_by": ended_by or None,
     }
 
 

@@ -33,6 +33,7 @@ from approvals.errors import (
 from approvals.models import Decision, Verdict
 from audit.trail import first_at, last_of
 from common.actors import Actor
+from common.endings import EndedBy
 from common.identifiers import crockford
 from common.postgres import atomic_with_retry, clock
 from common.time_zones import time_of_day
@@ -338,6 +339,9 @@ def who_was_first(decision: Decision) -> str:
     """Return as a sentence who decided a message and when, as far as it is known."""
     if decision.state == DecisionState.SUPERSEDED and decision.explanation:
         return decision.explanation
+    if decision.ended_by == EndedBy.EXPIRY:
+        at = time_of_day(decision.recorded_at)
+        return f"This message expired at {at}, before anybody decided it."
     later = ""
     if decision.is_for_later:
         later = f", to be sent {time_in_words(decision.later_at, decision.later_zone)}"

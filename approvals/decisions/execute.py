@@ -31,6 +31,7 @@ from approvals.decisions.outcomes import ACTOR
 from approvals.decisions.ruling import closing_of, rulings, stop_of
 from approvals.held_rows import mirror_row
 from approvals.models import Decision
+from common.endings import EndedBy
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
 from common.postgres import clock, limit_waits, take_lock
@@ -266,6 +267,7 @@ def _call(decision: Decision) -> float | None:
         action=upstream_action(decision.outcome),
         reason=upstream_reason(decision),
         decided_by=via(_who(decision)),
+        ended_by=decision.ended_by,
         expected_fingerprint=expected_fingerprint,
         feedback=_for_our_gateway(decision) if connection.is_our_gateway else {},
         without=connection.refused_fields,
@@ -430,8 +432,11 @@ def upstream_reason(decision: Decision) -> str:
 
 
 def _who(decision: Decision) -> str:
-    by_pass = f"pass {decision.pass_name}" if decision.pass_id else "A rule"
-    return str(decision.given_by or by_pass)
+    if decision.given_by:
+        return str(decision.given_by)
+    if decision.pass_id:
+        return f"pass {decision.pass_name}"
+    return "Nobody" if decision.ended_by == EndedBy.EXPIRY else "A rule"
 
 
 @transaction.atomic

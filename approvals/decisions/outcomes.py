@@ -93,6 +93,7 @@ def end_with_error(
             reported=reported,
             reason=error.reason,
             decided_by=error.decided_by,
+            ended_by=error.ended_by,
             actor=ACTOR,
         )
         settled = _refreshed(decision)

@@ -11,6 +11,7 @@ from approvals.errors import StaleDecision
 from approvals.models import Decision, Verdict
 from audit.trail import last_of
 from common.actors import Actor
+from common.endings import EndedBy
 from common.postgres import clock
 from common.references import references_in
 from mirror.models import Message
@@ -127,13 +128,19 @@ def report_expected(decision: Decision) -> str:
 
 
 def settle_by_report(
-    message: Message, *, reported: str, reason: str, decided_by: str, actor: Actor
+    message: Message,
+    *,
+    reported: str,
+    reason: str,
+    decided_by: str,
+    ended_by: str,
+    actor: Actor,
 ) -> None:
     """End the open decisions on a locked message by what MultiMail reports about it: at
     most one of them took effect, the others are superseded.
 
-    `reported` is "approved", "rejected" or "cancelled", as from `reported_of`; `reason`
-    and `decided_by` are what MultiMail gives with it. Besides the live decision there
+    `reported` is "approved", "rejected" or "cancelled", as from `reported_of`; `reason`,
+    `decided_by` and `ended_by` are what MultiMail gives with it. Besides the live decision there
     may be withdrawn ones whose calls may have left.
     """
     all_decisions = _decisions_under_lock(message)
@@ -169,6 +176,8 @@ def settle_by_report(
         )
     if reported == "cancelled":
         why_lost = "The message was withdrawn by its sender first."
+    elif ended_by == EndedBy.EXPIRY:
+        why_lost = "The message expired outside this desk first."
     else:
         who = f" by {decided_by}" if decided_by else ""
         why_lost = f"The message was {reported}{who} outside this desk first."
@@ -242,6 +251,7 @@ def note_elsewhere(message: Message, event: str, actor: Actor) -> None:
             fingerprint=message.fingerprint,
             details={
                 "decided_by": message.upstream_decided_by,
+                "ended_by": message.upstream_ended_by,
                 "reason": message.upstream_reason,
             },
             outcome=outcome,

@@ -15,6 +15,7 @@ from django.utils import timezone
 from approvals.decisions.later import delay_in_words, time_in_words
 from approvals.desk_messages import latest_decision, our_decisions
 from approvals.models import Decision
+from common.endings import EndedBy
 from common.tables import table_pairs, table_rows
 from common.time_zones import local_time, zone_word
 from mirror.models import Message
@@ -50,7 +51,7 @@ bounced | Bounced
 complained | Complained of
 rejected | Rejected
 changes_requested | Changes requested
-expired | Expired
+expired | Expired, nobody decided
 # Rejected, because an edited version replaces it.
 edited | Edited
 cancelled | Cancelled
@@ -200,8 +201,8 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     if decision.state == DecisionState.APPLIED and not is_contradicted:
         if decision.outcome != Outcome.SEND_BACK and not decision.is_edit:
             code = by_state.code
-        if decision.rule == "expiry" and message.state == MessageState.REJECTED:
-            code = StatusCode.EXPIRED
+        if is_expiry(decision.ended_by, message):
+            return replace(by_state, code=StatusCode.EXPIRED)
         detail = f"{decision.result} by {who}{_for_later(decision)}"
         if decision.ending == Ending.NEWEST_ASSUMED:
             detail += ", the newest of several decisions (MultiMail does not say which counted)"
@@ -221,6 +222,11 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     ):
         return replace(by_state, detail=decision.explanation)
     return _with_upstream(message, by_state)
+
+
+def is_expiry(ended_by: str, message: Message) -> bool:
+    """Whether a message was rejected only because it expired."""
+    return ended_by == EndedBy.EXPIRY and message.state == MessageState.REJECTED
 
 
 def reported_in_words(message: Message) -> str:
@@ -284,6 +290,9 @@ def _under_way(decision: Decision, who: str) -> Status:
 
 def _with_upstream(message: Message, plain: Status) -> Status:
     # Adds who decided the message outside this desk, if MultiMail reports that.
+    if is_expiry(message.upstream_ended_by, message):
+        detail = f"It expired outside this desk. {plain.detail}"
+        return replace(plain, code=StatusCode.EXPIRED, detail=detail)
     who = message.upstream_decided_by
     if not who or message.state not in _DECIDED:
         return plain

@@ -400,6 +400,7 @@ def _apply_to_known(
             reported=reported_of(event.kind, ""),
             reason=event.reason,
             decided_by=event.decided_by,
+            ended_by=event.ended_by,
             actor=actor,
         )
     if not moved:

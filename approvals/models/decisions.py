@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from approvals.models.reviews import MOST, WEEK, Percentile
 from common.actors import Role
+from common.endings import EndedBy
 from common.grace import STUCK_AFTER, WORD_AFTER
 from common.postgres import one_of
 from mirror.models import Connection, Message, Revision
@@ -545,6 +546,15 @@ class Decision(models.Model):
         message.
         """
         return self.seen_held >= READS_THAT_PROVE
+
+    @property
+    def ended_by(self) -> EndedBy:
+        """Whose act it is."""
+        if self.pass_id:
+            return EndedBy.PASS
+        if self.rule == "expiry":
+            return EndedBy.EXPIRY
+        return EndedBy.RULE if self.rule else EndedBy.PERSON
 
     @property
     def giver(self) -> str:

@@ -335,12 +335,16 @@ def chips_of(
 def as_json(message: Message) -> dict[str, Any]:
     """Return what the queue's JSON form has about a message."""
     decision = latest_decision(message)
+    ended_by = message.upstream_ended_by
+    if decision and decision.state == DecisionState.APPLIED:
+        ended_by = decision.ended_by
     return {
         "id": str(message.public_id),
         "upstream_id": message.upstream_id,
         "fingerprint": message.fingerprint or None,
         "state": message.state,
         "decision": decision.state if decision else None,
+        "ended_by": ended_by or None,
         "subject": message.subject,
         "risk_level": message.review.risk_level,
     }

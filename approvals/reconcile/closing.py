@@ -127,7 +127,14 @@ def _apply(locked: Message, upstream: UpstreamStatus, now: datetime) -> list[str
         locked.upstream_decided_by = store.fitting(
             "upstream_decided_by", upstream.decided_by
         )
-        locked.save(update_fields=["upstream_reason", "upstream_decided_by"])
+        locked.upstream_ended_by = upstream.ended_by
+        locked.save(
+            update_fields=[
+                "upstream_reason",
+                "upstream_decided_by",
+                "upstream_ended_by",
+            ]
+        )
     store.add_aliases(locked, *mail_ids(upstream.answer))
     state_before = locked.state
     applied = [
@@ -143,6 +150,7 @@ def _apply(locked: Message, upstream: UpstreamStatus, now: datetime) -> list[str
             reported=upstream.reported,
             reason=upstream.reason,
             decided_by=upstream.decided_by,
+            ended_by=upstream.ended_by,
             actor=ACTOR,
         )
     for event in applied:
@@ -362,7 +370,12 @@ def _follow_the_mirror(decision: Decision) -> str:
             )
     elif reported:
         settle.settle_by_report(
-            message, reported=reported, reason=reason, decided_by=who, actor=ACTOR
+            message,
+            reported=reported,
+            reason=reason,
+            decided_by=who,
+            ended_by=message.upstream_ended_by,
+            actor=ACTOR,
         )
     decision.refresh_from_db()
     return decision.state

@@ -13,6 +13,7 @@ from django.utils.text import capfirst
 from audit.models import Entry, SealedEntry
 from audit.trail import lines
 from audit.trail.sentences import Sentence, duration, sentence
+from common.endings import EndedBy
 from common.references import without_references
 from common.tables import table_pairs
 
@@ -274,10 +275,14 @@ def _who_decided(entries: Sequence[Entry]) -> Iterator[Sentence]:
             if entry.details.get("signed_by"):
                 by = " by {actor}, signed by {signed_by}"
             form = f"The desk {did} it{by}, {{at}}[. Reason: “{{reason}}”]."
+            if entry.details.get("rule") == EndedBy.EXPIRY:
+                form = "It expired, nobody decided, {at}[. Reason: “{reason}”]."
             yield sentence(form, entry)
         elif entry.action == "decision.elsewhere":
             is_decided = True
             form = "{who} {did:words} it outside this desk, as {actor} says, {at}[. Reason: “{reason}”]."
+            if entry.details.get("ended_by") == EndedBy.EXPIRY:
+                form = "It expired outside this desk, nobody decided, as {actor} says, {at}[. Reason: “{reason}”]."
             who = entry.details.get("decided_by", "Somebody")
             reason = without_references(entry.details.get("reason", ""))
             yield sentence(form, entry, who=who, did=did, reason=reason)

@@ -87,6 +87,7 @@ def _steps(host: Host) -> Iterator[str]:
     fields = {
         "reason": _REASON,
         "decided_by": "Countersign",
+        "ended_by": "rule",
         "expected_fingerprint": _OTHER,
     }
     refused = set[str]()

@@ -22,7 +22,8 @@ function isSigned(body, header = "") {
 // What the channel reads: who decided what and why, or whether it arrived.
 function told({ event, decision, decided_by, reason, sandbox, subject, to }) {
   let what = event.split(".")[1];
-  if (what === "decided") what = `${decision} by ${decided_by}${reason ? `\n> ${reason}` : ""}`;
+  if (what === "decided" && !decided_by) what = "expired: nobody decided";
+  else if (what === "decided") what = `${decision} by ${decided_by}${reason ? `\n> ${reason}` : ""}`;
   if (what === "delivered" && sandbox) what = "test: recorded, not sent";
   return `“${subject.slice(0, 200)}” to ${to.slice(0, 200)}: ${what}`.slice(0, 2000);
 }

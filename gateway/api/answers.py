@@ -16,6 +16,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, JsonResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from common.endings import EndedBy
 from common.identifiers import CROCKFORD
 from common.unique_keys import Json
 from gateway.errors import Invalid
@@ -184,6 +185,7 @@ def summary_of(email: Email, *, flat: bool = False) -> Json:
         **reason,
         "decided_at": decided_at,
         "decided_by": email.decided_by or None,
+        "ended_by": email.ended_by or None,
         # A client may read approved_at as "was approved", so these two stay empty if
         # the message was rejected.
         "approved_at": decided_at if is_approved else None,
@@ -330,6 +332,8 @@ class Message(Answer):
     status: str
     thread_id: str
     received_at: str
+    decided_by: str | None
+    ended_by: EndedBy | None
 
 
 class Page(Answer):
@@ -366,7 +370,8 @@ class Decided(Answer):
     action: str
     reason: str | None
     decided_at: str
-    decided_by: str
+    decided_by: str | None
+    ended_by: EndedBy
     message: str
 
 

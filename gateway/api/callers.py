@@ -6,6 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from ninja import Router
 
+from common.endings import EndedBy
 from common.unique_keys import Json
 from gateway.api.answers import review_url
 from gateway.auth import ANY_KEY, BearerKey, KeyedRequest
@@ -61,6 +62,8 @@ def _state_of(email: Email) -> Json:
     is_asked = email.feedback and "replaced_by" not in email.feedback
     if state in AWAITING_DECISION:
         state = "held"
+    elif email.ended_by == EndedBy.EXPIRY:
+        state = "expired"
     elif state == Status.REJECTED and is_asked:
         state = "changes_requested"
     elif state == Status.SCHEDULED and email.decision:

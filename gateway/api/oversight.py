@@ -15,6 +15,7 @@ from ninja import Query, Router
 from pydantic import ConfigDict, Field, model_validator
 
 from common.ascii import lowered, trimmed
+from common.endings import EndedBy
 from common.tables import table_pairs
 from common.unique_keys import Json
 from gateway import mailboxes
@@ -104,6 +105,8 @@ class Verdict(NamesEmail):
     # The person behind the key, as the client names them; the audit log has the key
     # too.
     decided_by: ShortLine | None = None
+    # Whose act it is; after `expiry` nobody's.
+    ended_by: EndedBy | None = None
     expected_fingerprint: Sha256 | None = None
     # When the person decided, if that was earlier, and until when the message may leave.
     pressed_at: Moment | None = None
@@ -124,6 +127,8 @@ class Verdict(NamesEmail):
             raise ValueError("action: must be approve or reject.")
         if words == {"approved"} and self.feedback():
             raise ValueError("suggested_markdown: only allowed with a rejection.")
+        if words == {"approved"} and self.ended_by in (EndedBy.RULE, EndedBy.EXPIRY):
+            raise ValueError("ended_by: no rule or expiry approves.")
         return self
 
     @model_validator(mode="after")
@@ -367,6 +372,7 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict) -> Json:
         outcome=body.outcome(),
         reason=(body.reason or "").strip(),
         decided_by=(body.decided_by or "").strip(),
+        ended_by=body.ended_by or EndedBy.ELSEWHERE,
         expected_fingerprint=body.expected_fingerprint or "",
         feedback=body.feedback(),
         pressed_at=body.pressed_at,
@@ -389,7 +395,8 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict) -> Json:
         "action": "approve" if email.decision == Decision.APPROVED else "reject",
         **email.told_reason(),
         "decided_at": iso(email.decided_at),
-        "decided_by": email.decided_by,
+        "decided_by": email.decided_by or None,
+        "ended_by": email.ended_by,
         "message": f"The message is {email.decision}.",
     }
     if leaves_now:

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
+from common.endings import EndedBy
 from common.postgres import clock
 from common.unique_keys import Json
 from gateway import auditing, notices, tasks
@@ -44,6 +45,7 @@ def decide_email(
     reason: str,
     expected_fingerprint: str,
     decided_by: str = "",
+    ended_by: str = EndedBy.ELSEWHERE,
     feedback: Json | None = None,
     pressed_at: datetime | None = None,
     leave_by: datetime | None = None,
@@ -51,7 +53,8 @@ def decide_email(
     """Approve or reject one held email, with the content that it has now.
 
     `decided_by` is the person who decided, as the key's owner names them; without it
-    the key's name is stored. `feedback` is data for the agent beside the reason.
+    the key's name is stored. `ended_by` says whose act it was; after `expiry` it is
+    nobody's, and no name is stored. `feedback` is data for the agent beside the reason.
     `pressed_at` is when the person decided, if that was before the call. After
     `leave_by`, and after its expiry, an approved email is not sent any more. The
     row is locked while its fingerprint is compared with `expected_fingerprint`, so that
@@ -93,7 +96,8 @@ def decide_email(
             "decided_at": now,
             "pressed_at": pressed_at,
             "leave_by": min(filter(None, (leave_by, email.expires_at)), default=None),
-            "decided_by": decided_by or key.name,
+            "decided_by": "" if ended_by == EndedBy.EXPIRY else decided_by or key.name,
+            "ended_by": ended_by,
             "decided_by_key": key,
             "feedback": feedback or {},
         }
@@ -116,7 +120,8 @@ def decide_email(
             key,
             fingerprint=current_fingerprint,
             reason=reason,
-            decided_by=email.decided_by,
+            decided_by=email.decided_by or None,
+            ended_by=ended_by,
         )
         events.announce(email, events.APPROVED if approves else events.REJECTED, at=now)
         if email.status == Status.UNREAD:
@@ -184,7 +189,9 @@ def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
     # Raises Conflict or Forbidden if the key cannot decide so about this email now.
     if email.status not in AWAITING_DECISION:
         sentence = f"This message is not waiting for a decision: it is {email.status}."
-        if email.decision:
+        if email.ended_by == EndedBy.EXPIRY:
+            sentence = "This message has expired: nobody decided it in time."
+        elif email.decision:
             sentence = (
                 f"This message was already {email.decision} by {email.decided_by}."
             )

@@ -15,6 +15,7 @@ from django.db import models
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
+from common.endings import EndedBy
 from common.mail_addresses import each_once
 from common.postgres import one_of
 from common.references import split_reference
@@ -428,7 +429,12 @@ class Email(UlidModel):
     # when an approved email may leave, null: without end. By the database's clock.
     pressed_at = models.DateTimeField(null=True)
     leave_by = models.DateTimeField(null=True)
+    # Empty if it expired: nobody decided then.
     decided_by = models.CharField(max_length=200)
+    # Also empty for what was decided before this column existed, unless it had expired.
+    ended_by = models.CharField(
+        max_length=10, choices=EndedBy, default="", db_default=""
+    )
     decided_by_key = models.ForeignKey(
         ApiKey, models.RESTRICT, null=True, related_name="+"
     )
@@ -589,7 +595,8 @@ class Email(UlidModel):
                 "decision": self.decision,
                 **self.told_reason(),
                 "decided_at": iso(self.decided_at),
-                "decided_by": self.decided_by,
+                "decided_by": self.decided_by or None,
+                "ended_by": self.ended_by or None,
                 **self.feedback,
             }
         return facts

@@ -16,6 +16,7 @@ from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 
 from common.actors import Actor
+from common.endings import EndedBy
 from common.fingerprint import short_fingerprint
 from common.grace import NOT_TAKEN_AFTER, STUCK_AFTER, WORD_AFTER
 from common.identifiers import uuid7
@@ -360,6 +361,9 @@ class Message(models.Model):
     mail_error = models.TextField(default="", db_default="")
     upstream_reason = models.TextField()
     upstream_decided_by = models.CharField(max_length=200)
+    upstream_ended_by = models.CharField(
+        max_length=10, choices=EndedBy, default="", db_default=""
+    )
     # When the desk learnt that it was decided outside this desk.
     decided_elsewhere_at = models.DateTimeField(null=True)
     # The earlier message for which changes were requested, if this one is its new

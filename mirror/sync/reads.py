@@ -19,6 +19,7 @@ from typing import Any
 from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
+from common.endings import known_ending
 from common.postgres import clock
 from common.references import with_reported
 from common.unique_keys import Json
@@ -103,6 +104,8 @@ class UpstreamStatus:
     status: str = ""
     reason: str = ""
     decided_by: str = ""
+    # A code of `EndedBy`, or empty.
+    ended_by: str = ""
     # The events that have happened to an approved message since.
     later_events: tuple[str, ...] = ()
     # The whole answer.
@@ -458,6 +461,7 @@ def status_in(answer: Json, message: Message) -> UpstreamStatus:
         status=status,
         reason=with_reported(reason, answer.get("decision_reference"), decided_by),
         decided_by=decided_by,
+        ended_by=known_ending(answer.get("ended_by")),
         later_events=tuple(later),
         answer=answer,
     )

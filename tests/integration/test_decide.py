@@ -231,7 +231,7 @@ def test_unfinished_or_effective_decision_allows_no_other_decision(
         *((state, {}, "Ana Ferreira approved this message first, at") for state in (
             "recorded", "calling", "unknown", "unattributed", "applied", "superseded",
         )),
-        ("recorded", {"given_by": None, "rule": "expiry", "outcome": "reject"}, "The expiry rule rejected this"),
+        ("recorded", {"given_by": None, "rule": "expiry", "outcome": "reject"}, "This message expired at "),
         ("superseded", {"explanation": "Rejected by key_other."}, "Rejected by key_other."),
     ):  # fmt: skip
         with rolled_back():

@@ -47,7 +47,7 @@ from upstream.client import Client
 from upstream.events import written_time
 
 OURS = "(Ana Ferreira via Countersign, reference REFERENCE0)"
-BY_ANA = {"decided_by": "Ana Ferreira via Countersign"}
+BY_ANA = {"decided_by": "Ana Ferreira via Countersign", "ended_by": "person"}
 
 
 @pytest.fixture
@@ -129,16 +129,18 @@ def test_decision_is_carried_out_once_with_its_reference(message, decision, upst
 def test_field_that_a_host_does_not_take_is_left_out_from_then_on_and_the_call_made_again(
     message, decision, upstream
 ):
-    fields = ["decided_by", "expected_fingerprint"]
+    fields = ["decided_by", "ended_by", "expected_fingerprint"]
     for number, field in enumerate(fields, start=1):
-        upstream.decides(422, error="The request is invalid.", field=field)
+        # As our gateway of version 1.0.0 refuses a field.
+        error = f"{field}: Extra inputs are not permitted"
+        upstream.decides(422, error=error, field=field, code="unknown_field")
         assert run(decision) == "recorded"
         decision.refresh_from_db()
         # Nothing happened, so it can still be undone, and is due at once.
         assert decision.may_have_left is False
         assert decision.due_at <= clock()
         assert Connection.objects.get().refused_fields == fields[:number]
-    assert Entry.objects.filter(action="connection.fields_refused").count() == 2
+    assert Entry.objects.filter(action="connection.fields_refused").count() == 3
     upstream.decides(200, status="approved_and_sent", decision="approved")
     upstream.calls.clear()
     assert run(decision) == "applied"
@@ -253,6 +255,7 @@ def call(url):
         "action": "approve",
         "reason": "",
         "decided_by": "",
+        "ended_by": "person",
         "expected_fingerprint": None,
     }
     try:

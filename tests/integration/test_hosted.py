@@ -12,6 +12,7 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
+from approvals.decisions.by_rule import expire_due
 from approvals.editing.commands import replace_message
 from approvals.editing.send import run_replacement
 from approvals.models import Decision
@@ -27,7 +28,7 @@ from mirror.sync.account import learn, read_mailboxes, store_mailboxes
 from tests.factories import actor_of
 from tests.hosted.host import ADMIN, OVERSIGHT, READ
 from tests.hosted.running import hosted
-from tests.integration.deciding import decide
+from tests.integration.deciding import decide, expires
 from tests.integration.hosted_desk import hosted_desk
 from upstream.capabilities import WORDS
 
@@ -298,3 +299,22 @@ def test_key_that_decides_cannot_be_the_one_that_writes(desk, admin):
     agent = {"slot": "agent", "key": OVERSIGHT, "scopes": None}
     with pytest.raises(ConnectionNotChanged, match="the oversight key already"):
         set_key(connection=desk.connection, actor=actor_of(admin), **agent)
+
+
+@pytest.mark.parametrize("desk", [{"takes_reason": True}], indirect=True)
+def test_message_expires_also_where_the_host_does_not_take_how_it_ended(
+    desk, reviewer, signed_in
+):
+    message = desk.held()
+    expires(minutes=-1)
+    expire_due()
+    decision = desk.carried_out(Decision.objects.get())
+    assert (decision.state, decision.ended_by) == ("applied", "expiry")
+    *_, sent = desk.host.bodies(DECIDE)
+    assert sent["reason"].startswith("Expired: it was not approved before")
+    assert "(Nobody via Countersign, reference" in sent["reason"]
+    assert desk.connection.refused_fields[-2:] == ["decided_by", "ended_by"]
+    desk.read()
+    page = desk.page(signed_in(reviewer), message)
+    assert "Expired, nobody decided" in page
+    assert "Rejected by" not in page

@@ -95,6 +95,7 @@ def decide(url):
         action="reject",
         reason="",
         decided_by="Ana via Countersign",
+        ended_by="person",
         expected_fingerprint=None,
     )
 
