@@ -55,6 +55,7 @@ pictures.asked | asked for the remote pictures of the message
 pictures.fetched | fetched remote pictures of the message
 verdict.given | gave a verdict
 verdict.refused | was refused a verdict
+act.refused | was refused an act
 verdict.taken_back | took the approval back
 approval.recorded | recorded the approval; others have to approve too
 bulk.decided | decided several messages together

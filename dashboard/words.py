@@ -39,7 +39,7 @@ TONES = {
 amber | message.held message.changed connection.failing message.expiring message.late
 green | message.approved message.released message.sent message.delivered decision.applied
     kill_switch.released connection.recovered
-rose | message.rejected message.bounced message.failed message.complained verdict.refused decision.refused
+rose | message.rejected message.bounced message.failed message.complained verdict.refused act.refused decision.refused
     decision.left_after_all kill_switch.pulled webhook.poison webhook.refuted alert.failed
     destination.switched_off connection.paused person.sign_in_failed person.confirmation_failed access.denied
 violet | message.gone decision.unknown decision.unattributed decision.superseded decision.without_effect

@@ -203,7 +203,11 @@ def _carry_out(press: _Press) -> Reply:
             words := recorded_refusal(press.interaction, error.sentence)
         ):
             note_refusal(
-                press.message, actor=press.actor, outcome=action, sentence=words
+                press.message,
+                actor=press.actor,
+                outcome=action,
+                sentence=words,
+                reason=press.reason,
             )
         typed = f"\nYou wrote: {press.shown(press.reason)}" if press.reason else ""
         outcome, sentence = error_sentence(error, shown=press.shown)

@@ -246,7 +246,11 @@ def decide_batch(
                 sentence = error.sentence
                 if message is not None:
                     note_refusal(
-                        message, actor=actor, outcome=outcome, sentence=sentence
+                        message,
+                        actor=actor,
+                        outcome=outcome,
+                        sentence=sentence,
+                        reason=reason,
                     )
         except DatabaseError:
             log.exception(

@@ -444,13 +444,22 @@ def make_decision(
 
 @atomic_with_retry
 def note_refusal(
-    message: Message, *, actor: Actor, outcome: str, sentence: str
+    message: Message,
+    *,
+    actor: Actor,
+    sentence: str,
+    outcome: str = "",
+    act: str = "",
+    **words: str,
 ) -> None:
-    """Record in the ledger that a verdict was refused; the sentence says why."""
+    """Record in the ledger that a verdict with this outcome, or another act, was
+    refused: the sentence says why, and `words` are what the person typed with it.
+    """
+    details = {"outcome": outcome, "act": act, "explanation": sentence, **words}
     record_about(
-        "verdict.refused",
+        "verdict.refused" if outcome else "act.refused",
         message,
         actor,
         fingerprint=message.fingerprint,
-        details={"outcome": outcome, "explanation": sentence},
+        details=details,
     )

@@ -19,7 +19,10 @@ from approvals.escalation.handling import (
     deadline_of,
     extend_deadline,
 )
-from approvals.message_page.views import get_visible_message_or_404
+from approvals.message_page.views import (
+    get_visible_message_or_404,
+    note_refused_act,
+)
 from approvals.models import Claim
 from common.errors import SentenceError
 from common.pages import (
@@ -126,12 +129,17 @@ def assign(request: DeskRequest, public_id: UUID) -> str:
 @_changes
 def extend(request: DeskRequest, public_id: UUID) -> str:
     """Extend the deadlines of the message."""
-    get_visible_message_or_404(request, public_id)
+    message = get_visible_message_or_404(request, public_id)
     typed = cleaned(ExtendForm(request.POST))
-    extend_deadline(
-        message=public_id,
-        actor=request.actor,
-        reason=typed["reason"].strip(),
-        until=typed["until"],
-    )
+    reason = typed["reason"].strip()
+    try:
+        extend_deadline(
+            message=public_id,
+            actor=request.actor,
+            reason=reason,
+            until=typed["until"],
+        )
+    except SentenceError as error:
+        note_refused_act(request, message, error, reason)
+        raise
     return "The deadline is extended."

@@ -56,6 +56,7 @@ from approvals.message_page.views import (
     get_bare_message_or_404,
     get_visible_message_or_404,
     message_address,
+    note_refused_act,
 )
 from approvals.queue.views import filters_of, next_in
 from approvals.usual_texts import BUILT_IN, Kind, presets_of, words_named
@@ -298,8 +299,13 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
         text = cleaned(form)["text"]
         people, remarks = add_comment(message=public_id, actor=request.actor, text=text)
     except (ActNotAllowed, FormInvalid, InvalidInput) as error:
+        words = ""
+        if isinstance(error, ActNotAllowed):
+            words = text
+            note_refused_act(request, message, error, words)
         typed = {
             "outcome": "comment",
+            "words": words,
             "comment": request.POST.get("text", ""),
             "saved": request.POST.get("saved", ""),
         }
@@ -463,14 +469,6 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if message.decisions.filter(state__in=LIVE_DECISIONS).exists():
         possible = replace(possible, may_suggest=False)
     is_posted = request.method == "POST"
-    if is_posted and not possible.may_suggest:
-        refused = (
-            EditNotPossible if is_reviewer(request.actor, message) else ActNotAllowed
-        )
-        words = (
-            possible.why_not or "This message is already decided. Nothing was changed."
-        )
-        return answer_with_message(request, public_id, refused(words))
     initial: dict[str, Any] = {}
     if possible.may_suggest:
         initial = {name: getattr(content, name) for name in EDITED}
@@ -492,6 +490,13 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
             "note": typed["note"],
         }
         try:
+            if not possible.may_suggest:
+                may_edit = is_reviewer(request.actor, message)
+                refused = EditNotPossible if may_edit else ActNotAllowed
+                raise refused(
+                    possible.why_not
+                    or "This message is already decided. Nothing was changed."
+                )
             if is_suggested:
                 suggest_changes(**command_arguments, first=content)
                 notice = "Changes requested, with your text."
@@ -506,7 +511,12 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
             status = refusal.status
             outcome = Outcome.SEND_BACK if is_suggested else Outcome.REJECT
             note_refusal(
-                message, actor=request.actor, outcome=outcome, sentence=sentence
+                message,
+                actor=request.actor,
+                outcome=outcome,
+                sentence=sentence,
+                reason=typed["note"],
+                suggestion=typed["markdown"],
             )
     if content is not None and request.method != "HEAD":
         note_served(message, actor=request.actor)

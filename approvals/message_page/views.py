@@ -256,14 +256,29 @@ def message_action(
     @require_POST
     @wraps(act)
     def view(request: DeskRequest, public_id: UUID) -> HttpResponse:
-        get_bare_message_or_404(request, public_id)
+        message = get_bare_message_or_404(request, public_id)
         try:
             notice = act(request, public_id)
         except DeskError as error:
+            note_refused_act(request, message, error)
             return answer_with_message(request, public_id, error)
         return back_to_message(request, public_id, notice=notice)
 
     return view
+
+
+def note_refused_act(
+    request: DeskRequest, message: Message, error: SentenceError, reason: str = ""
+) -> None:
+    """Record that the act at the request's URL was refused, with the typed reason."""
+    match = request.resolver_match
+    note_refusal(
+        message,
+        actor=request.actor,
+        act=str(match.url_name if match else ""),
+        sentence=error.sentence,
+        reason=reason,
+    )
 
 
 def command_action(
@@ -477,6 +492,8 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     typed["words"] = with_preset(
         typed["outcome"], typed["preset"], typed["reason"], presets
     )
+    # Where no verdict can be given any more, it can be said to colleagues.
+    typed["comment"] = typed["words"]
     form = VerdictForm(request.POST, presets=presets)
     if form.is_valid():
         return _decide(request, message, form.cleaned_data, typed=typed)
@@ -514,7 +531,11 @@ def _decide(
         return ask_first(request)
     except DeskError as error:
         note_refusal(
-            message, actor=actor, outcome=posted["outcome"], sentence=error.sentence
+            message,
+            actor=actor,
+            outcome=posted["outcome"],
+            sentence=error.sentence,
+            reason=posted["reason"],
         )
         return answer_with_message(
             request,

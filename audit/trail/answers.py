@@ -245,6 +245,7 @@ _ALSO = (
     "verdict.taken_back",
     "decision.undone",
     "verdict.refused",
+    "act.refused",
     "interaction.refused",
 )
 
@@ -287,9 +288,8 @@ def _who_decided(entries: Sequence[Entry]) -> Iterator[Sentence]:
             reason = without_references(entry.details.get("reason", ""))
             yield sentence(form, entry, who=who, did=did, reason=reason)
         elif entry.action in _ALSO:
-            yield sentence(
-                f"{{actor}} {entry.sentence}, {{at}}[: {{explanation}}]", entry
-            )
+            form = f"{{actor}} {entry.sentence}[ ({{act:words}})], {{at}}[: {{explanation}}][ They wrote: “{{reason}}”]"
+            yield sentence(form, entry)
         is_press = entry.action in ("verdict.given", "interaction.refused")
         if is_press and entry.details.get("interaction"):
             who = f"[: {{{entry.surface}}}][, user {{{entry.surface}_id:code}}]"

@@ -52,6 +52,7 @@ snooze.ended | read | unsnoozed
 comment.added | read | discussed
 verdict.given | decided | decided
 verdict.refused | decided | verdict refused
+act.refused | decided | refused
 verdict.taken_back | decided | approval taken back
 approval.recorded | decided |
 interaction.refused | decided | refused in a chat

@@ -189,13 +189,14 @@ class DenialsMiddleware(Middleware):
 
 @transaction.atomic
 def note_denied(request: HttpRequest, status: int) -> None:
-    """Record the denied request, unless this request has recorded a refused verdict
-    already, or the same request was recorded within the last minute.
+    """Record the denied request, unless this request has recorded a refused verdict or
+    act already, or the same request was recorded within the last minute.
     """
     actor = request.actor  # type: ignore[attr-defined]
     path = mask_secrets(request.path)[:MAX_PATH]
     request_hash = hashlib.sha256(f"{request.method} {path}".encode()).hexdigest()
-    refused = Entry.objects.filter(trace=trace_id.get(), action="verdict.refused")
+    actions = ("verdict.refused", "act.refused")
+    refused = Entry.objects.filter(trace=trace_id.get(), action__in=actions)
     is_first = cache.add(f"denied:{actor.id}:{request_hash}", True, ONCE_A)
     if refused.exists() or not is_first:
         return
