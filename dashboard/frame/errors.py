@@ -18,7 +18,7 @@ from common.disk import is_disk_full_error, is_full
 from common.logs import trace_id
 from parsing.client import ParserUnavailable
 from people.roles import grants_of, in_words
-from people.sign_in.reauthentication import own_address
+from people.sign_in.reauthentication import offer_again, own_address
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     if request.path == reverse("account_login") and request.user.is_authenticated:
         # They signed in already, in another tab or by the first of two presses.
         return redirect(own_address(request, request.POST.get("next", "")))
+    if answer := offer_again(request):
+        return answer
     log.warning("form token refused", extra={"reason": reason})
     return _error(
         request,

@@ -106,6 +106,8 @@ R = TypeVar("R", bound=HttpResponseBase)
 _SAVED = "saved_request"
 # The field in which the browser posts the ticket of the stored data.
 _TICKET = "saved_request"
+# The fields that are shown before a form with an old token is sent again.
+_SHOWN = ("outcome", "reason", "text", "note", "subject")
 # In the session: when the provider last asked the person who they are, in seconds since
 # 1970. That may be long before they signed in here.
 PROVIDER_AUTH_TIME = "provider_auth_time"
@@ -235,19 +237,47 @@ def ask_first(request: HttpRequest) -> HttpResponse:
         # What waited for an earlier confirmation was given up.
         request.session.pop(_SAVED, None)
     if request.method == "POST":
-        fields = request.POST.copy()
-        fields.pop("csrfmiddlewaretoken", None)
-        saved = {
-            "ticket": token_hex(16),
-            "path": afterwards,
-            "fields": fields.urlencode(),
-            "at": time.time(),
-            "person": str(request.user.pk),
-        }
-        request.session[_SAVED] = encrypt(json.dumps(saved))
+        _save(request)
         afterwards = reverse("account_resubmit")
     address = f"{reverse('account_reauthenticate')}?{urlencode({'next': afterwards, 'back': _page_of(request)})}"
-    if getattr(request, "htmx", False):
+    return _leading_to(request, address)
+
+
+def offer_again(request: HttpRequest) -> HttpResponse | None:
+    """If a page of this desk posted a form with an old CSRF token, store what it posted,
+    and redirect to the page on which the person can send it again. Nothing sends it by
+    itself.
+
+    A token is old after the person has signed in again, in another tab. Return None for
+    what another site or a script may have posted.
+    """
+    is_own = request.headers.get("Origin") == f"{request.scheme}://{request.get_host()}"
+    # Scripts report with forms too: only what somebody pressed is offered again.
+    mode = request.headers.get("Sec-Fetch-Mode", "navigate")
+    is_pressed = mode == "navigate" or "HX-Request" in request.headers
+    if not (request.user.is_authenticated and is_own and is_pressed and request.POST):
+        return None
+    if _TICKET not in request.POST:
+        _save(request, has_old_token=True)
+    return _leading_to(request, reverse("account_resubmit"))
+
+
+def _save(request: HttpRequest, *, has_old_token: bool = False) -> None:
+    fields = request.POST.copy()
+    fields.pop("csrfmiddlewaretoken", None)
+    saved = {
+        "ticket": token_hex(16),
+        "path": request.get_full_path(),
+        "fields": fields.urlencode(),
+        "at": time.time(),
+        "person": str(request.user.pk),
+        "has_old_token": has_old_token,
+    }
+    request.session[_SAVED] = encrypt(json.dumps(saved))
+
+
+def _leading_to(request: HttpRequest, address: str) -> HttpResponse:
+    if "HX-Request" in request.headers:
         return HttpResponse(status=204, headers={"HX-Redirect": address})
     return HttpResponseRedirect(address)
 
@@ -298,13 +328,17 @@ def resubmit(request: DeskRequest) -> HttpResponse:
     """Show a page whose form posts the ticket of the stored data to the URL of the act.
     Opening the page changes nothing at the desk.
     """
-    if not is_recently_authenticated(request):
-        return ask_first(request)
     saved = _read_saved(request)
+    has_old_token = saved is not None and saved.get("has_old_token", False)
+    if not has_old_token and not is_recently_authenticated(request):
+        return ask_first(request)
     if saved is None:
         return redirect("queue")
     context = what_waits(request, wanted=request.path)
     context["saved"] = saved
+    # What is shown of it; a field of any other name may hold a secret.
+    fields = QueryDict(saved["fields"])
+    context["shown"] = [(name, fields[name]) for name in _SHOWN if fields.get(name)]
     return render(request, "account/go_on.html", context)
 
 

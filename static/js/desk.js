@@ -23,7 +23,7 @@ const onKey = (act, listener) => on("desk:key", (wanted) => wanted.act === act &
 // What a message is again once a decision of it has come to nothing.
 const HELD = "held";
 const isPage = (text) => /^\s*<!doctype/i.test(text);
-const { signIn, pulse } = document.body.dataset;
+const { signIn, pulse, me } = document.body.dataset;
 const isSignIn = (url) => Boolean(url) && new URL(url, location.href).pathname === signIn;
 const parse = (text) => new DOMParser().parseFromString(text, "text/html");
 
@@ -93,8 +93,8 @@ function trouble(url, page, sent = "other") {
   if (isSignedOut) box.querySelector("a").search = `?next=${encodeURIComponent(location.pathname + location.search)}`;
 }
 on("htmx:beforeSwap", (detail) => {
-  const { responseURL, responseText } = detail.xhr;
-  if (!isPage(responseText)) return;
+  const { responseURL, responseText, status } = detail.xhr;
+  if (!isPage(responseText)) return status < 400 && dropDrafts(detail.requestConfig.elt);
   detail.shouldSwap = false;
   trouble(responseURL, responseText, detail.requestConfig?.verb === "post" ? "form" : "other");
 });
@@ -157,6 +157,47 @@ function post(url, fields, headers = {}) {
   return fetch(url, { method: "POST", body, headers: { ...token, ...headers }, credentials: "same-origin" });
 }
 
+/* What the pulse tells: who signed in again, in another tab, has another token for forms. False for somebody else, to
+   whom nothing of this page belongs. */
+function renew(told) {
+  if (told.me !== me) return void location.reload();
+  document.body.setAttribute("hx-headers", JSON.stringify({ "X-CSRFToken": told.token }));
+  for (const field of all("[name=csrfmiddlewaretoken]")) field.value = told.token;
+  return true;
+}
+
+/* What is typed is kept in this tab, by person, form and field, until it is sent. A reload or a sign-in puts it back;
+   another way to the page begins anew. Secrets are not kept. */
+const LINES =
+  "textarea, input:is(:not([type]), [type=text], [type=email], [type=url], [type=number], [type=datetime-local])";
+const isKept = (field) =>
+  field.form?.method === "post" && field.matches(LINES) && !field.matches("[autocomplete^=one-time]");
+const DRAFTS = `drafts ${me}`;
+const isBack = performance.getEntriesByType("navigation")[0]?.type !== "navigate" || isSignIn(document.referrer);
+if (!isBack) sessionStorage.removeItem(DRAFTS);
+const drafts = JSON.parse(sessionStorage[DRAFTS] ?? "{}");
+const formOf = ({ form }) =>
+  [form.getAttribute("action") ?? location.pathname, form.elements.outcome?.value ?? ""].join();
+function keepDraft(field, text) {
+  drafts[formOf(field)] = { ...drafts[formOf(field)], [field.name]: text };
+  sessionStorage[DRAFTS] = JSON.stringify(drafts);
+}
+function dropDrafts(form) {
+  for (const field of form.elements ?? []) if (isKept(field)) keepDraft(field);
+}
+function putDraftsBack() {
+  for (const field of all("input, textarea")) {
+    const text = isKept(field) && drafts[formOf(field)]?.[field.name];
+    if (!text || isTyped(field)) continue;
+    Object.assign(field, { value: text }).dataset.typed = "";
+    field.closest("details")?.setAttribute("open", "");
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+}
+document.addEventListener("input", ({ target }) => isKept(target) && keepDraft(target, target.value));
+// What is typed while the page is open, its scripts keep.
+on("htmx:load", ({ elt }) => elt === document.body && putDraftsBack());
+
 /* A form in which something was typed is sent once the desk answers: a sign-in that has ended, or a network that is
    away, takes nothing of it. htmx leaves the page as it is anyway. Two presses of its button are one. */
 let passing = null;
@@ -176,6 +217,7 @@ document.addEventListener("submit", async (event) => {
     trouble(response?.url, "", "form");
     return rest();
   }
+  if (response.ok && !renew(await response.json())) return;
   form.dataset.asks = "sent";
   passing = form;
   form.requestSubmit(submitter);
@@ -213,5 +255,5 @@ addEventListener("click", (event) => {
 }, true);
 
 const reading = { all, byId, find, row, pane, openId, isPage, isReplacing, isSignIn, isTyped, parse, get, getPage };
-const acting = { emit, on, onLoad, say, refuse, note, trouble, onPress, askFor, onKey, post, noticeOf, replace };
+const acting = { renew, emit, on, onLoad, say, refuse, note, trouble, onPress, askFor, onKey, post, noticeOf, replace };
 window.desk = Object.freeze({ ...reading, ...acting, HELD, begin, digitOf, swap });

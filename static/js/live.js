@@ -1,8 +1,8 @@
 /* Live hints. One tab of a browser holds the stream and hands its hints to the others; where there is no stream, each
    visible page asks for the pulse. Sends the events desk:hint, desk:beside and desk:pulse, desk:at-ID for each hint
    about a message, and desk:contact while neither has answered for half a minute; paints nothing itself. */
-const { all, emit, isSignIn, on, openId, trouble } = window.desk;
-const { live, pulse, me } = document.body.dataset;
+const { emit, isSignIn, on, openId, renew, trouble } = window.desk;
+const { live, pulse } = document.body.dataset;
 const NAME = "countersign-live";
 const GRACE = 3000;
 // The stream's heart beats every 15 s: what is silent for longer is held up somewhere, however open it seems.
@@ -116,12 +116,7 @@ async function askPulse() {
   if (!response.ok) return;
   etag = response.headers.get("ETag") ?? "";
   const told = await response.json();
-  // Somebody else has signed in: nothing of this page is theirs.
-  if (told.me !== me) return location.reload();
-  // Who signed in again, in another tab, has another token for forms.
-  document.body.setAttribute("hx-headers", JSON.stringify({ "X-CSRFToken": told.token }));
-  for (const field of all("[name=csrfmiddlewaretoken]")) field.value = told.token;
-  emit("desk:pulse", told);
+  if (renew(told)) emit("desk:pulse", told);
 }
 
 // Where nobody is signed in, nothing is live.
