@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("mirror", "0001_initial")]
+    dependencies = [("mirror", "0002_read_lists_in_pages")]
 
     operations = [
         migrations.AddField(

@@ -42,7 +42,7 @@ def test_other_ends_keep_their_name_and_a_client_that_says_nothing_is_elsewhere(
 
 
 def test_upgrade_knows_what_had_expired_only_where_it_is_certain(world):
-    migration = import_module("gateway.migrations.0002_email_ended_by")
+    migration = import_module("gateway.migrations.0003_email_ended_by")
     mark = "(A rule via Countersign, reference 7K)"
     expired = f"Expired: it was not approved before 2026-11-30 20:00 UTC. {mark}"
     kept = []

@@ -11,7 +11,7 @@ AND decision_reason ~ ('^Expired: it was not approved before \d{4}-\d\d-\d\d \d\
 
 
 class Migration(migrations.Migration):
-    dependencies = [("gateway", "0001_initial")]
+    dependencies = [("gateway", "0002_known_fingerprint")]
 
     operations = [
         migrations.AddField(
