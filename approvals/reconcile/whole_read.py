@@ -149,8 +149,8 @@ class _WholeRead:
 
     def _database_time(self) -> datetime:
         # Compared with other times that the database wrote in its statements.
-        times: list[datetime] = self.connection.row.values_list(Now(), flat=True)[:1]
-        return times[0]
+        row = self.connection.row.annotate(at=Now())
+        return row.values_list("at", flat=True).get()
 
     def _read_ends(self) -> str:
         """Read the first page of a long list and the last one, and what follows it."""
