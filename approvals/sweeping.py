@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from approvals import caps, collaboration, tasks
 from approvals.decisions import by_rule, execute
 from approvals.escalation import handling
-from approvals.models import Arrival, Brake, Decision, Question, Replacement
+from approvals.models import Arrival, Brake, BulkAct, Decision, Question, Replacement
 from approvals.reconcile import closing
 from common.sweeps import Duty, do_all, duty
 from mirror.models import AttachedFile, Connection, Message, Thread
@@ -90,6 +90,9 @@ DUTIES: dict[str, Duty] = {
         execute.refuse_outdated, Decision.objects.outdated_for_later, 200
     ),
     "due": _task_for_each(tasks.execute_decision, Decision.objects.due, 200),
+    "bulk acts": _task_for_each(
+        tasks.carry_on_bulk_act, BulkAct.objects.to_carry_on, 20
+    ),
     "edits": _task_for_each(tasks.send_replacement, Replacement.objects.due, 100),
     "in doubt": _task_for_each(tasks.resolve_decision, Decision.objects.to_resolve, 50),
     "content": _task_for_each(tasks.hydrate, Message.objects.to_hydrate, 200),

@@ -7,6 +7,7 @@ tasks.
 """
 
 import threading
+from functools import partial
 
 from celery import shared_task
 
@@ -60,6 +61,23 @@ def send_replacement(replacement_id: int) -> str:
 
 # Servers of strangers may take half a minute: most threads stay free for decisions.
 _PICTURE_SLOTS = threading.BoundedSemaphore(2)
+
+
+# Acts may take hours: most threads stay free for everything else.
+_BULK_SLOTS = threading.BoundedSemaphore(2)
+
+
+@desk_task
+def carry_on_bulk_act(act_id: int) -> str:
+    """Decide the next messages of a bulk act."""
+    from approvals.bulk import acts
+
+    if not _BULK_SLOTS.acquire(blocking=False):
+        return "no slot free"
+    try:
+        return carry_on_bulk_act.repeat(partial(acts.decide_next, act_id), act_id)
+    finally:
+        _BULK_SLOTS.release()
 
 
 @desk_task

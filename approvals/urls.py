@@ -6,6 +6,7 @@ from django.urls import path
 
 from approvals import findings_page, polling, reports, usual_texts
 from approvals.brake import views as brake
+from approvals.bulk import act_views as bulk_acts
 from approvals.bulk import views as bulk
 from approvals.escalation import views as escalation
 from approvals.intake import webhooks
@@ -40,6 +41,10 @@ urlpatterns = [
     path("queue/bulk/decide/", bulk.decide, name="bulk-decide"),
     path("queue/bulk/done/", bulk.done, name="bulk-done"),
     path("queue/bulk/undo/", bulk.undo, name="bulk-undo"),
+    path("queue/bulk/matching/", bulk_acts.matching, name="bulk-matching"),
+    path("queue/bulk/matching/begin/", bulk_acts.begin, name="begin-bulk-act"),
+    path("queue/bulk/acts/<int:act_id>/", bulk_acts.act, name="bulk-act"),
+    path("queue/bulk/acts/<int:act_id>/stop/", bulk_acts.stop, name="stop-bulk-act"),
     path("queue/<uuid:public_id>/", message.message_page, name="message"),
     path("queue/<uuid:public_id>/body/", content_views.body, name="message-body"),
     path(

@@ -59,6 +59,9 @@ act.refused | was refused an act
 verdict.taken_back | took the approval back
 approval.recorded | recorded the approval; others have to approve too
 bulk.decided | decided several messages together
+bulk.begun | began to decide all messages that matched
+bulk.stopped | stopped deciding the messages that matched
+bulk.finished | finished deciding the messages that matched
 decision.recorded | recorded the decision
 decision.undone | undid the decision
 decision.calling | sent the decision to MultiMail

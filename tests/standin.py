@@ -15,7 +15,7 @@ class MultiMail:
 
     `answers` maps a path to (status, body); bytes are sent as they are. `pages` maps a
     cursor to the page of held messages that it stands for, or to an answer. `single` is
-    the answer to each read of one message. Messages in `unknown` are answered with 404.
+    the answer to each read of one message, or a function of its id. Messages in `unknown` are answered with 404.
     """
 
     url: str = ""
@@ -27,7 +27,7 @@ class MultiMail:
     unknown: set[str] = field(default_factory=set)
     pages: dict[str, Any] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
-    single: tuple[int, Any] | None = None
+    single: Any = None
     # By HTTP method, a function that is called after a request has arrived and before
     # it is answered.
     meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
@@ -76,7 +76,11 @@ def multimail():
             page = standin.pages[address.query.partition("cursor=")[2]]
             status, body = page if isinstance(page, tuple) else (200, page)
         if standin.single and "email_id=" in address.query:
-            status, body = standin.single
+            status, body = (
+                standin.single(address.query.partition("email_id=")[2])
+                if callable(standin.single)
+                else standin.single
+            )
         if address.query.partition("email_id=")[2] in standin.unknown:
             status = 404
             body = {"error": "There is no such message in this account."}

@@ -22,10 +22,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from alerts.models import Delivery, Destination
+from approvals.bulk.matching import Matching, sign_matching
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
 from approvals.decisions.shown import finding_name
 from approvals.models import (
     Brake,
+    BulkAct,
     Claim,
     Review,
     SavedView,
@@ -37,6 +39,7 @@ from approvals.operations.items import grouped
 from audit.models import SavedSearch
 from common.actors import Role, operator
 from common.encryption import encrypt
+from common.identifiers import uuid7
 from mirror.models import (
     AttachedFile,
     Mailbox,
@@ -226,6 +229,12 @@ class Walk:
         return sign_sheet(Sheet([self.on_sheet]), person=str(self.person.pk))
 
     @property
+    def signed_matching(self):
+        keys = [self.message.pk]
+        matching = Matching("refund", keys, self.message.revision_id, [self.mailbox.pk])
+        return sign_matching(matching, person=str(self.person.pk))
+
+    @property
     def finding(self):
         """The name of the first finding's tick."""
         return finding_name(restored(self.message.revision.findings[0]))
@@ -260,6 +269,20 @@ class Walk:
         )
         Review.objects.filter(pk=self.message.pk).update(
             brake=self.brake, is_apart=True
+        )
+
+    def _need_bulk_act(self):
+        """Make an act of the person that has begun."""
+        self.act = BulkAct.objects.create(
+            public_id=uuid7(),
+            person=self.person,
+            outcome="reject",
+            reason="No",
+            matched="refund",
+            begins_at=Now(),
+        )
+        self.act.items.create(
+            message=self.message, fingerprint=self.message.fingerprint
         )
 
     def _need_seal(self):

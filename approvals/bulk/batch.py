@@ -43,6 +43,7 @@ from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 READING = timedelta(milliseconds=100)
 # Undoing a whole batch takes less time than this, also on a busy machine.
 UNDOING = timedelta(seconds=30)
+NOT_SAVED = "The desk could not save this decision. Open the message to see its status."
 
 log = logging.getLogger(__name__)
 
@@ -257,7 +258,7 @@ def decide_batch(
                 "a verdict of a sheet could not be written",
                 extra={"message_id": str(item.message)},
             )
-            sentence = "The desk could not save this decision. Open the message to see its status."
+            sentence = NOT_SAVED
         if decision is not None:
             kind = "decided"
         key = decision.pk if decision else None

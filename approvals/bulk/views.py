@@ -44,7 +44,13 @@ from approvals.errors import InvalidInput
 from approvals.message_page.sheet import has_undo_window
 from approvals.queue.filters import as_id
 from approvals.queue.views import filters_of
-from approvals.usual_texts import BUILT_IN, known_presets, presets_of, words_named
+from approvals.usual_texts import (
+    BUILT_IN,
+    Presets,
+    known_presets,
+    presets_of,
+    words_named,
+)
 from common.errors import SentenceError
 from common.fingerprint import FINGERPRINT
 from common.pages import (
@@ -73,9 +79,38 @@ _MISSING = {
 WITH_UNREAD = "approve_unread"
 
 
-class BatchForm(SentenceForm):
-    """One verdict for all ticked messages of a sheet. Reject and request changes have a
-    text field each for their reason.
+class ReasonsForm(SentenceForm):
+    """A verdict on several messages. Reject and request changes have a text field each
+    for their reason.
+    """
+
+    outcome = forms.ChoiceField(
+        choices=[(Outcome.REJECT, "Reject"), (Outcome.SEND_BACK, "Request changes")],
+        error_messages=same_error("Choose reject or request changes."),
+    )
+    reject_reason = MultilineField(required=False)
+    send_back_reason = MultilineField(required=False)
+    reject_preset = forms.CharField(required=False, max_length=40)
+    send_back_preset = forms.CharField(required=False, max_length=40)
+
+    def read_reason(self, presets: Presets) -> None:
+        """Set the `reason` in the cleaned data, or an error about it."""
+        cleaned = self.cleaned_data
+        outcome = cleaned.get("outcome", "")
+        words = cleaned.get(f"{outcome}_reason") or ""
+        preset = cleaned.get(f"{outcome}_preset") or ""
+        cleaned["reason"] = with_preset(outcome, preset, words, presets)
+        if outcome in _MISSING and words_named(presets, outcome, preset) is None:
+            self.add_error(None, CHANGED_MEANWHILE)
+            return
+        if outcome in _MISSING and not cleaned["reason"]:
+            self.add_error(None, _MISSING[outcome])
+        if len(cleaned["reason"]) > MAX_REASON:
+            self.add_error(None, f"Keep the reason under {MAX_REASON} characters.")
+
+
+class BatchForm(ReasonsForm):
+    """One verdict for all ticked messages of a sheet.
 
     An approval is only of the messages that were read. With `with_unread` it is also of
     the others, whose number the person typed (`number_unread`; 0 if none was typed).
@@ -90,10 +125,6 @@ class BatchForm(SentenceForm):
         error_messages=same_error("Choose approve, reject or request changes."),
     )
     sheet = forms.CharField(max_length=400_000, required=False)
-    reject_reason = MultilineField(required=False)
-    send_back_reason = MultilineField(required=False)
-    reject_preset = forms.CharField(required=False, max_length=40)
-    send_back_preset = forms.CharField(required=False, max_length=40)
     unread = forms.IntegerField(min_value=0, required=False)
 
     def __init__(self, data: Any) -> None:
@@ -113,21 +144,10 @@ class BatchForm(SentenceForm):
             self.with_unread = True
             self.number_unread = cleaned.get("unread") or 0
             outcome = cleaned["outcome"] = Outcome.APPROVE
-        words = cleaned.get(f"{outcome}_reason") or ""
-        preset = cleaned.get(f"{outcome}_preset") or ""
-        presets = (
-            known_presets(UUID(key) for key, _ in self.ticked if key)
-            if preset
-            else BUILT_IN
-        )
-        cleaned["reason"] = with_preset(outcome, preset, words, presets)
-        if outcome in _MISSING and words_named(presets, outcome, preset) is None:
-            self.add_error(None, CHANGED_MEANWHILE)
-            return
-        if outcome in _MISSING and not cleaned["reason"]:
-            self.add_error(None, _MISSING[outcome])
-        if len(cleaned["reason"]) > MAX_REASON:
-            self.add_error(None, f"Keep the reason under {MAX_REASON} characters.")
+        presets = BUILT_IN
+        if cleaned.get(f"{outcome}_preset"):
+            presets = known_presets(UUID(key) for key, _ in self.ticked if key)
+        self.read_reason(presets)
         if outcome and not self.ticked:
             self.add_error(None, "Tick at least one message to decide.")
 
@@ -215,7 +235,7 @@ def _answer_with_sheet(
         "has_undo_window": all(has_undo_window(one.message) for one in gathered.items),
         "presets": presets_of(*(one.message.mailbox_id for one in gathered.items)),
         "max_reason": MAX_REASON,
-        "typed": _typed(request),
+        "typed": typed_in(request),
         "too_many": too_many,
     }
     return answer(request, "approvals/bulk/bulk.html", context, error)
@@ -281,7 +301,7 @@ def decide(request: DeskRequest) -> HttpResponse:
     batch = Batch(
         sheet=posted.id,
         outcome=outcome,
-        typed={**_typed(request), "outcome": outcome, "unread": ""},
+        typed={**typed_in(request), "outcome": outcome, "unread": ""},
         query=filters_of(request).suffix,
         items=results,
         unread=[str(one.message) for one in ticked if one not in chosen],
@@ -350,7 +370,7 @@ def undo(request: DeskRequest) -> HttpResponse:
     return redirect(_done_address(batch))
 
 
-def _typed(request: DeskRequest) -> dict[str, str]:
+def typed_in(request: DeskRequest) -> dict[str, str]:
     """Return the posted fields of the form without the sheet, to fill it again."""
     names = [name for name in BatchForm.base_fields if name != "sheet"]
     typed = {name: request.POST.get(name, "") for name in names}

@@ -85,6 +85,7 @@ def give_verdict(
     later: LaterChoice | None = None,
     is_reauthenticated: bool = False,
     pressed_at: datetime | None = None,
+    is_carried_out_next: bool = False,
 ) -> VerdictResult:
     """Record one person's verdict on the revision that they were shown, and make the
     decision if it is complete.
@@ -104,6 +105,8 @@ def give_verdict(
     - `is_reauthenticated`: whether the person has just confirmed who they are
     - `pressed_at`: when the desk received the press, if that was earlier: what was
       stopped since does not leave
+    - `is_carried_out_next`: whether the caller carries the decision out after the
+      commit; it then has no undo window, and no task is sent
 
     The message is locked: of two people at once the first valid verdict counts, and the
     second gets AlreadyDecided with that decision. Raises VerdictNotAllowed if the
@@ -118,7 +121,9 @@ def give_verdict(
     now = clock()
     _refuse_if_decided(locked, outcome)
     window = locked.mailbox.undo_window if locked.mailbox else timedelta(seconds=5)
-    if window:
+    if is_carried_out_next:
+        window = timedelta(0)
+    elif window:
         window += longer
     timing: dict[str, Any] = {"due_at": now + window}
     conversation = conversation_of(locked)
@@ -205,7 +210,7 @@ def give_verdict(
     )
     # A decision for later is left to the sweep: a task would stay in the queue for
     # days, and could be lost there.
-    if decision.later_at is None:
+    if decision.later_at is None and not is_carried_out_next:
         # Both times come from the database: this host's clock may be wrong.
         seconds = (decision.due_at - now).total_seconds()
         tasks.execute_decision.apply_async_on_commit(

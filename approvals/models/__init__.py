@@ -2,6 +2,7 @@
 Each model's QuerySet is in the same file.
 """
 
+from approvals.models.bulk_acts import BulkAct, BulkItem
 from approvals.models.collaboration import (
     Claim,
     Comment,

@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.decisions.ruling import demands_for, policy_in_force
 from approvals.desk_messages import desk_messages
-from approvals.models import Decision, SavedView, Verdict
+from approvals.models import BulkAct, Decision, SavedView, Verdict
 from approvals.queue.filters import (
     GROUPS,
     ORDERS,
@@ -182,6 +182,9 @@ def queue_context(
         "tab": filters.tab,
         "tab_label": TABS[filters.tab],
         "can_pick": filters.tab in ("waiting", "mine"),
+        "bulk_acts": BulkAct.objects.visible_to(actor)
+        .running()
+        .select_related("person"),
         "passed_query": Filters(tab="leaving", passed="yes").query(),
         "queue_query": filters.suffix,
         "rows": rows,
