@@ -173,5 +173,5 @@ def stop(request: DeskRequest, act_id: int) -> HttpResponse:
     stop_act(act, by=request.actor)
     counts = act.counts()
     ended = counts.total() - counts["stopped"] - counts["failed"]
-    notice = f"Stopped: {counts['stopped']:,} are held as before. Already carried out: {ended:,}."
+    notice = f"Stopped: {counts['stopped']:,} are held as before. Carried out, or on their way: {ended:,}."
     return redirect_with_notice(request, notice, "bulk-act", act_id=act_id)
