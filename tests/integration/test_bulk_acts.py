@@ -309,7 +309,6 @@ def hold_as_many(message, number):
 @pytest.mark.soak
 @pytest.mark.django_db(transaction=True)
 def test_a_thousand_are_rejected_in_one_act(desk, connection, reviewer, upstream):
-    # SOAK_MESSAGES=10000 takes a quarter of an hour.
     number = int(os.environ.get("SOAK_MESSAGES", "1000"))
     several(connection, 1)
     first = Message.objects.get()
