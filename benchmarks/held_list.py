@@ -24,7 +24,7 @@ from launcher.processes import DESK_THREADS
 
 FEW = sized(30, smoke=30)
 MANY = sized(10_000, smoke=60)
-# Rows of a page at MultiMail, whatever is asked for, and the seconds that it takes.
+# Rows of a page at MultiMail at most, and the seconds that it takes.
 PAGE = 20
 PAGE_SECONDS = sized(0.7, smoke=0.05)
 # Approvals that are answered, and approvals whose answer is lost.
@@ -188,9 +188,10 @@ class Answers(BaseHTTPRequestHandler):
         if address.path != "/v1/oversight/pending":
             return self._answer({"error": "There is no such address."}, 404)
         time.sleep(PAGE_SECONDS)
-        start = int(parse_qs(address.query).get("cursor", ["0"])[0])
+        query = parse_qs(address.query)
+        start = int(query.get("cursor", ["0"])[0])
         rows = list(self.held.values())
-        end = start + PAGE
+        end = start + min(PAGE, int(query.get("limit", [PAGE])[0]))
         cursor = str(end) if end < len(rows) else None
         return self._answer({"pending": rows[start:end], "cursor": cursor})
 
