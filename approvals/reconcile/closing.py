@@ -32,10 +32,9 @@ from mirror.states import (
     implied_event,
     reported_of,
 )
-from mirror.sync import health, reads
+from mirror.sync import reads
 from mirror.sync.health import ACTOR
 from mirror.sync.reads import UpstreamStatus
-from upstream import errors
 from upstream.events import mail_ids
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does
@@ -389,11 +388,7 @@ def _ask_upstream(message: Message) -> UpstreamStatus | None:
     upstream = reads.ask_status(message)
     if message.connection.is_our_gateway or (upstream and upstream.reported):
         return upstream
-    try:
-        row, is_whole = reads.find_listed(message)
-    except errors.UpstreamError as error:
-        health.note_unread(message.connection, "list of held messages", error)
-        return None
+    row, is_whole = reads.look_for(message)
     if row:
         return UpstreamStatus(held=True)
     if not is_whole or (upstream is None and reads.can_ask(message)):

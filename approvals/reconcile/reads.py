@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 def hydrate(message_id: int, now: datetime) -> str:
     """Fetch the content of one held message. Hosted MultiMail shows contents in its
-    list; if that is long, the message is looked up by its id where a key can do that.
+    list, which is read; if that is long, the message is asked for by its id where a key
+    can do that, else on the pages on which it is likely to be.
     """
     message = (
         Message.objects.not_hydrated()
@@ -39,9 +40,13 @@ def hydrate(message_id: int, now: datetime) -> str:
         return closing.leave_behind(message, now)
     with traced(message.trace):
         if not message.connection.is_our_gateway:
-            is_long = message.connection.pending_pages.filter(number=1).exists()
-            if is_long and reads.can_ask(message):
-                return ask_about(message.pk, now)
+            if message.connection.pending_pages.filter(number=1).exists():
+                if reads.can_ask(message):
+                    return ask_about(message.pk, now)
+                row, _ = reads.look_for(message)
+                if row:
+                    is_mirrored = mirror_row(message.connection, row, now)
+                    return "fetched" if is_mirrored else "unreadable"
             return read_everything(message.connection_id, now)
         pending = reads.ask_for(message.connection, message.upstream_id)
         if pending is None:

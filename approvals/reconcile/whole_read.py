@@ -174,10 +174,11 @@ class _WholeRead:
         """
         connection = self.connection
         cursor = before.following if before else ""
+        number = before.number + 1 if before else 0
         self.began = self._database_time()
         listed = reads.ask_page(connection, cursor, self.limit)
         if listed is None:
-            self.has_failed = True
+            self._fail_at(number)
             return None
         self.limit = listed.limit
         if connection.is_our_gateway != listed.is_our_gateway:
@@ -191,16 +192,16 @@ class _WholeRead:
             connection.is_our_gateway = listed.is_our_gateway
         self.unreadable = 0
         self._store(listed)
-        if before and self._is_repeated(before, listed):
+        if before and connection.pass_began and self._is_repeated(before, listed):
             reads.forget_pages(connection)
             sentence = "MultiMail's list of held messages repeated a page."
             health.note_failure(connection, sentence)
-            self.has_failed = True
+            self._fail_at(number)
         if self.is_unfinished or self.has_failed:
             return None
         page, _ = PendingPage.objects.update_or_create(
             connection=connection,
-            number=before.number + 1 if before else 0,
+            number=number,
             defaults={
                 "cursor": cursor,
                 "following": listed.cursor,
@@ -216,10 +217,16 @@ class _WholeRead:
                 pass_read=connection.pass_read,
                 pass_total=Greatest("pass_total", connection.pass_read, listed.total),
             )
-        if not connection.pending_pages.incomplete().exists():
+        is_past_failure = number >= (connection.failed_page or 0)
+        if is_past_failure and not connection.pending_pages.incomplete().exists():
             # The list can be read, so the connection is healthy, even if pages are left.
             health.note_recovery(connection, began=self.began)
         return page
+
+    def _fail_at(self, number: int) -> None:
+        # Note the page, so that pages before it do not count as a recovery next time.
+        self.has_failed = True
+        self.connection.row.update(failed_page=number)
 
     def _is_repeated(self, before: PendingPage, listed: Listed) -> bool:
         """Whether the list does not end: it leads back to a page that was read, or to
@@ -563,6 +570,7 @@ class _WholeRead:
         own_lease = connection.row.filter(reading_until=connection.reading_until)
         own_lease.update(
             pass_began=None,
+            failed_page=None,
             pass_total=number,
             pass_took=took,
             rest_until=Now() + rest if rest > ROUND else None,

@@ -15,6 +15,11 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField(
             model_name='connection',
+            name='failed_page',
+            field=models.PositiveIntegerField(null=True),
+        ),
+        migrations.AddField(
+            model_name='connection',
             name='pass_began',
             field=models.DateTimeField(null=True),
         ),

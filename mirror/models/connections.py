@@ -198,6 +198,8 @@ class Connection(models.Model):
     pass_began = models.DateTimeField(null=True)
     pass_read = models.PositiveIntegerField(default=0, db_default=0)
     pass_total = models.PositiveIntegerField(default=0, db_default=0)
+    # The number of the page at which a whole read failed; None after a complete one.
+    failed_page = models.PositiveIntegerField(null=True)
     # How long the last whole read took, and when the next one may begin; until then
     # only the ends of the list are read.
     pass_took = models.DurationField(default=timedelta(0), db_default=timedelta(0))

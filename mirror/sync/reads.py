@@ -224,6 +224,17 @@ def find_listed(message: Message) -> tuple[Json | None, bool]:
     return None, is_whole
 
 
+def look_for(message: Message) -> tuple[Json | None, bool]:
+    """Do as `find_listed`, but return that nothing was found if MultiMail cannot be
+    read.
+    """
+    try:
+        return find_listed(message)
+    except errors.UpstreamError as error:
+        health.note_unread(message.connection, "list of held messages", error)
+        return None, False
+
+
 def forget_pages(connection: Connection) -> None:
     """Have the next whole read begin at the first page."""
     connection.pending_pages.all().delete()

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from approvals.reconcile import closing, whole_read
 from approvals.reconcile.reads import hydrate, read_everything
+from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Connection, Message, PendingPage
 from mirror.sync import reads as asking
@@ -296,3 +297,28 @@ def test_page_stays_in_memory_for_nobody(hosted, upstream):
     lists(upstream, ["01A"], ["01B"])
     read(hosted)
     assert not asking._reads
+
+
+def test_new_message_on_a_long_list_is_read_from_its_last_page(hosted, upstream):
+    lists(upstream, ["01A"], ["01B"])
+    read(hosted)
+    message = make_message(hosted, hydrated=False)
+    change_row(hosted, rest_until=Now() + timedelta(minutes=20))
+    cursors(upstream)
+    lists(upstream, ["01A"], ["01B", message.upstream_id])
+    assert hydrate(message.pk, NOW) == "fetched"
+    assert cursors(upstream) == ["1"]
+
+
+def test_list_that_fails_at_the_same_page_each_time_is_reported_once(hosted, upstream):
+    lists(upstream, ["01A"], ["01B"], ["01C"])
+    upstream.pages["2"] = (410, {"error": "That cursor is too old."})
+    for _ in range(3):
+        assert read(hosted) == "unreachable"
+    told = Entry.objects.filter(connection=hosted.pk).order_by("pk")
+    actions = list(told.values_list("action", flat=True))
+    assert actions.count("connection.failing") == 1
+    assert "connection.recovered" not in actions
+    lists(upstream, ["01A"], ["01B"], ["01C"])
+    assert read(hosted) == "3 held"
+    assert told.filter(action="connection.recovered").count() == 1
