@@ -322,3 +322,35 @@ def test_list_that_fails_at_the_same_page_each_time_is_reported_once(hosted, ups
     lists(upstream, ["01A"], ["01B"], ["01C"])
     assert read(hosted) == "3 held"
     assert told.filter(action="connection.recovered").count() == 1
+
+
+def test_message_that_is_not_listed_while_others_move_is_not_closed(
+    hosted, upstream, monkeypatch
+):
+    def state():
+        return Message.objects.get(upstream_id="01A").state
+
+    lists(upstream, ["01A", "01B"], ["01C", "01D"])
+    read(hosted)
+    # A row stands on two pages.
+    lists(upstream, ["01B", "01C"], ["01D", "01C"])
+    for _ in range(3):
+        assert read(hosted) == "3 held"
+        assert state() == "held"
+    # A message ends while the list is read.
+    lists(upstream, ["01B", "01C"], ["01D"])
+    ended = make_message(hosted)
+    ask_page = asking.ask_page
+
+    def end_and_ask(*asked):
+        change_row(ended, state="rejected", changed_at=Now())
+        return ask_page(*asked)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asking, "ask_page", end_and_ask)
+        for _ in range(3):
+            read(hosted)
+            assert state() == "held"
+    for expected in ("held", "gone"):
+        read(hosted)
+        assert state() == expected
