@@ -383,18 +383,19 @@ def _follow_the_mirror(decision: Decision) -> str:
 def _ask_upstream(message: Message) -> UpstreamStatus | None:
     """Return MultiMail's answer about the message; None if it proves nothing. Hosted
     MultiMail is asked for the message where a key can read it, and for the pages of its
-    list on which it is likely to be. If both disagree, neither is proof.
+    list on which it is likely to be. If a whole list disagrees, neither is proof.
     """
     upstream = reads.ask_status(message)
     if message.connection.is_our_gateway or (upstream and upstream.reported):
         return upstream
     row, is_whole = reads.look_for(message)
-    if row:
+    is_held = upstream is not None and upstream.held
+    if row or (is_held and not is_whole):
         return UpstreamStatus(held=True)
     if not is_whole or (upstream is None and reads.can_ask(message)):
         # A whole read finds out (`resolve_unlisted`).
         return None
-    return None if upstream and upstream.held else UpstreamStatus()
+    return None if is_held else UpstreamStatus()
 
 
 @transaction.atomic

@@ -354,3 +354,19 @@ def test_message_that_is_not_listed_while_others_move_is_not_closed(
     for expected in ("held", "gone"):
         read(hosted)
         assert state() == expected
+
+
+def test_held_by_its_id_is_enough_where_the_list_is_long(hosted, upstream, reviewer):
+    change_row(hosted, read_key="mm_live_read")
+    lists(upstream, ["01A"], ["01B"], ["01C"])
+    read(hosted)
+    message = Message.objects.get(upstream_id="01B")
+    decision = make_decision(message, reviewer, "unknown", "reject")
+    held = {"id": "01B", "status": "pending_send_approval"}
+    upstream.answers["/v1/mailboxes/01MAILBOX/emails/01B"] = (200, held)
+    # It moved to a page on which nothing makes it likely to be.
+    lists(upstream, ["01A"], ["01E"], ["01C"], ["01B"], ["01F"])
+    for expected in ("read once", "recorded"):
+        long_ago = Now() - timedelta(minutes=5)
+        change_row(decision, changed_at=long_ago, due_at=long_ago)
+        assert closing.resolve(decision.pk) == expected
