@@ -488,8 +488,10 @@ class _WholeRead:
             return
         if upstream is None and reads.can_ask(message):
             # MultiMail can be asked about a message but did not answer. Then being
-            # absent closes nothing, and asking about the next would fail too.
-            self.has_failed = self.connection.is_our_gateway
+            # absent closes nothing, and asking our gateway about the next would fail
+            # too; so it is where the desk was told to wait.
+            is_rested = self.connection.row.rested().exists()
+            self.has_failed = self.connection.is_our_gateway or not is_rested
             return
         if upstream is None or not (upstream.reported or upstream.later_events):
             # A message may be missing because it moved between two pages of the list,

@@ -370,3 +370,15 @@ def test_held_by_its_id_is_enough_where_the_list_is_long(hosted, upstream, revie
         long_ago = Now() - timedelta(minutes=5)
         change_row(decision, changed_at=long_ago, due_at=long_ago)
         assert closing.resolve(decision.pk) == expected
+
+
+def test_desk_that_is_told_to_wait_asks_about_no_other_message(hosted, upstream):
+    change_row(hosted, read_key="mm_live_read")
+    lists(upstream, ["01A", "01B", "01C"])
+    read(hosted)
+    lists(upstream, [])
+    slow = (429, {"error": "slow down"})
+    for upstream_id in ("01A", "01B", "01C"):
+        upstream.answers[f"/v1/mailboxes/01MAILBOX/emails/{upstream_id}"] = slow
+    assert read(hosted) == "unreachable"
+    assert len([path for path in upstream.paths if "/emails/" in path]) == 1
