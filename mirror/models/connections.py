@@ -141,6 +141,8 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         """
         failing = Q(failing_since__lt=Now() - FAILING_AFTER)
         unread = Q(complete_as_of=None, created_at__lt=Now() - STUCK_AFTER)
+        # The first read of a long list may take long.
+        unread &= Q(pass_read=0) | is_older("read_at", STUCK_AFTER)
         slack = models.ExpressionWrapper(
             F("pass_took") * (SHARE + 2), models.DurationField()
         )

@@ -182,6 +182,11 @@ def test_list_that_takes_long_to_read_is_no_trouble_when_it_is_older(hosted):
     hosted.refresh_from_db()
     assert freshness_of(hosted, now=clock()).level == "red"
     assert Connection.objects.unwell().exists()
+    # Nor is one whose first read takes an hour, as long as it goes on.
+    change_row(hosted, complete_as_of=None, created_at=Now() - hour, pass_read=20)
+    for read_at, is_unwell in ((Now(), False), (Now() - hour, True)):
+        change_row(hosted, read_at=read_at)
+        assert Connection.objects.unwell().exists() == is_unwell
 
 
 # --- Our gateway lists without contents -----------------------------------------------
