@@ -306,7 +306,7 @@ def resolve_unlisted(connection: Connection, listed: Collection[str]) -> None:
     """Count, for the decisions in doubt whose messages a whole read did not list, that
     they are held no more, unless MultiMail answers something else about them.
     """
-    began = connection.pass_began
+    began = connection.whole_read_began
     assert began is not None, "a whole read is under way"
     for decision in (
         Decision.objects.to_resolve()

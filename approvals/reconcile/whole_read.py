@@ -132,14 +132,14 @@ class _WholeRead:
         connection = self.connection
         now = self._database_time()
         page = None
-        if connection.pass_began is not None:
+        if connection.whole_read_began is not None:
             page = PendingPage.objects.of_read(connection).last()
         elif connection.rest_until and connection.rest_until > now:
             return self._read_ends()
         if page is None or page.read_at < now - _PLACE_KEPT:
-            connection.pass_began = now
-            connection.pass_read = 0
-            connection.row.update(pass_began=now, pass_read=0)
+            connection.whole_read_began = now
+            connection.whole_read_count = 0
+            connection.row.update(whole_read_began=now, whole_read_count=0)
             page = None
         while page is None or page.following:
             page = None if self._must_stop() else self._read_page(page)
@@ -192,7 +192,7 @@ class _WholeRead:
             connection.is_our_gateway = listed.is_our_gateway
         self.unreadable = 0
         self._store(listed)
-        if before and connection.pass_began and self._is_repeated(before, listed):
+        if before and connection.whole_read_began and self._is_repeated(before, listed):
             reads.forget_pages(connection)
             sentence = "MultiMail's list of held messages repeated a page."
             health.note_failure(connection, sentence)
@@ -211,11 +211,13 @@ class _WholeRead:
                 "read_at": self.began,
             },
         )
-        if connection.pass_began is not None:
-            connection.pass_read += len(self.rows)
+        if connection.whole_read_began is not None:
+            connection.whole_read_count += len(self.rows)
             connection.row.update(
-                pass_read=connection.pass_read,
-                pass_total=Greatest("pass_total", connection.pass_read, listed.total),
+                whole_read_count=connection.whole_read_count,
+                whole_read_total=Greatest(
+                    "whole_read_total", connection.whole_read_count, listed.total
+                ),
             )
         is_past_failure = number >= (connection.failed_page or 0)
         if is_past_failure and not connection.pending_pages.incomplete().exists():
@@ -320,7 +322,7 @@ class _WholeRead:
             # A message that was mirrored after this read began may be missing in its
             # list, and must not be closed.
             held = self.messages.filter(
-                state=MessageState.HELD, seen_at__lt=connection.pass_began
+                state=MessageState.HELD, seen_at__lt=connection.whole_read_began
             )
             for pk, upstream_id in held.values_list("pk", "upstream_id"):
                 if self.has_failed or self._must_stop():
@@ -336,7 +338,7 @@ class _WholeRead:
         """Whether a message is known to have left the list since this read began: then
         others may have moved to a page that was read before.
         """
-        began = self.connection.pass_began
+        began = self.connection.whole_read_began
         decided = Decision.objects.filter(
             state=DecisionState.APPLIED,
             changed_at__gte=began,
@@ -480,7 +482,7 @@ class _WholeRead:
     def _close(self, pk: int, *, is_long: bool, has_moved: bool) -> None:
         # Closes a held message that is not listed, if MultiMail's answer about it, or a
         # second list without it, proves that it is no longer held.
-        began = self.connection.pass_began
+        began = self.connection.whole_read_began
         assert began is not None, "a whole read is under way"
         message = Message.objects.select_related("connection", "mailbox").get(pk=pk)
         upstream = reads.ask_status(message)
@@ -567,14 +569,14 @@ class _WholeRead:
         if self.has_failed or self.is_unfinished:
             return self._outcome()
         connection = self.connection
-        took = self._database_time() - (connection.pass_began or self.now)
+        took = self._database_time() - (connection.whole_read_began or self.now)
         rest = took * (SHARE - 1)
         own_lease = connection.row.filter(reading_until=connection.reading_until)
         own_lease.update(
-            pass_began=None,
+            whole_read_began=None,
             failed_page=None,
-            pass_total=number,
-            pass_took=took,
+            whole_read_total=number,
+            whole_read_took=took,
             rest_until=Now() + rest if rest > ROUND else None,
         )
         # Pages beyond the end are of an earlier, longer list.
@@ -588,9 +590,9 @@ class _WholeRead:
         # Never set `complete_as_of` to an earlier time: a read that began later may have
         # ended first.
         older = own_lease.filter(
-            Q(complete_as_of=None) | Q(complete_as_of__lt=connection.pass_began)
+            Q(complete_as_of=None) | Q(complete_as_of__lt=connection.whole_read_began)
         )
-        older.update(complete_as_of=connection.pass_began, reading_until=None)
+        older.update(complete_as_of=connection.whole_read_began, reading_until=None)
         return f"{number} held"
 
 

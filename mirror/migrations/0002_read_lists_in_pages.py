@@ -20,22 +20,22 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='connection',
-            name='pass_began',
+            name='whole_read_began',
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
             model_name='connection',
-            name='pass_read',
+            name='whole_read_count',
             field=models.PositiveIntegerField(db_default=0, default=0),
         ),
         migrations.AddField(
             model_name='connection',
-            name='pass_took',
+            name='whole_read_took',
             field=models.DurationField(db_default=datetime.timedelta(0), default=datetime.timedelta(0)),
         ),
         migrations.AddField(
             model_name='connection',
-            name='pass_total',
+            name='whole_read_total',
             field=models.PositiveIntegerField(db_default=0, default=0),
         ),
         migrations.AddField(

@@ -142,9 +142,9 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         failing = Q(failing_since__lt=Now() - FAILING_AFTER)
         unread = Q(complete_as_of=None, created_at__lt=Now() - STUCK_AFTER)
         # The first read of a long list may take long.
-        unread &= Q(pass_read=0) | is_older("read_at", STUCK_AFTER)
+        unread &= Q(whole_read_count=0) | is_older("read_at", STUCK_AFTER)
         slack = models.ExpressionWrapper(
-            F("pass_took") * (SHARE + 2), models.DurationField()
+            F("whole_read_took") * (SHARE + 2), models.DurationField()
         )
         old = Q(complete_as_of__lt=Now() - STALE_AFTER - slack)
         return self.at_work().filter(~Q(paused_at=None) | failing | unread | old)
@@ -197,14 +197,16 @@ class Connection(models.Model):
     wait_until = models.DateTimeField(null=True)
     # When the whole read that is under way began: over many pages, it takes several
     # runs. How many messages it has read so far, of about how many (0: not known).
-    pass_began = models.DateTimeField(null=True)
-    pass_read = models.PositiveIntegerField(default=0, db_default=0)
-    pass_total = models.PositiveIntegerField(default=0, db_default=0)
+    whole_read_began = models.DateTimeField(null=True)
+    whole_read_count = models.PositiveIntegerField(default=0, db_default=0)
+    whole_read_total = models.PositiveIntegerField(default=0, db_default=0)
     # The number of the page at which a whole read failed; None after a complete one.
     failed_page = models.PositiveIntegerField(null=True)
     # How long the last whole read took, and when the next one may begin; until then
     # only the ends of the list are read.
-    pass_took = models.DurationField(default=timedelta(0), db_default=timedelta(0))
+    whole_read_took = models.DurationField(
+        default=timedelta(0), db_default=timedelta(0)
+    )
     rest_until = models.DateTimeField(null=True)
     # The lease of a run of a whole read, so that only one runs at a time.
     reading_until = models.DateTimeField(null=True)
@@ -261,12 +263,12 @@ class Connection(models.Model):
     @property
     def is_being_read(self) -> bool:
         """Whether a whole read is under way that has read some messages."""
-        return self.pass_began is not None and self.pass_read > 0
+        return self.whole_read_began is not None and self.whole_read_count > 0
 
     @property
     def slack(self) -> timedelta:
         """How much older its last complete read may be because its list is long."""
-        return self.pass_took * (SHARE + 2)
+        return self.whole_read_took * (SHARE + 2)
 
     @property
     def lacks(self) -> list[str]:

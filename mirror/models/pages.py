@@ -16,7 +16,9 @@ class PendingPageQuerySet(models.QuerySet["PendingPage"]):
 
     def of_read(self, connection: Connection) -> Self:
         """The pages that the whole read under way has read, in their order."""
-        pages = self.filter(connection=connection, read_at__gte=connection.pass_began)
+        pages = self.filter(
+            connection=connection, read_at__gte=connection.whole_read_began
+        )
         return pages.order_by("number")
 
     def likely_cursors(self, connection: Connection, upstream_id: str) -> list[str]:

@@ -122,10 +122,10 @@ _JUDGED = (
     "paused_because",
     "failing_since",
     "last_error",
-    "pass_began",
-    "pass_read",
-    "pass_total",
-    "pass_took",
+    "whole_read_began",
+    "whole_read_count",
+    "whole_read_total",
+    "whole_read_took",
 )
 
 
@@ -198,8 +198,8 @@ def _progress_of(connection: Connection) -> str:
     """
     if not connection.is_being_read:
         return ""
-    number = connection.pass_read
+    number = connection.whole_read_count
     of = ""
-    if connection.pass_total > number:
-        of = f" of about {connection.pass_total:,}"
+    if connection.whole_read_total > number:
+        of = f" of about {connection.whole_read_total:,}"
     return f"{connection.name}: {number:,}{of} held messages read so far."

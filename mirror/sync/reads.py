@@ -122,7 +122,7 @@ def ask_page(connection: Connection, cursor: str, limit: int = PAGE) -> Listed |
         if cursor and error.status in _CURSOR_REFUSED:
             # The place is not valid any more, so the next read begins at the first page.
             forget_pages(connection)
-            if connection.pass_began is None:
+            if connection.whole_read_began is None:
                 # It was that of an earlier read, and is no failure.
                 return None
         _note_unreadable(connection, error)
@@ -238,7 +238,7 @@ def look_for(message: Message) -> tuple[Json | None, bool]:
 def forget_pages(connection: Connection) -> None:
     """Have the next whole read begin at the first page."""
     connection.pending_pages.all().delete()
-    connection.row.update(pass_began=None, rest_until=None)
+    connection.row.update(whole_read_began=None, rest_until=None)
 
 
 def oversight_client(connection: Connection, *, for_reading: bool = False) -> Client:

@@ -174,7 +174,9 @@ def test_long_list_rests_between_whole_reads_but_shows_what_is_new(hosted, upstr
 
 def test_list_that_takes_long_to_read_is_no_trouble_when_it_is_older(hosted):
     hour = timedelta(hours=1)
-    change_row(hosted, complete_as_of=Now() - hour, pass_took=timedelta(minutes=9))
+    change_row(
+        hosted, complete_as_of=Now() - hour, whole_read_took=timedelta(minutes=9)
+    )
     hosted.refresh_from_db()
     assert freshness_of(hosted, now=clock()).level == "amber"
     assert not Connection.objects.unwell().exists()
@@ -183,7 +185,9 @@ def test_list_that_takes_long_to_read_is_no_trouble_when_it_is_older(hosted):
     assert freshness_of(hosted, now=clock()).level == "red"
     assert Connection.objects.unwell().exists()
     # Nor is one whose first read takes an hour, as long as it goes on.
-    change_row(hosted, complete_as_of=None, created_at=Now() - hour, pass_read=20)
+    change_row(
+        hosted, complete_as_of=None, created_at=Now() - hour, whole_read_count=20
+    )
     for read_at, is_unwell in ((Now(), False), (Now() - hour, True)):
         change_row(hosted, read_at=read_at)
         assert Connection.objects.unwell().exists() == is_unwell
