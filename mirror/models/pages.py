@@ -23,13 +23,17 @@ class PendingPageQuerySet(models.QuerySet["PendingPage"]):
 
     def likely_cursors(self, connection: Connection, upstream_id: str) -> list[str]:
         """Return the cursors of the pages on which a message is likely to be listed:
-        where it was listed last; the last page, where new messages are appended; the
-        first page.
+        where it was listed last; the page before, to which it moves when others leave
+        the list; the last page, where new messages are appended; the first page.
         """
         pages = self.filter(connection=connection)
-        listing = pages.filter(ids__contains=[upstream_id]).order_by("-read_at")[:1]
-        last = pages.order_by("-number")[:1]
-        return list(dict.fromkeys([*(page.cursor for page in (*listing, *last)), ""]))
+        likely = list(
+            pages.filter(ids__contains=[upstream_id]).order_by("-read_at")[:1]
+        )
+        for listing in likely[:1]:
+            likely += pages.filter(number=listing.number - 1)
+        likely += pages.order_by("-number")[:1]
+        return list(dict.fromkeys([*(page.cursor for page in likely), ""]))
 
     def incomplete(self) -> Self:
         """Pages with rows that have no id or could not be stored."""

@@ -245,10 +245,14 @@ def test_decision_on_a_long_list_asks_for_the_page_that_has_the_message(
     upstream.decides(200, status="approved_and_sent", decision="approved")
     assert carry_out(Message.objects.get(upstream_id="01B"), reviewer) == "applied"
     assert cursors(upstream) == ["1"]
+    # Others left the list, so it moved to the page before.
+    lists(upstream, ["01A"], ["01C"], ["01D"])
+    cursors(upstream)
+    assert carry_out(Message.objects.get(upstream_id="01C"), reviewer) == "applied"
+    assert cursors(upstream) == ["2", "1"]
     # It moved to another page, which the whole read will find.
-    lists(upstream, ["01A"], ["01D"], ["01B", "01E", "01C"], ["01F"])
-    message = Message.objects.get(upstream_id="01C")
-    upstream.pages["2"], upstream.pages["3"] = upstream.pages["3"], upstream.pages["2"]
+    lists(upstream, ["01E"], ["01F"], ["01D"], ["01A"], ["01G"])
+    message = Message.objects.get(upstream_id="01A")
     assert carry_out(message, reviewer) == "recorded"
     decision = message.decisions.get()
     assert "not found in MultiMail's list of held messages yet" in decision.explanation
