@@ -51,7 +51,7 @@ class Endpoint:
         if is_clear and len(body) > SMALL_BODY:
             try:
                 body, arguments, most = await asyncio.to_thread(_taken_apart, body)
-            except (ValueError, RecursionError, AttributeError):
+            except (ValueError, TypeError, RecursionError, AttributeError):
                 is_clear = False
         asked = {"unclear": not is_clear, "most": most}
         start, content = await caller.fetch("POST", "/mcp/caller", asked, {})

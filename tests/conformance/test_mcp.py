@@ -487,6 +487,7 @@ WRONG_REQUESTS = list(
 {"body": "large for its tool"}                           413
 {"body": "large beside arguments"}                       413
 {"body": "large and cut off"}                            400
+{"body": "large and a list"}                             400
 {"body": "two"}                                          400
 {"body": "surrogate"}                                    400
 {"body": "of 1.0"}                                       400
@@ -502,6 +503,7 @@ BODIES = {
     "large for its tool": call("read_email", email_id="x" * 70_000),
     "large beside arguments": call("send_email") | {"padding": "x" * 70_000},
     "large and cut off": b'{"params": "' + b"x" * 70_000,
+    "large and a list": b'{"params": ["' + b"x" * 70_000 + b'"]}',
     "two": [envelope()] * 2,
     "surrogate": call("read_email", email_id="\ud800"),
     "of 1.0": envelope() | {"jsonrpc": "1.0"},

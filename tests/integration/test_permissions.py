@@ -68,7 +68,7 @@ UNTOLD = (
     "audit_entrydetail",
 )
 NOTED = (
-    "('verdict.refused', 'message.served', 'attachment.served', 'thread.opened',"
+    "('verdict.refused', 'act.refused', 'message.served', 'attachment.served', 'thread.opened',"
     " 'message.opened', 'bulk.decided', 'ledger.seen_again')"
 )
 # Content of others, served with its own policy.

@@ -250,6 +250,7 @@ def meet(decision, reported, *, reason="", decided_by=""):
             reported=reported,
             reason=reason,
             decided_by=decided_by,
+            ended_by="",
             actor=worker("sync"),
         )
     decision.refresh_from_db()
