@@ -92,6 +92,7 @@ _SHORT = (
     "subject",
     "status",
     "decision",
+    "ended_by",
     "reason",
     "received_at",
     "send_at",
@@ -184,7 +185,7 @@ async def _use(caller: Caller, entry: Entry, values: Json) -> Json:
             return {"error": f"{name}: is no id."}
         parts[name] = value
     path = entry.path.format(**parts)
-    offset = int(values.pop("offset", None) or 0)
+    offset = max(int(values.pop("offset", None) or 0), 0)
     if "limit" in schema["properties"]:
         values["limit"] = min(int(values.get("limit") or ROWS), MAX_ROWS)
     if tool == "wait_for_email":

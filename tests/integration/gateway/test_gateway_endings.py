@@ -68,3 +68,12 @@ def test_upgrade_knows_what_had_expired_only_where_it_is_certain(world):
         nobody | {"decided_by": "A rule via Countersign"},
         nobody | {"decided_by": "Kim"},
     ]
+
+
+def test_rows_of_tools_say_whose_act_ended_the_review(world):
+    # It finds the paths of its tools among the addresses, which `world` sets.
+    from gateway.mcp.server import _split
+
+    row = {"id": "01A", "status": "rejected", "ended_by": "expiry", "decided_by": None}
+    ours, _ = _split({"emails": [row]})
+    assert ours["emails"] == [{"id": "01A", "status": "rejected", "ended_by": "expiry"}]
