@@ -54,7 +54,11 @@ def _plans_nothing(monkeypatch):
     """Plan no alerts and notices: planning would take a third of the time in which a
     message is made.
     """
-    monkeypatch.setattr(tasks.plan, "apply_async_on_commit", lambda *_, **__: None)
+    # `setattr` would leave the class's method in the task's own attributes afterwards,
+    # where what `sent_tasks` replaces in the class has no effect.
+    monkeypatch.setitem(
+        vars(tasks.plan), "apply_async_on_commit", lambda *_, **__: None
+    )
 
 
 @pytest.fixture
@@ -72,7 +76,9 @@ def plans_at_once(request, monkeypatch, _plans_nothing):
         else plan_waiting
     )
 
-    monkeypatch.setattr(tasks.plan, "apply_async_on_commit", lambda *_, **__: plan())
+    monkeypatch.setitem(
+        vars(tasks.plan), "apply_async_on_commit", lambda *_, **__: plan()
+    )
 
 
 @pytest.fixture(autouse=True)

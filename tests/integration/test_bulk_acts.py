@@ -222,19 +222,16 @@ def test_stop_leaves_held_what_has_not_left_and_tells_both_counts(
 
 
 def test_act_goes_no_further_than_a_few_decisions_while_nothing_is_carried_out(
-    desk, connection, reviewer, monkeypatch
+    desk, connection, reviewer, sent_tasks
 ):
     several(connection, 15)
-    sent = []
-    monkeypatch.setattr(
-        tasks.execute_decision, "apply_async_on_commit", lambda *a, **k: sent.append(a)
-    )
     act = begun(desk, connection)
     Connection.objects.update(paused_at=Now())
     while decide_next(act.pk):
         pass
     assert Decision.objects.count() == acts.MAY_WAIT
-    assert not sent, "they do not wait in the queue of decisions of people"
+    sent = {name for name, *_ in sent_tasks}
+    assert tasks.execute_decision.name not in sent, "they wait among those of people"
 
 
 def test_person_who_may_decide_no_more_stops_their_act(

@@ -209,7 +209,8 @@ def test_an_address_that_bounced_gets_nothing_until_its_person_asks_again(
         mail_all()
         entry = RecipientReport(address, "failed", "5.1.1", "unknown")
         back = server.taken[0].mail_from
-        monkeypatch.setattr(desk_mail.report_bounce, "delay", desk_mail.report_bounce)
+        report = desk_mail.report_bounce
+        monkeypatch.setitem(vars(report), "delay", report)
         take_report(Report([entry], [], [], ""), None, recipient=back, sender="")
         assert "5.1.1 unknown" in signed_in(second_reviewer).get("/notices/").text
     else:
@@ -308,7 +309,9 @@ def test_500_people_are_each_mailed_once_though_workers_die_and_no_task_arrives(
     group.members.set(people)
     put_in_force({"approvals": {str(group.pk): 1}})
     # No task is sent while Redis is away, and the sweep finds the act later.
-    monkeypatch.setattr(tasks.plan, "apply_async_on_commit", lambda *_, **__: None)
+    monkeypatch.setitem(
+        vars(tasks.plan), "apply_async_on_commit", lambda *_, **__: None
+    )
     make_message(connection)
     drain.sweep()
     assert not Delivery.objects.exists()
