@@ -46,8 +46,14 @@ def sign_matching(matching: Matching, person: str) -> str:
     """Return it as signed text, which only this person can post back."""
     # Keys differ from their neighbours by little, and small numbers are short.
     steps = [after - before for before, after in pairwise([0, *matching.messages])]
-    fields = (matching.words, steps, matching.newest_version, matching.mailboxes)
-    return signing.dumps([person, matching.id.hex, *fields], salt=_SALT, compress=True)
+    fields = [
+        matching.id.hex,
+        matching.words,
+        steps,
+        matching.newest_version,
+        matching.mailboxes,
+    ]
+    return signing.dumps(fields, salt=_SALT + person, compress=True)
 
 
 def read_matching(signed: str, person: str) -> Matching:
@@ -55,15 +61,13 @@ def read_matching(signed: str, person: str) -> Matching:
     or not signed by this desk.
     """
     try:
-        owner, act_id, words, steps, newest_version, mailboxes = signing.loads(
-            signed, salt=_SALT, max_age=LASTS
+        act_id, words, steps, newest_version, mailboxes = signing.loads(
+            signed, salt=_SALT + person, max_age=LASTS
         )
     except signing.BadSignature:
-        owner = None
-    if owner != person:
         raise InvalidInput(
             "This preview is too old to decide from, so nothing was decided. Look at it again."
-        )
+        ) from None
     return Matching(
         words, list(accumulate(steps)), newest_version, mailboxes, UUID(act_id)
     )

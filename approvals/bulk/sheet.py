@@ -85,15 +85,15 @@ class Sheet:
 def sign_sheet(sheet: Sheet, person: str) -> str:
     """Return the sheet as signed text, which only this person can post back."""
     items = [
-        [
+        (
             item.message.hex,
             item.fingerprint,
-            item.why_alone or 0,
-            item.like.hex if item.like else 0,
-        ]
+            item.why_alone,
+            item.like.hex if item.like else "",
+        )
         for item in sheet.items
     ]
-    return signing.dumps([person, sheet.id, items], salt=_SALT, compress=True)
+    return signing.dumps([sheet.id, items], salt=_SALT + person, compress=True)
 
 
 def read_sheet(signed: str, person: str) -> Sheet:
@@ -101,18 +101,14 @@ def read_sheet(signed: str, person: str) -> Sheet:
     too old, or not signed by this desk.
     """
     try:
-        owner, sheet_id, items = signing.loads(signed, salt=_SALT, max_age=LASTS)
+        sheet_id, items = signing.loads(signed, salt=_SALT + person, max_age=LASTS)
     except signing.BadSignature:
-        owner = None
-    if not person or owner != person:
         raise InvalidInput(
             "This sheet is too old to decide from, so nothing was decided. Open it again."
-        )
+        ) from None
     return Sheet(
         [
-            OnSheet(
-                UUID(message_id), fingerprint, why or "", UUID(like) if like else None
-            )
+            OnSheet(UUID(message_id), fingerprint, why, UUID(like) if like else None)
             for message_id, fingerprint, why, like in items
         ],
         sheet_id,
