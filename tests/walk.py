@@ -222,7 +222,7 @@ class Walk:
 
     @property
     def item(self):
-        return f"{self.on_sheet.message}.{self.on_sheet.fingerprint}"
+        return self.on_sheet.pair
 
     @property
     def signed_sheet(self):

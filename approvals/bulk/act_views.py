@@ -25,9 +25,9 @@ from approvals.usual_texts import presets_of
 from common.errors import SentenceError
 from common.pages import (
     DeskRequest,
-    FormInvalid,
     LenientForm,
     answer,
+    cleaned,
     first_or_404,
     page_or_fragment,
     redirect_with_notice,
@@ -115,18 +115,15 @@ def begin(request: DeskRequest) -> HttpResponse:
     """Begin an act on the messages that were previewed. For an invalid form, show the
     preview as it is now, with what was typed.
     """
-    form = ReasonsForm(request.POST)
     try:
         previewed = read_matching(request.POST.get("matching", ""), request.actor.id)
-        if form.is_valid():
-            form.read_reason(presets_of(*previewed.mailboxes))
-        if form.errors:
-            raise FormInvalid(form)
+        presets = presets_of(*previewed.mailboxes)
+        verdict = cleaned(ReasonsForm(request.POST, presets=presets))
         act = begin_act(
             matching=previewed,
             actor=request.actor,
-            outcome=form.cleaned_data["outcome"],
-            reason=form.cleaned_data["reason"],
+            outcome=verdict["outcome"],
+            reason=verdict["reason"],
         )
     except SentenceError as error:
         return _preview(request, error)

@@ -141,23 +141,23 @@ def approvable(
     ticked: Sequence[OnSheet],
     *,
     read: Collection[UUID],
-    counted: Collection[UUID],
-    with_unread: bool,
-    typed: int,
-) -> tuple[OnSheet, ...]:
+    counted: Collection[str],
+    typed: int | None,
+) -> Sequence[OnSheet]:
     """Return the ticked messages to approve.
 
     These are the messages that are `read` according to the ledger and that the page
-    `counted` as read when the button was pressed; with `with_unread` all of them, if
-    `typed` is the number of unread ones. Messages that can only be approved on their
-    own page (`why_alone`) are returned too, so that `decide_batch` refuses each with
-    its reason. Raises InvalidInput if the number is wrong, or if some could be approved
-    here and none of them counts as read.
+    `counted` as read when the button was pressed, by the values of their tick boxes. If
+    a number was `typed`, these are all of them, if that is the number of unread ones.
+    Messages that can only be approved on their own page (`why_alone`) are returned too,
+    so that `decide_batch` refuses each with its reason. Raises InvalidInput if the
+    number is wrong, or if some could be approved here and none of them counts as read.
     """
-    unread = sum(item.message not in read for item in ticked if not item.why_alone)
-    if with_unread:
+    here = [item for item in ticked if not item.why_alone]
+    unread = sum(item.message not in read for item in here)
+    if typed is not None:
         if typed == unread:
-            return tuple(ticked)
+            return ticked
         unread_count = (
             f"{unread} of the ticked messages {'is' if unread == 1 else 'are'} unread"
         )
@@ -165,13 +165,12 @@ def approvable(
         if typed:
             error = f"you typed {typed}, and {unread_count}."
         raise InvalidInput(f"Nothing was approved: {error}")
-    chosen = tuple(
+    chosen = [
         item
         for item in ticked
-        if item.why_alone or (item.message in read and item.message in counted)
-    )
-    refused = [item for item in ticked if item.why_alone]
-    if len(chosen) == len(refused) < len(ticked):
+        if item.why_alone or (item.message in read and item.pair in counted)
+    ]
+    if here and all(item.why_alone for item in chosen):
         raise InvalidInput(
             "None of the ticked messages counts as read, so nothing was approved. Read them here or open them, or "
             "type how many are unread."

@@ -6,7 +6,7 @@ list of what was on the sheet back, signed, so that only what was shown can be d
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -55,6 +55,11 @@ class OnSheet:
     why_alone: str = ""
     like: UUID | None = None
 
+    @property
+    def pair(self) -> str:
+        """The value of the message's tick box: its id and its fingerprint."""
+        return f"{self.message}.{self.fingerprint}"
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -65,16 +70,12 @@ class Sheet:
     items: Sequence[OnSheet]
     id: str = field(default_factory=lambda: uuid7().hex)
 
-    def only(self, ticked: Sequence[tuple[str, str]]) -> tuple[OnSheet, ...]:
-        """Return the ticked items; `ticked` are pairs of message id and fingerprint.
-        Raises InvalidInput if one of them was not on the sheet.
+    def only(self, ticked: Collection[str]) -> tuple[OnSheet, ...]:
+        """Return the ticked items. Raises InvalidInput if the value of a tick box was
+        not on the sheet.
         """
         wanted = set(ticked)
-        chosen = tuple(
-            item
-            for item in self.items
-            if (str(item.message), item.fingerprint) in wanted
-        )
+        chosen = tuple(item for item in self.items if item.pair in wanted)
         if len(chosen) != len(wanted):
             raise InvalidInput(
                 "A ticked message was not on this sheet, so nothing was decided. Open it again."
@@ -230,9 +231,14 @@ class Item:
         return [(kind, stretch_of(part)) for kind, part in runs if part]
 
     @property
-    def pair(self) -> str:
-        """The value of the message's tick box: its id and its fingerprint."""
-        return f"{self.message.public_id}.{self.revision.fingerprint}"
+    def on_sheet(self) -> OnSheet:
+        """What a verdict on the sheet knows of this message."""
+        return OnSheet(
+            self.message.public_id,
+            self.revision.fingerprint,
+            self.why_alone,
+            self.like,
+        )
 
     @property
     def is_high(self) -> bool:

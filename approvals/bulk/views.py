@@ -5,7 +5,7 @@ Opening a sheet decides nothing. A message that was not on the sheet, or has cha
 since it was shown, is not decided.
 """
 
-from typing import Any
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from django import forms
@@ -39,20 +39,18 @@ from approvals.bulk.sheet import (
     read_sheet,
     sign_sheet,
 )
-from approvals.decisions.forms import CHANGED_MEANWHILE, MAX_REASON, with_preset
+from approvals.decisions.forms import (
+    CHANGED_MEANWHILE,
+    MAX_REASON,
+    WithPresets,
+    with_preset,
+)
 from approvals.errors import InvalidInput
 from approvals.message_page.sheet import has_undo_window
 from approvals.queue.filters import as_id
 from approvals.queue.views import filters_of
-from approvals.usual_texts import (
-    BUILT_IN,
-    Presets,
-    known_presets,
-    presets_of,
-    words_named,
-)
+from approvals.usual_texts import known_presets, presets_of, words_named
 from common.errors import SentenceError
-from common.fingerprint import FINGERPRINT
 from common.pages import (
     DeskRequest,
     FormInvalid,
@@ -79,7 +77,7 @@ _MISSING = {
 WITH_UNREAD = "approve_unread"
 
 
-class ReasonsForm(SentenceForm):
+class ReasonsForm(WithPresets, SentenceForm):
     """A verdict on several messages. Reject and request changes have a text field each
     for their reason.
     """
@@ -93,63 +91,41 @@ class ReasonsForm(SentenceForm):
     reject_preset = forms.CharField(required=False, max_length=40)
     send_back_preset = forms.CharField(required=False, max_length=40)
 
-    def read_reason(self, presets: Presets) -> None:
-        """Set the `reason` in the cleaned data, or an error about it."""
+    def clean(self) -> None:
         cleaned = self.cleaned_data
-        outcome = cleaned.get("outcome", "")
-        words = cleaned.get(f"{outcome}_reason") or ""
-        preset = cleaned.get(f"{outcome}_preset") or ""
-        cleaned["reason"] = with_preset(outcome, preset, words, presets)
-        if outcome in _MISSING and words_named(presets, outcome, preset) is None:
-            self.add_error(None, CHANGED_MEANWHILE)
+        cleaned["reason"] = ""
+        outcome = cleaned.get("outcome")
+        if outcome not in _MISSING:
             return
-        if outcome in _MISSING and not cleaned["reason"]:
+        preset = cleaned.get(f"{outcome}_preset", "")
+        words = cleaned.get(f"{outcome}_reason", "")
+        reason = with_preset(outcome, preset, words, self.presets)
+        cleaned["reason"] = reason
+        if words_named(self.presets, outcome, preset) is None:
+            self.add_error(None, CHANGED_MEANWHILE)
+        elif not reason:
             self.add_error(None, _MISSING[outcome])
-        if len(cleaned["reason"]) > MAX_REASON:
+        elif len(reason) > MAX_REASON:
             self.add_error(None, f"Keep the reason under {MAX_REASON} characters.")
 
 
 class BatchForm(ReasonsForm):
-    """One verdict for all ticked messages of a sheet.
-
-    An approval is only of the messages that were read. With `with_unread` it is also of
-    the others, whose number the person typed (`number_unread`; 0 if none was typed).
-    `counted` are the messages that the page counted as read.
+    """One verdict for all ticked messages of a sheet. An approval is only of the
+    messages that were read, or with WITH_UNREAD of all, if the number of unread ones is
+    typed.
     """
-
-    with_unread = False
-    number_unread = 0
 
     outcome = forms.ChoiceField(
         choices=[*Outcome.choices, (WITH_UNREAD, "Approve, with the unread ones")],
         error_messages=same_error("Choose approve, reject or request changes."),
     )
-    sheet = forms.CharField(max_length=400_000, required=False)
     unread = forms.IntegerField(min_value=0, required=False)
 
-    def __init__(self, data: Any) -> None:
-        super().__init__(data)
-        self.ticked = [as_pair(value) for value in data.getlist("item")]
-        self.counted = {
-            UUID(key) for key, _ in map(as_pair, data.getlist("read")) if key
-        }
-
     def clean(self) -> None:
-        cleaned = self.cleaned_data
         # If this is no number, `approvable` refuses it, with the right number in the
         # error.
         self.errors.pop("unread", None)
-        outcome = cleaned.get("outcome", "")
-        if outcome == WITH_UNREAD:
-            self.with_unread = True
-            self.number_unread = cleaned.get("unread") or 0
-            outcome = cleaned["outcome"] = Outcome.APPROVE
-        presets = BUILT_IN
-        if cleaned.get(f"{outcome}_preset"):
-            presets = known_presets(UUID(key) for key, _ in self.ticked if key)
-        self.read_reason(presets)
-        if outcome and not self.ticked:
-            self.add_error(None, "Tick at least one message to decide.")
+        super().clean()
 
 
 class UndoForm(LenientForm):
@@ -159,25 +135,10 @@ class UndoForm(LenientForm):
     id = forms.UUIDField(required=False)
 
 
-def as_pair(value: str) -> tuple[str, str]:
-    """Return the id and the fingerprint of a ticked message. For an invalid value the
-    id is empty, which matches no message of any sheet.
-    """
-    key, _, version = value.partition(".")
-    message_id = as_id(key)
-    return (
-        (str(message_id), version)
-        if message_id and FINGERPRINT.match(version)
-        else ("", value[:10])
-    )
-
-
 @require_get_or_post
 def sheet(request: DeskRequest) -> HttpResponse:
     """Show the sheet of the chosen messages. If none is chosen, redirect to the queue."""
-    # Twice as many ids as fit are read, to count how many did not fit.
-    ids = request.POST.getlist("id")[: 2 * MAX_ITEMS]
-    chosen = list(dict.fromkeys(filter(None, map(as_id, ids))))
+    chosen = _ids(request.POST.getlist("id"))
     if not chosen:
         if request.method == "POST":
             messages.info(
@@ -186,38 +147,36 @@ def sheet(request: DeskRequest) -> HttpResponse:
                 extra_tags="desk",
             )
         return redirect(_queue_address(request))
-    return _answer_with_sheet(
-        request, chosen[:MAX_ITEMS], too_many=len(chosen[MAX_ITEMS:])
-    )
+    return _answer_with_sheet(request, chosen)
+
+
+def _ids(values: Sequence[str]) -> list[UUID]:
+    """Return the ids of messages among the values, each once."""
+    # Twice as many as fit are read, to count how many did not fit.
+    ids = map(as_id, values[: 2 * MAX_ITEMS])
+    return list(dict.fromkeys(filter(None, ids)))
 
 
 def _answer_with_sheet(
     request: DeskRequest,
-    chosen: list[UUID],
+    chosen: Sequence[UUID],
     *,
-    too_many: int = 0,
     error: SentenceError | None = None,
-    ticked: set[str] | None = None,
+    ticked: Collection[str] | None = None,
 ) -> HttpResponse:
-    """Show a sheet, and record which messages were loaded. `ticked` are the pairs to
-    tick again after an error; if it is None, all that can be approved are ticked.
+    """Show a sheet, and record which messages were loaded. `ticked` are the tick boxes
+    to tick again after an error; if it is None, all that can be approved are ticked.
     """
     actor = request.actor
-    gathered = gather(chosen, actor=actor, now=timezone.now())
+    gathered = gather(chosen[:MAX_ITEMS], actor=actor, now=timezone.now())
     groups = grouped(gathered.ready)
     items = [*(one for group in groups for one in group.items), *gathered.alone]
-    shown_sheet = Sheet(
-        [
-            OnSheet(
-                one.message.public_id, one.revision.fingerprint, one.why_alone, one.like
-            )
-            for one in items
-        ]
-    )
+    shown_sheet = Sheet([one.on_sheet for one in items])
     loaded = [one.message for one in items if one.rendered is not None]
     read = note_loaded(loaded, sheet=shown_sheet, actor=actor)
-    ticked = {one.pair for one in gathered.ready} if ticked is None else ticked
-    ready = [one for one in gathered.ready if one.pair in ticked]
+    if ticked is None:
+        ticked = {one.on_sheet.pair for one in gathered.ready}
+    ready = [one for one in gathered.ready if one.on_sheet.pair in ticked]
     number_read = sum(one.message.public_id in read for one in ready)
     all_read = sum(one.message.public_id in read for one in gathered.ready)
     context = {
@@ -236,7 +195,7 @@ def _answer_with_sheet(
         "presets": presets_of(*(one.message.mailbox_id for one in gathered.items)),
         "max_reason": MAX_REASON,
         "typed": typed_in(request),
-        "too_many": too_many,
+        "too_many": len(chosen[MAX_ITEMS:]),
     }
     return answer(request, "approvals/bulk/bulk.html", context, error)
 
@@ -247,38 +206,37 @@ def decide(request: DeskRequest) -> HttpResponse:
     show the sheet again with status 422 and all that was ticked and typed.
     """
     actor = request.actor
-    form = BatchForm(request.POST)
-    valid_sheet: Sheet | None = None
+    boxes = request.POST.getlist("item")
     try:
-        posted = read_sheet(form.data.get("sheet", ""), actor.id)
-        ticked = chosen = posted.only(form.ticked)
-        valid_sheet = posted
+        posted = read_sheet(request.POST.get("sheet", ""), actor.id)
+        ticked = posted.only(boxes)
+    except InvalidInput as error:
+        # Show a sheet of the ticked messages, without ticks.
+        message_ids = _ids([box.partition(".")[0] for box in boxes])
+        if message_ids:
+            return _answer_with_sheet(request, message_ids, error=error, ticked=())
+        messages.error(request, error.sentence, extra_tags="desk")
+        return redirect(_queue_address(request))
+    presets = known_presets(one.message for one in ticked)
+    form = BatchForm(request.POST, presets=presets)
+    chosen: Sequence[OnSheet] = ticked
+    try:
         outcome = cleaned(form)["outcome"]
-        if outcome == Outcome.APPROVE:
-            chosen = approvable(
-                ticked,
-                read=read_on(ticked, actor),
-                counted=form.counted,
-                with_unread=form.with_unread,
-                typed=form.number_unread,
-            )
+        if not ticked:
+            raise InvalidInput("Tick at least one message to decide.")
+        read = read_on(ticked, actor)
+        unread = len(ticked) - len(read)
+        if outcome in (Outcome.APPROVE, WITH_UNREAD):
+            typed = None
+            if outcome == WITH_UNREAD:
+                typed = form.cleaned_data.get("unread") or 0
+            outcome = Outcome.APPROVE
+            unread = typed or 0
+            counted = request.POST.getlist("read")
+            chosen = approvable(ticked, read=read, counted=counted, typed=typed)
     except (FormInvalid, InvalidInput) as error:
-        # Show the same sheet again with its ticks. If the posted sheet is not valid,
-        # show one of the ticked messages.
-        message_ids = [UUID(key) for key, _ in form.ticked if key]
-        still_ticked: set[str] = set()
-        if valid_sheet:
-            message_ids = [one.message for one in valid_sheet.items]
-            still_ticked = {f"{key}.{version}" for key, version in form.ticked}
-        if not message_ids:
-            messages.error(request, error.sentence, extra_tags="desk")
-            return redirect(_queue_address(request))
-        return _answer_with_sheet(
-            request,
-            message_ids[:MAX_ITEMS],
-            error=error,
-            ticked=still_ticked,
-        )
+        shown = [one.message for one in posted.items]
+        return _answer_with_sheet(request, shown, error=error, ticked=boxes)
     # Only an approval requires recent authentication: it sends many messages at once.
     # After a wrong reject, the agent can send the message again.
     if outcome == Outcome.APPROVE and not is_recently_authenticated(request):
@@ -287,9 +245,6 @@ def decide(request: DeskRequest) -> HttpResponse:
         request.session, posted, chosen, outcome=outcome, actor=actor
     ):
         return redirect(_done_address(repeated))
-    unread = form.number_unread
-    if outcome != Outcome.APPROVE:
-        unread = len(chosen) - len(read_on(chosen, actor))
     results = decide_batch(
         sheet=posted,
         ticked=chosen,
@@ -316,10 +271,9 @@ def seen(request: DeskRequest) -> HttpResponse:
     is not this person's, or too old.
     """
     actor = request.actor
-    pairs = [as_pair(value) for value in request.POST.getlist("item")[:MAX_ITEMS]]
     try:
-        posted_sheet = read_sheet(request.POST.get("sheet", ""), actor.id)
-        note_read(posted_sheet, posted_sheet.only(pairs), actor=actor)
+        posted = read_sheet(request.POST.get("sheet", ""), actor.id)
+        note_read(posted, posted.only(request.POST.getlist("item")), actor=actor)
     except InvalidInput as error:
         return HttpResponse(
             error.sentence, status=422, content_type="text/plain; charset=utf-8"
@@ -372,8 +326,7 @@ def undo(request: DeskRequest) -> HttpResponse:
 
 def typed_in(request: DeskRequest) -> dict[str, str]:
     """Return the posted fields of the form without the sheet, to fill it again."""
-    names = [name for name in BatchForm.base_fields if name != "sheet"]
-    typed = {name: request.POST.get(name, "") for name in names}
+    typed = {name: request.POST.get(name, "") for name in BatchForm.base_fields}
     return {**typed, "preset": typed.get(f"{typed['outcome']}_preset", "")}
 
 

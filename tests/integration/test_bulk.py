@@ -161,7 +161,7 @@ def test_sheet_decides_only_its_own_versions_for_its_person_until_it_expires(
     shown, other = several(connection, "plum", "kiwi")
     sheet = sheet_of(reviewer, shown)
     with pytest.raises(InvalidInput, match="not on this sheet"):
-        sheet.only([(str(shown.public_id), "0" * 64)])
+        sheet.only([f"{shown.public_id}.{'0' * 64}"])
     person = str(reviewer.pk)
     own = sign_sheet(sheet, person=person)
     assert post(desk, own, [shown, other], unread=2).status_code == 422

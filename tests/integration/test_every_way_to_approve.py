@@ -135,7 +135,7 @@ def in_bulk(person, message):
     sheet = sign_sheet(Sheet([item]), person=str(person.pk))
     posted = {
         "sheet": sheet,
-        "item": [f"{item.message}.{item.fingerprint}"],
+        "item": [item.pair],
         "outcome": "approve_unread",
         "unread": 1,
     }
