@@ -12,7 +12,7 @@ that only the message's own page collects; nor can one that may be seen differen
 import logging
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -344,15 +344,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Line:
-    """One message of a batch as it is now. `kind` is the result's kind, "undone" if the
-    decision was undone since, or "failed" if it was refused or the approval taken back
-    since. `is_moving` says that its status will soon change by itself.
+    """One message of a batch as it is now. `kind` and `sentence` are those of its
+    result, except that `kind` is "undone" if the decision was undone since, and
+    "failed" if it was refused or the approval taken back since. `is_moving` says that
+    its status will soon change by itself.
     """
 
     message: Message
-    result: ItemResult
     decision: Decision | None
     kind: str
+    sentence: str
     can_undo: bool
     is_moving: bool
 
@@ -366,12 +367,14 @@ def store_batch(session: MutableMapping[str, Any], batch: Batch) -> None:
     session[_KEY] = [*session.get(_KEY, []), asdict(batch)][-KEPT:]
 
 
-def stored_batches(session: MutableMapping[str, Any]) -> list[Batch]:
-    """Return the batches of this session, the oldest first."""
-    return [
-        Batch(**{**batch, "items": [ItemResult(**item) for item in batch["items"]]})
-        for batch in session.get(_KEY, [])
-    ]
+def stored_batches(session: MutableMapping[str, Any]) -> dict[str, Batch]:
+    """Return the batches of this session by their ids, the oldest first."""
+    return {
+        fields["id"]: Batch(
+            **{**fields, "items": [ItemResult(**item) for item in fields["items"]]}
+        )
+        for fields in session.get(_KEY, [])
+    }
 
 
 def find_repeat(
@@ -386,21 +389,16 @@ def find_repeat(
     this outcome, as after a double click; None if there is none.
     """
     wanted = {item.message for item in ticked}
-    for batch in stored_batches(session):
+    for batch in stored_batches(session).values():
         if (batch.sheet, batch.outcome) == (sheet.id, outcome):
             decided = {
-                item.message.public_id
-                for item in _lines(batch, actor)
-                if item.kind not in ("failed", "undone")
+                line.message.public_id
+                for line in _lines(batch, actor)
+                if line.kind not in ("failed", "undone")
             }
             if wanted <= decided:
                 return batch
     return None
-
-
-def stored_batch(session: MutableMapping[str, Any], batch: str | None) -> Batch | None:
-    """Return the stored batch with this id; None if the session does not have it."""
-    return next((one for one in stored_batches(session) if one.id == batch), None)
 
 
 def done_context(batch: Batch, actor: Actor, now: datetime) -> dict[str, Any]:
@@ -450,15 +448,12 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
         message = message_by_id.get(result.message)
         if message is None:
             continue
+        kind = result.kind
+        sentence = result.sentence
         decision = next(
             (item for item in our_decisions(message) if item.pk == result.decision),
             None,
         )
-        newest = latest_decision(message)
-        actions = available_actions(
-            message, newest, is_reviewer=is_reviewer(actor, message)
-        )
-        kind = result.kind
         if decision is not None and decision.state == DecisionState.UNDONE:
             kind = "undone"
         elif decision is not None and decision.state in (
@@ -466,10 +461,16 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
             DecisionState.SUPERSEDED,
         ):
             kind = "failed"
-            result = replace(result, sentence=decision.explanation)
+            sentence = decision.explanation
         elif kind == "counted" and message.is_held and message.pk not in counting:
             kind = "failed"
-            result = replace(result, sentence="Your approval does not count any more.")
-        can_undo = decision is not None and actions.can_undo and newest == decision
-        lines.append(Line(message, result, decision, kind, can_undo, actions.is_moving))
+            sentence = "Your approval does not count any more."
+        newest = latest_decision(message)
+        actions = available_actions(
+            message, newest, is_reviewer=is_reviewer(actor, message)
+        )
+        can_undo = actions.can_undo and newest == decision
+        lines.append(
+            Line(message, decision, kind, sentence, can_undo, actions.is_moving)
+        )
     return lines

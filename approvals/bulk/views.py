@@ -27,7 +27,7 @@ from approvals.bulk.batch import (
     note_read,
     read_on,
     store_batch,
-    stored_batch,
+    stored_batches,
     undo_batch,
 )
 from approvals.bulk.groups import grouped
@@ -286,7 +286,7 @@ def done(request: DeskRequest) -> HttpResponse:
     """Show the outcome of each message of a batch, with Undo for decisions that have
     not been sent yet.
     """
-    batch = stored_batch(request.session, UndoForm(request.GET).value("of"))
+    batch = stored_batches(request.session).get(UndoForm(request.GET).value("of"))
     if batch is None:
         return redirect("queue")
     return page_or_fragment(
@@ -303,7 +303,7 @@ def undo(request: DeskRequest) -> HttpResponse:
     been sent yet.
     """
     form = UndoForm(request.POST)
-    batch = stored_batch(request.session, form.value("of"))
+    batch = stored_batches(request.session).get(form.value("of"))
     if batch is None:
         return redirect("queue")
     only = form.value("id")
