@@ -106,26 +106,22 @@ def decide_next(act_id: int) -> bool:
     if under_way >= MAY_WAIT:
         return False
     item = act.items.waiting().order_by("pk").first()
-    if item is not None:
-        _decide(item.pk, act, actor)
-        return True
-    if not under_way:
-        _finish(act)
-    return False
-
-
-def _decide(item_id: int, act: BulkAct, actor: Actor) -> None:
+    if item is None:
+        if not under_way:
+            _finish(act)
+        return False
     try:
-        decision_id = _give_verdict(item_id, act, actor)
+        decision_id = _give_verdict(item.pk, act, actor)
     except DatabaseError:
         # Tried again, it would keep the act from the other messages.
-        log.exception("a verdict of a bulk act was not saved", extra={"key": item_id})
-        BulkItem.objects.waiting().filter(pk=item_id).update(
+        log.exception("a verdict of a bulk act was not saved", extra={"key": item.pk})
+        BulkItem.objects.waiting().filter(pk=item.pk).update(
             result=BulkItem.Result.FAILED, sentence=NOT_SAVED
         )
-        return
+        return True
     if decision_id is not None:
         run_decision(decision_id)
+    return True
 
 
 @atomic_with_retry
