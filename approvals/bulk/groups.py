@@ -12,6 +12,7 @@ be hostile.
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -57,13 +58,19 @@ class Place:
     there, and `starts` at which character of its text the value begins.
     """
 
-    values: tuple[str, ...]
-    starts: tuple[int, ...]
-    # The value of more than half of the messages; None if no value is that common.
-    most: str | None
+    values: Sequence[str]
+    starts: Sequence[int]
     # The code of a line outside the text, such as "subject" or "files"; empty for a
     # place in the text.
     line: str = ""
+
+    @cached_property
+    def most(self) -> str | None:
+        """The value of more than half of the messages; None if no value is that
+        common.
+        """
+        value, number = Counter(self.values).most_common(1)[0]
+        return value if number * 2 > len(self.values) else None
 
     def is_odd(self, index: int) -> bool:
         """Whether most messages share a value and the message of this index has
@@ -135,8 +142,8 @@ def _places_in(members: Sequence[Item], effort: Effort) -> list[Place] | None:
     lines_by_message = [_lines_beside_text(member) for member in members]
     places = []
     for name in dict.fromkeys(name for lines in lines_by_message for name in lines):
-        values = tuple(lines.get(name, "") for lines in lines_by_message)
-        places.append(Place(values, (0,) * len(values), common_value(values), name))
+        values = [lines.get(name, "") for lines in lines_by_message]
+        places.append(Place(values, [0] * len(values), name))
     return [*places, *subjects, *texts]
 
 
@@ -253,12 +260,6 @@ def _parts(item: Item) -> dict[str, Sequence[Any]]:
     }
 
 
-def common_value(values: Sequence[str]) -> str | None:
-    """Return the value that more than half of the messages have; None if there is none."""
-    value, number = Counter(values).most_common(1)[0]
-    return value if number * 2 > len(values) else None
-
-
 def places_of(
     texts: Sequence[str], effort: Effort, *, line: str = ""
 ) -> list[Place] | None:
@@ -303,7 +304,7 @@ def places_of(
             )
             values.append("".join(words[begin:stop]))
             starts.append(offsets[begin])
-        places.append(Place(tuple(values), tuple(starts), common_value(values), line))
+        places.append(Place(values, starts, line))
     return places
 
 
