@@ -22,12 +22,18 @@ from django.db import DatabaseError, transaction
 from approvals.bulk.sheet import OnSheet, Sheet
 from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.decisions.ruling import is_reviewer
-from approvals.decisions.shown import OPENED, SERVED, has_links, links_key
+from approvals.decisions.shown import (
+    OPENED,
+    SERVED,
+    has_links,
+    links_key,
+    note_opened_part,
+)
 from approvals.decisions.status import Status, available_actions, shown_status
 from approvals.decisions.withdraw import undo_decision
 from approvals.desk_messages import desk_messages, latest_decision, our_decisions
 from approvals.errors import AlreadyDecided, InvalidInput, VerdictNotAllowed
-from approvals.models import Decision, OpenedPart, Verdict
+from approvals.models import Decision, Verdict
 from audit.recording import record
 from audit.trail import recorded_versions
 from common.actors import Actor, Role
@@ -108,14 +114,8 @@ def note_read(sheet: Sheet, shown: Sequence[OnSheet], *, actor: Actor) -> None:
         if item.message not in already_read
         and (item.like is None or item.like in whole)
     }
-    messages = (
-        desk_messages()
-        .visible_to(actor)
-        .select_related("revision")
-        .filter(public_id__in=new)
-    )
-    links = []
-    for message in messages.order_by("pk"):
+    messages = desk_messages().visible_to(actor).select_related("revision")
+    for message in messages.filter(public_id__in=new).order_by("pk"):
         item = new[message.public_id]
         record_about(
             OPENED,
@@ -129,12 +129,7 @@ def note_read(sheet: Sheet, shown: Sequence[OnSheet], *, actor: Actor) -> None:
             and message.revision.fingerprint == item.fingerprint
             and has_links(message.revision.content)
         ):
-            links.append(
-                OpenedPart(
-                    message=message, person_id=actor.person_id, part=links_key(message)
-                )
-            )
-    OpenedPart.objects.bulk_create(links, ignore_conflicts=True)
+            note_opened_part(message, links_key(message), actor)
 
 
 def approvable(
@@ -209,13 +204,9 @@ def decide_batch(
     `unread` is how many of the messages the actor has not read; it goes into the
     ledger. Returns one result per message, in the sheet's order.
     """
-    visible = (
-        desk_messages()
-        .visible_to(actor)
-        .for_page()
-        .filter(public_id__in=[item.message for item in ticked])
-    )
-    message_by_id = {message.public_id: message for message in visible}
+    visible = desk_messages().visible_to(actor).for_page()
+    ids = [item.message for item in ticked]
+    message_by_id = visible.in_bulk(ids, field_name="public_id")
     results = []
     pressed_at = clock()
     for item in ticked:
@@ -432,20 +423,16 @@ def may_undo(batch: Batch, actor: Actor) -> list[UUID]:
 
 def _lines(batch: Batch, actor: Actor) -> list[Line]:
     # Messages that this person may no longer see are left out.
-    visible = (
-        desk_messages()
-        .visible_to(actor)
-        .for_rows()
-        .filter(public_id__in=[item.message for item in batch.items])
-    )
-    message_by_id = {str(message.public_id): message for message in visible}
+    visible = desk_messages().visible_to(actor).for_rows()
+    ids = [result.message for result in batch.items]
+    message_by_id = visible.in_bulk(ids, field_name="public_id")
     own = Verdict.objects.filter(
         person=actor.person_id, live=True, message__in=message_by_id.values()
     )
     counting = set(own.values_list("message", flat=True))
     lines = []
     for result in batch.items:
-        message = message_by_id.get(result.message)
+        message = message_by_id.get(UUID(result.message))
         if message is None:
             continue
         kind = result.kind

@@ -265,8 +265,8 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
     """Return the sheet of the chosen messages: the `ready` ones in the order chosen,
     the `alone` ones riskiest first.
     """
-    visible = desk_messages().visible_to(actor).for_page().filter(public_id__in=chosen)
-    message_by_id = {message.public_id: message for message in visible}
+    visible = desk_messages().visible_to(actor).for_page()
+    message_by_id = visible.in_bulk(chosen, field_name="public_id")
     messages = [message_by_id[one] for one in chosen if one in message_by_id]
     ruled = rulings(messages, actor, now=now)
     left_out: list[tuple[Message | None, str]] = []
