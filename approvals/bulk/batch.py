@@ -274,17 +274,16 @@ def _own_decision(
     """Return the decision that made this verdict fail, if the same person gave it with
     the same outcome, reason and version, as after a double click; otherwise None.
     """
-    first = error.decision if isinstance(error, AlreadyDecided) else None
-    if (
-        isinstance(first, Decision)
-        and first.state in LIVE_DECISIONS
-        and str(first.given_by_id) == actor.id
-        and first.outcome == outcome
-        and first.reason == reason
-        and first.revision.fingerprint == item.fingerprint
-    ):
-        return first
-    return None
+    if not isinstance(error, AlreadyDecided):
+        return None
+    return Decision.objects.filter(
+        message__public_id=item.message,
+        state__in=LIVE_DECISIONS,
+        given_by=actor.person_id,
+        outcome=outcome,
+        reason=reason,
+        revision__fingerprint=item.fingerprint,
+    ).first()
 
 
 def undo_batch(*, messages: Sequence[UUID], actor: Actor) -> int:

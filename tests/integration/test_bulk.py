@@ -239,9 +239,12 @@ def test_second_submit_decides_nothing_and_shows_the_same_outcome(
     desk, connection, reviewer
 ):
     messages = several(connection, "plum", "kiwi")
-    signed = signed_for(reviewer, *messages)
+    sheet = sheet_of(reviewer, *messages)
+    signed = sign_sheet(sheet, person=str(reviewer.pk))
     first, second = (post(desk, signed, messages, unread=2) for _ in range(2))
     assert first["Location"] == second["Location"]
+    # So it is for a second press that arrives before the first is stored.
+    assert sentences(reviewer, sheet) == {}
     assert Decision.objects.count() == 2
     assert not Entry.objects.filter(action="verdict.refused").exists()
 
