@@ -69,25 +69,20 @@ def read_on(items: Sequence[OnSheet], actor: Actor) -> frozenset[UUID]:
 
 
 @transaction.atomic
-def note_loaded(
-    messages: Sequence[Message], *, sheet: Sheet, actor: Actor
-) -> frozenset[UUID]:
+def note_loaded(messages: Sequence[Message], *, sheet: Sheet, actor: Actor) -> None:
     """Record that the actor's browser loaded these messages, once for each person and
-    version. Return the ids of the messages that the actor has read before.
+    version.
 
     Loaded does not mean read: the sheet may never have been looked at.
     """
-    recorded = recorded_versions(
+    loaded = recorded_versions(
         messages=[message.public_id for message in messages],
-        actions=[SERVED, OPENED],
+        actions=[SERVED],
         actor_id=actor.id,
     )
-    read = set()
     for message in messages:
         version = message.fingerprint
-        if (OPENED, message.public_id, version) in recorded:
-            read.add(message.public_id)
-        elif (SERVED, message.public_id, version) not in recorded:
+        if (SERVED, message.public_id, version) not in loaded:
             record_about(
                 SERVED,
                 message,
@@ -95,7 +90,6 @@ def note_loaded(
                 fingerprint=version,
                 details={"sheet": sheet.id},
             )
-    return frozenset(read)
 
 
 @transaction.atomic

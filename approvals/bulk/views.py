@@ -172,8 +172,13 @@ def _answer_with_sheet(
     groups = grouped(gathered.ready)
     items = [*(one for group in groups for one in group.items), *gathered.alone]
     shown_sheet = Sheet([one.on_sheet for one in items])
-    loaded = [one.message for one in items if one.rendered is not None]
-    read = note_loaded(loaded, sheet=shown_sheet, actor=actor)
+    read = read_on(shown_sheet.items, actor)
+    loaded = [
+        one.message
+        for one in items
+        if one.rendered is not None and one.message.public_id not in read
+    ]
+    note_loaded(loaded, sheet=shown_sheet, actor=actor)
     if ticked is None:
         ticked = {one.on_sheet.pair for one in gathered.ready}
     ready = [one for one in gathered.ready if one.on_sheet.pair in ticked]
