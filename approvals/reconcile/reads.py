@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 
 def hydrate(message_id: int, now: datetime) -> str:
-    """Fetch the content of one held message. Hosted MultiMail shows contents in its
-    list, which is read; if that is long, the message is asked for by its id where a key
-    can do that, else on the pages on which it is likely to be.
+    """Fetch the content of one held message: from our gateway by its id. Hosted MultiMail
+    shows contents in its list, which is read; if that is long, the message is asked for
+    by its id where a key can do that, else on the pages on which it is likely to be.
     """
     message = (
         Message.objects.not_hydrated()
@@ -39,29 +39,15 @@ def hydrate(message_id: int, now: datetime) -> str:
         # Its webhook came while the connection was being removed.
         return closing.leave_behind(message, now)
     with traced(message.trace):
-        if not message.connection.is_our_gateway:
-            if message.connection.pending_pages.filter(number=1).exists():
-                if reads.can_ask(message):
-                    return ask_about(message.pk, now)
-                row, _ = reads.look_for(message)
-                if row:
-                    is_mirrored = mirror_row(message.connection, row, now)
-                    return "fetched" if is_mirrored else "unreadable"
-            return read_everything(message.connection_id, now)
-        pending = reads.ask_for(message.connection, message.upstream_id)
-        if pending is None:
-            return "unreachable"
-        if pending.row:
-            if not mirror_row(message.connection, pending.row, now):
-                return "unreadable"
-            log.info("content fetched", extra={"email": message.upstream_id})
-            return "fetched"
-        if pending.closed is None:
-            # MultiMail does not know the message, perhaps only for this key: a whole
-            # read shows whether it is held.
-            return read_everything(message.connection_id, now)
-        status = reads.status_in(pending.closed, message)
-        return closing.close(message, status, now, began=now)
+        is_long = message.connection.pending_pages.filter(number=1).exists()
+        if message.connection.is_our_gateway or (is_long and reads.can_ask(message)):
+            return ask_about(message.pk, now)
+        if is_long:
+            row, _ = reads.look_for(message)
+            if row:
+                is_mirrored = mirror_row(message.connection, row, now)
+                return "fetched" if is_mirrored else "unreadable"
+        return read_everything(message.connection_id, now)
 
 
 def ask_about(message_id: int, now: datetime) -> str:
@@ -103,7 +89,10 @@ def ask_about(message_id: int, now: datetime) -> str:
         closing.refute_reports(message, began)
         if row is None:
             return "held"
-        return "held again" if is_mirrored else "unreadable"
+        if not is_mirrored:
+            return "unreadable"
+        log.info("content fetched", extra={"email": message.upstream_id})
+        return "fetched"
 
 
 def check_reports(connection_id: int, now: datetime) -> str:

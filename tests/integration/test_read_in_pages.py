@@ -300,7 +300,7 @@ def test_new_message_on_a_long_list_is_read_by_id(hosted, upstream):
     row = pending_row(message.upstream_id, subject="Read by its id")
     address = f"/v1/mailboxes/01MAILBOX/emails/{message.upstream_id}"
     upstream.answers[address] = (200, row)
-    assert hydrate(message.pk, NOW) == "held again"
+    assert hydrate(message.pk, NOW) == "fetched"
     message.refresh_from_db()
     assert message.subject == "Read by its id"
     assert cursors(upstream) == []
