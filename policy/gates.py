@@ -295,7 +295,7 @@ def _record_refusals(connection: Connection, rows: dict[str, Any]) -> None:
         )
     if rows:
         read = [*rows, *connection.refusals_read][:_KEPT]
-        Connection.objects.filter(pk=connection.pk).update(refusals_read=read)
+        connection.row.update(refusals_read=read)
 
 
 def _addresses(value: Any) -> str:
@@ -421,6 +421,4 @@ def bring_minimum(*, connection_id: int) -> str:
 
 
 def _store(connection: Connection, **fields: str) -> None:
-    Connection.objects.filter(pk=connection.pk).update(
-        gate_minimum_checked_at=Now(), **fields
-    )
+    connection.row.update(gate_minimum_checked_at=Now(), **fields)

@@ -220,7 +220,7 @@ def set_address(
             "first."
         )
     # The time of the last read, which pages show, stays.
-    Connection.objects.filter(pk=locked.pk).update(
+    locked.row.update(
         api_url=api_url,
         account_id=account,
         **_NOTHING_LEARNT,
@@ -274,13 +274,11 @@ def set_key(
             )
     if account and not locked.account_id:
         _check_not_connected(locked, locked.api_url, account)
-        Connection.objects.filter(pk=locked.pk).update(account_id=account)
+        locked.row.update(account_id=account)
     _store_key(locked, slot, key, {slot: scopes}, actor, "connection.key_set")
     if slot == "oversight":
         # MultiMail may have been updated: fields that it refused before are sent again.
-        Connection.objects.filter(pk=locked.pk).update(
-            read_at=None, checked_key="", refused_fields=[]
-        )
+        locked.row.update(read_at=None, checked_key="", refused_fields=[])
 
 
 @atomic_with_retry
@@ -356,7 +354,7 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> None:
     before = "at work"
     if locked.paused_at:
         before = f"paused by the desk: {locked.paused_because}"
-    Connection.objects.filter(pk=locked.pk).update(
+    locked.row.update(
         paused_at=Now(),
         paused_because=f"{reason[:MAX_REASON]} ({actor.label})",
         paused_by_hand=True,
@@ -383,7 +381,7 @@ def resume(*, connection: Connection, actor: Actor) -> CanWait[None]:
         raise ConnectionNotChanged(
             "Nobody paused it by hand. A pause by the desk ends with the next successful read."
         )
-    Connection.objects.filter(pk=locked.pk).update(
+    locked.row.update(
         paused_at=None, paused_because="", paused_by_hand=False, read_at=None
     )
     record_entry(
@@ -465,7 +463,7 @@ def removal_error(connection: Connection) -> str:
     switch = KillSwitch.objects.stopping(connection=connection.pk, mailbox=None).first()
     if switch is not None:
         return f"The {switch} is pulled: {switch.reason} Release it first, then remove the connection."
-    if Connection.objects.filter(pk=connection.pk, reading_until__gt=Now()).exists():
+    if connection.row.filter(reading_until__gt=Now()).exists():
         return "It is being read. Try again in a few seconds."
     live = Decision.objects.live().filter(message__connection=connection).count()
     if not live:

@@ -289,9 +289,7 @@ def delete_webhook(
         what=f"delete the webhook {webhook.url}",
         has_happened=is_deleted,
     )
-    Connection.objects.filter(pk=connection.pk, upstream_webhook_id=webhook.id).update(
-        upstream_webhook_id=""
-    )
+    connection.row.filter(upstream_webhook_id=webhook.id).update(upstream_webhook_id="")
     events = ", ".join(webhook.events)
     record_change(
         "hook.deleted", connection, actor, url=webhook.url, before=events, after=""

@@ -143,9 +143,7 @@ def _connect(stored: dict[str, str]) -> None:
     )
     # An old key may have paused the connection. The next read ends that: have it read
     # at once.
-    Connection.objects.filter(pk=connection.pk).exclude(paused_at=None).update(
-        read_at=None
-    )
+    connection.row.exclude(paused_at=None).update(read_at=None)
     for prefix in ("MAILBOX", "MAILBOX2"):
         Mailbox.objects.update_or_create(
             connection=connection,
