@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 from django.db import transaction
 from django.urls import reverse
 
-from audit.recording import record
 from common.actors import Actor, Role
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection
+from mirror.recording import record_of_connection
 from people.second_admin.registry import ChangeInWords, listed
 from upstream import errors
 from upstream.admin import AdminClient
@@ -243,12 +243,5 @@ def text_in(row: Mapping[str, Any], *names: str, most: int = 2000) -> str:
     return next((str(row[name])[:most] for name in names if row.get(name)), "")
 
 
-def record_entry(
-    action: str, connection: Connection, actor: Actor, **details: str
-) -> None:
-    """Write one ledger entry about the account, in the caller's transaction."""
-    record(action, actor=actor, connection=connection.pk, details=details)
-
-
-# The same, in a transaction of its own.
-record_change = transaction.atomic(record_entry)
+# In a transaction of its own.
+record_change = transaction.atomic(record_of_connection)

@@ -10,7 +10,7 @@ from audit.models import Entry
 from audit.recording import record
 from common.actors import Actor
 from common.fingerprint import Content
-from mirror.models import Message
+from mirror.models import Connection, Message
 from mirror.models.messages import NAMED, readable_values
 
 
@@ -19,6 +19,13 @@ def record_about(action: str, message: "Message", actor: Actor, **more: Any) -> 
     which it can be searched. `more` goes to `record`.
     """
     return record(action, actor, **message.ledger_subject, **more)
+
+
+def record_of_connection(
+    action: str, connection: Connection, actor: Actor, **details: str
+) -> None:
+    """Append an entry about a connection, in the caller's transaction."""
+    record(action, actor, connection=connection.pk, details=details)
 
 
 def outcome_of(message: "Message", event: str) -> str:

@@ -20,7 +20,6 @@ from approvals import tasks
 from approvals.caps import set_apart
 from approvals.decisions import settle
 from approvals.errors import EventAlreadyHandled
-from audit.recording import record
 from common.actors import Actor, Role, webhook
 from common.logs import trace_id
 from common.postgres import atomic_with_retry
@@ -29,7 +28,12 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.models.webhooks import WebhookEventQuerySet
 from mirror.recipients import addresses_of
-from mirror.recording import details_of, outcome_of, record_about
+from mirror.recording import (
+    details_of,
+    outcome_of,
+    record_about,
+    record_of_connection,
+)
 from mirror.states import (
     MessageEvent,
     MessageState,
@@ -249,11 +253,12 @@ def _store(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
     row.result = Result.POISON if row.error else Result.APPLIED
     row.save(force_insert=True)
     if row.error:
-        record(
+        record_of_connection(
             "webhook.poison",
+            row.connection,
             actor,
-            connection=row.connection_id,
-            details={"event": row.name, "explanation": row.error},
+            event=row.name,
+            explanation=row.error,
         )
         return Stored(row, Result.POISON)
     applied = apply_event(connection=row.connection, event=event, actor=actor)
@@ -286,12 +291,7 @@ def apply_event(
     if event.name in (REFUSED, TEST):
         return Applied(Result.APPLIED)
     if not event.kind:
-        record(
-            "webhook.unknown",
-            actor,
-            connection=connection.pk,
-            details={"event": event.name},
-        )
+        record_of_connection("webhook.unknown", connection, actor, event=event.name)
         return Applied(Result.UNKNOWN)
     # The database's time, like all stored times: this host's clock may be wrong.
     now = store.lock_upstream_id(connection, event.email_id)
@@ -572,9 +572,11 @@ def apply_again(
 
 
 def _record_handled(action: str, row: WebhookEvent, actor: Actor) -> None:
-    record(
+    record_of_connection(
         action,
+        row.connection,
         actor,
-        connection=row.connection_id,
-        details={"event": row.name, "result": row.result, "explanation": row.error},
+        event=row.name,
+        result=row.result,
+        explanation=row.error,
     )

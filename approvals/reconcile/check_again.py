@@ -9,12 +9,11 @@ from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.decisions.ruling import may_handle
-from audit.recording import record
 from common.actors import Actor, Role
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.models.connections import ConnectionQuerySet
-from mirror.recording import record_about
+from mirror.recording import record_about, record_of_connection
 
 
 def connections_to_read(actor: Actor) -> ConnectionQuerySet:
@@ -76,7 +75,7 @@ def request_read(*, connection_id: int, actor: Actor) -> Connection:
         raise ActNotAllowed(
             "Only a reviewer or an admin of this connection can start a read."
         )
-    record("connection.read_asked", actor, connection=connection.pk)
+    record_of_connection("connection.read_asked", connection, actor)
     # Have it read again which doors outside this desk are open, too.
     connection.row.update(surveyed_at=None, rest_until=None)
     tasks.read_connection.delay_on_commit(connection.pk)

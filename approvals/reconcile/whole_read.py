@@ -24,13 +24,13 @@ from approvals.held_rows import OPEN, UNREADABLE, mirror_row
 from approvals.models import Decision
 from approvals.reconcile import closing
 from audit.models import Entry
-from audit.recording import record
 from common.fingerprint import fingerprint
 from common.logs import given_id, traced
 from common.postgres import clock
 from mirror import store
 from mirror.models import Connection, Message, PendingPage, Revision
 from mirror.models.connections import ROUND, SHARE
+from mirror.recording import record_of_connection
 from mirror.states import (
     DONE,
     FETCH_TRIES,
@@ -538,11 +538,11 @@ class _WholeRead:
         by = f" by {', '.join(who)}" if who else ""
         sentence = f"{number} messages were decided at MultiMail{by} within {BURST_MINUTES} minutes, not at this desk."
         with transaction.atomic():
-            record(
+            record_of_connection(
                 "connection.decided_elsewhere",
+                self.connection,
                 ACTOR,
-                connection=self.connection.pk,
-                details={"explanation": sentence},
+                explanation=sentence,
             )
 
     def _must_stop(self) -> bool:

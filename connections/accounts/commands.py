@@ -27,10 +27,10 @@ from connections.changes import (
     ConnectionNotChanged,
     in_words,
     is_admin,
-    record_entry,
 )
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
+from mirror.recording import record_of_connection
 from mirror.states import MessageState
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from policy.models import KillSwitch
@@ -157,7 +157,7 @@ def add_connection(
     for field, value in values.items():
         setattr(connection, field, value)
     connection.save()
-    record_entry(
+    record_of_connection(
         "connection.added",
         connection,
         actor,
@@ -192,7 +192,9 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> CanWait[None]:
         before = locked.name
         locked.name = name
         locked.save(update_fields=["name"])
-        record_entry("connection.changed", locked, actor, before=before, after=name)
+        record_of_connection(
+            "connection.changed", locked, actor, before=before, after=name
+        )
 
 
 @atomic_with_retry
@@ -226,7 +228,7 @@ def set_address(
         **_NOTHING_LEARNT,
         refused_fields=[],
     )
-    record_entry(
+    record_of_connection(
         "connection.moved",
         locked,
         actor,
@@ -325,7 +327,7 @@ def _store_key(
     locked.key_scopes |= scopes
     locked.surveyed_at = None
     locked.save(update_fields=[field, "key_scopes", "surveyed_at"])
-    record_entry(
+    record_of_connection(
         action,
         locked,
         actor,
@@ -359,7 +361,7 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> None:
         paused_because=f"{reason[:MAX_REASON]} ({actor.label})",
         paused_by_hand=True,
     )
-    record_entry(
+    record_of_connection(
         "connection.paused_by_hand",
         locked,
         actor,
@@ -384,7 +386,7 @@ def resume(*, connection: Connection, actor: Actor) -> CanWait[None]:
     locked.row.update(
         paused_at=None, paused_because="", paused_by_hand=False, read_at=None
     )
-    record_entry(
+    record_of_connection(
         "connection.resumed",
         locked,
         actor,
@@ -448,7 +450,7 @@ def remove_connection(
     locked.paused_at = Now()
     locked.removed_at = Now()
     locked.save()
-    record_entry(
+    record_of_connection(
         "connection.removed",
         locked,
         actor,

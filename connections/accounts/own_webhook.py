@@ -28,12 +28,12 @@ from connections.changes import (
     ConnectionNotChanged,
     admin_client,
     in_words,
-    record_entry,
     request_change,
     text_in,
 )
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
+from mirror.recording import record_of_connection
 from mirror.sync.account import without_refused
 from people.second_admin.registry import CanWait, second_admin
 from upstream import errors
@@ -99,7 +99,7 @@ def record_registration(
     before = locked.upstream_webhook_id
     locked.upstream_webhook_id = webhook_id
     locked.save(update_fields=["upstream_webhook_id"])
-    record_entry(
+    record_of_connection(
         "hook.registered",
         locked,
         actor,
@@ -236,7 +236,7 @@ def _save_secrets(
     if locked.previous_secret_until:
         after = f"{BOTH} for a time"
     details = {"explanation": explanation, "before": before, "after": after}
-    record_entry("connection.secret_rotated", locked, actor, **details)
+    record_of_connection("connection.secret_rotated", locked, actor, **details)
 
 
 def _check_one_secret(locked: Connection, overlap: timedelta) -> None:

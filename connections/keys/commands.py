@@ -28,12 +28,12 @@ from connections.changes import (
     check_admin,
     read_account,
     record_change,
-    record_entry,
     request_change,
     text_in,
 )
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
+from mirror.recording import record_of_connection
 from people.models import Person
 from people.second_admin.registry import (
     AS_KEY,
@@ -420,7 +420,7 @@ def set_owner(
         KeyOwner.objects.update_or_create(
             connection=connection, upstream_key_id=key_id, defaults={"person": person}
         )
-    record_entry(
+    record_of_connection(
         "api_key.owner_set",
         connection,
         actor,

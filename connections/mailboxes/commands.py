@@ -30,12 +30,12 @@ from connections.changes import (
     check_admin,
     connection_in_words,
     record_change,
-    record_entry,
     request_change,
     text_in,
 )
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import AUTONOMOUS, is_below, is_looser, mode_words
+from mirror.recording import record_of_connection
 from mirror.sync.account import (
     facts_in,
     read_mailboxes,
@@ -257,7 +257,7 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> CanWait
     )
     with transaction.atomic():
         Mailbox.objects.filter(pk=mailbox.pk).update(is_active=False)
-        record_entry(
+        record_of_connection(
             "mailbox.deleted",
             connection,
             actor,
@@ -286,7 +286,7 @@ def set_desk_settings(
     for name, value in after.items():
         setattr(locked, name, value)
     locked.save(update_fields=list(after))
-    record_entry(
+    record_of_connection(
         "mailbox.changed",
         mailbox.connection,
         actor,

@@ -15,13 +15,13 @@ from typing import TypeVar
 from django.db import transaction
 from django.db.models.functions import Now
 
-from audit.recording import record
 from common.actors import Actor
 from common.ascii import lowered
 from common.mail_addresses import compared
 from common.unique_keys import Json
 from mirror.models import Connection, KnownContact, Mailbox, SuppressedAddress
 from mirror.oversight_modes import is_looser
+from mirror.recording import record_of_connection
 from mirror.store import addresses_in
 from mirror.sync import health
 from mirror.sync.health import ACTOR
@@ -102,15 +102,13 @@ def store_mailboxes(
                 looser = is_looser(mode, than=mailbox.oversight_mode) or any(
                     name in names and facts[name] for name in _LOOSER
                 )
-                record(
+                record_of_connection(
                     "mailbox.seen_looser" if looser else "mailbox.seen_changed",
+                    connection,
                     ACTOR,
-                    connection=mailbox.connection_id,
-                    details={
-                        "mailbox": mailbox.address,
-                        "before": _in_words(before, names),
-                        "after": _in_words(facts, names),
-                    },
+                    mailbox=mailbox.address,
+                    before=_in_words(before, names),
+                    after=_in_words(facts, names),
                 )
             Mailbox.objects.filter(pk=mailbox.pk).update(mirrored_at=Now(), **facts)
         elif facts.get("address"):
@@ -293,15 +291,13 @@ def learn(connection_id: int) -> str:
         if not changed_names:
             return "as before" if before else "learnt"
         after = _abilities_in_words(updated, changed_names)
-        record(
+        record_of_connection(
             "connection.capability_changed",
+            connection,
             ACTOR,
-            connection=connection_id,
-            details={
-                "explanation": f"Seen now: {after}.",
-                "before": _abilities_in_words(before, changed_names),
-                "after": after,
-            },
+            explanation=f"Seen now: {after}.",
+            before=_abilities_in_words(before, changed_names),
+            after=after,
         )
     return "changed"
 
@@ -340,9 +336,6 @@ def note_refused(
     if new:
         connection.row.update(refused_fields=connection.refused_fields)
         explanation = f"{error.sentence} Left out from now on: {', '.join(new)}."
-        record(
-            "connection.fields_refused",
-            actor,
-            connection=connection.pk,
-            details={"explanation": explanation},
+        record_of_connection(
+            "connection.fields_refused", connection, actor, explanation=explanation
         )

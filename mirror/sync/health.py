@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from django.db import transaction
 from django.db.models.functions import Coalesce, Greatest, Now
 
-from audit.recording import record
 from common.actors import Actor, worker
 from common.grace import STALE_AFTER
 from mirror.models import Connection
+from mirror.recording import record_of_connection
 from upstream import errors
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,8 @@ def note_failure(connection: Connection, sentence: str) -> None:
     is_new = row.filter(failing_since=None).update(failing_since=Now())
     row.exclude(last_error=sentence).update(last_error=sentence)
     if is_new:
-        record(
-            "connection.failing",
-            ACTOR,
-            connection=connection.pk,
-            details={"explanation": sentence},
+        record_of_connection(
+            "connection.failing", connection, ACTOR, explanation=sentence
         )
         log.warning(
             "MultiMail unreachable",
@@ -60,7 +57,7 @@ def note_recovery(connection: Connection, *, began: datetime) -> None:
         failing_since=None, last_error="", paused_at=None, paused_because=""
     )
     if still_paused or recovered:
-        record("connection.recovered", ACTOR, connection=connection.pk)
+        record_of_connection("connection.recovered", connection, ACTOR)
 
 
 def wait(connection: Connection, error: errors.UpstreamError) -> None:
@@ -100,11 +97,8 @@ def pause(connection: Connection, because: str, *, actor: Actor = ACTOR) -> None
     """
     not_paused = connection.row.filter(paused_at=None)
     if not_paused.update(paused_at=Now(), paused_because=because):
-        record(
-            "connection.paused",
-            actor,
-            connection=connection.pk,
-            details={"explanation": because},
+        record_of_connection(
+            "connection.paused", connection, actor, explanation=because
         )
         log.warning(
             "connection paused",
