@@ -23,6 +23,7 @@ from common.actors import Actor, webhook
 from common.fingerprint import fingerprint
 from common.logs import trace_id
 from common.postgres import clock
+from common.unique_keys import text_in
 from common.words import MAX_TEXT
 from mirror import store
 from mirror.models import Connection, Message, Revision
@@ -125,7 +126,7 @@ def _count_try(
             event=MessageEvent.PENDING,
             now=now,
             held_at=store.held_since(row, now),
-            subject=str(row.get("subject") or "")[:998],
+            subject=text_in(row, "subject", most=998),
             trace=trace_id.get(),
         )
         # Only fields that a webhook would have too. Everything else of the row is read
@@ -275,14 +276,14 @@ def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
     message.direction = direction_of(
         row.get("direction") or message.direction, row.get("status")
     )
-    upstream_id = str(row.get("mailbox_id") or "")
+    upstream_id = text_in(row, "mailbox_id")
     mailbox = message.mailbox
     # Mostly the webhook has named the mailbox already.
     if mailbox is None or not mailbox.address or mailbox.upstream_id != upstream_id:
         mailbox = store.find_mailbox(
             message.connection,
             upstream_id=upstream_id,
-            address=str(row.get("mailbox") or ""),
+            address=text_in(row, "mailbox"),
         )
     message.mailbox = mailbox or message.mailbox
     if message.hydrated_at is None and row.get("send_at"):

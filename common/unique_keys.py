@@ -1,8 +1,9 @@
-"""Parses JSON objects strictly: an object that gives a name twice is refused, because
-two readers could take different values.
+"""Reads JSON objects. They are parsed strictly: an object that gives a name twice is
+refused, because two readers could take different values.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 # A JSON object.
@@ -31,3 +32,10 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> Json:
             raise DuplicateKey(name)
         result[name] = value
     return result
+
+
+def text_in(fields: Mapping[str, Any], *names: str, most: int | None = None) -> str:
+    """Return the first of these fields that is not empty, as text, cut to `most`
+    characters; empty if there is none.
+    """
+    return next((str(fields[name])[:most] for name in names if fields.get(name)), "")

@@ -8,12 +8,14 @@ Each of its errors has a sentence for the admin.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from django.db import transaction
 from django.urls import reverse
 
+from common import unique_keys
 from common.actors import Actor, Role
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection
@@ -236,11 +238,8 @@ def change_error(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
     return ChangeRefused(error.sentence)
 
 
-def text_in(row: Mapping[str, Any], *names: str, most: int = 2000) -> str:
-    """Return the first of these fields of an answer that is not empty, as text, cut to
-    `most` characters; empty if there is none.
-    """
-    return next((str(row[name])[:most] for name in names if row.get(name)), "")
+# The text in a field of an answer, cut.
+text_in = partial(unique_keys.text_in, most=2000)
 
 
 # In a transaction of its own.

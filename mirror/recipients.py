@@ -19,6 +19,7 @@ from common.actors import Actor
 from common.ascii import lowered
 from common.fingerprint import Content
 from common.mail_addresses import comparable_text
+from common.unique_keys import text_in
 from mirror.models import Message, Revision
 from mirror.models.connections import scoped
 from mirror.models.messages import MessageQuerySet
@@ -79,7 +80,7 @@ def addresses_of(
 
 def _added(additions: Mapping[str, str], name: str) -> list[str]:
     # The recipients that the mailbox adds, by the name of the addition.
-    parts = map(str.strip, str(additions.get(name) or "").split(","))
+    parts = map(str.strip, text_in(additions, name).split(","))
     return [part for part in parts if part]
 
 

@@ -29,6 +29,7 @@ from common.fingerprint import (
 from common.logs import trace_id
 from common.postgres import take_lock
 from common.tables import table_rows
+from common.unique_keys import text_in
 from common.words import CONTENT, indexed, vector
 from mirror import tasks
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
@@ -267,8 +268,8 @@ def content_of(row: Mapping[str, Any]) -> Content:
         size = item.get("size") or item.get("size_bytes")
         attachments.append(
             Attachment(
-                name=str(item.get("name") or item.get("filename") or ""),
-                content_type=str(item.get("content_type") or ""),
+                name=text_in(item, "name", "filename"),
+                content_type=text_in(item, "content_type"),
                 size=size if isinstance(size, int) else 0,
                 sha256=str(item.get("sha256") or ""),
             )
@@ -489,9 +490,9 @@ def event_from_answer(answer: Mapping[str, Any]) -> Event:
     return Event(
         kind="",
         name="",
-        mailbox_id=str(answer.get("mailbox_id") or ""),
-        mailbox=str(answer.get("mailbox") or ""),
-        thread_id=str(answer.get("thread_id") or ""),
+        mailbox_id=text_in(answer, "mailbox_id"),
+        mailbox=text_in(answer, "mailbox"),
+        thread_id=text_in(answer, "thread_id"),
         sender=content.sender,
         to=content.to,
         subject=content.subject,

@@ -26,7 +26,7 @@ from common.fingerprint import Content
 from common.postgres import clock
 from common.tables import table_pairs
 from common.time_zones import day_and_time
-from common.unique_keys import Json
+from common.unique_keys import Json, text_in
 from mirror import tasks
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Thread, ThreadMessage
@@ -239,7 +239,7 @@ def message_from_row(row: Json) -> ThreadMessage | None:
     if not row.get("id") or not written:
         return None
     content = content_of(row)
-    status = str(row.get("status") or "")
+    status = text_in(row, "status")
     direction = "inbound" if row.get("direction") == "inbound" else "outbound"
     is_fact = (
         status in _LEFT if direction == "outbound" else status not in _NOT_RECEIVED

@@ -29,6 +29,7 @@ from common.actors import Actor, webhook, worker
 from common.grace import STUCK_AFTER
 from common.mail_addresses import is_pattern, patterns_for
 from common.postgres import clock
+from common.unique_keys import text_in
 from mirror.models import Connection, Mailbox
 from mirror.models.connections import takes_policy
 from mirror.oversight_modes import NAMES, is_below, is_minimum_lower
@@ -394,7 +395,7 @@ def bring_minimum(*, connection_id: int) -> str:
             _store(connection)
             return "no minimum"
         account = client.ask("GET", "/v1/account")
-        before = str(account.get(FIELD) or "")
+        before = text_in(account, FIELD)
         if is_minimum_lower(before, than=wanted):
             account = client.ask("PATCH", "/v1/account", body={FIELD: wanted})
     except (RuleError, errors.UpstreamError) as error:
@@ -402,7 +403,7 @@ def bring_minimum(*, connection_id: int) -> str:
             health.note_unread(connection, "minimum", error)
         _store(connection, gate_minimum_error=error.sentence[:500])
         return "not now"
-    after = str(account.get(FIELD) or "")
+    after = text_in(account, FIELD)
     with transaction.atomic():
         _store(connection, gate_minimum=after, gate_minimum_error="")
         if after == before:

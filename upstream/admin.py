@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from common.exchange import Deadline
-from common.unique_keys import Json
+from common.unique_keys import Json, text_in
 from upstream import errors
 from upstream.client import Client, path, rows_in
 from upstream.refused_fields import OF_A_MAILBOX, OF_A_WEBHOOK
@@ -93,7 +93,7 @@ class AdminClient(Client):
             "GET", target, params=params, optional=("webhook_id",), without=without
         )
         rows = rows_in(answer, name, what=f"list of {name}")
-        return rows, str(answer.get("cursor") or "")
+        return rows, text_in(answer, "cursor")
 
     def list_audit_log(self) -> list[Json]:
         """Read the newest hundred entries of MultiMail's audit log."""

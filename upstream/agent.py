@@ -5,7 +5,7 @@ as a bot does. Two sends with the same idempotency key have the effect of one.
 from collections.abc import Collection
 
 from common.exchange import Deadline
-from common.unique_keys import Json
+from common.unique_keys import Json, text_in
 from upstream.client import Client, path, rows_in
 from upstream.errors import OutcomeUnknown
 from upstream.refused_fields import OF_A_MESSAGE
@@ -87,9 +87,7 @@ class Agent(Client):
             limit=MAX_SENT,
             deadline=Deadline.after(WITHIN),
         )
-        sent = str(
-            answer.get("id") or answer.get("message_id") or answer.get("email_id") or ""
-        )[:200]
+        sent = text_in(answer, "id", "message_id", "email_id", most=200)
         if not sent:
             raise OutcomeUnknown(
                 "MultiMail accepted the message but did not return its id."

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 from common.exchange import Deadline, seconds_asked
 from common.logs import trace_id
-from common.unique_keys import Json
+from common.unique_keys import Json, text_in
 from upstream import errors
 from upstream.events import storable, written_time
 from upstream.refused_fields import OF_A_DECISION, refused_fields
@@ -116,7 +116,7 @@ class Client:
         # If a row stands twice, the later copy is the newer one.
         rows = {str(row["id"]): row for row in listed if row.get("id")}
         total = body.get("total")
-        following = str(body.get("cursor") or "")
+        following = text_in(body, "cursor")
         # Some servers end their lists with an empty page that has the same cursor.
         is_end = not listed and following == cursor
         return Listed(
@@ -337,7 +337,7 @@ class Client:
                 params["cursor"] = cursor
             body = self._call("GET", target, params=params, deadline=deadline)
             rows += rows_in(body, *names, what=what)
-            cursor = str(body.get("cursor") or "")
+            cursor = text_in(body, "cursor")
             if cursor in cursors:
                 break
             cursors.add(cursor)
@@ -469,7 +469,7 @@ def _error_for(answer: Answer, parsed: Json | None) -> errors.UpstreamError:
     status = answer.status
     body = parsed or {}
     sentence = f"MultiMail answered {status}."
-    if message := str(body.get("error") or "")[:300]:
+    if message := text_in(body, "error", most=300):
         sentence = f"MultiMail answered {status}: {message}"
     if status == 429:
         seconds = seconds_asked(answer.headers.get("Retry-After"))

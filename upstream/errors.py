@@ -2,6 +2,7 @@
 
 from common.endings import known_ending
 from common.references import with_reported
+from common.unique_keys import text_in
 
 
 class UpstreamError(Exception):
@@ -48,12 +49,12 @@ class Conflict(UpstreamError):
 
     def __init__(self, sentence: str, *, body: dict[str, object]) -> None:
         super().__init__(sentence, status=409)
-        self.code = str(body.get("code") or "")
-        self.message_status = str(body.get("status") or "")
-        self.decision = str(body.get("decision") or "")
-        self.decided_by = str(body.get("decided_by") or "")
+        self.code = text_in(body, "code")
+        self.message_status = text_in(body, "status")
+        self.decision = text_in(body, "decision")
+        self.decided_by = text_in(body, "decided_by")
         self.ended_by = known_ending(body.get("ended_by"))
-        reason = str(body.get("reason") or "")
+        reason = text_in(body, "reason")
         self.reason = with_reported(
             reason, body.get("decision_reference"), self.decided_by
         )

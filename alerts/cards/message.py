@@ -30,6 +30,7 @@ from approvals.models import Claim, Decision
 from audit.trail import last_of
 from common.actors import worker
 from common.references import without_references
+from common.unique_keys import text_in
 from mirror.models import Message
 from mirror.recipients import copied_to
 from mirror.states import LIVE_DECISIONS, TOLD_BEFORE, DecisionState, MessageState
@@ -90,7 +91,7 @@ def shows_all(message: Message, destination: Destination, markup: Markup) -> boo
         return False
     revision = message.revision
     content = revision.content
-    text = str(content.get("markdown") or "").strip()
+    text = text_in(content, "markdown").strip()
     groups = (message.recipients, copied_to(revision, "cc"), copied_to(revision, "bcc"))
     shown = [(text, MAX_TEXT), (message.subject, MAX_TITLE)]
     shown += [(", ".join(group), MAX_FIELD) for group in groups]
@@ -277,7 +278,7 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
         ).rstrip()
         lines = markup.aligned((written_line, carets, known_line))
         fields.append(Field("Look-alike", lines, is_formatted=True))
-    text = str(content.get("markdown") or "").strip()
+    text = text_in(content, "markdown").strip()
     if facts.destination.privacy == Destination.Privacy.FULL and text:
         fields.text("Message", text, MAX_TEXT)
     if facts.reason and not minimal:

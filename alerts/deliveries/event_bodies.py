@@ -25,6 +25,7 @@ from audit.sealing.signing import checkpoint
 from common.endings import EndedBy
 from common.references import without_references
 from common.tables import table_pairs
+from common.unique_keys import text_in
 from mirror.models import Connection, Message
 from mirror.models.messages import NAMED
 from mirror.states import DecisionState
@@ -142,7 +143,7 @@ def _message_data(entry: Entry, message: Message, destination: Destination) -> J
         data["subject"] = message.subject[:MAX_WORDS]
     if destination.privacy == Destination.Privacy.FULL and message.revision:
         # Cut until it fits, counted in the bytes in which it is sent.
-        text = str(message.revision.content.get("markdown") or "")[:MAX_TEXT]
+        text = text_in(message.revision.content, "markdown", most=MAX_TEXT)
         while len(json.dumps(text, ensure_ascii=False).encode()) > MAX_TEXT:
             text = text[: len(text) * 3 // 4]
         data["text"] = text

@@ -35,6 +35,7 @@ from approvals.models.replacements import EDIT, REPEAT_FOR
 from common.actors import Actor, worker
 from common.logs import traced
 from common.postgres import clock
+from common.unique_keys import text_in
 from mirror.errors import DeskError
 from mirror.models import AttachedFile, Mailbox, Message
 from mirror.recording import record_about
@@ -187,7 +188,7 @@ def _send(row: Replacement) -> Replacement:
         words = "MultiMail has another message with the idempotency key of this edit."
         return _end(row, _State.REFUSED, f"{words} {_NOT_MADE}")
     new_id = str(answer["id"])
-    status = str(answer.get("oversight_status") or answer.get("status") or "")[:40]
+    status = text_in(answer, "oversight_status", "status", most=40)
     details = {"replaced_by": new_id, "status": status}
     return _move(
         row, _State.SENT, "message.edit_sent", details, upstream_id=new_id, problem=""

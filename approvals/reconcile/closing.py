@@ -18,6 +18,7 @@ from approvals.intake import ingest
 from approvals.models import Decision
 from common.actors import Actor, webhook
 from common.postgres import atomic_with_retry, clock
+from common.unique_keys import text_in
 from mirror import store
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.recording import details_of, outcome_of, record_about
@@ -116,7 +117,7 @@ def catch_up(
 def _apply(locked: Message, upstream: UpstreamStatus, now: datetime) -> list[str]:
     # Applies MultiMail's answer to the message and its decisions, and records it.
     # Returns the events that moved the message.
-    locked.mail_error = str(upstream.answer.get("last_error") or "")[:2000]
+    locked.mail_error = text_in(upstream.answer, "last_error", most=2000)
     locked.save(update_fields=["mail_error"])
     if locked.is_unnamed and upstream.answer.get("subject"):
         store.fill_from_event(locked, store.event_from_answer(upstream.answer))

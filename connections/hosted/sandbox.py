@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from common.tables import table_rows
+from common.unique_keys import text_in
 from connections.hosted.probe import (
     Facts,
     Host,
@@ -57,7 +58,7 @@ def _steps(host: Host) -> Iterator[str]:
 
     answer = send()
     body = parsed(answer) or {}
-    email_id = str(body.get("id") or "")
+    email_id = text_in(body, "id")
     if answer.status == 202 and body.get("status") in ("pending_scan", "queued"):
         yield without(body, "id", "thread_id")
     else:

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from common.actors import Actor
 from common.ascii import lowered
 from common.mail_addresses import compared
-from common.unique_keys import Json
+from common.unique_keys import Json, text_in
 from mirror.models import Connection, KnownContact, Mailbox, SuppressedAddress
 from mirror.oversight_modes import is_looser
 from mirror.recording import record_of_connection
@@ -183,9 +183,7 @@ def read_contacts(connection_id: int) -> str:
     # One that a key added which sends is as if its agent allowed itself the recipient.
     # Hosted MultiMail does not say who added one.
     vouched = [row for row in rows if row.get("by_sender") is False]
-    texts = (
-        str(row.get("email") or row.get("address") or "")[:1000] for row in vouched
-    )
+    texts = (text_in(row, "email", "address", most=1000) for row in vouched)
     addresses = {address for text in texts if (address := compared(text))}
     with transaction.atomic():
         # Only changes are written, and mostly there are none.
@@ -219,9 +217,9 @@ def read_suppressed(connection_id: int) -> str:
     is_whole = len(rows) < MAX_SUPPRESSED
     reasons = {}
     for row in rows:
-        address = lowered(str(row.get("email_address") or "").strip())[:320]
+        address = lowered(text_in(row, "email_address").strip())[:320]
         if "@" in address:
-            reasons[address] = str(row.get("reason") or "")[:MAX_REASON]
+            reasons[address] = text_in(row, "reason", most=MAX_REASON)
     with transaction.atomic():
         stored = SuppressedAddress.objects.filter(connection=connection)
         known = dict(stored.values_list("address", "reason"))

@@ -22,7 +22,7 @@ from django.db.models.functions import Now
 from common.endings import known_ending
 from common.postgres import clock
 from common.references import with_reported
-from common.unique_keys import Json
+from common.unique_keys import Json, text_in
 from mirror.models import Connection, Message, PendingPage
 from mirror.states import MessageEvent, MessageState, reported_of
 from mirror.sync import health
@@ -272,7 +272,7 @@ def oversight_client(connection: Connection, *, for_reading: bool = False) -> Cl
         raise errors.KeyRefused(sentence)
     connection.checked_key = _key_hash(connection)
     # The account's id is stored to notice if somebody connects the same account twice.
-    connection.account_id = connection.account_id or str(account.get("id") or "")[:200]
+    connection.account_id = connection.account_id or text_in(account, "id", most=200)
     connection.row.update(
         checked_key=connection.checked_key, account_id=connection.account_id
     )
@@ -315,7 +315,7 @@ def original_of(message: Message) -> Original | None:
         return Original(error=error.sentence)
     changes = answer.get("changes")
     return Original(
-        str(answer.get("html") or ""),
+        text_in(answer, "html"),
         tuple(map(str, changes)) if isinstance(changes, list) else (),
     )
 
@@ -337,7 +337,7 @@ def deciding_keys(connection: Connection, upstream_ids: Collection[str]) -> set[
     keys = set()
     for one in entries:
         is_decision = str(one.get("action")).startswith(("approve", "reject"))
-        key = str(one.get("actor_key_id") or "")
+        key = text_in(one, "actor_key_id")
         if key and is_decision and str(one.get("resource_id")) in upstream_ids:
             keys.add(f"API key {key[:64]}")
     return keys
@@ -419,7 +419,7 @@ def completed(connection: Connection, row: Mapping[str, Any]) -> Mapping[str, An
         return row
     try:
         answer = client.read_email(
-            email_id=str(row["id"]), mailbox_id=str(row.get("mailbox_id") or "")
+            email_id=str(row["id"]), mailbox_id=text_in(row, "mailbox_id")
         )
     except (errors.Forbidden, errors.KeyRefused, errors.NotFound, errors.Rejected):
         return row
@@ -442,15 +442,15 @@ def status_in(answer: Json, message: Message) -> UpstreamStatus:
     """Return the status of a message that was held once, from MultiMail's answer about
     it.
     """
-    status = str(answer.get("status") or "")
-    reported = reported_of(str(answer.get("decision") or ""), status)
+    status = text_in(answer, "status")
+    reported = reported_of(text_in(answer, "decision"), status)
     if not reported and (
         answer.get("approved_at") or status in (*_SENT, "send_failed", *_READABLE)
     ):
         # It was held and is sent or readable now, so somebody approved it.
         reported = "approved"
-    reason = str(answer.get("reason") or answer.get("decision_reason") or "")
-    decided_by = str(answer.get("decided_by") or answer.get("approved_by") or "")
+    reason = text_in(answer, "reason", "decision_reason")
+    decided_by = text_in(answer, "decided_by", "approved_by")
     later: list[str] = []
     # The fate is unknown if the gateway's connection to the mail server broke when the
     # server may have accepted the message. Then the gateway's operator decides whether

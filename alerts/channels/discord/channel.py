@@ -32,6 +32,7 @@ from alerts.channels.requests import (
 )
 from alerts.models import Destination, Interaction
 from common.exchange import seconds_asked
+from common.unique_keys import text_in
 from outgoing.guarded import Answer
 from people.models import ChatService
 
@@ -135,7 +136,7 @@ class _Discord(ChatChannel):
         status = answer.status
         logged_answer = redacted(answer, [token], headers=_LOGGED_HEADERS)
         if status in (200, 204):
-            new_id = str(result.get("id") or "")
+            new_id = text_in(result, "id")
             # The id becomes part of an address later, so it must be one.
             new_id = new_id if _ID.fullmatch(new_id) else message_id
             return Posted(new_id, status, logged_answer, _pause(answer, destination))
