@@ -79,7 +79,7 @@ class DeskMessageQuerySet(MessageQuerySet):
             state=DecisionState.APPLIED, changed_at__gte=OuterRef("changed_at")
         )
         decisions = Decision.objects.filter(decided, message=OuterRef("pk"))
-        return self.filter(~Exists(decisions), state=MessageState.HELD)
+        return self.held().filter(~Exists(decisions))
 
     def in_queue(self) -> Self:
         """Messages that await review and are not set apart (relies on message_held and
@@ -179,7 +179,7 @@ class DeskMessageQuerySet(MessageQuerySet):
 
         Only an index is read (message_held), which is fast even for 100,000 messages.
         """
-        held = self.visible_to(actor).filter(state=MessageState.HELD)
+        held = self.visible_to(actor).held()
         going = _has_decision_among(Decision.objects.going(LIVE_DECISIONS))
         others = [held.filter(going, review__is_apart=False), held.held_and_apart()]
         if actor.kind == "person":
@@ -343,9 +343,7 @@ class DeskMessageQuerySet(MessageQuerySet):
             state=DecisionState.REFUSED,
             changed_at__gt=Now() - EXPIRY_REST,
         )
-        expired = self.filter(state=MessageState.HELD, expires_at__lte=Now()).exclude(
-            hydrated_at=None
-        )
+        expired = self.held().filter(expires_at__lte=Now()).exclude(hydrated_at=None)
         return expired.exclude(
             Exists(decisions.filter(has_ended | on_its_way | resting))
         )

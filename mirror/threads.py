@@ -342,7 +342,7 @@ _Problem = Thread.Problem
 
 def freshen_thread(message_id: int) -> str:
     """Read the thread of a message that somebody opened, unless it was just read."""
-    message = Message.objects.filter(pk=message_id, state=MessageState.HELD).first()
+    message = Message.objects.held().filter(pk=message_id).first()
     thread = expect_thread(message) if message else None
     if not thread:
         return "no thread"
@@ -371,7 +371,7 @@ def request_read(came: Message) -> None:
     # Compared by public id, because a message that was inserted in bulk may have no
     # primary key in memory.
     other_messages = in_thread.exclude(public_id=came.public_id)
-    if not other_messages.filter(state=MessageState.HELD).exists():
+    if not other_messages.held().exists():
         return
     thread = expect_thread(came)
     if thread:
@@ -531,10 +531,8 @@ def _store(thread: Thread, messages: Iterable[ThreadMessage]) -> None:
             news.add(message.pk)
     if not news:
         return
-    held = Message.objects.in_thread(thread.mailbox_id, thread.upstream_id).filter(
-        state=MessageState.HELD
-    )
-    for draft in held.select_related("revision"):
+    in_thread = Message.objects.in_thread(thread.mailbox_id, thread.upstream_id)
+    for draft in in_thread.held().select_related("revision"):
         late_news = [one for one in conversation_of(draft).late if one.pk in news]
         if late_news:
             record_about(

@@ -110,7 +110,7 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
     """Read what the card of `message` is built from, for this destination."""
     findings = message.revision.findings if message.revision else []
     newest = latest_decision(message)
-    is_held = message.state == MessageState.HELD
+    is_held = message.is_held
     is_live = newest is not None and newest.state in LIVE_DECISIONS
     reason = claimed_by = approvals = ""
     if message.state in _WENT_WRONG:
@@ -150,7 +150,7 @@ def card_status(message: Message) -> Status:
     if a sent one was not reviewed.
     """
     status = shown_status(message)
-    if message.state == MessageState.HELD and status.tone == "amber":
+    if message.is_held and status.tone == "amber":
         if message.expires_at is not None:
             ahead = min(TOLD_BEFORE, (message.expires_at - message.held_at) / 10)
             if message.expires_at - ahead <= timezone.now():

@@ -17,7 +17,6 @@ from audit.models import Entry
 from audit.sealing.signing import checkpoint
 from common.tables import table_rows
 from mirror.models import Connection
-from mirror.states import MessageState
 
 # In UTF-16 units.
 MAX_NAME = 80
@@ -122,7 +121,7 @@ def digest_card(digest: CardRow, destination: Destination, markup: Markup) -> Ca
     messages changes.
     """
     messages = desk_messages().filter(cards__digest=digest)
-    waiting = messages.filter(state=MessageState.HELD)
+    waiting = messages.held()
     total = messages.count()
     number = waiting.count()
     title = f"{total} message{'' if total == 1 else 's'}, {number or 'none'} waiting"

@@ -16,7 +16,6 @@ from approvals.reconcile.whole_read import FEW, read_everything
 from common.logs import traced
 from common.postgres import clock
 from mirror.models import Message
-from mirror.states import MessageState
 from mirror.sync import reads
 
 log = logging.getLogger(__name__)
@@ -118,7 +117,7 @@ def check_reports(connection_id: int, now: datetime) -> str:
         if closing.apply_reports(message)
     ]
     outcomes = ", ".join(ask_about(message.pk, now) for message in to_ask_about[:FEW])
-    reported = reported.filter(state=MessageState.HELD)
+    reported = reported.held()
     held = list(reported[: FEW + 1])
     if not held:
         return outcomes or "nothing to check"

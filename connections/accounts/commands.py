@@ -29,9 +29,8 @@ from connections.changes import (
     is_admin,
 )
 from mirror.errors import ActNotAllowed
-from mirror.models import Connection, Message
+from mirror.models import Connection
 from mirror.recording import record_of_connection
-from mirror.states import MessageState
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from policy.models import KillSwitch
 from policy.rules.facts import needs_of_new_mailbox
@@ -423,9 +422,7 @@ def remove_connection(
     yield lambda: replace(in_words(locked, did), connection=None)
     # A decision about one of these messages waits for this lock, and then finds the
     # message gone.
-    waiting = Message.objects.filter(
-        connection=locked, state=MessageState.HELD
-    ).order_by("pk")
+    waiting = locked.messages.held().order_by("pk")
     held = list(waiting.select_for_update(of=("self",), no_key=True))
     if error := removal_error(locked):
         raise ConnectionNotChanged(error)

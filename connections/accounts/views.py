@@ -54,8 +54,7 @@ from connections.changes import (
     is_admin,
 )
 from connections.pages import ApprovalCodeForm, get_visible_connection_or_404
-from mirror.models import Connection, Message, WebhookEvent
-from mirror.states import MessageState
+from mirror.models import Connection, WebhookEvent
 from mirror.sync.health import Freshness, freshness_of
 from mirror.tasks import read_account
 from people.sign_in.resource_views import ActionView, FormPageView, PageView
@@ -596,9 +595,8 @@ class RemoveConnection(FormPageView, ConnectionView):
     def prepare(self) -> None:
         super().prepare()
         admin_or_403(self.request)
-        messages = Message.objects.filter(connection=self.connection)
         self.extra_context["hindrance"] = commands.removal_error(self.connection)
-        self.extra_context["waiting"] = messages.filter(state=MessageState.HELD).count()
+        self.extra_context["waiting"] = self.connection.messages.held().count()
 
     def get_form(self, form_class: Any = None) -> RemoveForm:
         form = RemoveForm(posted(self.request))

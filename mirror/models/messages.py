@@ -97,6 +97,9 @@ _LEFT = ("approved", "sent", "delivered")
 class MessageQuerySet(models.QuerySet["Message"]):
     """Queries of messages."""
 
+    def held(self) -> Self:
+        return self.filter(state=MessageState.HELD)
+
     def held_since(self, since: datetime) -> Self:
         """Messages that were held or first reported since then and whose content was
         read, without tests (uses the index message_changed).
@@ -137,7 +140,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def not_hydrated(self) -> Self:
         """Held messages whose content has not been fetched yet."""
-        return self.filter(state=MessageState.HELD, hydrated_at=None)
+        return self.held().filter(hydrated_at=None)
 
     def to_hydrate(self) -> Self:
         """Held messages whose content can be fetched now: their connection can be
@@ -154,7 +157,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Held messages whose content was given up after several tries (uses the index
         message_unfetchable).
         """
-        return self.filter(state=MessageState.HELD, fetch_tries__gte=FETCH_TRIES)
+        return self.held().filter(fetch_tries__gte=FETCH_TRIES)
 
     def to_ask_about(self) -> Self:
         """Messages whose next event is late, and about which MultiMail can be asked
@@ -251,7 +254,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Messages that are still held a while after their expiry, at which they should
         have been rejected.
         """
-        return self.filter(state=MessageState.HELD, expires_at__lt=Now() - STUCK_AFTER)
+        return self.held().filter(expires_at__lt=Now() - STUCK_AFTER)
 
     def without_word(self) -> Self:
         """Messages that were approved some time ago, and of which MultiMail has

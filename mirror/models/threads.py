@@ -14,15 +14,12 @@ from django.db.models.functions import Now
 from common.mail_addresses import is_unclear
 from mirror.models.connections import Mailbox, is_older, is_well
 from mirror.models.messages import Message, is_of_threads
-from mirror.states import MessageState
 
 
 def _has_held() -> Exists:
     # The condition that a message of the thread is held.
-    held = Message.objects.filter(
-        state=MessageState.HELD,
-        thread_id=OuterRef("upstream_id"),
-        mailbox=OuterRef("mailbox"),
+    held = Message.objects.held().filter(
+        thread_id=OuterRef("upstream_id"), mailbox=OuterRef("mailbox")
     )
     return Exists(held.exclude(thread_id=""))
 

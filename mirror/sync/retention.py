@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from mirror.errors import ActNotAllowed
 from mirror.models import AttachedFile, Message, RemotePicture, Thread, WebhookEvent
 from mirror.models.attachments import AttachedFileQuerySet
-from mirror.states import DONE, UNSETTLED, MessageState
+from mirror.states import DONE, UNSETTLED
 
 # How long the bytes of a file, and the messages of a thread, are stored after the
 # message was decided.
@@ -87,10 +87,8 @@ def remove_copies(message: Message) -> Copies:
     pictures, _ = message.remote_pictures.all().delete()
     webhooks, _ = WebhookEvent.objects.about(message).delete()
     # The thread stays while another message in it is held: its reviewers need it.
-    held_in_thread = Message.objects.filter(
-        state=MessageState.HELD,
-        thread_id=message.thread_id,
-        connection=message.connection_id,
+    held_in_thread = Message.objects.held().filter(
+        thread_id=message.thread_id, connection=message.connection_id
     )
     thread = Thread.objects.of_message(message).first()
     threads = 0
