@@ -35,7 +35,7 @@ from common.actors import Actor
 from common.csv_rows import MARK, csv_row
 from common.fingerprint import FINGERPRINT, short_fingerprint
 from common.logs import trace_id, traced
-from common.pages import DrawnForm, NotedChoice, same_error
+from common.pages import DrawnForm, NotedChoice, same_error, tick_field
 from common.postgres import atomic_with_retry, current_snapshot, statements_within
 
 # --- How a file is written ------------------------------------------------------------
@@ -167,10 +167,9 @@ class ExportForm(DrawnForm):
         widget=forms.RadioSelect,
         error_messages=same_error("Choose CSV or JSON Lines."),
     )
-    details = forms.BooleanField(
-        required=False,
-        label="With names, addresses, subjects and reasons",
-        help_text="Without them the file says what happened and when, and identifies people by number only. It can "
+    details = tick_field(
+        "With names, addresses, subjects and reasons",
+        "Without them the file says what happened and when, and identifies people by number only. It can "
         "still be compared with the ledger.",
     )
 

@@ -173,6 +173,11 @@ class MultilineField(forms.CharField):
         return (super().to_python(value) or "").replace("\r\n", "\n")
 
 
+def tick_field(label: str, help_text: str = "") -> forms.BooleanField:
+    """Return a checkbox that need not be ticked."""
+    return forms.BooleanField(label=label, help_text=help_text, required=False)
+
+
 class SentenceForm(forms.Form):
     """A form whose page shows one error of each field, or only the first of all."""
 

@@ -23,6 +23,7 @@ from common.pages import (
     first_or_404,
     posted,
     require_get_or_post,
+    tick_field,
 )
 from mirror.models import Mailbox, may_set
 from people.models import Person
@@ -84,10 +85,9 @@ class PlanForm(SettingForm):
         required=False,
         empty_label="All hours count",
     )
-    assigns_in_turn = forms.BooleanField(
-        label="Assign new messages in turn",
-        help_text="To the person on duty who was assigned one longest ago.",
-        required=False,
+    assigns_in_turn = tick_field(
+        "Assign new messages in turn",
+        "To the person on duty who was assigned one longest ago.",
     )
 
     def __init__(self, data: Any, mailbox: Mailbox | None) -> None:

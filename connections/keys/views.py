@@ -17,6 +17,7 @@ from common.pages import (
     NotedChoice,
     first_or_404,
     posted,
+    tick_field,
 )
 from connections.keys.commands import (
     SCOPES,
@@ -118,10 +119,9 @@ class OwnerForm(DrawnForm):
 class NewKeyForm(KeyForm, OwnerForm):
     """A key to make, and the person who owns the program that will use it."""
 
-    sandbox = forms.BooleanField(
-        label="Test key",
-        help_text="Its mail is held for review as usual, marked as a test, and never delivered.",
-        required=False,
+    sandbox = tick_field(
+        "Test key",
+        "Its mail is held for review as usual, marked as a test, and never delivered.",
     )
     field_order = ("name", "scopes", "mailboxes", "sandbox", "owner")
 

@@ -17,6 +17,7 @@ from common.pages import (
     NotedChoice,
     SentenceForm,
     same_error,
+    tick_field,
 )
 from connections.mailboxes.commands import MAX_UNDO
 from connections.pages import ApprovalCodeForm
@@ -43,10 +44,6 @@ class AddressesField(forms.CharField):
             return clean_addresses(super().clean(value))
         except ValueError as error:
             raise forms.ValidationError(capfirst(str(error))) from None
-
-
-def _switch(label: str, help_text: str) -> forms.BooleanField:
-    return forms.BooleanField(label=label, help_text=help_text, required=False)
 
 
 def _display_name() -> forms.CharField:
@@ -88,7 +85,7 @@ class NewMailboxForm(ApprovalCodeForm):
         error_messages=same_error("Choose a mode."),
         widget=forms.RadioSelect,
     )
-    allow_looser_per_call = _switch(
+    allow_looser_per_call = tick_field(
         "A call may loosen the oversight",
         "Looser: anybody with an agent key can then send any message without review, by oversight_mode “autonomous” "
         "in the call. Otherwise such mail is held, and the answer says so.",
@@ -147,25 +144,25 @@ class SettingsForm(ApprovalCodeForm):
         choices=[("", "As MultiMail does it"), *TIMINGS],
         error_messages={"invalid_choice": "Choose one of the two."},
     )
-    commercial = _switch(
+    commercial = tick_field(
         "Commercial mail",
         "Each message shows the account's postal address and a link to unsubscribe, and has one recipient. Needs a "
         "postal address of the account, and no automatic copies.",
     )
-    send_as_designed = _switch(
+    send_as_designed = tick_field(
         "Send HTML as designed",
         "Looser; for newsletters. The agent's HTML is sent unchanged. Reviewers still read its simple form, so "
         "recipients may see it differently.",
     )
-    forward_inbound = _switch(
+    forward_inbound = tick_field(
         "Forward", "Received mail is also sent to the oversight address."
     )
-    scheduling_enabled = _switch("Scheduling", "Agents may schedule mail.")
-    allow_looser_per_call = _switch(
+    scheduling_enabled = tick_field("Scheduling", "Agents may schedule mail.")
+    allow_looser_per_call = tick_field(
         "A call may loosen the oversight",
         "Looser. The sender can ask for any message of this mailbox to be sent without review. Never in read only.",
     )
-    require_fingerprint = _switch(
+    require_fingerprint = tick_field(
         "Decisions by API name the fingerprint",
         "The gateway refuses a decision that does not say which version was read. This desk always does. Switching it "
         "off takes an operator's code.",
@@ -216,7 +213,7 @@ class DeskForm(DrawnForm):
         max_value=int(MAX_UNDO.total_seconds()),
         error_messages=same_error("Enter 0 to 600 seconds, in whole numbers."),
     )
-    loads_pictures = _switch(
+    loads_pictures = tick_field(
         "Remote pictures on request",
         "People who open a message can have the desk fetch its remote pictures, once. Their servers then learn this "
         "desk's IP address, and when somebody here looks at the message. Tracking pixels are not fetched. "

@@ -18,6 +18,7 @@ from common.pages import (
     DrawnForm,
     posted,
     same_error,
+    tick_field,
 )
 from connections.pages import (
     AccountsView,
@@ -78,10 +79,8 @@ class WebhookForm(ApprovalCodeForm, ChoicesForm):
         },
     )
     # Only our gateway supports it.
-    include_sandbox = forms.BooleanField(
-        label="Include test messages",
-        help_text="Their events contain “sandbox”: true.",
-        required=False,
+    include_sandbox = tick_field(
+        "Include test messages", "Their events contain “sandbox”: true."
     )
     secret = forms.CharField(
         help_text="MultiMail signs each event with it, so that the receiver can detect forged ones.",

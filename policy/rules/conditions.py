@@ -38,7 +38,7 @@ from common.mail_addresses import (
     patterns_for,
     read_pattern,
 )
-from common.pages import same_error
+from common.pages import same_error, tick_field
 from common.tables import table_pairs
 from mirror.attachments import file_types
 from policy.errors import RuleError
@@ -48,7 +48,6 @@ from policy.rules.fields import (
     money_field,
     money_in_words,
     number_field,
-    tick_field,
 )
 from risk.rules import RULES
 from risk.words import read_phrase

@@ -140,11 +140,6 @@ def number_field(
     )
 
 
-def tick_field(label: str, help_text: str = "") -> forms.BooleanField:
-    """Return a checkbox that need not be ticked."""
-    return forms.BooleanField(label=label, help_text=help_text, required=False)
-
-
 def pick_field(
     label: str, choices: Mapping[str, str], help_text: str = ""
 ) -> forms.ChoiceField:

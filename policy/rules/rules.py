@@ -21,6 +21,7 @@ from django.utils.text import get_text_list
 from pydantic import AwareDatetime, Field, PositiveInt
 
 from common.durations import MAX_WRITTEN, minutes_in_words, read_minutes
+from common.pages import tick_field
 from mirror.oversight_modes import MODES, mode_words
 from mirror.oversight_modes import NAMES as MODE_NAMES
 from policy.errors import RuleError
@@ -44,7 +45,6 @@ from policy.rules.fields import (
     ReadField,
     money_in_words,
     pick_field,
-    tick_field,
 )
 
 # In place of a group: any reviewer of the mailbox.
