@@ -87,8 +87,6 @@ T = TypeVar("T")
 # The time limit in seconds for all calls of a page, because a person waits for it.
 READ_SECONDS = 3.0
 CHANGE_SECONDS = 10.0
-# The slots for the desk's own keys to an account.
-KEY_SLOTS = ("oversight", "read", "admin", "agent")
 
 
 def admin_client(
@@ -135,7 +133,7 @@ def connection_in_words(connection: Connection) -> str:
         {
             "name": connection.name,
             "at": connection.api_url,
-            "keys": [slot for slot in KEY_SLOTS if getattr(connection, f"{slot}_key")],
+            "keys": [slot for slot, key in connection.keys.items() if key],
             "paused by hand": paused,
             "webhook": connection.upstream_webhook_id,
         }

@@ -21,7 +21,7 @@ from approvals.models import Decision
 from approvals.reconcile.closing import leave_queue
 from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
-from connections.accounts.keys import SLOTS, keys_of
+from connections.accounts.keys import SLOTS
 from connections.changes import (
     AccountConnected,
     ConnectionNotChanged,
@@ -266,7 +266,7 @@ def set_key(
     """
     locked = lock(connection, actor)
     yield lambda: in_words(locked, "set a key", slot=slot, scopes=scopes)
-    for other, held in keys_of(locked).items():
+    for other, held in locked.keys.items():
         if held == key and other != slot:
             # If MultiMail does not report what a key may do, one key could both send a
             # message and approve it.
@@ -294,7 +294,7 @@ def remove_key(*, connection: Connection, slot: str, actor: Actor) -> CanWait[No
         raise ConnectionNotChanged(
             "Nothing works without an oversight key. Enter another one, or pause or remove the connection."
         )
-    if getattr(locked, SLOTS[slot].field):
+    if locked.keys[slot]:
         _store_key(locked, slot, "", {}, actor, "connection.key_removed")
 
 
@@ -302,7 +302,7 @@ def _slot_in_words(connection: Connection, slot: str) -> str:
     """Return a slot in words for the ledger: the key's scopes, never the key. Empty if
     there is no key.
     """
-    if not getattr(connection, SLOTS[slot].field):
+    if not connection.keys[slot]:
         return ""
     scopes = connection.key_scopes.get(slot)
     return f"a key that may: {', '.join(scopes)}" if scopes else "a key"

@@ -161,11 +161,6 @@ def check_key(
     return KeyCheck()
 
 
-def keys_of(connection: Connection) -> dict[str, str]:
-    """Return the keys of a connection by slot; an empty slot has an empty string."""
-    return {name: getattr(connection, slot.field) for name, slot in SLOTS.items()}
-
-
 def check_all(
     *, api_url: str, keys: Mapping[str, str], account: str = ""
 ) -> dict[str, KeyCheck]:
@@ -202,7 +197,7 @@ def check_address(*, connection: Connection, api_url: str) -> str:
             "Only a gateway's address can change. For another MultiMail, add a connection."
         )
     checks = check_all(
-        api_url=api_url, keys=keys_of(connection), account=connection.account_id
+        api_url=api_url, keys=connection.keys, account=connection.account_id
     )
     for name, check in checks.items():
         problem = check.problem

@@ -334,8 +334,7 @@ def _rows_of(connections: Iterable[Connection], actor: Actor) -> list[dict[str, 
                 "health": health_of(connection, freshness, now=now),
                 "mailboxes": list(mailboxes.order_by("address")),
                 "keys": [
-                    (slot, bool(getattr(connection, slot.field)))
-                    for slot in SLOTS.values()
+                    (SLOTS[name], bool(key)) for name, key in connection.keys.items()
                 ],
                 "last_event": events.order_by("-pk").first(),
                 "old_secret_until": until,
@@ -508,7 +507,7 @@ def _slots_of(
     """Return what the page shows about each slot for a key, never the key itself."""
     rows = []
     for name, slot in SLOTS.items():
-        key = getattr(connection, slot.field)
+        key = connection.keys[name]
         scopes = connection.key_scopes.get(name)
         rows.append(
             {

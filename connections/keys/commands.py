@@ -18,7 +18,6 @@ from common.actors import Actor, Role
 from common.postgres import atomic_with_retry
 from common.tables import table_pairs
 from connections.changes import (
-    KEY_SLOTS,
     READ_SECONDS,
     ChangeNotOffered,
     ChangeRefused,
@@ -440,11 +439,7 @@ def _key(
     # The slots whose key begins like this one: the desk probably uses it there.
     # MultiMail shows only the prefix of a key, so this is no proof.
     begins = prefix.rstrip(".…")
-    slots = [
-        slot
-        for slot in KEY_SLOTS
-        if getattr(connection, f"{slot}_key").startswith(begins)
-    ]
+    slots = [slot for slot, key in connection.keys.items() if key.startswith(begins)]
     return ApiKey(
         id=key_id,
         name=text_in(row, "name", most=200),

@@ -261,6 +261,14 @@ class Connection(models.Model):
         return Connection.objects.filter(pk=self.pk)
 
     @property
+    def keys(self) -> dict[str, str]:
+        """The desk's own keys to the account by their slots; an empty slot has an empty
+        string.
+        """
+        slots = ("oversight", "read", "admin", "agent")
+        return {slot: getattr(self, f"{slot}_key") for slot in slots}
+
+    @property
     def is_being_read(self) -> bool:
         """Whether a whole read is under way that has read some messages."""
         return self.whole_read_began is not None and self.whole_read_count > 0

@@ -257,10 +257,7 @@ def learn(connection_id: int) -> str:
     if not due.update(surveyed_at=Now()):
         return "not due"
     connection = Connection.objects.get(pk=connection_id)
-    keys = {
-        slot: getattr(connection, f"{slot}_key")
-        for slot in ("oversight", "read", "admin")
-    }
+    keys = connection.keys
     capabilities, doors = read_capabilities(api_url=connection.api_url, keys=keys)
     if all(is_there is None for is_there in capabilities.values()):
         connection.row.update(surveyed_at=Now() - EVERY + AGAIN)
