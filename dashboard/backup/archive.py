@@ -54,8 +54,6 @@ _VARIABLE = "BACKUP_PASSPHRASE"
 # The parameters by which scrypt derives the key in format 1. Each guess of a passphrase
 # takes 128 MB and half a second.
 _COST = {"length": 32, "n": 2**17, "r": 8, "p": 1}
-# How many bytes are read at a time.
-_AT_ONCE = 1024 * 1024
 # What reading a file raises that is no backup, or a damaged one.
 _NO_BACKUP = (
     zipfile.BadZipFile,
@@ -193,11 +191,9 @@ class Backup:
     def check(self) -> None:
         """Compare every file with its checksum in the manifest."""
         for name, expected in self._files.items():
-            digest = hashlib.sha256()
             try:
                 with self._archive.open(name) as file:
-                    while data := file.read(_AT_ONCE):
-                        digest.update(data)
+                    digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
                 is_whole = digest.hexdigest() == expected["sha256"]
             except (*_NO_BACKUP, OSError):
                 is_whole = False
