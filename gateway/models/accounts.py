@@ -263,12 +263,12 @@ class Mailbox(UlidModel):
 
 class AuditLogQuerySet(models.QuerySet["AuditLogEntry"]):
     def visible_to(self, key: ApiKey) -> Self:
-        """The entries of the key's account, newest first; for a key that is limited to
-        mailboxes only those about its mailboxes.
+        """The entries of the key's account; for a key that is limited to mailboxes only
+        those about its mailboxes.
 
         A sandbox key sees what sandbox keys did.
         """
-        entries = self.filter(account_id=key.account_id).order_by("-id")
+        entries = self.filter(account_id=key.account_id)
         if key.sandbox:
             entries = entries.filter(actor_key__sandbox=True)
         if not key.mailbox_ids:
@@ -303,8 +303,8 @@ class AuditLogEntry(UlidModel):
 
 class DomainQuerySet(models.QuerySet["Domain"]):
     def visible_to(self, key: ApiKey) -> Self:
-        """The domains of the key's account, oldest first."""
-        return self.filter(account_id=key.account_id).order_by("id")
+        """The domains of the key's account."""
+        return self.filter(account_id=key.account_id)
 
     def active(self) -> Self:
         """Verified domains."""

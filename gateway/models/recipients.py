@@ -48,12 +48,10 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
 
 class MailRefusalQuerySet(models.QuerySet["Refusal"]):
     def visible_to(self, key: ApiKey) -> Self:
-        """Refusals of the key's account, of its mailboxes and of mail that it may see;
-        newest first.
+        """Refusals of the key's account, of its mailboxes and of mail that it may
+        see.
         """
-        return key.limited(
-            self.filter(account_id=key.account_id, **key.mail_filter()).order_by("-id")
-        )
+        return key.limited(self.filter(account_id=key.account_id, **key.mail_filter()))
 
 
 class Allowlist(models.Model):
@@ -157,7 +155,7 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
         """The account's contacts; for a key limited to mailboxes, those of its
         mailboxes and those without a mailbox.
         """
-        contacts = self.filter(account_id=key.account_id).order_by("-id")
+        contacts = self.filter(account_id=key.account_id)
         if key.mailbox_ids:
             contacts = contacts.filter(
                 Q(mailbox=None) | Q(mailbox_id__in=key.mailbox_ids)
@@ -189,14 +187,14 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
 
 class SuppressionQuerySet(models.QuerySet["Suppression"]):
     def applying_to(self, key: ApiKey) -> Self:
-        """The suppressions that mail of this key obeys, newest first, whichever mailbox
-        they came from.
+        """The suppressions that mail of this key obeys, whichever mailbox they came
+        from.
 
         Sandbox mail obeys none, and nothing bounces in the sandbox.
         """
         if key.sandbox:
             return self.none()
-        return self.filter(account_id=key.account_id).order_by("-id")
+        return self.filter(account_id=key.account_id)
 
     def visible_to(self, key: ApiKey) -> Self:
         """The suppressions that the key may lift: for a key limited to mailboxes, those

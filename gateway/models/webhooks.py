@@ -49,7 +49,7 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         """The account's subscriptions. A limited key sees only those to its own
         mailboxes, a sandbox key only those to the sandbox.
         """
-        subscriptions = self.alive().filter(account_id=key.account_id).order_by("id")
+        subscriptions = self.alive().filter(account_id=key.account_id)
         if key.sandbox:
             subscriptions = subscriptions.filter(sandbox=True)
         return key.limited(subscriptions)
@@ -81,9 +81,7 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         if key.sandbox:
             deliveries = deliveries.filter(webhook__sandbox=True)
         deliveries = key.limited(deliveries, "webhook__mailbox_id")
-        return (
-            deliveries.select_related("webhook", "email").defer("body").order_by("-pk")
-        )
+        return deliveries.select_related("webhook", "email").defer("body")
 
     def due(self) -> Self:
         """Deliveries that should be tried now.
