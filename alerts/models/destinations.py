@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
 from common.mail_addresses import masked_address, without_addresses
-from mirror.models import Connection, Mailbox, Message
+from mirror.models import Message, ScopeModel
 from outgoing.guarded import TOTAL_TIMEOUT
 from people.models import Person
 
@@ -172,7 +172,7 @@ class Destination(models.Model):
         return masked_address(address) if self.is_minimal and address else address
 
 
-class Route(models.Model):
+class Route(ScopeModel):
     """Which actions of the ledger a destination is notified about, in a connection, in
     a mailbox, or without both in all connections.
 
@@ -182,8 +182,6 @@ class Route(models.Model):
     destination = models.ForeignKey(
         Destination, on_delete=models.CASCADE, related_name="routes"
     )
-    connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
     actions = models.JSONField(default=list)
     # Acts before this time are not delivered.
     since = models.DateTimeField(db_default=Now())

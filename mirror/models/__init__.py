@@ -7,6 +7,7 @@ from mirror.models.connections import (
     Connection,
     KnownContact,
     Mailbox,
+    ScopeModel,
     SuppressedAddress,
     may_set,
 )

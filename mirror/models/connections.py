@@ -388,6 +388,18 @@ class Mailbox(models.Model):
         return str(self).partition("@")[0]
 
 
+class ScopeModel(models.Model):
+    """A row that is for one connection or one mailbox; without either, for
+    everything.
+    """
+
+    connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
+
+    class Meta:
+        abstract = True
+
+
 class SuppressedAddress(models.Model):
     """An address that MultiMail sends nothing to any more, as last read."""
 

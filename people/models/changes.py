@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from common.actors import Actor, Role, Scope
 from common.postgres import one_of
-from mirror.models import Connection, Mailbox
+from mirror.models import ScopeModel
 
 # How long a change can be accepted after somebody asked for it.
 WAITS_FOR = timedelta(days=7)
@@ -103,7 +103,7 @@ def _within(scopes: Iterable[Scope]) -> Q:
     return condition
 
 
-class PendingChange(models.Model):
+class PendingChange(ScopeModel):
     """A change of policy that one admin asked for, and that takes effect once a second
     admin accepts it.
     """
@@ -117,9 +117,6 @@ class PendingChange(models.Model):
 
     # The name of the command that is called once the change is accepted.
     command = models.CharField(max_length=60)
-    # What the change is for: a connection or a mailbox; without either, everything.
-    connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
     # The keys of the people whom it concerns, who cannot accept it.
     subjects = models.JSONField(default=list)
     title = models.CharField(max_length=400)

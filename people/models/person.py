@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from common.actors import ROLE_CHOICES, Actor, Role, Scope
 from common.postgres import one_of
-from mirror.models import Connection, Mailbox
+from mirror.models import Mailbox, ScopeModel
 
 
 class PersonManager(BaseUserManager["Person"]):
@@ -169,13 +169,11 @@ class Person(AbstractBaseUser):
         ]
 
 
-class Grant(models.Model):
+class Grant(ScopeModel):
     """A role of a person: for everything, or for one connection or mailbox."""
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="grants")
     role = models.CharField(max_length=10, choices=ROLE_CHOICES)
-    connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
