@@ -87,7 +87,7 @@ def link_account(*, actor: Actor, token: str) -> ChatAccount:
         account = None
     if account is None or str(account.person_id) != actor.id:
         raise LinkedElsewhere(
-            f"The {offer.get_service_display()} account {offer.name or offer.account_id} belongs to somebody else at "
+            f"The {offer.get_service_display()} account {offer} belongs to somebody else at "
             "this desk. They or an admin must unlink it first; then ask for a new link."
         )
     if is_new:

@@ -223,18 +223,30 @@ class ChatService(models.TextChoices):
     SLACK = "slack", "Slack"
 
 
-class ChatAccount(models.Model):
+class ChatIdentity(models.Model):
+    """Names an account of a chat service. `account_id` is Discord's id of the user, or
+    Slack's of the workspace and the user with a colon between them.
+    """
+
+    service = models.CharField(max_length=8, choices=ChatService)
+    account_id = models.CharField(max_length=64)
+    name = models.CharField(max_length=100)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.name or self.account_id
+
+
+class ChatAccount(ChatIdentity):
     """An account of a chat service that belongs to a person of the desk, and to one
-    person only. `account_id` is Discord's id of the user, or Slack's of the workspace
-    and the user with a colon between them.
+    person only.
     """
 
     person = models.ForeignKey(
         Person, on_delete=models.CASCADE, related_name="chat_accounts"
     )
-    service = models.CharField(max_length=8, choices=ChatService)
-    account_id = models.CharField(max_length=64)
-    name = models.CharField(max_length=100)
     linked_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -244,18 +256,12 @@ class ChatAccount(models.Model):
             )
         ]
 
-    def __str__(self) -> str:
-        return self.name or self.account_id
 
-
-class ChatLink(models.Model):
+class ChatLink(ChatIdentity):
     """A link that was sent to an account of a chat service. The signed-in person who
     confirms it is linked to the account.
     """
 
-    service = models.CharField(max_length=8, choices=ChatService)
-    account_id = models.CharField(max_length=64)
-    name = models.CharField(max_length=100)
     token_hash = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
