@@ -29,7 +29,7 @@ from gateway.timestamps import epoch_milliseconds, iso
 # The id of most rows: a ULID.
 ID = re.compile(rf"[0-7][{CROCKFORD}]{{25}}")
 # The id of a row with a number.
-_COUNT = re.compile(r"[0-9]{1,18}")
+ROW_NUMBER = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]{1,4000}")
 
 Iso = Annotated[str, BeforeValidator(iso)]
@@ -476,7 +476,7 @@ def page_of(
     The ids of `numbered` rows are integers.
     """
     rows = rows.order_by("pk" if oldest_first else "-pk")
-    if last := read_cursor(filters.cursor, form=_COUNT if numbered else ID):
+    if last := read_cursor(filters.cursor, form=ROW_NUMBER if numbered else ID):
         rows = rows.filter(**{"pk__gt" if oldest_first else "pk__lt": last})
     page, following = cut(rows, filters.limit)
     return {name: [shape(row) for row in page], "cursor": following}

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from common.unique_keys import Json
 from gateway.api.answers import (
+    ROW_NUMBER,
     Answer,
     Changed,
     Iso,
@@ -273,7 +274,7 @@ def replay(request: KeyedRequest, delivery_id: str) -> Json:
     while it is on its way.
     """
     rows = WebhookDelivery.objects.visible_to(request.auth)
-    is_id = delivery_id.isdecimal() and delivery_id.isascii() and len(delivery_id) <= 18
+    is_id = ROW_NUMBER.fullmatch(delivery_id)
     delivery = first_or_404(
         rows.filter(pk=delivery_id) if is_id else rows.none(), "delivery"
     )
