@@ -28,11 +28,11 @@ from common.pages import (
     DrawnForm,
     answer,
     changes,
+    cleaned,
     first_or_404,
-    redirect_with_notice,
+    posted,
     same_error,
 )
-from mirror.errors import ActNotAllowed
 from people.sign_in.reauthentication import reauthenticated
 
 _WRONG = f"Enter a whole number up to {MOST_CAP:,}, or nothing for no limit."
@@ -162,30 +162,25 @@ def put_back(request: DeskRequest, brake_id: int) -> str:
     return f"{number} message{'' if number == 1 else 's'} returned to the queue."
 
 
-@require_safe
-def caps(request: DeskRequest) -> HttpResponse:
+def _caps_page(
+    request: DeskRequest, *, error: SentenceError | None = None
+) -> HttpResponse:
     """Show the caps, with the form to set them."""
-    return _caps(request, CapsForm(None, caps_now()))
+    form = CapsForm(posted(request), caps_now())
+    context = {"form": form, "may_change": request.actor.is_admin_of_all}
+    return answer(request, "approvals/brake/caps.html", context, error)
+
+
+caps = require_safe(_caps_page)
 
 
 @require_POST
 @reauthenticated
-def set_caps(request: DeskRequest) -> HttpResponse:
+@changes(_caps_page, to="caps")
+def set_caps(request: DeskRequest) -> str:
     """Set the caps from the form; invalid numbers show it again with 422."""
+    commands.check_may_set_caps(request.actor)
     form = CapsForm(request.POST, caps_now())
-    try:
-        commands.check_may_set_caps(request.actor)
-        if not form.is_valid():
-            return _caps(request, form)
-        commands.set_caps(caps=form.caps(), actor=request.actor)
-    except ActNotAllowed as error:
-        return _caps(request, form, error)
-    notice = "The limits are saved. They count from the next message."
-    return redirect_with_notice(request, notice, "caps")
-
-
-def _caps(
-    request: DeskRequest, form: CapsForm, error: SentenceError | None = None
-) -> HttpResponse:
-    context = {"form": form, "may_change": request.actor.is_admin_of_all}
-    return answer(request, "approvals/brake/caps.html", context, error, form=form)
+    cleaned(form)
+    commands.set_caps(caps=form.caps(), actor=request.actor)
+    return "The limits are saved. They count from the next message."
