@@ -154,27 +154,15 @@ _DECIDING = (MessageEvent.APPROVED, MessageEvent.RELEASED, MessageEvent.REJECTED
 
 
 @dataclass(frozen=True)
-class Stored:
-    """The result of one webhook, and what the caller has to enqueue: a fetch of the
+class Applied:
+    """What applying one event did, and what the caller has to enqueue: a fetch of the
     content of `fetch`, a question to MultiMail about `ask`, and if the result is
     CHECKING, a read that confirms what was reported.
 
-    `event` is None for a webhook that came before. `problem` says why the body is no
-    event of MultiMail; it is returned to the sender.
-    """
-
-    event: WebhookEvent | None
-    result: str
-    fetch: Message | None = None
-    ask: Message | None = None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What applying one event did; `fetch` and `ask` as in `Stored`. `contradicts` says
-    that the event does not fit the state of its message, so that MultiMail is asked;
-    `error` why it could not be applied.
+    `contradicts` says that the event does not fit the state of its message, so that
+    MultiMail is asked; `error` why it could not be applied. `event` is the row of a
+    webhook that was stored, None if the same one came before; `problem` says why its
+    body is no event of MultiMail, which is returned to the sender.
     """
 
     result: WebhookEvent.Result
@@ -182,11 +170,13 @@ class Applied:
     ask: Message | None = None
     contradicts: bool = False
     error: str = ""
+    event: WebhookEvent | None = None
+    problem: str = ""
 
 
 def receive_webhook(
     *, connection: Connection, body: bytes, secret_used: str, address: str = ""
-) -> Stored:
+) -> Applied:
     """Store and apply one webhook whose signature was checked, in one transaction.
 
     `secret_used` names the secret that signed it, `address` is the sender's. No content
@@ -234,7 +224,7 @@ def _failed(failure: Exception) -> str:
     return f"{type(failure).__name__} while applying; see the log."
 
 
-def _store_once(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
+def _store_once(row: WebhookEvent, event: Event, actor: Actor) -> Applied:
     """Store and apply a webhook, unless the same one is stored already."""
     try:
         return _store(row, event, actor)
@@ -243,11 +233,11 @@ def _store_once(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
         # time.
         if not WebhookEvent.objects.same_as(row).exists():
             raise
-        return Stored(None, Result.DUPLICATE)
+        return Applied(Result.DUPLICATE)
 
 
 @atomic_with_retry
-def _store(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
+def _store(row: WebhookEvent, event: Event, actor: Actor) -> Applied:
     # Not the key of an earlier try, whose transaction was aborted.
     row.pk = None
     row.result = Result.POISON if row.error else Result.APPLIED
@@ -260,11 +250,11 @@ def _store(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
             event=row.name,
             explanation=row.error,
         )
-        return Stored(row, Result.POISON)
+        return Applied(Result.POISON, event=row)
     applied = apply_event(connection=row.connection, event=event, actor=actor)
     if applied.result != row.result:
         write_result(row, applied)
-    return Stored(row, applied.result, fetch=applied.fetch, ask=applied.ask)
+    return replace(applied, event=row)
 
 
 def write_result(row: WebhookEvent, applied: Applied) -> None:
