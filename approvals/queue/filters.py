@@ -7,7 +7,7 @@ Nothing here queries messages: `QueueQuerySet.matching` applies the filters.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
@@ -80,18 +80,20 @@ def read_position(written: str, *, order: str) -> Position | None:
     return Position(tuple(values), key or 0)
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
 def at_time(microseconds: int) -> datetime:
     """Return the time of a number in an address. It is exact to the microsecond, so
     that no row is shown twice or left out.
     """
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(
-        microsecond=microseconds % 1_000_000
-    )
+    return _EPOCH + microseconds * _MICROSECOND
 
 
 def as_number(at: datetime) -> int:
     """Return a time as the address writes it: microseconds since 1970."""
-    return int(at.timestamp()) * 1_000_000 + at.microsecond
+    return (at - _EPOCH) // _MICROSECOND
 
 
 _LARGEST = {"calm": 2, "key": 10**18}
