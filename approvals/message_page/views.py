@@ -119,8 +119,10 @@ from common.fingerprint import FINGERPRINT
 from common.pages import (
     DeskRequest,
     LenientForm,
+    answer,
     first_or_404,
     page_or_fragment,
+    posted,
     redirect_with_notice,
     require_get_or_post,
 )
@@ -507,7 +509,7 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def _decide(
     request: DeskRequest,
     message: Message,
-    posted: Mapping[str, Any],
+    entered: Mapping[str, Any],
     *,
     typed: Mapping[str, str],
 ) -> HttpResponse:
@@ -515,7 +517,7 @@ def _decide(
     with the same message: 403 if it is not allowed, 409 if somebody was first or the
     message has changed.
 
-    The refusal keeps what was typed and shows what changed since the posted version.
+    The refusal keeps what was typed and shows what changed since the version on screen.
     """
     actor = request.actor
     try:
@@ -525,7 +527,7 @@ def _decide(
             is_reauthenticated=is_recently_authenticated(request),
             # It may wait for the message: what somebody stops meanwhile stays.
             pressed_at=clock(),
-            **posted,
+            **entered,
         )
     except ReauthenticationNeeded:
         return ask_first(request)
@@ -533,16 +535,16 @@ def _decide(
         note_refusal(
             message,
             actor=actor,
-            outcome=posted["outcome"],
+            outcome=entered["outcome"],
             sentence=error.sentence,
-            reason=posted["reason"],
+            reason=entered["reason"],
         )
         return answer_with_message(
             request,
             message.public_id,
             error,
             typed=typed,
-            seen_fingerprint=posted["fingerprint"],
+            seen_fingerprint=entered["fingerprint"],
         )
     # Show the next message of the list, or the empty pane if the list has none.
     filters = filters_of(request)
@@ -647,7 +649,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     content = stored_content(message.revision)
     is_inbound = message.is_inbound
     form = HighRiskForm(
-        request.POST if request.method == "POST" else None,
+        posted(request),
         findings=findings,
         asked=recipient_question(content, is_inbound=is_inbound, suspicious=suspicious),
         has_late=bool(conversation.late),
@@ -683,7 +685,6 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "typed": form.data,
         "later": later_context(message),
         "wrong": form.errors,
-        "error": form.problem(),
         "approve_label": approve_label(content, message, ruling.demand),
         "ruling": ruling,
         "conversation": conversation,
@@ -692,10 +693,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "presets": presets_of(message.mailbox_id),
         "max_reason": MAX_REASON,
     }
-    status = 422 if form.is_bound else 200
-    return render(
-        request, "approvals/message_page/high_risk.html", context, status=status
-    )
+    return answer(request, "approvals/message_page/high_risk.html", context, form=form)
 
 
 @message_action
