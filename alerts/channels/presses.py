@@ -30,7 +30,7 @@ from alerts.models import Card, Destination, Interaction
 from approvals.collaboration import take_claim
 from approvals.decisions.decide import give_verdict, note_refusal, why_not_held
 from approvals.decisions.forms import VerdictForm
-from approvals.decisions.ruling import rulings, stop_of
+from approvals.decisions.ruling import ruling_of, stop_of
 from approvals.desk_messages import awaits_review, desk_messages
 from approvals.errors import (
     AlreadyDecided,
@@ -260,7 +260,7 @@ def _ask_why(press: _Press, revision: Revision) -> Reply:
     message = press.message
     if not awaits_review(message.pk):
         raise AlreadyDecided(why_not_held(message))
-    ruling = rulings([message], press.actor)[message.pk]
+    ruling = ruling_of(message, press.actor)
     if not ruling.may_reject:
         raise VerdictNotAllowed(ruling.reasons[0])
     if message.fingerprint != revision.fingerprint:

@@ -24,7 +24,7 @@ from approvals.decisions.ruling import (
     expiry_of,
     latest_end,
     lock_versions,
-    rulings,
+    ruling_of,
 )
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.errors import VerdictNotAllowed
@@ -253,7 +253,7 @@ def _follow_policy(locked: Message) -> bool:
 
 def latest_expiry(message: Message, actor: Actor, now: datetime) -> datetime | None:
     """Return until when the policy lets a message wait, at most; None for any time."""
-    ruling = rulings([message], actor, now=now)[message.pk]
+    ruling = ruling_of(message, actor, now=now)
     if ruling.demand.policy.unreadable:
         return message.expires_at
     return latest_end(message, ruling.demand.effects, ruling.contributors)
@@ -350,7 +350,7 @@ def why_not(message: Message, passes: Sequence[Pass]) -> list[str]:
     compared with the database's clock.
     """
     now = clock()
-    ruling = rulings([message], _actor_for(message, "pass", "a pass"))[message.pk]
+    ruling = ruling_of(message, _actor_for(message, "pass", "a pass"))
     if not ruling.may_approve or ruling.rule:
         return [ruling.reasons[0]] * len(passes)
     if _was_stopped_before(message):

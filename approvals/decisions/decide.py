@@ -21,7 +21,7 @@ from approvals.decisions.ruling import (
     check_content,
     lock_versions,
     lock_visible,
-    rulings,
+    ruling_of,
 )
 from approvals.decisions.shown import context_details, opened_parts, shown_context
 from approvals.errors import (
@@ -133,7 +133,7 @@ def give_verdict(
         timing = timing_of(later, locked, now, window, thread_read)
     # What counts is what is asked when the message leaves.
     leaves_at = timing.get("later_at") or now
-    ruling = rulings([locked], actor, now=leaves_at)[locked.pk]
+    ruling = ruling_of(locked, actor, now=leaves_at)
     if not (ruling.may_approve if is_approval else ruling.may_reject):
         raise VerdictNotAllowed(ruling.reasons[0])
     # A received message comes from an outsider, who never sees a request for changes.

@@ -28,7 +28,7 @@ from approvals.decisions.by_rule import why_no_longer
 from approvals.decisions.forms import with_suggestion
 from approvals.decisions.later import delay_in_words
 from approvals.decisions.outcomes import ACTOR
-from approvals.decisions.ruling import closing_of, rulings, stop_of
+from approvals.decisions.ruling import closing_of, ruling_of, stop_of
 from approvals.held_rows import mirror_row
 from approvals.models import Decision
 from common.endings import EndedBy
@@ -199,11 +199,11 @@ def _refusal(decision: Decision, now: datetime) -> str:
         except ThreadMovedOn as error:
             return error.sentence
     giver = person.actor(surface="worker", scopes=person.current_scopes())
-    ruling = rulings([message], giver, now=now, is_decided=True)[message.pk]
+    ruling = ruling_of(message, giver, now=now, is_decided=True)
     is_refused = decision.is_approval and not ruling.may_approve
     if is_refused and examination.look_for_words(message):
         # A rule of a new version counted, because its words were not looked for yet.
-        ruling = rulings([message], giver, now=now, is_decided=True)[message.pk]
+        ruling = ruling_of(message, giver, now=now, is_decided=True)
     if ruling.may_approve if decision.is_approval else ruling.may_reject:
         return ""
     # These rules are about all who approved, so the sentence names no single person.

@@ -420,6 +420,17 @@ def rulings(
     return rulings_by_message
 
 
+def ruling_of(
+    message: Message,
+    actor: Actor,
+    *,
+    now: datetime | None = None,
+    is_decided: bool = False,
+) -> Ruling:
+    """Return the ruling on one message, as `rulings` does."""
+    return rulings([message], actor, now=now, is_decided=is_decided)[message.pk]
+
+
 def lock_versions(message: Message) -> None:
     """Lock the first of the versions of a locked message until the transaction ends, so
     that of all of them at most one is approved at a time.

@@ -13,7 +13,7 @@ from approvals.decisions.ruling import (
     lock_for_reviewer,
     lock_visible,
     may_handle,
-    rulings,
+    ruling_of,
 )
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision
@@ -163,7 +163,7 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
             "The message changed after it was approved. Withdraw the approval, then read it again."
         )
     # What a pass decided has no verdicts.
-    ruling = rulings([locked], actor, is_decided=not decision.pass_id)[locked.pk]
+    ruling = ruling_of(locked, actor, is_decided=not decision.pass_id)
     if not ruling.may_approve:
         raise VerdictNotAllowed(ruling.reasons[0])
     tasks.execute_decision.delay_on_commit(decision.pk)

@@ -25,7 +25,7 @@ from approvals.decisions.ruling import (
     check_content,
     lock_for_reviewer,
     lock_visible,
-    rulings,
+    ruling_of,
 )
 from approvals.decisions.shown import attached_files
 from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
@@ -282,7 +282,7 @@ def replace_message(
         raise AlreadyDecided(
             f"{other.person} has already edited this message, and the edited version is being sent."
         )
-    ruling = rulings([locked], actor)[locked.pk]
+    ruling = ruling_of(locked, actor)
     if not ruling.may_reject:
         raise VerdictNotAllowed(ruling.reasons[0])
     revision = check_content(locked, fingerprint)

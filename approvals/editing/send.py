@@ -22,7 +22,7 @@ from django.db.models.functions import Least, Now
 
 from approvals import tasks
 from approvals.decisions.decide import give_verdict, who_was_first, why_not_held
-from approvals.decisions.ruling import rulings
+from approvals.decisions.ruling import ruling_of
 from approvals.editing.commands import (
     difference_in_words,
     is_text_changed,
@@ -145,7 +145,7 @@ def _refusal(row: Replacement) -> str:
         return why_not_held(message)
     if message.revision_id != row.revision_id:
         return "The message changed after you opened it. Edit the current version."
-    ruling = rulings([message], _editor(row))[message.pk]
+    ruling = ruling_of(message, _editor(row))
     return set_up_problem(message) if ruling.may_reject else ruling.reasons[0]
 
 

@@ -28,7 +28,7 @@ from django.dispatch import Signal
 
 from approvals import collaboration, tasks
 from approvals.decisions.by_rule import latest_expiry
-from approvals.decisions.ruling import is_reviewer, lock_visible, may_handle, rulings
+from approvals.decisions.ruling import is_reviewer, lock_visible, may_handle, ruling_of
 from approvals.desk_messages import DeskMessageQuerySet, awaits_review, desk_messages
 from approvals.errors import AlreadyDecided
 from approvals.models import Claim, Reminder, Review, StepDone
@@ -77,7 +77,7 @@ def able_to_review(people: QuerySet[Person], message: Message) -> list[Person]:
         return reviewers
     return sorted(
         reviewers,
-        key=lambda one: not rulings([message], actors[one])[message.pk].may_approve,
+        key=lambda one: not ruling_of(message, actors[one]).may_approve,
     )
 
 

@@ -37,7 +37,7 @@ from approvals.collaboration import (
 )
 from approvals.decisions.decide import new_reference, note_refusal
 from approvals.decisions.forms import MAX_REASON, WithPresets
-from approvals.decisions.ruling import is_reviewer, may_handle, rulings
+from approvals.decisions.ruling import is_reviewer, may_handle, ruling_of
 from approvals.decisions.shown import attached_files, note_served
 from approvals.editing.commands import (
     editability,
@@ -462,7 +462,7 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """
     message = get_visible_message_or_404(request, public_id)
     content = stored_content(message.revision) if message.revision else None
-    ruling = rulings([message], request.actor, now=timezone.now())[message.pk]
+    ruling = ruling_of(message, request.actor, now=timezone.now())
     possible = editability(
         message, content, ruling=ruling, files=attached_files(message)
     )

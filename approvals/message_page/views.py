@@ -39,7 +39,7 @@ from approvals.decisions.ruling import (
     content_changed,
     is_reviewer,
     may_handle,
-    rulings,
+    ruling_of,
     stop_of,
 )
 from approvals.decisions.shown import (
@@ -353,7 +353,7 @@ def message_context(
     rendered = rendered_message_of(revision, content) if revision else None
     files = attached_files(message)
     opened = opened_parts(message, actor)
-    ruling = rulings([message], actor, now=now)[message.pk]
+    ruling = ruling_of(message, actor, now=now)
     findings = findings_of(message, query=filters.suffix)
     conversation = conversation_of(message)
     fields = address_lines(message, content, actor)
@@ -631,7 +631,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     too.
     """
     message = get_visible_message_or_404(request, public_id)
-    ruling = rulings([message], request.actor, now=timezone.now())[message.pk]
+    ruling = ruling_of(message, request.actor, now=timezone.now())
     findings = to_be_read(message, ruling.demand.effects)
     seen = ShownForm(request.POST).value("fingerprint")
     is_other = bool(seen) and seen != message.fingerprint
