@@ -55,6 +55,8 @@ class MessageEvent(models.TextChoices):
     FOUND = "found"
 
 
+# States of a message of which MultiMail has not reported how it was decided.
+UNREPORTED = (MessageState.HELD, MessageState.GONE)
 # The state before the first event.
 START = ""
 
@@ -178,7 +180,7 @@ def implied_event(before: str, event: str) -> str:
     """Return the event that must have come between the state `before` and `event`, such
     as the approval of a held message that was sent; empty if there is none.
     """
-    if before not in (MessageState.HELD, MessageState.GONE):
+    if before not in UNREPORTED:
         return ""
     if event in (
         MessageEvent.SENT,
@@ -288,10 +290,11 @@ found       | unknown      | unattributed
     DecisionEvent,
 )
 
+# States of a decision that is to be carried out.
+TO_CARRY_OUT = (DecisionState.RECORDED, DecisionState.CALLING)
 # A message has at most one decision in one of these states.
 LIVE_DECISIONS = (
-    DecisionState.RECORDED,
-    DecisionState.CALLING,
+    *TO_CARRY_OUT,
     DecisionState.UNKNOWN,
     DecisionState.UNATTRIBUTED,
 )
@@ -349,13 +352,14 @@ IN_DOUBT = (DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WIT
 # States of a decision that a report of MultiMail can still end.
 UNSETTLED = (*LIVE_DECISIONS, DecisionState.WITHDRAWN)
 
-# States of a decision that had no effect, or was withdrawn.
-VOID = (
+# States of a decision that ended without an effect, as far as the desk knows.
+WITHOUT_EFFECT = (
     DecisionState.UNDONE,
     DecisionState.REFUSED,
     DecisionState.SUPERSEDED,
-    DecisionState.WITHDRAWN,
 )
+# States of a decision that had no effect, or was withdrawn.
+VOID = (*WITHOUT_EFFECT, DecisionState.WITHDRAWN)
 # States of a message that somebody approved. This also ends a request for changes.
 LET_GO = tuple(
     state for state in DONE if state not in "rejected cancelled gone received".split()

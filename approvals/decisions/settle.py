@@ -19,6 +19,7 @@ from mirror.recording import record_about
 from mirror.states import (
     UNSETTLED,
     VOID,
+    WITHOUT_EFFECT,
     DecisionEvent,
     DecisionState,
     Ending,
@@ -45,8 +46,6 @@ _DECIDED: dict[str, str] = {
 }
 # The events of which MultiMail gives the reason.
 WITH_REASON = (*_DECIDED, MessageEvent.CANCELLED)
-# Decisions in these states ended without an effect, as far as the desk knows.
-_ENDED = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
 
 
 def advance(
@@ -153,7 +152,7 @@ def settle_by_report(
             one
             for one in all_decisions
             if reported == "approved"
-            and one.state in _ENDED
+            and one.state in WITHOUT_EFFECT
             and one.reference in references
             and one.is_approval
         ),

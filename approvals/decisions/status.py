@@ -22,6 +22,8 @@ from mirror.models import Message
 from mirror.states import (
     LET_GO,
     ON_ITS_WAY,
+    TO_CARRY_OUT,
+    UNREPORTED,
     UNSETTLED,
     DecisionState,
     Ending,
@@ -173,10 +175,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     if decision.ending == Ending.LEFT_AFTER_ALL:
         is_behind = _is_mirror_behind(message, decision)
         return replace(result if is_behind else by_state, tone="rose", detail=LEFT)
-    if decision.state in UNSETTLED and message.state in (
-        MessageState.HELD,
-        MessageState.GONE,
-    ):
+    if decision.state in UNSETTLED and message.state in UNREPORTED:
         return _under_way(decision, who)
     if message.state == MessageState.GONE and decision.ending == Ending.BY_HAND:
         if decision.state != DecisionState.APPLIED:
@@ -273,7 +272,7 @@ def _under_way(decision: Decision, who: str) -> Status:
         return Status(StatusCode.APPROVED, "blue", detail, repeats_word=True)
     code, tone = StatusCode.UNKNOWN, "violet"
     going, done, withdrawn = _codes_of(decision)
-    if decision.state in (DecisionState.RECORDED, DecisionState.CALLING):
+    if decision.state in TO_CARRY_OUT:
         code, tone = going, "blue"
     elif decision.state == DecisionState.WITHDRAWN:
         code = withdrawn
@@ -376,7 +375,7 @@ def available_actions(
         )
     # Everybody who sees the message may stop what a pass decided.
     can_stop = bool(decision.pass_id) or (is_reviewer and not decision.rule)
-    if decision.state in (DecisionState.RECORDED, DecisionState.CALLING):
+    if decision.state in TO_CARRY_OUT:
         if decision.state == DecisionState.CALLING:
             kind = "calling"
         elif decision.may_have_left:

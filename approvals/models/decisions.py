@@ -29,6 +29,8 @@ from mirror.states import (
     LET_GO,
     LIVE_DECISIONS,
     READS_THAT_PROVE,
+    TO_CARRY_OUT,
+    UNREPORTED,
     VOID,
     DecisionState,
     Ending,
@@ -111,9 +113,7 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         """Decisions that are not over: to be carried out, or of unknown outcome."""
         return self.filter(state__in=LIVE_DECISIONS)
 
-    def going(
-        self, states: Collection[str] = (DecisionState.RECORDED, DecisionState.CALLING)
-    ) -> Self:
+    def going(self, states: Collection[str] = TO_CARRY_OUT) -> Self:
         """Decisions in one of these states, which are to be carried out; and decisions
         that took effect while the mirror still has their message as held.
 
@@ -366,7 +366,7 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         """Decisions in doubt that a read of MultiMail can resolve. The others wait for
         a report of MultiMail or for a person.
         """
-        has_moved = ~Q(message__state__in=(MessageState.HELD, MessageState.GONE))
+        has_moved = ~Q(message__state__in=UNREPORTED)
         # Reads recognise a decision by the reference in its reason. If MultiMail takes
         # no reasons, they tell no more about an unattributed one.
         has_moved &= ~Q(

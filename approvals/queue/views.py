@@ -50,7 +50,7 @@ from common.counts import COUNTED, count_of, counted
 from common.pages import DeskRequest, FiltersForm, page_or_fragment
 from common.postgres import clock
 from mirror.models import Mailbox, Message
-from mirror.states import DecisionState
+from mirror.states import WITHOUT_EFFECT
 from risk.rules import RULES
 
 # Rows on a page.
@@ -171,10 +171,9 @@ def queue_context(
     last_decision = None
     if not rows and filters.tab == "waiting" and not filters.narrows:
         # The empty queue shows the last decision.
-        void = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
-        decisions = Decision.objects.visible_to(actor).exclude(state__in=void)
-        decisions = decisions.select_related("given_by", "message").order_by("-pk")
-        last_decision = decisions.first()
+        decisions = Decision.objects.visible_to(actor)
+        decisions = decisions.exclude(state__in=WITHOUT_EFFECT)
+        last_decision = decisions.select_related("given_by", "message").last()
     return {
         **_numbers(actor, filters, waiting),
         **_elsewhere(filters),

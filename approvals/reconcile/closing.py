@@ -25,6 +25,7 @@ from mirror.recording import details_of, outcome_of, record_about
 from mirror.states import (
     LET_GO,
     READS_THAT_PROVE,
+    UNREPORTED,
     DecisionEvent,
     DecisionState,
     MessageEvent,
@@ -331,7 +332,7 @@ def _apply_answer(decision: Decision, upstream: UpstreamStatus, began: datetime)
         catch_up(decision.message, upstream, clock(), began)
         decision.refresh_from_db()
         return decision.state
-    if decision.message.state not in (MessageState.HELD, MessageState.GONE):
+    if decision.message.state not in UNREPORTED:
         return _follow_the_mirror(decision)
     try:
         return _count_read(decision, upstream.held, began)

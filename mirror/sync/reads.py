@@ -24,7 +24,7 @@ from common.postgres import clock
 from common.references import with_reported
 from common.unique_keys import Json, text_in
 from mirror.models import Connection, Message, PendingPage
-from mirror.states import MessageEvent, MessageState, reported_of
+from mirror.states import UNREPORTED, MessageEvent, reported_of
 from mirror.sync import health
 from mirror.sync.account import without_refused
 from upstream import errors
@@ -372,7 +372,7 @@ def ask_status(message: Message) -> UpstreamStatus | None:
         return _read_email(message, reader) if reader else None
     # Of a decided message, our gateway's list has only the outcome. The subject can be
     # read only with the read key.
-    is_past = message.state not in (MessageState.HELD, MessageState.GONE)
+    is_past = message.state not in UNREPORTED
     if reader and message.is_unnamed and is_past:
         upstream = _read_email(message, reader)
         if upstream and upstream.status:
