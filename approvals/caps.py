@@ -163,7 +163,7 @@ def _brake_for(
     """
     brakes = Brake.objects.filter(connection=message.connection_id, what=passed.what)
     open_or_recent = Q(ended_at=None) | Q(ended_at__gt=Now() - passed.window)
-    last = brakes.filter(open_or_recent).order_by("-pk").first()
+    last = brakes.filter(open_or_recent).last()
     if last is not None:
         if last.ended_at is None:
             return last

@@ -310,7 +310,7 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
     decision = None
     # Asked first: to find the newest of none, PostgreSQL may read the whole table.
     if message.decisions.exists():
-        decision = message.decisions.order_by("-pk").first()
+        decision = message.decisions.last()
     if decision is not None and decision.state not in _OPEN_AGAIN:
         if not came_back(message):
             raise AlreadyDecided(who_was_first(decision), decision=decision)
@@ -333,7 +333,7 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
 
 def why_not_held(message: Message) -> str:
     """Return as a sentence who decided a message that is not held, or its state."""
-    newest = message.decisions.select_related("given_by").order_by("-pk").first()
+    newest = message.decisions.select_related("given_by").last()
     if newest is not None and newest.state not in _OPEN_AGAIN:
         return who_was_first(newest)
     what = MessageState(message.state).label.lower()

@@ -213,8 +213,8 @@ def later_context(message: Message) -> dict[str, Any]:
         # Relies on decision_later.
         chosen = Decision.objects.filter(
             later_domain=domain, message__mailbox=message.mailbox_id
-        ).order_by("-pk")
-        last_zone = chosen.values_list("later_zone", flat=True).first() or ""
+        )
+        last_zone = chosen.values_list("later_zone", flat=True).last() or ""
     return {
         "zone": last_zone or zone_name(),
         "domain": domain if last_zone else "",

@@ -462,7 +462,7 @@ def stop_of(message: Message) -> KillSwitch | None:
     stops = KillSwitch.objects.stopping(
         connection=message.connection_id, mailbox=message.mailbox_id
     )
-    return stops.select_related("pulled_by").order_by("pk").first()
+    return stops.select_related("pulled_by").first()
 
 
 def is_reviewer(actor: Actor, message: Message) -> bool:

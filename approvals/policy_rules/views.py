@@ -510,8 +510,8 @@ class TryForm(DrawnForm):
         if match := _ID.search(typed.lower()):
             found = self.visible.filter(public_id=UUID(match[0]))
         else:
-            found = self.visible.filter(upstream_id=typed).order_by("-pk")
-        message = found.first()
+            found = self.visible.filter(upstream_id=typed)
+        message = found.last()
         if message is None:
             raise forms.ValidationError(
                 "There is no message with this id or address, or you may not see it."

@@ -307,7 +307,7 @@ def _has_flood(actor: Actor, filters: Filters, messages: Sequence[Message]) -> b
         return False
     if filters.after is None and len(messages) <= PAGE:
         return max(alike.values()) >= FLOOD
-    return _asked_for(actor, replace(filters, after=None)).in_floods(messages).exists()
+    return _asked_for(actor, filters).in_floods(messages).exists()
 
 
 def tab_counts(actor: Actor, *, waiting: int) -> dict[str, int]:
@@ -353,6 +353,7 @@ def _shown(number: int) -> str:
 
 
 def _asked_for(actor: Actor, filters: Filters) -> QueueQuerySet:
+    # The messages of all pages, in no order.
     return queue_messages().of_tab(actor, filters.tab).matching(filters)
 
 
@@ -381,11 +382,7 @@ def next_in(actor: Actor, filters: Filters, message: Message) -> UUID | None:
     the first if this was the last.
     """
     order = filters.row_order
-    others = (
-        _asked_for(actor, replace(filters, after=None))
-        .exclude(pk=message.pk)
-        .in_order(order)
-    )
+    others = _asked_for(actor, filters).exclude(pk=message.pk).in_order(order)
     following = others.following(order, position_at(message, order))
     next_id = following.values_list("public_id", flat=True).first()
     return next_id or others.values_list("public_id", flat=True).first()
@@ -406,7 +403,7 @@ def place_of(actor: Actor, filters: Filters, message: Message) -> Place:
     """Return the place of a message in this list. The numbers are empty if the message
     is not in the list.
     """
-    listed = _asked_for(actor, replace(filters, after=None))
+    listed = _asked_for(actor, filters)
     ordered = listed.in_order(filters.row_order).values_list("public_id", flat=True)
     keys = list(ordered[: COUNTED + 1])
     if message.public_id in keys:

@@ -242,8 +242,7 @@ def changes_since_sent_back(message: Message) -> Changes | None:
         Decision.objects.filter(message=message.answers_id, outcome=Outcome.SEND_BACK)
         .exclude(state__in=VOID)
         .select_related("revision", "given_by", "message")
-        .order_by("-pk")
-        .first()
+        .last()
     )
     if request is None:
         return None
@@ -289,8 +288,8 @@ def edits_context(
     say that there is one.
     """
     context: dict[str, Any] = {"edit_to": None, "edit_from": None}
-    edits = Replacement.objects.filter(message=message).order_by("-pk")
-    if was_edited and (newest := edits.select_related("person").first()) is not None:
+    edits = Replacement.objects.filter(message=message)
+    if was_edited and (newest := edits.select_related("person").last()) is not None:
         is_free = edits.free().filter(pk=newest.pk).exists()
         # Only the edited version is rejected with one click. If the message has changed
         # since, a reviewer has to read and reject it like any other.
