@@ -105,17 +105,26 @@ class AccountsView(PageView):
         return super().get_context_data(accounts=accounts, **kwargs)
 
 
-class AccountView(PageView):
-    """A view about an account, whose admins alone may open it."""
+class ConnectionView(PageView):
+    """A view about one connection."""
 
     def prepare(self) -> None:
         connection_id = self.kwargs["connection_id"]
         connection = get_visible_connection_or_404(self.request, connection_id)
-        only_for(f"an admin of {connection}", is_admin(self.actor, connection))
         self.connection = connection
         self.command_arguments = {"connection": connection, "actor": self.actor}
-        # With a ticket for forms whose answer shows a key or secret.
-        self.extra_context.update(connection=connection, ticket=new_ticket())
+        self.extra_context["connection"] = connection
+
+
+class AccountView(ConnectionView):
+    """A view about an account, whose admins alone may open it."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        is_one = is_admin(self.actor, self.connection)
+        only_for(f"an admin of {self.connection}", is_one)
+        # For forms whose answer shows a key or secret: each is valid for one submission.
+        self.extra_context["ticket"] = secrets.token_urlsafe(12)
 
 
 class ObjectView(AccountView):
@@ -147,11 +156,6 @@ class ObjectView(AccountView):
             self.url_name, args=[self.connection.pk, self.object.id]
         )
         return super().handle()
-
-
-def new_ticket() -> str:
-    """Return a token that makes a form valid for one submission."""
-    return secrets.token_urlsafe(12)
 
 
 def take_ticket(request: DeskRequest) -> None:

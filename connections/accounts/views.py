@@ -28,7 +28,6 @@ from common.pages import (
     NotedChoice,
     SentenceForm,
     admin_or_403,
-    only_for,
     page_or_fragment,
     posted,
     same_error,
@@ -53,7 +52,12 @@ from connections.changes import (
     NotReached,
     is_admin,
 )
-from connections.pages import ApprovalCodeForm, get_visible_connection_or_404
+from connections.pages import (
+    AccountView,
+    ApprovalCodeForm,
+    ConnectionView,
+    get_visible_connection_or_404,
+)
 from mirror.models import Connection, WebhookEvent
 from mirror.sync.health import Freshness, freshness_of
 from mirror.tasks import read_account
@@ -415,18 +419,6 @@ class AddConnection(FormPageView):
         return f"{added} is connected and being read. Register its webhook next."
 
 
-class ConnectionView(PageView):
-    """A view about one connection."""
-
-    def prepare(self) -> None:
-        connection_id = self.kwargs["connection_id"]
-        connection = get_visible_connection_or_404(self.request, connection_id)
-        self.connection = connection
-        self.command_arguments = {"connection": connection, "actor": self.actor}
-        self.extra_context = {"one": connection}
-        self.success_url = reverse("connection", args=[connection.pk])
-
-
 class ConnectionPage(ConnectionView):
     """Shows a connection. What went wrong with a change is shown in its section."""
 
@@ -525,13 +517,11 @@ def _slots_of(
     return rows
 
 
-class ConnectionAction(ActionView, ConnectionPage):
+class ConnectionAction(ActionView, AccountView, ConnectionPage):
     """Changes a connection by a form or a button in a `section` of its page."""
 
-    def prepare(self) -> None:
-        super().prepare()
-        is_one = is_admin(self.actor, self.connection)
-        only_for(f"an admin of {self.connection}", is_one)
+    def get_success_url(self) -> str:
+        return reverse("connection", args=[self.connection.pk])
 
     def form_invalid(self, form: SentenceForm) -> HttpResponse:
         return self.show_error(FormInvalid(form))
