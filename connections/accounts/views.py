@@ -233,9 +233,10 @@ class PauseForm(DrawnForm):
 class OverlapForm(DrawnForm):
     """How long the old secret is accepted as well as the new one."""
 
-    overlap = forms.ChoiceField(
+    overlap = forms.TypedChoiceField(
         label="The old secret",
         choices=[(name, words) for name, (words, _) in OVERLAPS.items()],
+        coerce=lambda name: OVERLAPS[name][1],
         error_messages=same_error("Choose how long the old secret stays valid."),
     )
 
@@ -608,8 +609,6 @@ class RemoveConnection(FormPageView, ConnectionView):
 class SetKey(ConnectionAction):
     """Puts a key into a slot after MultiMail has accepted it, or removes the key."""
 
-    form_class = KeyForm
-
     def prepare(self) -> None:
         super().prepare()
         self.slot = self.kwargs["slot"]
@@ -669,8 +668,7 @@ class RotateOwnWebhook(ConnectionAction):
     form_class = OverlapForm
 
     def change(self, form: OverlapForm) -> str:
-        _, overlap = OVERLAPS[form.cleaned_data["overlap"]]
-        rotated = own_webhook.rotate(**self.command_arguments, overlap=overlap)
+        rotated = own_webhook.rotate(**self.command_arguments, **form.cleaned_data)
         until = rotated.previous_secret_until
         ends = f" The old one is valid until {day_and_time(until)}." if until else ""
         return f"MultiMail has the new secret.{ends}"
@@ -683,11 +681,7 @@ class TakeSecret(ConnectionAction):
     form_class = SecretForm
 
     def change(self, form: SecretForm) -> str:
-        secret = form.cleaned_data["secret"]
-        _, overlap = OVERLAPS[form.cleaned_data["overlap"]]
-        own_webhook.take_secret(
-            **self.command_arguments, secret=secret, overlap=overlap
-        )
+        own_webhook.take_secret(**self.command_arguments, **form.cleaned_data)
         return "The secret is saved."
 
 
