@@ -107,21 +107,15 @@ def admin_client(
     )
 
 
-def is_admin(actor: Actor, connection: Connection, mailbox: int | None = None) -> bool:
-    """Whether the actor is an admin of the connection, or of this mailbox of it."""
-    return actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox)
+def is_admin(actor: Actor, connection: Connection) -> bool:
+    """Whether the actor is an admin of the whole connection."""
+    return actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
 
 
-def check_admin(
-    actor: Actor, connection: Connection, *, mailbox: int | None = None, may: str
-) -> None:
-    """Raise ActNotAllowed unless the actor is an admin of the connection, or of this
-    mailbox of it.
-    """
-    if not is_admin(actor, connection, mailbox):
-        raise ActNotAllowed(
-            f"Only an admin of {connection if mailbox is None else 'this mailbox'} can {may}."
-        )
+def check_admin(actor: Actor, connection: Connection, *, may: str) -> None:
+    """Raise ActNotAllowed unless the actor is an admin of the connection."""
+    if not is_admin(actor, connection):
+        raise ActNotAllowed(f"Only an admin of {connection} can {may}.")
 
 
 def connection_in_words(connection: Connection) -> str:

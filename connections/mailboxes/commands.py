@@ -33,6 +33,7 @@ from connections.changes import (
     request_change,
     text_in,
 )
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import AUTONOMOUS, is_below, is_looser, mode_words
 from mirror.recording import record_of_connection
@@ -150,7 +151,8 @@ def create_mailbox(
 
 
 def _check_admin_of(actor: Actor, mailbox: Mailbox, *, may: str) -> None:
-    check_admin(actor, mailbox.connection, mailbox=mailbox.pk, may=may)
+    if not mailbox.is_administered_by(actor):
+        raise ActNotAllowed(f"Only an admin of this mailbox can {may}.")
     if not mailbox.is_active:
         raise ChangeRefused("The mailbox is no longer there.")
 

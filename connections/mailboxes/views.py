@@ -69,7 +69,7 @@ def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
     """
     visible = connection.mailboxes.visible_to(actor)
     administers = is_admin(actor, connection) or any(
-        is_admin(actor, connection, one.pk) for one in visible
+        one.is_administered_by(actor) for one in visible
     )
     error = ""
     if not (connection.admin_key or connection.read_key):
@@ -96,7 +96,7 @@ def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
     # The page shows only requests for mailboxes of which the actor is an admin: whoever
     # has the code can loosen the mode.
     mailbox_by_id = {
-        one.upstream_id: one for one in active if is_admin(actor, connection, one.pk)
+        one.upstream_id: one for one in active if one.is_administered_by(actor)
     }
     return {
         "connection": connection,
@@ -175,7 +175,7 @@ class MailboxView(PageView):
         held_in_each = Mailbox.objects.visible_to(self.actor).held_in_each()
         held = held_in_each.get(mailbox.pk, 0)
         self.mailbox = mailbox
-        self.may_change = is_admin(self.actor, mailbox.connection, mailbox.pk)
+        self.may_change = mailbox.is_administered_by(self.actor)
         self.administers_account = is_admin(self.actor, mailbox.connection)
         self.command_arguments = {"mailbox": mailbox, "actor": self.actor}
         self.extra_context = {"box": mailbox, "held": held}
