@@ -19,44 +19,42 @@ class Event:
     words: str
     # The actions of the ledger that it stands for.
     actions: tuple[str, ...]
-    # What it is about: "message", "connection", "ledger" or "change".
-    about: str
 
 
-# A name, words, actions, and what it is about.
+# A name, words, and actions.
 EVENTS = [
-    Event(name, words, tuple(actions.split()), about)
-    for name, words, actions, about in table_rows("""
-email.held | a message is held for review | message.held | message
-email.expiring | a held message expires soon | message.expiring | message
-email.late | a held message is late, by a step of its review plan | message.late | message
+    Event(name, words, tuple(actions.split()))
+    for name, words, actions in table_rows("""
+email.held | a message is held for review | message.held
+email.expiring | a held message expires soon | message.expiring
+email.late | a held message is late, by a step of its review plan | message.late
 email.approval | somebody approves a message that others have to approve too |
-    approval.recorded | message
+    approval.recorded
 email.decided | a message is approved or rejected |
-    message.approved message.released message.rejected | message
-email.sent | a message is sent | message.sent | message
-email.delivered | a message is delivered | message.delivered | message
-email.bounced | a message bounces | message.bounced | message
-email.complained | a recipient marks a message as spam | message.complained | message
-email.failed | a message cannot be sent | message.failed | message
-email.cancelled | a message is cancelled | message.cancelled | message
-email.received | a message is received | message.received | message
-email.refused | a message to a blocked recipient is refused | message.refused_at_gate | connection
+    message.approved message.released message.rejected
+email.sent | a message is sent | message.sent
+email.delivered | a message is delivered | message.delivered
+email.bounced | a message bounces | message.bounced
+email.complained | a recipient marks a message as spam | message.complained
+email.failed | a message cannot be sent | message.failed
+email.cancelled | a message is cancelled | message.cancelled
+email.received | a message is received | message.received
+email.refused | a message to a blocked recipient is refused | message.refused_at_gate
 decision.unknown | the outcome of a decision is unknown |
-    decision.unknown decision.unattributed | message
-brake.opened | a limit is exceeded, and messages wait apart | brake.opened | connection
-connection.failing | a connection cannot be reached | connection.failing | connection
+    decision.unknown decision.unattributed
+brake.opened | a limit is exceeded, and messages wait apart | brake.opened
+connection.failing | a connection cannot be reached | connection.failing
 connection.paused | a connection is paused |
-    connection.paused connection.paused_by_hand | connection
+    connection.paused connection.paused_by_hand
 connection.recovered | a connection is reached again |
-    connection.recovered connection.resumed | connection
+    connection.recovered connection.resumed
 connection.capabilities | MultiMail gains or loses a feature, or refuses a field of the desk's calls |
-    connection.capability_changed connection.fields_refused | connection
-mailbox.looser | a mailbox is made looser at MultiMail | mailbox.seen_looser | connection
+    connection.capability_changed connection.fields_refused
+mailbox.looser | a mailbox is made looser at MultiMail | mailbox.seen_looser
 desk.bypassed | several messages are decided elsewhere at once |
-    connection.decided_elsewhere | connection
-ledger.checked | the whole ledger was checked, with its newest checkpoint | ledger.checked | ledger
-change.waiting | a change waits for a second admin | change.asked | change
+    connection.decided_elsewhere
+ledger.checked | the whole ledger was checked, with its newest checkpoint | ledger.checked
+change.waiting | a change waits for a second admin | change.asked
 """)
 ]
 # Its entry is about no message of the desk: an allowlist refused the mail before it was
@@ -94,8 +92,7 @@ def about_key(entry: Entry) -> str:
         return f"refusal/{entry.pk}"
     if entry.action in (CHANGE_ASKED, LEDGER_CHECKED):
         return f"change/{entry.pk}"
-    event = EVENT_OF.get(entry.action)
-    is_of_connection = event is not None and event.about == "connection"
-    if entry.connection is not None and (is_of_connection or entry.action in ENDS):
+    has_card = entry.action in EVENT_OF or entry.action in ENDS
+    if entry.connection is not None and has_card:
         return f"connection/{entry.connection}"
     return ""

@@ -82,7 +82,9 @@ def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message):
         Route.objects.exclude(pk__in=asking).update(
             actions=sorted(PLANNED_ACTIONS - set(event.actions))
         )
-        about = message if event.about == "message" else None
+        # A refusal is about a message that the desk does not have.
+        is_of_message = event.name.startswith(("email.", "decision."))
+        about = message if is_of_message and event.name != "email.refused" else None
         for action in event.actions:
             delete_planned()
             entry = act(action, about, connection)
