@@ -6,7 +6,7 @@ makes the same finding (`runs_code`).
 from collections.abc import Iterator
 from typing import Literal
 
-from common.fingerprint import Attachment, Content
+from common.fingerprint import Content
 from rendering import RenderedMessage, found_in, named, stripped
 from rendering.invisibles import BIDI
 from risk.findings import ATTACHMENTS, Finding, RiskContext, finding, one_word, quoted
@@ -69,7 +69,7 @@ def attachment_runs_code(
 ) -> Iterator[Finding]:
     """Attachments that run code when opened, or that hide what they are."""
     for attachment in content.attachments:
-        why, level = why_dangerous(attachment)
+        why, level = why_dangerous(attachment.name, attachment.content_type)
         if why:
             yield runs_code(attachment.name, f"{why}.", is_milder=level == "notice")
 
@@ -98,18 +98,20 @@ def runs_code(
     )
 
 
-def why_dangerous(attachment: Attachment) -> tuple[str, Level | Literal[""]]:
+def why_dangerous(
+    file_name: str, content_type: str = ""
+) -> tuple[str, Level | Literal[""]]:
     """Return why an attachment can run code when it is opened, and the level of the
     finding; both empty if its name and type do not say so.
     """
     # Windows drops blanks and dots at the end of a name, and makes "a.exe" of
     # "a.exe:b.txt".
-    for name in last_part(attachment.name).lower().split(":"):
+    for name in last_part(file_name).lower().split(":"):
         endings = [one.strip() for one in name.strip().rstrip(". ").split(".")][1:]
         ending = endings[-1] if endings else ""
         if ending in _RUNS:
             break
-    if set(found_in(attachment.name)) & BIDI:
+    if set(found_in(file_name)) & BIDI:
         return (
             f"its name is reversed to look like another type; it ends in .{one_word(ending)[:40]}",
             "high",
@@ -118,7 +120,7 @@ def why_dangerous(attachment: Attachment) -> tuple[str, Level | Literal[""]]:
         if len(endings) > 1 and endings[-2] in _LOOKS_HARMLESS:
             return f"named like a .{endings[-2]}, but a .{ending}", "high"
         return f".{ending} files run", "high"
-    declared = attachment.content_type.strip()
+    declared = content_type.strip()
     kind = declared.lower()
     has_macros = kind.startswith("application/vnd.ms-") and "macroenabled" in kind
     if kind.startswith(_TYPES) or has_macros:

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from html import unescape
 from itertools import islice
 
-from common.fingerprint import Attachment
 from common.tables import table_rows
 from mirror.attachments.file_types import (
     KINDS,
@@ -355,7 +354,7 @@ def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
     flagged = 0
     for member in members:
         name = member.name
-        why, level = why_dangerous(Attachment(name=name, content_type="", size=0))
+        why, level = why_dangerous(name)
         is_dangerous = why and level == "high"
         is_outside = name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name)
         if not (is_dangerous or is_outside):

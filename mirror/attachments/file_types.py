@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from common.ascii import lowered, trimmed
-from common.fingerprint import Attachment
 from common.tables import table_pairs, table_rows
 from common.unique_keys import Json
 from rendering import found_in
@@ -236,7 +235,7 @@ def flags_of_name(name: str, content_type: str) -> tuple[Flag, ...]:
     """Return the flags that follow from the name and the declared type, before any byte
     was fetched.
     """
-    why, level = why_dangerous(Attachment(name=name, content_type=content_type, size=0))
+    why, level = why_dangerous(name, content_type)
     flags = [Flag(level, f"Be careful: {why}.", "named")] if why else []
     if invisible := found_in(name):
         flags.append(
@@ -255,7 +254,7 @@ def claimed_kinds(name: str, content_type: str = "") -> set[str]:
     """
     claims = (claimed_by_ending(ending_of(name)), claimed_by_type(content_type))
     kinds = {word for one in claims if one for word in (one.family, one.name)}
-    if why_dangerous(Attachment(name, content_type, 0))[1] == "high":
+    if why_dangerous(name, content_type)[1] == "high":
         kinds.add("program")
     return kinds or {"other", "unknown"}
 

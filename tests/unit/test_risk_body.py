@@ -309,7 +309,7 @@ def test_attachments_that_run_code_are_distinguished_from_those_that_do_not():
     seldom = [[f"a.{ending}", "-", "high"] for ending in SELDOM.split()]
     for row in [*RUNNING, *seldom]:
         name, kind, level = ("" if cell == "-" else cell for cell in row)
-        assert why_dangerous(Attachment(name, kind, 10))[1] == level, name
+        assert why_dangerous(name, kind)[1] == level, name
 
 
 def test_plain_message_has_no_findings():
