@@ -166,3 +166,8 @@ class ParsedContent:
     words: str = ""
     template: str = ""
     outlines: tuple[Outline, ...] = ()
+
+    @property
+    def renderings(self) -> list[RenderedMessage]:
+        """The rendered message, and its text part if it has one."""
+        return [self.shown, self.text_part] if self.text_part else [self.shown]

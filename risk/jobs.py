@@ -64,22 +64,13 @@ def examine(content: Content) -> Examined:
         shape=shape(content, parsed),
         hosts=hosts(content, parsed),
         links=sorted(set(map(spelled, links_of(content, parsed)))),
-        has_pictures=any(
-            "<img " in one.document
-            for one in (parsed.shown, parsed.text_part)
-            if one is not None
-        ),
+        has_pictures=any("<img " in one.document for one in parsed.renderings),
     )
 
 
 def links_of(content: Content, parsed: ParsedContent) -> list[Link]:
     """Return the links of a message in all its parts."""
-    return [
-        link
-        for one in (parsed.shown, parsed.text_part)
-        if one is not None
-        for link in written_links(content, one)
-    ]
+    return [link for one in parsed.renderings for link in written_links(content, one)]
 
 
 def spelled(link: Link) -> str:
@@ -99,8 +90,7 @@ def hosts(content: Content, parsed: ParsedContent) -> list[str] | None:
     text names: mail programs make links of those too. None if there are very many, or
     if a part is only shown as its source.
     """
-    renderings = [one for one in (parsed.shown, parsed.text_part) if one]
-    for one in renderings:
+    for one in parsed.renderings:
         written_out = sum(link.written_out for link in one.links)
         if one.doubt or written_out >= MAX_WRITTEN_OUT:
             return None
@@ -113,7 +103,7 @@ def hosts(content: Content, parsed: ParsedContent) -> list[str] | None:
     found.discard("")
     bodies = [one.text for one in parsed.outlines]
     # These quote links that were left out, such as one to //evil.example.
-    notes = [each.how for one in renderings for each in one.differences]
+    notes = [each.how for one in parsed.renderings for each in one.differences]
     # Mail programs make links of what a mailbox adds, too.
     added = [content.additions.get(name, "") for name in ("signature", *FOOTER)]
     for text in (content.subject, content.markdown or "", *bodies, *notes, *added):

@@ -80,8 +80,9 @@ def shape(content: Content, parsed: ParsedContent) -> str:
         attachment.name.rpartition(".")[2].lower()[:10]
         for attachment in content.attachments[:100]
     )
-    renderings = filter(None, (parsed.shown, parsed.text_part))
-    origins = [[origin_of(link.target) for link in one.links] for one in renderings]
+    origins = [
+        [origin_of(link.target) for link in one.links] for one in parsed.renderings
+    ]
     markup = [one.markup for one in parsed.outlines]
     written = json.dumps([masked, origins, markup, kinds]).encode()
     return hashlib.blake2b(written, digest_size=16).hexdigest()

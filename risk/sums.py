@@ -96,7 +96,6 @@ def sums_of(content: Content, parsed: ParsedContent) -> Sums:
     as its source, count as unread.
     """
     as_text = parsed.shown if content.html is None else parsed.text_part
-    renderings = [one for one in (parsed.shown, parsed.text_part) if one]
     people = (content.reply_to or "", *content.recipients)
     text = as_text.plain if as_text else ""
     sums = read_sums(
@@ -112,9 +111,9 @@ def sums_of(content: Content, parsed: ParsedContent) -> Sums:
     )
     # Of a message that may be seen differently nobody knows which numbers are seen.
     passages = [
-        one.passage or one.how for each in renderings for one in each.differences
+        one.passage or one.how for each in parsed.renderings for one in each.differences
     ]
-    passages += ["" for one in renderings if one.doubt]
+    passages += ["" for one in parsed.renderings if one.doubt]
     unread = (*sums.unread, *(_short(one) for one in passages))
     return replace(sums, unread=unread[:MOST_UNREAD])
 
