@@ -28,14 +28,6 @@ from people.second_admin.setting import mails_name_subjects
 from people.sign_in.resource_views import ActionView, FormPageView, PageView
 
 
-def find_destination(destination_id: int) -> Destination:
-    """Return a destination with its routes. Raises Http404 if it was removed."""
-    return first_or_404(
-        Destination.objects.for_list().filter(pk=destination_id),
-        "There is no such destination. Somebody may have removed it.",
-    )
-
-
 class DestinationList(PageView):
     """Shows the destinations with their state, and the newest deliveries with their
     answers. `failed` says why the test of a destination failed, by its key.
@@ -81,7 +73,10 @@ class DestinationView(PageView):
     def prepare(self) -> None:
         commands.check_may_manage(self.actor)
         if "destination_id" in self.kwargs:
-            self.destination = find_destination(self.kwargs["destination_id"])
+            self.destination = first_or_404(
+                Destination.objects.for_list().filter(pk=self.kwargs["destination_id"]),
+                "There is no such destination. Somebody may have removed it.",
+            )
             self.success_url = reverse("destination", args=[self.destination.pk])
         self.command_arguments = {"actor": self.actor, **self.kwargs}
         self.extra_context = {"destination": self.destination}
