@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import certifi
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
@@ -94,6 +95,15 @@ class Limits:
     may_be_private: bool = False
     before_write: Callable[[], None] | None = None
     has_written: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: status, headers, and as much of the body as was asked for."""
+
+    status: int
+    headers: CaseInsensitiveDict[str]
+    body: bytes
 
 
 @contextmanager

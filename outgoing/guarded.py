@@ -7,13 +7,13 @@ answer are limited.
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import requests
 from django.conf import settings
 from urllib3.exceptions import HTTPError
 
 from common import exchange as http
+from common.exchange import Answer
 from common.origins import origin_of
 
 # In bytes.
@@ -37,15 +37,6 @@ class DeliveryError(Exception):
 
 class TooLate(DeliveryError):
     """No answer came in time."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back: status, headers, and no more of the body than was asked for."""
-
-    status: int
-    headers: requests.structures.CaseInsensitiveDict[str]
-    body: bytes
 
 
 def request(

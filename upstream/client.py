@@ -12,13 +12,13 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from common.exchange import Deadline, seconds_asked
+from common.exchange import Answer, Deadline, seconds_asked
 from common.logs import trace_id
 from common.unique_keys import Json, text_in
 from upstream import errors
 from upstream.events import storable, written_time
 from upstream.refused_fields import OF_A_DECISION, refused_fields
-from upstream.wire import TOTAL_TIMEOUT, Answer, exchange
+from upstream.wire import TOTAL_TIMEOUT, exchange
 
 # How many held messages a page has at most; hosted MultiMail documents no more.
 PAGE = 100

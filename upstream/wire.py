@@ -5,12 +5,11 @@ It calls only the addresses that hosts.py allows, and private ones only if the o
 named them.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from common import exchange as http
-from common.exchange import Deadline
+from common.exchange import Answer, Deadline
 from upstream import errors, hosts
 
 # In seconds.
@@ -19,15 +18,6 @@ SILENCE_TIMEOUT = 10.0
 # For the whole exchange, including the look-up of the name. Far below the lease of a
 # decision (60 s).
 TOTAL_TIMEOUT = 20.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A complete answer."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 def exchange(

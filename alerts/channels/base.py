@@ -31,9 +31,10 @@ from alerts.channels.requests import (
     split_address,
 )
 from alerts.models import Destination, Interaction
+from common.exchange import Answer
 from common.origins import origin_of
 from common.postgres import clock
-from outgoing.guarded import Answer, TooLate
+from outgoing.guarded import TooLate
 
 # What is shown of a secret.
 MASK = "••••"

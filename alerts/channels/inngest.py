@@ -12,7 +12,7 @@ from typing import Any
 
 from alerts.channels.base import TEST_EVENT, EventChannel, FormField
 from alerts.channels.requests import json_object
-from outgoing.guarded import Answer
+from common.exchange import Answer
 
 # The beginning of each event's name, as in MultiMail's documentation about Inngest.
 FAMILY = "multimail/"

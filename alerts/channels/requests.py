@@ -11,9 +11,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from django.conf import settings
 
-from common.exchange import seconds_asked
+from common.exchange import Answer, seconds_asked
 from common.origins import origin_of
-from outgoing.guarded import TOTAL_TIMEOUT, Answer, DeliveryError, request
+from outgoing.guarded import TOTAL_TIMEOUT, DeliveryError, request
 
 # A JSON object: the body of a request or of an answer, or a part of one.
 Json = dict[str, Any]

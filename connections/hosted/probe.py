@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from common.exchange import Answer
 from upstream import errors
 from upstream.client import Client, path
-from upstream.wire import Answer
 
 # After a 429, wait so many seconds at most.
 MAX_WAIT = 60

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
+from common.exchange import Answer
 from common.tables import table_rows
 from common.unique_keys import text_in
 from connections.hosted.probe import (
@@ -22,7 +23,6 @@ from connections.hosted.probe import (
     without,
 )
 from upstream.refused_fields import refused_fields
-from upstream.wire import Answer
 
 # The two kinds of keys.
 AGENT = "sandbox agent"

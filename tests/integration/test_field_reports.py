@@ -12,6 +12,7 @@ from alerts.channels.requests import RetryLater
 from alerts.channels.slack import Slack
 from alerts.channels.slack.format import MAX_SECTION, cut_entities
 from alerts.models import Destination
+from common.exchange import Answer
 from common.smtp import Server
 from gateway.header_lines import POLICY
 from gateway.inbound.mail import read_mail
@@ -19,7 +20,6 @@ from gateway.messages.strict_reader import Approved, check, in_lines
 from gateway.messages.submission import MAX_REFERENCES, reply_fields
 from gateway.models import Email
 from gateway.states import Direction
-from outgoing.guarded import Answer
 from people.sign_in.adapters import AccountAdapter
 from tests.signing import PASSWORD
 

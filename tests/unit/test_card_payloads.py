@@ -23,8 +23,8 @@ from alerts.channels.discord.embeds import (
 from alerts.channels.requests import MAX_STORED, redacted
 from alerts.models import Destination
 from approvals.decisions.status import Status, StatusCode
+from common.exchange import Answer
 from demo.discord.markdown import render
-from outgoing.guarded import Answer
 from tests.cards import facts_of
 from tests.discord_limits import count_pings, find_errors
 

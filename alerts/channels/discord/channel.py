@@ -31,9 +31,8 @@ from alerts.channels.requests import (
     send,
 )
 from alerts.models import Destination, Interaction
-from common.exchange import seconds_asked
+from common.exchange import Answer, seconds_asked
 from common.unique_keys import text_in
-from outgoing.guarded import Answer
 from people.models import ChatService
 
 HOSTS = ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com")

@@ -19,7 +19,7 @@ from alerts.channels.answers import (
 from alerts.channels.requests import Json, Refused, RetryLater, failure, send
 from alerts.models import Interaction
 from approvals.decisions.forms import MAX_REASON
-from outgoing.guarded import Answer
+from common.exchange import Answer
 
 # In UTF-16 units: the longest message that Discord accepts.
 MAX_CONTENT = 2000

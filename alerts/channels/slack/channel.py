@@ -44,8 +44,8 @@ from alerts.channels.slack.format import (
 )
 from alerts.models import Destination, Interaction
 from approvals.decisions.forms import MAX_REASON
+from common.exchange import Answer
 from common.tables import table_rows
-from outgoing.guarded import Answer
 from people.models import ChatService
 
 # The second is that of Slack for the government of the US.
