@@ -24,7 +24,6 @@ from audit.models import Entry
 from audit.recording import recorded
 from common.fingerprint import Content
 from common.postgres import clock
-from common.tables import table_pairs
 from common.time_zones import day_and_time
 from common.unique_keys import Json, text_in
 from mirror import tasks
@@ -49,11 +48,11 @@ from upstream.events import read_time
 # How many messages are read at most for the threads of several drafts.
 MAX_SIBLINGS = 5000
 # Why a thread is incomplete, by its problem.
-_WORDS = table_pairs("""
-refused | The thread is not visible with this key.
-gone    | MultiMail does not know this thread (404).
-failing | The thread could not be read whole. The desk tries again.
-""")
+_WORDS = {
+    "refused": "The thread is not visible with this key.",
+    "gone": "MultiMail does not know this thread (404).",
+    "failing": "The thread could not be read whole. The desk tries again.",
+}
 
 
 @dataclass(frozen=True)

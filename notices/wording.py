@@ -9,34 +9,33 @@ from approvals.desk_messages import desk_messages
 from approvals.escalation.handling import deadline_of
 from approvals.examination import started_by
 from common.counts import count_of, counted
-from common.tables import table_pairs
 from notices.models import Cause, Notice
 from rendering import named
 
-SENTENCES = table_pairs("""
-assigned | Assigned to you
-reminded | Late by its review plan, or nearly so
-mentioned | You were asked in a comment
-approval | Needs an approval of your group
-change | A change waits for a second admin
-summary | Waiting for review this morning
-decision.refused | Your decision was not carried out; the message waits again
-decision.superseded | Somebody else decided before you
-decision.found_again | The message that you decided is held again
-decision.unattributed | It is not known what became of your decision
-message.failed | Could not be sent after your approval
-message.bounced | Bounced after your approval
-message.complained | The recipient marked it as spam
-person.signed_in | Somebody signed in to your account from a new device
-person.factor_added | A second factor was added to your account
-person.factor_removed | A second factor was removed from your account
-person.password_link_made | A link for a new password of your account was made
-person.password_changed | Your password was changed
-person.recovery_code_used | A recovery code of your account was used
-person.chat_linked | A chat account was linked to yours
-person.provider_linked | Your account was linked at the sign-in provider
-person.grants_changed | Your roles were changed
-""")
+SENTENCES = {
+    "assigned": "Assigned to you",
+    "reminded": "Late by its review plan, or nearly so",
+    "mentioned": "You were asked in a comment",
+    "approval": "Needs an approval of your group",
+    "change": "A change waits for a second admin",
+    "summary": "Waiting for review this morning",
+    "decision.refused": "Your decision was not carried out; the message waits again",
+    "decision.superseded": "Somebody else decided before you",
+    "decision.found_again": "The message that you decided is held again",
+    "decision.unattributed": "It is not known what became of your decision",
+    "message.failed": "Could not be sent after your approval",
+    "message.bounced": "Bounced after your approval",
+    "message.complained": "The recipient marked it as spam",
+    "person.signed_in": "Somebody signed in to your account from a new device",
+    "person.factor_added": "A second factor was added to your account",
+    "person.factor_removed": "A second factor was removed from your account",
+    "person.password_link_made": "A link for a new password of your account was made",
+    "person.password_changed": "Your password was changed",
+    "person.recovery_code_used": "A recovery code of your account was used",
+    "person.chat_linked": "A chat account was linked to yours",
+    "person.provider_linked": "Your account was linked at the sign-in provider",
+    "person.grants_changed": "Your roles were changed",
+}
 _SESSIONS = ("person.signed_in", "person.password_changed")
 
 

@@ -19,7 +19,6 @@ from functools import lru_cache
 from itertools import groupby
 
 from common.fingerprint import Content
-from common.tables import table_pairs
 from common.words import MAX_WORD, apart, is_read_whole, pieces_of
 from rendering import RenderedMessage, stripped
 from risk.lookalikes import skeleton
@@ -256,12 +255,12 @@ def _beginning(pattern: str) -> str:
 
 
 # Where a word can be, and the words for it.
-PLACES = table_pairs("""
-subject | the subject
-text | the text
-file | the name of a file
-person | a name or address
-""")
+PLACES = {
+    "subject": "the subject",
+    "text": "the text",
+    "file": "the name of a file",
+    "person": "a name or address",
+}
 
 
 def searched_texts(

@@ -13,18 +13,17 @@ from alerts.channels import channel_of
 from alerts.channels.base import Channel
 from alerts.ledger_events import EVENTS
 from alerts.models import Destination, Route
-from common.tables import table_pairs
 
-TO_PEOPLE = table_pairs("""
-minimal | Only that there is a message. No subject; addresses are masked.
-headers | Subject, addresses, who started it, and findings. Never the text.
-full | The same, and the beginning of the text. For channels where everybody may read it.
-""")
-TO_PROGRAMS = table_pairs("""
-minimal | Which message, and its outcome: no subject, addresses masked, no names.
-headers | Subject, addresses, who decided and why, the sender's metadata. Never the text.
-full | The same, and the text. For programs that may have all mail.
-""")
+TO_PEOPLE = {
+    "minimal": "Only that there is a message. No subject; addresses are masked.",
+    "headers": "Subject, addresses, who started it, and findings. Never the text.",
+    "full": "The same, and the beginning of the text. For channels where everybody may read it.",
+}
+TO_PROGRAMS = {
+    "minimal": "Which message, and its outcome: no subject, addresses masked, no names.",
+    "headers": "Subject, addresses, who decided and why, the sender's metadata. Never the text.",
+    "full": "The same, and the text. For programs that may have all mail.",
+}
 
 
 def privacy_notes(channel: Channel) -> Mapping[str, str]:

@@ -16,7 +16,6 @@ from django.urls import reverse
 
 from common.actors import Actor, Role
 from common.postgres import atomic_with_retry
-from common.tables import table_pairs
 from connections.changes import (
     READ_SECONDS,
     ChangeNotOffered,
@@ -46,13 +45,13 @@ from upstream import errors
 from upstream.events import read_time
 
 # What each scope lets a key do. docs/multimail.md, Accounts and keys.
-SCOPES = table_pairs("""
-read           | Read mailboxes, mail, threads, attachments and contacts.
-send           | Send and reply. Mail that needs review still waits.
-oversight      | See held mail and decide it.
-oversight_read | See held mail without deciding it.
-admin          | Manage mailboxes, keys, webhooks and lists of the account; read everything.
-""")
+SCOPES = {
+    "read": "Read mailboxes, mail, threads, attachments and contacts.",
+    "send": "Send and reply. Mail that needs review still waits.",
+    "oversight": "See held mail and decide it.",
+    "oversight_read": "See held mail without deciding it.",
+    "admin": "Manage mailboxes, keys, webhooks and lists of the account; read everything.",
+}
 # A scope, and the other scope that it includes.
 _INCLUDES = {"oversight": "oversight_read", "admin": "read"}
 _request = partial(request_change, failed="api_key.change_failed")

@@ -19,7 +19,6 @@ from django.urls import reverse
 
 from common.actors import Actor
 from common.postgres import atomic_with_retry
-from common.tables import table_pairs
 from connections.changes import (
     READ_SECONDS,
     ChangeRefused,
@@ -64,22 +63,22 @@ _STRICTER = {
 }
 
 # The words for each setting of a mailbox.
-_LABELS = table_pairs("""
-display_name | name
-auto_cc | copies to
-auto_bcc | blind copies to
-signature_block | signature
-commercial | commercial mail
-forward_inbound | forwarding
-scheduling_enabled | scheduling
-default_gate_timing | when scheduled mail is reviewed
-allow_looser_per_call | a call may loosen its own oversight
-require_fingerprint | decisions by API name the fingerprint
-send_as_designed | HTML is sent as designed
-oversight_mode | oversight mode
-undo_window | time to undo
-loads_pictures | remote pictures on request
-""")
+_LABELS = {
+    "display_name": "name",
+    "auto_cc": "copies to",
+    "auto_bcc": "blind copies to",
+    "signature_block": "signature",
+    "commercial": "commercial mail",
+    "forward_inbound": "forwarding",
+    "scheduling_enabled": "scheduling",
+    "default_gate_timing": "when scheduled mail is reviewed",
+    "allow_looser_per_call": "a call may loosen its own oversight",
+    "require_fingerprint": "decisions by API name the fingerprint",
+    "send_as_designed": "HTML is sent as designed",
+    "oversight_mode": "oversight mode",
+    "undo_window": "time to undo",
+    "loads_pictures": "remote pictures on request",
+}
 
 
 @second_admin("Mailbox", calls_multimail=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from common.ascii import lowered, trimmed
-from common.tables import table_pairs, table_rows
+from common.tables import table_rows
 from common.unique_keys import Json
 from rendering import found_in
 from risk.check_files import last_part, why_dangerous
@@ -273,18 +273,18 @@ def with_article(words: str) -> str:
 # --- Why a file is not shown ----------------------------------------------------------
 
 
-SENTENCES = table_pairs("""
-broken    | It is damaged, or in a form that cannot be read here.
-busy      | Other files are being prepared. Open it again in a moment.
-entities  | Its XML declares entities of its own, which can fill the memory or fetch files. It was not read.
-form      | It is in a form that cannot be shown here.
-locked    | It is encrypted with a password, so its content cannot be shown.
-no_page   | It has no such page, or the page is beyond those shown here.
-no_room   | The desk's disk is full, so it cannot be prepared.
-pixels    | It claims more pixels than fit in the memory.
-too_large | It unpacks to far more than any message needs, so it was not read.
-too_much  | Showing it takes too much memory or time, or crashes the renderer.
-""")
+SENTENCES = {
+    "broken": "It is damaged, or in a form that cannot be read here.",
+    "busy": "Other files are being prepared. Open it again in a moment.",
+    "entities": "Its XML declares entities of its own, which can fill the memory or fetch files. It was not read.",
+    "form": "It is in a form that cannot be shown here.",
+    "locked": "It is encrypted with a password, so its content cannot be shown.",
+    "no_page": "It has no such page, or the page is beyond those shown here.",
+    "no_room": "The desk's disk is full, so it cannot be prepared.",
+    "pixels": "It claims more pixels than fit in the memory.",
+    "too_large": "It unpacks to far more than any message needs, so it was not read.",
+    "too_much": "Showing it takes too much memory or time, or crashes the renderer.",
+}
 
 
 class Refused(Exception):

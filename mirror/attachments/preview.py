@@ -31,12 +31,12 @@ from mirror.models import AttachedFile, StoredFile
 # How many pages of a PDF are shown at once.
 AT_ONCE = 4
 # By the kind of a note on a page of a PDF, the words before it.
-_NOTES = table_pairs("""
-note    | A note
-field   | The value of a field, which is not drawn
-link    | Links to
-outside | Text outside of the page
-""")
+_NOTES = {
+    "note": "A note",
+    "field": "The value of a field, which is not drawn",
+    "link": "Links to",
+    "outside": "Text outside of the page",
+}
 UNCHANGED = "The download is the original file."
 # A larger picture is not shown, because it could fill the memory of the reviewer's
 # browser. The last of these limits is in bytes.
@@ -45,14 +45,14 @@ MAX_SIDE = 16_000
 MAX_PICTURE = 8 * 1024 * 1024
 _State = AttachedFile.State
 # Why there is no preview of a file in this state.
-_ABSENT = table_pairs("""
-waiting     | It is being fetched.
-too_large   | It is larger than this desk fetches (25 MB). Open it at MultiMail before you decide.
-gone        | MultiMail no longer has it (404). The desk tries again from time to time.
-not_visible | Not visible with this key, so its content cannot be shown here.
-failing     | It could not be fetched yet. The desk tries again.
-deleted     | The desk deleted its copy after the retention time. The results of its checks stay.
-""")
+_ABSENT = {
+    "waiting": "It is being fetched.",
+    "too_large": "It is larger than this desk fetches (25 MB). Open it at MultiMail before you decide.",
+    "gone": "MultiMail no longer has it (404). The desk tries again from time to time.",
+    "not_visible": "Not visible with this key, so its content cannot be shown here.",
+    "failing": "It could not be fetched yet. The desk tries again.",
+    "deleted": "The desk deleted its copy after the retention time. The results of its checks stay.",
+}
 
 
 @dataclass(frozen=True)

@@ -53,15 +53,15 @@ from risk.rules import RULES
 from risk.words import read_phrase
 
 # The families of attached files, then the kinds. A family of the same name means more.
-_FAMILIES = table_pairs("""
-image | a picture
-text | a text file
-document | a document
-archive | an archive
-program | a program
-media | sound or film
-other | a file of another kind
-""")
+_FAMILIES = {
+    "image": "a picture",
+    "text": "a text file",
+    "document": "a document",
+    "archive": "an archive",
+    "program": "a program",
+    "media": "sound or film",
+    "other": "a file of another kind",
+}
 FILES = _FAMILIES | {
     one.name: one.words
     for one in file_types.KINDS.values()
