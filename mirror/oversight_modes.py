@@ -4,8 +4,6 @@ in words, which is looser, and what changes from one to another. Reads no databa
 
 from dataclasses import dataclass
 
-from common.tables import table_rows
-
 
 @dataclass(frozen=True)
 class Mode:
@@ -21,17 +19,36 @@ class Mode:
 
 # The strictest first.
 MODES = [
-    Mode(*row)
-    for row in table_rows("""
-read_only | Read only | Can be read by the agent. | Nothing can be sent.
-gated_all | Hold incoming and outgoing mail | Waits here until somebody decides. | Waits here until somebody decides.
-gated_send | Hold outgoing mail | Goes to the agent at once. |
-    Waits here until somebody decides. Mail to recipients on a bypass list does not wait.
-monitored | Monitored | Goes to the agent at once. |
-    Sent at once without review. The account's oversight address gets a copy.
-autonomous | Autonomous | Goes to the agent at once. |
-    Sent at once without review, and nobody gets a copy.
-""")
+    Mode(
+        "read_only",
+        "Read only",
+        "Can be read by the agent.",
+        "Nothing can be sent.",
+    ),
+    Mode(
+        "gated_all",
+        "Hold incoming and outgoing mail",
+        "Waits here until somebody decides.",
+        "Waits here until somebody decides.",
+    ),
+    Mode(
+        "gated_send",
+        "Hold outgoing mail",
+        "Goes to the agent at once.",
+        "Waits here until somebody decides. Mail to recipients on a bypass list does not wait.",
+    ),
+    Mode(
+        "monitored",
+        "Monitored",
+        "Goes to the agent at once.",
+        "Sent at once without review. The account's oversight address gets a copy.",
+    ),
+    Mode(
+        "autonomous",
+        "Autonomous",
+        "Goes to the agent at once.",
+        "Sent at once without review, and nobody gets a copy.",
+    ),
 ]
 NAMES = tuple(mode.name for mode in MODES)
 AUTONOMOUS = NAMES[-1]
