@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from common.tables import table_rows
 from connections.changes import CHANGE_SECONDS, ConnectionNotChanged, text_in
 from mirror.models import Connection
 from upstream import errors, hosts
@@ -33,17 +32,37 @@ class Slot:
 
 
 SLOTS = {
-    name: Slot(name, label, turns_on, without, tuple(needs.split()))
-    for name, label, turns_on, without, needs in table_rows("""
-oversight | Oversight | Reads held mail and sends decisions to MultiMail. |
-    nothing works. | oversight
-read | Read | Threads, attachments, and decisions whose outcome is unknown. |
-    threads and files cannot be opened, and unknown outcomes take longer. | read
-admin | Admin | Copies allowlists to the gate, registers the webhook, and opens pages of mailboxes,
-    keys and webhooks. | those pages do not work. Mail is reviewed as usual. | admin
-agent | Agent | Discord commands that write mail. |
-    nobody can write mail from Discord. | read send
-""")
+    slot.name: slot
+    for slot in (
+        Slot(
+            "oversight",
+            "Oversight",
+            "Reads held mail and sends decisions to MultiMail.",
+            "nothing works.",
+            ("oversight",),
+        ),
+        Slot(
+            "read",
+            "Read",
+            "Threads, attachments, and decisions whose outcome is unknown.",
+            "threads and files cannot be opened, and unknown outcomes take longer.",
+            ("read",),
+        ),
+        Slot(
+            "admin",
+            "Admin",
+            "Copies allowlists to the gate, registers the webhook, and opens pages of mailboxes, keys and webhooks.",
+            "those pages do not work. Mail is reviewed as usual.",
+            ("admin",),
+        ),
+        Slot(
+            "agent",
+            "Agent",
+            "Discord commands that write mail.",
+            "nobody can write mail from Discord.",
+            ("read", "send"),
+        ),
+    )
 }
 
 
