@@ -15,7 +15,6 @@ from approvals.desk_messages import desk_messages
 from approvals.models import Brake
 from audit.models import Entry
 from audit.sealing.signing import checkpoint
-from common.tables import table_rows
 from mirror.models import Connection
 
 # In UTF-16 units.
@@ -27,31 +26,83 @@ _MAX_TITLE = 90
 
 # By action: a title, a colour, and a sentence about the effect and what to do.
 _NOTICES = {
-    action: columns
-    for action, *columns in table_rows("""
-connection.failing | Not reachable | rose |
-    New messages held there may be missing from the desk. The desk keeps trying.
-connection.paused | Paused | orange | Its decisions are not carried out until it is resumed.
-connection.paused_by_hand | Paused | orange | Its decisions are not carried out until it is resumed.
-connection.recovered | Reachable again | green | The queue is being brought up to date.
-connection.resumed | Resumed | green | Decisions are carried out again.
-connection.capability_changed | MultiMail changed | plain | The desk goes by what it can do now.
-connection.fields_refused | MultiMail changed | plain | The desk goes by what it can do now.
-mailbox.seen_looser | Looser mailbox | orange | Its oversight was loosened outside this desk.
-connection.decided_elsewhere | Decided elsewhere | orange | Not by this desk.
-brake.opened | Messages over limit | orange |
-    An agent exceeded a limit. What it sends is listed as over limit, without a card for each.
-    Open it to pause the key, to return the messages to the queue, or to reject them.
-brake.ended | Within limits again | plain |
-    New messages go to the queue again. Those over limit still wait for somebody.
-connection.removed | Removed | plain | The desk no longer reads it.
-message.refused_at_gate | Blocked recipient | rose |
-    Nothing was sent, and there is nothing to review. The sender was told why.
-ledger.checked | Everything holds | plain |
-    This is the newest checkpoint, which the verifier takes with --head. A copy at a third party shows if the ledger
-    was changed later.
-change.asked | Waiting for a second admin | amber |
-""")
+    "connection.failing": (
+        "Not reachable",
+        "rose",
+        "New messages held there may be missing from the desk. The desk keeps trying.",
+    ),
+    "connection.paused": (
+        "Paused",
+        "orange",
+        "Its decisions are not carried out until it is resumed.",
+    ),
+    "connection.paused_by_hand": (
+        "Paused",
+        "orange",
+        "Its decisions are not carried out until it is resumed.",
+    ),
+    "connection.recovered": (
+        "Reachable again",
+        "green",
+        "The queue is being brought up to date.",
+    ),
+    "connection.resumed": (
+        "Resumed",
+        "green",
+        "Decisions are carried out again.",
+    ),
+    "connection.capability_changed": (
+        "MultiMail changed",
+        "plain",
+        "The desk goes by what it can do now.",
+    ),
+    "connection.fields_refused": (
+        "MultiMail changed",
+        "plain",
+        "The desk goes by what it can do now.",
+    ),
+    "mailbox.seen_looser": (
+        "Looser mailbox",
+        "orange",
+        "Its oversight was loosened outside this desk.",
+    ),
+    "connection.decided_elsewhere": (
+        "Decided elsewhere",
+        "orange",
+        "Not by this desk.",
+    ),
+    "brake.opened": (
+        "Messages over limit",
+        "orange",
+        "An agent exceeded a limit. What it sends is listed as over limit, without a card for each. Open it to pause "
+        "the key, to return the messages to the queue, or to reject them.",
+    ),
+    "brake.ended": (
+        "Within limits again",
+        "plain",
+        "New messages go to the queue again. Those over limit still wait for somebody.",
+    ),
+    "connection.removed": (
+        "Removed",
+        "plain",
+        "The desk no longer reads it.",
+    ),
+    "message.refused_at_gate": (
+        "Blocked recipient",
+        "rose",
+        "Nothing was sent, and there is nothing to review. The sender was told why.",
+    ),
+    "ledger.checked": (
+        "Everything holds",
+        "plain",
+        "This is the newest checkpoint, which the verifier takes with --head. A copy at a third party shows if the "
+        "ledger was changed later.",
+    ),
+    "change.asked": (
+        "Waiting for a second admin",
+        "amber",
+        "",
+    ),
 }
 # The fields of a card and where the details of its entry have them.
 _REFUSED_ADDRESSES = {"From": "mailbox", "To": "recipients", "Refused": "refused"}
@@ -61,7 +112,7 @@ _CHANGED = {
     "Asked by": "asked_by",
     "Reason": "reason",
 }
-_UNKNOWN = ["Changed", "plain", "Open the desk."]
+_UNKNOWN = ("Changed", "plain", "Open the desk.")
 
 
 def notice_card(
