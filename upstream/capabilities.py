@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from common.exchange import Deadline
-from common.tables import table_rows
 from common.unique_keys import Json
 from upstream import errors
 from upstream.client import Client, path
@@ -27,34 +26,40 @@ _NO_ID = "00000000000000000000000000"
 
 # Each capability: its name on pages, and the slot of the key that is needed for it.
 WORDS = {
-    name: (words, slot)
-    for name, words, slot in table_rows("""
-gateway             | a gateway of this product | oversight
-one_pending         | questions for one held message | oversight
-pending_cc          | Cc of held messages | oversight
-pending_bcc         | Bcc of held messages | oversight
-pending_attachments | attachments of held messages | oversight
-single_read         | reading one message by its id | read
-read_cc             | Cc of a message that is read by its id | read
-thread_bodies       | threads with the words of their messages | read
-contacts            | contacts | read
-audit_log           | the audit log | admin
-whole_allowlists    | allowlists that are replaced as a whole | admin
-hold_all            | holding all mail | admin
-minimum_mode        | a minimum oversight mode | admin
-require_fingerprint | requiring the fingerprint of decisions | admin
-""")
+    "gateway": ("a gateway of this product", "oversight"),
+    "one_pending": ("questions for one held message", "oversight"),
+    "pending_cc": ("Cc of held messages", "oversight"),
+    "pending_bcc": ("Bcc of held messages", "oversight"),
+    "pending_attachments": ("attachments of held messages", "oversight"),
+    "single_read": ("reading one message by its id", "read"),
+    "read_cc": ("Cc of a message that is read by its id", "read"),
+    "thread_bodies": ("threads with the words of their messages", "read"),
+    "contacts": ("contacts", "read"),
+    "audit_log": ("the audit log", "admin"),
+    "whole_allowlists": ("allowlists that are replaced as a whole", "admin"),
+    "hold_all": ("holding all mail", "admin"),
+    "minimum_mode": ("a minimum oversight mode", "admin"),
+    "require_fingerprint": ("requiring the fingerprint of decisions", "admin"),
 }
 # The doors outside this desk: ways in which mail is decided or sent without it. By kind
 # the words for it, and what it lets happen.
 DOORS = {
-    kind: (words, effect)
-    for kind, words, effect in table_rows("""
-oversight_email | Oversight address | Its mail has links that decide (hosted MultiMail) or approval codes (our gateway).
-keys | Other keys that decide | A program or person with such a key decides by API.
-modes | Mailboxes without review | What they send leaves without a decision, or can ask to.
-bypass | Bypass lists | What goes only to recipients on them leaves without a decision.
-""")
+    "oversight_email": (
+        "Oversight address",
+        "Its mail has links that decide (hosted MultiMail) or approval codes (our gateway).",
+    ),
+    "keys": (
+        "Other keys that decide",
+        "A program or person with such a key decides by API.",
+    ),
+    "modes": (
+        "Mailboxes without review",
+        "What they send leaves without a decision, or can ask to.",
+    ),
+    "bypass": (
+        "Bypass lists",
+        "What goes only to recipients on them leaves without a decision.",
+    ),
 }
 # Oversight modes in which mail leaves without review.
 _UNREVIEWED = ("monitored", "autonomous")
