@@ -38,6 +38,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from common.env import BadVariable, env_str
 from launcher.console import LaunchError
 from launcher.postgres import postgres_clients
 
@@ -243,14 +244,10 @@ def read_passphrase(*, is_new: bool) -> str:
     It is never taken from the command line, which every process of the machine can
     read. Raises BackupError.
     """
-    passphrase = os.environ.get(_VARIABLE, "")
-    if file := os.environ.get(f"{_VARIABLE}_FILE"):
-        try:
-            passphrase = Path(file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise BackupError(
-                f"{_VARIABLE}_FILE points to {file}, which cannot be read: {error}."
-            ) from None
+    try:
+        passphrase = env_str(_VARIABLE, "")
+    except BadVariable as error:
+        raise BackupError(str(error)) from None
     if not passphrase:
         if not sys.stdin.isatty():
             raise BackupError(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from common.credentials import replace_private, write_credentials
 from common.demo import APPLICATION_FILE
+from common.env import BadVariable, env_list
 from dashboard.backup.archive import (
     Backup,
     BackupError,
@@ -27,8 +28,8 @@ DEMO_FILES = ("credentials.env", APPLICATION_FILE)
 def unpack(
     path: Path, folder: Path, *, passphrase: str, environment: Mapping[str, str]
 ) -> None:
-    """Check the whole backup and write its keys into `folder`. Raises BackupError, and
-    has then written nothing.
+    """Check the whole backup and write its keys into `folder`. Raises BackupError or
+    BadVariable, and has then written nothing.
 
     Keys that are set in `environment` would take precedence over those in the folder,
     so they have to include the backup's.
@@ -40,14 +41,13 @@ def unpack(
         refuse_small_disk(folder, backup.manifest.get("database_size", 0))
     secrets = backup.secrets(passphrase)
     keys = {name: str(secrets["keys"][name]) for name in NAMES}
-    for name, backed_up in keys.items():
+    for name in NAMES:
         # SECRET_KEY has a separate variable for older keys; the others list them after
         # the newest.
         older = "SECRET_KEY_FALLBACKS" if name == "SECRET_KEY" else ""
-        set_keys = _keys_in(name, environment)
-        if set_keys and not _split(backed_up) <= set_keys | _keys_in(
-            older, environment
-        ):
+        set_keys = env_list(name, variables=environment)
+        in_use = {*set_keys, *env_list(older, variables=environment)}
+        if set_keys and not in_use.issuperset(env_list(name, variables=keys)):
             place = f"into {older}" if older else "behind it, with a comma between them"
             raise BackupError(
                 f"{name} is set and differs from the backup's. Leave it out to use the backup's, or put the backup's "
@@ -57,21 +57,6 @@ def unpack(
     for name in DEMO_FILES:
         if text := secrets["files"].get(name):
             replace_private(folder / name, text)
-
-
-def _keys_in(name: str, environment: Mapping[str, str]) -> set[str]:
-    if file := environment.get(f"{name}_FILE"):
-        try:
-            return _split(Path(file).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise BackupError(
-                f"{name}_FILE points to {file}, which cannot be read: {error}."
-            ) from None
-    return _split(environment.get(name, ""))
-
-
-def _split(keys: str) -> set[str]:
-    return {key.strip() for key in keys.split(",") if key.strip()}
 
 
 def main(arguments: list[str]) -> int:
@@ -84,7 +69,7 @@ def main(arguments: list[str]) -> int:
             passphrase=read_passphrase(is_new=False),
             environment=os.environ,
         )
-    except (BackupError, OSError) as error:
+    except (BackupError, BadVariable, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201 the only output there is
         return 1
     return 0
