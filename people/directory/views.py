@@ -23,13 +23,14 @@ from common.pages import (
     DeskRequest,
     LenientForm,
     View,
+    answer,
     only_for,
     redirect_with_notice,
     same_error,
 )
 from people.accounts.chat_accounts import accounts_of, unlink_of
 from people.accounts.views import ChatAccountForm
-from people.errors import LastAdmin, PeopleError
+from people.errors import PeopleError
 from people.identities import Identities
 from people.invitations.links import (
     make_password_link,
@@ -212,8 +213,7 @@ def _person_page(
     request: DeskRequest,
     person_id: int,
     *,
-    status: int = 200,
-    error: str = "",
+    error: PeopleError | None = None,
     role_form: RoleForm | None = None,
 ) -> HttpResponse:
     """Show one person: their roles, how they sign in, and what the actor may change."""
@@ -235,9 +235,8 @@ def _person_page(
         "password_link": open_password_link(actor, row.person),
         "may_mail": may_mail_password(row.person),
         "chat_accounts": accounts_of(row.person),
-        "error": error,
     }
-    return render(request, "people/person.html", context, status=status)
+    return answer(request, "people/person.html", context, error, form=role_form)
 
 
 person = require_safe(_person_page)
@@ -258,8 +257,7 @@ def _changes(view: ChangeView) -> View:
         try:
             answered = view(request, person)
         except PeopleError as error:
-            status = 409 if isinstance(error, LastAdmin) else 403
-            return _person_page(request, person_id, status=status, error=error.sentence)
+            return _person_page(request, person_id, error=error)
         if isinstance(answered, HttpResponse):
             return answered
         if request.actor.id == str(person_id):
@@ -282,7 +280,7 @@ def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
     """Grant a person a role for everything, a connection or a mailbox."""
     form = RoleForm(request.POST, targets=targets_to_give(request.actor))
     if not form.is_valid():
-        return _person_page(request, person.pk, status=422, role_form=form)
+        return _person_page(request, person.pk, role_form=form)
     role = form.cleaned_data["role"]
     target = form.cleaned_data["place"]
     is_new = give_role(

@@ -32,7 +32,7 @@ from audit.recording import record
 from common.actors import Actor, Role
 from common.encryption import decrypt, encrypt
 from common.postgres import atomic_with_retry, clock
-from people.errors import FactorNotAllowed
+from people.errors import FactorNotAllowed, NotYours
 from people.models import Person, RecoveryCode, RoleRule
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.sign_in.backend import needs_second_factor, roles_that_need_it
@@ -221,11 +221,11 @@ def remove_factors_of(*, actor: Actor, person: Person) -> CanWait[int]:
     many factors they had. If a role needs a factor, they set up a new one when they
     next sign in.
 
-    Raises FactorNotAllowed.
+    Raises NotYours.
     """
     _check_may_set(actor)
     if str(person.pk) == actor.id:
-        raise FactorNotAllowed(
+        raise NotYours(
             "Remove your own factors under Your account, Second factor."
         )
     Person.objects.select_for_update().get(pk=person.pk)
@@ -257,7 +257,7 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[None]:
 
     Only an admin of everything may do this. They cannot require it of a role that they
     have while they have no second factor: that would lock them out. Raises
-    FactorNotAllowed.
+    NotYours and FactorNotAllowed.
     """
     _check_may_set(actor)
     yield lambda: ChangeInWords(
@@ -301,7 +301,7 @@ def lacking_factor(role: Role) -> int:
 
 def _check_may_set(actor: Actor) -> None:
     if not actor.is_admin_of_all:
-        raise FactorNotAllowed(
+        raise NotYours(
             "Only an admin of everything can set who needs a second factor."
         )
 

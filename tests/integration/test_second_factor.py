@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from audit.models import Entry
 from common.actors import Role
-from people.errors import FactorNotAllowed
+from people.errors import FactorNotAllowed, NotYours
 from people.models import RecoveryCode, RoleRule
 from people.sign_in import factors as app_codes
 from people.sign_in import factors as recovery
@@ -227,7 +227,7 @@ def test_rule_is_set_by_an_admin_of_everything_who_has_what_it_asks(
 ):
     half = make_person("half@yourteam.example", "Hal", "admin", connection=connection)
     for person in (reviewer, half):
-        with pytest.raises(FactorNotAllowed):
+        with pytest.raises(NotYours):
             set_role_rule(actor=actor_of(person), role=Role.REVIEWER, needed=True)
     with pytest.raises(FactorNotAllowed):
         set_role_rule(actor=actor_of(admin), role=Role.ADMIN, needed=True)
