@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
-from allauth.mfa.models import Authenticator
 from django import forms
 from django.contrib.sessions.models import Session
-from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 from django.db.models.functions import Greatest, Now
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -57,7 +56,7 @@ from people.roles import (
     targets_to_give,
     widest_first,
 )
-from people.sign_in.factors import KINDS, remove_factors_of
+from people.sign_in.factors import HAS_FACTOR, remove_factors_of
 from people.sign_in.reauthentication import reauthenticated
 from people.sign_in.sessions import LONGEST
 
@@ -150,7 +149,6 @@ def open_password_link(actor: Actor, person: Person) -> Invitation | None:
 
 
 def _annotated(people: QuerySet[Person]) -> QuerySet[Person]:
-    factors = Authenticator.objects.filter(user=OuterRef("pk"), type__in=KINDS)
     # Rows of sessions that ended by time stay.
     live = Q(
         usersession__session_key__in=Session.objects.filter(
@@ -160,7 +158,7 @@ def _annotated(people: QuerySet[Person]) -> QuerySet[Person]:
     )
     return people.prefetch_related("grants__connection", "grants__mailbox").annotate(
         open_sessions=Count("usersession", filter=live),
-        has_factor=Exists(factors),
+        has_factor=HAS_FACTOR,
         last_seen=Greatest("last_login", Max("usersession__last_seen_at")),
     )
 

@@ -113,6 +113,8 @@ def _letters(code: str) -> str:
 APP = Authenticator.Type.TOTP
 PASSKEY = Authenticator.Type.WEBAUTHN
 KINDS = {APP: "authenticator app", PASSKEY: "passkey"}
+# A condition on people: whether they have one.
+HAS_FACTOR = Exists(Authenticator.objects.filter(user=OuterRef("pk"), type__in=KINDS))
 MAX_PASSKEYS = 20
 
 
@@ -225,9 +227,7 @@ def remove_factors_of(*, actor: Actor, person: Person) -> CanWait[int]:
     """
     _check_may_set(actor)
     if str(person.pk) == actor.id:
-        raise NotYours(
-            "Remove your own factors under Your account, Second factor."
-        )
+        raise NotYours("Remove your own factors under Your account, Second factor.")
     Person.objects.select_for_update().get(pk=person.pk)
     removed = factors_of(person.pk)
     yield lambda: ChangeInWords(
@@ -294,16 +294,13 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[None]:
 
 def lacking_factor(role: Role) -> int:
     """Return how many active people with a role have no second factor."""
-    factors = Authenticator.objects.filter(type__in=KINDS, user=OuterRef("pk"))
-    people = Person.objects.filter(~Exists(factors), is_active=True, grants__role=role)
+    people = Person.objects.filter(~HAS_FACTOR, is_active=True, grants__role=role)
     return people.distinct().count()
 
 
 def _check_may_set(actor: Actor) -> None:
     if not actor.is_admin_of_all:
-        raise NotYours(
-            "Only an admin of everything can set who needs a second factor."
-        )
+        raise NotYours("Only an admin of everything can set who needs a second factor.")
 
 
 def _add(
