@@ -242,7 +242,7 @@ person = require_safe(_person_page)
 
 def _changes(view: ChangeView) -> View:
     """Decorate a view that changes the person in its URL, and that returns the notice
-    to show or a response.
+    to show or a response. It takes a POST, and a recent reauthentication.
 
     The view runs for every admin who may see the person: the command checks what they
     may do, and the page shows its error.
@@ -268,11 +268,9 @@ def _changes(view: ChangeView) -> View:
             return redirect_with_notice(request, answered, "people")
         return redirect_with_notice(request, answered, "person", person_id=person_id)
 
-    return changed
+    return require_POST(reauthenticated(changed))
 
 
-@require_POST
-@reauthenticated
 @_changes
 def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
     """Grant a person a role for everything, a connection or a mailbox."""
@@ -287,8 +285,6 @@ def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
     return f"{person} is {role} of {target.name} {'now' if is_new else 'already'}."
 
 
-@require_POST
-@reauthenticated
 @_changes
 def remove_role(request: DeskRequest, person: Person) -> str:
     form = GrantForm(request.POST)
@@ -302,24 +298,18 @@ def remove_role(request: DeskRequest, person: Person) -> str:
     )
 
 
-@require_POST
-@reauthenticated
 @_changes
 def deactivate_person(request: DeskRequest, person: Person) -> str:
     deactivate(actor=request.actor, person_id=person.pk)
     return f"{person} is deactivated and signed out everywhere. Their pending decisions will not be carried out."
 
 
-@require_POST
-@reauthenticated
 @_changes
 def reactivate_person(request: DeskRequest, person: Person) -> str:
     reactivate(actor=request.actor, person_id=person.pk)
     return f"{person} can sign in again, with the roles from before."
 
 
-@require_POST
-@reauthenticated
 @_changes
 def password_link(request: DeskRequest, person: Person) -> HttpResponse:
     """Make a link for a new password, and mail it or show it once."""
@@ -329,8 +319,6 @@ def password_link(request: DeskRequest, person: Person) -> HttpResponse:
     return mail_or_show(request, link, by_mail=by_mail, back=back, person=person)
 
 
-@require_POST
-@reauthenticated
 @_changes
 def remove_factors(request: DeskRequest, person: Person) -> str:
     """Remove the factors of a person who lost them, and end their sessions."""
@@ -338,8 +326,6 @@ def remove_factors(request: DeskRequest, person: Person) -> str:
     return f"{person} signs in by password alone now, and was signed out."
 
 
-@require_POST
-@reauthenticated
 @_changes
 def remove_chat_account(request: DeskRequest, person: Person) -> str:
     form = ChatAccountForm(request.POST)
