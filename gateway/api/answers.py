@@ -22,6 +22,7 @@ from common.unique_keys import Json
 from gateway.errors import Invalid
 from gateway.lookups import may_read
 from gateway.messages.content import additions_of, fingerprint_of, known_fingerprint
+from gateway.middleware import problem
 from gateway.models import ApiKey, Email
 from gateway.states import AWAITING_DECISION, Decision, Direction, Status
 from gateway.timestamps import epoch_milliseconds, iso
@@ -66,12 +67,8 @@ def not_offered(request: HttpRequest, *, instead: str, **named: str) -> JsonResp
     """Answer 501 for a route of MultiMail that the gateway does not offer, and say what
     to use instead. `named` are the parameters of its path, which are ignored.
     """
-    return JsonResponse(
-        {
-            "error": f"This gateway does not offer this. {instead}",
-            "code": "not_implemented",
-        },
-        status=501,
+    return problem(
+        501, f"This gateway does not offer this. {instead}", "not_implemented"
     )
 
 

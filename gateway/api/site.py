@@ -50,7 +50,7 @@ from gateway.errors import (
 )
 from gateway.lookups import mailbox_for
 from gateway.messages import content
-from gateway.middleware import failed
+from gateway.middleware import failed, problem
 from gateway.models import ApiKey
 from gateway.states import Mode
 
@@ -340,10 +340,7 @@ def _on_http_error(request: HttpRequest, error: HttpError) -> JsonResponse:
     # Ninja answers 400 for any error of the parser; this is the error itself.
     if isinstance(error.__cause__, GatewayError):
         return _problem(request, error.__cause__)
-    return JsonResponse(
-        {"error": str(error) or "The request failed.", "code": "failed"},
-        status=error.status_code,
-    )
+    return problem(error.status_code, str(error) or "The request failed.", "failed")
 
 
 @api.exception_handler(OperationalError)
