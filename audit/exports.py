@@ -353,7 +353,7 @@ class Download:
             if not self.stays():
                 raise _BrokenOff(NO_LONGER)
             with statements_within(READ_WITHIN):
-                entries = lines(self.entries.after(last)[:AT_ONCE])
+                entries = lines(self.entries.filter(pk__gt=last)[:AT_ONCE])
                 if not self.wanted.has_details:
                     for entry in entries:
                         entry.details = {}

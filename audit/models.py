@@ -7,7 +7,7 @@ tables of other apps by a foreign key: an entry must outlive what it is about.
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex, OpClass
@@ -27,6 +27,8 @@ _Saved = TypeVar("_Saved", bound="Saved")
 
 # How many entries are read into memory at a time when all are read.
 AT_ONCE = 1000
+# A condition on entries. Those that it does not hold for have the index entry_shown.
+IS_TECHNICAL = Q(action__in=sorted(TECHNICAL))
 
 # --- Entries --------------------------------------------------------------------------
 
@@ -62,14 +64,6 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """Every entry about any of these messages. Uses the index entry_message."""
         return self.filter(message__in=list(messages))
 
-    def after(self, entry_id: int) -> Self:
-        """Entries newer than one: the page before."""
-        return self.filter(id__gt=entry_id)
-
-    def before(self, entry_id: int) -> Self:
-        """Entries older than one: the next page."""
-        return self.filter(id__lt=entry_id)
-
     def sealing_order(self) -> Self:
         """In the order in which entries are sealed. Uses the index entry_to_seal."""
         return self.order_by("xid", "id")
@@ -100,14 +94,6 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         decision.recorded decision.calling decision.applied
         """
         return self.exclude(action__in=steps.split())
-
-    def without_technical(self) -> Self:
-        """Without technical entries. Uses the index entry_shown."""
-        return self.exclude(action__in=sorted(TECHNICAL))
-
-    def technical(self) -> Self:
-        """Only technical entries."""
-        return self.filter(action__in=sorted(TECHNICAL))
 
     def of_person(self, person: int) -> Self:
         """Entries of what one person did, through any surface."""
@@ -178,7 +164,7 @@ class Entry(models.Model):
             # many technical ones are between them.
             models.Index(
                 fields=["id"],
-                condition=~Q(action__in=sorted(TECHNICAL)),
+                condition=~IS_TECHNICAL,
                 name="entry_shown",
             ),
             models.Index(fields=["actor_kind", "actor_id", "id"], name="entry_actor"),
@@ -564,10 +550,6 @@ class CheckQuerySet(models.QuerySet["Check"]):
     def broken(self) -> Self:
         """Those that failed."""
         return self.filter(state=Check.State.BROKEN)
-
-    def since(self, age: timedelta) -> Self:
-        """Those that began within this time before now."""
-        return self.filter(started_at__gt=Now() - age)
 
 
 class Check(models.Model):

@@ -236,7 +236,7 @@ def _is_new_device(entry: Entry) -> bool:
         Entry.objects.with_details()
         .of_person(int(entry.actor_id))
         .of_action("person.signed_in")
-        .before(entry.pk)
+        .filter(pk__lt=entry.pk)
         .newest_first()[:_SIGN_INS]
     )
     devices = [one.details.get("device") for one in earlier]

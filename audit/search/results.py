@@ -15,7 +15,7 @@ from datetime import datetime
 from django.db import OperationalError, transaction
 from django.db.models import BooleanField, CharField, Func, Max, Min, Q, Value
 
-from audit.models import Entry, EntryDetail, EntryQuerySet
+from audit.models import IS_TECHNICAL, Entry, EntryDetail, EntryQuerySet
 from audit.search.filters import SURFACES, Filters, actions_of, kind_label
 from audit.trail import lines, with_subjects
 from audit.visibility import visible
@@ -194,7 +194,7 @@ def shown_of(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
     """Return the matches that the page shows: without technical entries if the filters
     fold them.
     """
-    return entries.without_technical() if filters.folds else entries
+    return entries.exclude(IS_TECHNICAL) if filters.folds else entries
 
 
 # --- A page of them -------------------------------------------------------------------
@@ -216,13 +216,15 @@ def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
     New entries do not shift the pages.
     """
     if filters.after:
-        found_entries = lines(entries.after(filters.after).oldest_first()[: PAGE + 1])
+        found_entries = lines(
+            entries.filter(pk__gt=filters.after).oldest_first()[: PAGE + 1]
+        )
         if len(found_entries) > PAGE:
             shown = found_entries[PAGE - 1 :: -1]
             return Page(with_subjects(shown), older=shown[-1].pk, newer=shown[0].pk)
     # If fewer entries than a page are newer, the newest page is shown.
     if filters.before:
-        entries = entries.before(filters.before)
+        entries = entries.filter(pk__lt=filters.before)
     found_entries = lines(entries.newest_first()[: PAGE + 1])
     shown = found_entries[:PAGE]
     older = shown[-1].pk if len(found_entries) > PAGE else None
@@ -368,6 +370,6 @@ def facets_of(
             ]
         folded = 0
         if filters.folds:
-            folded = entries.technical().order_by()[: COUNTED + 1].count()
+            folded = entries.filter(IS_TECHNICAL).order_by()[: COUNTED + 1].count()
         return Facets(min(len(newest), COUNTED), len(newest) > COUNTED, folded, counts)
     return None

@@ -36,7 +36,7 @@ def _page(
     """
     after = PageForm(request.GET).value("after") or 0
     entries = _readable(request, public_id)
-    found_entries = lines(entries.after(after).oldest_first()[: PAGE + 1])
+    found_entries = lines(entries.filter(pk__gt=after).oldest_first()[: PAGE + 1])
     if not found_entries:
         raise Http404(_UNKNOWN)
     shown = found_entries[:PAGE]
@@ -48,7 +48,9 @@ def _page(
             "next_after": next_after,
         }
         return JsonResponse(answer)
-    before = lines(entries.before(shown[0].pk).newest_first()[:1]) if after else []
+    before = (
+        lines(entries.filter(pk__lt=shown[0].pk).newest_first()[:1]) if after else []
+    )
     context: dict[str, Any] = {
         "public_id": public_id,
         "summary": summary_of(public_id),

@@ -94,7 +94,8 @@ def begin_daily_check() -> str:
         return f"{running.pk} is under way"
     if ended:
         return f"anew as {_begin(asked_by=ended.asked_by).pk}"
-    if not latest_seal() or Check.objects.finished().since(EVERY).exists():
+    recent = Check.objects.finished().filter(started_at__gt=Now() - EVERY)
+    if not latest_seal() or recent.exists():
         return "not yet"
     return f"begun as {_begin(asked_by=None).pk}"
 
