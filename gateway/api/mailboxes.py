@@ -16,6 +16,7 @@ from gateway.api.answers import (
     Answer,
     Changed,
     Epoch,
+    Iso,
     LongPageFilters,
     Page,
     PendingApproval,
@@ -41,7 +42,6 @@ from gateway.errors import BadRequest
 from gateway.lookups import check_unlimited, first_or_404, mailbox_named
 from gateway.messages import decisions
 from gateway.models import ApiKey, Domain, Mailbox
-from gateway.timestamps import iso
 
 _ADDITIONS = ("auto_cc", "auto_bcc")
 # Characters of all addresses of one field.
@@ -283,21 +283,26 @@ class DnsRecord(Answer):
     problem: str | None
 
 
-class DomainAnswer(Answer):
-    """One domain."""
+class DomainFacts(Answer):
+    """What is stored about a domain."""
 
     id: str
     domain: str
     status: str
+    created_at: Iso
+    verified_at: Iso | None
+    looked_at: Iso | None
+
+
+class DomainAnswer(DomainFacts):
+    """One domain, with its records."""
+
     dkim_verified: bool
     spf_verified: bool
     dmarc_verified: bool
     mx_verified: bool
     return_path_verified: bool
     dns_records: list[DnsRecord]
-    created_at: str
-    verified_at: str | None
-    looked_at: str | None
 
 
 class Domains(Page):
@@ -324,10 +329,7 @@ def domain_json(row: Domain) -> Json:
         if record.type == "MX":
             record_json["priority"] = 10
         records.append(record_json)
-    return {
-        "id": row.pk,
-        "domain": row.domain,
-        "status": row.status,
+    return DomainFacts.of(row) | {
         "dkim_verified": row.dkim_verified_at is not None,
         "spf_verified": row.is_right(SPF),
         "dmarc_verified": row.is_right(DMARC),
@@ -336,9 +338,6 @@ def domain_json(row: Domain) -> Json:
         # too.
         "return_path_verified": row.is_right(SPF),
         "dns_records": records,
-        "created_at": iso(row.created_at),
-        "verified_at": iso(row.verified_at),
-        "looked_at": iso(row.looked_at),
     }
 
 

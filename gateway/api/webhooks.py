@@ -8,7 +8,7 @@ from typing import Annotated
 from annotated_types import Len
 from django.http import JsonResponse
 from ninja import Query, Router
-from pydantic import Field
+from pydantic import AliasPath, BeforeValidator, Field
 
 from common.unique_keys import Json
 from gateway.api.answers import (
@@ -123,19 +123,21 @@ class Attempt(Answer):
 class DeliveryAnswer(Answer):
     """One event on its way to one subscription, with its newest attempts."""
 
-    id: str
+    id: Annotated[str, BeforeValidator(str)]
     webhook_id: str
     event_id: str
-    event_type: str
+    event_type: str = Field(validation_alias="event")
     email_id: str | None
-    url: str
-    status: str
+    url: str = Field(validation_alias=AliasPath("webhook", "url"))
+    status: Annotated[str, BeforeValidator(lambda state: _WORD_OF[state])] = Field(
+        validation_alias="state"
+    )
     attempts: int
-    attempt_log: list[Attempt]
+    attempt_log: list[Attempt] = Field(validation_alias="history")
     response_status: int | None
-    last_error: str | None
-    created_at: str
-    last_attempt_at: str | None
+    last_error: TextOrNone
+    created_at: Iso
+    last_attempt_at: Iso | None
 
 
 class Deliveries(Page):
@@ -147,21 +149,8 @@ class Deliveries(Page):
 def delivery_json(row: WebhookDelivery) -> Json:
     """Return a delivery with how its newest attempts went."""
     may_be_tried = row.state == Delivery.State.DUE and not row.webhook.paused_at
-    return {
-        "id": str(row.pk),
-        "webhook_id": row.webhook_id,
-        "event_id": row.event_id,
-        "event_type": row.event,
-        "email_id": row.email_id,
+    return DeliveryAnswer.of(row) | {
         "sandbox": row.email.sandbox if row.email else False,
-        "url": row.webhook.url,
-        "status": _WORD_OF[Delivery.State(row.state)],
-        "attempts": row.attempts,
-        "attempt_log": row.history,
-        "response_status": row.response_status,
-        "last_error": row.last_error or None,
-        "created_at": iso(row.created_at),
-        "last_attempt_at": iso(row.last_attempt_at),
         "next_attempt_at": iso(row.next_attempt_at) if may_be_tried else None,
     }
 
