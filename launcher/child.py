@@ -304,7 +304,7 @@ class EmbeddedServer:
                 raise LaunchError(
                     f"{self.title} ended while it started.", details=tail(self.log)
                 )
-            if self._is_ready():
+            if self.answers():
                 return
             time.sleep(0.01)
         raise LaunchError(
@@ -312,7 +312,8 @@ class EmbeddedServer:
             details=tail(self.log),
         )
 
-    def _is_ready(self) -> bool:
+    def answers(self) -> bool:
+        """Whether the server is ready for connections."""
         raise NotImplementedError
 
 

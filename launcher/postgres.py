@@ -103,13 +103,16 @@ class Parser(EmbeddedServer):
 
     def answers(self) -> bool:
         """Whether a parser accepts connections at the socket."""
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(self.socket))
-            return True
-        return False
+        return accepts_connections(self.socket)
 
-    def _is_ready(self) -> bool:
-        return self.answers()
+
+def accepts_connections(path: Path) -> bool:
+    """Whether a server accepts connections at this Unix socket."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1)
+        client.connect(str(path))
+        return True
+    return False
 
 
 class Redis(EmbeddedServer):
@@ -167,7 +170,7 @@ class Redis(EmbeddedServer):
             folder=self.data,
         )
 
-    def _is_ready(self) -> bool:
+    def answers(self) -> bool:
         """Whether it answers PONG. While it still loads its data, it answers with an
         error.
         """
@@ -403,7 +406,7 @@ class Postgres(EmbeddedServer):
             self.data.rmdir()
         partial.rename(self.data)
 
-    def _is_ready(self) -> bool:
+    def answers(self) -> bool:
         """Whether postmaster.pid says so. Its first line must name this process,
         because an earlier server may have left the file.
         """

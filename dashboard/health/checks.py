@@ -7,7 +7,6 @@ Nothing here prints, and no item contains a secret.
 
 import os
 import shutil
-import socket
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -37,7 +36,7 @@ from common.waiting_mail import KEY, WaitingMail
 from dashboard import hosts
 from dashboard.models import BACKUP, Tick
 from launcher import data_folder
-from launcher.postgres import OF_A_COMMAND
+from launcher.postgres import OF_A_COMMAND, accepts_connections
 from mirror.models import Connection
 from policy.errors import RuleError
 from policy.models import KillSwitch
@@ -147,13 +146,7 @@ def parser_answers() -> bool:
     it was started because there is no other.
     """
     address = Path(os.environ["PARSER_SOCKET"])
-    try:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(1)
-            client.connect(str(address))
-    except OSError:
-        return False
-    return address.parent.name != OF_A_COMMAND
+    return address.parent.name != OF_A_COMMAND and accepts_connections(address)
 
 
 def _redis_server() -> Iterator[AttentionItem]:
