@@ -161,12 +161,7 @@ class Person(AbstractBaseUser):
     def current_scopes(self) -> list[Scope]:
         """Read the roles that the person has now; none if they are deactivated."""
         granted = Grant.objects.filter(person=self.pk, person__is_active=True)
-        return [
-            Scope(Role(role), connection, mailbox)
-            for role, connection, mailbox in granted.values_list(
-                "role", "connection_id", "mailbox_id"
-            )
-        ]
+        return [grant.scope for grant in granted]
 
 
 class Grant(ScopeModel):
