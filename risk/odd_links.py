@@ -4,6 +4,7 @@ words, the same in a finding and in a list of links.
 
 from typing import NamedTuple
 
+from common.tables import table_rows
 from rendering import Link
 from risk.lookalikes import passes_for_latin
 
@@ -18,31 +19,22 @@ class Oddity(NamedTuple):
 
 # The worst first.
 _ODDITIES = [
-    Oddity(
-        "text_says_other_domain",
-        "high",
-        "shows a different address from the one it opens",
-    ),
-    Oddity(
-        "credentials_in_url",
-        "high",
-        "has a name before the @ that is not its destination",
-    ),
-    Oddity(
-        "disguised_dot",
-        "high",
-        "has a look-alike character instead of a dot in its address",
-    ),
-    Oddity("mixed_script", "high", "mixes letters of different scripts"),
-    Oddity(
-        "passes_for_latin", "high", "is written in letters that look like Latin ones"
-    ),
-    Oddity("hidden_recipient", "high", "writes to somebody whom its words do not name"),
-    Oddity("unusual_scheme", "notice", "does not open a web page"),
-    Oddity("ip_address", "notice", "goes to an IP address instead of a name"),
-    Oddity("punycode", "notice", "has non-Latin letters in its name"),
-    Oddity("unusual_port", "notice", "goes to an unusual port"),
-    Oddity("not_https", "", "is not encrypted"),
+    Oddity(*row)
+    for row in table_rows(
+        """
+text_says_other_domain | high | shows a different address from the one it opens
+credentials_in_url | high | has a name before the @ that is not its destination
+disguised_dot | high | has a look-alike character instead of a dot in its address
+mixed_script | high | mixes letters of different scripts
+passes_for_latin | high | is written in letters that look like Latin ones
+hidden_recipient | high | writes to somebody whom its words do not name
+unusual_scheme | notice | does not open a web page
+ip_address | notice | goes to an IP address instead of a name
+punycode | notice | has non-Latin letters in its name
+unusual_port | notice | goes to an unusual port
+not_https | | is not encrypted
+"""
+    )
 ]
 
 
