@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from audit.models import Entry
-from common.tables import table_rows
 
 
 @dataclass(frozen=True)
@@ -24,38 +23,83 @@ class Event:
 # A name, words, and actions.
 EVENTS = [
     Event(name, words, tuple(actions.split()))
-    for name, words, actions in table_rows("""
-email.held | a message is held for review | message.held
-email.expiring | a held message expires soon | message.expiring
-email.late | a held message is late, by a step of its review plan | message.late
-email.approval | somebody approves a message that others have to approve too |
-    approval.recorded
-email.decided | a message is approved or rejected |
-    message.approved message.released message.rejected
-email.sent | a message is sent | message.sent
-email.delivered | a message is delivered | message.delivered
-email.bounced | a message bounces | message.bounced
-email.complained | a recipient marks a message as spam | message.complained
-email.failed | a message cannot be sent | message.failed
-email.cancelled | a message is cancelled | message.cancelled
-email.received | a message is received | message.received
-email.refused | a message to a blocked recipient is refused | message.refused_at_gate
-decision.unknown | the outcome of a decision is unknown |
-    decision.unknown decision.unattributed
-brake.opened | a limit is exceeded, and messages wait apart | brake.opened
-connection.failing | a connection cannot be reached | connection.failing
-connection.paused | a connection is paused |
-    connection.paused connection.paused_by_hand
-connection.recovered | a connection is reached again |
-    connection.recovered connection.resumed
-connection.capabilities | MultiMail gains or loses a feature, or refuses a field of the desk's calls |
-    connection.capability_changed connection.fields_refused
-mailbox.looser | a mailbox is made looser at MultiMail | mailbox.seen_looser
-desk.bypassed | several messages are decided elsewhere at once |
-    connection.decided_elsewhere
-ledger.checked | the whole ledger was checked, with its newest checkpoint | ledger.checked
-change.waiting | a change waits for a second admin | change.asked
-""")
+    for name, words, actions in (
+        ("email.held", "a message is held for review", "message.held"),
+        ("email.expiring", "a held message expires soon", "message.expiring"),
+        (
+            "email.late",
+            "a held message is late, by a step of its review plan",
+            "message.late",
+        ),
+        (
+            "email.approval",
+            "somebody approves a message that others have to approve too",
+            "approval.recorded",
+        ),
+        (
+            "email.decided",
+            "a message is approved or rejected",
+            "message.approved message.released message.rejected",
+        ),
+        ("email.sent", "a message is sent", "message.sent"),
+        ("email.delivered", "a message is delivered", "message.delivered"),
+        ("email.bounced", "a message bounces", "message.bounced"),
+        (
+            "email.complained",
+            "a recipient marks a message as spam",
+            "message.complained",
+        ),
+        ("email.failed", "a message cannot be sent", "message.failed"),
+        ("email.cancelled", "a message is cancelled", "message.cancelled"),
+        ("email.received", "a message is received", "message.received"),
+        (
+            "email.refused",
+            "a message to a blocked recipient is refused",
+            "message.refused_at_gate",
+        ),
+        (
+            "decision.unknown",
+            "the outcome of a decision is unknown",
+            "decision.unknown decision.unattributed",
+        ),
+        (
+            "brake.opened",
+            "a limit is exceeded, and messages wait apart",
+            "brake.opened",
+        ),
+        ("connection.failing", "a connection cannot be reached", "connection.failing"),
+        (
+            "connection.paused",
+            "a connection is paused",
+            "connection.paused connection.paused_by_hand",
+        ),
+        (
+            "connection.recovered",
+            "a connection is reached again",
+            "connection.recovered connection.resumed",
+        ),
+        (
+            "connection.capabilities",
+            "MultiMail gains or loses a feature, or refuses a field of the desk's calls",
+            "connection.capability_changed connection.fields_refused",
+        ),
+        (
+            "mailbox.looser",
+            "a mailbox is made looser at MultiMail",
+            "mailbox.seen_looser",
+        ),
+        (
+            "desk.bypassed",
+            "several messages are decided elsewhere at once",
+            "connection.decided_elsewhere",
+        ),
+        (
+            "ledger.checked",
+            "the whole ledger was checked, with its newest checkpoint",
+            "ledger.checked",
+        ),
+        ("change.waiting", "a change waits for a second admin", "change.asked"),
+    )
 ]
 # Its entry is about no message of the desk: an allowlist refused the mail before it was
 # held. Each refusal has its own card.

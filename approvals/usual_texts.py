@@ -31,7 +31,6 @@ from common.pages import (
     only_for,
     redirect_with_notice,
 )
-from common.tables import table_rows
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
@@ -55,32 +54,52 @@ class Preset:
     words: str
 
 
-def _built_in(table: str) -> tuple[Preset, ...]:
-    return tuple(Preset(*row) for row in table_rows(table))
-
-
-REJECT = _built_in(
-    """
-recipient | Wrong recipient | This must not go to this recipient.
-untrue | Inaccurate or unverified | It says something that is not true, or that nobody has confirmed.
-promise | Promises too much | It promises something that nobody here has agreed to.
-private | Confidential information | It reveals confidential information.
-misled | The agent was misled | It follows instructions from somebody who may not give them.
-double | Already answered | This was already answered.
-late | No longer needed | It is no longer needed.
-person | A person will answer | A person will answer this. Do not write again.
-"""
+REJECT = (
+    Preset("recipient", "Wrong recipient", "This must not go to this recipient."),
+    Preset(
+        "untrue",
+        "Inaccurate or unverified",
+        "It says something that is not true, or that nobody has confirmed.",
+    ),
+    Preset(
+        "promise",
+        "Promises too much",
+        "It promises something that nobody here has agreed to.",
+    ),
+    Preset(
+        "private", "Confidential information", "It reveals confidential information."
+    ),
+    Preset(
+        "misled",
+        "The agent was misled",
+        "It follows instructions from somebody who may not give them.",
+    ),
+    Preset("double", "Already answered", "This was already answered."),
+    Preset("late", "No longer needed", "It is no longer needed."),
+    Preset(
+        "person",
+        "A person will answer",
+        "A person will answer this. Do not write again.",
+    ),
 )
-SEND_BACK = _built_in(
-    """
-facts | Check the facts | Check names, dates and sums against the thread.
-tone | Change the tone | Say the same in a friendlier and simpler way.
-shorter | Shorter | Make it half as long.
-question | Answer the question | Answer the question first.
-number | Name the order | Name the order, invoice or ticket that this is about.
-copies | Fewer recipients | Leave out the recipients who do not need this.
-leave_out | Remove internal details | Remove what must stay confidential.
-"""
+SEND_BACK = (
+    Preset(
+        "facts", "Check the facts", "Check names, dates and sums against the thread."
+    ),
+    Preset("tone", "Change the tone", "Say the same in a friendlier and simpler way."),
+    Preset("shorter", "Shorter", "Make it half as long."),
+    Preset("question", "Answer the question", "Answer the question first."),
+    Preset(
+        "number",
+        "Name the order",
+        "Name the order, invoice or ticket that this is about.",
+    ),
+    Preset(
+        "copies", "Fewer recipients", "Leave out the recipients who do not need this."
+    ),
+    Preset(
+        "leave_out", "Remove internal details", "Remove what must stay confidential."
+    ),
 )
 Presets = Mapping[str, Sequence[Preset]]
 BUILT_IN: Presets = {Kind.REJECT: REJECT, Kind.SEND_BACK: SEND_BACK, Kind.COMMENT: ()}

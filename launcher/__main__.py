@@ -1,16 +1,5 @@
-"""The command line of `./run`: finds the function for the command, installs what the
-command needs, and calls it.
-"""
+"""The commands of `./run`, as `./run help` shows them:
 
-import importlib
-import os
-import sys
-
-from common.env import BadVariable
-from launcher import bootstrap
-from launcher.console import LaunchError, complain, say
-
-_HELP = """\
 ./run                        set up on first use, then start everything; Ctrl-C stops it (--detach: leave it running)
 ./run install                only set up, for an account that may not write here
 ./run stop                   stop whatever runs here
@@ -26,7 +15,16 @@ _HELP = """\
 ./run bench [--smoke] [name] benchmarks, and docs/benchmarks.md; --smoke only tries each, at its smallest size
 ./run help                   this
 
-Settings are environment variables, for instance: PORT=9000 DATA_DIR=/srv/countersign DEMO=0 ./run"""
+Settings are environment variables, for instance: PORT=9000 DATA_DIR=/srv/countersign DEMO=0 ./run
+"""
+
+import importlib
+import os
+import sys
+
+from common.env import BadVariable
+from launcher import bootstrap
+from launcher.console import LaunchError, complain, say
 
 # The module of each command. Only that one is imported: the launcher stays in memory as
 # long as the product runs.
@@ -54,7 +52,7 @@ def main(arguments: list[str]) -> int:
     )
     try:
         if name in ("help", "-h", "--help"):
-            say(_HELP)
+            say(str(__doc__).strip())
             return 0
         if name not in (*_COMMANDS, "install"):
             raise LaunchError(

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import filterfalse, groupby
 
-from common.tables import table_pairs
-
 
 def _codes(ranges: str) -> Iterator[int]:
     """Yield the code points of ranges such as "200b-200f feff"."""
@@ -22,25 +20,25 @@ def _codes(ranges: str) -> Iterator[int]:
 
 
 # The kinds of invisible characters. A kind without a name has those of Unicode.
-_KINDS = table_pairs("""
-                           | ad 61c 180e 200b-200f 2028-202e 2060 2066-2069 feff
-GRAPHEME JOINER            | 34f
-HANGUL FILLER              | 115f-1160 3164 ffa0
-KHMER INHERENT VOWEL       | 17b4-17b5
-INVISIBLE OPERATOR         | 2061-2064
-BRAILLE BLANK              | 2800
-# Seen, but not as a character: they strike through the one before them.
-COMBINING STROKE           | 335-338 20d2-20d3 20e5-20e6 20ea-20eb
-CONTROL CHARACTER          | 00-08 0b 0e-1f 7f-9f
-VARIATION SELECTOR         | 180b-180d 180f fe00-fe0f e0100-e01ef
-UNASSIGNED INVISIBLE       | 2065 fff0-fff8 e0080-e00ff e01f0-e0fff
-DEPRECATED FORMAT CHARACTER| 206a-206f
-LONE SURROGATE             | d800-dfff
-INTERLINEAR ANNOTATION     | fff9-fffb
-SHORTHAND CONTROL          | 1bca0-1bca3
-MUSICAL CONTROL            | 1d173-1d17a
-TAG CHARACTER              | e0000-e007f
-""")
+_KINDS = {
+    "": "ad 61c 180e 200b-200f 2028-202e 2060 2066-2069 feff",
+    "GRAPHEME JOINER": "34f",
+    "HANGUL FILLER": "115f-1160 3164 ffa0",
+    "KHMER INHERENT VOWEL": "17b4-17b5",
+    "INVISIBLE OPERATOR": "2061-2064",
+    "BRAILLE BLANK": "2800",
+    # Seen, but not as a character: they strike through the one before them.
+    "COMBINING STROKE": "335-338 20d2-20d3 20e5-20e6 20ea-20eb",
+    "CONTROL CHARACTER": "00-08 0b 0e-1f 7f-9f",
+    "VARIATION SELECTOR": "180b-180d 180f fe00-fe0f e0100-e01ef",
+    "UNASSIGNED INVISIBLE": "2065 fff0-fff8 e0080-e00ff e01f0-e0fff",
+    "DEPRECATED FORMAT CHARACTER": "206a-206f",
+    "LONE SURROGATE": "d800-dfff",
+    "INTERLINEAR ANNOTATION": "fff9-fffb",
+    "SHORTHAND CONTROL": "1bca0-1bca3",
+    "MUSICAL CONTROL": "1d173-1d17a",
+    "TAG CHARACTER": "e0000-e007f",
+}
 # The short name of each invisible character, by its code point.
 NAMES = {
     code: name or unicodedata.name(chr(code))

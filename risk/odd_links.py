@@ -4,7 +4,6 @@ words, the same in a finding and in a list of links.
 
 from typing import NamedTuple
 
-from common.tables import table_rows
 from rendering import Link
 from risk.lookalikes import passes_for_latin
 
@@ -20,20 +19,30 @@ class Oddity(NamedTuple):
 # The worst first.
 _ODDITIES = [
     Oddity(*row)
-    for row in table_rows(
-        """
-text_says_other_domain | high | shows a different address from the one it opens
-credentials_in_url | high | has a name before the @ that is not its destination
-disguised_dot | high | has a look-alike character instead of a dot in its address
-mixed_script | high | mixes letters of different scripts
-passes_for_latin | high | is written in letters that look like Latin ones
-hidden_recipient | high | writes to somebody whom its words do not name
-unusual_scheme | notice | does not open a web page
-ip_address | notice | goes to an IP address instead of a name
-punycode | notice | has non-Latin letters in its name
-unusual_port | notice | goes to an unusual port
-not_https | | is not encrypted
-"""
+    for row in (
+        (
+            "text_says_other_domain",
+            "high",
+            "shows a different address from the one it opens",
+        ),
+        (
+            "credentials_in_url",
+            "high",
+            "has a name before the @ that is not its destination",
+        ),
+        (
+            "disguised_dot",
+            "high",
+            "has a look-alike character instead of a dot in its address",
+        ),
+        ("mixed_script", "high", "mixes letters of different scripts"),
+        ("passes_for_latin", "high", "is written in letters that look like Latin ones"),
+        ("hidden_recipient", "high", "writes to somebody whom its words do not name"),
+        ("unusual_scheme", "notice", "does not open a web page"),
+        ("ip_address", "notice", "goes to an IP address instead of a name"),
+        ("punycode", "notice", "has non-Latin letters in its name"),
+        ("unusual_port", "notice", "goes to an unusual port"),
+        ("not_https", "", "is not encrypted"),
     )
 ]
 

@@ -16,7 +16,7 @@ from approvals.decisions.later import delay_in_words, time_in_words
 from approvals.desk_messages import latest_decision, our_decisions
 from approvals.models import Decision
 from common.endings import EndedBy
-from common.tables import table_pairs, table_rows
+from common.tables import table_rows
 from common.time_zones import local_time, zone_word
 from mirror.models import Message
 from mirror.states import (
@@ -41,38 +41,38 @@ StatusCode = StrEnum(
     """,
 )
 # The words that people see.
-_WORDS = table_pairs("""
-held | Held
-scheduled | Scheduled
-received | Received
-approved | Approved
-released | Released
-sent | Sent
-delivered | Delivered
-bounced | Bounced
-complained | Complained of
-rejected | Rejected
-changes_requested | Changes requested
-expired | Expired, nobody decided
-# Rejected, because an edited version replaces it.
-edited | Edited
-cancelled | Cancelled
-failed | Failed
-gone | Decided elsewhere
-# Of a test message that is let go.
-tested | Test: recorded, not sent
-# While a decision is under way, or in doubt.
-for_later | Approved for later
-sending | Sending
-rejecting | Rejecting
-requesting | Requesting changes
-unknown | Outcome unknown
-may_be_sent | May still be sent
-may_be_rejected | May still be rejected
-not_carried_out | Not carried out
-# What a webhook reports, and no read has confirmed.
-reported | Said to be decided
-""")
+_WORDS = {
+    "held": "Held",
+    "scheduled": "Scheduled",
+    "received": "Received",
+    "approved": "Approved",
+    "released": "Released",
+    "sent": "Sent",
+    "delivered": "Delivered",
+    "bounced": "Bounced",
+    "complained": "Complained of",
+    "rejected": "Rejected",
+    "changes_requested": "Changes requested",
+    "expired": "Expired, nobody decided",
+    # Rejected, because an edited version replaces it.
+    "edited": "Edited",
+    "cancelled": "Cancelled",
+    "failed": "Failed",
+    "gone": "Decided elsewhere",
+    # Of a test message that is let go.
+    "tested": "Test: recorded, not sent",
+    # While a decision is under way, or in doubt.
+    "for_later": "Approved for later",
+    "sending": "Sending",
+    "rejecting": "Rejecting",
+    "requesting": "Requesting changes",
+    "unknown": "Outcome unknown",
+    "may_be_sent": "May still be sent",
+    "may_be_rejected": "May still be rejected",
+    "not_carried_out": "Not carried out",
+    # What a webhook reports, and no read has confirmed.
+    "reported": "Said to be decided",
+}
 
 
 # A message was not sent, and that is final.

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import uuid4
 
 from common.exchange import Answer
-from common.tables import table_rows
 from common.unique_keys import text_in
 from connections.hosted.probe import (
     Facts,
@@ -159,18 +158,24 @@ def check_marks(host: Host) -> str:
 
 
 SANDBOX_FACTS: Facts = {}
-for _section, _fact in table_rows("""
-Sending and replying | A send is 202 with id, thread_id and the status pending_scan or queued.
-Idempotency | A send with the same idempotency_key answers the first id, and idempotent.
-Deciding | What a gated mailbox sends comes to the pending list.
-Deciding | An agent's key cannot decide: 403.
-Deciding | Fields of a decision that only our gateway knows are ignored.
-Deciding | A decision takes a reason.
-Deciding | A rejection answers the status rejected.
-Deciding | A second decision is 409.
-Deciding | That 409 has status and decision.
-Deciding | The reason comes back, in that 409 or when the message is read.
-"""):
+for _section, _fact in (
+    (
+        "Sending and replying",
+        "A send is 202 with id, thread_id and the status pending_scan or queued.",
+    ),
+    (
+        "Idempotency",
+        "A send with the same idempotency_key answers the first id, and idempotent.",
+    ),
+    ("Deciding", "What a gated mailbox sends comes to the pending list."),
+    ("Deciding", "An agent's key cannot decide: 403."),
+    ("Deciding", "Fields of a decision that only our gateway knows are ignored."),
+    ("Deciding", "A decision takes a reason."),
+    ("Deciding", "A rejection answers the status rejected."),
+    ("Deciding", "A second decision is 409."),
+    ("Deciding", "That 409 has status and decision."),
+    ("Deciding", "The reason comes back, in that 409 or when the message is read."),
+):
     SANDBOX_FACTS.setdefault(_section, {})[_fact] = next_step
 SANDBOX_FACTS["Sending and replying"] |= {
     "POST /v1/send_email is there: an empty one is 400 or 422.": check_flat_send

@@ -30,7 +30,6 @@ from audit.models import Entry
 from common.disk import is_full
 from common.grace import START, STUCK_AFTER
 from common.postgres import clock, idle_sessions, ping, table_guards
-from common.tables import table_rows
 from common.time_zones import day_and_time
 from common.waiting_mail import KEY, WaitingMail
 from dashboard import hosts
@@ -308,15 +307,35 @@ def _backups() -> Iterator[AttentionItem]:
 # By cause: what the mail server does, and how that is mended.
 _CAUSES = {
     cause: (what, advice)
-    for cause, what, advice in table_rows("""
-sign_in | the mail server refuses the sign-in | Correct the user and password in EMAIL_URL, restart the desk
-sender | the mail server refuses the sender | Allow the mailboxes' addresses as senders there
-blocked | the mail server blocks them | Ask its operator to unblock this host or its domain
-quota | the quota of the mail server is used up | Raise it there, or wait
-unreachable | the mail server does not answer | Check EMAIL_URL and the network
-other | the mail server does not take them | Repair what its answer names
-untried | the mail server was not asked | Set EMAIL_URL and restart the desk
-""")
+    for cause, what, advice in (
+        (
+            "sign_in",
+            "the mail server refuses the sign-in",
+            "Correct the user and password in EMAIL_URL, restart the desk",
+        ),
+        (
+            "sender",
+            "the mail server refuses the sender",
+            "Allow the mailboxes' addresses as senders there",
+        ),
+        (
+            "blocked",
+            "the mail server blocks them",
+            "Ask its operator to unblock this host or its domain",
+        ),
+        ("quota", "the quota of the mail server is used up", "Raise it there, or wait"),
+        (
+            "unreachable",
+            "the mail server does not answer",
+            "Check EMAIL_URL and the network",
+        ),
+        ("other", "the mail server does not take them", "Repair what its answer names"),
+        (
+            "untried",
+            "the mail server was not asked",
+            "Set EMAIL_URL and restart the desk",
+        ),
+    )
 }
 
 

@@ -27,7 +27,6 @@ from pydantic_core import PydanticCustomError
 
 from common.ascii import lowered, trimmed
 from common.mail_addresses import clean_address, clean_addresses, split_addresses
-from common.tables import table_pairs
 from common.unique_keys import DuplicateKey, Json, unique_keys
 from gateway.accounts import confirmed
 from gateway.api.answers import OrNone
@@ -48,30 +47,30 @@ MAX_KEY = 200
 # records in the audit log.
 INJECTION = "header_injection"
 # Sentences for the types of pydantic's errors.
-_PLAIN = table_pairs("""
-missing | is missing.
-extra_forbidden | is no field of a decision. Nothing was decided.
-bool_type | must be true or false.
-bool_parsing | must be true or false.
-string_type | must be text.
-dict_type | must be an object.
-list_type | must be a list.
-model_type | must be an object.
-model_attributes_type | must be an object.
-int_type | must be a whole number.
-int_parsing | must be a whole number.
-int_parsing_size | must be a smaller number.
-int_from_float | must be a whole number.
-string_pattern_mismatch | does not match the pattern {pattern}
-enum | must be one of {expected}.
-literal_error | must be one of {expected}.
-greater_than_equal | must be at least {ge}.
-less_than_equal | must be at most {le}.
-string_too_long | at most {max_length} {unit}.
-string_too_short | at least {min_length} {unit}.
-too_long | at most {max_length} {unit}.
-too_short | at least {min_length} {unit}.
-""")
+_PLAIN = {
+    "missing": "is missing.",
+    "extra_forbidden": "is no field of a decision. Nothing was decided.",
+    "bool_type": "must be true or false.",
+    "bool_parsing": "must be true or false.",
+    "string_type": "must be text.",
+    "dict_type": "must be an object.",
+    "list_type": "must be a list.",
+    "model_type": "must be an object.",
+    "model_attributes_type": "must be an object.",
+    "int_type": "must be a whole number.",
+    "int_parsing": "must be a whole number.",
+    "int_parsing_size": "must be a smaller number.",
+    "int_from_float": "must be a whole number.",
+    "string_pattern_mismatch": "does not match the pattern {pattern}",
+    "enum": "must be one of {expected}.",
+    "literal_error": "must be one of {expected}.",
+    "greater_than_equal": "must be at least {ge}.",
+    "less_than_equal": "must be at most {le}.",
+    "string_too_long": "at most {max_length} {unit}.",
+    "string_too_short": "at least {min_length} {unit}.",
+    "too_long": "at most {max_length} {unit}.",
+    "too_short": "at least {min_length} {unit}.",
+}
 # How deeply a body may be nested, and how many values it may hold.
 MAX_DEPTH = 32
 MAX_VALUES = 100_000

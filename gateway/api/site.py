@@ -22,7 +22,6 @@ from ninja.operation import Operation
 from common.disk import is_disk_full_error
 from common.mail_addresses import domain_of
 from common.postgres import ping
-from common.tables import table_pairs
 from common.unique_keys import Json
 from gateway import auditing
 from gateway.api import (
@@ -63,32 +62,32 @@ ABOUT = (
     "or its address. Every error has `error`, a sentence, and `code`, a word for programs."
 )
 # The groups of calls, in the order of the docs page.
-GROUPS = table_pairs("""
-send | Send, reply, and change what is scheduled.
-messages | Read sent and received messages, their threads and tags; cancel what has not been sent. The bytes
-    of a file are at `…/attachments/{name}`.
-flat | The same with one path per verb, for chat commands and tools. Each path also works without `/v1`.
-oversight | Messages waiting for a person, decisions, and the codes that loosen a mailbox.
-zapier | The paths that Zapier's app calls, and spam reports, with only a message id.
-allowlists | Whom a mailbox may write to, and which recipients were refused.
-recipients | Contacts, and suppressed addresses, to which mail bounced or was marked as spam.
-webhooks | Subscriptions to events, their secrets, and how each delivery went.
-account | The account, its mailboxes, keys, domains and audit log.
-usage | How much was sent and received.
-health | Whether the gateway works; needs no key.
-""")
+GROUPS = {
+    "send": "Send, reply, and change what is scheduled.",
+    "messages": "Read sent and received messages, their threads and tags; cancel what has not been sent. "
+    "The bytes of a file are at `…/attachments/{name}`.",
+    "flat": "The same with one path per verb, for chat commands and tools. Each path also works without `/v1`.",
+    "oversight": "Messages waiting for a person, decisions, and the codes that loosen a mailbox.",
+    "zapier": "The paths that Zapier's app calls, and spam reports, with only a message id.",
+    "allowlists": "Whom a mailbox may write to, and which recipients were refused.",
+    "recipients": "Contacts, and suppressed addresses, to which mail bounced or was marked as spam.",
+    "webhooks": "Subscriptions to events, their secrets, and how each delivery went.",
+    "account": "The account, its mailboxes, keys, domains and audit log.",
+    "usage": "How much was sent and received.",
+    "health": "Whether the gateway works; needs no key.",
+}
 # The errors that every call can give: what each status means in this API.
-_MEANINGS = table_pairs("""
-400 | The body cannot be read, or the request is invalid.
-401 | No key, or an invalid one.
-403 | The key may not do this, or a rule forbids it.
-404 | Not in this account, or not visible to this key.
-409 | The current state does not allow it; `code` says why.
-413 | The body is too large.
-422 | A field is missing or wrong; `field` names it.
-429 | Too many requests; wait for the seconds in `Retry-After`.
-503 | The database is not available; try again.
-""")
+_MEANINGS = {
+    "400": "The body cannot be read, or the request is invalid.",
+    "401": "No key, or an invalid one.",
+    "403": "The key may not do this, or a rule forbids it.",
+    "404": "Not in this account, or not visible to this key.",
+    "409": "The current state does not allow it; `code` says why.",
+    "413": "The body is too large.",
+    "422": "A field is missing or wrong; `field` names it.",
+    "429": "Too many requests; wait for the seconds in `Retry-After`.",
+    "503": "The database is not available; try again.",
+}
 
 
 class Document(OpenAPISchema):

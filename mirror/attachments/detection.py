@@ -10,7 +10,6 @@ from dataclasses import asdict
 from html import unescape
 from itertools import islice
 
-from common.tables import table_rows
 from mirror.attachments.file_types import (
     KINDS,
     Detection,
@@ -86,42 +85,138 @@ _PAGES = frozenset(
 # in UTF-8.
 _CONTENTS = [
     (kinds.split(), re.compile(pattern.encode()), Flag(level, sentence, means))
-    for kinds, words, pattern, sentence in table_rows(r"""
-pdf  | high   | /JavaScript | It contains JavaScript, which some PDF readers run.
-pdf  | high runs | /Launch | It can start a program.
-pdf  | high   | /SubmitForm | It can send what is written into its fields to another address.
-pdf  | notice | /GoTo[ER]\b | It can open another file.
-pdf  | notice | /RichMedia | It contains sound, film or other media, which some PDF readers play.
-pdf  | notice | /EmbeddedFile | It contains other files.
-pdf  | notice | /XFA | Some PDF readers show a form in it (XFA) that is not drawn here.
-pdf  | notice | /Encrypt | It is encrypted or protected, so its content cannot be checked here.
-pdf  | notice | /OFF(?!\w)(?!\s{0,9}+\[\s{0,9}+\]) | It has a hidden layer, which is not drawn here.
-docx xlsx pptx | high runs | vbaProject\.bin | It contains macros, which run when it is opened.
-docx xlsx pptx | high runs | /activeX/ | It contains controls, which can run.
-docx xlsx pptx | notice | /embeddings/ | It contains other files.
-ole  | high runs | _\0V\0B\0A\0_\0P\0R\0O\0J\0E\0C\0T | It contains macros, which run when it is opened.
-# How Windows Installer marks packages, patches and transforms.
-ole  | high runs | [\x82\x84\x86]\x10\x0c\0{5}\xc0\0{6}F | It installs a program.
-archive tnef | notice hides | | Its content cannot be listed here.
-unknown | notice hides | | Its kind is not known, so it may contain anything.
-mail | notice hides | | It can contain other files.
-pgp | notice hides | -BEGIN PGP MESSAGE- | It is encrypted, so its content cannot be listed here.
-# Encrypted, or signed with its content: that of a mere signature is 11 bytes long.
-smime | notice hides | \x06\x09\*\x86H\x86\xf7\x0d\x01\x07\x03 | It can contain other files.
-smime | notice hides | [^\x0b]\x06\x09\*\x86H\x86\xf7\x0d\x01\x07\x01\xa0 | It can contain other files.
-rtf  | high runs | \\obj[deu] | It contains an embedded object, which can run.
-rtf  | high   | \\template\s{0,9}+[FHfh\\] | It loads a template from another address when it is opened.
-html svg | notice | | It opens in the browser and can contain scripts.
-key  | high   | \A\s*+-----BEGIN [A-Z ]{0,30}PRIVATE KEY | It is a private key: anyone who has it
-    can act in its owner's name.
-# A cell that a spreadsheet takes for a formula; "\x7c" is a bar, as in cmd|' /C calc'!A0.
-csv  | notice | (?<![^\r\n,;\t])"?+[=@][^\s,;"] | Some cells start like formulas, which a
-    spreadsheet runs when it opens the file.
-csv  | notice | (?<![^\r\n,;\t])"?+[+-][A-Za-z(=@] | Some cells start like formulas, which a
-    spreadsheet runs when it opens the file.
-csv  | notice | (?<![^\r\n,;\t])"?+[+-][^\r\n,;\t\x7c]{0,99}+\x7c | Some cells start like formulas, which a
-    spreadsheet runs when it opens the file.
-""")
+    for kinds, words, pattern, sentence in (
+        (
+            "pdf",
+            "high",
+            "/JavaScript",
+            "It contains JavaScript, which some PDF readers run.",
+        ),
+        ("pdf", "high runs", "/Launch", "It can start a program."),
+        (
+            "pdf",
+            "high",
+            "/SubmitForm",
+            "It can send what is written into its fields to another address.",
+        ),
+        ("pdf", "notice", r"/GoTo[ER]\b", "It can open another file."),
+        (
+            "pdf",
+            "notice",
+            "/RichMedia",
+            "It contains sound, film or other media, which some PDF readers play.",
+        ),
+        ("pdf", "notice", "/EmbeddedFile", "It contains other files."),
+        (
+            "pdf",
+            "notice",
+            "/XFA",
+            "Some PDF readers show a form in it (XFA) that is not drawn here.",
+        ),
+        (
+            "pdf",
+            "notice",
+            "/Encrypt",
+            "It is encrypted or protected, so its content cannot be checked here.",
+        ),
+        (
+            "pdf",
+            "notice",
+            r"/OFF(?!\w)(?!\s{0,9}+\[\s{0,9}+\])",
+            "It has a hidden layer, which is not drawn here.",
+        ),
+        (
+            "docx xlsx pptx",
+            "high runs",
+            r"vbaProject\.bin",
+            "It contains macros, which run when it is opened.",
+        ),
+        (
+            "docx xlsx pptx",
+            "high runs",
+            "/activeX/",
+            "It contains controls, which can run.",
+        ),
+        ("docx xlsx pptx", "notice", "/embeddings/", "It contains other files."),
+        (
+            "ole",
+            "high runs",
+            r"_\0V\0B\0A\0_\0P\0R\0O\0J\0E\0C\0T",
+            "It contains macros, which run when it is opened.",
+        ),
+        # How Windows Installer marks packages, patches and transforms.
+        (
+            "ole",
+            "high runs",
+            r"[\x82\x84\x86]\x10\x0c\0{5}\xc0\0{6}F",
+            "It installs a program.",
+        ),
+        ("archive tnef", "notice hides", "", "Its content cannot be listed here."),
+        (
+            "unknown",
+            "notice hides",
+            "",
+            "Its kind is not known, so it may contain anything.",
+        ),
+        ("mail", "notice hides", "", "It can contain other files."),
+        (
+            "pgp",
+            "notice hides",
+            "-BEGIN PGP MESSAGE-",
+            "It is encrypted, so its content cannot be listed here.",
+        ),
+        # Encrypted, or signed with its content: that of a mere signature is 11 bytes long.
+        (
+            "smime",
+            "notice hides",
+            r"\x06\x09\*\x86H\x86\xf7\x0d\x01\x07\x03",
+            "It can contain other files.",
+        ),
+        (
+            "smime",
+            "notice hides",
+            r"[^\x0b]\x06\x09\*\x86H\x86\xf7\x0d\x01\x07\x01\xa0",
+            "It can contain other files.",
+        ),
+        (
+            "rtf",
+            "high runs",
+            r"\\obj[deu]",
+            "It contains an embedded object, which can run.",
+        ),
+        (
+            "rtf",
+            "high",
+            r"\\template\s{0,9}+[FHfh\\]",
+            "It loads a template from another address when it is opened.",
+        ),
+        ("html svg", "notice", "", "It opens in the browser and can contain scripts."),
+        (
+            "key",
+            "high",
+            r"\A\s*+-----BEGIN [A-Z ]{0,30}PRIVATE KEY",
+            "It is a private key: anyone who has it can act in its owner's name.",
+        ),
+        # A cell that a spreadsheet takes for a formula; "\x7c" is a bar, as in cmd|' /C calc'!A0.
+        (
+            "csv",
+            "notice",
+            r'(?<![^\r\n,;\t])"?+[=@][^\s,;"]',
+            "Some cells start like formulas, which a spreadsheet runs when it opens the file.",
+        ),
+        (
+            "csv",
+            "notice",
+            r'(?<![^\r\n,;\t])"?+[+-][A-Za-z(=@]',
+            "Some cells start like formulas, which a spreadsheet runs when it opens the file.",
+        ),
+        (
+            "csv",
+            "notice",
+            r'(?<![^\r\n,;\t])"?+[+-][^\r\n,;\t\x7c]{0,99}+\x7c',
+            "Some cells start like formulas, which a spreadsheet runs when it opens the file.",
+        ),
+    )
     for level, _, means in [words.partition(" ")]
 ]
 _ENCRYPTED = Flag(

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from alerts.channels.discord.replies import call_discord
 from alerts.channels.requests import Json, NotPosted
-from common.tables import table_pairs, table_rows
+from common.tables import table_rows
 
 # Discord's codes for the type of an option that is text, and of a slash command.
 _STRING = 3
@@ -29,15 +29,13 @@ reply | Answer an email; somebody else reviews it first | message_id body [mailb
 checkinbox | List unread mail; it stays unread | [mailbox]
 pending | List messages waiting for review |
 """
-_OPTIONS = table_pairs(
-    r"""
-to | Address, or several with commas
-subject | Subject line
-message_id | The id shown by /checkinbox
-body | Text of the message; \n starts a new line
-mailbox | Which mailbox, where you may use several
-"""
-)
+_OPTIONS = {
+    "to": "Address, or several with commas",
+    "subject": "Subject line",
+    "message_id": "The id shown by /checkinbox",
+    "body": "Text of the message; \\n starts a new line",
+    "mailbox": "Which mailbox, where you may use several",
+}
 
 
 def _option(name: str) -> Json:
