@@ -53,27 +53,27 @@ class Personal(models.Model):
         abstract = True
 
 
+# Claims that were assigned, or whose holder recently saw the message.
+_LASTING = Q(is_assigned=True) | Q(seen_at__gt=Now() - CLAIM_LASTS)
+_LIVE = _LASTING & Q(person__is_active=True, message__state=MessageState.HELD)
+
+
 class ClaimQuerySet(PersonalQuerySet["Claim"]):
     """Reads of claims. The database's clock decides whether a claim has expired."""
 
     def live(self) -> Self:
         """Claims that have not expired, by active people, on held messages."""
-        return self.lasting().filter(
-            person__is_active=True, message__state=MessageState.HELD
-        )
+        return self.filter(_LIVE)
 
     def lasting(self) -> Self:
         """Claims that were assigned, or whose holder recently saw the message."""
-        return self.filter(Q(is_assigned=True) | Q(seen_at__gt=Now() - CLAIM_LASTS))
+        return self.filter(_LASTING)
 
     def over(self) -> Self:
         """Claims that have ended but are not deleted yet: expired, by a deactivated
         person, or on a message that is no longer held.
         """
-        idle = Q(seen_at__lte=Now() - CLAIM_LASTS, is_assigned=False)
-        return self.filter(
-            idle | Q(person__is_active=False) | ~Q(message__state=MessageState.HELD)
-        )
+        return self.exclude(_LIVE)
 
 
 class Claim(models.Model):
@@ -98,6 +98,12 @@ class Claim(models.Model):
         return "Assigned to" if self.is_assigned else "Claimed by"
 
 
+# In the last hour before it expires a message is not hidden.
+_CAN_BE_HIDDEN = Q(message__expires_at=None) | Q(
+    message__expires_at__gt=Now() + BACK_BEFORE
+)
+
+
 class SnoozeQuerySet(PersonalQuerySet["Snooze"]):
     """Reads of what people have snoozed."""
 
@@ -109,18 +115,14 @@ class SnoozeQuerySet(PersonalQuerySet["Snooze"]):
         """Snoozes that still hide their message, by the database's clock. In the last
         hour before it expires a message is not hidden.
         """
-        not_soon = Q(message__expires_at=None) | Q(
-            message__expires_at__gt=Now() + BACK_BEFORE
-        )
-        return self.running().filter(not_soon)
+        return self.running().filter(_CAN_BE_HIDDEN)
 
     def over(self) -> Self:
         """Snoozes that can be deleted: past their end, in the last hour before the
         message expires, or on a message that is no longer held.
         """
-        soon = Q(message__expires_at__lte=Now() + BACK_BEFORE)
-        return self.filter(
-            Q(until__lte=Now()) | soon | ~Q(message__state=MessageState.HELD)
+        return self.exclude(
+            _CAN_BE_HIDDEN, until__gt=Now(), message__state=MessageState.HELD
         )
 
 
