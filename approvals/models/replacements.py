@@ -35,6 +35,10 @@ _LEFT_TO_A_PERSON = Q(state="done") & ~Q(problem="")
 REPEAT_FOR = timedelta(hours=20)
 
 
+# The message that a replacement made, in a query about replacements.
+_NEW_MESSAGE = Q(connection=OuterRef("connection"), upstream_id=OuterRef("upstream_id"))
+
+
 def edit_of(message: Message) -> str:
     """Return the reference of the edit that the message names in its metadata; empty if
     it names none. It is no proof: any sender could write it there.
@@ -82,12 +86,11 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
         sent = Message.objects.filter(is_sent).annotate(
             edit=KeyTextTransform(EDIT, "trigger")
         )
-        new = Q(connection=OuterRef("connection"), upstream_id=OuterRef("upstream_id"))
-        new |= Q(answers=OuterRef("message"), edit=OuterRef("reference"))
+        claimed = Q(answers=OuterRef("message"), edit=OuterRef("reference"))
         edits = self.exclude(state="refused").filter(root__in=roots).order_by("pk")
         return edits.annotate(
             first_sent=Exists(sent.filter(pk=OuterRef("message"))),
-            new_sent=Exists(sent.filter(new)),
+            new_sent=Exists(sent.filter(_NEW_MESSAGE | claimed)),
             first_key=F("root__sent_by_key"),
             first_held_at=F("root__held_at"),
         )
@@ -113,10 +116,8 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
         """Replacements that a worker can carry on with now (relies on
         replacement_to_do).
         """
-        arrived = Message.objects.filter(
-            connection=OuterRef("connection"), upstream_id=OuterRef("upstream_id")
-        )
-        to_note = Q(state="done", noted_at=None) & Exists(arrived)
+        has_arrived = Exists(Message.objects.filter(_NEW_MESSAGE))
+        to_note = Q(state="done", noted_at=None) & has_arrived
         ready = self.free().filter(
             is_rested("connection__"),
             connection__paused_at=None,
@@ -130,12 +131,8 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
 
         Relies on replacement_recent, and on replacement_to_do for older ones.
         """
-        copies = Message.objects.filter(
-            connection=OuterRef("connection"), upstream_id=OuterRef("upstream_id")
-        )
-        copy_is_over = Exists(
-            copies.filter(state__in=(MessageState.REJECTED, MessageState.CANCELLED))
-        )
+        over = (MessageState.REJECTED, MessageState.CANCELLED)
+        copy_is_over = Exists(Message.objects.filter(_NEW_MESSAGE, state__in=over))
         newer = self.model.objects.filter(
             message=OuterRef("message"), pk__gt=OuterRef("pk")
         )
