@@ -6,6 +6,7 @@ periodic task stores the number of the day on each connection.
 """
 
 import time
+from collections import Counter
 
 import redis
 from django.db.models.functions import Now
@@ -26,7 +27,7 @@ TOTAL = "countersign:unsigned-total"
 
 
 # The counts of the current window in this process, while Redis is away.
-_local: dict[str, int] = {}
+_local: Counter[str] = Counter()
 _local_window = 0
 
 
@@ -60,8 +61,7 @@ def count_unsigned(*, connection: int, address: str) -> int:
         if window != _local_window or len(_local) > 10_000:
             _local.clear()
             _local_window = window
-        for key in (of_address, of_connection):
-            _local[key] = _local.get(key, 0) + 1
+        _local.update((of_address, of_connection))
         from_there = _local[of_address]
         to_it = _local[of_connection]
     is_too_many = from_there > FROM_ONE_ADDRESS or to_it > TO_ONE_CONNECTION
