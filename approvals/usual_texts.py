@@ -29,6 +29,7 @@ from common.pages import (
     answer,
     first_or_404,
     only_for,
+    posted,
     redirect_with_notice,
 )
 from mirror.errors import ActNotAllowed
@@ -288,33 +289,28 @@ def _get_visible_mailbox_or_404(
     )
 
 
-def _form_of(mailbox: Mailbox, kind: Kind, typed: Any = None) -> BaseTexts:
+def _form_of(mailbox: Mailbox, kind: Kind, typed: Any) -> BaseTexts:
     presets = presets_of(mailbox.pk)[kind]
     form: BaseTexts = Texts(typed, initial=[asdict(one) for one in presets])
     form.may_be_empty = kind == Kind.COMMENT
     return form
 
 
-def _page(
-    request: DeskRequest,
-    mailbox_id: int,
-    text_kind: str,
-    *,
-    form: BaseTexts | None = None,
-) -> HttpResponse:
+def _page(request: DeskRequest, mailbox_id: int, text_kind: str) -> HttpResponse:
     """Show the texts of one kind to whoever sees the mailbox, with the form for its
     admins.
     """
     mailbox = _get_visible_mailbox_or_404(request, mailbox_id, text_kind)
     kind = Kind(text_kind)
     presets = presets_of(mailbox.pk)[kind]
+    form = _form_of(mailbox, kind, posted(request))
     context = {
         "box": mailbox,
         "kind": kind,
         "kinds": list(Kind),
         "about": _ABOUT[kind],
         "presets": presets,
-        "form": form or _form_of(mailbox, kind),
+        "form": form,
         "may_change": mailbox.is_administered_by(request.actor),
         "may_restore": tuple(presets) != tuple(BUILT_IN[kind]) and kind != Kind.COMMENT,
     }
@@ -336,7 +332,7 @@ def save_usual_texts(
     if not request.POST.get("restore"):
         form = _form_of(mailbox, Kind(text_kind), request.POST)
         if not form.is_valid():
-            return _page(request, mailbox_id, text_kind, form=form)
+            return _page(request, mailbox_id, text_kind)
         texts = form.texts()
         notice = "Saved. They are offered from now on."
     set_texts(mailbox=mailbox, kind=text_kind, texts=texts, actor=request.actor)
