@@ -72,6 +72,7 @@ from common.pages import (
     SentenceForm,
     answer,
     cleaned,
+    posted,
     redirect_with_notice,
     require_get_or_post,
     same_error,
@@ -126,13 +127,7 @@ class SnoozeForm(SentenceForm):
 class CommentForm(WithPresets, SentenceForm):
     """A comment, typed or chosen among the saved ones."""
 
-    text = MultilineField(
-        required=False,
-        max_length=MAX_COMMENT,
-        error_messages={
-            "max_length": f"Keep a comment under {MAX_COMMENT:,} characters."
-        },
-    )
+    text = MultilineField(required=False)
     saved = forms.CharField(required=False, max_length=40)
 
     def clean(self) -> None:
@@ -468,16 +463,15 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
     )
     if message.decisions.filter(state__in=LIVE_DECISIONS).exists():
         possible = replace(possible, may_suggest=False)
-    is_posted = request.method == "POST"
     initial: dict[str, Any] = {}
     if possible.may_suggest:
         initial = {name: getattr(content, name) for name in EDITED}
         initial["reference"] = new_reference()
         initial["fingerprint"] = message.fingerprint
-    form = EditForm(request.POST if is_posted else None, initial=initial)
-    if not is_posted:
+    form = EditForm(posted(request), initial=initial)
+    if not form.is_bound:
         form.fields["markdown"].widget.attrs["autofocus"] = True
-    status = 422 if is_posted else 200
+    status = 422 if form.is_bound else 200
     if content is not None and form.is_valid():
         typed = form.cleaned_data
         is_suggested = typed["do"] == "suggest"
