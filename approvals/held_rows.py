@@ -147,7 +147,7 @@ def _count_try(
             # content is unreadable.
             _record_found_again(message)
         return None
-    Message.objects.filter(pk=message.pk).update(fetch_tries=F("fetch_tries") + 1)
+    message.row.update(fetch_tries=F("fetch_tries") + 1)
     if message.fetch_tries < FETCH_TRIES:
         return message
     record_about("message.unreadable", message, ACTOR)
@@ -300,7 +300,7 @@ def _put_off(message: Message, error: ParserUnavailable) -> None:
     """
     age = max((clock() - message.held_at).total_seconds(), SHORTEST_PAUSE)
     pause = min(age, LONGEST_PAUSE) * random.uniform(0.5, 1)
-    Message.objects.filter(pk=message.pk).update(
+    message.row.update(
         fetch_tries=F("fetch_tries") - 1, read_after=Now() + timedelta(seconds=pause)
     )
     log.warning(

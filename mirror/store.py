@@ -222,7 +222,7 @@ def add_aliases(message: Message, *ids: str) -> None:
     message.aliases = [*message.aliases, *new]
     more = _as_vector(*indexed((CONTENT, one) for one in new))
     words = Coalesce(F("search"), _as_vector())
-    Message.objects.filter(pk=message.pk).update(
+    message.row.update(
         aliases=message.aliases,
         search=Func(words, more, template="%(expressions)s", arg_joiner=" || "),
     )

@@ -187,7 +187,7 @@ def tell_expiry(message_id: int) -> str:
         return "not told"
     # Store this expiry, also if the gateway refused it for good, and not the current
     # one: that may have been extended in the meantime, and then is told again.
-    Message.objects.filter(pk=message.pk).update(gate_expires_at=expires_at)
+    message.row.update(gate_expires_at=expires_at)
     return outcome
 
 
@@ -229,7 +229,7 @@ def _follow_policy(locked: Message) -> bool:
     if demand.policy.unreadable or _use_pass(locked, demand, at) is None:
         return False
     expires_at = expiry_of(locked, demand.effects, contributors[locked.pk])
-    Message.objects.filter(pk=locked.pk).update(expires_at=expires_at)
+    locked.row.update(expires_at=expires_at)
     Review.objects.filter(pk=locked.pk).update(policy_applied=active)
     # What is in doubt is left to people, who cannot approve it meanwhile.
     rejecting = next(

@@ -350,9 +350,7 @@ def _note_edit(row: Replacement) -> None:
         return
     if ends := row.message.expires_at:
         # An edit gives a message no more time to be approved.
-        Message.objects.filter(pk=message.pk).update(
-            expires_at=Least("expires_at", ends)
-        )
+        message.row.update(expires_at=Least("expires_at", ends))
     record_about(
         "message.edited",
         message,

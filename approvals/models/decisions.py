@@ -248,7 +248,7 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         connections = Connection.objects.filter(
             pk=message.connection_id, api_url=message.connection.api_url, paused_at=None
         )
-        unexpired = Message.objects.filter(pk=message.pk)
+        unexpired = message.row
         if attempt.is_approval:
             unexpired = unexpired.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
         switches = KillSwitch.objects.stopping(

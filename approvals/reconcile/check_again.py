@@ -46,8 +46,8 @@ def check_message(*, message: UUID, actor: Actor) -> None:
     action = "message.asked_about"
     if visible_message.is_given_up:
         action = "message.fetch_again"
-        Message.objects.filter(pk=visible_message.pk).update(fetch_tries=0)
-    put_off = Message.objects.filter(pk=visible_message.pk, read_after__gt=Now())
+        visible_message.row.update(fetch_tries=0)
+    put_off = visible_message.row.filter(read_after__gt=Now())
     put_off.update(read_after=Now())
     record_about(
         action, visible_message, actor, fingerprint=visible_message.fingerprint

@@ -191,7 +191,7 @@ def refute_reports(message: Message, began: datetime) -> None:
     locked = store.lock_current(message)
     if locked is None or not locked.is_held or not locked.reported:
         return
-    Message.objects.filter(pk=locked.pk).update(missing_since=None)
+    locked.row.update(missing_since=None)
     ingest.refute(locked, before=_proves_until(locked, began))
 
 

@@ -62,7 +62,7 @@ def ask_about(message_id: int, now: datetime) -> str:
         return "gone"
     # Of several callers at once only one succeeds with this update. The next question
     # is due by the same clock, the database's.
-    unasked = Message.objects.filter(pk=message.pk, asked_at=message.asked_at)
+    unasked = message.row.filter(asked_at=message.asked_at)
     if not unasked.update(asked_at=Now()):
         return "being asked"
     began = clock()

@@ -505,9 +505,7 @@ class _WholeRead:
             missing_since = message.missing_since
             if is_doubtful and (missing_since is None or missing_since >= began):
                 if not has_moved:
-                    Message.objects.filter(pk=pk, missing_since=None).update(
-                        missing_since=began
-                    )
+                    message.row.filter(missing_since=None).update(missing_since=began)
                 return
             if has_moved:
                 return

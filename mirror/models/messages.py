@@ -534,6 +534,11 @@ class Message(models.Model):
         return words + self.names
 
     @property
+    def row(self) -> MessageQuerySet:
+        """This row alone, for updates that compare or that use the database's clock."""
+        return Message.objects.filter(pk=self.pk)
+
+    @property
     def ledger_subject(self) -> dict[str, Any]:
         """The arguments of `audit.recording.record` that name this message."""
         return {
