@@ -357,7 +357,7 @@ def add_comment(
             message=locked, person=one, defaults={"comment": comment}
         )
     # A comment answers the open questions to its author.
-    Question.objects.on(locked).of_person(actor.person_id).delete()
+    locked.questions.filter(person=actor.person_id).delete()
     record_about(
         "comment.added",
         locked,
@@ -369,7 +369,7 @@ def add_comment(
         },
         about=comment,
     )
-    snoozes = Snooze.objects.on(locked).filter(person__in=people_asked)
+    snoozes = locked.snoozes.filter(person__in=people_asked)
     _end_snoozes(snoozes, actor, why="Somebody asks about it.")
     # Mine lists only what awaits review.
     return people_asked if awaits_review(locked.pk) else [], remarks
@@ -392,7 +392,7 @@ def on_recorded(
         _end_claim_and_snoozes(about.message, by)
         if about.given_by_id is not None:
             # Deciding answers the open questions to whoever decided.
-            Question.objects.of_person(about.given_by_id).on(about.message).delete()
+            about.message.questions.filter(person=about.given_by_id).delete()
     elif entry.action == "message.cancelled" and isinstance(about, Message):
         _end_claim_and_snoozes(about, by)
     elif entry.action == "message.changed" and entry.message is not None:
@@ -413,7 +413,7 @@ def on_recorded(
 def _end_claim_and_snoozes(message: Message, by: Actor) -> None:
     """End the claim and the snoozes of a decided message."""
     _end(Claim.objects.on(message), "claim.released", "holder", by, DECIDED)
-    _end_snoozes(Snooze.objects.on(message), by, why=DECIDED)
+    _end_snoozes(message.snoozes.all(), by, why=DECIDED)
 
 
 def on_person_saved(instance: Person, **_: Any) -> None:

@@ -294,10 +294,5 @@ def decisions_to_settle(message: Message) -> list[Decision]:
 
 
 def _decisions_under_lock(message: Message) -> list[Decision]:
-    decisions = Decision.objects.filter(message=message).select_related(
-        "revision", "given_by"
-    )
-    locked = list(decisions.select_for_update(of=("self",)).order_by("pk"))
-    for decision in locked:
-        decision.message = message
-    return locked
+    decisions = message.decisions.select_related("revision", "given_by")
+    return list(decisions.select_for_update(of=("self",)).order_by("pk"))

@@ -80,7 +80,7 @@ def unread_parts(
 
 def opened_parts(message: Message, actor: Actor) -> set[str]:
     """Return the keys of all parts of this message that the actor opened or ticked."""
-    opened = OpenedPart.objects.filter(message=message, person=actor.person_id)
+    opened = message.opened_parts.filter(person=actor.person_id)
     return set(opened.values_list("part", flat=True))
 
 

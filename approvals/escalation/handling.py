@@ -284,8 +284,7 @@ def is_last_step_done(message: Message) -> bool:
     """Whether the last step of the message's review plan was done."""
     plan = plan_for(message.mailbox_id)
     steps = ladder_of(plan, message)[1] if plan else ()
-    done = StepDone.objects.filter(message=message)
-    return bool(steps) and done.filter(step=steps[-1].key).exists()
+    return bool(steps) and message.steps_done.filter(step=steps[-1].key).exists()
 
 
 def is_looked_at(message: Message) -> bool:
@@ -319,7 +318,7 @@ def watch(message_id: int) -> None:
         return
     deadlines, ladder = ladder_of(plan, message)
     has_look = is_looked_at(message)
-    done = set(StepDone.objects.filter(message=message).values_list("step", flat=True))
+    done = set(message.steps_done.values_list("step", flat=True))
     is_unassigned = False
     if plan.assigns_in_turn and IN_TURN not in done:
         # In turn it is assigned once, and not if somebody has claimed it.
@@ -445,8 +444,7 @@ def steps_ahead(message: Message, now: datetime) -> list[StepAhead]:
     holder = None
     has_look = False
     if message.pk is not None:
-        steps_done = StepDone.objects.filter(message=message)
-        done = set(steps_done.values_list("step", flat=True))
+        done = set(message.steps_done.values_list("step", flat=True))
         claims = Claim.objects.on(message).live()
         holder = claims.values_list("person", flat=True).first()
         has_look = is_looked_at(message)

@@ -19,7 +19,6 @@ from approvals.collaboration import MAX_COMMENT
 from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.decisions.shown import file_name, finding_name, key_of, viewed_names
 from approvals.desk_messages import our_decisions
-from approvals.models import Question, Snooze
 from approvals.queue.filters import Filters, with_query
 from approvals.queue.querysets import queue_messages
 from approvals.queue.rows import live_claim
@@ -71,7 +70,7 @@ def panel_context(
     snooze_choices = None
     if waits:
         if "snooze.set" in happened:
-            snooze = Snooze.objects.on(message).of_person(person).in_force().first()
+            snooze = message.snoozes.of_person(person).in_force().first()
         # By this server's clock; the command checks the chosen time by the database's.
         latest = message.expires_at - BACK_BEFORE if message.expires_at else None
         snooze_choices = {
@@ -86,9 +85,7 @@ def panel_context(
     ]
     open_question = None
     if "comment.added" in happened:
-        open_question = (
-            Question.objects.on(message).of_person(person).with_comments().first()
-        )
+        open_question = message.questions.of_person(person).with_comments().first()
         # Relies on comment_of_message.
         comments = message.comments.select_related("person")
         history += [

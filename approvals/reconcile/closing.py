@@ -224,11 +224,10 @@ def reopen(
     locked = store.lock_message(connection, upstream_id=upstream_id)
     if locked is None or locked.state in OPEN or locked.connection.removed_at:
         return
-    ours = Decision.objects.filter(message=locked, state=DecisionState.APPLIED)
-    if (
-        locked.changed_at >= began
-        or ours.filter(changed_at__gte=began - SETTLE_TIME).exists()
-    ):
+    applied = locked.decisions.filter(
+        state=DecisionState.APPLIED, changed_at__gte=began - SETTLE_TIME
+    )
+    if locked.changed_at >= began or applied.exists():
         return
     state_before = MessageState(locked.state).label.lower()
     store.move(locked, event=MessageEvent.FOUND, now=now)

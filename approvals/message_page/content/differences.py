@@ -288,7 +288,7 @@ def edits_context(
     say that there is one.
     """
     context: dict[str, Any] = {"edit_to": None, "edit_from": None}
-    edits = Replacement.objects.filter(message=message)
+    edits = message.replacements.all()
     if was_edited and (newest := edits.select_related("person").last()) is not None:
         is_free = edits.free().filter(pk=newest.pk).exists()
         # Only the edited version is rejected with one click. If the message has changed
