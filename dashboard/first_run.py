@@ -22,7 +22,6 @@ from alerts.models import Destination
 from approvals.intake import unsigned
 from common import smtp
 from common.pages import DeskRequest, admin_or_403
-from common.tables import table_pairs
 from common.time_zones import local_time, zone_word
 from connections.accounts.keys import SLOTS, scope_error
 from connections.accounts.own_webhook import address_of, unreachable_because
@@ -41,17 +40,15 @@ LEFT = (
     MessageState.BOUNCED,
     MessageState.COMPLAINED,
 )
-_TITLES = table_pairs(
-    """
-connect | Connect MultiMail
-webhook | Receive webhooks
-queue | Read held messages
-mail | Set up outgoing mail
-alerts | Discord alerts
-people | Invite people
-letter | Send a first message
-"""
-)
+_TITLES = {
+    "connect": "Connect MultiMail",
+    "webhook": "Receive webhooks",
+    "queue": "Read held messages",
+    "mail": "Set up outgoing mail",
+    "alerts": "Discord alerts",
+    "people": "Invite people",
+    "letter": "Send a first message",
+}
 # The steps that the desk works without.
 _OPTIONAL = ("alerts", "people", "letter")
 

@@ -17,18 +17,18 @@ from common.tables import table_pairs
 from common.unique_keys import DuplicateKey, Json, unique_keys
 
 # Each kind of event, and all names that MultiMail's documentation gives it.
-_SPELLINGS = table_pairs("""
-received   | message.received email.received inbound
-sent       | message.sent email.sent
-delivered  | message.delivered email.delivered delivery
-bounced    | message.bounced email.bounced bounce
-complained | message.complained email.complained complaint
-pending    | oversight.pending message.pending_approval email.pending message.pending_send_approval
-approved   | oversight.approved message.approved email.approved
-rejected   | oversight.rejected message.rejected email.rejected
-cancelled  | message.cancelled
-failed     | message.failed
-""")
+_SPELLINGS = {
+    "received": "message.received email.received inbound",
+    "sent": "message.sent email.sent",
+    "delivered": "message.delivered email.delivered delivery",
+    "bounced": "message.bounced email.bounced bounce",
+    "complained": "message.complained email.complained complaint",
+    "pending": "oversight.pending message.pending_approval email.pending message.pending_send_approval",
+    "approved": "oversight.approved message.approved email.approved",
+    "rejected": "oversight.rejected message.rejected email.rejected",
+    "cancelled": "message.cancelled",
+    "failed": "message.failed",
+}
 _NAMES = {name: kind for kind, names in _SPELLINGS.items() for name in names.split()}
 PENDING_NAMES = tuple(_SPELLINGS["pending"].split())
 # What was decided, by MultiMail's words for it.

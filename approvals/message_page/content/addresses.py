@@ -51,15 +51,15 @@ DIGIT | digit
 CJK | Han
 """)
 # How the last message to an address ended, by its state.
-_ENDS = table_pairs("""
-delivered | last delivered
-bounced | last bounced
-complained | last marked as spam
-rejected | last rejected here
-sent | last sent
-approved | last approved
-scheduled_approved | last approved
-""")
+_ENDS = {
+    "delivered": "last delivered",
+    "bounced": "last bounced",
+    "complained": "last marked as spam",
+    "rejected": "last rejected here",
+    "sent": "last sent",
+    "approved": "last approved",
+    "scheduled_approved": "last approved",
+}
 # The warning next to an address, by the rule of the finding: the text if the finding
 # names a second address, and the text if it does not.
 _WORDS = {

@@ -23,10 +23,10 @@ MAX_SHEETS = 50
 MAX_NAMES = 50
 # In points: letters of this size or smaller get the mark "tiny".
 TINY = 4
-_STATES = table_pairs("""
-hidden     | hidden
-veryHidden | hidden, and not listed in Excel's menu
-""")
+_STATES = {
+    "hidden": "hidden",
+    "veryHidden": "hidden, and not listed in Excel's menu",
+}
 _KINDS = table_pairs("""
 chartsheet       | chart
 dialogsheet      | dialog
