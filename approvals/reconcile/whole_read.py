@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Case, Count, F, Q, Sum, When
 from django.db.models.functions import Greatest, Now
 
 from approvals.decisions import settle
@@ -175,6 +175,7 @@ class _WholeRead:
         connection = self.connection
         cursor = before.following if before else ""
         number = before.number + 1 if before else 0
+        asked = time.monotonic()
         self.began = self._database_time()
         listed = reads.ask_page(connection, cursor, self.limit)
         if listed is None:
@@ -213,7 +214,11 @@ class _WholeRead:
         )
         if connection.whole_read_began is not None:
             connection.whole_read_count += len(self.rows)
+            # Only the time spent on pages counts, not the time between two runs, for
+            # instance while the worker was down.
+            rest = timedelta(seconds=time.monotonic() - asked) * (SHARE - 1)
             connection.row.update(
+                rest_until=Greatest("rest_until", Now()) + rest,
                 whole_read_count=connection.whole_read_count,
                 whole_read_total=Greatest(
                     "whole_read_total", connection.whole_read_count, listed.total
@@ -568,14 +573,14 @@ class _WholeRead:
             return self._outcome()
         connection = self.connection
         took = self._database_time() - (connection.whole_read_began or self.now)
-        rest = took * (SHARE - 1)
         own_lease = connection.row.filter(reading_until=connection.reading_until)
         own_lease.update(
             whole_read_began=None,
             failed_page=None,
             whole_read_total=number,
             whole_read_took=took,
-            rest_until=Now() + rest if rest > ROUND else None,
+            # A short list does not rest.
+            rest_until=Case(When(rest_until__gt=Now() + ROUND, then="rest_until")),
         )
         # Pages beyond the end are of an earlier, longer list.
         connection.pending_pages.filter(number__gte=counts["pages"]).delete()

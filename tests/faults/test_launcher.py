@@ -33,10 +33,12 @@ def test_kill_of_the_launcher_leaves_no_process(launched):
 
 def test_kill_of_everything_is_recovered_from_without_a_hand(launched):
     before = _lasting(launched.credentials)
-    # As if it had been down for an hour.
+    # As if it had been down for an hour, and as if a whole read were under way.
     _sql(
         launched,
-        "UPDATE mirror_connection SET complete_as_of = now() - interval '1 hour' RETURNING id",
+        "UPDATE mirror_connection SET complete_as_of = now() - interval '1 hour',"
+        " whole_read_began = now(), reading_until = now() + interval '35 seconds'"
+        " RETURNING id",
     )
     # Stopped first, so that none of them reacts to the end of another.
     for signum in (signal.SIGSTOP, signal.SIGKILL):

@@ -2,6 +2,7 @@
 kept, and nothing waits for the whole list.
 """
 
+import itertools
 import time
 from datetime import timedelta
 from types import SimpleNamespace
@@ -170,6 +171,29 @@ def test_long_list_rests_between_whole_reads_but_shows_what_is_new(hosted, upstr
     assert set(Message.objects.values_list("state", flat=True)) == {"held"}
     change_row(hosted, rest_until=None)
     assert read(hosted) == "5 held"
+
+
+def test_rest_after_a_read_is_by_the_time_that_its_pages_took(
+    hosted, upstream, monkeypatch
+):
+    # Each look at the clock is 12 s after the one before: a page takes long.
+    seconds = itertools.count(step=12)
+    lists(upstream, ["01A"], ["01B"])
+    monkeypatch.setattr(
+        whole_read, "time", SimpleNamespace(monotonic=lambda: next(seconds))
+    )
+    while read(hosted) == "to be continued":
+        pass
+    monkeypatch.undo()
+    hosted.refresh_from_db()
+    assert hosted.rest_until > clock() + timedelta(minutes=1)
+    # A read was under way when the worker was killed; it goes on five minutes later.
+    five_minutes_ago = Now() - timedelta(minutes=5)
+    change_row(hosted, whole_read_began=five_minutes_ago, rest_until=None)
+    hosted.pending_pages.update(read_at=five_minutes_ago)
+    assert read(hosted) == "2 held"
+    hosted.refresh_from_db()
+    assert hosted.rest_until is None
 
 
 def test_list_that_takes_long_to_read_is_no_trouble_when_it_is_older(hosted):
