@@ -1,4 +1,4 @@
-"""The commands of `./run`, as `./run help` shows them:
+"""The commands of Countersign:
 
 ./run                        set up on first use, then start everything; Ctrl-C stops it (--detach: leave it running)
 ./run install                only set up, for an account that may not write here

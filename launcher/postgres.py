@@ -110,7 +110,9 @@ def accepts_connections(path: Path) -> bool:
     """Whether a server accepts connections at this Unix socket."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1)
-        client.connect(str(path))
+        # If its queue of new connections is full, a server listens.
+        with contextlib.suppress(BlockingIOError):
+            client.connect(str(path))
         return True
     return False
 

@@ -141,7 +141,7 @@ def test_filter_that_is_ignored_in_part_or_missing_matches_nothing(desk, connect
 def test_all_that_matched_are_rejected_once_with_an_entry_each_though_a_worker_dies(
     desk, connection, reviewer, upstream, monkeypatch
 ):
-    messages = several(connection, 60, upstream)
+    messages = several(connection, 24, upstream)
     query = of_key(connection)
     page = preview(desk, query)
     late = make(connection, "late")
@@ -165,35 +165,35 @@ def test_all_that_matched_are_rejected_once_with_an_entry_each_though_a_worker_d
             with pytest.raises(Killed):
                 decide_next(act.pk)
     assert list(BulkAct.objects.to_carry_on()) == [act], "the sweep finds it"
-    show_row(messages[50], subject="Subject n50", markdown="Another text")
-    decide(messages[51], reviewer, "approve")
+    show_row(messages[20], subject="Subject n20", markdown="Another text")
+    decide(messages[21], reviewer, "approve")
     (left,) = Decision.objects.due().values_list("pk", flat=True)
     acts.run_decision(left)
     carry_out(act)
 
-    assert counts(act) == {"done": 57, "failed": 2}
+    assert counts(act) == {"done": 21, "failed": 2}
     rejected = [one["email_id"] for one in upstream.decisions]
-    assert len(rejected) == len(set(rejected)) == 57
+    assert len(rejected) == len(set(rejected)) == 21
     assert late.upstream_id not in rejected
     assert {one["action"] for one in upstream.decisions} == {"reject"}
     assert all(REASON in one["reason"] for one in upstream.decisions)
     failed = dict(BulkItem.objects.failed().values_list("message__subject", "sentence"))
-    assert "The message changed after you opened it" in failed["Subject n50"]
-    assert "approved this message first" in failed["Subject n51"]
+    assert "The message changed after you opened it" in failed["Subject n20"]
+    assert "approved this message first" in failed["Subject n21"]
     page = desk.get(f"/queue/bulk/acts/{act.pk}/").text
-    assert "Rejected: 57 of 59" in page
-    assert "Subject n50" in page
+    assert "Rejected: 21 of 23" in page
+    assert "Subject n20" in page
 
     sheet = act.public_id.hex
     given = [
         one for one in entries("verdict.given") if one.details.get("sheet") == sheet
     ]
-    assert len({one.message for one in given}) == 57
+    assert len({one.message for one in given}) == 21
     assert len(entries("verdict.refused")) == 2
     (begin,) = entries("bulk.begun")
-    assert begin.details["messages"] == "59"
+    assert begin.details["messages"] == "23"
     (end,) = entries("bulk.finished")
-    assert (end.details["done"], end.details["failed"]) == ("57", "2")
+    assert (end.details["done"], end.details["failed"]) == ("21", "2")
 
 
 def test_stop_leaves_held_what_has_not_left_and_tells_both_counts(
