@@ -105,7 +105,7 @@ def execute_due() -> str:
     return "sent"
 
 
-@connection_task("pk")
+@connection_task("pk", is_long=True)
 def read_connection(connection_id: int) -> str:
     """Read everything that one connection holds, and bring the mirror up to date."""
     from approvals.reconcile import whole_read

@@ -52,7 +52,13 @@ class ConnectionSlots:
 
     @contextmanager
     def enter(
-        self, connection: int, job: Job, *, is_well: bool, is_urgent: bool
+        self,
+        connection: int,
+        job: Job,
+        *,
+        is_well: bool,
+        is_urgent: bool,
+        is_long: bool = False,
     ) -> Iterator[list[Job] | None]:
         """Take a slot while the block runs; or queue the job and yield None.
 
@@ -75,16 +81,16 @@ class ConnectionSlots:
             yield freed
         finally:
             if freed is not None:
-                is_slow = time.monotonic() - began > SLOW
+                is_fast = time.monotonic() - began <= SLOW
                 with self._lock:
                     # Subtracting removes connections without jobs from the counters.
                     self._busy -= Counter([connection])
                     if not is_urgent:
                         self._reading -= Counter([connection])
-                    if is_slow:
-                        self._slow.add(connection)
-                    else:
+                    if is_fast:
                         self._slow.discard(connection)
+                    elif not is_long:
+                        self._slow.add(connection)
                     # Two jobs are sent, so that a connection that is fast again gets
                     # back more slots: first an urgent one, then another one.
                     for first in (True, False):
@@ -120,13 +126,14 @@ SLOTS = ConnectionSlots(threads=8)
 
 
 def connection_task(
-    row: str, *, is_urgent: bool = False
+    row: str, *, is_urgent: bool = False, is_long: bool = False
 ) -> Callable[[Callable[[int], str]], Any]:
     """Decorate a function to make it a task about one row, whose key it takes. `row` is
     the path from a connection to the row, such as "messages__files".
 
     The task runs in a slot of the row's connection. If none is free it ends, and is
-    sent again when there is one.
+    sent again when there is one. That a task which `is_long` takes long does not mean
+    that the connection is slow.
     """
 
     def task_of(command: Callable[[int], str]) -> Any:
@@ -141,7 +148,11 @@ def connection_task(
             is_well = not connection.failing_since
             try:
                 with SLOTS.enter(
-                    connection.pk, (task, row_id), is_well=is_well, is_urgent=is_urgent
+                    connection.pk,
+                    (task, row_id),
+                    is_well=is_well,
+                    is_urgent=is_urgent,
+                    is_long=is_long,
                 ) as freed:
                     return "no room now" if freed is None else command(row_id)
             finally:

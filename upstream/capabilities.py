@@ -85,7 +85,7 @@ def read_capabilities(
 ) -> tuple[dict[str, bool | None], dict[str, list[str]]]:
     """Return for each capability of WORDS whether this MultiMail has it, None if no
     answer showed it; and by the kinds of DOORS which are open, without a kind that
-    could not be read. `keys` are by slot: oversight, read, admin. Never raises.
+    could not be read. `keys` are by slot; the agent's is not used. Never raises.
     """
     survey = _Survey(api_url, keys, Deadline.after(WITHIN))
     return survey.capabilities(), survey.doors

@@ -6,6 +6,7 @@ raises OutcomeUnknown, and the caller must read the state before it acts again.
 """
 
 import json
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,7 +47,8 @@ class Listed:
 
     If the rows have no contents (our gateway only), each has the fingerprint of its
     content instead. `total` is the length of the whole list, 0 if MultiMail does not
-    tell; `limit` is how many rows were asked for.
+    tell; `limit` is how many rows to ask for next: fewer if this page was too large,
+    more if it was small and came fast.
     """
 
     rows: list[Json]
@@ -81,10 +83,16 @@ class Client:
         self._key = key
 
     def list_pending(
-        self, *, cursor: str = "", limit: int = PAGE, without: Collection[str] = ()
+        self,
+        *,
+        cursor: str = "",
+        limit: int = PAGE,
+        without: Collection[str] = (),
+        deadline: Deadline | None = None,
     ) -> Listed:
         """Read one page of the list of held messages: the first one, or that of a
-        cursor. If it has more than MAX_PAGE bytes, fewer rows are asked for.
+        cursor. If it has more than MAX_PAGE bytes, fewer rows are asked for, within the
+        same time.
 
         MultiMail repeats the list under three names; our gateway is asked to give it
         once (`only`), and without the contents (`contents`). `without` is as in
@@ -95,11 +103,13 @@ class Client:
         query = {name: query[name] for name in query if name not in without}
         if cursor:
             query["cursor"] = cursor
+        deadline = deadline or Deadline.after(TOTAL_TIMEOUT)
         try:
             answer = self._exchange(
                 "GET",
                 "/v1/oversight/pending",
                 params=query,
+                deadline=deadline,
                 # Where fewer rows are of no use, a page may be longer.
                 limit=MAX_PAGE if limit > 1 and "limit" in query else MAX_ANSWER,
             )
@@ -107,7 +117,10 @@ class Client:
             if limit == 1 or "limit" not in query:
                 raise
             return self.list_pending(
-                cursor=cursor, limit=max(limit // 4, 1), without=without
+                cursor=cursor,
+                limit=max(limit // 4, 1),
+                without=without,
+                deadline=deadline,
             )
         body = _object_in(answer, sent=query, optional=optional)
         listed = rows_in(
@@ -119,6 +132,9 @@ class Client:
         following = text_in(body, "cursor")
         # Some servers end their lists with an empty page that has the same cursor.
         is_end = not listed and following == cursor
+        was_fast = deadline.ends - time.monotonic() > TOTAL_TIMEOUT * 3 / 4
+        if was_fast and len(answer.body) * 2 < MAX_PAGE:
+            limit = min(limit * 2, PAGE)
         return Listed(
             rows=list(rows.values()),
             cursor="" if is_end else following,

@@ -268,11 +268,12 @@ def _own_decision(
     """Return the decision that made this verdict fail, if the same person gave it with
     the same outcome, reason and version, as after a double click; otherwise None.
     """
-    if not isinstance(error, AlreadyDecided):
+    first = error.decision if isinstance(error, AlreadyDecided) else None
+    # It may be carried out by now, but was live when it made the verdict fail.
+    if first is None or first.state not in LIVE_DECISIONS:
         return None
     return Decision.objects.filter(
-        message__public_id=item.message,
-        state__in=LIVE_DECISIONS,
+        pk=first.pk,
         given_by=actor.person_id,
         outcome=outcome,
         reason=reason,

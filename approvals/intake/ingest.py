@@ -161,8 +161,8 @@ class Applied:
 
     `contradicts` says that the event does not fit the state of its message, so that
     MultiMail is asked; `error` why it could not be applied. `event` is the row of a
-    webhook that was stored, None if the same one came before; `problem` says why its
-    body is no event of MultiMail, which is returned to the sender.
+    webhook that was just stored, None if the same one came before; `problem` says why
+    its body is no event of MultiMail, which is returned to the sender.
     """
 
     result: WebhookEvent.Result
@@ -250,7 +250,7 @@ def _store(row: WebhookEvent, event: Event, actor: Actor) -> Applied:
             event=row.name,
             explanation=row.error,
         )
-        return Applied(Result.POISON, event=row)
+        return Applied(Result.POISON, error=row.error, event=row)
     applied = apply_event(connection=row.connection, event=event, actor=actor)
     if applied.result != row.result:
         write_result(row, applied)

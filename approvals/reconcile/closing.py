@@ -5,7 +5,7 @@ webhooks reported, and settles decisions in doubt. It never calls `decide_email`
 In all functions `began` is when the read began, and `now` the time of the change.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -303,9 +303,12 @@ def resolve(decision_id: int) -> str:
     return _apply_answer(decision, upstream, began)
 
 
-def resolve_unlisted(connection: Connection, listed: Collection[str]) -> None:
+def resolve_unlisted(
+    connection: Connection, listed: Collection[str], must_stop: Callable[[], bool]
+) -> None:
     """Count, for the decisions in doubt whose messages a whole read did not list, that
-    they are held no more, unless MultiMail answers something else about them.
+    they are held no more, unless MultiMail answers something else about them. Those for
+    which no time is left are left to the next read.
     """
     began = connection.whole_read_began
     assert began is not None, "a whole read is under way"
@@ -316,6 +319,8 @@ def resolve_unlisted(connection: Connection, listed: Collection[str]) -> None:
     ):
         message = decision.message
         if message.upstream_id not in listed:
+            if must_stop() or not connection.row.rested().exists():
+                return
             upstream = reads.ask_status(message)
             if upstream is None and not reads.can_ask(message):
                 upstream = UpstreamStatus()

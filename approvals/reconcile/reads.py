@@ -22,9 +22,10 @@ log = logging.getLogger(__name__)
 
 
 def hydrate(message_id: int, now: datetime) -> str:
-    """Fetch the content of one held message: from our gateway by its id. Hosted MultiMail
-    shows contents in its list, which is read; if that is long, the message is asked for
-    by its id where a key can do that, else on the pages on which it is likely to be.
+    """Fetch the content of one held message: from our gateway by its id. Hosted
+    MultiMail shows contents in its list, which is read; if that is long, the message is
+    asked for by its id where a key can do that, else on the pages on which it is likely
+    to be.
     """
     message = (
         Message.objects.not_hydrated()
@@ -38,15 +39,17 @@ def hydrate(message_id: int, now: datetime) -> str:
         # Its webhook came while the connection was being removed.
         return closing.leave_behind(message, now)
     with traced(message.trace):
-        is_long = message.connection.pending_pages.filter(number=1).exists()
-        if message.connection.is_our_gateway or (is_long and reads.can_ask(message)):
+        connection = message.connection
+        if connection.is_our_gateway:
             return ask_about(message.pk, now)
-        if is_long:
+        if connection.pending_pages.filter(number=1).exists():
+            if reads.can_ask(message):
+                return ask_about(message.pk, now)
             row, _ = reads.look_for(message)
             if row:
-                is_mirrored = mirror_row(message.connection, row, now)
+                is_mirrored = mirror_row(connection, row, now)
                 return "fetched" if is_mirrored else "unreadable"
-        return read_everything(message.connection_id, now)
+        return read_everything(connection.pk, now)
 
 
 def ask_about(message_id: int, now: datetime) -> str:
@@ -60,6 +63,8 @@ def ask_about(message_id: int, now: datetime) -> str:
     )
     if message is None or message.connection.removed_at:
         return "gone"
+    if not message.connection.row.rested().exists():
+        return "told to wait"
     # Of several callers at once only one succeeds with this update. The next question
     # is due by the same clock, the database's.
     unasked = message.row.filter(asked_at=message.asked_at)
@@ -86,10 +91,11 @@ def ask_about(message_id: int, now: datetime) -> str:
             row = {**upstream.answer, "id": message.upstream_id}
         is_mirrored = row is None or mirror_row(message.connection, row, now)
         closing.refute_reports(message, began)
-        if row is None:
-            return "held"
         if not is_mirrored:
             return "unreadable"
+        # Its content was here before the question, or was not asked for.
+        if row is None or message.hydrated_at is not None:
+            return "held"
         log.info("content fetched", extra={"email": message.upstream_id})
         return "fetched"
 

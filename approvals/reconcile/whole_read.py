@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, Count, F, Q, Sum, When
+from django.db.models import Count, F, Q, Sum
 from django.db.models.functions import Greatest, Now
 
 from approvals.decisions import settle
@@ -41,7 +41,7 @@ from mirror.states import (
 from mirror.sync import health, reads
 from mirror.sync.health import ACTOR
 from upstream import errors
-from upstream.client import PAGE, Listed
+from upstream.client import Listed
 from upstream.events import read_time
 
 log = logging.getLogger(__name__)
@@ -85,14 +85,17 @@ def read_everything(connection_id: int, now: datetime) -> str:
         | Q(reading_until__gt=Now() + READ_LEASE * 2)
     )
     this_connection = Connection.objects.at_work().filter(pk=connection_id)
+    if not this_connection.rested().exists():
+        return "told to wait"
     if not this_connection.filter(free).update(reading_until=Now() + READ_LEASE):
         return "not now"
     connection = this_connection.get()
+    whole_read = _WholeRead(connection, now)
     try:
-        return _WholeRead(connection, now).run()
+        return whole_read.run()
     finally:
         connection.row.filter(reading_until=connection.reading_until).update(
-            reading_until=None
+            reading_until=None, whole_read_spent=whole_read.spent()
         )
 
 
@@ -108,8 +111,6 @@ class _WholeRead:
     # rows by their ids at MultiMail.
     began: datetime = field(init=False)
     rows: dict[str, Any] = field(default_factory=dict)
-    # How many rows to ask for.
-    limit: int = PAGE
     # How many rows of the page could not be stored, and how many contents could not be
     # fetched.
     unreadable: int = 0
@@ -123,9 +124,9 @@ class _WholeRead:
 
     def __post_init__(self) -> None:
         self.messages = Message.objects.filter(connection=self.connection)
-        # When the lease was renewed last, by this process's monotonic clock.
-        self.renewed = time.monotonic()
-        self.ends = self.renewed + WORK_TIME
+        # When it began, and when the lease was renewed last, by this process's
+        # monotonic clock.
+        self.started = self.renewed = time.monotonic()
 
     def run(self) -> str:
         """Go on with the read under way, or begin one. Return a text for the log."""
@@ -136,16 +137,29 @@ class _WholeRead:
             page = PendingPage.objects.of_read(connection).last()
         elif connection.rest_until and connection.rest_until > now:
             return self._read_ends()
-        if page is None or page.read_at < now - _PLACE_KEPT:
-            connection.whole_read_began = now
-            connection.whole_read_count = 0
-            connection.row.update(whole_read_began=now, whole_read_count=0)
-            page = None
+        if page is not None:
+            # The time for which MultiMail told the desk to wait does not count.
+            left_at = max(page.read_at, connection.wait_until or page.read_at)
+            if left_at < now - _PLACE_KEPT:
+                page = None
+        if page is None:
+            beginning = {
+                "whole_read_began": now,
+                "whole_read_count": 0,
+                "whole_read_spent": timedelta(0),
+            }
+            vars(connection).update(beginning)
+            connection.row.update(**beginning)
         while page is None or page.following:
             page = None if self._must_stop() else self._read_page(page)
             if page is None:
                 return self._outcome()
-        return self._finish()
+        return self._finish(page)
+
+    def spent(self) -> timedelta:
+        """Return for how long this whole read was worked on, in all its runs."""
+        so_far = timedelta(seconds=time.monotonic() - self.started)
+        return self.connection.whole_read_spent + so_far
 
     def _database_time(self) -> datetime:
         # Compared with other times that the database wrote in its statements.
@@ -175,13 +189,12 @@ class _WholeRead:
         connection = self.connection
         cursor = before.following if before else ""
         number = before.number + 1 if before else 0
-        asked = time.monotonic()
         self.began = self._database_time()
-        listed = reads.ask_page(connection, cursor, self.limit)
+        listed = reads.ask_page(connection, cursor, number, connection.page_limit)
         if listed is None:
-            self._fail_at(number)
+            self.has_failed = True
             return None
-        self.limit = listed.limit
+        connection.page_limit = listed.limit
         if connection.is_our_gateway != listed.is_our_gateway:
             # The address now belongs to our gateway instead of another MultiMail, or
             # the reverse. What was learnt about the previous one counts no more.
@@ -193,11 +206,14 @@ class _WholeRead:
             connection.is_our_gateway = listed.is_our_gateway
         self.unreadable = 0
         self._store(listed)
-        if before and connection.whole_read_began and self._is_repeated(before, listed):
-            reads.forget_pages(connection)
-            sentence = "MultiMail's list of held messages repeated a page."
-            health.note_failure(connection, sentence)
-            self._fail_at(number)
+        if before and self._is_repeated(before, listed):
+            self.has_failed = True
+            if connection.whole_read_began is not None:
+                reads.forget_pages(connection)
+                connection.row.update(failed_page=number)
+                sentence = "MultiMail's list of held messages repeated a page."
+                health.note_failure(connection, sentence)
+        self._keep_lease()
         if self.is_unfinished or self.has_failed:
             return None
         page, _ = PendingPage.objects.update_or_create(
@@ -214,11 +230,8 @@ class _WholeRead:
         )
         if connection.whole_read_began is not None:
             connection.whole_read_count += len(self.rows)
-            # Only the time spent on pages counts, not the time between two runs, for
-            # instance while the worker was down.
-            rest = timedelta(seconds=time.monotonic() - asked) * (SHARE - 1)
             connection.row.update(
-                rest_until=Greatest("rest_until", Now()) + rest,
+                page_limit=connection.page_limit,
                 whole_read_count=connection.whole_read_count,
                 whole_read_total=Greatest(
                     "whole_read_total", connection.whole_read_count, listed.total
@@ -230,11 +243,6 @@ class _WholeRead:
             health.note_recovery(connection, began=self.began)
         return page
 
-    def _fail_at(self, number: int) -> None:
-        # Note the page, so that pages before it do not count as a recovery next time.
-        self.has_failed = True
-        self.connection.row.update(failed_page=number)
-
     def _is_repeated(self, before: PendingPage, listed: Listed) -> bool:
         """Whether the list does not end: it leads back to a page that was read, or to
         one empty page after the other.
@@ -243,6 +251,9 @@ class _WholeRead:
         leads_back = Q(cursor=listed.cursor) | Q(following=listed.cursor)
         if listed.cursor and pages.filter(leads_back).exists():
             return True
+        if self.connection.whole_read_began is None:
+            # The other pages are those of an earlier read.
+            return False
         if listed.rows:
             return pages.filter(ids__0=str(listed.rows[0]["id"])).exists()
         latest = pages.filter(number__gt=before.number - _MOST_EMPTY)
@@ -310,7 +321,7 @@ class _WholeRead:
             )
         return row
 
-    def _finish(self) -> str:
+    def _finish(self, last: PendingPage) -> str:
         """After the last page, close the messages that are not listed any more, and
         record until when the queue is complete.
         """
@@ -319,6 +330,10 @@ class _WholeRead:
         counts = pages.aggregate(
             pages=Count("pk"), nameless=Sum("nameless"), unreadable=Sum("unreadable")
         )
+        if counts["pages"] <= last.number:
+            # Pages were forgotten meanwhile, for instance because the key is another.
+            reads.forget_pages(connection)
+            return "to be continued"
         ids = pages.ids_listed()
         listed = set(ids)
         is_long = counts["pages"] > 1
@@ -335,7 +350,9 @@ class _WholeRead:
                 if upstream_id not in listed:
                     self._close(pk, is_long=is_long, has_moved=has_moved)
             if is_long and not has_moved and not connection.is_our_gateway:
-                closing.resolve_unlisted(connection, listed)
+                closing.resolve_unlisted(
+                    connection, listed, lambda: self.has_failed or self._must_stop()
+                )
         self._record_burst()
         return self._record_result(counts, len(listed))
 
@@ -552,10 +569,15 @@ class _WholeRead:
         """Return whether to stop and leave the remaining rows to the next read. If not,
         renew the lease when that is due.
         """
-        now = time.monotonic()
-        if now > self.ends:
+        if time.monotonic() > self.started + WORK_TIME:
             self.is_unfinished = True
-        elif now > self.renewed + _RENEW_AFTER:
+        else:
+            self._keep_lease()
+        return self.is_unfinished
+
+    def _keep_lease(self) -> None:
+        now = time.monotonic()
+        if now > self.renewed + _RENEW_AFTER:
             own_lease = self.connection.row.filter(
                 reading_until=self.connection.reading_until
             )
@@ -566,21 +588,20 @@ class _WholeRead:
                 # This worker was suspended for so long that another one reads now.
                 self.is_unfinished = True
                 self.is_overtaken = True
-        return self.is_unfinished
 
     def _record_result(self, counts: Mapping[str, int], number: int) -> str:
         if self.has_failed or self.is_unfinished:
             return self._outcome()
         connection = self.connection
-        took = self._database_time() - (connection.whole_read_began or self.now)
+        spent = self.spent()
+        rest = spent * (SHARE - 1)
         own_lease = connection.row.filter(reading_until=connection.reading_until)
         own_lease.update(
             whole_read_began=None,
             failed_page=None,
             whole_read_total=number,
-            whole_read_took=took,
-            # A short list does not rest.
-            rest_until=Case(When(rest_until__gt=Now() + ROUND, then="rest_until")),
+            whole_read_took=spent,
+            rest_until=Now() + rest if rest > ROUND else None,
         )
         # Pages beyond the end are of an earlier, longer list.
         connection.pending_pages.filter(number__gte=counts["pages"]).delete()

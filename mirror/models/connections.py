@@ -202,8 +202,14 @@ class Connection(models.Model):
     whole_read_total = models.PositiveIntegerField(default=0, db_default=0)
     # The number of the page at which a whole read failed; None after a complete one.
     failed_page = models.PositiveIntegerField(null=True)
-    # How long the last whole read took, and when the next one may begin; until then
-    # only the ends of the list are read.
+    # For how long the whole read that is under way was worked on, and how many rows it
+    # asks for with each page.
+    whole_read_spent = models.DurationField(
+        default=timedelta(0), db_default=timedelta(0)
+    )
+    page_limit = models.PositiveIntegerField(default=100, db_default=100)
+    # For how long the last whole read was worked on, and when the next one may begin;
+    # until then only the ends of the list are read.
     whole_read_took = models.DurationField(
         default=timedelta(0), db_default=timedelta(0)
     )

@@ -112,19 +112,29 @@ class UpstreamStatus:
     answer: Json = field(default_factory=dict)
 
 
-def ask_page(connection: Connection, cursor: str, limit: int = PAGE) -> Listed | None:
-    """Read one page of the list of held messages. Return None if MultiMail could not be
-    read, which is recorded on the connection.
+def ask_page(
+    connection: Connection, cursor: str, number: int, limit: int
+) -> Listed | None:
+    """Read one page of the list of held messages, which has this number. Return None if
+    MultiMail could not be read, which is recorded on the connection.
     """
     try:
         return read_page(connection, cursor, limit)
     except errors.UpstreamError as error:
         if cursor and error.status in _CURSOR_REFUSED:
-            # The place is not valid any more, so the next read begins at the first page.
-            forget_pages(connection)
+            # The place is not valid any more.
             if connection.whole_read_began is None:
                 # It was that of an earlier read, and is no failure.
+                connection.pending_pages.filter(number__gte=number).delete()
                 return None
+            # The next read begins at the first page.
+            forget_pages(connection)
+        if error.status:
+            # Pages before it do not count as a recovery next time.
+            connection.row.update(failed_page=number)
+        elif isinstance(error, errors.OutcomeUnknown):
+            # It may take too long for the time limit.
+            connection.row.update(page_limit=max(limit // 4, 1))
         _note_unreadable(connection, error)
         return None
 

@@ -102,7 +102,7 @@ def test_message_assumed_gone_is_restored_if_held_upstream_and_unchanged_if_unkn
     with rolled_back():
         set_state(message, "gone", changed=90)
         upstream.holds(pending_row(message.upstream_id))
-        assert ask(message) == ("fetched", "held")
+        assert ask(message) == ("held", "held")
     set_state(message, "approved", changed=90)
     report_status(upstream)
     upstream.unknown = {message.upstream_id}

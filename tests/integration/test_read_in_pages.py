@@ -11,6 +11,7 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals.reconcile import closing, whole_read
+from approvals.reconcile import reads as asks
 from approvals.reconcile.reads import hydrate, read_everything
 from audit.models import Entry
 from common.postgres import clock
@@ -76,6 +77,7 @@ def test_read_that_breaks_off_keeps_its_pages_and_goes_on_there(hosted, upstream
     assert hosted.complete_as_of is None
     assert cursors(upstream) == ["", "1"]
     upstream.pages["1"] = whole
+    change_row(hosted, wait_until=None)
     assert read(hosted) == "4 held"
     assert cursors(upstream) == ["1", "2"], "the first page is not read again"
     assert mirrored() == ["01A", "01B", "01C", "01D"]
@@ -173,11 +175,11 @@ def test_long_list_rests_between_whole_reads_but_shows_what_is_new(hosted, upstr
     assert read(hosted) == "5 held"
 
 
-def test_rest_after_a_read_is_by_the_time_that_its_pages_took(
+def test_rest_after_a_read_is_by_the_time_that_was_spent_on_it(
     hosted, upstream, monkeypatch
 ):
-    # Each look at the clock is 12 s after the one before: a page takes long.
-    seconds = itertools.count(step=12)
+    # Each look at the clock is 5 s after the one before: a page takes long.
+    seconds = itertools.count(step=5)
     lists(upstream, ["01A"], ["01B"])
     monkeypatch.setattr(
         whole_read, "time", SimpleNamespace(monotonic=lambda: next(seconds))
@@ -186,14 +188,107 @@ def test_rest_after_a_read_is_by_the_time_that_its_pages_took(
         pass
     monkeypatch.undo()
     hosted.refresh_from_db()
-    assert hosted.rest_until > clock() + timedelta(minutes=1)
+    spent = hosted.whole_read_took
+    assert spent > timedelta(seconds=15)
+    assert (
+        timedelta(0) <= clock() + spent * 3 - hosted.rest_until < timedelta(minutes=1)
+    )
     # A read was under way when the worker was killed; it goes on five minutes later.
     five_minutes_ago = Now() - timedelta(minutes=5)
-    change_row(hosted, whole_read_began=five_minutes_ago, rest_until=None)
+    change_row(
+        hosted,
+        whole_read_began=five_minutes_ago,
+        whole_read_spent=timedelta(0),
+        rest_until=None,
+    )
     hosted.pending_pages.update(read_at=five_minutes_ago)
     assert read(hosted) == "2 held"
     hosted.refresh_from_db()
     assert hosted.rest_until is None
+    assert hosted.whole_read_took < timedelta(minutes=1)
+
+
+def test_pages_that_are_forgotten_in_the_middle_of_a_read_close_nothing(
+    hosted, upstream
+):
+    lists(upstream, ["01A"], ["01B"], ["01C"])
+    read(hosted)
+    upstream.pages["2"], whole = (500, {"error": "no"}), upstream.pages["2"]
+    assert read(hosted) == "unreachable"
+    upstream.pages["2"] = whole
+    # The key is replaced: it is checked, and the cursors of the old one are forgotten.
+    change_row(hosted, oversight_key="mm_live_another", checked_key="")
+    assert read(hosted) == "to be continued"
+    assert set(Message.objects.values_list("state", "missing_since")) == {
+        ("held", None)
+    }
+    assert read(hosted) == "3 held"
+
+
+def test_desk_that_is_told_to_wait_calls_nobody_and_goes_on_there(hosted, upstream):
+    lists(upstream, ["01A"], ["01B"])
+    slow = (429, {"error": "slow down"})
+    upstream.pages["1"], whole = slow, upstream.pages["1"]
+    assert read(hosted) == "unreachable"
+    message = Message.objects.get(upstream_id="01A")
+    change_row(
+        hosted, wait_until=Now() + timedelta(minutes=15), read_key="mm_live_read"
+    )
+    cursors(upstream)
+    assert read(hosted) == "told to wait"
+    assert asks.ask_about(message.pk, NOW) == "told to wait"
+    assert upstream.calls == []
+    # A quarter of an hour later.
+    upstream.pages["1"] = whole
+    quarter_of_an_hour_ago = Now() - timedelta(minutes=15)
+    change_row(hosted, whole_read_began=quarter_of_an_hour_ago, wait_until=Now())
+    hosted.pending_pages.update(read_at=quarter_of_an_hour_ago)
+    assert read(hosted) == "2 held"
+    assert cursors(upstream) == ["1"]
+
+
+def test_page_that_comes_too_slowly_is_asked_for_with_fewer_rows(hosted, upstream):
+    def limits():
+        asked = [path for path in upstream.paths if "only=" in path]
+        upstream.calls.clear()
+        return [int(path.partition("limit=")[2].partition("&")[0]) for path in asked]
+
+    def break_off():
+        if "cursor=1" in upstream.paths[-1]:
+            raise ConnectionAbortedError
+
+    lists(upstream, ["01A"], ["01B"])
+    upstream.meanwhile["GET"] = break_off
+    for _ in range(2):
+        assert read(hosted) == "unreachable"
+    assert limits() == [100, 100, 25]
+    hosted.refresh_from_db()
+    assert hosted.failed_page is None, "it may be an outage"
+    upstream.meanwhile.clear()
+    assert read(hosted) == "2 held"
+    assert read(hosted) == "2 held"
+    # Small pages that come fast have more rows again.
+    assert limits() == [6, 12, 24]
+
+
+def test_place_that_is_refused_during_a_rest_does_not_end_the_rest(hosted, upstream):
+    lists(upstream, ["01A"], ["01B"], ["01C"])
+    read(hosted)
+    change_row(hosted, rest_until=Now() + timedelta(minutes=20))
+    upstream.pages["2"] = (410, {"error": "That cursor is too old."})
+    cursors(upstream)
+    for _ in range(2):
+        read(hosted)
+        assert cursors(upstream) == ["", "2"]
+    # A list whose end leads back is not read from its beginning.
+    lists(upstream, ["01A"], ["01B"], ["01C"])
+    upstream.pages["2"]["cursor"] = "1"
+    read(hosted)
+    assert cursors(upstream) == ["", "2"]
+    hosted.refresh_from_db()
+    assert hosted.failing_since is None
+    assert hosted.failed_page is None
+    assert hosted.rest_until > clock()
 
 
 def test_list_that_takes_long_to_read_is_no_trouble_when_it_is_older(hosted):

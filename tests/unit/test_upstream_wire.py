@@ -268,7 +268,7 @@ def test_page_that_is_too_long_is_asked_for_with_fewer_rows(monkeypatch):
         b"25",
         b"6",
     ]
-    assert (listed.rows, listed.cursor, listed.limit) == ([{"id": "1"}], "a", 6)
+    assert (listed.rows, listed.cursor, listed.limit) == ([{"id": "1"}], "a", 12)
     # A host that knows no limit, or one message that is longer: read all the same.
     with peer(long, long) as (url, asked):
         assert ask(url, limit=1).rows
