@@ -20,7 +20,6 @@ from approvals.queue.querysets import queue_messages
 from common.actors import Actor, Role
 from common.pages import DeskRequest, page_or_fragment
 from common.search_field import MAX_TYPED, as_asked
-from common.tables import table_rows
 from common.words import asked, words_of
 from mirror.models import Mailbox
 from people.models import Person
@@ -51,79 +50,102 @@ class Entry:
         return " ".join(words_of(f"{self.label} {self.kind} {self.more}"))
 
 
-# Who may use a page or an act, by the word for it in the tables below.
-_RIGHTS: dict[str, Callable[[Actor], bool]] = {
-    "everybody": lambda actor: True,
-    "policy": attrgetter("looks_after_policy"),
-    "people": attrgetter("looks_after_people"),
-    "accounts": attrgetter("looks_after_accounts"),
-    "admin": attrgetter("is_admin_of_all"),
-    "alerts": attrgetter("is_admin_of_all"),
-    "switch": lambda actor: actor.has(Role.REVIEWER) or actor.has(Role.ADMIN),
-}
+# Who may use a page or an act.
+_policy = attrgetter("looks_after_policy")
+_people = attrgetter("looks_after_people")
+_accounts = attrgetter("looks_after_accounts")
+_admin = attrgetter("is_admin_of_all")
+
+
+def _everybody(actor: Actor) -> bool:
+    return True
+
+
+def _may_stop(actor: Actor) -> bool:
+    return actor.has(Role.REVIEWER) or actor.has(Role.ADMIN)
+
+
 # A page: its label, its URL's name, other words by which it is found, and a function
 # that tells whether an actor may use it.
 Place = tuple[str, str, str, Callable[[Actor], bool]]
 
-
-def _places(table: str) -> list[Place]:
-    return [
-        (label, name, more, _RIGHTS[right])
-        for label, name, right, more in table_rows(table)
-    ]
-
-
-PAGES = _places(
-    """
-Home | home | everybody | start overview figures
-Queue | queue | everybody | waiting inbox messages
-Notices | notices | everybody | inbox bell told mentions assigned
-History | history | everybody | past decided sent
-Audit | audit | everybody | ledger log entries
-Needs attention | attention | everybody | stuck problems
-Changes for a second admin | pending-changes | policy | policy waiting accept two approve
-Kill switch | stop | everybody | stop emergency
-Alerts | alerts | everybody | discord slack notifications destinations
-Alert deliveries | alert-log | everybody | log discord slack
-Findings | rules-findings | everybody | rules risk
-Over limit | brakes | everybody | floods brake runaway agents caps set apart
-Limits | caps | everybody | caps brake messages an hour a day
-Allowlists | allowlists | everybody | allowed recipients
-Policy | policy | everybody | rules passes approvals four eyes draft versions minimum oversight
-Policy: try | try-policy | everybody | rules test rehearse draft
-Policy: groups and hours | groups-and-hours | everybody | approvers members rules calendars holidays
-Review plans | review-plans | everybody | targets late duty escalation ladder
-Mailboxes | mailboxes | everybody | oversight
-Domains | domains | accounts | dns dkim
-API keys | api-keys | accounts | agents tokens
-Webhooks | webhooks | accounts | events
-Connections | connections | everybody | multimail gateway
-People | people | people | persons roles users
-Second factor | second-factor | admin | 2fa rules roles people
-Set-up | setup | admin | first run
-Reports | reports | people |
-Who decided what | report-decisions | people | report month unread speed figures people
-Who could decide where | report-rights | people | report roles date
-Ledger status | ledger-state | everybody | seals verify check
-Your account | account | everybody | profile name time zone me out of office away keyboard shortcuts
-Your sessions | sessions | everybody | signed in devices
-Your second factors | factors | everybody | app passkey recovery codes 2fa
-Your chat accounts | own-chat-accounts | everybody | discord slack link
-"""
-)
-ACTS = _places(
-    """
-Pull the kill switch | stop | switch | stop everything emergency
-Add a connection | add-connection | admin | new multimail gateway
-Add a mailbox | add-mailbox | accounts | new create
-Invite somebody | invite | policy | new person user people
-Add an alert destination | add-destination | alerts | new discord slack webhook
-Export history | export | people | download csv audit entries
-Compare the ledger with a checkpoint | ledger-state | everybody | verify head
-Add a group to the policy | add-policy-group | admin | new approvers rules
-Change your password | own-password | everybody |
-"""
-)
+PAGES: list[Place] = [
+    ("Home", "home", "start overview figures", _everybody),
+    ("Queue", "queue", "waiting inbox messages", _everybody),
+    ("Notices", "notices", "inbox bell told mentions assigned", _everybody),
+    ("History", "history", "past decided sent", _everybody),
+    ("Audit", "audit", "ledger log entries", _everybody),
+    ("Needs attention", "attention", "stuck problems", _everybody),
+    (
+        "Changes for a second admin",
+        "pending-changes",
+        "policy waiting accept two approve",
+        _policy,
+    ),
+    ("Kill switch", "stop", "stop emergency", _everybody),
+    ("Alerts", "alerts", "discord slack notifications destinations", _everybody),
+    ("Alert deliveries", "alert-log", "log discord slack", _everybody),
+    ("Findings", "rules-findings", "rules risk", _everybody),
+    ("Over limit", "brakes", "floods brake runaway agents caps set apart", _everybody),
+    ("Limits", "caps", "caps brake messages an hour a day", _everybody),
+    ("Allowlists", "allowlists", "allowed recipients", _everybody),
+    (
+        "Policy",
+        "policy",
+        "rules passes approvals four eyes draft versions minimum oversight",
+        _everybody,
+    ),
+    ("Policy: try", "try-policy", "rules test rehearse draft", _everybody),
+    (
+        "Policy: groups and hours",
+        "groups-and-hours",
+        "approvers members rules calendars holidays",
+        _everybody,
+    ),
+    ("Review plans", "review-plans", "targets late duty escalation ladder", _everybody),
+    ("Mailboxes", "mailboxes", "oversight", _everybody),
+    ("Domains", "domains", "dns dkim", _accounts),
+    ("API keys", "api-keys", "agents tokens", _accounts),
+    ("Webhooks", "webhooks", "events", _accounts),
+    ("Connections", "connections", "multimail gateway", _everybody),
+    ("People", "people", "persons roles users", _people),
+    ("Second factor", "second-factor", "2fa rules roles people", _admin),
+    ("Set-up", "setup", "first run", _admin),
+    ("Reports", "reports", "", _people),
+    (
+        "Who decided what",
+        "report-decisions",
+        "report month unread speed figures people",
+        _people,
+    ),
+    ("Who could decide where", "report-rights", "report roles date", _people),
+    ("Ledger status", "ledger-state", "seals verify check", _everybody),
+    (
+        "Your account",
+        "account",
+        "profile name time zone me out of office away keyboard shortcuts",
+        _everybody,
+    ),
+    ("Your sessions", "sessions", "signed in devices", _everybody),
+    ("Your second factors", "factors", "app passkey recovery codes 2fa", _everybody),
+    ("Your chat accounts", "own-chat-accounts", "discord slack link", _everybody),
+]
+ACTS: list[Place] = [
+    ("Pull the kill switch", "stop", "stop everything emergency", _may_stop),
+    ("Add a connection", "add-connection", "new multimail gateway", _admin),
+    ("Add a mailbox", "add-mailbox", "new create", _accounts),
+    ("Invite somebody", "invite", "new person user people", _policy),
+    (
+        "Add an alert destination",
+        "add-destination",
+        "new discord slack webhook",
+        _admin,
+    ),
+    ("Export history", "export", "download csv audit entries", _people),
+    ("Compare the ledger with a checkpoint", "ledger-state", "verify head", _everybody),
+    ("Add a group to the policy", "add-policy-group", "new approvers rules", _admin),
+    ("Change your password", "own-password", "", _everybody),
+]
 
 
 def entries_for(actor: Actor) -> Iterator[Entry]:

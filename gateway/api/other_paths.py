@@ -14,7 +14,6 @@ from django.http.response import HttpResponseBase
 from django.urls import path
 from ninja import Router
 
-from common.tables import table_pairs
 from common.unique_keys import Json
 from gateway.api import mailboxes, messages, oversight, sending
 from gateway.api.answers import (
@@ -127,21 +126,21 @@ def report_spam(request: KeyedRequest, email: str) -> Json:
 
 
 # What to use instead, by path.
-_NOT_OFFERED = table_pairs(f"""
-v1/billing/<path:rest> | It is self-hosted, so there is no billing.
-v1/export | Use the account's lists instead.
-v1/account/challenge | {BY_OPERATOR}
-v1/account/resend-confirmation | {BY_OPERATOR}
-v1/confirm | {BY_OPERATOR}
-v1/slug-check/<str:slug> | {BY_OPERATOR}
-agent/auth | {BY_OPERATOR}
-agent/auth/<path:rest> | {BY_OPERATOR}
-v1/account/did-challenge | It binds no DID: `ucan` of a message is sent as X-Agent-Identity and not checked.
-v1/operator/<path:rest> | It has no operator sessions: an act that needs an operator is repeated with an approval_code,
-    which ./run manage gateway_codes shows to its operator.
-v1/support | Ask its operator; POST /v1/feedback leaves a report for them.
-v1/approve/<str:token> | Decide with POST /v1/oversight/decide.
-""")
+_NOT_OFFERED = {
+    "v1/billing/<path:rest>": "It is self-hosted, so there is no billing.",
+    "v1/export": "Use the account's lists instead.",
+    "v1/account/challenge": BY_OPERATOR,
+    "v1/account/resend-confirmation": BY_OPERATOR,
+    "v1/confirm": BY_OPERATOR,
+    "v1/slug-check/<str:slug>": BY_OPERATOR,
+    "agent/auth": BY_OPERATOR,
+    "agent/auth/<path:rest>": BY_OPERATOR,
+    "v1/account/did-challenge": "It binds no DID: `ucan` of a message is sent as X-Agent-Identity and not checked.",
+    "v1/operator/<path:rest>": "It has no operator sessions: an act that needs an operator is repeated with an "
+    "approval_code, which ./run manage gateway_codes shows to its operator.",
+    "v1/support": "Ask its operator; POST /v1/feedback leaves a report for them.",
+    "v1/approve/<str:token>": "Decide with POST /v1/oversight/decide.",
+}
 urlpatterns = [
     path(route, partial(not_offered, instead=instead))
     for route, instead in _NOT_OFFERED.items()

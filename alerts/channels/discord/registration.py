@@ -8,7 +8,6 @@ from django.conf import settings
 
 from alerts.channels.discord.replies import call_discord
 from alerts.channels.requests import Json, NotPosted
-from common.tables import table_rows
 
 # Discord's codes for the type of an option that is text, and of a slash command.
 _STRING = 3
@@ -21,14 +20,7 @@ class NotRegistered(Exception):
     """The commands were not registered; the sentence says why, and what to do."""
 
 
-# Everybody on the server sees these names and descriptions when typing a slash. After a
-# command follow the names of its options; those in brackets may be left out.
-_COMMANDS = """
-sendemail | Send an email; somebody else reviews it first | to subject body [mailbox]
-reply | Answer an email; somebody else reviews it first | message_id body [mailbox]
-checkinbox | List unread mail; it stays unread | [mailbox]
-pending | List messages waiting for review |
-"""
+# Everybody on the server sees these descriptions when typing a slash.
 _OPTIONS = {
     "to": "Address, or several with commas",
     "subject": "Subject line",
@@ -48,14 +40,34 @@ def _option(name: str) -> Json:
     }
 
 
-COMMANDS: list[Json] = [
-    {
+def _command(name: str, description: str, *options: str) -> Json:
+    # Options with their names in brackets may be left out.
+    return {
         "type": _CHAT_INPUT,
         "name": name,
         "description": description,
-        "options": [_option(one) for one in options.split()],
+        "options": [_option(one) for one in options],
     }
-    for name, description, options in table_rows(_COMMANDS)
+
+
+COMMANDS = [
+    _command(
+        "sendemail",
+        "Send an email; somebody else reviews it first",
+        "to",
+        "subject",
+        "body",
+        "[mailbox]",
+    ),
+    _command(
+        "reply",
+        "Answer an email; somebody else reviews it first",
+        "message_id",
+        "body",
+        "[mailbox]",
+    ),
+    _command("checkinbox", "List unread mail; it stays unread", "[mailbox]"),
+    _command("pending", "List messages waiting for review"),
 ]
 
 
