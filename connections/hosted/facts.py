@@ -281,158 +281,79 @@ def _look(check: str, *words: str) -> Look:
     return lambda host: _CHECKS[check](host, *words)
 
 
-FACTS: Facts = {}
-for _section, _fact, _how in (
-    (
-        "Hosted MultiMail or our gateway",
-        "Hosted MultiMail sends no header X-Countersign-Gateway.",
-        "check_header",
-    ),
-    (
-        "Accounts and keys",
-        "The account has id, name and plan.",
-        "has account id name plan",
-    ),
-    (
-        "Accounts and keys",
-        "The account names its oversight_email.",
-        "has account oversight_email",
-    ),
-    (
-        "Accounts and keys",
-        "An unknown key is 401.",
-        "is_answered 401 unknown /v1/account",
-    ),
-    (
-        "Accounts and keys",
-        "A missing scope is 403.",
-        "is_answered 403 oversight /v1/api-keys",
-    ),
-    (
-        "Accounts and keys",
-        "An unknown id is 404.",
-        "is_answered 404 read /v1/mailboxes/{}/emails/{}",
-    ),
-    (
-        "Accounts and keys",
-        "API keys have id, prefix and scopes.",
-        "has keys id prefix scopes",
-    ),
-    (
-        "Accounts and keys",
-        "A list of API keys shows no whole key.",
-        "lacks keys api_key key",
-    ),
-    ("Messages", "Ids are text of at most 200 characters.", "check_ids"),
-    ("Messages", "received_at is ISO 8601 in UTC.", "check_times"),
-    (
-        "Messages",
-        "created_at of a mailbox is a number, epoch milliseconds.",
-        "check_epochs",
-    ),
-    ("Messages", "Listed messages have from and subject.", "has messages from subject"),
-    ("Messages", "Listed messages have an array in to.", "check_recipients"),
-    (
-        "Messages",
-        "Lists of messages carry no bodies.",
-        "lacks emails markdown body_markdown text_body html_body body text",
-    ),
-    (
-        "Messages",
-        "A single read has markdown and attachments.",
-        "has email markdown attachments",
-    ),
-    (
-        "Statuses",
-        "Listed messages have known statuses.",
-        "has_value messages status pending_send_approval pending_inbound_approval unread read archived deleted "
-        "spam_flagged spam_quarantined pending_scan scheduled sent send_failed rejected cancelled",
-    ),
-    (
-        "Reading",
-        "Lists of messages have the newest first.",
-        "is_ordered emails newest_first",
-    ),
-    ("Reading", "A list goes on at its cursor.", "check_pages"),
-    (
-        "Threads",
-        "A thread carries no bodies.",
-        "lacks thread markdown body_markdown text_body html_body body text",
-    ),
-    ("Attachments", "An attachment comes as its raw bytes.", "check_file"),
-    (
-        "The pending list",
-        "What is held stands under pending, emails or messages.",
-        "has_array pending pending emails messages",
-    ),
-    (
-        "The pending list",
-        "Held messages have id, mailbox_id and body_markdown.",
-        "has pending id mailbox_id body_markdown",
-    ),
-    (
-        "The pending list",
-        "Held messages have one of two statuses.",
-        "has_value pending status pending_send_approval pending_inbound_approval",
-    ),
-    (
-        "The pending list",
-        "The oldest held message comes first.",
-        "is_ordered pending oldest_first",
-    ),
-    (
-        "Mailboxes and oversight modes",
-        "Mailboxes have id and address.",
-        "has mailboxes id address",
-    ),
-    (
-        "Mailboxes and oversight modes",
-        "Mailboxes have one of the five modes.",
-        "has_value mailboxes oversight_mode read_only gated_all gated_send monitored autonomous",
-    ),
-    (
-        "Registering a webhook",
-        "Webhooks stand under webhooks or subscriptions.",
-        "has_array webhooks webhooks subscriptions",
-    ),
-    (
-        "Registering a webhook",
-        "Webhooks have id, url and events.",
-        "has webhooks id url events",
-    ),
-    (
-        "Registering a webhook",
-        "A list of webhooks shows no secrets.",
-        "lacks webhooks signing_secret secret",
-    ),
-    (
-        "Registering a webhook",
-        "A single webhook shows a signing_secret that begins with whsec_.",
-        "check_secret",
-    ),
-    (
-        "Allowlists at the gate",
-        "Entries of allowlists have id and pattern.",
-        "has allowlist id pattern",
-    ),
-    ("Account lists", "Contacts have email.", "has contacts email"),
-    (
-        "Account lists",
-        "Suppressed addresses have email_address and reason.",
-        "has suppressed email_address reason",
-    ),
-    (
-        "Account lists",
-        "Entries of the audit log have action, resource_id and actor_key_id.",
-        "has audit_log action resource_id actor_key_id",
-    ),
-    (
-        "Account lists",
-        "Deliveries have id, event_type and status.",
-        "has deliveries id event_type status",
-    ),
-):
-    FACTS.setdefault(_section, {})[_fact] = _look(*_how.split())
+# The facts by section, each with the name of its check and the words for that.
+_LOOKS = {
+    "Hosted MultiMail or our gateway": {
+        "Hosted MultiMail sends no header X-Countersign-Gateway.": "check_header"
+    },
+    "Accounts and keys": {
+        "The account has id, name and plan.": "has account id name plan",
+        "The account names its oversight_email.": "has account oversight_email",
+        "An unknown key is 401.": "is_answered 401 unknown /v1/account",
+        "A missing scope is 403.": "is_answered 403 oversight /v1/api-keys",
+        "An unknown id is 404.": "is_answered 404 read /v1/mailboxes/{}/emails/{}",
+        "API keys have id, prefix and scopes.": "has keys id prefix scopes",
+        "A list of API keys shows no whole key.": "lacks keys api_key key",
+    },
+    "Messages": {
+        "Ids are text of at most 200 characters.": "check_ids",
+        "received_at is ISO 8601 in UTC.": "check_times",
+        "created_at of a mailbox is a number, epoch milliseconds.": "check_epochs",
+        "Listed messages have from and subject.": "has messages from subject",
+        "Listed messages have an array in to.": "check_recipients",
+        "Lists of messages carry no bodies.": "lacks emails markdown body_markdown text_body html_body body text",
+        "A single read has markdown and attachments.": "has email markdown attachments",
+    },
+    "Statuses": {
+        "Listed messages have known statuses.": (
+            "has_value messages status pending_send_approval pending_inbound_approval unread read archived deleted "
+            "spam_flagged spam_quarantined pending_scan scheduled sent send_failed rejected cancelled"
+        ),
+    },
+    "Reading": {
+        "Lists of messages have the newest first.": "is_ordered emails newest_first",
+        "A list goes on at its cursor.": "check_pages",
+    },
+    "Threads": {
+        "A thread carries no bodies.": "lacks thread markdown body_markdown text_body html_body body text"
+    },
+    "Attachments": {"An attachment comes as its raw bytes.": "check_file"},
+    "The pending list": {
+        "What is held stands under pending, emails or messages.": "has_array pending pending emails messages",
+        "Held messages have id, mailbox_id and body_markdown.": "has pending id mailbox_id body_markdown",
+        "Held messages have one of two statuses.": (
+            "has_value pending status pending_send_approval pending_inbound_approval"
+        ),
+        "The oldest held message comes first.": "is_ordered pending oldest_first",
+    },
+    "Mailboxes and oversight modes": {
+        "Mailboxes have id and address.": "has mailboxes id address",
+        "Mailboxes have one of the five modes.": (
+            "has_value mailboxes oversight_mode read_only gated_all gated_send monitored autonomous"
+        ),
+    },
+    "Registering a webhook": {
+        "Webhooks stand under webhooks or subscriptions.": "has_array webhooks webhooks subscriptions",
+        "Webhooks have id, url and events.": "has webhooks id url events",
+        "A list of webhooks shows no secrets.": "lacks webhooks signing_secret secret",
+        "A single webhook shows a signing_secret that begins with whsec_.": "check_secret",
+    },
+    "Allowlists at the gate": {
+        "Entries of allowlists have id and pattern.": "has allowlist id pattern"
+    },
+    "Account lists": {
+        "Contacts have email.": "has contacts email",
+        "Suppressed addresses have email_address and reason.": "has suppressed email_address reason",
+        "Entries of the audit log have action, resource_id and actor_key_id.": (
+            "has audit_log action resource_id actor_key_id"
+        ),
+        "Deliveries have id, event_type and status.": "has deliveries id event_type status",
+    },
+}
+FACTS: Facts = {
+    section: {fact: _look(*how.split()) for fact, how in looks.items()}
+    for section, looks in _LOOKS.items()
+}
 # Checked after all others: they are about the answers to all calls.
 ANSWER_FACTS: Facts = {
     "Errors and limits": {

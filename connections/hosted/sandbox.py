@@ -157,29 +157,25 @@ def check_marks(host: Host) -> str:
     return "a single read did not mark it" if row in unread() else ""
 
 
-SANDBOX_FACTS: Facts = {}
-for _section, _fact in (
-    (
-        "Sending and replying",
-        "A send is 202 with id, thread_id and the status pending_scan or queued.",
-    ),
-    (
-        "Idempotency",
-        "A send with the same idempotency_key answers the first id, and idempotent.",
-    ),
-    ("Deciding", "What a gated mailbox sends comes to the pending list."),
-    ("Deciding", "An agent's key cannot decide: 403."),
-    ("Deciding", "Fields of a decision that only our gateway knows are ignored."),
-    ("Deciding", "A decision takes a reason."),
-    ("Deciding", "A rejection answers the status rejected."),
-    ("Deciding", "A second decision is 409."),
-    ("Deciding", "That 409 has status and decision."),
-    ("Deciding", "The reason comes back, in that 409 or when the message is read."),
-):
-    SANDBOX_FACTS.setdefault(_section, {})[_fact] = next_step
-SANDBOX_FACTS["Sending and replying"] |= {
-    "POST /v1/send_email is there: an empty one is 400 or 422.": check_flat_send
-}
-SANDBOX_FACTS["Reading"] = {
-    "A single read marks received mail as read, its thread and lists do not.": check_marks
+SANDBOX_FACTS: Facts = {
+    "Sending and replying": {
+        "A send is 202 with id, thread_id and the status pending_scan or queued.": next_step,
+        "POST /v1/send_email is there: an empty one is 400 or 422.": check_flat_send,
+    },
+    "Idempotency": {
+        "A send with the same idempotency_key answers the first id, and idempotent.": next_step
+    },
+    "Deciding": {
+        "What a gated mailbox sends comes to the pending list.": next_step,
+        "An agent's key cannot decide: 403.": next_step,
+        "Fields of a decision that only our gateway knows are ignored.": next_step,
+        "A decision takes a reason.": next_step,
+        "A rejection answers the status rejected.": next_step,
+        "A second decision is 409.": next_step,
+        "That 409 has status and decision.": next_step,
+        "The reason comes back, in that 409 or when the message is read.": next_step,
+    },
+    "Reading": {
+        "A single read marks received mail as read, its thread and lists do not.": check_marks
+    },
 }
