@@ -9,89 +9,101 @@ from datetime import datetime, timedelta
 from audit.actions import TEST, TESTED
 from audit.models import Entry, Seal, SealedEntry
 from audit.trail.sentences import duration
-from common.tables import table_pairs, table_rows
 
 # The kinds of chapters, and the word for each.
-CHAPTERS = table_pairs(
-    """
-held | Held
-read | Read
-decided | Decided
-left | At MultiMail
-became | Sent
-after | Afterwards
-"""
-)
-# Each action with its kind of chapter and the word for it in the chapter's heading; empty
-# for none. A heading consists of the words of its entries, in order, or if there are
-# none, of the word of its kind. Actions that belong to no kind begin no new chapter.
-_ACTIONS = table_rows(
-    """
-message.held | held | held
-message.scheduled | held | scheduled
-message.received | held | received
-message.commanded | held | started on Discord
-message.fetched | held |
-message.changed | held | changed
-message.file_differs | held | attachment did not match
-message.answered | held | newer message in the thread
-message.expiring | held | nearly expired
-message.late | held | late
-message.unreadable | held | not readable
-message.refused_at_gate | held | refused: blocked recipient
-message.opened | read | read
-thread.opened | read | read
-attachment.served | read | read
-claim.taken | read | claimed
-claim.released | read | unclaimed
-message.assigned | read | assigned
-message.reminded | read | reminded
-message.extended | read | deadline extended
-snooze.set | read | snoozed
-snooze.ended | read | unsnoozed
-comment.added | read | discussed
-verdict.given | decided | decided
-verdict.refused | decided | verdict refused
-act.refused | decided | refused
-verdict.taken_back | decided | approval taken back
-approval.recorded | decided |
-interaction.refused | decided | refused in a chat
-decision.recorded | decided |
-decision.undone | decided | undone
-decision.calling | left |
-decision.applied | left | carried out
-decision.refused | left | not carried out
-decision.superseded | left | decided elsewhere first
-decision.unknown | left | outcome not known
-decision.postponed | left | postponed
-decision.withdrawn | left | withdrawn
-decision.without_effect | left | without effect
-decision.unattributed | left | decided, by whom not known
-decision.confirmed | left | sent again
-decision.left_after_all | left | sent after all
-decision.found_again | left | held again
-decision.elsewhere | decided | decided outside this desk
-message.approved | left |
-message.rejected | left |
-message.sent | became | sent
-message.delivered | became | delivered
-message.bounced | became | bounced
-message.complained | became | reported as spam
-message.cancelled | became | cancelled
-message.failed | became | failed
-message.released | became | released to the agent
-message.gone | became | no longer held
-message.left_behind | became | left at MultiMail
-ledger.proof_taken | after | proof downloaded
-ledger.seen_again | after |
-ledger.details_erased | after | personal details removed
-webhook.refuted |  | false webhook
-alert.failed |  | alert failed
-alert.sent_again |  | alert sent again
-"""
-)
-_KIND_OF = {action: kind for action, kind, _ in _ACTIONS}
-_WORD_OF = {action: word for action, _, word in _ACTIONS}
+CHAPTERS = {
+    "held": "Held",
+    "read": "Read",
+    "decided": "Decided",
+    "left": "At MultiMail",
+    "became": "Sent",
+    "after": "Afterwards",
+}
+# By the kind of chapter: its actions, each with the word for it in the chapter's
+# heading; empty for none. A heading consists of the words of its entries, in order, or
+# if there are none, of the word of its kind. Actions that belong to no kind begin no
+# new chapter.
+_ACTIONS = {
+    "held": {
+        "message.held": "held",
+        "message.scheduled": "scheduled",
+        "message.received": "received",
+        "message.commanded": "started on Discord",
+        "message.fetched": "",
+        "message.changed": "changed",
+        "message.file_differs": "attachment did not match",
+        "message.answered": "newer message in the thread",
+        "message.expiring": "nearly expired",
+        "message.late": "late",
+        "message.unreadable": "not readable",
+        "message.refused_at_gate": "refused: blocked recipient",
+    },
+    "read": {
+        "message.opened": "read",
+        "thread.opened": "read",
+        "attachment.served": "read",
+        "claim.taken": "claimed",
+        "claim.released": "unclaimed",
+        "message.assigned": "assigned",
+        "message.reminded": "reminded",
+        "message.extended": "deadline extended",
+        "snooze.set": "snoozed",
+        "snooze.ended": "unsnoozed",
+        "comment.added": "discussed",
+    },
+    "decided": {
+        "verdict.given": "decided",
+        "verdict.refused": "verdict refused",
+        "act.refused": "refused",
+        "verdict.taken_back": "approval taken back",
+        "approval.recorded": "",
+        "interaction.refused": "refused in a chat",
+        "decision.recorded": "",
+        "decision.undone": "undone",
+        "decision.elsewhere": "decided outside this desk",
+    },
+    "left": {
+        "decision.calling": "",
+        "decision.applied": "carried out",
+        "decision.refused": "not carried out",
+        "decision.superseded": "decided elsewhere first",
+        "decision.unknown": "outcome not known",
+        "decision.postponed": "postponed",
+        "decision.withdrawn": "withdrawn",
+        "decision.without_effect": "without effect",
+        "decision.unattributed": "decided, by whom not known",
+        "decision.confirmed": "sent again",
+        "decision.left_after_all": "sent after all",
+        "decision.found_again": "held again",
+        "message.approved": "",
+        "message.rejected": "",
+    },
+    "became": {
+        "message.sent": "sent",
+        "message.delivered": "delivered",
+        "message.bounced": "bounced",
+        "message.complained": "reported as spam",
+        "message.cancelled": "cancelled",
+        "message.failed": "failed",
+        "message.released": "released to the agent",
+        "message.gone": "no longer held",
+        "message.left_behind": "left at MultiMail",
+    },
+    "after": {
+        "ledger.proof_taken": "proof downloaded",
+        "ledger.seen_again": "",
+        "ledger.details_erased": "personal details removed",
+    },
+    "": {
+        "webhook.refuted": "false webhook",
+        "alert.failed": "alert failed",
+        "alert.sent_again": "alert sent again",
+    },
+}
+_KIND_OF = {action: kind for kind, words in _ACTIONS.items() for action in words}
+_WORD_OF = {
+    action: word for words in _ACTIONS.values() for action, word in words.items()
+}
 _VERDICTS = {
     "approve": "approved",
     "reject": "rejected",
