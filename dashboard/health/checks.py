@@ -306,36 +306,28 @@ def _backups() -> Iterator[AttentionItem]:
 
 # By cause: what the mail server does, and how that is mended.
 _CAUSES = {
-    cause: (what, advice)
-    for cause, what, advice in (
-        (
-            "sign_in",
-            "the mail server refuses the sign-in",
-            "Correct the user and password in EMAIL_URL, restart the desk",
-        ),
-        (
-            "sender",
-            "the mail server refuses the sender",
-            "Allow the mailboxes' addresses as senders there",
-        ),
-        (
-            "blocked",
-            "the mail server blocks them",
-            "Ask its operator to unblock this host or its domain",
-        ),
-        ("quota", "the quota of the mail server is used up", "Raise it there, or wait"),
-        (
-            "unreachable",
-            "the mail server does not answer",
-            "Check EMAIL_URL and the network",
-        ),
-        ("other", "the mail server does not take them", "Repair what its answer names"),
-        (
-            "untried",
-            "the mail server was not asked",
-            "Set EMAIL_URL and restart the desk",
-        ),
-    )
+    "sign_in": (
+        "the mail server refuses the sign-in",
+        "Correct the user and password in EMAIL_URL, restart the desk",
+    ),
+    "sender": (
+        "the mail server refuses the sender",
+        "Allow the mailboxes' addresses as senders there",
+    ),
+    "blocked": (
+        "the mail server blocks them",
+        "Ask its operator to unblock this host or its domain",
+    ),
+    "quota": ("the quota of the mail server is used up", "Raise it there, or wait"),
+    "unreachable": (
+        "the mail server does not answer",
+        "Check EMAIL_URL and the network",
+    ),
+    "other": ("the mail server does not take them", "Repair what its answer names"),
+    "untried": (
+        "the mail server was not asked",
+        "Set EMAIL_URL and restart the desk",
+    ),
 }
 
 
