@@ -15,7 +15,6 @@ from audit.trail import lines
 from audit.trail.sentences import Sentence, duration, sentence
 from common.endings import EndedBy
 from common.references import without_references
-from common.tables import table_pairs
 
 # How many entries of a message are read for the answers. An ordinary message has far
 # fewer.
@@ -75,18 +74,16 @@ def _of_action(entries: Sequence[Entry], *actions: str) -> list[Entry]:
 # The evidence for a fact: the sender claimed it, or it was verified.
 SAYS = "says"
 PROVED = "proved"
-_TRIGGER_NAMES = table_pairs(
-    """
-discord_user | Discord user
-discord_user_id | User id
-discord_channel | Channel
-discord_channel_id | Channel id
-discord_guild | Guild
-discord_interaction_id | Interaction
-run_id | Run
-runId | Run
-"""
-)
+_TRIGGER_NAMES = {
+    "discord_user": "Discord user",
+    "discord_user_id": "User id",
+    "discord_channel": "Channel",
+    "discord_channel_id": "Channel id",
+    "discord_guild": "Guild",
+    "discord_interaction_id": "Interaction",
+    "run_id": "Run",
+    "runId": "Run",
+}
 # Names of the metadata by which a sender says who asked on Discord.
 _ON_DISCORD = """
 discord_user discord_user_id discord_channel discord_channel_id discord_guild

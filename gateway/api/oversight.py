@@ -16,7 +16,6 @@ from pydantic import ConfigDict, Field, model_validator
 
 from common.ascii import lowered, trimmed
 from common.endings import EndedBy
-from common.tables import table_pairs
 from common.unique_keys import Json
 from gateway import mailboxes
 from gateway.api.answers import (
@@ -59,12 +58,12 @@ from gateway.states import AWAITING_DECISION, Decision, Direction
 from gateway.timestamps import iso
 
 # What a word in a request decides.
-_ACTIONS = table_pairs("""
-approve  | approved
-approved | approved
-reject   | rejected
-rejected | rejected
-""")
+_ACTIONS = {
+    "approve": "approved",
+    "approved": "approved",
+    "reject": "rejected",
+    "rejected": "rejected",
+}
 # Characters. A suggestion is part of a webhook event, of which receivers may read no
 # more than 256 KiB.
 MAX_SUGGESTION = 20_000

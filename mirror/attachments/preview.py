@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from common.tables import table_pairs
 from common.time_zones import local_time, zone_word
 from common.unique_keys import Json
 from mirror.attachments import frame_html
@@ -140,18 +139,13 @@ class FilePreview:
         return not self.file.sha256 and self.file.found_size not in sizes
 
 
-_METHODS = table_pairs("""
-CANCEL  | Cancelled
-COUNTER | Proposal
-REPLY   | Answer
-REQUEST | Invitation
-""")
-_EVERY = table_pairs("""
-DAILY   | day
-WEEKLY  | week
-MONTHLY | month
-YEARLY  | year
-""")
+_METHODS = {
+    "CANCEL": "Cancelled",
+    "COUNTER": "Proposal",
+    "REPLY": "Answer",
+    "REQUEST": "Invitation",
+}
+_EVERY = {"DAILY": "day", "WEEKLY": "week", "MONTHLY": "month", "YEARLY": "year"}
 
 
 class ShownEvent(Event):

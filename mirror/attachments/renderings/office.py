@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from common.tables import table_pairs
 from common.unique_keys import Json
 from mirror.attachments.file_types import Refused
 
@@ -149,15 +148,15 @@ MAX_DEPTH = 150
 # At most so many notes name what a program may load.
 MAX_LINKS = 20
 # What a program may load when it opens the file, by the last word of a relation's type.
-_LOADED = table_pairs("""
-attachedTemplate | template
-externalLinkPath | workbook
-image            | picture
-oleObject        | object
-frame            | page
-subDocument      | document
-mailMergeSource  | data source
-""")
+_LOADED = {
+    "attachedTemplate": "template",
+    "externalLinkPath": "workbook",
+    "image": "picture",
+    "oleObject": "object",
+    "frame": "page",
+    "subDocument": "document",
+    "mailMergeSource": "data source",
+}
 
 
 _CHUNK = (

@@ -5,7 +5,6 @@ writes them.
 from collections.abc import Iterable, Iterator
 from xml.etree.ElementTree import Element
 
-from common.tables import table_pairs
 from mirror.attachments.file_types import Refused
 from mirror.attachments.renderings.documents import joined, numeral
 from mirror.attachments.renderings.office import (
@@ -23,23 +22,23 @@ _HREF = "http://www.w3.org/1999/xlink href"
 # Values of the attribute `display` of what is hidden, or may be.
 _HIDING = ("none", "false", "condition")
 _SIGNS = {"tab": "\t", "line-break": "\n"}
-_MARKS = table_pairs("""
-annotation | comment
-note | footnote
-hidden-text | hidden
-hidden-paragraph | hidden
-covered-table-cell | hidden
-ruby-text | raised
-urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0 title | picture
-urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0 desc | picture
-""")
+_MARKS = {
+    "annotation": "comment",
+    "note": "footnote",
+    "hidden-text": "hidden",
+    "hidden-paragraph": "hidden",
+    "covered-table-cell": "hidden",
+    "ruby-text": "raised",
+    "urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0 title": "picture",
+    "urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0 desc": "picture",
+}
 _UNREAD = ("automatic-styles", "scripts", "font-face-decls")
 # The headings above parts of a file.
-_HEADINGS = table_pairs("""
-notes  | Notes of the speaker
-header | Header
-footer | Footer
-""")
+_HEADINGS = {
+    "notes": "Notes of the speaker",
+    "header": "Header",
+    "footer": "Footer",
+}
 # The attributes that can hold the value of a cell.
 _VALUES = "value string-value date-value time-value boolean-value".split()
 

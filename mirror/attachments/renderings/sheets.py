@@ -5,7 +5,6 @@ their formulas, and what is hidden marked.
 import re
 from xml.etree.ElementTree import Element
 
-from common.tables import table_pairs
 from mirror.attachments.file_types import Refused
 from mirror.attachments.renderings.documents import PartReader, joined, look_of
 from mirror.attachments.renderings.number_formats import BUILT_IN, sections, shown
@@ -27,12 +26,12 @@ _STATES = {
     "hidden": "hidden",
     "veryHidden": "hidden, and not listed in Excel's menu",
 }
-_KINDS = table_pairs("""
-chartsheet       | chart
-dialogsheet      | dialog
-xlMacrosheet     | macros
-xlIntlMacrosheet | macros
-""")
+_KINDS = {
+    "chartsheet": "chart",
+    "dialogsheet": "dialog",
+    "xlMacrosheet": "macros",
+    "xlIntlMacrosheet": "macros",
+}
 _TRUE = ("1", "true")
 
 
