@@ -85,7 +85,7 @@ def read_everything(connection_id: int, now: datetime) -> str:
         | Q(reading_until__gt=Now() + READ_LEASE * 2)
     )
     this_connection = Connection.objects.at_work().filter(pk=connection_id)
-    if not this_connection.rested().exists():
+    if this_connection.filter(wait_until__gt=Now()).exists():
         return "told to wait"
     if not this_connection.filter(free).update(reading_until=Now() + READ_LEASE):
         return "not now"
