@@ -20,6 +20,7 @@ from django.db import close_old_connections
 
 from common.logs import trace_id
 from common.tables import table_rows
+from common.version import log_start
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +152,7 @@ def _end_trace(**_: Any) -> None:
 
 @worker_ready.connect
 def _catch_up(**_: Any) -> None:
+    log_start()
     # Run every job once at the start, instead of after its first period.
     for job in JOBS:
         send_tick(job)

@@ -17,7 +17,7 @@ from django.db import DatabaseError, connection, migrations, models
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models.functions import Now
 
-from common.version import product_version
+from common.version import is_same_build, product_build
 from dashboard.models import Host
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def differences() -> list[tuple[str, Host]]:
 
 def join() -> None:
     """Write this host's row."""
-    values = {"settings": _settings(), "version": product_version()}
+    values = {"settings": _settings(), "version": product_build()}
     Host.objects.update_or_create(
         name=_name(), defaults={**values, "joined_at": Now(), "seen_at": Now()}
     )
@@ -79,8 +79,12 @@ def join() -> None:
 
 def other_versions() -> list[str]:
     """Return the hosts that run now with another version, as "name (version)"."""
-    others = _others_alive().exclude(version=product_version())
-    return [f"{host.name} ({host.version})" for host in others]
+    ours = product_build()
+    return [
+        f"{host.name} ({host.version})"
+        for host in _others_alive()
+        if not is_same_build(host.version, ours)
+    ]
 
 
 def migrations_to_run() -> list[migrations.Migration]:

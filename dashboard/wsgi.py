@@ -8,6 +8,7 @@ from typing import Any
 from django.core.wsgi import get_wsgi_application
 
 from common.garbage import collect_rarely
+from common.version import log_start
 from dashboard.reporting import begin
 from launcher.orphans import die_with_parent
 
@@ -36,3 +37,4 @@ if os.environ.get("SERVE") != "gateway":
 
 
 collect_rarely()
+log_start()

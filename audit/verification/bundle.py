@@ -25,7 +25,7 @@ from audit.sealing.sealer import LOCK
 from audit.verifier import countersign_verify as verifier
 from common.fingerprint import canonical_json
 from common.postgres import one_moment, take_lock
-from common.version import product_version
+from common.version import product_build
 
 VERIFIER = Path(verifier.__file__)
 _README = Path(__file__).with_name("readme.txt")
@@ -162,7 +162,7 @@ def _fill(
     manifest = {
         "v": 2,
         "product": "Countersign",
-        "version": product_version(),
+        "version": product_build(),
         "made_at": written_time(summary.made_at),
         "entries": summary.entries,
         "seals": summary.seals,

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 
-from common.version import product_version
+from common.version import product_commit, product_version
 from dashboard.backup.archive import (
     DUMP,
     SEALS,
@@ -123,6 +123,7 @@ def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any
     ).fetchall()
     return {
         "version": product_version(),
+        "commit": product_commit(),
         "made_at": at.astimezone(UTC).isoformat(),
         "postgresql": session.info.server_version // 10_000,
         "migrations": [list(one) for one in migrations],

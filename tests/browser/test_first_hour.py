@@ -53,9 +53,10 @@ def _short_queue():
 
 
 def repository(folder):
-    """Make a repository with this code as v1.0.0, and as v1.0.1 with one more
-    migration.
+    """Make a repository with this code as 1.0.0, and as 1.0.1 with one more migration.
+    Return the commits.
     """
+    commits = []
     git = ("git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@example")
     subprocess.check_call(["git", "init", "--quiet", str(folder)])
     for version, migrations in (("1.0.0", 0), ("1.0.1", 1)):
@@ -64,7 +65,9 @@ def repository(folder):
             (folder / installed).unlink()
         subprocess.check_call([*git, "add", "--all"])
         subprocess.check_call([*git, "commit", "--quiet", "--message", version])
-        subprocess.check_call([*git, "tag", f"v{version}"])
+        head = [*git, "rev-parse", "HEAD"]
+        commits.append(subprocess.check_output(head, text=True).strip())
+    return commits
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,7 @@ def system(tmp_path_factory):
     )
     for file in filter(os.path.exists, OF_THE_MACHINE):
         shutil.copy(file, folder / file[1:])
-    repository(folder / "srv" / "countersign")
+    first, second = repository(folder / "srv" / "countersign")
     # Before it boots, because it cannot fetch packages then.
     subprocess.run(
         [
@@ -93,7 +96,7 @@ def system(tmp_path_factory):
             f"--setenv=SSL_CERT_FILE={OF_THE_MACHINE[0]}",
             *("sh", "-e"),
         ],
-        input=install.replace(named[0], "").replace(
+        input=re.sub("[0-9a-f]{40}", first, install.replace(named[0], "")).replace(
             "<this repository>", "/srv/countersign"
         ),
         text=True,
@@ -101,6 +104,7 @@ def system(tmp_path_factory):
         capture_output=True,
     )
     system = System(folder)
+    system.upgrade = second
     try:
         system.connect()
         yield system
@@ -180,7 +184,7 @@ def test_first_hour_by_the_page(system, letters, browse):
     assert letter["Subject"] == "Hello from the first run"
     listed = follow(system, "Back up")
     assert re.search(r"desk-[\d-]+\.backup", listed)
-    follow(system, "Upgrade")
+    follow(system, "Upgrade", "COMMIT", system.upgrade)
     done = system.run("countersign", "manage", "doctor", check=False).stdout
     assert "another version" not in done
     assert list((system.folder / "var/lib/countersign/backups").glob("before-1.0.1*"))

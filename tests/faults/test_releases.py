@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from common.credentials import read_credentials
+from common.version import product_version
 from launcher.paths import ROOT
 from tests.faults.copies import copy_code
 from tests.faults.small_disks import small_disk
@@ -77,11 +78,11 @@ def test_upgrade_over_two_releases_and_back(supervised, tmp_path):
     assert backup.stat().st_mode & 0o777 == 0o600
     # Both older ones refuse, and name both versions.
     between = release(tmp_path / "between", "77.1.0", migrations=1)
-    for root, version in ((ROOT, "1.0.0"), (between, "77.1.0")):
+    for root, version in ((ROOT, product_version()), (between, "77.1.0")):
         refused = prepare(root)
         assert refused.returncode != 0
-        assert "newer Countersign (77.2.0)" in refused.stderr
-        assert f"this one, {version}," in refused.stderr
+        assert "newer Countersign, 77.2.0:" in refused.stderr
+        assert f"this one, {version}" in refused.stderr
         assert "Nothing was changed" in refused.stderr
     # The way back: this code, an empty database and folder.
     with psycopg.connect(

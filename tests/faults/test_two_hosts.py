@@ -390,7 +390,7 @@ def test_upgrade_of_one_host_after_the_other(site, tmp_path):
             if host is others[0]:
                 # What is older works on, but does not start any more.
                 refused = host.run("process", "prepare")
-                assert "newer Countersign (77.1.0)" in refused.stderr
+                assert "newer Countersign, 77.1.0:" in refused.stderr
             host.root = newer
             host.prepare()
             host.start()

@@ -110,7 +110,7 @@ def test_database_that_a_newer_release_used_is_refused_with_a_sentence():
         )
     with pytest.raises(
         CommandError,
-        match=r"newer Countersign.* this one, \S+, does not know \(approvals\.9999_what_comes\).*Nothing was changed",
+        match=r"newer Countersign.* this one, .+, does not know \(approvals\.9999_what_comes\).*Nothing was changed",
     ):
         Command()._refuse_unusable(restoring=True)
     assert (

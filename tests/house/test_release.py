@@ -8,14 +8,14 @@ import os
 import re
 import shutil
 import tarfile
-import tomllib
 
 import pytest
 
+from common.version import product_build, product_commit, product_version
 from launcher.paths import ROOT
 from tests.commands import run_command
 
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+VERSION = "77.1.0"
 LOCKED = ("requirements.txt", "requirements-servers.txt", "requirements-bootstrap.txt")
 MIGRATION = "people/migrations/0001_initial.py"
 RECORD = "tests/releases/migrations.sha256"
@@ -63,7 +63,8 @@ def clone(tmp_path):
     """A small repository with what the command uses of this one."""
     folder = tmp_path / "first"
     names = (
-        *(".ci/release", ".gitignore", "pyproject.toml", "CHANGELOG.md"),
+        *(".ci/release", ".gitignore", ".gitattributes", "pyproject.toml"),
+        *("CHANGELOG.md", "docs/releases.md", "common/commit.txt"),
         *LOCKED,
         MIGRATION,
     )
@@ -72,6 +73,11 @@ def clone(tmp_path):
         shutil.copy(ROOT / name, folder / name)
     (folder / RECORD).parent.mkdir(parents=True)
     (folder / RECORD).write_text(RECORDED)
+    project = folder / "pyproject.toml"
+    project.write_text(
+        re.sub("(?m)^version = .*", f'version = "{VERSION}"', project.read_text())
+    )
+    replace(folder, "CHANGELOG.md", "## Unreleased", f"## {VERSION} - 2031-01-31")
     git(folder, "init", "--quiet")
     commit(folder)
     (folder / ".venv").symlink_to(ROOT / ".venv")
@@ -123,6 +129,8 @@ def test_release_has_the_same_bytes_from_two_clones(clone, tmp_path):
     }
     with tarfile.open(clone / "dist" / archive) as source:
         paths = {member.name for member in source if member.isfile()}
+        written = source.extractfile(f"countersign-{VERSION}/common/commit.txt")
+        assert written.read().decode().strip() == git(clone, "rev-parse", "HEAD")
     tracked = git(clone, "ls-files").splitlines()
     assert paths == {f"countersign-{VERSION}/{name}" for name in tracked}
 
@@ -171,6 +179,20 @@ def test_release_without_a_section_in_the_changelog_is_refused(clone):
     replace(clone, "CHANGELOG.md", f"## {VERSION} - ", f"## {VERSION}1 - ")
     commit(clone)
     assert f'no section "## {VERSION} - <date>"' in refusal(clone)
+
+
+def test_release_of_a_version_that_is_one_already_or_none_is_refused(clone):
+    replace(clone, "docs/releases.md", "| 1.0.0 |", f"| {VERSION} |")
+    commit(clone)
+    assert f"docs/releases.md has {VERSION} already" in refusal(clone)
+    replace(clone, "pyproject.toml", f'"{VERSION}"', f'"{VERSION}.dev0"')
+    commit(clone)
+    assert "is between two releases" in refusal(clone, "build")
+
+
+def test_what_runs_says_its_commit():
+    assert product_commit() == git(ROOT, "rev-parse", "HEAD")
+    assert product_build() == f"{product_version()} ({product_commit()[:12]})"
 
 
 def test_release_whose_tag_is_on_another_commit_is_refused(clone):

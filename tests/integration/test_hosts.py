@@ -8,6 +8,7 @@ from django.db import migrations, models
 from django.db.migrations import Migration
 from django.db.models.functions import Now
 
+from common.version import product_commit, product_version
 from dashboard import hosts
 from dashboard.models import Host
 from launcher.keys import new_keys
@@ -32,6 +33,11 @@ def test_host_with_the_settings_of_the_others_joins(other, settings):
     hosts.join()
     assert Host.objects.count() == 2
     assert hosts.other_versions() == ["other (0.0.9)"]
+    # A commit that is not known is no difference.
+    Host.objects.filter(name="other").update(version=product_version())
+    assert hosts.other_versions() == []
+    Host.objects.filter(name="other").update(version=f"{product_version()} (0123)")
+    assert len(hosts.other_versions()) == bool(product_commit())
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from redis.exceptions import RedisError
 
 from audit.guards import APPEND_ONLY
 from common.postgres import clock
-from common.version import product_version
+from common.version import product_build, product_version
 from dashboard import hosts
 from dashboard.backup.archive import MARKER, BackupError, owner_url, refuse_pooler
 from dashboard.backup.whole import write_backup
@@ -70,7 +70,7 @@ def _version() -> str:
             row = cursor.fetchone()
     except DatabaseError:
         return ""
-    return f" ({row[0]})" if row else ""
+    return f", {row[0]}" if row else ""
 
 
 @contextlib.contextmanager
@@ -204,7 +204,7 @@ class Command(BaseCommand):
         if unknown := unknown_migrations(applied_migrations()):
             raise CommandError(
                 f"The database was used by a newer Countersign{_version()}: it has migrations that this one, "
-                f"{product_version()}, does not know ({first_few(unknown)}). Start that version or a newer one, or "
+                f"{product_build()}, does not know ({first_few(unknown)}). Start that version or a newer one, or "
                 "restore the backup that was made before the upgrade: docs/operators/upgrade.md. Nothing was changed."
             )
         if restoring:

@@ -26,6 +26,7 @@ from django.db import connection
 from audit.models import Entry, Seal
 from audit.sealing import anchors, signing
 from audit.verification.checks import check_database
+from common.version import build_of, product_build
 from dashboard.backup.archive import (
     DUMP,
     SEALS,
@@ -67,6 +68,11 @@ class Command(BaseCommand):
                 f"{backup.path} was made by a newer Countersign: it has migrations that this one does not know "
                 f"({first_few(unknown)}). Restore it with that version or a newer one."
             )
+        made_by = build_of(
+            backup.manifest["version"], backup.manifest.get("commit", "")
+        )
+        if made_by != product_build():
+            self._print(f"Countersign {made_by} made it; this is {product_build()}.")
         refuse_used(url)
         with _seals_file(backup, seals) as is_outside, _emptied_again(url):
             self._print("loading the dump")
