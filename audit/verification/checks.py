@@ -236,6 +236,7 @@ def check_database(progress: Callable[[int], None] | None = None) -> verifier.Re
             )
             chain.end()
             _check_anchors(report, begun_at)
+            _check_verdicts(report)
         except DataError as error:
             report.find(f"The ledger has a row that cannot be read: {error}.")
     if report.more:
@@ -304,6 +305,24 @@ def _item(
             f"The search words of entry {number} were changed: a search may not find it."
         )
     return item._replace(line=canonical_entry(entry))
+
+
+def _check_verdicts(report: verifier.Report) -> None:
+    """Report decisions whose beginning is missing: an entry that is prevented from being
+    written leaves no gap between the seals.
+    """
+    earlier = Entry.objects.filter(message=OuterRef("message"), pk__lt=OuterRef("pk"))
+    verdicts = earlier.of_action("verdict.given").filter(actor_id=OuterRef("actor_id"))
+    recorded = Entry.objects.of_action("decision.recorded")
+    for entry in recorded.filter(~Exists(verdicts), actor_kind="person"):
+        report.find(
+            f"Entry {entry.pk} records a person's decision, and no verdict of that person is before it."
+        )
+    applied = Entry.objects.of_action("decision.applied").exclude(message=None)
+    for entry in applied.filter(~Exists(earlier.of_action("decision.recorded"))):
+        report.find(
+            f"Entry {entry.pk} says that a decision took effect, and none is recorded before it."
+        )
 
 
 # --- Anchors --------------------------------------------------------------------------

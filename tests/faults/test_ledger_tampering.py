@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from unittest.mock import Mock
+from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -292,6 +293,22 @@ def test_entry_that_the_desk_did_not_write_is_not_sealed(desk):
         as_superuser("DELETE FROM audit_entry WHERE id = %s", [number])
         seal()
     assert desk.findings() == []
+
+
+def test_decision_without_its_verdict_is_named(desk):
+    """A trigger keeps the verdict's entry from being written: no seal has a gap."""
+
+    def put(message, *actions):
+        person = {"actor_kind": "person", "actor_id": "7", "message": message}
+        return [put_in(desk.entry, action=one, **person) for one in actions]
+
+    put(uuid4(), "verdict.given", "decision.recorded", "decision.applied")
+    assert desk.findings() == []
+    recorded, _ = put(uuid4(), "decision.recorded", "decision.applied")
+    (applied,) = put(uuid4(), "decision.applied")
+    first, second = desk.findings()
+    assert first.startswith(f"Entry {recorded} records a person's decision")
+    assert second.startswith(f"Entry {applied} says that a decision took effect")
 
 
 def test_time_out_of_order_is_reported_by_the_sealer_and_both_verifiers(desk):
