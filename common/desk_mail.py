@@ -6,6 +6,7 @@ gateway's listener reports what comes back later.
 import base64
 import hashlib
 import smtplib
+from collections.abc import Callable
 from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -84,9 +85,9 @@ def compose(
     return mail
 
 
-def send(to: str, mail: bytes) -> str:
-    """Hand a mail to the mail server, and return who accepted it, as a sentence. Raises
-    MailNotSent.
+def send(to: str, mail: bytes, mark: Callable[[], None] = lambda: None) -> str:
+    """Hand a mail to the mail server, and return who accepted it, as a sentence. `mark` is
+    called once the server answers, before the mail may leave. Raises MailNotSent.
     """
     smtp = None
     try:
@@ -96,6 +97,7 @@ def send(to: str, mail: bytes) -> str:
         if server.dsn:
             domain = domain_of(envelope_sender)
             envelope_sender = return_address(name_of(to), domain)
+        mark()
         smtp.sendmail(envelope_sender, [to], mail)
     except smtplib.SMTPRecipientsRefused as error:
         code, reply = error.recipients[to]

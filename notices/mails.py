@@ -17,18 +17,25 @@ from people.addresses import proof_path
 from people.models import Person
 from people.second_admin.setting import mails_name_subjects
 
+# Mail programs cut longer lists of references.
+MOST_REFERENCES = 20
 
-def mail_of(person: Person, notices: Sequence[ShownNotice], key: int) -> bytes:
+
+def mail_of(person: Person, notices: Sequence[ShownNotice], key: str) -> bytes:
     """Return the mail of these notices, which have one cause. With the same key it is
     the same mail.
     """
     first = notices[0]
     names_subjects = mails_name_subjects()
     subject = first.sentence
+    messages = [one.notice.message for one in notices if one.notice.message]
     if len(notices) > 1:
         subject = f"{subject} ({len(notices)})"
-    elif first.subject and names_subjects:
-        subject = f"{subject}: {first.subject}"
+    elif messages:
+        # Mail programs show all mails about one message as one thread: they go by the
+        # subject and by References.
+        named = first.subject if names_subjects else ""
+        subject = f"[Countersign] {named or 'A message'}"
     cause = first.notice.cause
     stop = settings.PUBLIC_URL + stop_path(person.pk, cause)
     context = {
@@ -39,18 +46,21 @@ def mail_of(person: Person, notices: Sequence[ShownNotice], key: int) -> bytes:
     }
     with timezone.override(ZoneInfo(person.time_zone)):
         mail = compose(person.email, subject, f"notice-{key}", "notices/mail", context)
-    if len(notices) == 1 and first.notice.message:
-        # Mail programs show all mails about one message as one thread.
-        public_id = first.notice.message.public_id
-        mail["References"] = f"<message-{public_id}@{desk_host()}>"
-    if cause == Cause.ACCOUNT:
-        return mail.as_bytes()
     # By hand: the library would write so long an address as encoded words, which no
     # mail program reads there.
-    headers = (
-        f"List-Unsubscribe: <{stop}>\r\n"
-        "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
-    )
+    headers = ""
+    if messages:
+        names = [
+            f"<message-{one.public_id}@{desk_host()}>"
+            for one in messages[:MOST_REFERENCES]
+        ]
+        headers += "References: {}\r\n".format("\r\n ".join(names))
+    if cause != Cause.ACCOUNT:
+        headers += (
+            f"List-Id: Countersign <notices.{desk_host()}>\r\n"
+            f"List-Unsubscribe: <{stop}>\r\n"
+            "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+        )
     return headers.encode() + mail.as_bytes()
 
 

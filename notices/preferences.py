@@ -13,7 +13,7 @@ from django.urls import reverse
 from approvals.escalation.handling import is_last_step_done
 from audit.recording import record
 from common.actors import Actor
-from common.postgres import atomic_with_retry, clock
+from common.postgres import atomic_with_retry
 from notices.models import Cause, Notice, Preferences
 from people.models import Person
 
@@ -30,12 +30,9 @@ def is_on_desk(person: Person, cause: str) -> bool:
     return cause in [*preferences_of(person).desk, Cause.ACCOUNT]
 
 
-def times_of(
-    person: Person, cause: str, at: datetime, *, is_last: bool
-) -> dict[str, datetime]:
+def ways_of(person: Person, cause: str, at: datetime) -> dict[str, datetime]:
     """Return when a person is told by which way outside the desk, "push" or "mail", what
-    happens at a time. The last step of a review plan comes in quiet hours too, because
-    after it nobody else is told.
+    happens at a time, if their quiet hours do not put it off.
     """
     wanted = preferences_of(person)
     times = {}
@@ -44,22 +41,27 @@ def times_of(
     if cause in wanted.mail:
         pause = 0 if cause == Cause.SUMMARY else wanted.mail_after
         times["mail"] = at + timedelta(minutes=pause)
-    if not is_last:
-        times = {way: after_quiet_time(one, wanted) for way, one in times.items()}
     if cause == Cause.ACCOUNT:
         times["mail"] = at
     return times
 
 
-def times_of_notice(notice: Notice) -> dict[str, datetime]:
-    """Return when a new notice is told, as `times_of` does."""
-    is_last = (
+def comes_in_quiet_time(cause: str, way: str, *, is_last: bool) -> bool:
+    """Whether a person is told this by this way whatever the hour: by mail what happened
+    to their account; and the last step of a review plan, after which nobody else is
+    told.
+    """
+    return is_last or (cause == Cause.ACCOUNT and way == "mail")
+
+
+def is_of_last_step(notice: Notice) -> bool:
+    """Whether the last step of a review plan made this new notice."""
+    return (
         notice.message is not None
         and notice.by_id is None
         and notice.cause in (Cause.ASSIGNED, Cause.REMINDED)
         and is_last_step_done(notice.message)
     )
-    return times_of(notice.person, notice.cause, clock(), is_last=is_last)
 
 
 def wants_chat(person: Person, cause: str) -> bool:

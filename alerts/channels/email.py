@@ -3,7 +3,7 @@ A mail names its subject and links to it; the link only opens, and holds no secr
 must not know cards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -48,20 +48,28 @@ class EmailChannel(Channel):
         return self._send(person.email, mail_for_test(person))
 
     def post_notices(
-        self, destination: Destination, notices: Sequence[ShownNotice], *, key: int
+        self,
+        destination: Destination,
+        notices: Sequence[ShownNotice],
+        *,
+        key: str,
+        mark: Callable[[], None],
     ) -> Posted:
         """Send notices of one cause as one mail. A second attempt with the same key is
-        the same mail. Raises DestinationGone if the server refuses the address.
+        the same mail. `mark` is called just before it is handed over. Raises
+        DestinationGone if the server refuses the address.
         """
         person: Any = destination.owner
-        return self._send(person.email, mail_of(person, notices, key))
+        return self._send(person.email, mail_of(person, notices, key), mark)
 
     def _why_not(self, error: NotPosted) -> str:
         return f"{error} {getattr(error.__cause__, 'advice', '')}"
 
-    def _send(self, to: str, mail: bytes) -> Posted:
+    def _send(
+        self, to: str, mail: bytes, mark: Callable[[], None] = lambda: None
+    ) -> Posted:
         try:
-            answer = send(to, mail)
+            answer = send(to, mail, mark)
         except MailNotSent as error:
             kind = _RAISED[error.failure]
             raise kind(str(error), status=error.status) from error

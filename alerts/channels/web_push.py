@@ -3,10 +3,11 @@ is encrypted for that browser (RFC 8291) and signed by the desk (RFC 8292): an o
 a sentence without content, and how many notices are unread. It must not know cards.
 """
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -81,6 +82,11 @@ def _receiver(p256dh: str) -> ec.EllipticCurvePublicKey:
     return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, point)
 
 
+def endpoint_hash(url: str) -> str:
+    """Return the SHA-256 of a browser's address, by which its own page knows it."""
+    return hashlib.sha256(url.encode()).hexdigest()
+
+
 class WebPush(Channel):
     """Notifies one browser of a person. Its subscription is the destination: `url` is
     the address at the push service, `secret` the browser's two keys.
@@ -116,10 +122,15 @@ class WebPush(Channel):
         return self._push(destination, "This browser gets notifications.", "", 0)
 
     def post_notices(
-        self, destination: Destination, notices: Sequence[ShownNotice], *, key: int
+        self,
+        destination: Destination,
+        notices: Sequence[ShownNotice],
+        *,
+        key: str,
+        mark: Callable[[], None],
     ) -> Posted:
         """Push notices of one cause as one notification. A second attempt with the same
-        key replaces the first.
+        key replaces the first, so that none needs a mark.
         """
         first = notices[0]
         sentence = first.sentence
@@ -142,7 +153,21 @@ class WebPush(Channel):
         url = destination.url
         if error := self.subscription_error(url, destination.secret):
             raise DestinationGone(error)
-        content = {"id": opens, "text": sentence, "unread": unread}
+        # Browsers that know declarative pushes show this part without a script.
+        notification = {
+            "title": "Countersign",
+            "body": sentence,
+            "navigate": f"{settings.PUBLIC_URL}/notices/{f'{opens}/' if opens else ''}",
+            "tag": opens or "countersign",
+            "app_badge": str(unread),
+        }
+        content = {
+            "web_push": 8030,
+            "notification": notification,
+            "id": opens,
+            "text": sentence,
+            "unread": unread,
+        }
         p256dh, _, auth = destination.secret.partition(" ")
         body = encrypted(json.dumps(content).encode(), p256dh, auth)
         headers = {

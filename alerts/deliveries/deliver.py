@@ -51,6 +51,7 @@ BACKOFF = (5, 15, 60, 300, 900, 3600)
 # A failure of the last of these attempts ends the delivery. If the row is claimed once
 # more, the worker died instead: something is wrong with the row itself.
 MAX_ATTEMPTS = len(BACKOFF) + 1
+UNKNOWN = "The worker ended while it handed this over: whether it arrived is not known."
 # How many seconds a destination rests, by the number of its failures in a row, so that
 # one that is down does not occupy workers. After the first there is no rest: that
 # failure may be due to one card.
@@ -122,15 +123,18 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
     delivery.destination = destination
     # This post makes others too, which are claimed for the same time: of a digest those
     # that are due (later ones are for its next edit), of notices all that the person has
-    # not snoozed, so that many make one mail.
+    # not snoozed, so that many make one mail. What comes in quiet hours brings nothing
+    # with it that does not.
     others = delivery.joined()
     if delivery.notice is None:
         others = others.due()
+    elif delivery.may_have_left:
+        others = others.due().filter(may_have_left=True)
     else:
         snoozes = Snooze.objects.in_force().of_person(delivery.notice.person_id)
-        others = others.filter(state="due").exclude(
-            message__in=snoozes.values("message")
-        )
+        others = others.filter(
+            state="due", in_quiet_time=delivery.in_quiet_time
+        ).exclude(message__in=snoozes.values("message"))
     not_locked = others.select_for_update(of=("self",), skip_locked=True)
     keys = list(not_locked.values_list("pk", flat=True))
     Delivery.objects.filter(pk__in=keys).update(
@@ -189,6 +193,8 @@ def deliver(*, destination_id: int) -> str:
         error_sentence = f"It was {how}."
     elif post is not None and post.removed:
         error_sentence = "Its post no longer exists."
+    elif delivery.may_have_left:
+        error_sentence = UNKNOWN
     elif delivery.attempts > MAX_ATTEMPTS:
         error_sentence = "The worker failed each time."
     with traced(delivery.trace):

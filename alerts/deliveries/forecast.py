@@ -5,6 +5,7 @@ plan, by the ways that each person wants, and what is due already. Nothing is se
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db.models import TextChoices
@@ -17,7 +18,14 @@ from approvals.escalation.handling import StepAhead, steps_ahead
 from audit.models import Entry
 from mirror.models import Message
 from notices.models import Cause, Notice
-from notices.preferences import is_on_desk, times_of, wants_chat
+from notices.preferences import (
+    after_quiet_time,
+    comes_in_quiet_time,
+    is_on_desk,
+    preferences_of,
+    wants_chat,
+    ways_of,
+)
 from people.models import Person
 from policy.models import LadderStep
 
@@ -84,7 +92,11 @@ def _due(message: Message) -> Iterator[_Told]:
     )
     for one in due.select_related("destination__owner"):
         [way] = [way for way, kind in KINDS.items() if kind == one.destination.kind]
-        yield one.next_attempt_at, Kind(way), str(one.destination.owner)
+        owner: Any = one.destination.owner
+        at = one.next_attempt_at
+        if not one.in_quiet_time:
+            at = after_quiet_time(at, preferences_of(owner))
+        yield at, Kind(way), str(owner)
 
 
 def _told(person: Person, step: StepAhead, message: Message) -> Iterator[_Told]:
@@ -100,8 +112,9 @@ def _told(person: Person, step: StepAhead, message: Message) -> Iterator[_Told]:
         chat = chat_of(person, message.pk)
         if chat is not None:
             yield step.at, Kind.CHAT, f"{name} ({chat})"
-    times = times_of(person, cause, step.at, is_last=step.is_last)
-    for way, at in times.items():
+    for way, at in ways_of(person, cause, step.at).items():
+        if not comes_in_quiet_time(cause, way, is_last=step.is_last):
+            at = after_quiet_time(at, preferences_of(person))
         own = Destination.objects.filter(owner=person, kind=KINDS[way])
         # The first mail makes the destination.
         is_first_mail = way == "mail" and not own.exists()

@@ -4,6 +4,7 @@ that the person wants, and drops those whose notice was read or is over.
 
 from collections import defaultdict
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -14,18 +15,29 @@ from django.db.models.functions import Now
 from alerts.channels import channel_of
 from alerts.channels.base import OVER, Posted
 from alerts.channels.email import EmailChannel
+from alerts.channels.requests import RetryLater
 from alerts.channels.web_push import WebPush
 from alerts.deliveries.mentions import plan_mention
 from alerts.deliveries.waits import switch_off
 from alerts.models import Delivery, Destination
 from approvals.models import Snooze
 from common.desk_mail import name_of
+from common.postgres import clock
 from notices.models import Cause, Notice
-from notices.preferences import preferences_of, times_of_notice
+from notices.preferences import (
+    after_quiet_time,
+    comes_in_quiet_time,
+    is_of_last_step,
+    preferences_of,
+    ways_of,
+)
 from notices.wording import shown
 
-# The kinds of destinations by the ways that `times_of` names.
+# The kinds of destinations by the ways that `ways_of` names.
 KINDS = {"push": WebPush.kind, "mail": EmailChannel.kind}
+# A notice that is put off looks again so often whether quiet hours still last: the person
+# may have ended them.
+QUIET_CHECK_EVERY = timedelta(minutes=10)
 
 
 def on_notices_made(notices: Collection[Notice], **_more: Any) -> None:
@@ -37,7 +49,8 @@ def on_notices_made(notices: Collection[Notice], **_more: Any) -> None:
     deliveries = []
     for notice in notices:
         person = notice.person
-        for way, at in times_of_notice(notice).items():
+        is_last = is_of_last_step(notice)
+        for way, at in ways_of(person, notice.cause, clock()).items():
             if way == "mail" and not settings.EMAIL_URL:
                 continue
             destinations = own[person.pk, KINDS[way]]
@@ -56,6 +69,9 @@ def on_notices_made(notices: Collection[Notice], **_more: Any) -> None:
                     message_id=notice.message_id,
                     action=notice.action or notice.cause,
                     next_attempt_at=at,
+                    in_quiet_time=comes_in_quiet_time(
+                        notice.cause, way, is_last=is_last
+                    ),
                 )
                 for destination in destinations
                 if destination.switched_off_at is None
@@ -81,13 +97,21 @@ def on_bounced(name: str, status: str, text: str, **_more: Any) -> None:
 def drop_ended(destination: Destination) -> None:
     """Delete the due deliveries to a person whose notice they have read, whose cause is
     over, or of which they want to be told by this way no more; and put off those about
-    messages that they have snoozed.
+    messages that they have snoozed, and those for which they have quiet hours or are
+    out of office.
     """
     owner: Any = destination.owner
     wanted = preferences_of(owner)
     by_mail = destination.kind == EmailChannel.kind
     causes = [*(wanted.mail if by_mail else wanted.push), Cause.ACCOUNT]
     unread = Notice.objects.unread(owner.actor(surface="worker"))
+    # What a worker held that died before it handed anything over.
+    Delivery.objects.filter(
+        destination=destination,
+        state=Delivery.State.SENDING,
+        lease_until__lt=Now(),
+        may_have_left=False,
+    ).update(state=Delivery.State.DUE, lease_until=None)
     due = Delivery.objects.filter(destination=destination, state=Delivery.State.DUE)
     due.exclude(notice__in=unread.filter(cause__in=causes)).delete()
     snoozes = Snooze.objects.in_force().of_person(owner.pk)
@@ -96,6 +120,12 @@ def drop_ended(destination: Destination) -> None:
         next_attempt_at__lte=Now(), message__in=snoozes.values("message")
     )
     snoozed.update(next_attempt_at=Subquery(of_message))
+    now = clock()
+    quiet_until = after_quiet_time(now, wanted)
+    if quiet_until > now:
+        next_check = min(quiet_until, now + QUIET_CHECK_EVERY)
+        leaving = due.filter(next_attempt_at__lte=now, in_quiet_time=False)
+        leaving.update(next_attempt_at=next_check)
 
 
 def send_notices(delivery: Delivery) -> Posted:
@@ -106,8 +136,20 @@ def send_notices(delivery: Delivery) -> Posted:
     notices = lasting.filter(deliveries__in=delivery.with_others(), read_at=None)
     if not notices:
         return OVER
+
+    def mark() -> None:
+        if not delivery.hand_over():
+            raise RetryLater("Another worker makes this attempt.", seconds=0)
+
     channel: Any = channel_of(destination.kind)
     posted: Posted = channel.post_notices(
-        destination, [shown(one) for one in notices], key=delivery.pk
+        destination, [shown(one) for one in notices], key=_key(delivery), mark=mark
     )
     return posted
+
+
+def _key(delivery: Delivery) -> str:
+    """Return a name of a delivery for all its attempts. After a restore its number comes
+    again, but not at the same time.
+    """
+    return f"{delivery.pk}-{int(delivery.created_at.timestamp())}"

@@ -25,8 +25,10 @@ def browsers_of(actor: Actor) -> QuerySet[Destination]:
 def add_browser(*, name: str, url: str, keys: str, actor: Actor) -> None:
     """Switch notifications of a browser on. `url` is its address at the push service."""
     own = list(browsers_of(actor))
-    # The same browser again, and the oldest of too many.
-    replaced = [one for one in own if one.url == url]
+    # The same browser again, also where somebody else used it, and the oldest of too
+    # many.
+    switched_on = Destination.objects.filter(kind=WebPush.kind, switched_off_at=None)
+    replaced = [one for one in switched_on if one.url == url]
     for one in [*replaced, *own[: len(own) + 1 - MAX_BROWSERS]]:
         _switch_off(one)
     Destination.objects.create(

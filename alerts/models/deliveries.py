@@ -186,6 +186,10 @@ class Delivery(CourierDelivery):
     event_id = models.CharField(max_length=64)
     request = models.TextField()
     answer = models.TextField()
+    # Whether quiet hours do not put it off.
+    in_quiet_time = models.BooleanField(default=False, db_default=False)
+    # Set just before a mail is handed over: if the worker dies then, it may have left.
+    may_have_left = models.BooleanField(default=False, db_default=False)
     # When request and answer were removed because the message was erased.
     erased_at = models.DateTimeField(null=True)
 
@@ -254,7 +258,17 @@ class Delivery(CourierDelivery):
         others = self.claimed_with_it().select_related("message").order_by("pk")
         return [self, *others]
 
+    def hand_over(self) -> bool:
+        """Mark this attempt as one that may have left; return False if another worker
+        has claimed it since.
+        """
+        own = Delivery.objects.filter(
+            pk=self.pk, state=self.State.SENDING, lease_until=self.lease_until
+        )
+        return bool((own | self.claimed_with_it()).update(may_have_left=True))
+
     def _finish(self, **fields: Any) -> bool:
+        fields["may_have_left"] = False
         self.claimed_with_it().update(lease_until=None, last_attempt_at=Now(), **fields)
         # Not stored before: if the message was erased meanwhile, this attempt has lost
         # its claim, and does not bring the text back.

@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from alerts.channels import channel_of
-from alerts.channels.web_push import WebPush, public_key
+from alerts.channels.web_push import WebPush, endpoint_hash, public_key
 from alerts.destinations import browsers as own
 from alerts.destinations import commands
 from common.pages import (
@@ -43,7 +43,8 @@ class SubscriptionForm(forms.Form):
 @require_safe
 def browsers(request: DeskRequest) -> HttpResponse:
     """List the browsers of the person, with a button to add this one: a fragment."""
-    context = {"browsers": own.browsers_of(request.actor), "key": public_key()}
+    rows = [(one, endpoint_hash(one.url)) for one in own.browsers_of(request.actor)]
+    context = {"browsers": rows, "key": public_key()}
     return render(request, "alerts/_browsers.html", context)
 
 

@@ -10,6 +10,7 @@ from alerts.deliveries.planning import plan_waiting
 from alerts.models import Delivery, Destination, Route
 from common.postgres import clock
 from notices.models import Notice, Preferences
+from notices.preferences import after_quiet_time, preferences_of
 from tests.factories import change_row, make_connection, make_message
 from tests.integration.deciding import expires
 from tests.integration.test_escalation import (
@@ -82,7 +83,10 @@ def test_what_the_forecast_says_then_happens(message, plan, reviewer, second_rev
         assert late.exists() == (lasting >= 211)
         if to is not None:
             assert one.destination.owner == to
-            assert round((one.next_attempt_at - begun) / timedelta(minutes=1)) == pause
+            at = one.next_attempt_at
+            if not one.in_quiet_time:
+                at = after_quiet_time(at, preferences_of(to))
+            assert round((at - begun) / timedelta(minutes=1)) == pause
     # What is due already is told too.
     [*_, due] = [one for one in forecast(message, clock()) if one.kind == Kind.MAIL]
     assert due.names == (ben,)

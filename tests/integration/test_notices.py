@@ -180,7 +180,7 @@ def test_a_cause_that_is_off_on_the_desk_has_no_line_there_and_is_pushed(
     assert client.post(page, wanted).status_code == 302
     comment(message, reviewer, "@Ben please look")
     assert told(second_reviewer) == ["mentioned"]
-    assert "push" in preferences.times_of_notice(Notice.objects.get())
+    assert "push" in preferences.ways_of(second_reviewer, "mentioned", clock())
     assert not preferences.wants_chat(second_reviewer, Cause.MENTIONED)
     assert preferences.wants_chat(reviewer, Cause.MENTIONED)
     assert unread_count(actor_of(second_reviewer)) == 0

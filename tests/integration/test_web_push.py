@@ -64,7 +64,15 @@ def test_notice_is_pushed_once_without_content_and_not_after_its_end(
     assert push_due() == "delivered"
     [(content, headers)] = service.taken
     notice = Notice.objects.get()
-    assert content == {"id": str(notice.pk), "text": "Assigned to you", "unread": 1}
+    declared = content.pop("notification")
+    assert content == {
+        "web_push": 8030,
+        "id": str(notice.pk),
+        "text": "Assigned to you",
+        "unread": 1,
+    }
+    assert declared["body"] == "Assigned to you"
+    assert declared["navigate"].endswith(f"/notices/{notice.pk}/")
     assert headers["Content-Encoding"] == "aes128gcm"
     assert headers["Topic"].startswith("notice-")
     assert signed_claims(headers["Authorization"])["aud"] == service.url
@@ -76,13 +84,23 @@ def test_notice_is_pushed_once_without_content_and_not_after_its_end(
     assert len(service.taken) == 1
 
 
-def test_person_switches_a_browser_on_and_off(service, signed_in, reviewer):
+def test_person_switches_a_browser_on_and_off(
+    service, signed_in, reviewer, second_reviewer
+):
     client = signed_in(reviewer)
     typed = {**SUBSCRIPTION, "endpoint": f"{service.url}/send/1"}
     for _ in range(2):
         client.post(f"{PAGE}add/", typed)
     browser = Destination.objects.get(kind="web_push", switched_off_at=None)
     assert browser.owner == reviewer
+    # Somebody else signs in and switches the same browser on: it is theirs alone.
+    theirs = signed_in(second_reviewer)
+    theirs.post(f"{PAGE}add/", typed)
+    taken_over = Destination.objects.get(kind="web_push", switched_off_at=None)
+    assert taken_over.owner == second_reviewer
+    theirs.post(f"{PAGE}{taken_over.pk}/remove/")
+    client.post(f"{PAGE}add/", typed)
+    browser = Destination.objects.get(kind="web_push", switched_off_at=None)
     client.post(f"{PAGE}{browser.pk}/remove/")
     browser.refresh_from_db()
     assert (browser.url, browser.secret) == ("", "")
