@@ -46,6 +46,24 @@ def _zones() -> dict[str, str]:
     return {zone.casefold(): zone for zone in available_timezones()}
 
 
+def here(typed: datetime) -> datetime:
+    """Return a day and time that somebody typed, in the zone of the current block."""
+    return typed.replace(tzinfo=_zone.get()())
+
+
+def clock_error(at: datetime) -> str:
+    """Return why a day and time on the clocks of its zone names no moment: when clocks
+    change, an hour is left out or comes twice. Empty if it names one.
+    """
+    # Only for such times it matters which of the two hours is meant.
+    if at.replace(fold=0).utcoffset() == at.replace(fold=1).utcoffset():
+        return ""
+    back = at.astimezone(UTC).astimezone(at.tzinfo)
+    if back.replace(tzinfo=None) != at.replace(tzinfo=None):
+        return f"Clocks in {at.tzinfo} skip that time: choose another one."
+    return f"Clocks in {at.tzinfo} show that time twice: choose one before or after that hour."
+
+
 def local_time(at: datetime) -> datetime:
     """Return a time in the zone of the current block (somebodys_time)."""
     return at.astimezone(_zone.get()())

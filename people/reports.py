@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from common.actors import Actor, Role
 from common.pages import ChoicesForm, DeskRequest, DrawnForm
-from common.time_zones import local_time, zone_name
+from common.time_zones import clock_error, here, local_time, zone_name
 from people.exports import check_reads_people
 from people.models import GrantPeriod, Person
 from people.roles import GrantTarget, all_targets
@@ -114,6 +114,13 @@ class RightsForm(ChoicesForm, DrawnForm):
     )
     person = forms.IntegerField(required=False, min_value=1, max_value=2**62)
 
+    def clean_at(self) -> datetime | None:
+        # Django parses it as UTC, but it was typed in the reader's time zone.
+        typed: datetime | None = self.cleaned_data["at"]
+        if typed and (error := clock_error(here(typed))):
+            raise forms.ValidationError(f"{error} The roles shown are those of now.")
+        return here(typed) if typed else None
+
     def moment(self, now: datetime) -> datetime:
         """Return the requested moment; a future one becomes now."""
         self.is_valid()
@@ -130,9 +137,7 @@ class RightsForm(ChoicesForm, DrawnForm):
 
     @property
     def _wanted(self) -> datetime | None:
-        # Django parses it as UTC, but it was typed in the reader's time zone.
-        typed: datetime | None = self.cleaned_data.get("at")
-        return typed.replace(tzinfo=ZoneInfo(zone_name())) if typed else None
+        return self.cleaned_data.get("at")
 
     @property
     def wanted_target(self) -> str:

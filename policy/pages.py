@@ -27,7 +27,7 @@ from common.pages import (
     require_get_or_post,
 )
 from common.search_field import as_asked
-from common.time_zones import zone_name, zone_named
+from common.time_zones import clock_error, zone_name, zone_named
 from people.models import Person
 from people.roles import GrantTargetForm, targets_to_give
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
@@ -310,11 +310,15 @@ def _moment(text: str) -> datetime | None:
         moment = datetime.fromisoformat(f"{text}T23:59:59" if is_day else text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=zone_named(zone_name()))
-        return moment.astimezone(UTC)
+        error = clock_error(moment)
+        ends = moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(
             f"{text[:40]!a} is not a date or time such as 2026-12-31 or 2026-12-31T18:00."
         ) from None
+    if error:
+        raise ValueError(error)
+    return ends
 
 
 class ListForm(GrantTargetForm):

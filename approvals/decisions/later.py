@@ -20,7 +20,7 @@ from approvals.models import Decision
 from audit.trail.sentences import duration
 from common.ascii import lowered
 from common.pages import SentenceForm
-from common.time_zones import day_and_time, zone_name, zone_named
+from common.time_zones import clock_error, day_and_time, zone_name, zone_named
 from mirror.models import Message
 from risk.addresses import bare_address
 from upstream.events import read_time
@@ -104,15 +104,8 @@ class LaterForm(SentenceForm):
             self.add_error("at", both if at else "Enter the day and time to send it.")
         elif at is not None and not 1 < at.year < 9999:
             self.add_error("at", "Choose a time within the next 30 days.")
-        elif (
-            at is not None
-            # At the beginning of daylight saving time an hour does not exist.
-            and at.replace(tzinfo=zone).astimezone(UTC).astimezone(zone)
-            != at.replace(tzinfo=zone)
-        ):
-            self.add_error(
-                "at", f"Clocks in {zone} skip that time: choose another one."
-            )
+        elif at is not None and (error := clock_error(at.replace(tzinfo=zone))):
+            self.add_error("at", error)
         else:
             return LaterChoice(when, zone, at)
         return None

@@ -5,7 +5,6 @@ its deadlines.
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from django import forms
 from django.http import HttpResponse
@@ -34,7 +33,7 @@ from common.pages import (
     cleaned,
     same_error,
 )
-from common.time_zones import local_time, zone_name
+from common.time_zones import clock_error, here, local_time
 from mirror.models import Message
 from people.models import Person
 
@@ -83,7 +82,10 @@ class ExtendForm(DrawnForm):
 
     def clean_until(self) -> Any:
         """Return the entered time with the time zone of the person."""
-        return self.cleaned_data["until"].replace(tzinfo=ZoneInfo(zone_name()))
+        until = here(self.cleaned_data["until"])
+        if error := clock_error(until):
+            raise forms.ValidationError(error)
+        return until
 
 
 def _page(

@@ -78,7 +78,7 @@ from common.pages import (
     same_error,
 )
 from common.postgres import clock
-from common.time_zones import zone_name
+from common.time_zones import clock_error, here, zone_name
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
 from mirror.states import LIVE_DECISIONS, Outcome
@@ -104,24 +104,25 @@ class SnoozeForm(SentenceForm):
     )
 
     def clean(self) -> None:
-        cleaned = self.cleaned_data
-        if (
-            cleaned.get("wait") == "time"
-            and not cleaned.get("at")
-            and "at" not in self.errors
-        ):
+        at = self.cleaned_data.get("at")
+        if self.cleaned_data.get("wait") != "time" or "at" in self.errors:
+            return
+        if not at:
             self.add_error("at", "Enter the day and time until which to snooze it.")
+        elif error := clock_error(here(at)):
+            self.add_error("at", error)
 
     def until(self, now: datetime, zone: ZoneInfo) -> datetime:
-        """Return the time at which the snooze ends; a typed time is in this zone."""
+        """Return the time at which the snooze ends; a typed time is in the person's
+        zone.
+        """
         wait = self.cleaned_data["wait"]
         if wait == "hour":
             return now + timedelta(hours=1)
         if wait == "tomorrow":
             tomorrow = now.astimezone(zone) + timedelta(days=1)
             return datetime.combine(tomorrow, time(9), zone)
-        at: datetime = self.cleaned_data["at"]
-        return at.replace(tzinfo=zone)
+        return here(self.cleaned_data["at"])
 
 
 class CommentForm(WithPresets, SentenceForm):
