@@ -288,11 +288,13 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
 # For how many seconds a reauthentication is enough for sensitive acts.
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 600
-# How many attempts are allowed in which time: of one network address (ip), on one
-# account (key), or of the person who is signed in (user).
+# How many attempts are allowed in which time: of one network address (ip), of one
+# client on one account (key), or of the person who is signed in (user).
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
     "login_failed": "10/m/ip,5/5m/key",
+    # On one account (key), of all clients that are not known to it.
+    "login_failed_of_strangers": "50/h/key",
     "reauthenticate": "10/m/user,40/h/user",
     "change_password": "5/m/user,20/h/user",
     "provider": "60/m/ip",
@@ -359,6 +361,7 @@ SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}session{_COOKIE_SUFFIX}"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = 12 * 60 * 60
+KNOWN_BROWSER_COOKIE_NAME = f"{_COOKIE_PREFIX}known{_COOKIE_SUFFIX}"
 # It ends sessions that are idle, or that last too long.
 SESSION_ENGINE = "people.sign_in.sessions"
 CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrf{_COOKIE_SUFFIX}"

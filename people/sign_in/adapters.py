@@ -7,6 +7,7 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -15,6 +16,8 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from common import encryption
+from common.addresses import network_of
+from people.sign_in.known_browsers import know, known_browser
 from people.sign_in.reauthentication import too_many
 from people.sign_in.sessions import client_ip
 
@@ -27,8 +30,8 @@ _METHODS = {
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Closes sign-up, counts attempts by the client's address behind trusted proxies,
-    and uses the desk's messages.
+    """Closes sign-up, counts attempts by the client's address behind trusted proxies
+    and apart for known browsers, and uses the desk's messages.
     """
 
     error_messages = DefaultAccountAdapter.error_messages | {
@@ -45,6 +48,43 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return render(request, "account/inactive.html", status=403)
 
     get_client_ip = staticmethod(client_ip)
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count an attempt until it succeeds. Raises an error if there were too many."""
+        super().pre_authenticate(request, **credentials)
+        email = credentials.get("email", "")
+        if not known_browser(request, email):
+            # Guesses from many addresses.
+            self._of_strangers = ratelimit.consume(
+                request,
+                app="allauth.account",
+                action="login_failed_of_strangers",
+                key=email.lower(),
+            )
+            if not self._of_strangers:
+                raise ImmediateHttpResponse(
+                    too_many(request, "login_failed_of_strangers")
+                )
+
+    def _rollback_login_failed_rl_usage(self) -> None:
+        super()._rollback_login_failed_rl_usage()
+        if of_strangers := getattr(self, "_of_strangers", None):
+            of_strangers.rollback()
+
+    def _get_login_attempts_cache_key(
+        self, request: HttpRequest, **credentials: Any
+    ) -> str:
+        email = credentials.get("email", "")
+        client = known_browser(request, email) or network_of(client_ip(request))
+        return f"{email.lower()} {client}"
+
+    def post_login(
+        self, request: HttpRequest, user: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Return the page to go to, and let the browser be known."""
+        response: HttpResponse = super().post_login(request, user, **kwargs)
+        know(response, user.email)
+        return response
 
     def validation_error(self, code: str, *args: Any) -> ValidationError:
         if code in ("too_many_login_attempts", "rate_limited"):

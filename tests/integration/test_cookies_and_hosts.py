@@ -22,7 +22,7 @@ OVER_HTTPS = "https://countersign.example.com"
 OVER_HTTP = "http://127.0.0.1:8000"
 # Settings that depend on the desk's address and not on the test settings.
 BY_ADDRESS = re.compile(
-    r"(SESSION|CSRF|SECURE)_\w+|ALLOWED_HOSTS|PUBLIC_URL|HTTPS|DEBUG|SILENCED_SYSTEM_CHECKS"
+    r"(SESSION|CSRF|SECURE|KNOWN)_\w+|ALLOWED_HOSTS|PUBLIC_URL|HTTPS|DEBUG|SILENCED_SYSTEM_CHECKS"
 )
 
 
@@ -53,7 +53,10 @@ def desk_at(settings, settings_of):
 # Cookies ignore ports, so over http the name distinguishes desks on one host.
 @pytest.mark.parametrize(
     ("url", "names"),
-    [(OVER_HTTPS, "__Host-(session|csrf)"), (OVER_HTTP, r"(session|csrf)-\d+")],
+    [
+        (OVER_HTTPS, "__Host-(session|csrf|known)"),
+        (OVER_HTTP, r"(session|csrf|known)-\d+"),
+    ],
 )
 def test_cookies_are_kept_from_scripts_and_other_hosts_and_only_the_own_origin_may_post(
     desk_at, reviewer, url, names
@@ -80,7 +83,7 @@ def test_cookies_are_kept_from_scripts_and_other_hosts_and_only_the_own_origin_m
             "/accounts/login/", posted, secure=is_https, headers=headers
         )
         assert answer.status_code == (302 if origin == url else 403), origin
-    assert len(client.cookies) == 2
+    assert len(client.cookies) == 3
     for name, cookie in client.cookies.items():
         assert re.fullmatch(names, name)
         assert bool(cookie["secure"]) == is_https

@@ -20,6 +20,7 @@ from django.utils import timezone
 from common.redis import quick_redis
 from dashboard.live import CHANNEL
 from people.sign_in.adapters import AccountAdapter
+from people.sign_in.known_browsers import known_browser
 from people.sign_in.sessions import (
     BEGAN,
     IDLE,
@@ -163,9 +164,11 @@ def test_streams_are_told_that_sessions_ended(reviewer):
     assert (hint["kind"], hint["person"]) == ("reach", str(reviewer.pk))
 
 
-# Limits per account and per IP address; the real ones are larger.
-OF_AN_ACCOUNT = 2
-OF_AN_ADDRESS = 3
+# Limits of one client on an account, of all strangers on it, and of an IP address; the
+# real ones are larger.
+OF_A_CLIENT = 2
+OF_STRANGERS = 5
+OF_AN_ADDRESS = 4
 
 
 @pytest.fixture
@@ -175,7 +178,8 @@ def few(settings):
     assert limits["login_failed"] == "10/m/ip,5/5m/key"
     settings.ACCOUNT_RATE_LIMITS = {
         **limits,
-        "login_failed": f"{OF_AN_ADDRESS}/m/ip,{OF_AN_ACCOUNT}/5m/key",
+        "login_failed": f"{OF_AN_ADDRESS}/m/ip,{OF_A_CLIENT}/5m/key",
+        "login_failed_of_strangers": f"{OF_STRANGERS}/h/key",
     }
 
 
@@ -189,21 +193,39 @@ def from_address(number):
     return Client(REMOTE_ADDR=f"192.0.2.{number}")
 
 
-def test_account_is_closed_for_a_while_whichever_address_tries(
+def test_wrong_passwords_of_a_stranger_keep_only_that_stranger_out(
     signed_in, reviewer, few
 ):
     signed = signed_in(reviewer, minutes=11)
-    for number in range(OF_AN_ACCOUNT):
-        assert try_to(from_address(number)).status_code == 200
+    own = from_address(1)
+    assert try_to(own, password=PASSWORD).status_code == 302
+    own.cookies.pop(settings.SESSION_COOKIE_NAME)
+    stranger = from_address(2)
+    for _ in range(OF_A_CLIENT):
+        assert try_to(stranger).status_code == 200
     # Counted for all processes, and more than a guesser drives out of the table.
     with database.cursor() as cursor:
         cursor.execute("SELECT 1 FROM cache WHERE cache_key LIKE '%%login_failed%%'")
         assert cursor.fetchone()
     assert settings.CACHES["default"]["OPTIONS"]["MAX_ENTRIES"] >= 10_000
-    assert try_to(from_address(OF_AN_ACCOUNT)).status_code == 429
-    answer = try_to(from_address(99), password=PASSWORD)
+    answer = try_to(stranger, password=PASSWORD)
     assert answer.status_code == 429
     assert answer["Retry-After"] == "300"
+    assert try_to(from_address(3), password=PASSWORD).status_code == 302
+
+    # From many addresses: now other strangers are kept out too, but no known browser.
+    for number in range(OF_STRANGERS - OF_A_CLIENT):
+        assert try_to(from_address(10 + number)).status_code == 200
+    answer = try_to(from_address(3), password=PASSWORD)
+    assert (answer.status_code, answer["Retry-After"]) == (429, "3600")
+    assert try_to(own, password=PASSWORD).status_code == 302
+    own.cookies.pop(settings.SESSION_COOKIE_NAME)
+    for _ in range(OF_A_CLIENT):
+        assert try_to(own).status_code == 200
+    assert try_to(own).status_code == 429, "a known browser has a limit of its own"
+    # Whoever knows a browser for one account is a stranger to the others.
+    assert settings.KNOWN_BROWSER_COOKIE_NAME in own.cookies
+    assert not known_browser(own.get("/healthz").wsgi_request, "b@else.example")
     # Other accounts and signed-in people are not limited.
     assert try_to(from_address(99), "somebody@else.example").status_code != 429
     assert signed.get("/live/reach/").status_code == 200
