@@ -36,6 +36,7 @@ _KINDS: dict[int, type[errors.UpstreamError]] = {
     401: errors.KeyRefused,
     403: errors.Forbidden,
     404: errors.NotFound,
+    503: errors.Unavailable,
 }
 
 

@@ -80,5 +80,11 @@ class OutcomeUnknown(UpstreamError):
     """
 
 
+class Unavailable(OutcomeUnknown):
+    """503 with an answer of MultiMail's own: it cannot work at the moment. Our gateway says
+    at the next reading whether it had carried the call out.
+    """
+
+
 class TooLarge(OutcomeUnknown):
     """The answer is longer than the caller allowed, so it was not read to its end."""

@@ -14,12 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.db import (
-    InterfaceError,
-    OperationalError,
-    close_old_connections,
-    transaction,
-)
+from django.db import close_old_connections, transaction
 from django.db.models import Min
 
 from approvals import examination, tasks
@@ -34,7 +29,7 @@ from approvals.models import Decision
 from common.endings import EndedBy
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
-from common.postgres import clock, limit_waits, take_lock
+from common.postgres import AWAY, clock, limit_waits, take_lock
 from common.references import via, with_reference
 from mirror import store
 from mirror.errors import ThreadMovedOn
@@ -115,7 +110,7 @@ def _store_with_retry(store_result: Callable[[], Decision]) -> Decision:
     for pause in _PAUSES:
         try:
             return store_result()
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             log.warning(
                 "end not written at once", extra={"reason": type(error).__name__}
             )
@@ -237,7 +232,7 @@ def _call(decision: Decision) -> float | None:
         # slow read.
         try:
             refusal = _refusal(decision, clock())
-        except (OperationalError, InterfaceError):
+        except AWAY:
             raise errors.NotSent(
                 "The desk's database did not answer before the call."
             ) from None
@@ -406,7 +401,7 @@ def _mark(decision: Decision) -> None:
             take_lock(STOP_LOCK, shared=True)
             allowed = Decision.objects.still_allowed(decision)
             is_marked = allowed.update(may_have_left=True)
-    except (OperationalError, InterfaceError):
+    except AWAY:
         raise errors.NotSent(
             "The desk's database did not answer just before the call."
         ) from None

@@ -115,6 +115,10 @@ def end_with_error(
         account.note_refused(message.connection, error, actor=ACTOR)
         tasks.execute_decision.delay_on_commit(current.pk)
         return _postpone(current, error, had_left)
+    if isinstance(error, errors.Unavailable) and message.connection.is_our_gateway:
+        # It is asked before each further call what became of the message, and carries
+        # out one decision at most.
+        return _postpone(current, error, had_left=True)
     event = event_for(error, had_left)
     if event == DecisionEvent.POSTPONE:
         return _postpone(current, error, had_left)
@@ -236,11 +240,11 @@ def _advance(decision: Decision, event: str, sentence: str, **fields: Any) -> De
 def _postpone(
     decision: Decision, error: errors.UpstreamError, had_left: bool
 ) -> Decision:
-    # This call had no effect, so `may_have_left` is again what it was before it.
+    # If this call had no effect, `may_have_left` is again what it was before it.
     seconds = 0.0
     if isinstance(error, errors.Throttled):
         seconds = error.retry_after
-    elif isinstance(error, errors.NotSent):
+    elif isinstance(error, errors.NotSent | errors.Unavailable):
         seconds = (
             retry_after_attempt(decision.attempt, schedule=NOT_SENT_BACKOFF, jitter=0.2)
             or 300

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from django.conf import settings
 from django.utils import timezone
 
 from approvals.decisions.later import delay_in_words, time_in_words
@@ -426,7 +427,13 @@ def shown_status(message: Message) -> Status:
     if left is None:
         status = status_of(message, newest)
         if why := not_sent_because(message):
-            status = replace(status, detail=f"{status.detail}. {why}")
+            status = replace(
+                status,
+                tone="amber",
+                said="Waits to be sent",
+                detail=f"{status.detail}. {why}",
+                repeats_word=False,
+            )
         return status
     newest_lost = newest is not None and newest.state == DecisionState.SUPERSEDED
     return replace(
@@ -438,9 +445,19 @@ def not_sent_because(message: Message) -> str:
     """Return why a message on its way was not sent yet, without a full stop; empty if
     nothing is wrong.
     """
-    if not message.mail_error or message.state not in ON_ITS_WAY:
+    if message.state not in ON_ITS_WAY:
         return ""
-    return f"Not sent yet: {message.mail_error.rstrip('.')}"
+    why = message.mail_error.rstrip(".")
+    # The gateway does not try then, so that it has no error.
+    is_to_be_mailed = not (message.is_inbound or message.sandbox)
+    if (
+        not (why or settings.EMAIL_URL)
+        and is_to_be_mailed
+        and message.state != MessageState.GONE
+        and message.connection.is_our_gateway
+    ):
+        why = "no mail server is set"
+    return f"Not sent yet: {why}" if why else ""
 
 
 def still_withdrawn(

@@ -172,7 +172,7 @@ def test_decision_elsewhere_is_an_entry_with_its_name(elsewhere, signed_in, audi
     assert "Nobody decided it" not in trail
     assert "sync worker sent" not in trail
     found = text_of(client.get("/find/", {"q": message.upstream_id}))
-    assert "Approved. Decided outside this desk by Priya Shah" in found
+    assert "Decided outside this desk by Priya Shah" in found
 
 
 # --- Outside this desk ----------------------------------------------------------------

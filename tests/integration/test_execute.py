@@ -241,6 +241,7 @@ EVENTS = [
     (422, {}, "refuse", "withdraw"),
     (429, {}, "postpone", "postpone"),
     (500, {}, "doubt", "doubt"),
+    (503, {}, "doubt", "doubt"),
 ]
 
 
@@ -338,6 +339,23 @@ def test_message_missing_from_a_read_was_decided_elsewhere_unless_our_call_may_h
                 left,
             )
     assert upstream.decisions == []
+
+
+def test_gateway_that_cannot_work_is_called_again_once_it_said_what_became_of_the_call(
+    decision, upstream
+):
+    # It may have carried the first call out, and then its database was away.
+    upstream.decides(503, error="The database cannot be reached.")
+    assert run(decision) == "recorded"
+    assert Decision.objects.get().may_have_left
+    make_due()
+    with rolled_back():
+        upstream.decides(200, status="sent", decision="approved")
+        assert run(decision) == "applied"
+        assert len(upstream.decisions) == 2
+    upstream.holds(**SENT, reason=OURS)
+    assert run(decision) == "applied"
+    assert len(upstream.decisions) == 2
 
 
 def test_longest_reason_that_the_form_takes_fits_with_our_reference():
