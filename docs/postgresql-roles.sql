@@ -44,3 +44,8 @@ SELECT format('CREATE DATABASE %I OWNER %I ENCODING ''UTF8'' TEMPLATE template0'
 
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 GRANT CONNECT, TEMPORARY ON DATABASE :"database" TO :"application";
+
+-- Errors are logged without the statement and the row, which may hold mail. Only a superuser may set this.
+SELECT format('ALTER DATABASE %I SET %s', :'database', setting)
+  FROM (VALUES ('log_min_error_statement = panic'), ('log_error_verbosity = terse')) AS quiet (setting)
+ WHERE (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) \gexec

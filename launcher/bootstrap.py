@@ -32,6 +32,25 @@ STAMP = VENV / "installed.json"
 # interrupted and the environment has to be rebuilt.
 UNFINISHED = VENV / ".installing"
 _PIP = (str(PYTHON), "-m", "pip", "install", "--quiet")
+# Words in the names of the installers' variables that say how this machine reaches a
+# package index. Other variables of theirs would install elsewhere, something else, or
+# nothing (PIP_TARGET, PIP_CONSTRAINT, PIP_DRY_RUN).
+_OF_THE_MACHINE = (
+    "INDEX",
+    "FIND_LINKS",
+    "HOST",
+    "PROXY",
+    "CERT",
+    "TLS",
+    "KEYRING",
+    "CACHE",
+    "CONFIG",
+    "OFFLINE",
+    "TIMEOUT",
+    "RETRIES",
+    "CONCURRENT",
+    "LINK_MODE",
+)
 # Not ".lock": that is uv's own lock on the environment, and uv would wait for us.
 LOCK = VENV / ".countersign.lock"
 
@@ -239,12 +258,12 @@ def _call(command: list[str], sentence: str) -> None:
     sentence and the end of the step's output.
     """
     launcher = os.getpid()
-    # Variables that would install elsewhere. The other ones, such as those of an index
-    # or a proxy, are the machine's. PIP_USER wins over "user" in a pip.conf.
+    # PIP_USER wins over "user" in a pip.conf.
     environment = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "UV_SYSTEM_PYTHON")
+        if not name.startswith(("PIP_", "UV_"))
+        or any(word in name for word in _OF_THE_MACHINE)
     } | {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     run_to_its_end(
         command,

@@ -53,6 +53,8 @@ class Heartbeat:
 _LONGEST_FOLDER = 107 - len("/.s.PGSQL.5432.lock")
 # In bytes.
 LOG_LIMIT = 10 * 1024 * 1024
+# How many starts each log is kept for.
+STARTS_KEPT = 5
 # In seconds. If a process ends earlier, that counts as a failed start.
 _SHORT_LIFE = 10.0
 # The most seconds to wait before a process is started again.
@@ -201,21 +203,32 @@ def pause_before_start(short_lives: int) -> float:
     )
 
 
-def rotate(log: Path, *, limit: int = LOG_LIMIT) -> None:
-    """Copies a log that is too long to NAME.1, and empties it in place, because its
-    writer keeps it open.
+def keep_earlier(log: Path) -> None:
+    """Keeps the log of the last start as NAME.1, and those of the starts before it as
+    NAME.2 to NAME.5.
+    """
+    if not log.stat().st_size:
+        return
+    for number in (*range(STARTS_KEPT - 1, 0, -1), 0):
+        with contextlib.suppress(FileNotFoundError):
+            log.with_name(f"{log.name}.{number}").rename(f"{log}.{number + 1}")
+    _move(log, Path(f"{log}.1"), os.O_APPEND)
 
+
+def rotate(log: Path, *, limit: int = LOG_LIMIT) -> None:
+    """Moves what a log that is too long has to NAME.0."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > limit:
+            _move(log, Path(f"{log}.0"), os.O_TRUNC)
+
+
+def _move(log: Path, earlier: Path, how: int) -> None:
+    """Copies a log to a file, and empties it in place, because its writer keeps it open.
     A line that is written between copying and emptying is lost.
     """
     with contextlib.suppress(OSError), log.open("r+b") as source:
-        if log.stat().st_size <= limit:
-            return
-        earlier = os.open(
-            log.with_name(log.name + ".1"),
-            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
-            0o600,
-        )
-        with open(earlier, "wb") as target:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how
+        with open(os.open(earlier, flags, 0o600), "wb") as target:
             while part := source.read(1 << 16):
                 target.write(part)
         source.truncate(0)

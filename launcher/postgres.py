@@ -252,7 +252,8 @@ OWNER = "countersign_owner"
 APPLICATION = "countersign"
 DATABASE = "countersign"
 
-# Small values for a laptop: 15 MB resident. Raise them on an external server.
+# Small values for a laptop: 15 MB resident. Raise them on an external server. Errors are
+# logged without the statement and the row, which may hold mail.
 # The default of io_method starts three more processes.
 _SETTINGS = table_pairs("""
 listen_addresses                |
@@ -263,6 +264,8 @@ log_timezone                    | UTC
 jit                             | off
 max_logical_replication_workers | 0
 log_checkpoints                 | off
+log_min_error_statement         | panic
+log_error_verbosity             | terse
 io_method                       | sync
 """)
 # For tests only: their data need not survive a crash of the machine, and no table lives

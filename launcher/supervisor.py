@@ -18,6 +18,7 @@ from launcher import data_folder, keys, orphans
 from launcher.child import (
     Child,
     EmbeddedServer,
+    keep_earlier,
     last_error,
     log_folder,
     pause_before_start,
@@ -154,9 +155,8 @@ class Supervisor:
         data_folder.write_state(data, state)
         self.kill_leftovers()
         for log in self._logs.glob("*.log"):
-            # Each run begins with empty logs; those of the run before are kept as
-            # NAME.1.
-            rotate(log, limit=0)
+            # Each run begins with empty logs.
+            keep_earlier(log)
         plans = table(self.environment)
         refuse_used_ports(self.environment, plans)
         self.start_servers()

@@ -30,3 +30,13 @@ def test_database_error_quotes_nothing_of_the_mail(statement):
     ):
         assert "[hidden]" in line
         assert "private words" not in line
+
+
+def test_log_of_the_server_that_we_start_has_no_statements(db):
+    with connection.cursor() as cursor:
+        for name, value in (
+            ("log_min_error_statement", "panic"),
+            ("log_error_verbosity", "terse"),
+        ):
+            cursor.execute(f"SHOW {name}")
+            assert cursor.fetchone() == (value,)

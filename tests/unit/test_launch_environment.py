@@ -133,13 +133,14 @@ def test_variables_of_other_programs_are_left_alone():
 
 
 def test_installers_variables_that_lead_elsewhere_do_not_reach_it(monkeypatch):
-    for name in ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_INDEX_URL"):
+    elsewhere = "PIP_TARGET PIP_PREFIX PIP_DRY_RUN PIP_PYTHON UV_PYTHON UV_CONSTRAINT"
+    for name in (*elsewhere.split(), "PIP_USER", "PIP_INDEX_URL", "UV_HTTP_TIMEOUT"):
         monkeypatch.setenv(name, "1")
-    seen = "import os; print([name for name in os.environ if 'PIP' in name]); print(os.environ['PIP_USER']); exit(1)"
+    seen = "import os; print(list(os.environ)); print(os.environ['PIP_USER']); exit(1)"
     with pytest.raises(LaunchError) as error:
         bootstrap._call([sys.executable, "-c", seen], "This failed.")
     names, user = error.value.details.splitlines()
     assert "PIP_INDEX_URL" in names
-    assert "PIP_TARGET" not in names
-    assert "PIP_PREFIX" not in names
+    assert "UV_HTTP_TIMEOUT" in names
+    assert not [name for name in elsewhere.split() if name in names]
     assert user == "0"

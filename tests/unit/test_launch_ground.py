@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from launcher import data_folder, environment, keys
-from launcher.child import Child
+from launcher.child import Child, keep_earlier, rotate
 from launcher.console import LaunchError
 from launcher.processes import Check, Process, table
 
@@ -35,6 +35,23 @@ def test_folder_with_other_things_in_it_is_refused(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(LaunchError, match=r"DATA_DIR.*thesis\.tex"):
         data_folder.claim(tmp_path)
+
+
+def test_logs_of_five_starts_are_kept_with_what_was_moved_out_of_them(tmp_path):
+    log = tmp_path / "web.log"
+    for number in range(7):
+        log.write_text(f"start {number}: begin\n")
+        rotate(log, limit=1)
+        log.write_text(f"start {number}: end\n")
+        keep_earlier(log)
+        # A start that writes nothing pushes nothing out.
+        keep_earlier(log)
+    kept = {one.name: one.read_text() for one in tmp_path.iterdir()}
+    assert kept.pop("web.log") == ""
+    assert kept == {
+        f"web.log.{back}": f"start {7 - back}: begin\nstart {7 - back}: end\n"
+        for back in range(1, 6)
+    }
 
 
 def test_each_product_has_its_processes_of_which_one_beats():
