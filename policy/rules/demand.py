@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 
-from django.utils.text import get_text_list
+from django.utils.text import Truncator, get_text_list
 
 from common.time_zones import day_and_time, local_time
 from people.identities import Identities
@@ -35,6 +35,8 @@ from risk.words import PLACES
 _MAY_NOT = "may not approve this"
 # How many passages of a message, and names of files, a sentence has.
 _SHOWN = 3
+# In characters: a condition may name hundreds of addresses.
+MOST_WORDS = 200
 # How many characters of a passage a sentence has.
 _LONGEST = 254
 # Later than anything that has happened.
@@ -283,8 +285,14 @@ class Demand:
         shown = get_text_list(quoted, "and")
         if not rule.when.apply_to(self.facts):
             return ", because of the version before its edit"
-        if not rule.when.certainly_apply_to(self.facts):
-            why = ", because not all that it asks about is known"
+        unknown = [
+            Truncator(one.words_in(self.people.names)).chars(MOST_WORDS)
+            for one in rule.when.asked
+            if one.holds(self.facts) is None
+        ]
+        if unknown:
+            whether = get_text_list(unknown, "and")
+            why = f", because it is not known whether the message {whether}"
             return f"{why} ({shown})" if shown else why
         return f", because of {shown}" if shown else ""
 

@@ -325,7 +325,7 @@ def test_file_that_is_not_read_may_be_anything_and_is_not_rejected_for_it(
             with pytest.raises(VerdictNotAllowed, match="Not by mail"):
                 decide(message, reviewer)
             page = desk.get(f"/queue/{message.public_id}/").text
-            why = "of “b.txt”" if "findings" in when else "is known (“b.txt”)"
+            why = "of “b.txt”" if "findings" in when else "(“b.txt”)"
             assert why in page
             fetch_all(message)
             # The same content, read once more.

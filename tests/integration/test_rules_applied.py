@@ -168,6 +168,10 @@ def test_rule_applies_where_the_key_does_not_show_to_whom_else_it_goes(
             put_in_force({"when": when, "then": TWO})
             new = make_message(connection)
             assert needed(new, reviewer) == 1 + (row is in_part), when
+            # The page says what is not known.
+            asked = ruling_of(new, reviewer).demand.sentences
+            words = "because it is not known whether the message "
+            assert [words in one for one in asked] == [True] * (row is in_part)
             # Whoever adds a mailbox reads what may be asked there.
             told = needs_of_new_mailbox(actor_of(reviewer), connection.pk)
             assert "2 approvals" in told
