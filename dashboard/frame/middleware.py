@@ -6,17 +6,22 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.core.cache import cache
 from django.core.exceptions import DisallowedHost
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 from django.utils.functional import SimpleLazyObject
 
-from audit.models import Entry
+from alerts.models import Delivery
+from approvals.models import Brake, BulkAct, SavedView
+from audit.models import Entry, SavedSearch
 from audit.recording import record
 from common.actors import Actor
 from common.addresses import client_address
@@ -24,8 +29,10 @@ from common.logs import mask_secrets, trace_id, traced
 from common.time_zones import somebodys_time
 from dashboard.frame import errors
 from dashboard.live.views import live_origin
-from mirror.models import Message
-from people.models import Person
+from mirror.models import Connection, Mailbox, Message, WebhookEvent
+from notices.models import Notice
+from people.models import PendingChange, Person
+from policy.models import Allowlist, KillSwitch
 
 Next = Callable[[HttpRequest], HttpResponseBase]
 
@@ -175,16 +182,58 @@ class DenialsMiddleware(Middleware):
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        match = request.resolver_match
-        # A 404 is a denial only if a view with arguments raised it, as for a message
-        # that the person may not see. An unknown address denies nothing.
-        is_denied = match and (
-            response.status_code == 403
-            or (response.status_code == 404 and match.kwargs)
-        )
-        if is_denied and request.actor.kind == "person":  # type: ignore[attr-defined]
-            note_denied(request, response.status_code)
+        status = response.status_code
+        if (
+            status in (403, 404)
+            and request.resolver_match
+            and request.actor.kind == "person"  # type: ignore[attr-defined]
+            and (status == 403 or _was_withheld(request))
+        ):
+            note_denied(request, status)
         return response
+
+
+# Names of messages. For those, it is recorded too if there is none: otherwise the time
+# that the answer takes would tell.
+OF_MESSAGES = {"public_id", "upstream_id"}
+# The rows that the other parts of addresses name, by the name of the part. What is gone,
+# as at an old address, was withheld from nobody.
+NAMED: dict[str, QuerySet[Any]] = {
+    "connection_id": Connection.objects.at_work(),
+    "mailbox_id": Mailbox.objects.at_work(),
+    "event_id": WebhookEvent.objects.all(),
+    "list_id": Allowlist.objects.at_work(),
+    "switch_id": KillSwitch.objects.pulled(),
+    "brake_id": Brake.objects.all(),
+    "act_id": BulkAct.objects.all(),
+    "change_id": PendingChange.objects.all(),
+    "person_id": Person.objects.all(),
+    "alert_id": Delivery.objects.all(),
+    "notice_id": Notice.objects.all(),
+    "session_id": UserSession.objects.all(),
+    "view_id": SavedView.objects.all(),
+    "search_id": SavedSearch.objects.all(),
+}
+
+
+def _was_withheld(request: HttpRequest) -> bool:
+    """Whether the address names a message, or something else that exists and that the
+    person may not see.
+    """
+    actor = request.actor  # type: ignore[attr-defined]
+    match = request.resolver_match
+    kwargs = match.kwargs if match else {}
+    for name in kwargs.keys() & NAMED.keys():
+        rows: Any = NAMED[name].filter(pk=kwargs[name])
+        # Of what belongs to one person, the views find nothing of others.
+        seen = rows.none()
+        if name == "person_id":
+            seen = rows & Person.objects.read_by(actor)
+        elif hasattr(rows, "visible_to"):
+            seen = rows.visible_to(actor)
+        if rows.exists() and not seen.exists():
+            return True
+    return not OF_MESSAGES.isdisjoint(kwargs)
 
 
 @transaction.atomic

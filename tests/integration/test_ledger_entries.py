@@ -16,10 +16,12 @@ from audit.models import Entry, EntryDetail
 from audit.recording import detail_hash, entry_hash, record
 from common.actors import Actor, worker
 from common.logs import trace_id
+from dashboard.frame.middleware import NAMED, OF_MESSAGES
 from mirror.models import Message
 from tests.account import account
 from tests.acts import last_entry, told_since
 from tests.factories import (
+    NOW,
     event_body,
     make_connection,
     make_message,
@@ -29,6 +31,7 @@ from tests.factories import (
 )
 from tests.integration.deciding import decide
 from tests.ledger import ACTOR, lines_of
+from tests.permission_table import addresses
 
 
 def looks(message):
@@ -237,6 +240,39 @@ def test_denied_message_is_recorded_once_per_minute_and_an_unknown_url_is_not(
     assert line.details == {
         "actor": "Olga", "address": HERE, "method": "GET", "path": path, "status": "404",
     }  # fmt: skip
+
+
+def test_old_address_of_what_is_gone_is_no_denied_access(signed_in, admin, reviewer):
+    client = signed_in(admin)
+    removed = make_connection("removed", removed_at=NOW)
+    for path in (
+        f"/connections/{removed.pk}/",
+        "/connections/987654/",
+        "/people/987654/",
+        "/alerts/987654/",
+    ):
+        assert client.get(path).status_code == 404, path
+    assert denied() == []
+    # Somebody else's row is withheld.
+    path = f"/people/{admin.pk}/"
+    assert signed_in(reviewer).get(path).status_code == 404
+    assert [line.details["path"] for line in denied()] == [path]
+
+
+# Parts of addresses that name no row, or one of which everybody who sees its page may
+# know; of the latter a refusal says nothing.
+UNNAMED = {"page", "place", "policy_number", "row_id", "verdict_id", "route_id"}
+OF_THE_PERSON = {"browser_id", "factor_id"}
+OF_ADMINS = {"destination_id", "invitation_id", "turn_id"}
+
+
+def test_what_an_address_names_is_looked_for():
+    parts = {
+        part
+        for _, route in addresses()
+        for part in re.findall(r"<(?:int|uuid|path):(\w+)>", route)
+    }
+    assert parts - NAMED.keys() - OF_MESSAGES == UNNAMED | OF_THE_PERSON | OF_ADMINS
 
 
 def test_denied_actions_and_csrf_failures_are_recorded(signed_in, auditor, connection):
