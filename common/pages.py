@@ -173,6 +173,13 @@ class MultilineField(forms.CharField):
         return (super().to_python(value) or "").replace("\r\n", "\n")
 
 
+class DayField(forms.DateField):
+    """A day, chosen in the browser's calendar."""
+
+    widget = forms.DateInput({"type": "date"}, "%Y-%m-%d")
+    default_error_messages = {"invalid": "Enter a date such as 2026-12-24."}
+
+
 def tick_field(label: str, help_text: str = "") -> forms.BooleanField:
     """Return a checkbox that need not be ticked."""
     return forms.BooleanField(label=label, help_text=help_text, required=False)

@@ -42,6 +42,7 @@ from gateway.models import (
     hash_key,
 )
 from gateway.models.codes import LIFETIME, new_code
+from gateway.timestamps import iso
 
 # When `hold_all` is switched off, at most this many waiting messages are enqueued at
 # once; the sweep enqueues the rest.
@@ -122,11 +123,19 @@ def create_key(key: ApiKey, made: ApiKey, mailboxes: list[str] | None) -> str:
     """Store `made`, a new key for the account of `key`, and return its secret text.
     `mailboxes` are the ids or addresses that it is limited to; None means all.
 
-    Raises NotFound for an unknown mailbox, Invalid if a limited key names none, and
-    Forbidden if a sandbox key makes a live key.
+    Raises NotFound for an unknown mailbox, Invalid if a limited key names none or the
+    end is past, and Forbidden if a sandbox key makes a live key or a key that ends makes
+    one that lasts longer.
     """
     if key.sandbox and not made.sandbox:
         raise Forbidden("A sandbox key can only make sandbox keys.", code="sandbox_key")
+    if made.expires_at and made.expires_at <= timezone.now():
+        raise Invalid("expires_at: this time is over.")
+    if key.expires_at and not (made.expires_at and made.expires_at <= key.expires_at):
+        raise Forbidden(
+            f"The calling key ends at {iso(key.expires_at)}: give the new one an expires_at that is no later.",
+            code="key_ends",
+        )
     made.account = key.account
     made.mailbox_ids = _mailbox_ids(key, mailboxes)
     return store_key(made, key=key)

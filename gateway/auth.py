@@ -71,10 +71,14 @@ class BearerKey(HttpBearer):
         """Return the key of `token`. Raises InvalidKey or Forbidden."""
         key = ApiKey.objects.by_hash(hash_key(token))
         if not key or not key.is_active:
-            log.info("key refused", extra={"reason": "revoked" if key else "unknown"})
-            raise InvalidKey(
-                "The API key is not valid. Check that it is complete and has not been revoked."
-            )
+            reason = "unknown"
+            why = "Check that it is complete and has not been revoked."
+            if key:
+                reason = "revoked" if key.revoked_at else "ended"
+            if reason == "ended":
+                why = "It has ended: use a new one."
+            log.info("key refused", extra={"reason": reason})
+            raise InvalidKey(f"The API key is not valid. {why}")
         known_keys.add(key.sha256)
         # Set before the checks, so that refusals are logged with the key, too.
         request.auth = key  # type: ignore[attr-defined]

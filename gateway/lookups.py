@@ -185,9 +185,8 @@ def file_of_token(token: str) -> Attachment:
             "This link has expired, or was not issued by this gateway. Ask for a new one.",
             code="invalid_link",
         ) from None
-    keys = ApiKey.objects.filter(pk=key_id, revoked_at=None, account__is_active=True)
-    key = keys.first()
-    if not key or not key.may(Scope.READ):
+    key = ApiKey.objects.filter(pk=key_id, account__is_active=True).first()
+    if not key or not key.is_active or not key.may(Scope.READ):
         raise Forbidden(
             "The key that requested this link no longer has access.", code="link_ended"
         )

@@ -25,6 +25,7 @@ from common.actors import Actor
 from common.durations import minutes_in_words
 from common.errors import SentenceError
 from common.pages import (
+    DayField,
     DeskRequest,
     DrawnForm,
     admin_or_403,
@@ -278,11 +279,10 @@ class PassForm(PartForm):
     a_day = number_field(
         "Messages a day, at most", MOST_A_DAY, required=True, initial=20
     )
-    ends_at = forms.DateField(
+    ends_at = DayField(
         label="Expires",
         help_text="At the end of this day, at most 366 days ahead.",
         error_messages=same_error("Choose a day."),
-        widget=forms.DateInput({"type": "date"}),
     )
 
     def __init__(self, data: Any, *, stored: Pass | None, **more: Any) -> None:

@@ -71,6 +71,7 @@ class ApiKey:
     created_at: datetime | None
     last_used_at: datetime | None
     is_active: bool
+    expires_at: datetime | None
     sandbox: bool
     is_paused: bool = False
     owner: Annotated[Person | None, row_of(Person), AS_KEY] = None
@@ -448,6 +449,7 @@ def _key(
         created_at=read_time(row.get("created_at")),
         last_used_at=read_time(row.get("last_used_at")),
         is_active=bool(row.get("is_active", True)) and not row.get("revoked_at"),
+        expires_at=read_time(row.get("expires_at")),
         sandbox=bool(row.get("sandbox")),
         is_paused=bool(row.get("paused_at")),
         owner=owners.get(key_id),

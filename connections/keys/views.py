@@ -3,22 +3,26 @@ shown once; and changing, pausing and revoking a key.
 """
 
 from collections.abc import Iterable
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 
 from approvals.models import Brake
 from common.pages import (
     ChoicesForm,
+    DayField,
     DrawnForm,
     NotedChoice,
     first_or_404,
     posted,
     tick_field,
 )
+from common.time_zones import here, local_time
 from connections.keys.commands import (
     SCOPES,
     ApiKey,
@@ -41,6 +45,7 @@ from connections.pages import (
 from mirror.models import Connection
 from people.models import Person
 from people.sign_in.resource_views import ActionView, FormPageView
+from upstream.events import written_time
 
 
 class KeyForm(ApprovalCodeForm, ChoicesForm):
@@ -123,13 +128,30 @@ class NewKeyForm(KeyForm, OwnerForm):
         "Test key",
         "Its mail is held for review as usual, marked as a test, and never delivered.",
     )
-    field_order = ("name", "scopes", "mailboxes", "sandbox", "owner")
+    ends = DayField(
+        label="Ends",
+        help_text="After this day the key is refused. Empty: it has no end.",
+        required=False,
+    )
+    field_order = ("name", "scopes", "mailboxes", "sandbox", "ends", "owner")
+
+    def clean_ends(self) -> datetime | None:
+        """Return the end of the day, in the reader's time zone."""
+        day: date | None = self.cleaned_data["ends"]
+        if day is None:
+            return None
+        if not local_time(timezone.now()).date() <= day < date(2200, 1, 1):
+            raise forms.ValidationError("Choose today or a later day.")
+        return here(datetime.combine(day + timedelta(days=1), time()))
 
     def wanted(self) -> dict[str, Any]:
         """Return the fields of the request to MultiMail."""
         names = ("name", "scopes", "sandbox", "mailboxes")
         typed = self.cleaned_data
-        return {name: typed[name] for name in names if typed.get(name)}
+        wanted = {name: typed[name] for name in names if typed.get(name)}
+        if ends := typed.get("ends"):
+            wanted["expires_at"] = written_time(ends)
+        return wanted
 
 
 class KeyList(AccountsView):
@@ -165,7 +187,7 @@ class AddKey(FormPageView, AccountView):
             choices=_mailboxes(self.connection),
         )
         if not is_ours:
-            del form.fields["sandbox"]
+            del form.fields["sandbox"], form.fields["ends"]
         return form
 
     def change(self, form: NewKeyForm) -> HttpResponse:

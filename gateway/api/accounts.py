@@ -45,6 +45,7 @@ from gateway.api.bodies import (
     Lower,
     MailboxName,
     Metadata,
+    Moment,
     OptionalAddress,
     example,
     without_nulls,
@@ -404,6 +405,8 @@ class KeyIn(Confirmable):
     scopes: Scopes | None = None
     mailboxes: MailboxNames | None = None
     sandbox: bool | None = None
+    # When it ends; null: never.
+    expires_at: Moment | None = None
 
 
 class KeyPatch(Confirmable):
@@ -442,6 +445,7 @@ class KeyAnswer(Answer):
     created_at: Iso
     last_used_at: Iso | None
     revoked_at: Iso | None
+    expires_at: Iso | None
     paused_at: Iso | None
     is_active: bool
 
@@ -486,7 +490,9 @@ def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
         needed=accounts.needs_approval_code(key, scopes) or None,
     ):
         sandbox = key.sandbox if body.sandbox is None else body.sandbox
-        made = ApiKey(name=body.name, scopes=scopes, sandbox=sandbox)
+        made = ApiKey(
+            name=body.name, scopes=scopes, sandbox=sandbox, expires_at=body.expires_at
+        )
         text = accounts.create_key(key, made, body.mailboxes)
     return JsonResponse(KeyAnswer.of(made) | {"api_key": text, "key": text}, status=201)
 

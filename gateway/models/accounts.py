@@ -9,6 +9,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from common.encryption import EncryptedTextField
 from common.identifiers import ulid
@@ -100,9 +101,13 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return keys
 
     def account_admins(self) -> Self:
-        """Live keys that can administer a whole account."""
+        """Live keys that can administer a whole account, and have no end."""
         return self.filter(
-            scopes__contains=["admin"], mailbox_ids=[], sandbox=False, revoked_at=None
+            scopes__contains=["admin"],
+            mailbox_ids=[],
+            sandbox=False,
+            revoked_at=None,
+            expires_at=None,
         )
 
 
@@ -122,6 +127,8 @@ class ApiKey(UlidModel):
     sandbox = models.BooleanField(default=False)
     last_used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
+    # From then on it is refused; null: it has no end.
+    expires_at = models.DateTimeField(null=True)
     # While set, calls that need the scope send are refused; others are not.
     paused_at = models.DateTimeField(null=True)
 
@@ -141,8 +148,9 @@ class ApiKey(UlidModel):
 
     @property
     def is_active(self) -> bool:
-        """Whether it is not revoked."""
-        return not self.revoked_at
+        """Whether it is not revoked, and has not ended."""
+        has_ended = self.expires_at is not None and self.expires_at <= timezone.now()
+        return not self.revoked_at and not has_ended
 
     def limited(self, rows: Rows, column: str = "mailbox_id") -> Rows:
         """Return those of `rows` whose `column` is a mailbox of the key; all rows if

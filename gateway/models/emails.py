@@ -21,6 +21,7 @@ from common.postgres import one_of
 from common.references import split_reference
 from common.unique_keys import Json
 from gateway.attachments import File
+from gateway.errors import Conflict
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.states import (
     AWAITING_DECISION,
@@ -600,6 +601,12 @@ class Email(UlidModel):
                 **self.feedback,
             }
         return facts
+
+    def conflict(self, sentence: str, **facts: Any) -> Conflict:
+        """Return the error that the state of the email does not allow a request, which
+        says what became of it.
+        """
+        return Conflict(sentence, **facts, **self.outcome())
 
 
 class Attachment(models.Model):

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from common.pages import (
     VERBATIM,
+    DayField,
     DeskRequest,
     DrawnForm,
     answer,
@@ -49,13 +50,6 @@ from people.sign_in.sessions import (
     sessions_of,
 )
 from people.sign_in.sessions import end_session as end
-
-
-class DayField(forms.DateField):
-    """A day, chosen in the browser's calendar."""
-
-    widget = forms.DateInput({"type": "date"}, "%Y-%m-%d")
-    default_error_messages = {"invalid": "Enter a date such as 2026-12-24."}
 
 
 class ProfileForm(DrawnForm):

@@ -4,6 +4,7 @@ is sent.
 """
 
 import json
+from datetime import timedelta
 from string import Template
 
 import pytest
@@ -23,6 +24,7 @@ from gateway.models import (
 )
 from gateway.models.accounts import hash_key
 from gateway.states import Mode, Status
+from gateway.timestamps import iso
 from tests.integration.deciding import at_once
 from tests.integration.gateway.world import (
     add_key,
@@ -98,6 +100,30 @@ def test_revoked_key_is_refused_at_once_and_stays_revoked(world):
     rows = world.get("/v1/api-keys", key="admin")["api_keys"]
     assert [row["is_active"] for row in rows if row["id"] == key_id] == [False]
     assert times_noted("api_key.revoked") == 1
+
+
+def test_key_that_ends_is_refused_from_then_on_and_makes_none_that_lasts_longer(world):
+    ends = timezone.now() + timedelta(days=1)
+    made = create(world, scopes=["admin"], expires_at=iso(ends))
+    assert made.status_code == 201, made.text
+    world.keys["short"] = made.json()["key"]
+    assert made.json()["expires_at"][:16] == iso(ends)[:16]
+    later = iso(ends + timedelta(days=1))
+    for wrong, status in (
+        ({}, 403),
+        ({"expires_at": later}, 403),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, 422),
+    ):
+        key = "admin" if status == 422 else "short"
+        assert create(world, key, **wrong).status_code == status, wrong
+    # It is not the one that keeps the account.
+    assert revoke(world, world.key_id("admin")).status_code == 409
+    ApiKey.objects.filter(pk=made.json()["id"]).update(expires_at=timezone.now())
+    answer = world.call("GET", "/v1/api-keys", key="short")
+    assert answer.status_code == 401
+    assert "It has ended" in answer.text
+    rows = world.get("/v1/api-keys", key="admin")["api_keys"]
+    assert [one["is_active"] for one in rows if one["expires_at"]] == [False]
 
 
 def test_key_may_revoke_itself_but_not_the_last_admin(world):
