@@ -28,7 +28,9 @@ _NAMES = {
 }
 # Facts of an action on an email that may go to the log of the process: codes, numbers
 # and names of rules.
-_LOGGED = ("because", "code", "refused", "reported", "rule")
+_LOGGED = """
+because code refused reported rule answer queue_id message_id
+""".split()
 _ADDRESS = re.compile(r"(?<![^\s<>])[^\s<>@]*+@[^\s<>]*+")
 
 

@@ -116,13 +116,20 @@ class LeaseLost(Exception):
 @dataclass(frozen=True)
 class HandoverResult:
     """The server has the message, for all recipients but `refused`. `reports_delivery`:
-    it will report the delivery (RFC 3461). `relay_id` is its name for the message, which
-    some servers put into Message-ID.
+    it will report the delivery (RFC 3461). `answer` is what it said to the message.
     """
 
     refused: Replies
     reports_delivery: bool
-    relay_id: str = ""
+    answer: str = ""
+
+    @property
+    def relay_id(self) -> str:
+        """The server's name for the message, which some put into Message-ID; empty if
+        its answer has none.
+        """
+        named_by_server = _QUEUED.search(self.answer)
+        return named_by_server[1] if named_by_server else ""
 
 
 class State:
@@ -230,14 +237,14 @@ def hand_over(
             raise LeaseLost
         (smtp, _), *others = groups
         until = time.monotonic() + MESSAGE_TIMEOUT + ANSWER_TIMEOUT
-        relay_id = _offer(smtp, message, until)
+        said = _offer(smtp, message, until)
         for smtp, group in others:
             try:
                 _offer(smtp, message, until)
             except HandoverFailed as error:
                 # The first have the message, so that it is not tried again.
                 refused |= dict.fromkeys(group, (450, f"only others have it: {error}"))
-        return HandoverResult(refused, reports_delivery, relay_id)
+        return HandoverResult(refused, reports_delivery, said)
 
 
 def _ask(smtp: smtplib.SMTP, recipient: str, reports_delivery: bool) -> tuple[int, str]:
@@ -317,7 +324,7 @@ def is_about_recipient(code: int, text: str) -> bool:
 
 
 def _offer(smtp: smtplib.SMTP, message: bytes, until: float) -> str:
-    """Send the bytes of the message and return the server's name for it. Raises
+    """Send the bytes of the message and return the server's answer. Raises
     FateUnknown if no answer comes until this time (monotonic clock), or HandoverFailed.
     """
     if time.monotonic() >= until:
@@ -347,8 +354,7 @@ def _offer(smtp: smtplib.SMTP, message: bytes, until: float) -> str:
         )
     with suppress(smtplib.SMTPException, OSError):
         smtp.putcmd("QUIT")
-    named_by_server = _QUEUED.search(reason)
-    return named_by_server[1] if named_by_server else ""
+    return f"{code} {reason}"
 
 
 def retry_wait(error: HandoverFailed, attempts: int) -> timedelta | None:

@@ -82,11 +82,10 @@ def decide_email(
                 hint="Send the `fingerprint` of the message as GET /v1/oversight/pending shows it to the reviewer.",
             )
         if expected_fingerprint not in ("", current_fingerprint):
-            raise Conflict(
+            raise email.conflict(
                 "The message has changed since it was read: its content or what the mailbox adds is different.",
                 code="content_changed",
                 fingerprint=current_fingerprint,
-                **email.outcome(),
             )
         if approves:
             _check_may_approve(email, now, pressed_at)
@@ -163,7 +162,7 @@ def cancel_email(key: ApiKey, email: Email) -> Email:
     sentence = f"This message cannot be cancelled: it is {email.status}."
     if email.status == Status.SCHEDULED:
         sentence = "This message is being sent."
-    raise Conflict(sentence, code="not_cancellable", **email.outcome())
+    raise email.conflict(sentence, code="not_cancellable")
 
 
 def take_back(
@@ -195,12 +194,11 @@ def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
             sentence = (
                 f"This message was already {email.decision} by {email.decided_by}."
             )
-        raise Conflict(sentence, code="not_pending", **email.outcome())
+        raise email.conflict(sentence, code="not_pending")
     if not email.mailbox.is_active:
-        raise Conflict(
+        raise email.conflict(
             "The mailbox was deleted, so this message is being cancelled.",
             code="mailbox_deleted",
-            **email.outcome(),
         )
     if email.sent_by_key_id == key.pk:
         raise Forbidden(
@@ -211,10 +209,8 @@ def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
         and outcome == Decision.APPROVED
         and email.mailbox.oversight_mode == Mode.READ_ONLY
     ):
-        raise Conflict(
-            "The mailbox is now read_only: it cannot send.",
-            code="read_only",
-            **email.outcome(),
+        raise email.conflict(
+            "The mailbox is now read_only: it cannot send.", code="read_only"
         )
 
 
@@ -226,39 +222,35 @@ def _check_may_approve(email: Email, now: datetime, pressed_at: datetime) -> Non
     """
     leaves_at = max(now, email.send_at or now)
     if email.expires_at and email.expires_at <= leaves_at:
-        raise Conflict(
+        raise email.conflict(
             f"This message expires at {iso(email.expires_at)}, before it could leave. Nothing was decided.",
             code="approval_expired",
             hint="Reject the message, or extend its expiry first.",
             expires_at=iso(email.expires_at),
-            **email.outcome(),
         )
     if email.direction == Direction.INBOUND:
         return
     held_at = email.account.hold_all_at
     if held_at and pressed_at <= held_at:
-        raise Conflict(
+        raise email.conflict(
             f"All mail is held since {iso(held_at)}, after this was approved. Nothing was decided.",
             code="held_since",
             hint="Approve it again.",
-            **email.outcome(),
         )
     refusal, _ = recheck(email)
     if refusal:
-        raise Conflict(
+        raise email.conflict(
             f"{refusal} Nothing was decided.",
             code="recipient_not_allowed",
             hint="Change the mailbox's list or what it adds, or reject the message.",
-            **email.outcome(),
         )
     unsubscribed = Suppression.objects.filter(reason=Suppression.Reason.UNSUBSCRIBED)
     has_unsubscribed = unsubscribed.among(email.addressees(), email.account_id)
     if has_unsubscribed and not email.sandbox:
-        raise Conflict(
+        raise email.conflict(
             f"{next(iter(has_unsubscribed))} unsubscribed from this account's mail. Nothing was decided.",
             code="recipient_unsubscribed",
             hint="Reject the message.",
-            **email.outcome(),
         )
 
 

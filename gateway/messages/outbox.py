@@ -66,17 +66,14 @@ def send_due(email_id: str) -> str:
         return "asked" if submission.request_approval(email) else "not due"
     if email.leave_by and email.leave_by <= clock():
         end = f"its approval ended at {iso(email.leave_by)}, before it could leave"
-        return _fail(email, smtp.HandoverFailed(end))
+        return _fail(email, end)
     if email.attempts > smtp.MAX_ATTEMPTS:
-        return _fail(
-            email,
-            smtp.HandoverFailed("given up: every attempt ended without an outcome"),
-        )
+        return _fail(email, "given up: every attempt ended without an outcome")
     refusal, needs_approval = submission.recheck(email)
     if needs_approval:
         return "asked" if submission.request_approval(email) else "not due"
     if refusal:
-        return _fail(email, smtp.HandoverFailed(refusal))
+        return _fail(email, refusal)
     if email.additions is None:
         # No approval has fixed the additions. Fixed now, they are the same at a second
         # attempt.
@@ -106,20 +103,17 @@ def _attempt(email: Email) -> str:
         _end_lease(email, attempts=F("attempts") - 1, due_at=again)
         return "put off"
     except ParserKilled:
-        refusal = smtp.HandoverFailed(
-            "its text cannot be converted to HTML safely", permanent=True
-        )
-        return _fail(email, refusal)
+        why = "its text cannot be converted to HTML safely"
+        return _fail(email, why, permanent=True)
     except Differs as error:
         reason = f"not sent: what would leave differs from what was approved: {error}"
-        return _fail(email, smtp.HandoverFailed(reason))
+        return _fail(email, reason)
     recipients = content.all_recipients(email)
     suppressed = suppression.suppressed_recipients(email, recipients)
     # An email is not sent for the mailbox's copies alone.
     if suppressed and suppressed.keys() >= set(email.addressees()):
         why = "every recipient is suppressed or has unsubscribed"
-        refusal = smtp.HandoverFailed(why, permanent=True, refused=suppressed)
-        return _fail(email, refusal)
+        return _fail(email, why, permanent=True, refused=suppressed)
     server = Server.from_url(settings.EMAIL_URL)
     try:
         result = smtp.hand_over(
@@ -147,7 +141,9 @@ def _attempt(email: Email) -> str:
             error.refused.update(suppressed)
         wait = smtp.retry_wait(error, email.attempts)
         if wait is None:
-            return _fail(email, error)
+            return _fail(
+                email, str(error), permanent=error.permanent, refused=error.refused
+            )
         _own_attempt(email).update(
             due_at=Now() + wait,
             lease_until=None,
@@ -245,23 +241,36 @@ def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
             if not Email.objects.written_off(email).update(**fields):
                 return
             email.status = Status.SENT
-        auditing.record("email.sent", email, refused=len(refused))
+        auditing.record(
+            "email.sent",
+            email,
+            refused=len(refused),
+            answer=auditing.without_addresses(result.answer),
+            queue_id=result.relay_id,
+            message_id=email.message_id_header,
+        )
         events.announce(email, *event_names, at=now)
         if refused:
             suppression.suppress_gone(email, refused)
             suppression.announce_bounce(email, refused, now)
 
 
-def _fail(email: Email, error: smtp.HandoverFailed) -> str:
+def _fail(
+    email: Email,
+    reason: str,
+    *,
+    permanent: bool = False,
+    refused: smtp.Replies | None = None,
+) -> str:
     # Moves the email to send_failed. A permanent failure also counts as a bounce.
     now = timezone.now()
-    refused = error.refused if error.permanent else {}
+    refused = refused or {}
     fields: dict[str, Any] = {
         "lease_until": None,
         "due_at": None,
-        "last_error": str(error)[:2000],
+        "last_error": reason[:2000],
     }
-    if error.permanent:
+    if permanent:
         fields |= {
             "bounced_at": now,
             "bounce_type": _bounce_type(refused) if refused else "message_refused",
@@ -271,15 +280,12 @@ def _fail(email: Email, error: smtp.HandoverFailed) -> str:
         if not _own_attempt(email).move(email, Change.FAIL, **fields):
             return "failed"
         auditing.record(
-            "email.send_failed",
-            email,
-            attempts=email.attempts,
-            permanent=error.permanent,
+            "email.send_failed", email, attempts=email.attempts, permanent=permanent
         )
-        if error.permanent:
+        if permanent:
             suppression.suppress_gone(email, refused)
             suppression.announce_bounce(email, refused, now)
-        events.announce(email, events.FAILED, at=now, diagnostic=str(error)[:500])
+        events.announce(email, events.FAILED, at=now, diagnostic=reason[:500])
     return "failed"
 
 

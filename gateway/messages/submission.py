@@ -427,24 +427,20 @@ def edit_scheduled(
     raises; then nothing is changed.
     """
     if email.status != Status.SCHEDULED:
-        raise Conflict(
+        raise email.conflict(
             f"Only a scheduled message can be changed: this one is {email.status}.",
             code="not_scheduled",
-            **email.outcome(),
         )
     if not email.send_at or email.send_at <= timezone.now():
-        raise Conflict(
-            "This message is being sent.", code="not_scheduled", **email.outcome()
-        )
+        raise email.conflict("This message is being sent.", code="not_scheduled")
     fields = {
         name: value for name, value in content.items() if getattr(email, name) != value
     }
     if fields and email.decision:
-        raise Conflict(
+        raise email.conflict(
             "This message is approved, so its content and recipients cannot change. Only its time can be changed; to "
             "send something else, cancel it and send a new message.",
             code="already_approved",
-            **email.outcome(),
         )
     if fields and email.sent_by_key_id != key.pk:
         # Rules, passes and the owner of a key go by the key that wrote the words.
@@ -490,10 +486,9 @@ def edit_scheduled(
     with transaction.atomic():
         if not Email.objects.editable_as(email).move(email, change, **fields | stored):
             email.refresh_from_db()
-            raise Conflict(
+            raise email.conflict(
                 "This message was changed or sent at the same time. Read it again before you retry.",
                 code="changed_meanwhile",
-                **email.outcome(),
             )
         action = "email.rescheduled" if is_moved else "email.edited"
         auditing.record(action, email, key, fields=sorted(fields))

@@ -146,6 +146,9 @@ def test_approved_mail_leaves_once_as_it_was_approved(db, mail_server):
     # The mail server accepted it and offered no delivery notifications.
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
     assert audited(email)[0] == "email.sent"
+    sent = noted("email.sent").metadata
+    assert sent["answer"].startswith("250 ")
+    assert sent["message_id"] == email.message_id_header
 
     (envelope,) = mail_server.taken
     message = mail_server.message()
@@ -618,7 +621,7 @@ def test_late_worker_loses_its_claim_and_sends_no_events(listening, mail_server)
     assert leave(email) == "sent"
     assert outbox._attempt(asleep) == "lease lost"
     outbox._record_sent(asleep, smtp.HandoverResult({}, reports_delivery=False))
-    outbox._fail(asleep, smtp.HandoverFailed("too late"))
+    outbox._fail(asleep, "too late")
     assert not outbox._write_off(asleep, "too late")
     assert status_of(email) == Status.SENT
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
