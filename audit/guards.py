@@ -1,5 +1,5 @@
-"""The names of the ledger's append-only tables, for the command that sets their rights,
-and the check that their triggers exist.
+"""The names of the ledger's append-only tables, for the command that sets their rights
+and the check of these.
 """
 
 # Rows of audit_entrydetail can be removed, but only by a database function, which needs
@@ -11,5 +11,3 @@ APPEND_ONLY = (
     "audit_sealedentry",
     "audit_anchor",
 )
-# How many triggers each table has: one for rows, one for TRUNCATE.
-TRIGGERS = 2

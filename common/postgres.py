@@ -12,12 +12,23 @@ from datetime import datetime
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import OperationalError, connection, models, transaction
+from django.db import (
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connection,
+    models,
+    transaction,
+)
 from django.db.models import Q
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# The classes of errors that PostgreSQL raises if it cannot be used at this moment:
+# `is_away` says whether one of them means that.
+AWAY = (OperationalError, InterfaceError, InternalError)
+_READ_ONLY = "25006"
 # SQLSTATEs of a transaction that PostgreSQL aborted: deadlock, serialization failure.
 _ABORTED = ("40P01", "40001")
 _TRIES = 8
@@ -53,6 +64,27 @@ def one_of(column: str, values: Iterable[str], name: str) -> models.CheckConstra
 def ping() -> None:
     """Run a trivial query. Raises DatabaseError if the database does not answer."""
     _tell("SELECT 1")
+
+
+def is_read_only() -> bool:
+    """Whether PostgreSQL takes no changes: it is a standby, or its transactions were set
+    read-only.
+    """
+    return bool(_rows("SELECT current_setting('transaction_read_only') = 'on'")[0][0])
+
+
+def is_read_only_error(error: BaseException | None) -> bool:
+    """Whether PostgreSQL refused a change because it takes none at the moment."""
+    return getattr(getattr(error, "__cause__", None), "sqlstate", "") == _READ_ONLY
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Whether PostgreSQL cannot be used at this moment, whatever was asked: it does not
+    answer, has no connection, disk or memory left, or takes no changes. The same request
+    may work later.
+    """
+    is_out = isinstance(error, OperationalError | InterfaceError)
+    return is_out or is_read_only_error(error)
 
 
 def take_lock(name: str, *, shared: bool = False) -> datetime:
@@ -179,31 +211,46 @@ def cluster_id() -> str:
     return str(identifier)
 
 
-@dataclass(frozen=True)
-class TableGuard:
-    """What protects a table from the connected role: whether the role can change rows,
-    or give itself the right to, and how many triggers of the table are enabled.
-    """
+def may_change(tables: tuple[str, ...]) -> bool:
+    """Whether the connected role can change rows of one of these tables, or give itself
+    the right to; a table that does not exist yet is left out.
 
-    table: str
-    may_change: bool
-    triggers: int
-
-
-def table_guards(tables: tuple[str, ...]) -> list[TableGuard]:
-    """Return the guards of these tables; a table that does not exist yet is left out.
-
-    `may_change` is also true for the table's owner, and for a role that can become its
-    owner: they can disable the triggers and enable them again without a trace.
+    Also true for a table's owner, and for a role that can become its owner: they can
+    disable triggers and enable them again without a trace.
     """
     rows = _rows(
-        "SELECT name, has_table_privilege(name, 'UPDATE, DELETE, TRUNCATE') OR pg_has_role(relowner, 'MEMBER'),"
-        " (SELECT count(*) FROM pg_trigger"
-        "   WHERE tgrelid = pg_class.oid AND NOT tgisinternal AND tgenabled IN ('O', 'A'))"
-        " FROM unnest(%s::text[]) AS guarded (name) JOIN pg_class ON pg_class.oid = to_regclass(name)",
+        "SELECT FROM unnest(%s::text[]) AS guarded (name) JOIN pg_class ON pg_class.oid = to_regclass(name)"
+        " WHERE has_table_privilege(name, 'UPDATE, DELETE, TRUNCATE') OR pg_has_role(relowner, 'MEMBER')",
         list(tables),
     )
-    return [TableGuard(*row) for row in rows]
+    return bool(rows)
+
+
+def automatic_acts() -> dict[str, str]:
+    """Return what PostgreSQL does by itself when rows of this schema are read or changed:
+    a digest of its definition by its name, such as "trigger audit_entry_rows on
+    audit_entry".
+    """
+    return dict(
+        _rows(
+            "SELECT 'trigger ' || tgname || ' on ' || relname, left(md5(concat_ws(' ', tgtype, tgenabled, proname,"
+            "   tgqual IS NULL, tgdeferrable, (SELECT string_agg(attname, ' ' ORDER BY attname) FROM pg_attribute"
+            "   WHERE attrelid = tgrelid AND attnum = ANY (tgattr)))), 12)"
+            " FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid"
+            " WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal"
+            " UNION ALL SELECT 'function ' || proname, left(md5(concat_ws(' ', prosrc, prosecdef, proconfig)), 12)"
+            " FROM pg_proc WHERE pronamespace = current_schema()::regnamespace AND NOT EXISTS"
+            "   (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')"
+            " UNION ALL SELECT 'rule ' || rulename || ' on ' || relname, ''"
+            " FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_class"
+            " WHERE relnamespace = current_schema()::regnamespace AND ev_type <> '1'"
+            " UNION ALL SELECT 'policy ' || polname || ' on ' || relname, ''"
+            " FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid"
+            " WHERE relnamespace = current_schema()::regnamespace"
+            " UNION ALL SELECT 'row security on ' || relname, '' FROM pg_class"
+            " WHERE relnamespace = current_schema()::regnamespace AND relrowsecurity"
+        )
+    )
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ class DashboardConfig(AppConfig):
         import dashboard.celery  # noqa: F401
 
         if settings.SERVE != "gateway":
-            from approvals.operations.attention import SOURCES
-            from dashboard.health.checks import examine
+            from approvals.operations.attention import SOURCES, STANDSTILLS
+            from dashboard.health.checks import examine, standstills
             from dashboard.live import hints
 
             hints.connect()
+            STANDSTILLS.append(standstills)
             SOURCES.append(lambda actor: examine() if actor.is_admin_of_all else [])

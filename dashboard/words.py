@@ -80,7 +80,10 @@ worker | No worker | rose
 parser | No parser | rose
 alerts | Alerts late | amber
 destination | Alerts switched off | rose
+bounced | Mail came back | amber
+people_mail | Mail to people | rose
 redis | Redis | rose
+read_only | PostgreSQL | rose
 queue | Queue too long | amber
 disk | Disk | rose
 clock | Clock | rose

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Annotated, Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, StringConstraints
@@ -27,7 +27,7 @@ from alerts.channels.signed_requests import RequestRefused
 from alerts.models import Interaction
 from alerts.tasks import answer_interaction as task
 from common.logs import trace_id, traced
-from common.postgres import retry_transaction
+from common.postgres import AWAY, retry_transaction
 from common.sweeps import Duty, duty
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ def _carry_out_once(interaction: Interaction) -> None:
         try:
             with transaction.atomic():
                 carry_out(locked)
-        except (OperationalError, InterfaceError):
+        except AWAY:
             raise
         except Exception:
             # Another try would fail in the same way, and a person is waiting.

@@ -13,7 +13,7 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from approvals import tasks
@@ -22,7 +22,7 @@ from approvals.decisions import settle
 from approvals.errors import EventAlreadyHandled
 from common.actors import Actor, Role, webhook
 from common.logs import trace_id
-from common.postgres import atomic_with_retry
+from common.postgres import atomic_with_retry, is_away
 from mirror import store
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message, WebhookEvent
@@ -180,8 +180,8 @@ def receive_webhook(
     """Store and apply one webhook whose signature was checked, in one transaction.
 
     `secret_used` names the secret that signed it, `address` is the sender's. No content
-    of a body raises an error. Raises OperationalError or InterfaceError if the database
-    failed; then nothing is stored.
+    of a body raises an error. Raises a DatabaseError if the database failed; then nothing
+    is stored.
     """
     event = Event(kind="", name="")
     error = ""
@@ -208,11 +208,11 @@ def receive_webhook(
     actor = webhook(connection.slug, address=address)
     try:
         stored = _store_once(row, event, actor)
-    except (OperationalError, InterfaceError):
-        # The database failed, not the event. Nothing is stored, and MultiMail sends it
-        # again.
-        raise
     except Exception as failure:
+        if is_away(failure):
+            # The database failed, not the event. Nothing is stored, and MultiMail sends
+            # it again.
+            raise
         log.exception("webhook not applied", extra={"connection": connection.slug})
         # Store the webhook as poison.
         row.error = _failed(failure)
@@ -551,9 +551,9 @@ def apply_again(
             )
     except (UnreadableEvent, MisshapenEvent) as error:
         return Applied(Result.POISON, error=str(error))
-    except OperationalError:
-        raise
     except Exception as error:
+        if is_away(error):
+            raise
         log.exception(
             "webhook not replayed",
             extra={"event": row.pk, "connection": row.connection.slug},

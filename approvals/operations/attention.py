@@ -88,6 +88,18 @@ class _Viewer:
         return list(pulled.select_related("pulled_by", "connection", "mailbox"))
 
     @cached_property
+    def explained(self) -> set[str]:
+        """The kinds of items that follow from what stops the desk's work."""
+        found = [one for source in STANDSTILLS for one in source()]
+        return {kind for one in found for kind in one.explains}
+
+    @cached_property
+    def others(self) -> list[AttentionItem]:
+        """The items of SOURCES, except those that follow from a standstill."""
+        found = [one for source in SOURCES for one in source(self.actor)]
+        return [one for one in found if one.kind not in self.explained]
+
+    @cached_property
     def readable(self) -> set[int]:
         return set(connections_to_read(self.actor).values_list("pk", flat=True))
 
@@ -125,14 +137,14 @@ def attention_for(
     actor: Actor, now: datetime, *, with_facts: bool = False
 ) -> list[AttentionItem]:
     """Return the items that the actor may see: the most urgent kind first, and the
-    oldest of each kind first; then those of SOURCES. `with_facts` includes what needs no
-    person.
+    oldest of each kind first; then those of SOURCES. What follows from a standstill is
+    left out. `with_facts` includes what needs no person.
     """
     items: list[AttentionItem] = []
     viewer = _Viewer(actor, now)
     for rows, item_of in _stuck(viewer):
         items.extend(item_of(row, viewer) for row in rows[:READ])
-    items += _others(actor)
+    items += viewer.others
     return [one for one in items if with_facts or one.needs_action]
 
 
@@ -159,19 +171,18 @@ def _sealing(actor: Actor) -> Iterator[AttentionItem]:
 # Functions that return items without rows. The site adds the one that checks what it
 # runs on: servers, disk, workers.
 SOURCES: list[Callable[[Actor], Iterable[AttentionItem]]] = [_sealing]
-
-
-def _others(actor: Actor) -> list[AttentionItem]:
-    return [one for source in SOURCES for one in source(actor)]
+# Functions that return what stops the desk's work for everybody; the site adds its own.
+STANDSTILLS: list[Callable[[], Iterable[AttentionItem]]] = []
 
 
 def attention_count(actor: Actor) -> int:
     """Return how many items the actor may see; counting stops above a thousand."""
     if not actor.scopes:
         return 0
-    kinds = [rows for rows, _ in _stuck(_Viewer(actor, timezone.now()))]
+    viewer = _Viewer(actor, timezone.now())
+    kinds = [rows for rows, _ in _stuck(viewer)]
     first, *others = (rows.order_by().values("pk") for rows in kinds)
-    further = sum(one.needs_action for one in _others(actor))
+    further = sum(one.needs_action for one in viewer.others)
     return further + count_of(first.union(*others, all=True))
 
 
@@ -201,9 +212,16 @@ def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:
     connections = Connection.objects.visible_to(actor).order_by("name")
     events = WebhookEvent.objects.visible_to(actor).select_related("connection")
     gateways = gates.gateways_below(viewer.minimum_rules)
+    stalled = decisions.stalled()
+    if "stalled" in viewer.explained:
+        # Only those that something else stops too.
+        stalled = stalled.exclude(pk__in=Decision.objects.due().values("pk"))
+    overdue = messages.overdue().awaiting_review()
+    if "overdue" in viewer.explained:
+        overdue = overdue.none()
     kinds: list[tuple[Any, ItemOf]] = [
         (decisions.left_in_doubt().order_by("changed_at"), _in_doubt),
-        (decisions.stalled().order_by("due_at"), _stalled),
+        (stalled.order_by("due_at"), _stalled),
         (
             decisions.refused_lately()
             .select_related("given_by")
@@ -212,7 +230,7 @@ def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:
         ),
         (replacements.left_half().order_by("created_at"), _half_replaced),
         (messages.unexplained().order_by("decided_elsewhere_at"), _unexplained),
-        (messages.overdue().awaiting_review().order_by("expires_at"), _overdue),
+        (overdue.order_by("expires_at"), _overdue),
         (connections.unwell(), _connection),
         (
             mailboxes.filter(pk__in=viewer.below).order_by("address", "pk"),
@@ -304,9 +322,9 @@ def _connection(connection: Connection, viewer: _Viewer) -> AttentionItem:
         since = connection.paused_at
         advice = "Enter a key that MultiMail accepts. The pause ends with the first successful read."
         if connection.paused_by_hand:
-            advice = "An admin paused it, and an admin can resume it on its page."
+            advice = "It stays paused until an admin resumes it on its page."
     elif connection.complete_as_of is None:
-        what = f"{connection} has never been read"
+        what = f"{connection} has never been read whole"
         since = connection.created_at
         advice = "Check its address and its oversight key."
     else:

@@ -58,6 +58,8 @@ class AttentionItem:
     several: str = ""
     # How many things it counts.
     number: int = 1
+    # The kinds of items that follow from it, and are not listed beside it.
+    explains: tuple[str, ...] = ()
     # Whether somebody must act; otherwise only `doctor` shows it, for information.
     needs_action: bool = True
 

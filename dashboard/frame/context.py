@@ -16,8 +16,9 @@ from approvals.queue.views import filters_of
 from common.counts import count_of, counted
 from common.disk import is_full
 from common.pages import DeskRequest
+from common.version import product_build
 from dashboard.first_run import reminder
-from dashboard.health.checks import silent_jobs
+from dashboard.health.checks import standstills
 from dashboard.live.views import live_origin
 from mirror.sync.health import freshness_for
 from notices.models import unread_count
@@ -34,6 +35,7 @@ def desk(request: DeskRequest) -> dict[str, Any]:
         return {"live_url": ""}
     return {
         "actor": actor,
+        "product_build": product_build(),
         "live_url": settings.LIVE_URL or f"{live_origin(request)}/live/",
         # For links to the queue and its messages, so that the list stays filtered.
         "queue_query": SimpleLazyObject(lambda: filters_of(request).suffix),
@@ -56,7 +58,7 @@ def desk(request: DeskRequest) -> dict[str, Any]:
             )
         ),
         "desk_is_full": is_full(settings.DATA_DIR),
-        "desk_silence": SimpleLazyObject(silent_jobs),
+        "desk_silence": SimpleLazyObject(standstills),
         "desk_setup": SimpleLazyObject(lambda: reminder(request)),
         "desk_mute": SimpleLazyObject(lambda: list(Destination.objects.switched_off())),
         "desk_notices": SimpleLazyObject(

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import TooManyFieldsSent
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -16,6 +15,7 @@ from django.views.decorators.csrf import requires_csrf_token
 
 from common.disk import is_disk_full_error, is_full
 from common.logs import trace_id
+from common.postgres import is_away, is_read_only_error
 from parsing.client import ParserUnavailable
 from people.roles import grants_of, in_words
 from people.sign_in.reauthentication import offer_again, own_address
@@ -130,7 +130,13 @@ def server_error(request: HttpRequest) -> HttpResponse:
         )
     if is_disk_full_error(error):
         return _disk_full()
-    if isinstance(error, OperationalError | InterfaceError):
+    if is_read_only_error(error):
+        return _unavailable(
+            "The database takes no changes",
+            "This was not saved. Go back to find what you typed, and try again in a moment. Pages that only show "
+            f"something still work. {_NOTHING_LOST}",
+        )
+    if is_away(error):
         if is_full(settings.DATA_DIR):
             return _unavailable(
                 "The disk is full", f"The database has stopped. {_MAKE_ROOM}"

@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import redis
 from django.conf import settings
 from django.core.cache import cache
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InternalError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Count, Max, Min
@@ -25,14 +26,16 @@ from django.db.models.functions import Now
 
 from alerts.models import Delivery, Destination
 from approvals.operations.items import OPERATOR, Act, AttentionItem
-from audit.guards import APPEND_ONLY, TRIGGERS
+from audit.guards import APPEND_ONLY
 from audit.models import Entry
 from common.disk import is_full
 from common.grace import START, STUCK_AFTER
-from common.postgres import clock, idle_sessions, ping, table_guards
+from common.postgres import clock, idle_sessions, is_read_only, may_change, ping
 from common.time_zones import day_and_time
+from common.version import product_build
 from common.waiting_mail import KEY, WaitingMail
 from dashboard import hosts
+from dashboard.health import guards
 from dashboard.models import BACKUP, Tick
 from launcher import data_folder
 from launcher.postgres import OF_A_COMMAND, accepts_connections
@@ -58,13 +61,18 @@ _RUNS = ("start", "gateway")
 _FEW = 3
 # The Celery queues.
 QUEUES = ("decisions", "sync", "alerts", "gateway")
+# What is late while PostgreSQL or Redis takes no changes, whatever the workers do.
+_LATE = ("worker", "alerts", "queue", "ledger", "stalled", "overdue")
+# A key that is written to find out whether Redis takes changes.
+_PROBE = "countersign:probe"
 
 
 def examine() -> list[AttentionItem]:
     """Return what is wrong, and what is good to know. Without PostgreSQL only the rest
     is checked.
     """
-    items = [*_disk(), *_proxy(), *_redis_server()]
+    build = fact(f"Countersign {product_build()}")
+    items = [build, *_disk(), *_proxy(), *_redis_server()]
     if reason := database_error():
         return [
             item(
@@ -74,7 +82,7 @@ def examine() -> list[AttentionItem]:
             ),
             *items,
         ]
-    items += _postgresql()
+    items += [*_read_only(), *_postgresql()]
     # With other tables than this version's, nothing else can be read.
     if all(one.kind != "migrations" for one in items):
         for check in (_hosts, _backups, _mail, _policy, _alerts, _workers):
@@ -132,12 +140,9 @@ def database_error() -> str | None:
     return None
 
 
-def redis_answers() -> bool:
-    """Whether Redis answers a ping within a second."""
-    try:
-        return bool(_redis().ping())
-    except redis.RedisError:
-        return False
+def redis_works() -> bool:
+    """Whether Redis stores a key within a second."""
+    return not list(_redis_error(_redis()))
 
 
 def parser_answers() -> bool:
@@ -148,19 +153,63 @@ def parser_answers() -> bool:
     return address.parent.name != OF_A_COMMAND and accepts_connections(address)
 
 
+def standstills() -> list[AttentionItem]:
+    """Return what stops the desk's work for everybody."""
+    return [*_read_only(), *_redis_error(_redis())] or silent_jobs()
+
+
+def _read_only() -> Iterator[AttentionItem]:
+    if is_read_only():
+        yield item(
+            "read_only",
+            "PostgreSQL takes no changes: nothing is received, decided or sent",
+            "If it is a standby, set DATABASE_URL to the primary. If not, set default_transaction_read_only to off.",
+            "Its transactions are read-only.",
+            explains=_LATE,
+        )
+
+
+def _redis_error(client: "redis.Redis") -> Iterator[AttentionItem]:
+    """Yield why Redis stores nothing. One that is full, or is a replica, still answers a
+    ping.
+    """
+    try:
+        client.set(_PROBE, "", ex=60)
+    except redis.RedisError as error:
+        what, advice = "Redis is not responding", "Start Redis, or set REDIS_URL."
+        if isinstance(error, redis.exceptions.NoPermissionError):
+            what = "Redis lets the desk store nothing"
+            advice = "Allow the user in REDIS_URL all commands on all keys."
+        elif isinstance(error, redis.ResponseError):
+            what = "Redis stores nothing"
+            advice = (
+                "Give it memory (maxmemory) or disk, or set REDIS_URL to the primary."
+            )
+        yield item(
+            "redis",
+            f"{what}: work starts later, and open pages poll",
+            f"No work is lost. {advice}",
+            _redis_words(client, error),
+            explains=_LATE,
+        )
+
+
+def _redis_words(client: "redis.Redis", error: Exception) -> str:
+    secret = client.connection_pool.connection_kwargs.get("password")
+    return f"It answered: {_first_line(error, secret)}"
+
+
 def _redis_server() -> Iterator[AttentionItem]:
     client = _redis()
+    if problems := list(_redis_error(client)):
+        yield from problems
+        return
     try:
         info: dict[str, Any] = client.info()
         lengths = {queue: int(client.llen(queue)) for queue in QUEUES}
     except redis.RedisError as error:
-        password = client.connection_pool.connection_kwargs.get("password")
-        why = _first_line(error, password)
-        yield item(
-            "redis",
-            f"Redis is not responding: {why}",
-            "No work is lost, but it starts seconds later and open pages poll. Start Redis, or set REDIS_URL.",
-        )
+        # The desk can work without: managed servers may keep a user from INFO.
+        yield fact("Redis was not examined", _redis_words(client, error))
         return
     policy = info.get("maxmemory_policy")
     if policy != "noeviction":
@@ -203,29 +252,32 @@ def _postgresql() -> Iterator[AttentionItem]:
     # A web process or worker has the migrations of its own product only, and `prepare`
     # let it start. There, another version of a host tells of an upgrade.
     has_all = settings.SERVE == "both"
-    if has_all and (unknown := unknown_migrations(applied_migrations())):
+    unknown = unknown_migrations(applied_migrations()) if has_all else []
+    pending = pending_migrations() if has_all else []
+    if unknown:
         yield item(
             "migrations",
             f"The database was used by a newer Countersign ({first_few(unknown)})",
             "Start that version or a newer one: docs/operators/upgrade.md.",
             number=len(unknown),
         )
-    if has_all and (pending := pending_migrations()):
+    if pending:
         yield item(
             "migrations",
             f"{len(pending)} migrations have not been applied: {first_few(pending)}",
             "Restart the desk with ./run, which applies them.",
             number=len(pending),
         )
-    guards = table_guards(APPEND_ONLY)
-    if lacking := [one.table for one in guards if one.triggers < TRIGGERS]:
+    # Both would change more of them.
+    if not (unknown or pending) and (changed := guards.differences()):
         yield item(
             "guards",
-            f"Triggers that protect the ledger are missing or disabled: {', '.join(lacking)}",
-            "Find out who did this, and restore them.",
-            number=len(lacking),
+            f"The database was changed by hand: {first_few(changed)}",
+            "Find out who did this, and undo it.",
+            "Triggers, rules and functions differ from those that the migrations made; some protect the ledger.",
+            number=len(changed),
         )
-    elif any(one.may_change for one in guards):
+    if may_change(APPEND_ONLY):
         yield fact(
             "Only triggers protect the ledger: the role in DATABASE_URL may change its tables",
             "Set DATABASE_OWNER_URL to another role, which owns the tables.",
@@ -332,15 +384,22 @@ _CAUSES = {
 
 
 def _mail() -> Iterator[AttentionItem]:
-    groups: list[WaitingMail] = cache.get(KEY, [])
+    groups: list[WaitingMail] = []
+    # To read one that has expired deletes it, which a read-only PostgreSQL refuses.
+    with suppress(InternalError):
+        groups = cache.get(KEY, [])
     for mail in groups:
         cause = mail.cause or "untried"
         what, advice = _CAUSES.get(cause, _CAUSES["other"])
+        # Without a mail server none is due.
+        following = ""
+        if mail.next_try > clock():
+            following = f"; the next try is at {day_and_time(mail.next_try)}"
         yield item(
             f"mail_{cause}",
             f"{mail.number} message{'s' if mail.number > 1 else ''} cannot be sent: {what}",
             f"{advice}, then run: ./run manage send_again",
-            f"The oldest is {mail.oldest}; the next try is at {day_and_time(mail.next_try)}. "
+            f"The oldest is {mail.oldest}{following}. "
             f"It answered: {mail.answer or 'nothing'}",
             since=mail.since,
             number=mail.number,
@@ -383,6 +442,27 @@ def _alerts() -> Iterator[AttentionItem]:
             destination.switched_off_because,
             since=destination.switched_off_at,
             page="/alerts/",
+        )
+    to_people = Destination.objects.filter(kind="email", owner__is_active=True)
+    for destination in to_people.exclude(switched_off_at=None).select_related("owner"):
+        yield item(
+            "bounced",
+            f"Mail to {destination.owner} came back, and nothing more is mailed to them",
+            "Correct the address of their account, or ask them to have it tried again under Notifications.",
+            destination.switched_off_because,
+            since=destination.switched_off_at,
+            page=f"/people/{destination.owner_id}/",
+        )
+    tried = Delivery.objects.filter(destination__in=to_people, attempts__gt=0)
+    last = tried.exclude(last_attempt_at=None).order_by("-last_attempt_at").first()
+    if last and last.last_error and not last.destination.switched_off_at:
+        yield item(
+            "people_mail",
+            "The last mail to people was not sent",
+            "Check EMAIL_URL and EMAIL_FROM. Test notifications, under Notifications, shows what the server answers.",
+            last.last_error,
+            since=last.last_attempt_at,
+            page="/account/notifications/test/",
         )
     if dead := Delivery.objects.dead_lately().count():
         yield fact(
@@ -469,14 +549,20 @@ def _first_line(error: Exception, secret: object) -> str:
 
 # Of the gateway's worker; it does not run where another host or MultiMail is used.
 _GATEWAY = "gateway.tasks.sweep"
-# A job of each worker that shows that the worker runs, and what does not happen without
-# it.
+# A job of each worker that shows that the worker runs; what does not happen without it,
+# and the kinds of items that follow.
 _WORK = {
-    "approvals.tasks.sweep": "Decisions are not carried out, and MultiMail is not read",
-    "alerts.tasks.sweep": "Alerts are not sent",
-    _GATEWAY: "Mail is not sent",
+    "approvals.tasks.sweep": (
+        "Decisions are not carried out, and MultiMail is not read",
+        ("stalled", "overdue"),
+    ),
+    "alerts.tasks.sweep": ("Alerts are not sent", ("alerts",)),
+    _GATEWAY: ("Mail is not sent", ()),
 }
-_NO_WORKER = "No worker is seen: start the desk with ./run. If it is running, see the worker's log in DATA_DIR/log."
+_NO_WORKER = "No worker is seen."
+_START = (
+    "Start the desk with ./run. If it is running, see the worker's log in DATA_DIR/log."
+)
 
 
 def silent_jobs() -> list[AttentionItem]:
@@ -491,8 +577,8 @@ def silent_jobs() -> list[AttentionItem]:
     if _GATEWAY not in last_run or not ours.exists():
         last_run[_GATEWAY] = now
     return [
-        item("worker", what, _NO_WORKER, since=last_run.get(job))
-        for job, what in _WORK.items()
+        item("worker", what, _START, _NO_WORKER, since=last_run.get(job), explains=late)
+        for job, (what, late) in _WORK.items()
         if job not in last_run or last_run[job] <= now - STUCK_AFTER
     ]
 

@@ -28,7 +28,8 @@ from common.addresses import comes_from_this_host
 from common.disk import is_full
 from common.grace import STUCK_AFTER
 from common.pages import DeskRequest
-from common.postgres import clock
+from common.postgres import clock, is_read_only
+from common.version import product_commit, product_version
 from dashboard.health import checks
 from dashboard.models import Tick
 from dashboard.words import STUCK
@@ -51,8 +52,10 @@ def readyz(request: DeskRequest) -> HttpResponse:
     """Report whether all parts of the desk work and its workers keep up; 503 if not."""
     has_database = checks.database_error() is None
     parts = {
-        "postgresql": has_database,
-        "redis": checks.redis_answers(),
+        # Asked, not tried: nobody has signed in here, so no row is written. Redis gets a
+        # key that ends by itself.
+        "postgresql": has_database and not is_read_only(),
+        "redis": checks.redis_works(),
         # The seals' file and an embedded PostgreSQL are on this disk.
         "disk": not is_full(settings.DATA_DIR),
         "parser": checks.parser_answers(),
@@ -126,6 +129,13 @@ def exposition() -> str:
     def gauge(name: str, text: str, value: float) -> None:
         Gauge(f"countersign_{name}", text, registry=registry).set(value)
 
+    build = Gauge(
+        "countersign_build_info",
+        "1; the labels say what runs.",
+        ["version", "commit"],
+        registry=registry,
+    )
+    build.labels(product_version(), product_commit()).set(1)
     waiting = desk_messages().awaiting_review()
     gauge("messages_waiting", "Messages waiting for a decision.", waiting.count())
     gauge(

@@ -5,11 +5,12 @@ handlers that turn exceptions into JSON errors.
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property, wraps
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template import Context, Engine
@@ -21,7 +22,7 @@ from ninja.operation import Operation
 
 from common.disk import is_disk_full_error
 from common.mail_addresses import domain_of
-from common.postgres import ping
+from common.postgres import AWAY, is_away, is_read_only, is_read_only_error
 from common.unique_keys import Json
 from gateway import auditing
 from gateway.api import (
@@ -241,18 +242,15 @@ api.add_router("", callers.router)
 @api.get("/health", response=Health, tags=["health"])
 def health(request: HttpRequest) -> HttpResponse:
     """Whether the gateway can work."""
-    try:
-        ping()
-    except DatabaseError:
+    state = "away"
+    with suppress(DatabaseError):
+        state = "read-only" if is_read_only() else ""
+    software = {"software": "countersign-gateway"}
+    if state:
         return JsonResponse(
-            {
-                "status": "degraded",
-                "software": "countersign-gateway",
-                "database": "away",
-            },
-            status=503,
+            {"status": "degraded", **software, "database": state}, status=503
         )
-    return JsonResponse({"status": "ok", "software": "countersign-gateway"})
+    return JsonResponse({"status": "ok", **software})
 
 
 @api.get("/.well-known/multimail-signing-key", tags=["health"])
@@ -342,17 +340,23 @@ def _on_http_error(request: HttpRequest, error: HttpError) -> JsonResponse:
     return problem(error.status_code, str(error) or "The request failed.", "failed")
 
 
-@api.exception_handler(OperationalError)
-@api.exception_handler(InterfaceError)
-def _on_database_away(request: HttpRequest, error: Exception) -> JsonResponse:
+def _on_database_error(request: HttpRequest, error: Any) -> HttpResponse:
+    if not is_away(error):
+        return _on_bug(request, error)
     log.error("database away", extra={"reason": type(error).__name__})
     why = "The database cannot be reached."
     if is_disk_full_error(error):
         why = "The gateway's disk is full."
+    elif is_read_only_error(error):
+        why = "The database takes no changes at the moment."
     return _problem(
         request,
         Unavailable(f"{why} Try again; with an idempotency_key nothing is sent twice."),
     )
+
+
+for _away in AWAY:
+    api.add_exception_handler(_away, _on_database_error)
 
 
 @api.exception_handler(Exception)

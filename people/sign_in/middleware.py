@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.middleware import LoginRequiredMiddleware
-from django.db import OperationalError, transaction
+from django.db import transaction
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -25,6 +25,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.deprecation import MiddlewareMixin
 
+from common.postgres import AWAY
 from people.sign_in.factors import has_second_factor, lacks_second_factor
 from people.sign_in.reauthentication import ask_first, restore_posted
 from people.sign_in.sessions import NOTED_EVERY, SessionStore, note_seen
@@ -100,7 +101,7 @@ class SignInMiddleware(MiddlewareMixin):
             try:
                 with transaction.atomic():
                     note_seen(request, now=now)
-            except OperationalError as error:
+            except AWAY as error:
                 # A later request stores it. A page that only reads must not fail
                 # because of this.
                 log.warning(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import requests
 
 from tests.faults import wire
 from tests.faults.proxy import DECIDE, READ, WEBHOOK
@@ -77,6 +78,69 @@ def test_exhausted_connections_are_reported_at_once_and_recover_automatically(de
     assert_stored_once(desk, bodies)
     assert desk.decision(held) == {}
     assert desk.decide(held) == 302
+    desk.wait_for_decision(held, "applied")
+
+
+def doctor(desk):
+    """Return what `doctor` says, as one line."""
+    return " ".join(desk.stack.run("manage", "doctor").stdout.split())
+
+
+def readiness(desk):
+    answer = requests.get(f"{desk.stack.url}/readyz", timeout=30)
+    return answer.status_code, answer.json()["parts"]
+
+
+@contextlib.contextmanager
+def standby(desk):
+    """Have PostgreSQL take no changes, as a standby does, in new and old sessions."""
+    with psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"]) as owner:
+        owner.autocommit = True
+        name = owner.info.dbname
+        end_sessions = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = %s AND pid <> pg_backend_pid()"
+        )
+        owner.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        owner.execute(end_sessions, [name])
+        try:
+            yield
+        finally:
+            owner.execute("SET default_transaction_read_only = off")
+            owner.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+            owner.execute(end_sessions, [name])
+
+
+def test_database_that_takes_no_changes_is_said_and_nothing_is_lost(desk):
+    held = desk.hold()
+    page = desk.ana.get(f"/queue/{held.id}/")
+    with standby(desk):
+        assert desk.ana.get("/queue/").status_code == 200
+        answers = [
+            desk.approve_from(page, held),
+            desk.product.call(
+                "POST",
+                "/v1/oversight/decide",
+                key="OVERSIGHT_KEY",
+                json={"email_id": held.upstream_id, "action": "approve"},
+            ),
+        ]
+        for answer in answers:
+            assert answer.status_code == 503
+            assert answer.headers["Retry-After"].isdecimal()
+            assert "takes no changes" in answer.text
+        status, parts = readiness(desk)
+        assert (status, parts["postgresql"]) == (503, False)
+        # As after two minutes.
+        with psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"]) as owner:
+            owner.execute("SET default_transaction_read_only = off")
+            owner.commit()
+            owner.execute("UPDATE dashboard_tick SET at = at - interval '2 minutes'")
+        said = doctor(desk)
+        assert "PostgreSQL takes no changes" in said
+        assert "No worker" not in said
+    assert desk.decision(held) == {}
+    desk.wait(lambda: desk.decide(held) == 302, "the desk to take a verdict")
     desk.wait_for_decision(held, "applied")
 
 
@@ -208,6 +272,19 @@ def test_redis_away_costs_neither_webhook_nor_decision(desk):
         # Only the worker itself sweeps here.
         desk.wait_for_decision(held, "applied")
         assert desk.shown(upstream_id, subject).fingerprint
+        desk.give_up_unacked()
+
+
+def test_redis_that_stores_nothing_is_named_as_the_one_cause(desk):
+    for way in (read_only, out_of_memory):
+        with way(desk):
+            status, parts = readiness(desk)
+            assert (status, parts["redis"]) == (503, False), way.__name__
+            # As after two minutes.
+            desk.sql("UPDATE dashboard_tick SET at = at - interval '2 minutes'")
+            said = doctor(desk)
+            assert "Redis stores nothing" in said
+            assert "No worker" not in said
         desk.give_up_unacked()
 
 

@@ -104,7 +104,7 @@ def test_unconfirmed_decision_is_listed_with_its_action_and_a_healthy_one_is_not
         for one in found(reviewer)
     } == wanted
     client = signed_in(reviewer)
-    with django_assert_max_num_queries(36):
+    with django_assert_max_num_queries(38):
         page = client.get("/attention/").text
     assert [name for name in wanted if name not in page] == []
     unknown = decisions[0]

@@ -18,15 +18,16 @@ from alerts.models import Delivery, Destination
 from approvals.operations.attention import attention_count, attention_for
 from audit.recording import record
 from common.actors import operator
-from common.postgres import IdleSession
+from common.postgres import IdleSession, automatic_acts
 from common.waiting_mail import KEY, WaitingMail
 from dashboard import hosts
-from dashboard.health import checks
+from dashboard.health import checks, guards
 from dashboard.health.views import exposition
 from dashboard.models import BACKUP, Host, Tick
 from dashboard.words import STUCK
 from launcher import data_folder
 from mirror.models import Connection
+from notices.models import Notice
 from policy.errors import RuleError
 from policy.kill_switch import pull
 from policy.models import KillSwitch
@@ -73,6 +74,12 @@ def make_late_delivery():
     )
 
 
+def mail_to(person, **fields):
+    return Destination.objects.create(
+        name="Mail", kind="email", owner=person, switched_off_because="550", **fields
+    )
+
+
 def stop_desk(patch, settings, tmp_path):
     settings.DATA_DIR = tmp_path
     state = {"processes": {"postgres": 2}, "verb": "manage"}
@@ -101,7 +108,8 @@ def fill_queue(patch):
 
 def note_mail(cause):
     since = timezone.now() - timedelta(hours=2)
-    mail = WaitingMail(cause, 12, since, timezone.now(), "01HX", "The server's words.")
+    following = timezone.now() + timedelta(minutes=20 if cause else -20)
+    mail = WaitingMail(cause, 12, since, following, "01HX", "The server's words.")
     cache.set(KEY, [mail])
 
 
@@ -117,9 +125,17 @@ BROKEN = {
     "destination": lambda **_: Destination.objects.create(
         name="Ops", url="https://example.com/x", switched_off_at=Now() - timedelta(hours=1)
     ),
+    "bounced": lambda admin, **_: mail_to(admin, switched_off_at=Now()),
+    "people_mail": lambda admin, **_: Delivery.objects.create(
+        kind="notice", notice=Notice.objects.create(person=admin, cause="summary"),
+        destination=mail_to(admin), attempts=1, last_attempt_at=Now(),
+        last_error="The mail server cannot be used: 553 sender refused",
+        next_attempt_at=Now() + timedelta(hours=1),
+    ),
     "redis": lambda settings, **_: setattr(
         settings, "REDIS_URL", "redis://127.0.0.1:1/0"
     ),
+    "read_only": lambda patch, **_: patch.setattr(checks, "is_read_only", lambda: True),
     "queue": lambda patch, **_: fill_queue(patch),
     "disk": lambda patch, **_: patch.setattr(
         "shutil.disk_usage", lambda path: (10 * 1024**3, 0, 1024**2)
@@ -201,6 +217,44 @@ def test_what_needs_an_operator_is_in_doctor_on_the_page_and_in_the_metrics(
         assert items[0].advice in output
 
 
+BY_HAND = {
+    "function audit_refuse": """
+        CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'""",
+    "trigger audit_entry_rows on audit_entry": "DROP TRIGGER audit_entry_rows ON audit_entry",
+    "trigger audit_seal_rows on audit_seal": "ALTER TABLE audit_seal DISABLE TRIGGER audit_seal_rows",
+    "trigger quiet on approvals_verdict": """
+        CREATE FUNCTION hide() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER quiet BEFORE INSERT ON approvals_verdict FOR EACH ROW EXECUTE FUNCTION hide()""",
+    "rule quiet on audit_entry": "CREATE RULE quiet AS ON INSERT TO audit_entry DO INSTEAD NOTHING",
+    "row security on audit_entry": "ALTER TABLE audit_entry ENABLE ROW LEVEL SECURITY",
+}
+
+
+@pytest.mark.django_db
+def test_what_the_migrations_made_in_the_database_is_known_and_each_change_is_named():
+    assert automatic_acts() == guards.MADE
+    for name, statement in BY_HAND.items():
+        with rolled_back():
+            sql(statement)
+            assert name in guards.differences()
+    assert guards.differences() == []
+
+
+@pytest.mark.parametrize("kind", ["redis", "read_only"])
+def test_whoever_is_no_operator_reads_that_the_desk_stands_still_and_no_more(
+    kind, working, admin, reviewer, signed_in, settings, monkeypatch
+):
+    client = signed_in(reviewer)
+    with monkeypatch.context() as patch:
+        BROKEN[kind](patch=patch, settings=settings)
+        [item] = [one for one in checks.examine() if one.kind == kind]
+        page = client.get("/attention/").text
+    assert item.what in page
+    assert "Tell the operator of this desk" in page
+    assert item.why not in page
+    assert "127.0.0.1" not in page
+
+
 def test_mail_that_waits_is_told_with_since_when_oldest_next_try_and_answer(
     working, admin, capsys
 ):
@@ -218,6 +272,12 @@ def test_mail_that_waits_is_told_with_since_when_oldest_next_try_and_answer(
         "./run manage send_again",
     ):
         assert words in output, words
+
+
+def test_next_try_is_never_in_the_past(working):
+    note_mail("")
+    [waiting] = checks._mail()
+    assert waiting.why == "The oldest is 01HX. It answered: The server's words."
 
 
 def test_desk_without_a_backup_is_told_once_it_is_a_week_old(

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db import InterfaceError, OperationalError
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
@@ -41,7 +41,12 @@ from alerts.channels.requests import Json
 from alerts.channels.signed_requests import RequestRefused, signed_body
 from alerts.models import Interaction
 from common.bodies import json_answer
-from common.postgres import atomic_with_retry, limit_statements, limit_waits
+from common.postgres import (
+    atomic_with_retry,
+    is_away,
+    limit_statements,
+    limit_waits,
+)
 from common.unique_keys import unique_keys
 from people.models import ChatService
 
@@ -156,12 +161,13 @@ def interactions(request: HttpRequest) -> HttpResponse:
     # does not show the text.
     try:
         answer = _answer(received.application_id, columns, until)
-    except (OperationalError, InterfaceError, TooSlow) as error:
-        log.error("interaction not taken", extra={"reason": type(error).__name__})
-        answer = private(DATABASE_AWAY)
-    except Exception:
-        log.exception("interaction not taken")
-        answer = private(after_error())
+    except Exception as error:
+        if isinstance(error, TooSlow) or is_away(error):
+            log.error("interaction not taken", extra={"reason": type(error).__name__})
+            answer = private(DATABASE_AWAY)
+        else:
+            log.exception("interaction not taken")
+            answer = private(after_error())
     return json_answer(200, answer)
 
 

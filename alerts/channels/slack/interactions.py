@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
@@ -28,6 +28,7 @@ from alerts.channels.signed_requests import RequestRefused, signed_body
 from alerts.channels.slack.channel import HOSTS
 from alerts.channels.slack.format import OPEN
 from alerts.models import Interaction
+from common.postgres import AWAY
 from common.unique_keys import unique_keys
 from people.models import ChatService
 
@@ -99,7 +100,7 @@ def interactions(request: HttpRequest) -> HttpResponse:
                 interaction, is_new = store(received.columns())
                 if is_new:
                     tasks.answer_interaction.delay_on_commit(interaction.pk)
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             # Slack shows the person that it did not work.
             log.error("interaction not taken", extra={"reason": type(error).__name__})
             return HttpResponse(status=503)
