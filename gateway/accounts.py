@@ -124,7 +124,7 @@ def create_key(key: ApiKey, made: ApiKey, mailboxes: list[str] | None) -> str:
     `mailboxes` are the ids or addresses that it is limited to; None means all.
 
     Raises NotFound for an unknown mailbox, Invalid if a limited key names none or the
-    end is past, and Forbidden if a sandbox key makes a live key or a key that ends makes
+    time is over, and Forbidden if a sandbox key makes a live key, or a key that expires
     one that lasts longer.
     """
     if key.sandbox and not made.sandbox:
@@ -133,8 +133,8 @@ def create_key(key: ApiKey, made: ApiKey, mailboxes: list[str] | None) -> str:
         raise Invalid("expires_at: this time is over.")
     if key.expires_at and not (made.expires_at and made.expires_at <= key.expires_at):
         raise Forbidden(
-            f"The calling key ends at {iso(key.expires_at)}: give the new one an expires_at that is no later.",
-            code="key_ends",
+            f"The calling key expires at {iso(key.expires_at)}: give the new one an expires_at that is no later.",
+            code="key_expires",
         )
     made.account = key.account
     made.mailbox_ids = _mailbox_ids(key, mailboxes)

@@ -74,9 +74,9 @@ class BearerKey(HttpBearer):
             reason = "unknown"
             why = "Check that it is complete and has not been revoked."
             if key:
-                reason = "revoked" if key.revoked_at else "ended"
-            if reason == "ended":
-                why = "It has ended: use a new one."
+                reason = "revoked" if key.revoked_at else "expired"
+            if reason == "expired":
+                why = "It has expired: use a new one."
             log.info("key refused", extra={"reason": reason})
             raise InvalidKey(f"The API key is not valid. {why}")
         known_keys.add(key.sha256)

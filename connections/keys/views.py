@@ -129,8 +129,8 @@ class NewKeyForm(KeyForm, OwnerForm):
         "Its mail is held for review as usual, marked as a test, and never delivered.",
     )
     ends = DayField(
-        label="Ends",
-        help_text="After this day the key is refused. Empty: it has no end.",
+        label="Expires",
+        help_text="At the end of this day. Empty: never.",
         required=False,
     )
     field_order = ("name", "scopes", "mailboxes", "sandbox", "ends", "owner")

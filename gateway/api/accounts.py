@@ -405,7 +405,7 @@ class KeyIn(Confirmable):
     scopes: Scopes | None = None
     mailboxes: MailboxNames | None = None
     sandbox: bool | None = None
-    # When it ends; null: never.
+    # Null: never.
     expires_at: Moment | None = None
 
 

@@ -101,7 +101,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return keys
 
     def account_admins(self) -> Self:
-        """Live keys that can administer a whole account, and have no end."""
+        """Live keys that can administer a whole account, and do not expire."""
         return self.filter(
             scopes__contains=["admin"],
             mailbox_ids=[],
@@ -127,7 +127,7 @@ class ApiKey(UlidModel):
     sandbox = models.BooleanField(default=False)
     last_used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
-    # From then on it is refused; null: it has no end.
+    # From then on it is refused; null: never.
     expires_at = models.DateTimeField(null=True)
     # While set, calls that need the scope send are refused; others are not.
     paused_at = models.DateTimeField(null=True)
@@ -148,9 +148,9 @@ class ApiKey(UlidModel):
 
     @property
     def is_active(self) -> bool:
-        """Whether it is not revoked, and has not ended."""
-        has_ended = self.expires_at is not None and self.expires_at <= timezone.now()
-        return not self.revoked_at and not has_ended
+        """Whether it is not revoked, and has not expired."""
+        has_expired = self.expires_at is not None and self.expires_at <= timezone.now()
+        return not self.revoked_at and not has_expired
 
     def limited(self, rows: Rows, column: str = "mailbox_id") -> Rows:
         """Return those of `rows` whose `column` is a mailbox of the key; all rows if

@@ -102,7 +102,9 @@ def test_revoked_key_is_refused_at_once_and_stays_revoked(world):
     assert times_noted("api_key.revoked") == 1
 
 
-def test_key_that_ends_is_refused_from_then_on_and_makes_none_that_lasts_longer(world):
+def test_key_that_expires_is_refused_from_then_on_and_makes_none_that_lasts_longer(
+    world,
+):
     ends = timezone.now() + timedelta(days=1)
     made = create(world, scopes=["admin"], expires_at=iso(ends))
     assert made.status_code == 201, made.text
@@ -121,7 +123,7 @@ def test_key_that_ends_is_refused_from_then_on_and_makes_none_that_lasts_longer(
     ApiKey.objects.filter(pk=made.json()["id"]).update(expires_at=timezone.now())
     answer = world.call("GET", "/v1/api-keys", key="short")
     assert answer.status_code == 401
-    assert "It has ended" in answer.text
+    assert "It has expired" in answer.text
     rows = world.get("/v1/api-keys", key="admin")["api_keys"]
     assert [one["is_active"] for one in rows if one["expires_at"]] == [False]
 
