@@ -93,7 +93,9 @@ def test_answer_names_a_message_that_was_not_known(
             assert named.subject == entry.detail.fields["subject"] == "Your refund"
 
 
-def test_what_the_mail_server_answered_needs_attention(connection, upstream, reviewer):
+def test_what_the_mail_server_answered_needs_attention(
+    connection, upstream, reviewer, settings
+):
     hear(connection, subject="Your refund")
     message = Message.objects.get()
     answer = "530 5.7.0 Authentication required"
@@ -109,6 +111,13 @@ def test_what_the_mail_server_answered_needs_attention(connection, upstream, rev
     upstream.holds(status="scheduled", decision="approved", last_error=None)
     ask_about(message_id=message.pk, now=NOW)
     assert attention_for(actor_of(reviewer), NOW) == []
+    # Without a mail server the gateway asks none.
+    settings.EMAIL_URL = ""
+    status = shown_status(Message.objects.get())
+    assert status.word == "Waits to be sent"
+    assert status.detail.endswith("Not sent yet: no mail server is set")
+    settings.EMAIL_URL = "smtp://mail.example"
+    assert shown_status(Message.objects.get()).word == "Approved"
 
 
 def test_received_mail_is_never_read_to_learn_its_subject(connection, upstream):
