@@ -153,7 +153,10 @@ def make_second_key(account):
     )
 
 
-def test_decision_elsewhere_is_an_entry_with_its_name(elsewhere, signed_in, auditor):
+def test_decision_elsewhere_is_an_entry_with_its_name(
+    elsewhere, signed_in, auditor, settings
+):
+    settings.EMAIL_URL = "smtp://mail.example"
     [message] = elsewhere(decided_by="Priya Shah", reason="Known customer")
     [entry] = lines_of("decision.elsewhere")
     assert (entry.message, entry.outcome) == (message.public_id, "approve")
@@ -172,7 +175,7 @@ def test_decision_elsewhere_is_an_entry_with_its_name(elsewhere, signed_in, audi
     assert "Nobody decided it" not in trail
     assert "sync worker sent" not in trail
     found = text_of(client.get("/find/", {"q": message.upstream_id}))
-    assert "Decided outside this desk by Priya Shah" in found
+    assert "Approved. Decided outside this desk by Priya Shah" in found
 
 
 # --- Outside this desk ----------------------------------------------------------------
