@@ -180,7 +180,7 @@ class _Adapter(HTTPAdapter):
         )
         if parts.scheme == "https":
             self._pool: HTTPConnectionPool = _TLSPool(
-                parts.hostname, parts.port, limits=limits, ssl_context=_tls_context()
+                parts.hostname, parts.port, limits=limits, ssl_context=tls_context()
             )
         else:
             self._pool = _Pool(parts.hostname, parts.port, limits=limits)
@@ -317,7 +317,7 @@ class _BoundedTLSSocket(_BoundedSocket, ssl.SSLSocket):
 
 
 @cache
-def _tls_context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=certifi.where())
     context.sslsocket_class = _BoundedTLSSocket
     return context

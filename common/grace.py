@@ -18,6 +18,8 @@ FAILING_AFTER = timedelta(minutes=3)
 # For a connection whose list of held messages was not read completely: the queue may
 # lack messages.
 STALE_AFTER = timedelta(minutes=10)
+# For a webhook about a message that a read has shown to be held.
+UNHEARD_AFTER = timedelta(minutes=4)
 # For approved mail that the mail server does not take: many take mail of strangers at
 # the second attempt only.
 NOT_TAKEN_AFTER = timedelta(minutes=10)

@@ -1,13 +1,17 @@
-"""Mail that waits at the gateway because the mail server does not take it. The gateway
-notes every minute what waits, and the desk, which does not know its tables, lists it
-under Needs attention.
+"""What the gateway notes every minute for the desk, which does not know its tables and
+lists it under Needs attention: mail that waits because the mail server does not take it,
+and domains whose DNS records are gone.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 
-# Under this key, the cache has a list of WaitingMail.
-KEY = "waiting-mail"
+# Under these keys, the cache has a list of WaitingMail, and one of pairs of a domain and
+# what is wrong with it.
+WAITING = "waiting-mail"
+BAD_DOMAINS = "bad-domains"
+# In seconds: while nothing runs, what was noted is kept for a week.
+NOTED_FOR = 604_800
 
 
 @dataclass(frozen=True)

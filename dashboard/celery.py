@@ -112,6 +112,7 @@ policy.tasks.read_all_refusals | 300 | sync | dashboard
 approvals.tasks.count_unsigned | 60 | sync | dashboard
 mirror.tasks.read_accounts | 300 | sync | dashboard
 mirror.tasks.forget | 3600 | sync | dashboard
+dashboard.tasks.probe | 20 | sync | dashboard
 audit.tasks.seal | 10 | sync | dashboard
 audit.tasks.check_daily | 600 | sync | dashboard
 audit.tasks.forget_details | 3600 | sync | dashboard

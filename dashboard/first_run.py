@@ -25,10 +25,9 @@ from common.pages import DeskRequest, admin_or_403
 from common.time_zones import local_time, zone_word
 from connections.accounts.keys import SLOTS, scope_error
 from connections.accounts.own_webhook import address_of, unreachable_because
-from connections.accounts.views import health_of
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import MessageState
-from mirror.sync.health import freshness_of
+from mirror.sync.health import freshness_of, health_of
 from people.models import Person
 
 # In the session: whether the reminder is hidden.

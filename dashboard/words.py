@@ -70,6 +70,10 @@ poison | Webhook not applied | rose
 late | Contradicting webhook | amber
 refuted | False webhook | rose
 unsigned | Wrong signatures | rose
+silent_webhook | No webhooks | amber
+public_url | Public address | rose
+certificate | Certificate | amber
+domain | DNS record missing | rose
 below_minimum | Below the minimum | amber
 ledger | Ledger not sealed | amber
 ledger_stopped | Sealing stopped | rose

@@ -10,15 +10,18 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import idna
 from django.conf import settings
+from django.core.cache import cache
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from common.mail_addresses import ascii_domain, is_domain
+from common.waiting_mail import BAD_DOMAINS, NOTED_FOR
 from gateway import auditing
 from gateway.dkim import make_key, replace_key
 from gateway.errors import Conflict
@@ -31,6 +34,8 @@ LIMIT = 3.0
 LIMIT_OF_ALL = 8.0
 # Seconds for one try of a question.
 _TRY = 1.0
+# How long the result of a look-up counts.
+_LOOKED_AT = timedelta(minutes=5)
 # Records of an answer, and characters of a record, that are read: the owner of a domain
 # decides how long its answers are.
 _MOST_RECORDS = 50
@@ -263,19 +268,8 @@ def verify_domain(key: ApiKey, domain: Domain) -> str:
     if not domain.dkim_selector:
         # The operator's command adds domains without a key.
         make_key(domain)
-    records = records_of(domain)
-    answers = look_up([(record.name, record.type) for record in records])
-    errors = {
-        record.key: record_error(record, answers[record.name, record.type])
-        for record in records
-    }
+    errors, problems = _compare(domain)
     now = timezone.now()
-    # Records that could not be looked up keep their last result.
-    problems = errors | {
-        record.key: domain.dns_problems[record.key]
-        for record in records
-        if answers[record.name, record.type].error and record.key in domain.dns_problems
-    }
     if domain.status == Domain.Status.PENDING and not errors[OWNERSHIP]:
         pending = Domain.objects.filter(pk=domain.pk, status=Domain.Status.PENDING)
         try:
@@ -300,6 +294,38 @@ def verify_domain(key: ApiKey, domain: Domain) -> str:
     return " ".join(
         ["The domain is active.", *dict.fromkeys(filter(None, errors.values()))]
     )
+
+
+def _compare(domain: Domain) -> tuple[dict[str, str], dict[str, str]]:
+    """Look the records of a domain up. Return by their keys what is wrong with them now,
+    and what to store: records that could not be looked up keep their last result.
+    """
+    records = records_of(domain)
+    answers = look_up([(record.name, record.type) for record in records])
+    errors = {
+        record.key: record_error(record, answers[record.name, record.type])
+        for record in records
+    }
+    kept = {
+        record.key: domain.dns_problems[record.key]
+        for record in records
+        if answers[record.name, record.type].error and record.key in domain.dns_problems
+    }
+    return errors, errors | kept
+
+
+def look_again() -> None:
+    """Look up the domain that was looked up longest ago, if that is five minutes, and
+    note for the desk those whose mail is signed with a key that DNS lacks.
+    """
+    signed = Domain.objects.active().exclude(dkim_verified_at=None)
+    stale = signed.filter(looked_at__lt=timezone.now() - _LOOKED_AT)
+    if domain := stale.order_by("looked_at").first():
+        _, problems = _compare(domain)
+        domain.save_fields(dns_problems=problems, looked_at=timezone.now())
+    found = {one.domain: one.dns_problems.get(DKIM) for one in signed}
+    bad = [(name, problem) for name, problem in found.items() if problem]
+    cache.set(BAD_DOMAINS, bad, NOTED_FOR)
 
 
 def rotate_key(key: ApiKey, domain: Domain) -> Domain:

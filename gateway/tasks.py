@@ -59,7 +59,11 @@ def sweep() -> str:
 
 @shared_task(base=AfterCommitTask)
 def note_waiting() -> str:
-    """Note for the desk which mail the mail server does not take."""
+    """Note for the desk which mail the mail server does not take, and which domains lack
+    their DNS records.
+    """
+    from gateway.domains import look_again
     from gateway.messages import waiting
 
+    look_again()
     return f"{waiting.note_waiting()} causes"

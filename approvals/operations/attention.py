@@ -44,7 +44,7 @@ from common.time_zones import time_of_day
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
 from mirror.oversight_modes import mode_words
 from mirror.states import DecisionState, MessageState
-from mirror.sync.health import freshness_of
+from mirror.sync.health import freshness_of, health_of
 from policy import gates
 from policy.errors import RuleError
 from policy.models import KillSwitch, PolicyVersion
@@ -216,9 +216,16 @@ def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:
     if "stalled" in viewer.explained:
         # Only those that something else stops too.
         stalled = stalled.exclude(pk__in=Decision.objects.due().values("pk"))
+    unread = messages.long_unread()
+    unwell = connections.unwell()
+    silent = WebhookEvent.objects.silent_connections().visible_to(actor)
     overdue = messages.overdue().awaiting_review()
     if "overdue" in viewer.explained:
         overdue = overdue.none()
+    if "unread" in viewer.explained:
+        unread = unread.none()
+        # Only those that MultiMail kept the desk from reading.
+        unwell = unwell.exclude(paused_at=None, failing_since=None)
     kinds: list[tuple[Any, ItemOf]] = [
         (decisions.left_in_doubt().order_by("changed_at"), _in_doubt),
         (stalled.order_by("due_at"), _stalled),
@@ -231,18 +238,19 @@ def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:
         (replacements.left_half().order_by("created_at"), _half_replaced),
         (messages.unexplained().order_by("decided_elsewhere_at"), _unexplained),
         (overdue.order_by("expires_at"), _overdue),
-        (connections.unwell(), _connection),
+        (unwell, _connection),
         (
             mailboxes.filter(pk__in=viewer.below).order_by("address", "pk"),
             _below_minimum,
         ),
         (connections.filter(pk__in=gateways), _gateway_below),
         (messages.unfetchable().oldest_first(), _unfetchable),
-        (messages.long_unread().oldest_first(), _unread),
+        (unread.oldest_first(), _unread),
         (messages.not_taken().order_by("changed_at"), _not_taken),
         (messages.without_word().order_by("changed_at"), _without_word),
         (events.to_look_at().with_head_of_body().order_by("received_at"), _event),
         (connections.with_unsigned(), _unsigned),
+        (silent.order_by("name"), _silent_webhook),
     ]
     if actor.sees_all():
         kinds.append((Check.objects.latest_finished().broken(), _broken_ledger))
@@ -317,28 +325,40 @@ def _overdue(message: Message, viewer: _Viewer) -> AttentionItem:
 
 def _connection(connection: Connection, viewer: _Viewer) -> AttentionItem:
     # A connection that is paused or cannot be read.
+    freshness = freshness_of(connection, now=viewer.now)
+    health = health_of(connection, freshness, now=viewer.now)
+    what = f"{connection} cannot be read reliably, and the queue may be incomplete"
+    since = connection.failing_since or connection.complete_as_of
     if connection.paused_at:
         what = f"{connection} is paused, so its decisions are not carried out"
         since = connection.paused_at
-        advice = "Enter a key that MultiMail accepts. The pause ends with the first successful read."
-        if connection.paused_by_hand:
-            advice = "It stays paused until an admin resumes it on its page."
     elif connection.complete_as_of is None:
         what = f"{connection} has never been read whole"
         since = connection.created_at
-        advice = "Check its address and its oversight key."
-    else:
-        what = f"{connection} cannot be read reliably"
-        since = connection.failing_since or connection.complete_as_of
-        advice = "The desk keeps trying. Until it works, the queue may be incomplete."
     act = _button(READ_NOW, "read-connection", connection.pk)
     return AttentionItem(
         "connection",
         what,
         since,
-        freshness_of(connection, now=viewer.now).reason,
-        advice,
+        freshness.reason,
+        health.advice,
         act if connection.pk in viewer.readable else None,
+        asked=f"The list of held messages at {connection.api_url}",
+        asked_at=connection.read_at,
+    )
+
+
+def _silent_webhook(connection: Connection, viewer: _Viewer) -> AttentionItem:
+    # A connection whose webhook does not come, though messages are held.
+    page = f"{reverse('connection', args=[connection.pk])}#webhook"
+    return AttentionItem(
+        "silent_webhook",
+        f"The webhook of {connection} does not come: held mail appears up to half a minute later",
+        connection.heard,  # type: ignore[attr-defined]
+        "A message was held since, and only a read of MultiMail showed it.",
+        "See under Deliveries and tests what MultiMail got as an answer. It must be able to reach the address.",
+        viewer.for_admin(connection, Act("See the webhook", page)),
+        whose="an admin",
     )
 
 

@@ -3,7 +3,7 @@ and groups of items that have the same cause and can be handled at once.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -59,7 +59,10 @@ class AttentionItem:
     # How many things it counts.
     number: int = 1
     # The kinds of items that follow from it, and are not listed beside it.
-    explains: tuple[str, ...] = ()
+    explains: Sequence[str] = ()
+    # What was asked, to which `why` is the answer, and when.
+    asked: str = ""
+    asked_at: datetime | None = None
     # Whether somebody must act; otherwise only `doctor` shows it, for information.
     needs_action: bool = True
 

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from socket import gethostname
 from typing import IO, Any
@@ -143,6 +144,20 @@ def newest_heads() -> Iterator[verifier.Seal]:
         if line.endswith(b"\n"):
             with suppress(ValueError):
                 yield verifier.Seal(verifier.read_json(line))
+
+
+def missing_lines(most: int) -> list[int]:
+    """Return which of the newest `most` seals that this host wrote to the file are not
+    in it any more, by their numbers. Earlier lines may have been archived.
+    """
+    # Anchors are read first, because each is stored after its line.
+    newest = anchors_here().order_by("-seal").values_list("seal", flat=True)[:most]
+    written = set(newest)
+    lines: set[int] = set()
+    with suppress(OSError):
+        lines = {head.number for head in islice(newest_heads(), 2 * most)}
+    first = min(lines, default=0)
+    return sorted(number for number in written - lines if number > first)
 
 
 def check_not_rolled_back(last: Seal | None) -> None:

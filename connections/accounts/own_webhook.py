@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.db.models.functions import Now
 from django.urls import reverse
 
 from common.actors import Actor
@@ -98,7 +99,8 @@ def record_registration(
     locked = lock(connection, actor)
     before = locked.upstream_webhook_id
     locked.upstream_webhook_id = webhook_id
-    locked.save(update_fields=["upstream_webhook_id"])
+    locked.webhook_since = clock()
+    locked.save(update_fields=["upstream_webhook_id", "webhook_since"])
     record_of_connection(
         "hook.registered",
         locked,
@@ -193,6 +195,7 @@ def take_secret(
     _check_one_secret(locked, overlap)
     locked.previous_webhook_secret = locked.webhook_secret
     locked.webhook_secret = secret
+    locked.row.filter(webhook_since=None).update(webhook_since=Now())
     _accept_old_for(overlap, locked, actor, "By hand. ", before=ONE)
     return locked
 

@@ -7,8 +7,6 @@ Keys and secrets can be typed in, but no page ever shows them again.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -32,7 +30,7 @@ from common.pages import (
     posted,
     same_error,
 )
-from common.time_zones import day_and_time, time_of_day
+from common.time_zones import day_and_time
 from common.typed_secrets import posted_with_secrets, save_secrets
 from connections.accounts import commands, own_webhook
 from connections.accounts.commands import MAX_NAME, MAX_REASON
@@ -59,7 +57,7 @@ from connections.pages import (
     get_visible_connection_or_404,
 )
 from mirror.models import Connection, WebhookEvent
-from mirror.sync.health import Freshness, freshness_of
+from mirror.sync.health import freshness_of, health_of
 from mirror.tasks import read_account
 from people.sign_in.resource_views import ActionView, FormPageView, PageView
 from policy.rules.facts import needs_of_new_mailbox
@@ -258,15 +256,6 @@ class RemoveForm(DrawnForm):
     )
 
 
-@dataclass(frozen=True)
-class Health:
-    """A connection's health as pages show it: a word, its colour, and what to do."""
-
-    word: str
-    tone: str
-    advice: str = ""
-
-
 class ConnectionList(PageView):
     """Shows each account: its address and mailboxes, which keys it has, when it was
     last read, and what is wrong.
@@ -347,39 +336,6 @@ def _rows_of(connections: Iterable[Connection], actor: Actor) -> list[dict[str, 
             }
         )
     return rows
-
-
-def health_of(connection: Connection, freshness: Freshness, *, now: datetime) -> Health:
-    """Return a connection's health. Before the first read, it does not count as
-    healthy.
-    """
-    if connection.paused_by_hand:
-        return Health(
-            "Paused", "amber", "Decisions wait here until an admin resumes it."
-        )
-    if connection.paused_at:
-        advice = "Enter a key that MultiMail accepts. The next successful read ends the pause."
-        return Health("Paused", "rose", advice)
-    if connection.wait_until and connection.wait_until > now:
-        advice = f"MultiMail asked the desk to wait until {time_of_day(connection.wait_until)}."
-        return Health("Waiting", "amber", advice)
-    is_late = freshness.level != "green"
-    if is_late and connection.is_being_read and not connection.failing_since:
-        advice = "Messages can be decided as soon as they are here."
-        return Health("Reading", "amber", advice)
-    if freshness.as_of is None:
-        advice = "It is read every half minute. If this does not change, check its address and oversight key."
-        return Health("Not read yet", "amber", advice)
-    if freshness.level == "green" and not connection.failing_since:
-        return Health("Healthy", "green")
-    word = "Late"
-    advice = "The last complete read is too long ago. Check that a worker runs: ./run manage doctor."
-    if connection.failing_since:
-        word = "Failing"
-        advice = "The desk tries again at least once a minute. Newer held mail may be missing here."
-    if freshness.level == "red":
-        return Health("Out of date", "rose", advice)
-    return Health(word, "amber", advice)
 
 
 class AddConnection(FormPageView):

@@ -23,6 +23,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Count, Max, Min
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from alerts.models import Delivery, Destination
 from approvals.operations.items import OPERATOR, Act, AttentionItem
@@ -33,8 +34,8 @@ from common.grace import START, STUCK_AFTER
 from common.postgres import clock, idle_sessions, is_read_only, may_change, ping
 from common.time_zones import day_and_time
 from common.version import product_build
-from common.waiting_mail import KEY, WaitingMail
-from dashboard import hosts
+from common.waiting_mail import BAD_DOMAINS, WAITING, WaitingMail
+from dashboard import hosts, probes
 from dashboard.health import guards
 from dashboard.models import BACKUP, Tick
 from launcher import data_folder
@@ -62,7 +63,7 @@ _FEW = 3
 # The Celery queues.
 QUEUES = ("decisions", "sync", "alerts", "gateway")
 # What is late while PostgreSQL or Redis takes no changes, whatever the workers do.
-_LATE = ("worker", "alerts", "queue", "ledger", "stalled", "overdue")
+_LATE = "worker alerts queue ledger stalled overdue unread".split()
 # A key that is written to find out whether Redis takes changes.
 _PROBE = "countersign:probe"
 
@@ -77,15 +78,17 @@ def examine() -> list[AttentionItem]:
         return [
             item(
                 "database",
-                f"PostgreSQL is not responding: {reason}",
-                "Nothing is received or decided until it is back. Other problems cannot be checked.",
+                "PostgreSQL is not responding: nothing is received or decided",
+                "Start it, or correct DATABASE_URL. Other problems cannot be checked until then.",
+                f"It answered: {reason}",
+                asked="SELECT 1",
             ),
             *items,
         ]
     items += [*_read_only(), *_postgresql()]
     # With other tables than this version's, nothing else can be read.
     if all(one.kind != "migrations" for one in items):
-        for check in (_hosts, _backups, _mail, _policy, _alerts, _workers):
+        for check in (_hosts, _backups, _noted, _policy, _alerts, _workers):
             items += check()
     return items
 
@@ -100,8 +103,12 @@ def item(
     page: str = "",
     **facts: Any,
 ) -> AttentionItem:
-    """Return an item for whoever runs the desk; on `page` it can be resolved."""
+    """Return an item for whoever runs the desk; on `page` it can be resolved. What was
+    `asked` was asked now, unless `facts` say when.
+    """
     act = Act("See the page", page) if page else None
+    if "asked" in facts:
+        facts.setdefault("asked_at", timezone.now())
     return AttentionItem(kind, what, since, why, advice, act, whose=OPERATOR, **facts)
 
 
@@ -165,6 +172,7 @@ def _read_only() -> Iterator[AttentionItem]:
             "PostgreSQL takes no changes: nothing is received, decided or sent",
             "If it is a standby, set DATABASE_URL to the primary. If not, set default_transaction_read_only to off.",
             "Its transactions are read-only.",
+            asked="SHOW transaction_read_only",
             explains=_LATE,
         )
 
@@ -190,6 +198,7 @@ def _redis_error(client: "redis.Redis") -> Iterator[AttentionItem]:
             f"{what}: work starts later, and open pages poll",
             f"No work is lost. {advice}",
             _redis_words(client, error),
+            asked=f"SET {_PROBE}",
             explains=_LATE,
         )
 
@@ -383,11 +392,57 @@ _CAUSES = {
 }
 
 
-def _mail() -> Iterator[AttentionItem]:
-    groups: list[WaitingMail] = []
+def _noted() -> Iterator[AttentionItem]:
+    """Yield what background jobs have noted."""
+    notes: dict[str, Any] = {}
     # To read one that has expired deletes it, which a read-only PostgreSQL refuses.
     with suppress(InternalError):
-        groups = cache.get(KEY, [])
+        notes = cache.get_many([WAITING, BAD_DOMAINS, probes.ADDRESS, probes.SEALS])
+    yield from _mail(notes.get(WAITING, []))
+    for domain, problem in notes.get(BAD_DOMAINS, []):
+        yield item(
+            "domain",
+            f"Mail of {domain} is signed, and DNS does not have the key: servers may refuse it",
+            "Publish the record, or wait until DNS answers: it is looked up again every five minutes.",
+            problem,
+            page="/domains/",
+        )
+    if gone := notes.get(probes.SEALS):
+        yield item(
+            "ledger",
+            f"{len(gone)} of the newest seals are gone from the seals' file: deleted entries would go unnoticed",
+            "Find out who changed SEAL_FILE, and put its lines back from a backup: docs/operators/ledger-seals.md.",
+            f"The first is seal {gone[0]}.",
+            number=len(gone),
+        )
+    if address := notes.get(probes.ADDRESS):
+        yield from _own_address(address)
+
+
+def _own_address(found: probes.OwnAddress) -> Iterator[AttentionItem]:
+    asked: dict[str, Any] = {
+        "asked": f"GET {settings.PUBLIC_URL}/healthz",
+        "asked_at": found.at,
+    }
+    if found.error:
+        yield item(
+            "public_url",
+            "PUBLIC_URL does not lead to this desk: links in mails and webhooks do not arrive",
+            "Correct PUBLIC_URL, DNS or the proxy. If only this host cannot reach it, name the address in /etc/hosts.",
+            f"It answered: {found.error}",
+            needs_action=found.is_certain,
+            **asked,
+        )
+    if found.ends and found.soon and found.soon < found.at:
+        yield item(
+            "certificate",
+            f"The certificate of PUBLIC_URL ends on {day_and_time(found.ends)}",
+            "Renew it: less than a tenth of its time is left.",
+            **asked,
+        )
+
+
+def _mail(groups: Iterable[WaitingMail]) -> Iterator[AttentionItem]:
     for mail in groups:
         cause = mail.cause or "untried"
         what, advice = _CAUSES.get(cause, _CAUSES["other"])
@@ -554,7 +609,7 @@ _GATEWAY = "gateway.tasks.sweep"
 _WORK = {
     "approvals.tasks.sweep": (
         "Decisions are not carried out, and MultiMail is not read",
-        ("stalled", "overdue"),
+        ("stalled", "overdue", "unread"),
     ),
     "alerts.tasks.sweep": ("Alerts are not sent", ("alerts",)),
     _GATEWAY: ("Mail is not sent", ()),

@@ -32,6 +32,7 @@ from common.postgres import clock, is_read_only
 from common.version import product_commit, product_version
 from dashboard.health import checks
 from dashboard.models import Tick
+from dashboard.probes import desk_id
 from dashboard.words import STUCK
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.models.connections import is_well
@@ -42,8 +43,8 @@ from policy.models import KillSwitch
 @login_not_required
 @require_safe
 def healthz(request: DeskRequest) -> HttpResponse:
-    """Answer that this process is alive."""
-    return JsonResponse({"status": "ok"})
+    """Answer that this process is alive, and to which desk it belongs."""
+    return JsonResponse({"status": "ok", "desk": desk_id()})
 
 
 @login_not_required

@@ -5,11 +5,8 @@ from django.db.models import Count, Max, Min
 from django.db.models.functions import Greatest, Now
 
 from common.grace import NOT_TAKEN_AFTER
-from common.waiting_mail import KEY, WaitingMail
+from common.waiting_mail import NOTED_FOR, WAITING, WaitingMail
 from gateway.models import Email
-
-# For so many seconds the note is kept while nothing runs: a week.
-_KEPT = 604_800
 
 
 def note_waiting() -> int:
@@ -29,5 +26,5 @@ def note_waiting() -> int:
             answer=Max("last_error"),
         )
     )
-    cache.set(KEY, [WaitingMail(**row) for row in causes], _KEPT)
+    cache.set(WAITING, [WaitingMail(**row) for row in causes], NOTED_FOR)
     return len(causes)

@@ -231,6 +231,8 @@ class Connection(models.Model):
     account_id = models.CharField(max_length=200)
     # MultiMail's id of the webhook that the desk registered there.
     upstream_webhook_id = models.CharField(max_length=200)
+    # Since when MultiMail should call the webhook; None if it may not be registered.
+    webhook_since = models.DateTimeField(null=True)
     # How many webhooks with a wrong signature came within a day, and since when there
     # are any.
     unsigned_count = models.PositiveIntegerField(default=0, db_default=0)

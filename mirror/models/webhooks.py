@@ -4,12 +4,12 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Length, Now, Substr
+from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models.functions import Greatest, Length, Now, Substr
 
 from common.actors import Actor
-from common.grace import STUCK_AFTER
-from mirror.models.connections import Connection, scoped
+from common.grace import STUCK_AFTER, UNHEARD_AFTER
+from mirror.models.connections import Connection, ConnectionQuerySet, scoped
 from mirror.models.messages import Message
 from mirror.states import BODY_SHOWN
 from upstream.events import PENDING_NAMES
@@ -82,6 +82,27 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         """
         head = Substr("body", 1, BODY_SHOWN, output_field=models.BinaryField())
         return self.annotate(head=head, size=Length("body")).defer("body")
+
+    def silent_connections(self) -> ConnectionQuerySet:
+        """Connections whose webhook is registered and did not come, though a message was
+        held for a while (`heard` is when one last came), within a day.
+        """
+        day_ago = Now() - timedelta(days=1)
+        events = self.filter(connection=OuterRef("pk"), received_at__gt=day_ago)
+        newest = events.order_by("-received_at").values("received_at")[:1]
+        missed = Message.objects.filter(
+            connection=OuterRef("pk"),
+            changed_at__gt=day_ago,
+            # The clocks of MultiMail and of the desk may differ a little.
+            held_at__gt=OuterRef("heard") + timedelta(minutes=1),
+            held_at__lt=Now() - UNHEARD_AFTER,
+        )
+        return (
+            Connection.objects.at_work()
+            .exclude(webhook_since=None)
+            .annotate(heard=Greatest(Subquery(newest), "webhook_since"))
+            .filter(Exists(missed))
+        )
 
     def visible_to(self, actor: Actor) -> Self:
         """Webhooks of connections for which the actor has a role. A role for a mailbox

@@ -15,6 +15,7 @@ from django.db.models.functions import Coalesce, Greatest, Now
 
 from common.actors import Actor, worker
 from common.grace import STALE_AFTER
+from common.time_zones import time_of_day
 from mirror.models import Connection
 from mirror.recording import record_of_connection
 from upstream import errors
@@ -197,3 +198,45 @@ def _progress_of(connection: Connection) -> str:
     if connection.whole_read_total > number:
         of = f" of about {connection.whole_read_total:,}"
     return f"{connection.name}: {number:,}{of} held messages read so far."
+
+
+@dataclass(frozen=True)
+class Health:
+    """A connection's health as pages show it: a word, its colour, and what to do."""
+
+    word: str
+    tone: str
+    advice: str = ""
+
+
+def health_of(connection: Connection, freshness: Freshness, *, now: datetime) -> Health:
+    """Return a connection's health. Before the first read, it does not count as
+    healthy.
+    """
+    if connection.paused_by_hand:
+        return Health(
+            "Paused", "amber", "Decisions wait here until an admin resumes it."
+        )
+    if connection.paused_at:
+        advice = "Enter a key that MultiMail accepts. The next successful read ends the pause."
+        return Health("Paused", "rose", advice)
+    if connection.wait_until and connection.wait_until > now:
+        advice = f"MultiMail asked the desk to wait until {time_of_day(connection.wait_until)}."
+        return Health("Waiting", "amber", advice)
+    is_late = freshness.level != "green"
+    if is_late and connection.is_being_read and not connection.failing_since:
+        advice = "Messages can be decided as soon as they are here."
+        return Health("Reading", "amber", advice)
+    if freshness.as_of is None:
+        advice = "It is read every half minute. If this does not change, check its address and its oversight key."
+        return Health("Not read yet", "amber", advice)
+    if freshness.level == "green" and not connection.failing_since:
+        return Health("Healthy", "green")
+    word = "Late"
+    advice = "The last complete read is too long ago. The desk keeps reading."
+    if connection.failing_since:
+        word = "Failing"
+        advice = "The desk tries again at least once a minute. Newer held mail may be missing here."
+    if freshness.level == "red":
+        return Health("Out of date", "rose", advice)
+    return Health(word, "amber", advice)

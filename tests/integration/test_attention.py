@@ -104,7 +104,7 @@ def test_unconfirmed_decision_is_listed_with_its_action_and_a_healthy_one_is_not
         for one in found(reviewer)
     } == wanted
     client = signed_in(reviewer)
-    with django_assert_max_num_queries(38):
+    with django_assert_max_num_queries(39):
         page = client.get("/attention/").text
     assert [name for name in wanted if name not in page] == []
     unknown = decisions[0]
@@ -154,6 +154,29 @@ def test_what_no_worker_claimed_and_what_has_no_news_is_listed(reviewer, connect
     silent = make_message(connection)
     change_row(silent, state="approved", changed_at=Now() - timedelta(hours=2))
     assert sorted(kinds(reviewer)) == ["silent", "stalled"]
+
+
+def test_webhook_that_does_not_come_is_listed_only_where_it_is_registered(
+    admin, connection
+):
+    message = make_message(connection)
+    long_ago = Now() - timedelta(minutes=5)
+    change_row(message, held_at=long_ago)
+    # Its own webhook came.
+    change_row(connection, webhook_since=Now() - timedelta(hours=1))
+    assert kinds(admin) == []
+    WebhookEvent.objects.update(received_at=Now() - timedelta(minutes=30))
+    [item] = found(admin)
+    assert (item.kind, item.act.label) == ("silent_webhook", "See the webhook")
+    assert item.since == WebhookEvent.objects.get().received_at
+    for healthy in (
+        lambda: change_row(connection, webhook_since=None),
+        lambda: change_row(connection, webhook_since=Now()),
+        lambda: change_row(message, held_at=Now()),
+    ):
+        with rolled_back():
+            healthy()
+            assert kinds(admin) == []
 
 
 def test_page_shows_admins_poison_and_silent_workers(signed_in, admin, connection):

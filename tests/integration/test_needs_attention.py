@@ -19,8 +19,8 @@ from approvals.operations.attention import attention_count, attention_for
 from audit.recording import record
 from common.actors import operator
 from common.postgres import IdleSession, automatic_acts
-from common.waiting_mail import KEY, WaitingMail
-from dashboard import hosts
+from common.waiting_mail import BAD_DOMAINS, WAITING, WaitingMail
+from dashboard import hosts, probes
 from dashboard.health import checks, guards
 from dashboard.health.views import exposition
 from dashboard.models import BACKUP, Host, Tick
@@ -39,7 +39,7 @@ OF_THE_DESK = set(
     """
     unknown unattributed withdrawn stalled refused replaced overdue connection unfetchable
     unread not_taken silent poison late refuted unsigned below_minimum unexplained ledger
-    ledger_stopped ledger_broken
+    ledger_stopped ledger_broken silent_webhook
     """.split()
 )
 
@@ -110,7 +110,7 @@ def note_mail(cause):
     since = timezone.now() - timedelta(hours=2)
     following = timezone.now() + timedelta(minutes=20 if cause else -20)
     mail = WaitingMail(cause, 12, since, following, "01HX", "The server's words.")
-    cache.set(KEY, [mail])
+    cache.set(WAITING, [mail])
 
 
 BROKEN = {
@@ -153,6 +153,14 @@ BROKEN = {
     "settings": lambda **_: join_other_host(settings={"DEMO": ["else"]}),
     "backup": lambda **_: Tick.objects.create(
         job=BACKUP, period=1, at=Now() - timedelta(days=8)
+    ),
+    "domain": lambda **_: cache.set(BAD_DOMAINS, [("acme.example", "No TXT record.")]),
+    "public_url": lambda **_: cache.set(
+        probes.ADDRESS, probes.OwnAddress("status 404, not from this desk")
+    ),
+    "certificate": lambda **_: cache.set(
+        probes.ADDRESS,
+        probes.OwnAddress(ends=timezone.now(), soon=timezone.now() - timedelta(hours=1)),
     ),
     "kill_switch": lambda admin, **_: pull_switch(admin),
     "policy": lambda patch, **_: break_rules(patch),
@@ -276,7 +284,7 @@ def test_mail_that_waits_is_told_with_since_when_oldest_next_try_and_answer(
 
 def test_next_try_is_never_in_the_past(working):
     note_mail("")
-    [waiting] = checks._mail()
+    [waiting] = checks._noted()
     assert waiting.why == "The oldest is 01HX. It answered: The server's words."
 
 

@@ -24,6 +24,8 @@ from audit.sealing.status import sealing_state
 from audit.tasks import seal
 from audit.verification.checks import check_database
 from common.postgres import clock
+from dashboard.health import checks
+from dashboard.tasks import probe
 from tests.integration.deciding import in_thread
 from tests.ledger import (
     ACTOR,
@@ -271,6 +273,23 @@ def test_file_that_cannot_be_written_is_reported_once_and_costs_no_seal(
     settings.SEAL_FILE = tmp_path
     _seal_in_turns(1)
     assert Entry.objects.of_action("ledger.anchor_failed").count() == 2
+
+
+def test_line_that_is_gone_from_the_file_is_named_at_once(file):
+    _seal_in_turns(3)
+    lines = file.read_text().splitlines(keepends=True)
+
+    def gone(left):
+        file.write_text("".join(left))
+        probe()
+        return [one.number for one in checks._noted() if one.kind == "ledger"]
+
+    # Older lines may have been archived.
+    assert gone(lines) == gone(lines[1:]) == []
+    assert gone(lines[:1] + lines[2:]) == [1]
+    assert gone(lines[:1]) == [2]
+    assert gone([]) == [3]
+    assert gone(lines) == []
 
 
 def _play_back(seals):

@@ -8,22 +8,13 @@ import socket
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
 
 from common import exchange
+from tests.certificates import make_certificate
 from upstream import client, errors, hosts
 from upstream.client import Client
 
@@ -156,7 +147,7 @@ def test_certificate_must_be_known_and_of_this_host_before_anything_is_sent(
     tmp_path, monkeypatch
 ):
     certificate = make_certificate(tmp_path)
-    exchange._tls_context.cache_clear()
+    exchange.tls_context.cache_clear()
     with (
         peer(b"", certificate=certificate) as (url, asked),
         pytest.raises(errors.NotSent, match="certificate is bad"),
@@ -164,7 +155,7 @@ def test_certificate_must_be_known_and_of_this_host_before_anything_is_sent(
         decide(url.replace("http:", "https:"))
     assert asked == []
     monkeypatch.setattr(exchange.certifi, "where", lambda: str(certificate))
-    exchange._tls_context.cache_clear()
+    exchange.tls_context.cache_clear()
     try:
         with peer(b"", OK, certificate=certificate) as (url, asked):
             url = url.replace("http:", "https:")
@@ -174,31 +165,7 @@ def test_certificate_must_be_known_and_of_this_host_before_anything_is_sent(
             assert ask(url).rows == []
         assert KEY.encode() in asked[0]
     finally:
-        exchange._tls_context.cache_clear()
-
-
-def make_certificate(folder):
-    """One that signs itself, for 127.0.0.1 and no other host."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "nobody")])
-    now = datetime.now(UTC)
-    day = timedelta(days=1)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "certificate.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(made.public_bytes(Encoding.PEM) + private)
-    return file
+        exchange.tls_context.cache_clear()
 
 
 def test_address_or_key_that_is_none_was_not_asked_anything():

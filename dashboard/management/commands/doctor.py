@@ -81,6 +81,9 @@ class Command(BaseCommand):
                 since = f", {oldest}since {_moment(first.since)}"
             what = f"{group.what}{since}".rstrip(".")
             self.stdout.write(_plain(f"  - {what}. {first.why}".rstrip()))
+            if first.asked:
+                at = f" at {_moment(first.asked_at)}" if first.asked_at else ""
+                self.stdout.write(_plain(f"    Asked{at}: {first.asked}"))
             if advice := f"{first.advice} {_page(group)}".strip():
                 self.stdout.write(_plain(f"    {advice}"))
         self.stdout.write("")

@@ -1,12 +1,17 @@
 """Domains: claimed by accounts, verified by DNS, and never shared by two accounts."""
 
+from datetime import timedelta
 from email import message_from_bytes
 
 import dkim
 import pytest
+from django.core.cache import cache
+from django.utils import timezone
 
+from common.waiting_mail import BAD_DOMAINS
 from gateway import domains
 from gateway.models import Account, Domain, Mailbox
+from gateway.tasks import note_waiting
 from tests.integration.gateway.dns_server import dns_server
 from tests.integration.gateway.world import (
     leave,
@@ -131,3 +136,24 @@ def published(dns, name):
     text = name.decode() if isinstance(name, bytes) else name
     (record,) = dns.records[text.rstrip("."), "TXT"]
     return record.replace('" "', "").strip('"').encode()
+
+
+@pytest.mark.usefixtures("public")
+def test_domain_whose_key_is_gone_from_dns_is_noted_for_the_desk(world, dns):
+    domain = {"id": Domain.objects.get(account=world.account).pk}
+    seen = verify(world, domain).json()
+    publish(dns, seen)
+    verify(world, domain)
+    dns.records.clear()
+
+    def noted_after(minutes):
+        Domain.objects.update(looked_at=timezone.now() - timedelta(minutes=minutes))
+        note_waiting()
+        return cache.get(BAD_DOMAINS)
+
+    assert noted_after(minutes=4) == []
+    [(name, problem)] = noted_after(minutes=6)
+    assert name == "acme.example"
+    assert "signs the mail (DKIM)" in problem
+    publish(dns, seen)
+    assert noted_after(minutes=6) == []
