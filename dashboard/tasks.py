@@ -8,13 +8,15 @@ from celery import current_app, shared_task
 from django.db.models.functions import Now
 
 from common.postgres import clock
-from dashboard import probes
 from dashboard.models import Tick
 
 
 @shared_task
 def probe() -> str:
     """Ask PUBLIC_URL for this desk, and look for the newest seals in their file."""
+    # Imported here, because the gateway's worker lacks these apps.
+    from dashboard import probes
+
     return probes.probe()
 
 
