@@ -84,8 +84,8 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         return self.annotate(head=head, size=Length("body")).defer("body")
 
     def silent_connections(self) -> ConnectionQuerySet:
-        """Connections whose webhook is registered and did not come, though a message was
-        held for a while (`heard` is when one last came), within a day.
+        """Connections whose webhook was registered or came within a day, and has not
+        come since `heard`, though a message was held a while ago.
         """
         day_ago = Now() - timedelta(days=1)
         events = self.filter(connection=OuterRef("pk"), received_at__gt=day_ago)
@@ -99,7 +99,6 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         )
         return (
             Connection.objects.at_work()
-            .exclude(webhook_since=None)
             .annotate(heard=Greatest(Subquery(newest), "webhook_since"))
             .filter(Exists(missed))
         )
