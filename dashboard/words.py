@@ -78,6 +78,7 @@ below_minimum | Below the minimum | amber
 ledger | Ledger not sealed | amber
 ledger_stopped | Sealing stopped | rose
 ledger_broken | Ledger altered | rose
+seals_file | Seals missing | rose
 guards | Ledger unprotected | rose
 stopped | Desk stopped | rose
 worker | No worker | rose

@@ -409,8 +409,8 @@ def _noted() -> Iterator[AttentionItem]:
         )
     if gone := notes.get(probes.SEALS):
         yield item(
-            "ledger",
-            f"{len(gone)} of the newest seals are gone from the seals' file: deleted entries would go unnoticed",
+            "seals_file",
+            f"The seals' file lacks {len(gone)} of the newest seals: deleted entries would go unnoticed",
             "Find out who changed SEAL_FILE, and put its lines back from a backup: docs/operators/ledger-seals.md.",
             f"The first is seal {gone[0]}.",
             number=len(gone),

@@ -162,6 +162,7 @@ BROKEN = {
         probes.ADDRESS,
         probes.OwnAddress(ends=timezone.now(), soon=timezone.now() - timedelta(hours=1)),
     ),
+    "seals_file": lambda **_: cache.set(probes.SEALS, [7, 8]),
     "kill_switch": lambda admin, **_: pull_switch(admin),
     "policy": lambda patch, **_: break_rules(patch),
     **{

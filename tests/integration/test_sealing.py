@@ -282,7 +282,7 @@ def test_line_that_is_gone_from_the_file_is_named_at_once(file):
     def gone(left):
         file.write_text("".join(left))
         probe()
-        return [one.number for one in checks._noted() if one.kind == "ledger"]
+        return [one.number for one in checks._noted() if one.kind == "seals_file"]
 
     # Older lines may have been archived.
     assert gone(lines) == gone(lines[1:]) == []
