@@ -400,6 +400,9 @@ class ConnectionPage(ConnectionView):
             hook={
                 "address": own_webhook.address_of(connection),
                 "unreachable": own_webhook.unreachable_because(connection),
+                "is_silent": WebhookEvent.objects.silent_connections()
+                .filter(pk=connection.pk)
+                .exists(),
                 "events": WebhookEvent.objects.filter(connection=connection).count(),
                 "wanted": own_webhook.wanted_events(connection),
                 "is_open": own_webhook.is_open(connection),

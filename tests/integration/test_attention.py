@@ -157,7 +157,7 @@ def test_what_no_worker_claimed_and_what_has_no_news_is_listed(reviewer, connect
 
 
 def test_webhook_that_does_not_come_is_listed_only_where_it_is_registered(
-    admin, connection
+    admin, connection, signed_in
 ):
     message = make_message(connection)
     long_ago = Now() - timedelta(minutes=5)
@@ -169,6 +169,7 @@ def test_webhook_that_does_not_come_is_listed_only_where_it_is_registered(
     [item] = found(admin)
     assert (item.kind, item.act.label) == ("silent_webhook", "See the webhook")
     assert item.since == WebhookEvent.objects.get().received_at
+    assert "Does not come" in signed_in(admin).get(item.act.url).text
     for healthy in (
         lambda: change_row(connection, webhook_since=Now()),
         lambda: change_row(message, held_at=Now()),
