@@ -1,5 +1,5 @@
-"""The names of the ledger's append-only tables, for the command that sets their rights
-and the check of these.
+"""The names of the tables that the application may only add to (append-only), or only
+read, for the command that sets these rights and the check of them.
 """
 
 # Rows of audit_entrydetail can be removed, but only by a database function, which needs
@@ -11,3 +11,5 @@ APPEND_ONLY = (
     "audit_sealedentry",
     "audit_anchor",
 )
+# The history of roles, which triggers write with the owner's privileges.
+READ_ONLY = ("people_grantperiod",)

@@ -116,7 +116,13 @@ def statements_within(milliseconds: int) -> Iterator[None]:
     """
     with transaction.atomic():
         limit_statements(milliseconds)
-        yield
+        # A web process waits as long for it (common.database).
+        patience = getattr(connection, "patience", 0)
+        connection.patience = max(patience, milliseconds / 1000 + 1)  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            connection.patience = patience  # type: ignore[attr-defined]
         # If there is an outer transaction, its later statements get the usual limit, also
         # if it had set one of its own.
         _tell("SET LOCAL statement_timeout = DEFAULT")
@@ -226,10 +232,39 @@ def may_change(tables: tuple[str, ...]) -> bool:
     return bool(rows)
 
 
-def automatic_acts() -> dict[str, str]:
-    """Return what PostgreSQL does by itself when rows of this schema are read or changed:
-    a digest of its definition by its name, such as "trigger audit_entry_rows on
-    audit_entry".
+def moved_collation() -> tuple[str, str] | None:
+    """Return the version of its collation that the database was made with and the one
+    that the server has; None if they are the same.
+    """
+    rows = _rows(
+        "SELECT datcollversion, pg_database_collation_actual_version(oid) FROM pg_database"
+        " WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)"
+    )
+    return rows[0] if rows else None
+
+
+def tables_without_rights(
+    tables: Iterable[str], append_only: Iterable[str]
+) -> list[str]:
+    """Return the names of those tables whose rows the connected role may not read, add
+    and, except for `append_only`, change and delete.
+    """
+    rows = _rows(
+        "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+        " AND relname = ANY (%s) AND NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')"
+        " AND (relname = ANY (%s)"
+        "   OR has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE'))) ORDER BY 1",
+        list(tables),
+        list(append_only),
+    )
+    return [name for (name,) in rows]
+
+
+def made_in_schema(append_only: tuple[str, ...]) -> dict[str, str]:
+    """Return what PostgreSQL does by itself when rows of this schema are read or changed,
+    what it refuses, and who else may change the rows of `append_only`: a digest of its
+    definition by its name, such as "trigger audit_entry_rows on audit_entry" or
+    "constraints of audit". It is the same in all versions of PostgreSQL.
     """
     return dict(
         _rows(
@@ -249,6 +284,20 @@ def automatic_acts() -> dict[str, str]:
             " WHERE relnamespace = current_schema()::regnamespace"
             " UNION ALL SELECT 'row security on ' || relname, '' FROM pg_class"
             " WHERE relnamespace = current_schema()::regnamespace AND relrowsecurity"
+            " UNION ALL SELECT 'grant on ' || relname || ' to ' || coalesce(rolname, 'everybody'), ''"
+            " FROM pg_class CROSS JOIN aclexplode(relacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee"
+            " WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (%s)"
+            "   AND grantee <> relowner AND privilege_type NOT IN ('SELECT', 'INSERT')"
+            " UNION ALL SELECT 'constraints of ' || split_part(relname, '_', 1),"
+            """   left(md5(string_agg(held, ' ' ORDER BY held COLLATE "C")), 12) FROM ("""
+            "   SELECT relname, relname || ' ' || pg_get_constraintdef(pg_constraint.oid)"
+            "   FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid"
+            "   WHERE relnamespace = current_schema()::regnamespace AND contype IN ('c', 'f', 'x')"
+            "   UNION ALL SELECT relname, regexp_replace(pg_get_indexdef(indexrelid), '^.*? ON [^.]*[.]', '')"
+            "   FROM pg_index JOIN pg_class ON pg_class.oid = indrelid"
+            "   WHERE relnamespace = current_schema()::regnamespace AND indisunique"
+            " ) AS constraints (relname, held) GROUP BY split_part(relname, '_', 1)",
+            list(append_only),
         )
     )
 

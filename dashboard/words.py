@@ -93,6 +93,8 @@ queue | Queue too long | amber
 disk | Disk | rose
 clock | Clock | rose
 postgresql | PostgreSQL too old | rose
+rights | Rights missing | rose
+collation | Collation | rose
 migrations | Other version of data | rose
 idle_session | Idle transaction | amber
 versions | Versions differ | amber

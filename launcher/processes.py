@@ -157,7 +157,7 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
         str(port),
         "dashboard.asgi:application",
     )
-    environment = {"SERVE": serve}
+    environment = {"SERVE": serve, "DATABASE_ENGINE": "common.database"}
     if serve == "dashboard":
         # The parser has a socket and processes of their own for the desk's pages.
         environment["PARSER_LANE"] = "pages"

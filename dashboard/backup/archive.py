@@ -397,13 +397,14 @@ def refuse_used(url: str) -> None:
         )
 
 
-def load(url: str, source: IO[bytes]) -> None:
-    """Load a dump into an empty database, in one transaction. Raises BackupError.
+def load(url: str, source: IO[bytes], *, made_with: int) -> None:
+    """Load a dump into an empty database, in one transaction. It was made with this major
+    version of PostgreSQL, 0 if that is not known. Raises BackupError.
 
     The transaction also creates the table MARKER; `forget_marker` removes it.
     """
     with psycopg.connect(url) as session:
-        programs = _programs(session)
+        programs = _programs(session, made_with)
         is_old = session.info.server_version < 170_000
     # The schema exists already; `prepare` grants the privileges of the roles.
     options = ["--schema=public", "--no-owner", "--no-privileges", "--file=-"]
@@ -507,11 +508,20 @@ def _first_line(error: psycopg.Error) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _programs(session: "psycopg.Connection[tuple[object, ...]]") -> Path:
+def _programs(
+    session: "psycopg.Connection[tuple[object, ...]]", made_with: int = 0
+) -> Path:
+    server = session.info.server_version // 10_000
     try:
-        return postgres_clients(server=session.info.server_version // 10_000)
+        return postgres_clients(server=max(server, made_with))
     except LaunchError as error:
-        raise BackupError(str(error)) from None
+        sentence = str(error)
+        if made_with > server:
+            sentence = (
+                f"The backup was made with PostgreSQL {made_with}, and this server is {server}: install the client "
+                f"programs of PostgreSQL {made_with}, or restore into a server of that version."
+            )
+        raise BackupError(sentence) from None
 
 
 def _start(

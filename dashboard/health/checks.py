@@ -27,11 +27,19 @@ from django.utils import timezone
 
 from alerts.models import Delivery, Destination
 from approvals.operations.items import OPERATOR, Act, AttentionItem
-from audit.guards import APPEND_ONLY
+from audit.guards import APPEND_ONLY, READ_ONLY
 from audit.models import Entry
 from common.disk import is_full
 from common.grace import START, STUCK_AFTER
-from common.postgres import clock, idle_sessions, is_read_only, may_change, ping
+from common.postgres import (
+    clock,
+    idle_sessions,
+    is_read_only,
+    may_change,
+    moved_collation,
+    ping,
+    tables_without_rights,
+)
 from common.time_zones import day_and_time
 from common.version import product_build
 from common.waiting_mail import BAD_DOMAINS, WAITING, WaitingMail
@@ -58,13 +66,13 @@ MANY_WAITING = 1000
 IDLE = timedelta(minutes=1)
 # The verbs of ./run that start the desk or the gateway.
 _RUNS = ("start", "gateway")
-# How many migrations a sentence names.
+# How many names, such as of migrations, a sentence has.
 _FEW = 3
 # The Celery queues.
 QUEUES = ("decisions", "sync", "alerts", "gateway")
 # What is late while PostgreSQL or Redis takes no changes, whatever the workers do.
 _LATE = "worker alerts queue ledger stalled overdue unread".split()
-# A key that is written to find out whether Redis takes changes.
+# The beginning of keys that desks write to find out whether Redis takes changes.
 _PROBE = "countersign:probe"
 
 
@@ -85,9 +93,9 @@ def examine() -> list[AttentionItem]:
             ),
             *items,
         ]
-    items += [*_read_only(), *_postgresql()]
+    items += [*_read_only(), *_lost_rights(), *_postgresql()]
     # With other tables than this version's, nothing else can be read.
-    if all(one.kind != "migrations" for one in items):
+    if not {"migrations", "rights"} & {one.kind for one in items}:
         for check in (_hosts, _backups, _noted, _policy, _alerts, _workers):
             items += check()
     return items
@@ -177,12 +185,35 @@ def _read_only() -> Iterator[AttentionItem]:
         )
 
 
+def lost_rights() -> list[str]:
+    """Return the tables that the role in DATABASE_URL cannot use as it has to."""
+    tables = set(connection.introspection.django_table_names())
+    return tables_without_rights(tables - {*READ_ONLY}, APPEND_ONLY)
+
+
+def _lost_rights() -> Iterator[AttentionItem]:
+    if lost := lost_rights():
+        yield item(
+            "rights",
+            f"The role in DATABASE_URL may not read or change: {first_few(lost)}",
+            "Restart the desk with ./run, which grants what is missing.",
+            number=len(lost),
+        )
+
+
 def _redis_error(client: "redis.Redis") -> Iterator[AttentionItem]:
     """Yield why Redis stores nothing. One that is full, or is a replica, still answers a
     ping.
     """
     try:
-        client.set(_PROBE, "", ex=60)
+        client.set(f"{_PROBE}:{probes.desk_id()}", "", ex=60)
+        if len(list(client.scan_iter(f"{_PROBE}:*", count=1000))) > 1:
+            yield item(
+                "redis",
+                "Another Countersign uses this Redis: each takes tasks of the other",
+                "Give each a database of its own: REDIS_URL ends in /0 for one, and in /1 for the other.",
+                asked=f"SCAN {_PROBE}:*",
+            )
     except redis.RedisError as error:
         what, advice = "Redis is not responding", "Start Redis, or set REDIS_URL."
         if isinstance(error, redis.exceptions.NoPermissionError):
@@ -247,6 +278,13 @@ def _postgresql() -> Iterator[AttentionItem]:
             f"PostgreSQL is version {number}, and at least 15 is needed",
             "Update it: docs/operators/postgresql.md.",
         )
+    if moved := moved_collation():
+        yield item(
+            "collation",
+            f"The rules for sorting text changed ({' to '.join(moved)}), and indexes may miss rows",
+            "Run REINDEX DATABASE, then ALTER DATABASE ... REFRESH COLLATION VERSION: docs/operators/postgresql.md.",
+            "PostgreSQL runs on another operating system or image than the one that made the database.",
+        )
     asked_at = time.time()
     database_time = clock().timestamp()
     difference = (asked_at + time.time()) / 2 - database_time
@@ -283,7 +321,7 @@ def _postgresql() -> Iterator[AttentionItem]:
             "guards",
             f"The database was changed by hand: {first_few(changed)}",
             "Find out who did this, and undo it.",
-            "Triggers, rules and functions differ from those that the migrations made; some protect the ledger.",
+            "It differs from what the migrations made. Triggers, constraints and grants protect the ledger.",
             number=len(changed),
         )
     if may_change(APPEND_ONLY):
@@ -578,10 +616,10 @@ def unknown_migrations(applied: Iterable[tuple[str, str]]) -> list[str]:
     ]
 
 
-def first_few(migrations: list[str]) -> str:
-    """Return the first few migrations for a sentence, and how many more there are."""
-    more = len(migrations) - _FEW
-    return ", ".join(migrations[:_FEW]) + (f" and {more} more" if more > 0 else "")
+def first_few(names: list[str]) -> str:
+    """Return the first few names for a sentence, and how many more there are."""
+    more = len(names) - _FEW
+    return ", ".join(names[:_FEW]) + (f" and {more} more" if more > 0 else "")
 
 
 def pending_migrations() -> list[str]:

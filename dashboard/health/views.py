@@ -51,7 +51,7 @@ def healthz(request: DeskRequest) -> HttpResponse:
 @require_safe
 def readyz(request: DeskRequest) -> HttpResponse:
     """Report whether all parts of the desk work and its workers keep up; 503 if not."""
-    has_database = checks.database_error() is None
+    has_database = checks.database_error() is None and not checks.lost_rights()
     parts = {
         # Asked, not tried: nobody has signed in here, so no row is written. Redis gets a
         # key that ends by itself.
@@ -60,11 +60,13 @@ def readyz(request: DeskRequest) -> HttpResponse:
         # The seals' file and an embedded PostgreSQL are on this disk.
         "disk": not is_full(settings.DATA_DIR),
         "parser": checks.parser_answers(),
-        "beat and worker": has_database and not checks.silent_jobs(),
-        # When the desk starts, work is late through no fault of its workers.
-        "work": has_database
-        and (checks.is_starting() or checks.is_warming_up() or not _has_late_work()),
     }
+    # Of the others nothing is known without it.
+    if has_database:
+        parts["beat and worker"] = not checks.silent_jobs()
+        # When the desk starts, work is late through no fault of its workers.
+        is_early = checks.is_starting() or checks.is_warming_up()
+        parts["work"] = is_early or not _has_late_work()
     missing = [name for name, is_there in parts.items() if not is_there]
     return JsonResponse(
         {"status": "ok" if not missing else "not ready", "parts": parts},

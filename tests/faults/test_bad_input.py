@@ -3,10 +3,13 @@
 import os
 import re
 import socket
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from dashboard.backup import archive
 from dashboard.backup.archive import BackupError
 from dashboard.backup.unpack import unpack
 from launcher import environment, keys, postgres
@@ -85,6 +88,19 @@ def test_programs_of_postgresql_are_found_or_named(tmp_path, monkeypatch):
         (tmp_path / version / "bin").mkdir(parents=True)
         (tmp_path / version / "bin" / "pg_dump").touch()
     assert postgres.postgres_clients(server=15) == tmp_path / "17" / "bin"
+
+
+def test_backup_of_a_newer_postgresql_is_refused_by_both_numbers(monkeypatch):
+    def programs(*, server):
+        if server > 17:
+            raise LaunchError("There is no pg_dump of that version.")
+        return Path("bin")
+
+    monkeypatch.setattr(archive, "postgres_clients", programs)
+    session = SimpleNamespace(info=SimpleNamespace(server_version=170_004))
+    assert archive._programs(session, 15) == Path("bin")
+    with pytest.raises(BackupError, match="PostgreSQL 18, and this server is 17"):
+        archive._programs(session, 18)
 
 
 def test_disk_that_is_too_small_for_a_restore_is_told_before(tmp_path, monkeypatch):

@@ -4,9 +4,11 @@ stays, the rest is redone, others are served.
 
 import contextlib
 import signal
+import time
 import uuid
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 import requests
@@ -78,6 +80,53 @@ def test_exhausted_connections_are_reported_at_once_and_recover_automatically(de
     assert_stored_once(desk, bodies)
     assert desk.decision(held) == {}
     assert desk.decide(held) == 302
+    desk.wait_for_decision(held, "applied")
+
+
+def sessions_of(desk):
+    [row] = desk.sql("SELECT count(*) AS number FROM pg_stat_activity")
+    return row["number"]
+
+
+@contextlib.contextmanager
+def silent_postgresql(desk):
+    """Stop all of its processes, as if their machine hung."""
+
+    def signal_all(signum):
+        server = psutil.Process(desk.stack.pids()["postgres"])
+        for process in (server, *server.children()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signum)
+
+    signal_all(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        signal_all(signal.SIGCONT)
+
+
+def test_silent_database_costs_nobody_a_process_and_gives_its_slots_back(desk):
+    held = desk.hold()
+    page = desk.ana.get(f"/queue/{held.id}/")
+    processes, before = desk.stack.pids(), sessions_of(desk)
+    # The launcher would have killed after three silent checks, 20 seconds apart.
+    ends = time.monotonic() + 70
+    with silent_postgresql(desk):
+        answer = desk.approve_from(page, held)
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"].isdecimal()
+        while time.monotonic() < ends:
+            assert readiness(desk)[1]["postgresql"] is False
+            answer = desk.product.call("GET", "/v1/mailboxes", key="READ_KEY")
+            assert answer.status_code == 503
+            assert answer.headers["Retry-After"].isdecimal()
+    desk.wait(lambda: readiness(desk)[0] == 200, "the desk to be ready")
+    assert desk.stack.pids() == processes
+    assert sessions_of(desk) < before + 10
+    # What was not answered may have been done, and is done once.
+    desk.wait(
+        lambda: desk.decision(held) or desk.decide(held) == 302, "a decision to stand"
+    )
     desk.wait_for_decision(held, "applied")
 
 

@@ -23,6 +23,7 @@ integration/test_postgresql_roles.py integration/test_ledger_rights.py
 integration/test_ledger_state.py integration/test_sealing.py integration/test_retention.py
 integration/test_queue_list.py integration/test_find.py integration/test_reconcile.py
 integration/test_decide.py integration/test_execute.py integration/test_doctor.py
+integration/test_needs_attention.py::test_what_the_migrations_made_in_the_database_is_known_and_each_change_is_named
 integration/test_oldest_postgresql.py::test_server_of_the_tests_is_the_one_that_was_asked_for
 """.split()
 PAGES = ("README.md", "docs/operators/configure.md", "docs/operators/postgresql.md")

@@ -90,7 +90,8 @@ class Command(BaseCommand):
 
 
 def _items() -> list[AttentionItem]:
-    if checks.database_error() or checks.pending_migrations():
+    cannot_read = checks.database_error() or checks.pending_migrations()
+    if cannot_read or checks.lost_rights():
         return checks.examine()
     left_out: list[str] = []
     if checks.is_desk_stopped():

@@ -24,7 +24,7 @@ from psycopg import sql
 from redis import Redis
 from redis.exceptions import RedisError
 
-from audit.guards import APPEND_ONLY
+from audit.guards import APPEND_ONLY, READ_ONLY
 from common.postgres import clock
 from common.version import product_build, product_version
 from dashboard import hosts
@@ -41,9 +41,6 @@ from dashboard.models import Host
 from launcher.welcome import FIRST_RUN
 from people.models import Person
 
-# Tables that the application's role may only read: the history of roles, which triggers
-# write with the owner's privileges.
-READ_ONLY = ("people_grantperiod",)
 # For how long a session of the application may be idle in a transaction.
 LONGEST_IDLE = "60s"
 # In seconds. With a clock that is more wrong, one-time codes and signatures are refused.

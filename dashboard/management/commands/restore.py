@@ -77,7 +77,7 @@ class Command(BaseCommand):
         with _seals_file(backup, seals) as is_outside, _emptied_again(url):
             self._print("loading the dump")
             with backup.open(DUMP) as dump:
-                load(url, dump)
+                load(url, dump, made_with=backup.manifest.get("postgresql", 0))
             call_command("prepare", restoring=True)
             self._print("checking the ledger, entry by entry")
             lost = self._prove(made_at, is_outside=is_outside)

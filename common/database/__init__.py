@@ -1,0 +1,1 @@
+"""Django's backend for PostgreSQL, with a limit on how long it waits."""
