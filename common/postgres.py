@@ -116,9 +116,9 @@ def statements_within(milliseconds: int) -> Iterator[None]:
     """
     with transaction.atomic():
         limit_statements(milliseconds)
-        # A web process waits as long for it (common.database).
-        patience = getattr(connection, "patience", 0)
-        connection.patience = max(patience, milliseconds / 1000 + 1)  # type: ignore[attr-defined]
+        patience = connection.patience  # type: ignore[attr-defined]
+        if patience:
+            connection.patience = max(patience, milliseconds / 1000 + 1)  # type: ignore[attr-defined]
         try:
             yield
         finally:

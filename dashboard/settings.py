@@ -216,8 +216,7 @@ OWN_DATABASE_URL = env_str("DATABASE_URL")
 DATABASES = {
     "default": {
         **connection_settings(OWN_DATABASE_URL),
-        # The launcher sets it for web processes: common.database.
-        "ENGINE": os.environ.get("DATABASE_ENGINE", "django.db.backends.postgresql"),
+        "ENGINE": "common.database",
         # In seconds. A session of PostgreSQL caches what it has used and grows up to
         # 12 MB. A new session has to plan everything again, which costs more than most
         # statements.

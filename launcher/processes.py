@@ -157,7 +157,7 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
         str(port),
         "dashboard.asgi:application",
     )
-    environment = {"SERVE": serve, "DATABASE_ENGINE": "common.database"}
+    environment = {"SERVE": serve, "DATABASE_PATIENCE": "5"}
     if serve == "dashboard":
         # The parser has a socket and processes of their own for the desk's pages.
         environment["PARSER_LANE"] = "pages"

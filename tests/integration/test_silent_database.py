@@ -13,11 +13,13 @@ from common.postgres import statements_within
 @pytest.fixture(autouse=True)
 def _not_silent_yet(monkeypatch):
     monkeypatch.setattr(base, "_silent_until", 0.0)
+    monkeypatch.setattr(base, "PATIENCE", 5)
 
 
 @pytest.fixture
 def database(db):
     wrapper = base.DatabaseWrapper(dict(connection.settings_dict))
+    wrapper.patience = 5
     yield wrapper
     wrapper.close()
 
@@ -59,12 +61,16 @@ def test_after_one_connection_that_nobody_took_the_next_fail_without_waiting(
         for _ in range(3):
             with pytest.raises(OperationalError):
                 database.ensure_connection()
+        first, _ = silent.accept()
         silent.setblocking(False)
-        silent.accept()
         with pytest.raises(BlockingIOError):
             silent.accept()
-        # It is tried again later.
+        # It is tried again later, and nothing is left of the first attempt.
         monkeypatch.setattr(base, "_silent_until", time.monotonic())
         with pytest.raises(OperationalError):
             database.ensure_connection()
         silent.accept()
+        first.settimeout(30)
+        with first:
+            while first.recv(1000):
+                pass
