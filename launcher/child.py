@@ -53,6 +53,9 @@ class Heartbeat:
 _LONGEST_FOLDER = 107 - len("/.s.PGSQL.5432.lock")
 # In bytes.
 LOG_LIMIT = 10 * 1024 * 1024
+# Whether children write to this process's output, as in a container, whose runtime
+# keeps it, and not to files.
+LOGS_TO_STDOUT = os.environ.get("LOG_TO") == "stdout"
 # How many starts each log is kept for.
 STARTS_KEPT = 5
 # In seconds. If a process ends earlier, that counts as a failed start.
@@ -70,15 +73,18 @@ def spawn(
     folder: Path = ROOT,
     account: Mapping[str, Any] | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Starts a process that writes to this log and gets `death_signal` when the
-    launcher ends. It has a session of its own, so that Ctrl-C reaches only the
-    launcher. `account`: arguments of Popen that choose the user.
+    """Starts a process that writes to this log (see LOGS_TO_STDOUT) and gets
+    `death_signal` when the launcher ends. It has a session of its own, so that Ctrl-C
+    reaches only the launcher. `account`: arguments of Popen that choose the user.
     """
     launcher = os.getpid()
-    # Opened for appending, because a log that has grown too long is emptied in place.
-    descriptor = os.open(
-        log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-    )
+    if LOGS_TO_STDOUT:
+        descriptor = os.dup(1)
+    else:
+        # Opened for appending, because a log that has grown too long is emptied in
+        # place.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(log, flags, 0o600)
     try:
         return subprocess.Popen(
             command,

@@ -20,6 +20,7 @@ from launcher.console import LaunchError, complain, say
 from launcher.data_folder import DataFolderInUse
 from launcher.environment import Environment
 from launcher.paths import MANAGE, PYTHON, ROOT
+from launcher.postgres import REDIS_PROGRAMS
 from launcher.single import allow_open_files
 from launcher.supervisor import Signals, StopRequested, Supervisor
 from launcher.welcome import welcome
@@ -187,8 +188,8 @@ def reset(arguments: list[str]) -> int:
         _end_holder(data)
     with data_folder.held(data):
         orphans.end_marked(data)
-        orphans.end_in_folder(comm="postgres", folder=data / "postgres")
-        orphans.end_in_folder(comm="redis-server", folder=data / "redis")
+        orphans.end_in_folder("postgres", folder=data / "postgres")
+        orphans.end_in_folder(*REDIS_PROGRAMS, folder=data / "redis")
         data_folder.empty(data)
     say(f"{data} is empty; the next ./run starts from scratch.")
     return 0

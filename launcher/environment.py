@@ -75,7 +75,7 @@ PRODUCT_VARIABLES = frozenset(
         *PROCESS_VARIABLES,
         *"""
 DATA_DIR DEMO SERVE PUBLIC_URL LIVE_URL ALLOWED_HOSTS OUTGOING_ALLOW INBOUND_HOST
-LISTEN_HOST
+LISTEN_HOST LOG_TO
 DATABASE_URL DATABASE_OWNER_URL REDIS_URL EMAIL_URL MULTIMAIL_API_URL DATABASE_URL_FILE
 DATABASE_OWNER_URL_FILE REDIS_URL_FILE EMAIL_URL_FILE SECRET_KEY ENCRYPTION_KEYS SEAL_KEY
 BACKUP_PASSPHRASE BACKUP_PASSPHRASE_FILE
@@ -169,6 +169,7 @@ def read(
         raise BadVariable(
             f"DEMO must be 0 when SERVE is {product}: the demo needs both products."
         )
+    env_choice("LOG_TO", "files", ("files", "stdout"), given)
     # IP addresses, not names: they choose the network interfaces that are listened on.
     hosts = {}
     for name in ("LISTEN_HOST", "INBOUND_HOST"):

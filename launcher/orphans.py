@@ -48,16 +48,16 @@ def end_marked(data: Path) -> None:
     _end_all(is_marked)
 
 
-def end_in_folder(*, comm: str, folder: Path) -> None:
-    """Kills every process with this name whose working directory is the folder. This is
-    for servers, which overwrite their environment with a title.
+def end_in_folder(*names: str, folder: Path) -> None:
+    """Kills every process with one of these names whose working directory is the
+    folder. This is for servers, which overwrite their environment with a title.
     """
     target = str(folder.resolve())
 
     def works_there(pid: int) -> bool:
         process = Path(f"/proc/{pid}")
         try:
-            return (process / "comm").read_text().strip() == comm and os.readlink(
+            return (process / "comm").read_text().strip() in names and os.readlink(
                 process / "cwd"
             ) == target
         except OSError:

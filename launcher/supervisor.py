@@ -11,11 +11,13 @@ import select
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import FrameType
 
 from common import disk
 from launcher import data_folder, keys, orphans
 from launcher.child import (
+    LOGS_TO_STDOUT,
     Child,
     EmbeddedServer,
     keep_earlier,
@@ -257,7 +259,7 @@ class Supervisor:
             child.end_now()
         if not ended_well:
             raise LaunchError(
-                f"The database could not be prepared; see {child.log}.",
+                f"The database could not be prepared; see {_log_name(child.log)}.",
                 details=last_error(child.log),
             )
 
@@ -284,7 +286,8 @@ class Supervisor:
     def _not_ready(self, child: Child) -> LaunchError:
         details = last_error(child.log)
         return LaunchError(
-            f"{child.name} does not become ready; see {child.log}.", details=details
+            f"{child.name} does not become ready; see {_log_name(child.log)}.",
+            details=details,
         )
 
     def _check_all(self) -> float:
@@ -353,3 +356,7 @@ class Supervisor:
 
     def _about_disk(self) -> str:
         return "The disk is full. " if disk.is_full(self.environment.data) else ""
+
+
+def _log_name(log: Path) -> str:
+    return "the lines above" if LOGS_TO_STDOUT else str(log)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.credentials import read_credentials
+from launcher.child import LOGS_TO_STDOUT
 from launcher.environment import Environment
 from launcher.paths import ROOT
 
@@ -23,7 +24,7 @@ _PEOPLE = {
 def welcome(environment: Environment) -> list[str]:
     """Returns the lines to print after the start. Scripts read the first, `ready URL`."""
     lines = [f"ready {environment.url}", ""]
-    logs = _shown(environment.data / "log")
+    logs = "this output" if LOGS_TO_STDOUT else _shown(environment.data / "log")
     gateway = f"http://127.0.0.1:{environment.ports['GATEWAY_PORT']}"
     if environment.product == "gateway":
         lines += [

@@ -265,7 +265,11 @@ def _redis_server() -> Iterator[AttentionItem]:
                 "Its worker is too slow or not running: see its log in DATA_DIR/log.",
                 number=length,
             )
-    yield fact(f"Redis {info.get('redis_version')}")
+    # Valkey names the version of Redis that it works like, too.
+    if valkey := info.get("valkey_version"):
+        yield fact(f"Valkey {valkey}")
+    else:
+        yield fact(f"Redis {info.get('redis_version')}")
 
 
 def _postgresql() -> Iterator[AttentionItem]:

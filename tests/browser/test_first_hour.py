@@ -97,7 +97,7 @@ def system(tmp_path_factory):
             *("sh", "-e"),
         ],
         input=re.sub("[0-9a-f]{40}", first, install.replace(named[0], "")).replace(
-            "<this repository>", "/srv/countersign"
+            "REPOSITORY", "/srv/countersign"
         ),
         text=True,
         check=True,

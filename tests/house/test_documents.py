@@ -135,3 +135,11 @@ def test_code_cites_no_document_from_outside_the_repository():
     assert [
         path.relative_to(ROOT) for path, text in sources() if OUTSIDE.search(text)
     ] == []
+
+
+def test_each_kind_of_what_an_operator_mends_is_explained():
+    code = (ROOT / "dashboard" / "health" / "checks.py").read_text()
+    kinds = set(re.findall(r"""\bitem\(\s*"(\w+)",""", code))
+    assert {"database", "redis", "guards"} < kinds
+    page = (ROOT / "docs" / "operators" / "troubleshooting.md").read_text()
+    assert kinds - set(re.findall(r"`(\w+)`", page)) - {"fact"} == set()
