@@ -59,7 +59,11 @@ def sweep() -> str:
 
 @shared_task(base=AfterCommitTask)
 def note_waiting() -> str:
-    """Note for the desk which mail the mail server does not take."""
+    """Note for the desk which mail the mail server does not take, and what the gateway
+    does for the domain of the desk's own mail.
+    """
+    from gateway import domains
     from gateway.messages import waiting
 
+    domains.note_own_domain()
     return f"{waiting.note_waiting()} causes"

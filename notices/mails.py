@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.utils import timezone
 
-from common.desk_mail import compose, desk_host
+from common.desk_mail import compose, desk_host, reply_address
 from notices.models import Cause
 from notices.preferences import stop_path
 from notices.wording import ShownNotice
-from people.addresses import proof_path
+from people.addresses import is_read_at_desk, proof_path
 from people.models import Person
 from people.second_admin.setting import mails_name_subjects
 
@@ -36,6 +36,10 @@ def mail_of(person: Person, notices: Sequence[ShownNotice], key: str) -> bytes:
         # subject and by References.
         named = first.subject if names_subjects else ""
         subject = f"[Countersign] {named or 'A message'}"
+    # Those who read mail at the desk, such as agents, do not answer for a person.
+    reply_to = ""
+    if len(notices) == len(messages) == 1 and not is_read_at_desk(person.email):
+        reply_to = reply_address(messages[0].public_id, person.pk)
     cause = first.notice.cause
     stop = settings.PUBLIC_URL + stop_path(person.pk, cause)
     context = {
@@ -43,12 +47,13 @@ def mail_of(person: Person, notices: Sequence[ShownNotice], key: str) -> bytes:
         "person": person,
         "names_subjects": names_subjects,
         "stop": "" if cause == Cause.ACCOUNT else stop,
+        "can_reply": bool(reply_to),
     }
     with timezone.override(ZoneInfo(person.time_zone)):
         mail = compose(person.email, subject, f"notice-{key}", "notices/mail", context)
     # By hand: the library would write so long an address as encoded words, which no
     # mail program reads there.
-    headers = ""
+    headers = f"Reply-To: {reply_to}\r\n" if reply_to else ""
     if messages:
         names = [
             f"<message-{one.public_id}@{desk_host()}>"
