@@ -22,7 +22,7 @@ def on_replied(name: str, author: str, text: str, **_more: Any) -> None:
     it.
     """
     public_id, _, key = name.partition("-")
-    people = Person.objects.filter(pk=key, email__iexact=author, is_active=True)
+    people = Person.objects.filter(pk=key, email__iexact=author)
     person = people.first()
     text = written_in(text)[:MAX_COMMENT]
     try:
