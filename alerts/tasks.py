@@ -5,10 +5,7 @@ Each task imports the function that it runs inside its body, because these funct
 import this module to send tasks.
 """
 
-from typing import Any
-
 from celery import shared_task
-from celery.signals import worker_ready
 
 from common.tasks import AfterCommitTask
 
@@ -57,9 +54,3 @@ def take_up() -> str:
     from alerts.deliveries.drain import take_up
 
     return take_up()
-
-
-@worker_ready.connect
-def _take_up_at_once(**_: Any) -> None:
-    # The ticks of this period count as done.
-    take_up.delay_on_commit()

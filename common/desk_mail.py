@@ -11,14 +11,13 @@ import hashlib
 import smtplib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID
 
 from celery import shared_task
 from django.conf import settings
@@ -87,7 +86,7 @@ class OwnDomain:
     name: str
     # The DKIM key that DNS has, encrypted. Without one the selector is empty.
     selector: str = ""
-    private_key: str = field(default="", repr=False)
+    private_key: str = ""
     # Whether the gateway receives its mail.
     takes_mail: bool = False
 
@@ -97,15 +96,6 @@ def own_domain() -> OwnDomain:
     name = domain_of(parseaddr(sender())[1]).lower()
     domain: OwnDomain = cache.get(OWN_DOMAIN + name, OwnDomain(name))
     return domain
-
-
-def reply_address(message: UUID, person: int) -> str:
-    """Return where a person's answer to a mail about a message comes back; empty if the
-    gateway does not receive it.
-    """
-    domain = own_domain()
-    name = f"{message.hex}-{person}"
-    return return_address(name, domain.name) if domain.takes_mail else ""
 
 
 def compose(

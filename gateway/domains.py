@@ -361,12 +361,12 @@ def clean_domain(text: str) -> str:
 
 def note_own_domain() -> None:
     """Note for the desk what this gateway does for the domain of the desk's mail."""
-    note = OwnDomain(own_domain().name)
-    if domain := Domain.objects.active().filter(domain=note.name).first():
-        note = OwnDomain(
-            note.name,
-            selector=domain.dkim_selector if domain.dkim_verified_at else "",
-            private_key=encrypt(domain.dkim_private_key),
-            takes_mail=domain.is_right(MX),
-        )
-    cache.set(OWN_DOMAIN + note.name, note, KEPT_SECONDS)
+    name = own_domain().name
+    domain = Domain.objects.active().filter(domain=name).first() or Domain()
+    note = OwnDomain(
+        name,
+        selector=domain.dkim_selector if domain.dkim_verified_at else "",
+        private_key=encrypt(domain.dkim_private_key),
+        takes_mail=domain.is_right(MX),
+    )
+    cache.set(OWN_DOMAIN + name, note, KEPT_SECONDS)

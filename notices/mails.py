@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.utils import timezone
 
-from common.desk_mail import compose, desk_host, reply_address
+from common.desk_mail import compose, desk_host, own_domain
+from common.return_addresses import return_address
 from notices.models import Cause
 from notices.preferences import stop_path
 from notices.wording import ShownNotice
@@ -28,6 +29,7 @@ def mail_of(person: Person, notices: Sequence[ShownNotice], key: str) -> bytes:
     first = notices[0]
     names_subjects = mails_name_subjects()
     subject = first.sentence
+    reply_to = ""
     messages = [one.notice.message for one in notices if one.notice.message]
     if len(notices) > 1:
         subject = f"{subject} ({len(notices)})"
@@ -36,10 +38,11 @@ def mail_of(person: Person, notices: Sequence[ShownNotice], key: str) -> bytes:
         # subject and by References.
         named = first.subject if names_subjects else ""
         subject = f"[Countersign] {named or 'A message'}"
-    # Those who read mail at the desk, such as agents, do not answer for a person.
-    reply_to = ""
-    if len(notices) == len(messages) == 1 and not is_read_at_desk(person.email):
-        reply_to = reply_address(messages[0].public_id, person.pk)
+        # Those who read mail at the desk, such as agents, do not answer for a person.
+        domain = own_domain()
+        if domain.takes_mail and not is_read_at_desk(person.email):
+            name = f"{messages[0].public_id.hex}-{person.pk}"
+            reply_to = return_address(name, domain.name)
     cause = first.notice.cause
     stop = settings.PUBLIC_URL + stop_path(person.pk, cause)
     context = {
@@ -47,7 +50,7 @@ def mail_of(person: Person, notices: Sequence[ShownNotice], key: str) -> bytes:
         "person": person,
         "names_subjects": names_subjects,
         "stop": "" if cause == Cause.ACCOUNT else stop,
-        "can_reply": bool(reply_to),
+        "reply_to": reply_to,
     }
     with timezone.override(ZoneInfo(person.time_zone)):
         mail = compose(person.email, subject, f"notice-{key}", "notices/mail", context)

@@ -17,29 +17,24 @@ log = logging.getLogger(__name__)
 
 
 def on_replied(name: str, author: str, text: str, **_more: Any) -> None:
-    """Store what a person wrote as their comment, if they may comment now. The name is
-    that of the reply address, which only their mail has; whoever else got it cannot use
-    it.
+    """Store what a person wrote above the mail that they quote as their comment, if they
+    may comment now. The name is that of the reply address, which only their mail has;
+    whoever else got it cannot use it.
     """
     public_id, _, key = name.partition("-")
-    people = Person.objects.filter(pk=key, email__iexact=author)
-    person = people.first()
-    text = written_in(text)[:MAX_COMMENT]
+    person = Person.objects.filter(pk=key, email__iexact=author).first()
+    # The desk's address is where a mail program says whom it quotes, in any language, on
+    # one line or two.
+    desk = rf"@{re.escape(own_domain().name)}>"
+    quoted = rf"(?m)^(?:>|-- $|__|-+ ?Original|.*wrote:$|.*(?:\n<\S+)?{desk})"
+    text = re.split(quoted, text)[0].strip()[:MAX_COMMENT]
     try:
         if not (person and text):
             raise InvalidInput("It has no words, or is from somebody else.")
         # The same mail may come twice.
         if not person.comments.filter(message__public_id=public_id, text=text).exists():
-            actor = person.actor(surface="mail")
-            add_comment(message=UUID(public_id), actor=actor, text=text)
+            add_comment(
+                message=UUID(public_id), actor=person.actor(surface="mail"), text=text
+            )
     except DeskError as error:
         log.warning("reply not stored", extra={"reason": str(error)})
-
-
-def written_in(text: str) -> str:
-    """Return what stands in a reply above the mail that it quotes. The desk's address is
-    where a mail program says whom it quotes, in any language, on one line or two.
-    """
-    desk = rf"@{re.escape(own_domain().name)}>"
-    begin = rf"(?m)^(?:>|-- $|__|-+ ?Original|.*wrote:$|.*(?:\n<\S+)?{desk})"
-    return re.split(begin, text)[0].strip()

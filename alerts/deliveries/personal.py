@@ -138,14 +138,10 @@ def send_notices(delivery: Delivery) -> Posted:
             raise RetryLater("Another worker makes this attempt.", seconds=0)
 
     channel: Any = channel_of(destination.kind)
+    # For all its attempts. After a restore its number comes again, but not at the same
+    # time.
+    key = f"{delivery.pk}-{int(delivery.created_at.timestamp())}"
     posted: Posted = channel.post_notices(
-        destination, [shown(one) for one in notices], key=_key(delivery), mark=mark
+        destination, [shown(one) for one in notices], key=key, mark=mark
     )
     return posted
-
-
-def _key(delivery: Delivery) -> str:
-    """Return a name of a delivery for all its attempts. After a restore its number comes
-    again, but not at the same time.
-    """
-    return f"{delivery.pk}-{int(delivery.created_at.timestamp())}"
