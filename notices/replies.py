@@ -9,11 +9,16 @@ from uuid import UUID
 
 from approvals.collaboration import MAX_COMMENT, add_comment
 from approvals.errors import InvalidInput
-from common.desk_mail import own_domain
 from mirror.errors import DeskError
 from people.models import Person
 
 log = logging.getLogger(__name__)
+# How the mail begins that a reply quotes. Before it, a mail program says in its language
+# whose mail it is, by name and address, on one line or two.
+_QUOTED = re.compile(
+    r"^(?:>|-- $|__|-+ ?Original|.*wrote:$|[^@\n]*(?:\n<[^@\n]*)?@[^>\n]*>[^:\n]{0,20}:$)",
+    re.MULTILINE,
+)
 
 
 def on_replied(name: str, author: str, text: str, **_more: Any) -> None:
@@ -23,11 +28,7 @@ def on_replied(name: str, author: str, text: str, **_more: Any) -> None:
     """
     public_id, _, key = name.partition("-")
     person = Person.objects.filter(pk=key, email__iexact=author).first()
-    # The desk's address is where a mail program says whom it quotes, in any language, on
-    # one line or two.
-    desk = rf"@{re.escape(own_domain().name)}>"
-    quoted = rf"(?m)^(?:>|-- $|__|-+ ?Original|.*wrote:$|.*(?:\n<\S+)?{desk})"
-    text = re.split(quoted, text)[0].strip()[:MAX_COMMENT]
+    text = _QUOTED.split(text)[0].strip()[:MAX_COMMENT]
     try:
         if not (person and text):
             raise InvalidInput("It has no words, or is from somebody else.")

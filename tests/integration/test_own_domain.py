@@ -142,7 +142,7 @@ QUOTED = (
 def test_reply_becomes_a_comment_once_and_decides_nothing(reply, asked):
     expected = []
     for number, quoted in enumerate(QUOTED):
-        expected.append(f"Approve it, {number}.\n\nOr not.")
+        expected.append(f"Approve it, {number}: ask <dana@x.example> first.\n\nOr not.")
         text = f"{expected[-1]}\n\n{quoted}\n> Or not.\n"
         # The second is as when our answer to the first was lost.
         for _ in range(2):
