@@ -46,3 +46,11 @@ def sweep() -> str:
     from alerts.deliveries.drain import sweep
 
     return sweep()
+
+
+@shared_task(base=AfterCommitTask)
+def take_up() -> str:
+    """Go on with what a worker may have left when it was killed."""
+    from alerts.deliveries.drain import take_up
+
+    return take_up()

@@ -1,6 +1,9 @@
 """Mail that the desk writes to its own people, through the mail server in EMAIL_URL.
 Where that is asked for delivery notices, the mail has a return address, and the
 gateway's listener reports what comes back later.
+
+The desk does not know the gateway's tables. The gateway notes every minute whether the
+sender's domain is one of its domains: then mail is signed, and can be answered.
 """
 
 import base64
@@ -8,6 +11,7 @@ import hashlib
 import smtplib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
@@ -17,10 +21,13 @@ from urllib.parse import urlsplit
 
 from celery import shared_task
 from django.conf import settings
+from django.core.cache import cache
 from django.dispatch import Signal
 from django.template.loader import render_to_string
 from django.utils import timezone
 
+from common.dkim_signature import signed
+from common.encryption import decrypt
 from common.mail_addresses import domain_of
 from common.return_addresses import return_address
 from common.smtp import Server, connect
@@ -33,6 +40,13 @@ MAX_SUBJECT = 150
 # Sent when a mail came back for good, with the `name` of its address and the `status`
 # and `text` of the report.
 bounced = Signal()
+# Sent when a person answered a mail, with the `name` of its reply address, the address of the `author`
+# and the `text` of the answer.
+replied = Signal()
+# Under this and the name of a domain, the cache has an OwnDomain.
+OWN_DOMAIN = "own-domain-"
+# Of an answer's text, in characters.
+MAX_REPLY = 20_000
 
 
 class Failure(Enum):
@@ -65,6 +79,25 @@ def sender() -> str:
     return settings.EMAIL_FROM or f"Countersign <countersign@{desk_host()}>"
 
 
+@dataclass(frozen=True)
+class OwnDomain:
+    """The domain of the sender, and what the gateway does for it."""
+
+    name: str
+    # The DKIM key that DNS has, encrypted. Without one the selector is empty.
+    selector: str = ""
+    private_key: str = ""
+    # Whether the gateway receives its mail.
+    takes_mail: bool = False
+
+
+def own_domain() -> OwnDomain:
+    """Return the domain of the sender, with what the gateway noted of it."""
+    name = domain_of(parseaddr(sender())[1]).lower()
+    domain: OwnDomain = cache.get(OWN_DOMAIN + name, OwnDomain(name))
+    return domain
+
+
 def compose(
     to: str, subject: str, key: str, template: str, context: dict[str, Any]
 ) -> EmailMessage:
@@ -90,13 +123,16 @@ def send(to: str, mail: bytes, mark: Callable[[], None] = lambda: None) -> str:
     called once the server answers, before the mail may leave. Raises MailNotSent.
     """
     smtp = None
+    domain = own_domain()
+    if domain.selector:
+        key = decrypt(domain.private_key)
+        mail = signed(mail, domain.name, domain.selector, key)
     try:
         server = Server.from_url(settings.EMAIL_URL)
         smtp = connect(server, connect_timeout=STEP_SECONDS, timeout=STEP_SECONDS)
         envelope_sender = parseaddr(sender())[1]
         if server.dsn:
-            domain = domain_of(envelope_sender)
-            envelope_sender = return_address(name_of(to), domain)
+            envelope_sender = return_address(name_of(to), domain_of(envelope_sender))
         mark()
         smtp.sendmail(envelope_sender, [to], mail)
     except smtplib.SMTPRecipientsRefused as error:
@@ -135,6 +171,12 @@ def name_of(address: str) -> str:
 def report_bounce(name: str, status: str, text: str) -> None:
     """Tell the desk that its mail to an address came back for good."""
     bounced.send(None, name=name, status=status, text=_text(text))
+
+
+@shared_task(base=AfterCommitTask)
+def report_reply(name: str, author: str, text: str) -> None:
+    """Tell the desk that a person answered its mail."""
+    replied.send(None, name=name, author=author, text=text)
 
 
 def _text(reply: bytes | str) -> str:

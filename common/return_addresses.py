@@ -1,6 +1,7 @@
 """Return addresses: envelope senders that name what a bounce or report that comes to
-them is about, as bounce+<name>.<mac>@<domain> (VERP). Nobody can make one up who does
-not have the mail.
+them is about, as bounce+<name>.<mac>@<domain> (VERP); and the addresses of the desk's
+mail to which people reply, as reply+<name>.<mac>@<domain>. Nobody can make one up who
+does not have the mail.
 """
 
 import hmac
@@ -9,7 +10,10 @@ import re
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
-_LOCAL = re.compile(r"bounce\+([0-9a-z]{26})\.([0-9a-f]{12})", re.IGNORECASE | re.ASCII)
+_LOCAL = re.compile(
+    r"(?:bounce\+([0-9a-z]{26})|reply\+([0-9a-f]{32}-\d{1,9}))\.([0-9a-f]{12})",
+    re.IGNORECASE | re.ASCII,
+)
 _SALT = "gateway.verp"
 
 
@@ -18,20 +22,23 @@ class ForgedAddress(Exception):
 
 
 def return_address(name: str, domain: str) -> str:
-    """Return the return address of a mail, of whose name case does not count."""
-    return f"bounce+{name.lower()}.{_mac(name.upper(), settings.SECRET_KEY)}@{domain}"
+    """Return the return or reply address of a mail, of whose name case does not count.
+    Only names for replies have a hyphen.
+    """
+    kind = "reply" if "-" in name else "bounce"
+    return f"{kind}+{name.lower()}.{_mac(name.upper(), settings.SECRET_KEY)}@{domain}"
 
 
 def name_in(address: str) -> str:
-    """Return the name, in upper case, of the mail whose return address this is; empty
-    for any other address. Raises ForgedAddress if the signature is wrong.
+    """Return the name, in upper case, of the mail whose return or reply address this is;
+    empty for any other address. Raises ForgedAddress if the signature is wrong.
     """
     parts = _LOCAL.fullmatch(address.rpartition("@")[0])
     if parts is None:
         return ""
-    name = parts[1].upper()
+    name = (parts[1] or parts[2]).upper()
     for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
-        if hmac.compare_digest(_mac(name, key), parts[2].lower()):
+        if hmac.compare_digest(_mac(name, key), parts[3].lower()):
             return name
     raise ForgedAddress
 

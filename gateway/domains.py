@@ -20,6 +20,8 @@ from django.core.cache import cache
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from common.desk_mail import OWN_DOMAIN, OwnDomain, own_domain
+from common.encryption import encrypt
 from common.mail_addresses import ascii_domain, is_domain
 from common.waiting_mail import BAD_DOMAINS, NOTED_FOR
 from gateway import auditing
@@ -45,6 +47,8 @@ _MOST_TEXT = 4_000
 asking = threading.Lock()
 # Name and type (TXT or MX) of the records that are looked up.
 Question = tuple[str, str]
+# How long a note for the desk is kept while the gateway does not run.
+KEPT_SECONDS = 3600
 # The TXT record that proves ownership begins with this.
 PROOF = "countersign-domain="
 
@@ -378,3 +382,16 @@ def clean_domain(text: str) -> str:
         if is_domain(domain):
             return domain
     raise ValueError("must be a domain such as example.com.")
+
+
+def note_own_domain() -> None:
+    """Note for the desk what this gateway does for the domain of the desk's mail."""
+    name = own_domain().name
+    domain = Domain.objects.active().filter(domain=name).first() or Domain()
+    note = OwnDomain(
+        name,
+        selector=domain.dkim_selector if domain.dkim_verified_at else "",
+        private_key=encrypt(domain.dkim_private_key),
+        takes_mail=domain.is_right(MX),
+    )
+    cache.set(OWN_DOMAIN + name, note, KEPT_SECONDS)

@@ -59,11 +59,12 @@ def sweep() -> str:
 
 @shared_task(base=AfterCommitTask)
 def note_waiting() -> str:
-    """Note for the desk which mail the mail server does not take, and which domains lack
-    their DNS records.
+    """Note for the desk which mail the mail server does not take, which domains lack
+    their DNS records, and what the gateway does for the domain of the desk's own mail.
     """
-    from gateway.domains import look_again
+    from gateway import domains
     from gateway.messages import waiting
 
-    look_again()
+    domains.look_again()
+    domains.note_own_domain()
     return f"{waiting.note_waiting()} causes"

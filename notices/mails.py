@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.utils import timezone
 
-from common.desk_mail import compose, desk_host
+from common.desk_mail import compose, desk_host, own_domain
+from common.return_addresses import return_address
 from notices.models import Cause
 from notices.preferences import stop_path
 from notices.wording import ShownNotice
-from people.addresses import proof_path
+from people.addresses import is_read_at_desk, proof_path
 from people.models import Person
 from people.second_admin.setting import mails_name_subjects
 
@@ -28,6 +29,7 @@ def mail_of(person: Person, notices: Sequence[ShownNotice], key: str) -> bytes:
     first = notices[0]
     names_subjects = mails_name_subjects()
     subject = first.sentence
+    reply_to = ""
     messages = [one.notice.message for one in notices if one.notice.message]
     if len(notices) > 1:
         subject = f"{subject} ({len(notices)})"
@@ -36,6 +38,11 @@ def mail_of(person: Person, notices: Sequence[ShownNotice], key: str) -> bytes:
         # subject and by References.
         named = first.subject if names_subjects else ""
         subject = f"[Countersign] {named or 'A message'}"
+        # Those who read mail at the desk, such as agents, do not answer for a person.
+        domain = own_domain()
+        if domain.takes_mail and not is_read_at_desk(person.email):
+            name = f"{messages[0].public_id.hex}-{person.pk}"
+            reply_to = return_address(name, domain.name)
     cause = first.notice.cause
     stop = settings.PUBLIC_URL + stop_path(person.pk, cause)
     context = {
@@ -43,12 +50,13 @@ def mail_of(person: Person, notices: Sequence[ShownNotice], key: str) -> bytes:
         "person": person,
         "names_subjects": names_subjects,
         "stop": "" if cause == Cause.ACCOUNT else stop,
+        "reply_to": reply_to,
     }
     with timezone.override(ZoneInfo(person.time_zone)):
         mail = compose(person.email, subject, f"notice-{key}", "notices/mail", context)
     # By hand: the library would write so long an address as encoded words, which no
     # mail program reads there.
-    headers = ""
+    headers = f"Reply-To: {reply_to}\r\n" if reply_to else ""
     if messages:
         names = [
             f"<message-{one.public_id}@{desk_host()}>"

@@ -258,6 +258,8 @@ def _summarise(person: Person) -> bool:
     # Whoever joined since then saw what waits.
     if person.joined_at >= morning or not morning <= now < morning + LATEST:
         return False
+    # Two workers may do this at once.
+    Person.objects.select_for_update().get(pk=person.pk)
     summaries = Notice.objects.filter(person=person, cause=Cause.SUMMARY)
     waiting = desk_messages().waiting_for(person.actor(surface="worker"))
     if summaries.filter(made_at__gte=morning).exists() or not waiting.exists():

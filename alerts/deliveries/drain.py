@@ -21,11 +21,14 @@ from alerts.deliveries.planning import plan_waiting
 from alerts.models import Delivery, Destination, UnplannedAct
 from approvals.models import CommandedMail
 from common.sweeps import do_all, duty
+from notices.planning import summarise
 
 # How many tasks of one process deliver at the same time: its other threads are for
-# decisions. If there is no free slot a task ends at once, and the sweep sends it again.
+# decisions. If there is no free slot a task ends at once, and is sent again when one is.
 AT_ONCE = 6
 _slots = threading.BoundedSemaphore(AT_ONCE)
+# The destinations whose tasks found none, in their order.
+_waiting: dict[int, None] = {}
 # After this time it is the turn of other destinations.
 TURN_SECONDS = 10.0
 # No task is enqueued for the end of a longer wait: the sweep finds what is due then.
@@ -39,6 +42,7 @@ def drain(*, destination_id: int) -> str:
     log, such as "3 tried, then nothing left".
     """
     if not _slots.acquire(blocking=False):
+        _waiting[destination_id] = None
         return "no room now"
     turn_ends = time.monotonic() + TURN_SECONDS
     tried = 0
@@ -50,6 +54,9 @@ def drain(*, destination_id: int) -> str:
                 break
     finally:
         _slots.release()
+        for following in list(_waiting)[:1]:
+            _waiting.pop(following, None)
+            tasks.drain.delay_on_commit(following)
     # A task for the time when the wait ends.
     if outcome == "asked to wait" or (tried and outcome == "not due"):
         waiting = Destination.objects.filter(pk=destination_id, waits_until__gt=Now())
@@ -89,3 +96,12 @@ def sweep() -> str:
     )
     failed = f", but for: {', '.join(result.failed)}" if result.failed else ""
     return f"{result.done.get('due') or 'nothing'} due{failed}"
+
+
+def take_up() -> str:
+    """Go on with what a worker may have left when it was killed: the notices that it had
+    claimed, the summaries, and what a sweep finds.
+    """
+    Delivery.objects.release()
+    summarise()
+    return sweep()

@@ -106,13 +106,9 @@ def drop_ended(destination: Destination) -> None:
     causes = [*(wanted.mail if by_mail else wanted.push), Cause.ACCOUNT]
     unread = Notice.objects.unread(owner.actor(surface="worker"))
     # What a worker held that died before it handed anything over.
-    Delivery.objects.filter(
-        destination=destination,
-        state=Delivery.State.SENDING,
-        lease_until__lt=Now(),
-        may_have_left=False,
-    ).update(state=Delivery.State.DUE, lease_until=None)
-    due = Delivery.objects.filter(destination=destination, state=Delivery.State.DUE)
+    own = Delivery.objects.filter(destination=destination)
+    own.filter(lease_until__lt=Now()).release()
+    due = own.filter(state=Delivery.State.DUE)
     due.exclude(notice__in=unread.filter(cause__in=causes)).delete()
     snoozes = Snooze.objects.in_force().of_person(owner.pk)
     of_message = snoozes.filter(message=OuterRef("message")).values("until")
@@ -142,14 +138,10 @@ def send_notices(delivery: Delivery) -> Posted:
             raise RetryLater("Another worker makes this attempt.", seconds=0)
 
     channel: Any = channel_of(destination.kind)
+    # For all its attempts. After a restore its number comes again, but not at the same
+    # time.
+    key = f"{delivery.pk}-{int(delivery.created_at.timestamp())}"
     posted: Posted = channel.post_notices(
-        destination, [shown(one) for one in notices], key=_key(delivery), mark=mark
+        destination, [shown(one) for one in notices], key=key, mark=mark
     )
     return posted
-
-
-def _key(delivery: Delivery) -> str:
-    """Return a name of a delivery for all its attempts. After a restore its number comes
-    again, but not at the same time.
-    """
-    return f"{delivery.pk}-{int(delivery.created_at.timestamp())}"

@@ -17,7 +17,7 @@ MAX_BROWSERS = 10
 
 def browsers_of(actor: Actor) -> QuerySet[Destination]:
     """Return the browsers that a person has switched on, in the order of that."""
-    own = Destination.objects.filter(owner=int(actor.id), kind=WebPush.kind)
+    own = Destination.objects.filter(owner=actor.person_id, kind=WebPush.kind)
     return own.filter(switched_off_at=None).order_by("pk")
 
 
@@ -32,7 +32,11 @@ def add_browser(*, name: str, url: str, keys: str, actor: Actor) -> None:
     for one in [*replaced, *own[: len(own) + 1 - MAX_BROWSERS]]:
         _switch_off(one)
     Destination.objects.create(
-        owner_id=int(actor.id), kind=WebPush.kind, name=name[:80], url=url, secret=keys
+        owner_id=actor.person_id,
+        kind=WebPush.kind,
+        name=name[:80],
+        url=url,
+        secret=keys,
     )
     details = {"before": "", "after": name}
     record("person.browser_added", actor=actor, details=details)

@@ -189,7 +189,7 @@ def switch_on(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
 @transaction.atomic
 def mail_again(actor: Actor) -> None:
     """Mail a person again, to whom mail had come back."""
-    own = Destination.objects.filter(owner=int(actor.id), kind=EmailChannel.kind)
+    own = Destination.objects.filter(owner=actor.person_id, kind=EmailChannel.kind)
     for one in own.select_for_update(no_key=True):
         _switch_on(one, actor)
 
@@ -370,7 +370,7 @@ def ways_of(actor: Actor) -> list[Destination]:
     """Return the ways to the actor, mail first, and if they may manage destinations,
     each of these.
     """
-    person = Person.objects.get(pk=int(actor.id))
+    person = Person.objects.get(pk=actor.person_id)
     by_mail = Destination.objects.filter(owner=person, kind="email").first()
     mail = by_mail or Destination(owner=person, kind="email")
     shared = Destination.objects.for_list() if actor.is_admin_of_all else ()

@@ -89,6 +89,13 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         """Deliveries that are neither delivered nor given up."""
         return self.filter(state__in=("due", "sending"))
 
+    def release(self) -> None:
+        """Make notices due that were claimed and not handed over. If their worker is
+        alive, it will not hand them over any more.
+        """
+        claimed = self.filter(kind="notice", state="sending", may_have_left=False)
+        claimed.update(state="due", lease_until=None)
+
     def in_turn(self) -> Self:
         """Deliveries that wait for no other one. An event waits for the earlier ones
         about the same message; a card on a digest is sent with the digest.

@@ -11,6 +11,7 @@ from alerts.channels import channel_of
 from alerts.channels.web_push import WebPush, endpoint_hash, public_key
 from alerts.destinations import browsers as own
 from alerts.destinations import commands
+from common.desk_mail import own_domain
 from common.pages import (
     DeskRequest,
     admin_or_403,
@@ -105,7 +106,8 @@ def ways(request: DeskRequest) -> HttpResponse:
         rows.append(row)
     if request.method == "POST" and result is None:
         raise Http404("This way was removed in the meantime.")
-    return render(request, "alerts/ways.html", {"rows": rows})
+    context = {"rows": rows, "domain": own_domain()}
+    return render(request, "alerts/ways.html", context)
 
 
 @require_POST

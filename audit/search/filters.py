@@ -135,7 +135,8 @@ until | Until
 # both `since:` and `until:`.
 TOKENS = (*list(NARROWING)[1:], "on")
 SURFACES = {
-    one: one.capitalize() for one in "web discord slack webhook worker command".split()
+    one: one.capitalize()
+    for one in "web discord slack mail webhook worker command".split()
 }
 _GRAMMAR = Grammar(
     tokens=TOKENS,
@@ -411,7 +412,7 @@ _FIELDS: dict[str, tuple[Callable[[str], Any], str]] = {
     "actor": (_read_actor, "An actor is written as person/5."),
     "surface": (
         lambda text: _read_form("|".join(SURFACES), text.lower()),
-        "Sources are web, discord, slack, webhook, worker and command.",
+        "Sources are web, discord, slack, mail, webhook, worker and command.",
     ),
     "connection": (_read_number, "A connection is given by its number."),
     "message": (

@@ -31,6 +31,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django.utils import timezone
 
 from common.addresses import is_within, network_of
+from common.desk_mail import MAX_REPLY, report_reply
 from common.return_addresses import ForgedAddress, name_in
 from gateway.inbound.receive import (
     ForgedReport,
@@ -143,7 +144,7 @@ class Reception:
         options: list[str],
     ) -> str:
         """Answer RCPT. A recipient is accepted if it is one of our mailboxes, or the
-        return address of a mail that was sent from here.
+        return or reply address of a mail that was sent from here.
         """
         if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
             return f"452 4.5.3 At most {MAX_RECIPIENTS} recipients"
@@ -183,6 +184,12 @@ class Reception:
 
         def store(recipient: str) -> str:
             # Returns what became of the message for this recipient.
+            if "-" in (name := name_in(recipient)):
+                # A reply to the desk. Only programs send from the empty address. If
+                # Redis is away, the error makes the sending server come again.
+                if sender and not mail.automatic:
+                    report_reply.delay(name, mail.sender, mail.text[:MAX_REPLY])
+                return "reply"
             mailbox = mailbox_for(recipient)
             if mail.report and take_report(
                 mail.report, mailbox, recipient=recipient, sender=sender

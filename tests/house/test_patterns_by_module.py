@@ -32,7 +32,7 @@ REASONS = {
         common.logs common.mail_addresses common.references common.search_field
         connections.accounts.views
         gateway.api.answers gateway.auditing gateway.errors gateway.inbound.receive
-        gateway.messages.submission gateway.smtp
+        gateway.messages.submission gateway.smtp notices.replies
         people.sign_in.passwords policy.calendars policy.rules.conditions
         policy.rules.fields
         risk.words upstream.refused_fields

@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models.functions import Now
 
 from alerts import tasks
@@ -16,6 +16,7 @@ from common import desk_mail, redis
 from dashboard.celery import app
 from dashboard.models import Tick
 from gateway import smtp as mail_server_memory
+from gateway.inbound import smtp_server
 from mirror.models import Connection, Mailbox
 from mirror.sync import reads
 from tests import alerting
@@ -200,3 +201,24 @@ def server(settings, monkeypatch):
     with servers.mail_server() as running:
         settings.EMAIL_URL = running.url
         yield running
+
+
+@pytest.fixture
+def listener(db, monkeypatch):
+    """The gateway's mail server. Its thread uses the test's database connection, and so
+    its transaction, while the test waits for the response.
+    """
+    ours = connections["default"]
+
+    def share_connection(work, recipient):
+        connections["default"] = ours
+        try:
+            return work(recipient)
+        finally:
+            del connections["default"]
+
+    monkeypatch.setattr(smtp_server, "with_fresh_connection", share_connection)
+    ours.inc_thread_sharing()
+    with servers.running() as one:
+        yield one
+    ours.dec_thread_sharing()

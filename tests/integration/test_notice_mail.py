@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import re
 from datetime import datetime, time, timedelta
+from threading import BoundedSemaphore
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
@@ -340,6 +341,35 @@ def test_quiet_hours_are_asked_when_a_notice_leaves(
     waiting.refresh_from_db()
     assert waiting.next_attempt_at <= clock() + QUIET_CHECK_EVERY
     assert mail_all() == "delivered"
+
+
+def test_what_a_killed_worker_had_claimed_is_mailed_once_another_starts(server, asked):
+    claimed = Delivery.objects.get()
+    in_an_hour = Now() + HOUR
+    change_row(claimed, next_attempt_at=Now(), state="sending")
+    change_row(claimed, lease_until=in_an_hour, may_have_left=True)
+    drain.take_up()
+    assert not Delivery.objects.due().exists()
+    change_row(claimed, may_have_left=False)
+    claimed.refresh_from_db()
+    assert drain.take_up() == "1 due"
+    assert mail_all() == "delivered"
+    # That worker was alive: it does not hand the mail over any more.
+    assert not claimed.hand_over()
+
+
+def test_destination_that_found_no_free_slot_is_next(asked, monkeypatch):
+    sent = []
+    monkeypatch.setitem(vars(tasks.drain), "delay_on_commit", sent.append)
+    slot = BoundedSemaphore(1)
+    monkeypatch.setattr(drain, "_slots", slot)
+    own = Destination.objects.get().pk
+    with slot:
+        for _ in range(2):
+            assert drain.drain(destination_id=own) == "no room now"
+    assert drain.drain(destination_id=own) == "0 tried, then nothing left"
+    drain.drain(destination_id=own)
+    assert sent == [own]
 
 
 @pytest.mark.slow

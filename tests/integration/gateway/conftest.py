@@ -3,10 +3,8 @@ middleware, in place of the desk's.
 """
 
 import pytest
-from django.db import connections
 
 from common import redis
-from gateway.inbound import smtp_server
 from gateway.states import Mode
 from gateway.webhooks import deliveries
 from tests.integration.gateway import servers
@@ -66,27 +64,6 @@ def counting(monkeypatch):
     redis.quick_redis.cache_clear()
     yield
     redis.quick_redis.cache_clear()
-
-
-@pytest.fixture
-def listener(db, monkeypatch):
-    """The gateway's mail server. Its thread uses the test's database connection, and so
-    its transaction, while the test waits for the response.
-    """
-    ours = connections["default"]
-
-    def share_connection(work, recipient):
-        connections["default"] = ours
-        try:
-            return work(recipient)
-        finally:
-            del connections["default"]
-
-    monkeypatch.setattr(smtp_server, "with_fresh_connection", share_connection)
-    ours.inc_thread_sharing()
-    with servers.running() as one:
-        yield one
-    ours.dec_thread_sharing()
 
 
 @pytest.fixture
