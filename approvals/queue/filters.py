@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from django import forms
 from django.utils import timezone
 
-from audit.search.filters import EXAMPLES, Span, read_span
+from audit.search.filters import EXAMPLES, Span, UnclearTimeError, read_span
 from common.fingerprint import FINGERPRINT
 from common.pages import LenientForm
 from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
@@ -349,6 +349,9 @@ def _span(token: str, value: str, remarks: list[str]) -> Span | None:
         return None
     try:
         return read_span(value, zone=ZoneInfo(zone_name()), now=timezone.now())
+    except UnclearTimeError as error:
+        remarks.append(f"“{token}:{value}” was ignored. {error}")
+        return None
     except ValueError:
         remarks.append(
             f"“{token}:{value[:40]}” is not a date or time, so it was ignored. {EXAMPLES}"

@@ -20,6 +20,7 @@ from audit.actions import ACTIONS, SETTINGS
 from common.fingerprint import FINGERPRINT
 from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
 from common.tables import table_pairs, table_rows
+from common.time_zones import clock_error
 from common.words import words_of
 
 EXAMPLES = "Dates are 2026-11-21, 2026-11, 2026, today, yesterday, 7d or “last 7 days”, and 2026-11-21T10:42."
@@ -49,6 +50,10 @@ class Span:
     written: str
 
 
+class UnclearTimeError(ValueError):
+    """A time that clocks skip or show twice; the text says so."""
+
+
 def read_span(asked: str, *, zone: tzinfo, now: datetime) -> Span:
     """Return the time that typed words mean in this zone. Raises ValueError if none."""
     words = " ".join(asked.strip().lower().replace("+", " ").replace("_", " ").split())
@@ -58,7 +63,10 @@ def read_span(asked: str, *, zone: tzinfo, now: datetime) -> Span:
         fraction = match[4] or ""
         at = datetime.fromisoformat(text + (fraction.ljust(7, "0") if fraction else ""))
         _check_year(at.year)
-        at = at.replace(tzinfo=UTC if match[5] else zone).astimezone(UTC)
+        at = at.replace(tzinfo=UTC if match[5] else zone)
+        if error := clock_error(at):
+            raise UnclearTimeError(error)
+        at = at.astimezone(UTC)
         return Span(at, at, spelled(at) if match[5] else text + fraction)
     today = now.astimezone(zone).date()
     if (spaced := words.replace("-", " ")) in _WORDS:
@@ -269,6 +277,9 @@ class Filters:
             value = given[name]
             try:
                 return how(value) if value else None
+            except UnclearTimeError as error:
+                remarks.append(f"“{name}:{value}” was left out. {error}")
+                return None
             except ValueError:
                 remarks.append(
                     f"There is no “{name}:{value[:40]}”, so it was left out. {hint}"

@@ -63,5 +63,5 @@ def _render(request: bytes) -> bytes:
 
 JOBS = {
     "detect_file": Job(_detect, seconds=2),
-    "render_file": Job(_render, seconds=10, memory=512 * MEGABYTE),
+    "render_file": Job(_render, seconds=4, memory=512 * MEGABYTE),
 }

@@ -64,7 +64,7 @@ def render_file(content: bytes, kind: str, page: int) -> bytes:
 
 
 # Part of each name: raise it when renderings change.
-VERSION = 13
+VERSION = 14
 # PDF and Office files are drawn, and of pictures the metadata is read.
 RENDERED = frozenset("pdf docx xlsx pptx odf".split())
 KINDS = RENDERED | {"png", "jpeg", "gif", "webp"}

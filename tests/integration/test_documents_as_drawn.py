@@ -5,13 +5,16 @@ is read by the parser's confined processes.
 import io
 import re
 import zipfile
+import zlib
 from html import escape, unescape
 
 import pytest
 from PIL import Image
 
 from mirror.attachments import parsed
+from mirror.attachments.file_types import SENTENCES
 from mirror.attachments.preview import document_of, pdf_pages
+from mirror.attachments.renderings import pdf_pages as pdf_renderings
 from mirror.attachments.renderings.number_formats import shown
 from tests.integration.test_enclosed import of_bytes
 from tests.office_files import (
@@ -119,6 +122,31 @@ def test_what_a_pdf_does_not_draw_is_named():
     ):  # fmt: skip
         [only] = of_bytes(content).seen["flags"]
         assert flag in only["sentence"]
+
+
+def test_pdf_that_unpacks_to_too_much_is_not_read():
+    line = b"BT /F 12 Tf 72 600 Td (a) Tj ET\n"
+
+    def packed(size, *, times=1, end=None):
+        content = line * (size // len(line))
+        for _ in range(times):
+            content = zlib.compress(content, 9)
+        filters = b"/Filter [%s]" % (b"/FlateDecode " * times)
+        plain = pdf_page(b"")
+        return plain.replace(pdf_stream(b""), pdf_stream(content[:end], filters))
+
+    most = pdf_renderings.MAX_UNPACKED
+    assert not pdf_pages(of_bytes(packed(most // 4))).refusal
+    for content in (
+        packed(2 * most),
+        packed(2 * most, times=2),
+        # Its end is missing, which PDFium forgives.
+        packed(2 * most, end=-4),
+        # Many that are small.
+        packed(most // 8) + packed(most // 8)[:-9] * 9,
+    ):
+        assert len(content) < 100_000
+        assert SENTENCES["too_large"] in pdf_pages(of_bytes(content)).refusal
 
 
 def words_of(content):

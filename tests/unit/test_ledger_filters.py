@@ -88,6 +88,17 @@ def test_dates_are_those_of_the_persons_clock():
         assert [span.begins, span.ends] == meant, (asked, zone)
 
 
+def test_time_that_clocks_skip_or_show_twice_is_explained():
+    berlin = ZoneInfo("Europe/Berlin")
+    for typed, why in (("2026-03-29T02:30", "skip"), ("2026-10-25T02:30", "twice")):
+        unclear = read(f"q=since:{typed}", berlin)
+        assert unclear.begins is None
+        assert why in unclear.remarks[0]
+        for clear in (read(f"q=since:{typed}"), read(f"q=since:{typed}Z", berlin)):
+            assert clear.begins
+            assert not clear.remarks
+
+
 def test_every_act_belongs_to_what_it_is_narrowed_by():
     assert {action for area in AREAS for action in actions_of(area)} == set(ACTIONS)
     assert all(actions_of(group) for group in GROUPS)

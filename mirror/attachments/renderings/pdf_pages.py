@@ -2,10 +2,13 @@
 annotations, as readers draw them. Nothing in the PDF is run: this PDFium is built without
 scripts. Fonts that the file does not contain are replaced by PDFium's own."""
 
+import contextlib
 import ctypes
 import io
 import math
+import re
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,7 +28,12 @@ LONGER_SIDE = 1684
 # In bytes: a larger picture is drawn again at half its size.
 MAX_PICTURE = 3 * 1024 * 1024
 # In seconds of processor time: after this, no more text is read.
-BUDGET = 3.0
+BUDGET = 1.0
+# In bytes, for all streams: PDFium has no limit, and reads so much in about a second.
+MAX_UNPACKED = 12 * 1024 * 1024
+# So many bytes of pictures and fonts count as one.
+DATA_PER_BYTE = 16
+_STREAM = re.compile(rb"(?<!end)stream\r?\n?")
 # In characters, for all pages.
 MAX_TEXT = 100_000
 # So many notes are returned of a page, and so many characters of each.
@@ -149,7 +157,40 @@ def draw(content: bytes, page: int) -> bytes:
         raise Refused("broken") from error
 
 
+def _check_unpacked(content: bytes) -> None:
+    """Raise Refused if the streams that FlateDecode packed, once or several times,
+    unpack to more than MAX_UNPACKED. Others hardly grow.
+    """
+    left = MAX_UNPACKED * DATA_PER_BYTE
+    for match in _STREAM.finditer(content):
+        entries = content[max(0, match.start() - 1000) : match.start()]
+        is_data = b"/Image" in entries or b"/Length1" in entries
+        weight = 1 if is_data else DATA_PER_BYTE
+        packed = memoryview(content)[match.end() :]
+        while unpacked := _unpack(packed, most=left // weight + 1):
+            left -= len(unpacked) * weight
+            if left < 0:
+                raise Refused("too_large")
+            packed = memoryview(unpacked)
+
+
+def _unpack(packed: memoryview, *, most: int) -> bytes:
+    """Return what FlateDecode unpacks. As in PDFium, an error only ends it."""
+    unpacker = zlib.decompressobj()
+    unpacked = bytearray()
+    with contextlib.suppress(zlib.error):
+        for start in range(0, len(packed), 4096):
+            piece: Any = packed[start : start + 4096]
+            while piece and not unpacker.eof and len(unpacked) < most:
+                unpacked += unpacker.decompress(piece, 4096)
+                piece = unpacker.unconsumed_tail
+            if unpacker.eof or piece:
+                break
+    return bytes(unpacked)
+
+
 def _open(content: bytes) -> pypdfium2.PdfDocument:
+    _check_unpacked(content)
     try:
         document = pypdfium2.PdfDocument(content)
     except pypdfium2.PdfiumError as error:
