@@ -268,14 +268,11 @@ def _queue(connection: Connection) -> Step:
     if freshness.level == "green" and freshness.as_of:
         summary = f"The queue is up to date as of {local_time(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
         return Step("queue", "done", summary, "Open the queue", reverse("queue"))
-    is_wrong = bool(connection.paused_at or connection.failing_since)
-    if is_wrong or connection.is_being_read:
-        health = health_of(connection, freshness, now=now)
-        summary = f"{freshness.reason} {health.advice}"
-        state = "wrong" if is_wrong else "todo"
-        return Step("queue", state, summary, label, url, has_worked=has_worked)
-    summary = "Held messages are read every 30 seconds. If this does not change, run ./run manage doctor."
-    return Step("queue", "todo", summary, label, url, has_worked=has_worked)
+    health = health_of(connection, freshness, now=now)
+    summary = f"{freshness.reason} {health.advice}"
+    is_wrong = connection.paused_at or connection.failing_since
+    state = "wrong" if is_wrong else "todo"
+    return Step("queue", state, summary, label, url, has_worked=has_worked)
 
 
 def _mail(connection: Connection, *, checks_mail_server: bool) -> list[Step]:

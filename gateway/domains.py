@@ -47,8 +47,6 @@ _MOST_TEXT = 4_000
 asking = threading.Lock()
 # Name and type (TXT or MX) of the records that are looked up.
 Question = tuple[str, str]
-# How long a note for the desk is kept while the gateway does not run.
-KEPT_SECONDS = 3600
 # The TXT record that proves ownership begins with this.
 PROOF = "countersign-domain="
 
@@ -327,9 +325,8 @@ def look_again() -> None:
     if domain := stale.order_by("looked_at").first():
         _, problems = _compare(domain)
         domain.save_fields(dns_problems=problems, looked_at=timezone.now())
-    found = {one.domain: one.dns_problems.get(DKIM) for one in signed}
-    bad = [(name, problem) for name, problem in found.items() if problem]
-    cache.set(BAD_DOMAINS, bad, NOTED_FOR)
+    found = [(one.domain, one.dns_problems.get(DKIM)) for one in signed]
+    cache.set(BAD_DOMAINS, [pair for pair in found if pair[1]], NOTED_FOR)
 
 
 def rotate_key(key: ApiKey, domain: Domain) -> Domain:
@@ -394,4 +391,4 @@ def note_own_domain() -> None:
         private_key=encrypt(domain.dkim_private_key),
         takes_mail=domain.is_right(MX),
     )
-    cache.set(OWN_DOMAIN + name, note, KEPT_SECONDS)
+    cache.set(OWN_DOMAIN + name, note, NOTED_FOR)

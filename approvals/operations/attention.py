@@ -344,7 +344,7 @@ def _connection(connection: Connection, viewer: _Viewer) -> AttentionItem:
         health.advice,
         act if connection.pk in viewer.readable else None,
         asked=f"The list of held messages at {connection.api_url}",
-        asked_at=connection.read_at,
+        asked_at=connection.read_at or connection.created_at,
     )
 
 

@@ -4,10 +4,11 @@ and groups of items that have the same cause and can be handled at once.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.urls import reverse
+from django.utils import timezone
 
 from mirror.models import Message, WebhookEvent
 
@@ -62,7 +63,7 @@ class AttentionItem:
     explains: Sequence[str] = ()
     # What was asked, to which `why` is the answer, and when.
     asked: str = ""
-    asked_at: datetime | None = None
+    asked_at: datetime = field(default_factory=timezone.now)
     # Whether somebody must act; otherwise only `doctor` shows it, for information.
     needs_action: bool = True
 

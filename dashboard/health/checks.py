@@ -23,7 +23,6 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Count, Max, Min
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from alerts.models import Delivery, Destination
 from approvals.operations.items import OPERATOR, Act, AttentionItem
@@ -111,12 +110,8 @@ def item(
     page: str = "",
     **facts: Any,
 ) -> AttentionItem:
-    """Return an item for whoever runs the desk; on `page` it can be resolved. What was
-    `asked` was asked now, unless `facts` say when.
-    """
+    """Return an item for whoever runs the desk; on `page` it can be resolved."""
     act = Act("See the page", page) if page else None
-    if "asked" in facts:
-        facts.setdefault("asked_at", timezone.now())
     return AttentionItem(kind, what, since, why, advice, act, whose=OPERATOR, **facts)
 
 

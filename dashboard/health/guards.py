@@ -10,20 +10,15 @@ from common.postgres import made_in_schema
 
 # As `made_in_schema` returns it after all migrations.
 MADE = {
-    "constraints of account": "ffd534f6e64e",
     "constraints of alerts": "3d52772fcc64",
     "constraints of approvals": "f6e7f1ae26d7",
     "constraints of audit": "85f80df1c61b",
-    "constraints of auth": "f2113f7de4f6",
     "constraints of dashboard": "e79106f03c6d",
     "constraints of gateway": "6820106da6a9",
-    "constraints of mfa": "db6372b41576",
     "constraints of mirror": "e3af985b1071",
     "constraints of notices": "a540d1054b72",
     "constraints of people": "8c8e722290da",
     "constraints of policy": "87c1d7886eda",
-    "constraints of socialaccount": "811ca7b4eb8d",
-    "constraints of usersessions": "13b342bd95d3",
     "function approvals_begin_review": "9da4c02d7468",
     "function approvals_follow_message": "a1fb20b6520e",
     "function audit_refuse": "dc65eef8763e",

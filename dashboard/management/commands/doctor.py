@@ -82,8 +82,8 @@ class Command(BaseCommand):
             what = f"{group.what}{since}".rstrip(".")
             self.stdout.write(_plain(f"  - {what}. {first.why}".rstrip()))
             if first.asked:
-                at = f" at {_moment(first.asked_at)}" if first.asked_at else ""
-                self.stdout.write(_plain(f"    Asked{at}: {first.asked}"))
+                asked = f"    Asked at {_moment(first.asked_at)}: {first.asked}"
+                self.stdout.write(_plain(asked))
             if advice := f"{first.advice} {_page(group)}".strip():
                 self.stdout.write(_plain(f"    {advice}"))
         self.stdout.write("")
