@@ -1,5 +1,7 @@
 """The pages of the allowlists."""
 
+import pytest
+
 from common.time_zones import somebodys_time
 from policy.models import AllowEntry, Allowlist
 from policy.pages import MAX_LINES, read_line
@@ -66,6 +68,7 @@ def test_list_for_all_mail_is_shown_to_all_and_changed_by_admins_of_everything(
     assert listed_patterns() == ["x.example"]
 
 
+@pytest.mark.slow
 def test_as_many_lines_as_a_form_takes_become_entries(signed_in, admin):
     at = make_list("x.example")
     client = signed_in(admin)

@@ -77,6 +77,7 @@ def client(signed_in, admin):
     return signed_in(admin)
 
 
+@pytest.mark.slow
 def test_rules_are_500_at_most_and_name_a_thousand_words_together(admin):
     words = [[f"w{n}of{word}" for word in range(100)] for n in range(11)]
     rules = [rule(f"r{n}", when={"words": these}) for n, these in enumerate(words)]

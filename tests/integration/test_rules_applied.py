@@ -48,6 +48,7 @@ from tests.factories import (
 from tests.integration.deciding import decide, make_due, needed, ruling_of
 from tests.ledger import latest_details
 from tests.markup import words_of
+from tests.variants import variants
 
 TWO = {"approvals": {"0": 2}}
 WORDS = {"words": ["project tulip"]}
@@ -131,14 +132,16 @@ LONG = [
 FOUND = {"yes": [True], "doubt": [False], "no": []}
 
 
-def test_rule_applies_however_it_is_written(message, connection, reviewer):
+# The ordinary run tries every fourth of them.
+@pytest.mark.parametrize("every", variants([4, 1], 1))
+def test_rule_applies_however_it_is_written(message, connection, reviewer, every):
     change_row(message, state="delivered")
     Mailbox.objects.update(address="acme.support@gmail.com")
     lists = make_list("acme.com"), make_list("bücher.example", name="Other")
     about = {**ABOUT, "unlisted": {"lists_except": [one.pk for one in lists]}}
     written = [(name, json.loads(text), *more) for name, text, *more in rows(WRITTEN)]
     wrong = []
-    for name, fields, applies, *because in written + LONG:
+    for name, fields, applies, *because in (written + LONG)[::every]:
         with rolled_back():
             put_in_force({"when": about[name], "then": TWO})
             demand = ruling_of(make_message(connection, **fields), reviewer).demand

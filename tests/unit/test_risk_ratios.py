@@ -4,6 +4,7 @@ their patterns tests/unit/test_patterns.py shows it.
 
 from dataclasses import replace
 
+import pytest
 from markdown_it import MarkdownIt
 
 from common.fingerprint import Attachment, Content
@@ -72,6 +73,7 @@ def in_every_part(text):
     return Content(subject=text[:998], markdown=text, html=f"<p>x {text}")
 
 
+@pytest.mark.slow
 def test_message_of_one_repeated_word_is_examined_in_linear_time():
     for word in REPEATED:
         small, large = (
