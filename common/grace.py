@@ -12,9 +12,9 @@ from datetime import timedelta
 STUCK_AFTER = timedelta(minutes=1)
 # After a start: if the desk was down for long, all this work is late at first.
 START = timedelta(minutes=1)
-# For a connection that fails. It is tried again at least once a minute, so a restart of
+# For a connection that fails. It is tried again after seconds, so a quick restart of
 # MultiMail needs no person.
-FAILING_AFTER = timedelta(minutes=3)
+FAILING_AFTER = timedelta(seconds=20)
 # For a connection whose list of held messages was not read completely: the queue may
 # lack messages.
 STALE_AFTER = timedelta(minutes=10)

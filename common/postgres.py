@@ -260,6 +260,11 @@ def tables_without_rights(
     return [name for (name,) in rows]
 
 
+# What PostgreSQL writes otherwise after a dump was restored: parentheses, and where texts
+# are cast.
+_GROUPING = r"::(text|character varying)(\[\])?|[()]"
+
+
 def made_in_schema(append_only: tuple[str, ...]) -> dict[str, str]:
     """Return what PostgreSQL does by itself when rows of this schema are read or changed,
     what it refuses, and who else may change the rows of `append_only`: a digest of its
@@ -269,11 +274,13 @@ def made_in_schema(append_only: tuple[str, ...]) -> dict[str, str]:
     return dict(
         _rows(
             "SELECT 'trigger ' || tgname || ' on ' || relname, left(md5(concat_ws(' ', tgtype, tgenabled, proname,"
-            "   tgqual IS NULL, tgdeferrable, (SELECT string_agg(attname, ' ' ORDER BY attname) FROM pg_attribute"
+            "   regexp_replace(substring(pg_get_triggerdef(pg_trigger.oid) FROM ' WHEN .*'), %s, '', 'g'),"
+            "   tgdeferrable, (SELECT string_agg(attname, ' ' ORDER BY attname) FROM pg_attribute"
             "   WHERE attrelid = tgrelid AND attnum = ANY (tgattr)))), 12)"
             " FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid"
             " WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal"
-            " UNION ALL SELECT 'function ' || proname, left(md5(concat_ws(' ', prosrc, prosecdef, proconfig)), 12)"
+            " UNION ALL SELECT 'function ' || proname, left(md5(concat_ws(' ', prosrc, prosecdef, proconfig,"
+            "   has_function_privilege('public', oid, 'EXECUTE'))), 12)"
             " FROM pg_proc WHERE pronamespace = current_schema()::regnamespace AND NOT EXISTS"
             "   (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')"
             " UNION ALL SELECT 'rule ' || rulename || ' on ' || relname, ''"
@@ -290,14 +297,18 @@ def made_in_schema(append_only: tuple[str, ...]) -> dict[str, str]:
             "   AND grantee <> relowner AND privilege_type NOT IN ('SELECT', 'INSERT')"
             " UNION ALL SELECT 'constraints of ' || split_part(relname, '_', 1),"
             """   left(md5(string_agg(held, ' ' ORDER BY held COLLATE "C")), 12) FROM ("""
-            "   SELECT relname, relname || ' ' || pg_get_constraintdef(pg_constraint.oid)"
-            "   FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid"
-            "   WHERE relnamespace = current_schema()::regnamespace AND contype IN ('c', 'f', 'x')"
-            "   UNION ALL SELECT relname, regexp_replace(pg_get_indexdef(indexrelid), '^.*? ON [^.]*[.]', '')"
-            "   FROM pg_index JOIN pg_class ON pg_class.oid = indrelid"
-            "   WHERE relnamespace = current_schema()::regnamespace AND indisunique"
-            " ) AS constraints (relname, held) GROUP BY split_part(relname, '_', 1)",
+            "   SELECT relname, relname || regexp_replace(held, %s, '', 'g') FROM ("
+            # A foreign key is checked by triggers, which can be disabled.
+            "     SELECT conrelid, concat_ws(' ', pg_get_constraintdef(oid), (SELECT bool_and(tgenabled = 'O')"
+            "       FROM pg_trigger WHERE tgconstraint = pg_constraint.oid))"
+            "     FROM pg_constraint WHERE contype IN ('c', 'f', 'x')"
+            "     UNION ALL SELECT indrelid, substring(pg_get_indexdef(indexrelid) FROM ' USING .*')"
+            "     FROM pg_index WHERE indisunique) AS rules (of_table, held)"
+            "   JOIN pg_class ON pg_class.oid = of_table WHERE relnamespace = current_schema()::regnamespace"
+            " ) AS constraints (relname, held) GROUP BY 1",
+            _GROUPING,
             list(append_only),
+            _GROUPING,
         )
     )
 

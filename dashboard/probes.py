@@ -33,13 +33,13 @@ _UNKNOWN_AUTHORITY = (18, 19, 20, 21)
 @dataclass(frozen=True)
 class OwnAddress:
     """Why PUBLIC_URL does not lead to this desk, empty if it does; `is_certain` is False
-    if others may reach it. When its certificate ends, and from when that is too soon.
+    if others may reach it. `dates` has from when its certificate ends too soon, and when
+    it ends.
     """
 
     error: str = ""
     is_certain: bool = True
-    ends: datetime | None = None
-    soon: datetime | None = None
+    dates: tuple[datetime, ...] = ()
     at: datetime = field(default_factory=timezone.now)
 
 
@@ -49,19 +49,19 @@ def desk_id() -> str:
 
 
 def probe() -> str:
-    """Try both and cache the results, which are also returned in words."""
+    """Try both and cache the results. Return that of the address in words."""
     address = _ask_own_address()
     gone = missing_lines(_SEALS)
     cache.set_many({ADDRESS: address, SEALS: gone}, _KEPT)
-    return f"{address.error or 'reached'}, {len(gone)} seals missing"
+    return address.error or "reached"
 
 
 def _ask_own_address() -> OwnAddress:
     url = f"{settings.PUBLIC_URL}/healthz"
-    ends = soon = None
+    dates: tuple[datetime, ...] = ()
     try:
         if url.startswith("https:"):
-            soon, ends = _certificate(url)
+            dates = _certificate(url)
         answer = guarded.request(
             "GET", url, body=b"", headers={}, allow=[origin_of(url)], limit=_LIMIT
         )
@@ -70,19 +70,18 @@ def _ask_own_address() -> OwnAddress:
         is_certain = error.verify_code not in _UNKNOWN_AUTHORITY
         return OwnAddress(error.verify_message, is_certain)
     except (TimeoutError, guarded.TooLate):
-        return OwnAddress("no answer", is_certain=False, ends=ends, soon=soon)
+        return OwnAddress("no answer", False, dates)
     except (OSError, guarded.DeliveryError) as error:
         return OwnAddress(str(error))
     if desk_id().encode() in answer.body:
-        return OwnAddress(ends=ends, soon=soon)
+        return OwnAddress(dates=dates)
     # A proxy may ask everybody to sign in first.
     asks = answer.status in (302, 303, 401, 403)
-    return OwnAddress(
-        f"status {answer.status}, not from this desk", not asks, ends=ends, soon=soon
-    )
+    said = f"status {answer.status}, not from this desk"
+    return OwnAddress(said, not asks, dates)
 
 
-def _certificate(url: str) -> list[datetime]:
+def _certificate(url: str) -> tuple[datetime, ...]:
     """Return when nine tenths of the certificate's time are over, and when all is.
     Raises OSError, also if browsers do not accept it.
     """
@@ -97,4 +96,4 @@ def _certificate(url: str) -> list[datetime]:
         ssl.cert_time_to_seconds(str(shown[name])) for name in ("notBefore", "notAfter")
     )
     soon = ends - (ends - begins) / 10
-    return [datetime.fromtimestamp(at, UTC) for at in (soon, ends)]
+    return tuple(datetime.fromtimestamp(at, UTC) for at in (soon, ends))

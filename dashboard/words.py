@@ -48,67 +48,67 @@ blue | verdict.given approval.recorded decision.recorded decision.confirmed deci
     for action in actions.split()
 }
 
-# Kinds of items that need attention: the word and the colour.
+# Kinds of items that need attention: the word and, if it is not rose, the colour.
 STUCK = {
-    kind: (word, tone)
-    for kind, word, tone in table_rows(
+    kind: (word, tone[0] if tone else "rose")
+    for kind, word, *tone in table_rows(
         """
 unknown | Outcome unknown | violet
 unattributed | Decided, by whom not known | violet
 withdrawn | May still be sent | violet
-stalled | Not carried out | rose
+stalled | Not carried out
 refused | Held again | amber
 replaced | Both held | amber
-overdue | Expired | rose
-unexplained | Unexplained decision | rose
-connection | Connection | rose
-unfetchable | Cannot be fetched | rose
+overdue | Expired
+unexplained | Unexplained decision
+connection | Connection
+unfetchable | Cannot be fetched
 unread | Not fetched | amber
-not_taken | Not taken by mail server | rose
+not_taken | Not taken by mail server
 silent | No delivery report | amber
-poison | Webhook not applied | rose
+poison | Webhook not applied
 late | Contradicting webhook | amber
-refuted | False webhook | rose
-unsigned | Wrong signatures | rose
+refuted | False webhook
+unsigned | Wrong signatures
 silent_webhook | No webhooks | amber
-public_url | Public address | rose
+public_url | Address
 certificate | Certificate | amber
-domain | DNS record missing | rose
+domain | Domain
 below_minimum | Below the minimum | amber
 ledger | Ledger not sealed | amber
-ledger_stopped | Sealing stopped | rose
-ledger_broken | Ledger altered | rose
-seals_file | Seals missing | rose
-guards | Ledger unprotected | rose
-stopped | Desk stopped | rose
-worker | No worker | rose
-parser | No parser | rose
+ledger_stopped | Sealing stopped
+ledger_broken | Ledger altered
+seals_file | Seals
+guards | Ledger unprotected
+stopped | Desk stopped
+worker | No worker
+parser | No parser
 alerts | Alerts late | amber
-destination | Alerts switched off | rose
+destination | Alerts switched off
 bounced | Mail came back | amber
-people_mail | Mail to people | rose
-redis | Redis | rose
-read_only | PostgreSQL | rose
+people_mail | Mail to people
+redis | Redis
+read_only | PostgreSQL
 queue | Queue too long | amber
-disk | Disk | rose
-clock | Clock | rose
-postgresql | PostgreSQL too old | rose
-rights | Rights missing | rose
-collation | Collation | rose
-migrations | Other version of data | rose
+disk | Disk
+clock | Clock
+postgresql | PostgreSQL too old
+rights | Rights
+collation | Collation
+migrations | Other version of data
 idle_session | Idle transaction | amber
 versions | Versions differ | amber
-settings | Settings differ | rose
+settings | Settings differ
 backup | Backup | amber
-kill_switch | Kill switch | rose
-policy | Policy | rose
-mail_sign_in | Mail not sent | rose
-mail_sender | Mail not sent | rose
-mail_blocked | Mail not sent | rose
-mail_quota | Mail not sent | rose
-mail_unreachable | Mail not sent | rose
-mail_other | Mail not sent | rose
-mail_untried | Mail not sent | rose
+kill_switch | Kill switch
+policy | Policy
+mail_sign_in | Mail not sent
+mail_sender | Mail not sent
+mail_blocked | Mail not sent
+mail_quota | Mail not sent
+mail_unreachable | Mail not sent
+mail_other | Mail not sent
+mail_untried | Mail not sent
 """
     )
 }

@@ -42,6 +42,9 @@ SELECT format('GRANT %I TO CURRENT_USER', :'owner')
 SELECT format('CREATE DATABASE %I OWNER %I ENCODING ''UTF8'' TEMPLATE template0', :'database', :'owner')
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
 
+-- To see which session keeps a transaction open. Only a superuser may grant it.
+SELECT format('GRANT pg_read_all_stats TO %I', :'application')
+ WHERE (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) \gexec
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 GRANT CONNECT, TEMPORARY ON DATABASE :"database" TO :"application";
 

@@ -55,5 +55,6 @@ def signed(message: bytes, sender: str) -> bytes:
     domain = sender_domains.exclude(dkim_verified_at=None).first()
     if not domain:
         return message
-    key = domain.dkim_private_key
-    return dkim_signature.signed(message, domain.domain, domain.dkim_selector, key)
+    return dkim_signature.signed(
+        message, domain.domain, domain.dkim_selector, domain.dkim_private_key
+    )

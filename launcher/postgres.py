@@ -279,6 +279,7 @@ _NOT_DURABLE = dict.fromkeys(
 # It can run again after an interruption: it creates only what is missing.
 _ROLES = f"""
 SELECT 'CREATE ROLE {APPLICATION} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION}') \\gexec
+GRANT pg_read_all_stats TO {APPLICATION};
 SELECT 'CREATE DATABASE {DATABASE}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{DATABASE}') \\gexec
 """  # noqa: S608 constants of this file
 # On a full disk PostgreSQL stops when it cannot create the next file of its write-ahead

@@ -164,7 +164,7 @@ def _sealing(actor: Actor) -> Iterator[AttentionItem]:
             state.why,
             state.advice,
             whose=OPERATOR,
-            needs_action=state.is_stopped or (state.is_on and state.is_late),
+            needs_action=state.is_on,
         )
 
 
@@ -212,20 +212,14 @@ def _stuck(viewer: _Viewer) -> list[tuple[Any, ItemOf]]:
     connections = Connection.objects.visible_to(actor).order_by("name")
     events = WebhookEvent.objects.visible_to(actor).select_related("connection")
     gateways = gates.gateways_below(viewer.minimum_rules)
-    stalled = decisions.stalled()
+    silent = WebhookEvent.objects.silent_connections().visible_to(actor)
+    stalled, unread = decisions.stalled(), messages.long_unread()
+    overdue, unwell = messages.overdue().awaiting_review(), connections.unwell()
     if "stalled" in viewer.explained:
         # Only those that something else stops too.
         stalled = stalled.exclude(pk__in=Decision.objects.due().values("pk"))
-    unread = messages.long_unread()
-    unwell = connections.unwell()
-    silent = WebhookEvent.objects.silent_connections().visible_to(actor)
-    overdue = messages.overdue().awaiting_review()
-    if "overdue" in viewer.explained:
-        overdue = overdue.none()
-    if "unread" in viewer.explained:
-        unread = unread.none()
-        # Only those that MultiMail kept the desk from reading.
         unwell = unwell.exclude(paused_at=None, failing_since=None)
+        overdue, unread = overdue.none(), unread.none()
     kinds: list[tuple[Any, ItemOf]] = [
         (decisions.left_in_doubt().order_by("changed_at"), _in_doubt),
         (stalled.order_by("due_at"), _stalled),

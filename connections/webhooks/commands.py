@@ -289,8 +289,9 @@ def delete_webhook(
         what=f"delete the webhook {webhook.url}",
         has_happened=is_deleted,
     )
-    own = connection.row.filter(upstream_webhook_id=webhook.id)
-    own.update(upstream_webhook_id="", webhook_since=None)
+    connection.row.filter(upstream_webhook_id=webhook.id).update(
+        upstream_webhook_id="", webhook_since=None
+    )
     events = ", ".join(webhook.events)
     record_change(
         "hook.deleted", connection, actor, url=webhook.url, before=events, after=""

@@ -5,9 +5,10 @@ What can be done with an open message is not listed: that message's page has the
 buttons.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
 
 from django.http import HttpResponse
 from django.urls import reverse
@@ -57,57 +58,51 @@ _accounts = attrgetter("looks_after_accounts")
 _admin = attrgetter("is_admin_of_all")
 
 
-def _everybody(actor: Actor) -> bool:
-    return True
-
-
 def _may_stop(actor: Actor) -> bool:
     return actor.has(Role.REVIEWER) or actor.has(Role.ADMIN)
 
 
-# A page: its label, its URL's name, other words by which it is found, and a function
-# that tells whether an actor may use it.
-Place = tuple[str, str, str, Callable[[Actor], bool]]
+# A page: its label, its URL's name, other words by which it is found, and unless it is
+# for everybody, a function that tells whether an actor may use it.
+Place = tuple[Any, ...]
 
 PAGES: list[Place] = [
-    ("Home", "home", "start overview figures", _everybody),
-    ("Queue", "queue", "waiting inbox messages", _everybody),
-    ("Notices", "notices", "inbox bell told mentions assigned", _everybody),
-    ("History", "history", "past decided sent", _everybody),
-    ("Audit", "audit", "ledger log entries", _everybody),
-    ("Needs attention", "attention", "stuck problems", _everybody),
+    ("Home", "home", "start overview figures"),
+    ("Queue", "queue", "waiting inbox messages"),
+    ("Notices", "notices", "inbox bell told mentions assigned"),
+    ("History", "history", "past decided sent"),
+    ("Audit", "audit", "ledger log entries"),
+    ("Needs attention", "attention", "stuck problems"),
     (
         "Changes for a second admin",
         "pending-changes",
         "policy waiting accept two approve",
         _policy,
     ),
-    ("Kill switch", "stop", "stop emergency", _everybody),
-    ("Alerts", "alerts", "discord slack notifications destinations", _everybody),
-    ("Alert deliveries", "alert-log", "log discord slack", _everybody),
-    ("Findings", "rules-findings", "rules risk", _everybody),
-    ("Over limit", "brakes", "floods brake runaway agents caps set apart", _everybody),
-    ("Limits", "caps", "caps brake messages an hour a day", _everybody),
-    ("Allowlists", "allowlists", "allowed recipients", _everybody),
+    ("Kill switch", "stop", "stop emergency"),
+    ("Alerts", "alerts", "discord slack notifications destinations"),
+    ("Alert deliveries", "alert-log", "log discord slack"),
+    ("Findings", "rules-findings", "rules risk"),
+    ("Over limit", "brakes", "floods brake runaway agents caps set apart"),
+    ("Limits", "caps", "caps brake messages an hour a day"),
+    ("Allowlists", "allowlists", "allowed recipients"),
     (
         "Policy",
         "policy",
         "rules passes approvals four eyes draft versions minimum oversight",
-        _everybody,
     ),
-    ("Policy: try", "try-policy", "rules test rehearse draft", _everybody),
+    ("Policy: try", "try-policy", "rules test rehearse draft"),
     (
         "Policy: groups and hours",
         "groups-and-hours",
         "approvers members rules calendars holidays",
-        _everybody,
     ),
-    ("Review plans", "review-plans", "targets late duty escalation ladder", _everybody),
-    ("Mailboxes", "mailboxes", "oversight", _everybody),
+    ("Review plans", "review-plans", "targets late duty escalation ladder"),
+    ("Mailboxes", "mailboxes", "oversight"),
     ("Domains", "domains", "dns dkim", _accounts),
     ("API keys", "api-keys", "agents tokens", _accounts),
     ("Webhooks", "webhooks", "events", _accounts),
-    ("Connections", "connections", "multimail gateway", _everybody),
+    ("Connections", "connections", "multimail gateway"),
     ("People", "people", "persons roles users", _people),
     ("Second factor", "second-factor", "2fa rules roles people", _admin),
     ("Set-up", "setup", "first run", _admin),
@@ -119,16 +114,15 @@ PAGES: list[Place] = [
         _people,
     ),
     ("Who could decide where", "report-rights", "report roles date", _people),
-    ("Ledger status", "ledger-state", "seals verify check", _everybody),
+    ("Ledger status", "ledger-state", "seals verify check"),
     (
         "Your account",
         "account",
         "profile name time zone me out of office away keyboard shortcuts",
-        _everybody,
     ),
-    ("Your sessions", "sessions", "signed in devices", _everybody),
-    ("Your second factors", "factors", "app passkey recovery codes 2fa", _everybody),
-    ("Your chat accounts", "own-chat-accounts", "discord slack link", _everybody),
+    ("Your sessions", "sessions", "signed in devices"),
+    ("Your second factors", "factors", "app passkey recovery codes 2fa"),
+    ("Your chat accounts", "own-chat-accounts", "discord slack link"),
 ]
 ACTS: list[Place] = [
     ("Pull the kill switch", "stop", "stop everything emergency", _may_stop),
@@ -142,24 +136,20 @@ ACTS: list[Place] = [
         _admin,
     ),
     ("Export history", "export", "download csv audit entries", _people),
-    ("Compare the ledger with a checkpoint", "ledger-state", "verify head", _everybody),
+    ("Compare the ledger with a checkpoint", "ledger-state", "verify head"),
     ("Add a group to the policy", "add-policy-group", "new approvers rules", _admin),
-    ("Change your password", "own-password", "", _everybody),
+    ("Change your password", "own-password", ""),
 ]
 
 
 def entries_for(actor: Actor) -> Iterator[Entry]:
     """Yield every entry that this actor may use, kind by kind."""
-    for label, name, more, may_use in PAGES:
-        if may_use(actor):
-            yield Entry(label, "Pages", reverse(name), more)
+    yield from _usable(PAGES, "Pages", actor)
     queue = reverse("queue")
     for tab, label in TABS.items():
         if tab != "waiting":
             yield Entry(f"Queue: {label}", "Pages", f"{queue}?tab={tab}")
-    for label, name, more, may in ACTS:
-        if may(actor):
-            yield Entry(label, "Actions", reverse(name), more)
+    yield from _usable(ACTS, "Actions", actor)
     mailboxes = Mailbox.objects.visible_to(actor).filter(connection__removed_at=None)
     for mailbox in mailboxes.active()[:MOST]:
         yield Entry(
@@ -184,6 +174,12 @@ def entries_for(actor: Actor) -> Iterator[Entry]:
         yield Entry(
             str(person), "People", reverse("person", args=[person.pk]), person.email
         )
+
+
+def _usable(places: list[Place], kind: str, actor: Actor) -> Iterator[Entry]:
+    for label, name, more, *may_use in places:
+        if all(may(actor) for may in may_use):
+            yield Entry(label, kind, reverse(name), more)
 
 
 def messages_for(actor: Actor, typed: str) -> Iterator[Entry]:

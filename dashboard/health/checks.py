@@ -70,7 +70,7 @@ _FEW = 3
 # The Celery queues.
 QUEUES = ("decisions", "sync", "alerts", "gateway")
 # What is late while PostgreSQL or Redis takes no changes, whatever the workers do.
-_LATE = "worker alerts queue ledger stalled overdue unread".split()
+_LATE = "worker alerts queue ledger stalled".split()
 # The beginning of keys that desks write to find out whether Redis takes changes.
 _PROBE = "countersign:probe"
 
@@ -92,7 +92,7 @@ def examine() -> list[AttentionItem]:
             ),
             *items,
         ]
-    items += [*_read_only(), *_lost_rights(), *_postgresql()]
+    items += [*_read_only(), *_postgresql()]
     # With other tables than this version's, nothing else can be read.
     if not {"migrations", "rights"} & {one.kind for one in items}:
         for check in (_hosts, _backups, _noted, _policy, _alerts, _workers):
@@ -186,16 +186,6 @@ def lost_rights() -> list[str]:
     return tables_without_rights(tables - {*READ_ONLY}, APPEND_ONLY)
 
 
-def _lost_rights() -> Iterator[AttentionItem]:
-    if lost := lost_rights():
-        yield item(
-            "rights",
-            f"The role in DATABASE_URL may not read or change: {first_few(lost)}",
-            "Restart the desk with ./run, which grants what is missing.",
-            number=len(lost),
-        )
-
-
 def _redis_error(client: "redis.Redis") -> Iterator[AttentionItem]:
     """Yield why Redis stores nothing. One that is full, or is a replica, still answers a
     ping.
@@ -210,7 +200,8 @@ def _redis_error(client: "redis.Redis") -> Iterator[AttentionItem]:
                 asked=f"SCAN {_PROBE}:*",
             )
     except redis.RedisError as error:
-        what, advice = "Redis is not responding", "Start Redis, or set REDIS_URL."
+        what = "Redis is not responding"
+        advice = "Start Redis, or correct REDIS_URL: host, user and password."
         if isinstance(error, redis.exceptions.NoPermissionError):
             what = "Redis lets the desk store nothing"
             advice = "Allow the user in REDIS_URL all commands on all keys."
@@ -261,16 +252,21 @@ def _redis_server() -> Iterator[AttentionItem]:
                 number=length,
             )
     # Valkey names the version of Redis that it works like, too.
-    if valkey := info.get("valkey_version"):
-        yield fact(f"Valkey {valkey}")
-    else:
-        yield fact(f"Redis {info.get('redis_version')}")
+    name = "valkey" if "valkey_version" in info else "redis"
+    yield fact(f"{name.capitalize()} {info.get(f'{name}_version')}")
 
 
 def _postgresql() -> Iterator[AttentionItem]:
     version = connection.pg_version  # type: ignore[attr-defined]
     number = f"{version // 10_000}.{version % 10_000}"
     yield fact(f"PostgreSQL {number}")
+    if lost := lost_rights():
+        yield item(
+            "rights",
+            f"The role in DATABASE_URL may not read or change: {first_few(lost)}",
+            "Restart the desk with ./run, which grants what is missing.",
+            number=len(lost),
+        )
     if version < OLDEST_POSTGRESQL:
         yield item(
             "postgresql",
@@ -470,10 +466,10 @@ def _own_address(found: probes.OwnAddress) -> Iterator[AttentionItem]:
             needs_action=found.is_certain,
             **asked,
         )
-    if found.ends and found.soon and found.soon < found.at:
+    if found.dates and found.dates[0] < found.at:
         yield item(
             "certificate",
-            f"The certificate of PUBLIC_URL ends on {day_and_time(found.ends)}",
+            f"The certificate of PUBLIC_URL ends on {day_and_time(found.dates[1])}",
             "Renew it: less than a tenth of its time is left.",
             **asked,
         )
@@ -641,15 +637,11 @@ def _first_line(error: Exception, secret: object) -> str:
 
 # Of the gateway's worker; it does not run where another host or MultiMail is used.
 _GATEWAY = "gateway.tasks.sweep"
-# A job of each worker that shows that the worker runs; what does not happen without it,
-# and the kinds of items that follow.
+# A job of each worker that shows that the worker runs, and what does not happen without.
 _WORK = {
-    "approvals.tasks.sweep": (
-        "Decisions are not carried out, and MultiMail is not read",
-        ("stalled", "overdue", "unread"),
-    ),
-    "alerts.tasks.sweep": ("Alerts are not sent", ("alerts",)),
-    _GATEWAY: ("Mail is not sent", ()),
+    "approvals.tasks.sweep": "Decisions are not carried out, and MultiMail is not read",
+    "alerts.tasks.sweep": "Alerts are not sent",
+    _GATEWAY: "Mail is not sent",
 }
 _NO_WORKER = "No worker is seen."
 _START = (
@@ -658,8 +650,8 @@ _START = (
 
 
 def silent_jobs() -> list[AttentionItem]:
-    """Return the background jobs that last ran too long ago, by the database's
-    clock.
+    """Return what does not happen because background jobs last ran too long ago, by the
+    database's clock: nothing, or one item.
     """
     last_run = dict(
         Tick.objects.filter(job__in=_WORK).values_list("job").annotate(last=Max("at"))
@@ -668,10 +660,23 @@ def silent_jobs() -> list[AttentionItem]:
     ours = Connection.objects.at_work().filter(is_our_gateway=True)
     if _GATEWAY not in last_run or not ours.exists():
         last_run[_GATEWAY] = now
-    return [
-        item("worker", what, _START, _NO_WORKER, since=last_run.get(job), explains=late)
-        for job, (what, late) in _WORK.items()
+    silent = [
+        job
+        for job in _WORK
         if job not in last_run or last_run[job] <= now - STUCK_AFTER
+    ]
+    if not silent:
+        return []
+    return [
+        item(
+            "worker",
+            ". ".join(_WORK[job] for job in silent),
+            _START,
+            _NO_WORKER,
+            since=last_run.get(silent[0]),
+            # One worker of the desk does both.
+            explains=() if silent == [_GATEWAY] else ("stalled", "alerts"),
+        )
     ]
 
 

@@ -22,6 +22,7 @@ from django.contrib.auth.signals import (
     user_logged_out,
     user_login_failed,
 )
+from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessions
 from django.contrib.sessions.models import Session
 from django.db import transaction
@@ -34,7 +35,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from audit.recording import record
 from common.actors import Actor
 from common.addresses import client_address
-from common.postgres import atomic_with_retry
+from common.postgres import atomic_with_retry, is_away
 from common.tables import table_pairs
 from people.models import Person
 
@@ -128,6 +129,15 @@ class SessionStore(DatabaseSessions):
             return {}
         self.seen_at = row.expire_date - IDLE
         return data
+
+    def save(self, must_create: bool = False) -> None:
+        try:
+            super().save(must_create)
+        except UpdateError as error:
+            # Django raises it whatever kept the row from being written.
+            if is_away(error.__context__):
+                raise error.__context__ from None  # type: ignore[misc]
+            raise
 
     def get_expiry_date(self, **_: Any) -> datetime:
         """Return when the row expires; the cookie's age is SESSION_COOKIE_AGE."""

@@ -190,7 +190,11 @@ def test_first_hour_by_the_page(system, letters, browse):
     assert list((system.folder / "var/lib/countersign/backups").glob("before-1.0.1*"))
     reviewer.reload()
     expect(reviewer.get_by_role("heading", name="waiting")).to_be_visible()
-    follow(system, "Be told of problems")
+    # Nobody here knows the desk's name.
+    asked = ("manage doctor\n", "manage doctor || true\n")
+    told = follow(system, "Be told of problems", *asked)
+    assert "PUBLIC_URL does not lead to this desk" in told
+    assert "1 problem to resolve" in told
     [told] = system.run("cat", "/etc/cron.d/countersign").stdout.splitlines()
     told = told.removeprefix("*/5 * * * * root ")
     # As cron runs it.

@@ -129,7 +129,7 @@ def test_item_that_resolves_itself_is_listed_only_once_it_is_overdue(
             assert bool(found(reviewer)) == only_people_can, fields
     # MultiMail was restarted: the next reads may work.
     Connection.objects.update(
-        failing_since=Now() - timedelta(minutes=2), last_error="No answer."
+        failing_since=Now() - timedelta(seconds=10), last_error="No answer."
     )
     make_event(connection, result="late", received_at=Now())
     assert found(make_person("ada@yourteam.example", "Ada", "admin")) == []

@@ -167,7 +167,7 @@ BROKEN = {
     ),
     "certificate": lambda **_: cache.set(
         probes.ADDRESS,
-        probes.OwnAddress(ends=timezone.now(), soon=timezone.now() - timedelta(hours=1)),
+        probes.OwnAddress(dates=(timezone.now() - timedelta(hours=1), timezone.now())),
     ),
     "seals_file": lambda **_: cache.set(probes.SEALS, [7, 8]),
     "kill_switch": lambda admin, **_: pull_switch(admin),
