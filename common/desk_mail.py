@@ -125,8 +125,7 @@ def send(to: str, mail: bytes, mark: Callable[[], None] = lambda: None) -> str:
     smtp = None
     domain = own_domain()
     if domain.selector:
-        key = decrypt(domain.private_key)
-        mail = signed(mail, domain.name, domain.selector, key)
+        mail = signed(mail, domain.name, domain.selector, decrypt(domain.private_key))
     try:
         server = Server.from_url(settings.EMAIL_URL)
         smtp = connect(server, connect_timeout=STEP_SECONDS, timeout=STEP_SECONDS)

@@ -51,8 +51,7 @@ def desk_id() -> str:
 def probe() -> str:
     """Try both and cache the results. Return that of the address in words."""
     address = _ask_own_address()
-    gone = missing_lines(_SEALS)
-    cache.set_many({ADDRESS: address, SEALS: gone}, _KEPT)
+    cache.set_many({ADDRESS: address, SEALS: missing_lines(_SEALS)}, _KEPT)
     return address.error or "reached"
 
 

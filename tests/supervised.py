@@ -99,22 +99,27 @@ class Supervised:
         with psycopg.connect(self.env["DATABASE_OWNER_URL"]) as session:
             return session.execute(query).fetchone()[0]
 
-    def start(self, name, **variables):
-        """Start one process."""
+    def start(self, name, root=ROOT, **variables):
+        """Start one process of this clone, or of another."""
         self.started[name] = subprocess.Popen(
-            [str(ROOT / "run"), "process", name],
+            [str(root / "run"), "process", name],
             env=self.env | variables,
             stdout=(self.folder / f"{name}.out").open("wb"),
             stderr=subprocess.STDOUT,
         )
 
-    def is_healthy(self, name):
-        return self.run("healthy", name).returncode == 0
+    def is_healthy(self, name, root=ROOT):
+        return self.run("healthy", name, root=root).returncode == 0
 
-    def stop(self):
+    def stop_processes(self):
         for process in self.started.values():
             process.terminate()
         statuses = {name: one.wait(30) for name, one in self.started.items()}
+        self.started.clear()
+        return statuses
+
+    def stop(self):
+        statuses = self.stop_processes()
         self.redis.stop()
         self.postgres.stop()
         return statuses

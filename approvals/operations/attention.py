@@ -329,14 +329,15 @@ def _connection(connection: Connection, viewer: _Viewer) -> AttentionItem:
     elif connection.complete_as_of is None:
         what = f"{connection} has never been read whole"
         since = connection.created_at
-    act = _button(READ_NOW, "read-connection", connection.pk)
     return AttentionItem(
         "connection",
         what,
         since,
         freshness.reason,
         health.advice,
-        act if connection.pk in viewer.readable else None,
+        _button(READ_NOW, "read-connection", connection.pk)
+        if connection.pk in viewer.readable
+        else None,
         asked=f"The list of held messages at {connection.api_url}",
         asked_at=connection.read_at or connection.created_at,
     )
@@ -344,14 +345,19 @@ def _connection(connection: Connection, viewer: _Viewer) -> AttentionItem:
 
 def _silent_webhook(connection: Connection, viewer: _Viewer) -> AttentionItem:
     # A connection whose webhook does not come, though messages are held.
-    page = f"{reverse('connection', args=[connection.pk])}#webhook"
     return AttentionItem(
         "silent_webhook",
         f"The webhook of {connection} does not come: held mail appears up to half a minute later",
         connection.heard,  # type: ignore[attr-defined]
         "A message was held since, and only a read of MultiMail showed it.",
         "See under Deliveries and tests what MultiMail got as an answer. It must be able to reach the address.",
-        viewer.for_admin(connection, Act("See the webhook", page)),
+        viewer.for_admin(
+            connection,
+            Act(
+                "See the webhook",
+                f"{reverse('connection', args=[connection.pk])}#webhook",
+            ),
+        ),
         whose="an admin",
     )
 

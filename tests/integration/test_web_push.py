@@ -116,11 +116,13 @@ def test_person_switches_a_browser_on_and_off(
 
 
 @pytest.mark.slow
+# Chrome's service answered 404 for a time.
+@pytest.mark.parametrize("gone", [404, 410])
 def test_browser_that_is_gone_gets_nothing_more(
-    service, reviewer, second_reviewer, connection
+    service, reviewer, second_reviewer, connection, gone
 ):
     browser = make_browser(second_reviewer, f"{service.url}/send/1")
-    for status, end in ((503, "postponed"), (410, "switched off")):
+    for status, end in ((503, "postponed"), (gone, "switched off")):
         service.statuses = [status]
         assign(make_message(connection), second_reviewer, reviewer)
         assert push_due() == end, status
