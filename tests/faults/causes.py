@@ -62,7 +62,6 @@ class MailServer:
             port=self.port,
             authenticator=self._sign_in,
             auth_require_tls=False,
-            auth_required=True,
         )
         self._controller.start()
 
@@ -142,6 +141,8 @@ class CausesDesk(Supervised):
         self.product.set_undo_window("0 seconds")
         self.ana = self.product.reviewer()
         self.ida = self.product.reviewer("ADMIN")
+        # The first page after signing in changes the session.
+        self.page()
         urls = {name: proxy.url for name, proxy in self.accounts.items()}
         code = CONNECT.format(accounts=urls, key=OVERSIGHT)
         connected = self.run("manage", "shell", "-v0", "-c", code)

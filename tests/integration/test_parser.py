@@ -202,7 +202,7 @@ def test_message_that_cannot_be_read_safely_is_put_aside(
 
 
 def test_message_waits_for_a_parser_that_is_away_without_being_given_up(
-    connection, desk, admin, monkeypatch
+    connection, working, desk, admin, monkeypatch
 ):
     message = make_message(connection, hydrated=False)
     row = pending_row(message.upstream_id)

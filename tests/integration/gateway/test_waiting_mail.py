@@ -11,7 +11,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from common.waiting_mail import KEY
+from common.waiting_mail import WAITING
 from gateway import tasks
 from gateway.models import Email
 from tests.factories import change_row
@@ -80,7 +80,7 @@ def test_waiting_mail_is_noted_by_its_cause(world, mail_server):
                 assert tasks.note_waiting() == "0 causes", reply
                 make_old()
                 tasks.note_waiting()
-                [mail] = cache.get(KEY)
+                [mail] = cache.get(WAITING)
                 noted = (mail.cause, mail.number, mail.oldest)
                 assert noted == (cause, 1, email.pk), reply
                 assert reply in mail.answer == email.last_error
@@ -104,7 +104,7 @@ def test_send_again_tries_what_waits_at_once_and_once(world, mail_server, capsys
     assert len(mail_server.taken) == 3
     assert run(capsys) == "Messages that are tried again now: 0"
     tasks.note_waiting()
-    assert cache.get(KEY) == []
+    assert cache.get(WAITING) == []
 
 
 def test_send_again_touches_nothing_that_may_have_been_sent_or_whose_time_is_not_come(
