@@ -192,13 +192,6 @@ def _redis_error(client: "redis.Redis") -> Iterator[AttentionItem]:
     """
     try:
         client.set(f"{_PROBE}:{probes.desk_id()}", "", ex=60)
-        if len(list(client.scan_iter(f"{_PROBE}:*", count=1000))) > 1:
-            yield item(
-                "redis",
-                "Another Countersign uses this Redis: each takes tasks of the other",
-                "Give each a database of its own: REDIS_URL ends in /0 for one, and in /1 for the other.",
-                asked=f"SCAN {_PROBE}:*",
-            )
     except redis.RedisError as error:
         what = "Redis is not responding"
         advice = "Start Redis, or correct REDIS_URL: host, user and password."
@@ -233,6 +226,13 @@ def _redis_server() -> Iterator[AttentionItem]:
     try:
         info: dict[str, Any] = client.info()
         lengths = {queue: int(client.llen(queue)) for queue in QUEUES}
+        if len(list(client.scan_iter(f"{_PROBE}:*", count=1000))) > 1:
+            yield item(
+                "redis",
+                "Another Countersign uses this Redis: each takes tasks of the other",
+                "Give each a database of its own: REDIS_URL ends in /0 for one, and in /1 for the other.",
+                asked=f"SCAN {_PROBE}:*",
+            )
     except redis.RedisError as error:
         # The desk can work without: managed servers may keep a user from INFO.
         yield fact("Redis was not examined", _redis_words(client, error))

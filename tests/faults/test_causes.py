@@ -125,13 +125,16 @@ def no_slots(desk):
                     session = psycopg.connect(desk.env["DATABASE_URL"])
                     mine.append(sessions.enter_context(session).info.backend_pid)
 
-        fill()
-        desk.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE usename = 'countersign' AND NOT pid = ANY(%s)",
-            mine,
-        )
-        fill()
+        def only_mine():
+            fill()
+            ended = desk.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE usename = 'countersign' AND NOT pid = ANY(%s)",
+                mine,
+            )
+            return not ended
+
+        wait_for(only_mine, 60, "all slots to be taken")
         yield
 
 
@@ -500,6 +503,42 @@ def ask_for_check(desk):
 
 
 @contextlib.contextmanager
+def lost_line(desk):
+    file = Path(desk.env["DATA_DIR"], "seals.jsonl")
+    before = file.read_text()
+    lines = before.splitlines(keepends=True)
+    file.write_text("".join(lines[:1] + lines[2:]))
+    try:
+        yield
+    finally:
+        # Others may have been added.
+        added = file.read_text().splitlines(keepends=True)[len(lines) - 1 :]
+        file.write_text(before + "".join(added))
+
+
+@contextlib.contextmanager
+def silent_webhook(desk):
+    """Have the gateway deliver no webhook, and let a message be held for five minutes."""
+    own = "url LIKE '%/webhooks/multimail/%'"
+    desk.sql(
+        f"UPDATE gateway_webhook SET url = 'http://127.0.0.1:1' || substring(url FROM '/webhooks.*') WHERE {own}"
+    )
+    upstream_id, _ = desk.product.send()
+    find = f"SELECT 1 FROM mirror_message WHERE upstream_id = '{upstream_id}'"
+    desk.wait_for(lambda: desk.sql(find), 90, "a read to find it")
+    desk.sql("UPDATE mirror_webhookevent SET received_at = now() - interval '1 hour'")
+    desk.sql(
+        f"UPDATE mirror_message SET held_at = now() - interval '5 minutes' WHERE upstream_id = '{upstream_id}'"
+    )
+    try:
+        yield
+    finally:
+        url = desk.product.known["WEBHOOK_URL"]
+        desk.sql(f"UPDATE gateway_webhook SET url = '{url}' WHERE {own}")
+        desk.product.send()
+
+
+@contextlib.contextmanager
 def unwritable_seals(desk):
     file = Path(desk.env["DATA_DIR"], "seals.jsonl")
     away = file.with_name("seals.away")
@@ -625,7 +664,6 @@ LATER_MIGRATION = (
     "INSERT INTO django_migrations (app, name, applied) VALUES ('dashboard', '9999_later', now())",
     "DELETE FROM django_migrations WHERE name = '9999_later'",
 )
-NO_DATABASE = "PostgreSQL is not responding"
 NO_PAGE = "The database is not responding"
 POSTGRESQL = ("postgresql",)
 REDIS = ("redis",)
@@ -641,9 +679,7 @@ RESET = "CONFIG SET maxmemory 0"
 
 def no_database(name, make, why):
     """Return a fault with which there is no database."""
-    return Fault(
-        name, make, f"{NO_DATABASE}: {why}", page=NO_PAGE, parts=POSTGRESQL, status=3
-    )
+    return Fault(name, make, why, page=NO_PAGE, parts=POSTGRESQL, status=3)
 
 
 def no_redis(name, make, says):
@@ -657,7 +693,9 @@ WINDOWS = {
     ],
     "database-frozen": [
         no_database(
-            "PostgreSQL frozen (SIGSTOP)", frozen_database, "connection timeout expired"
+            "PostgreSQL frozen (SIGSTOP)",
+            frozen_database,
+            "PostgreSQL is not responding",
         )
     ],
     "database-read-only": [
@@ -724,7 +762,40 @@ WINDOWS = {
             "Redis lets the desk store nothing",
         )
     ],
+    "rights": [
+        Fault(
+            "a right on a table is lost",
+            statements(
+                "REVOKE UPDATE ON mirror_message FROM countersign",
+                "GRANT UPDATE ON mirror_message TO countersign",
+            ),
+            "may not read or change: mirror_message",
+            "rights",
+            POSTGRESQL,
+        )
+    ],
     "records": [
+        Fault(
+            "another role may change the ledger",
+            statements(
+                "GRANT UPDATE ON audit_entry TO pg_monitor",
+                "REVOKE UPDATE ON audit_entry FROM pg_monitor",
+            ),
+            "grant on audit_entry to pg_monitor",
+            "guards",
+        ),
+        Fault(
+            "two desks in one Redis",
+            redis_commands("SET countersign:probe:x 1", "DEL countersign:probe:x"),
+            "Another Countersign uses this Redis",
+            "redis",
+        ),
+        Fault(
+            "a line is gone from the seals' file",
+            lost_line,
+            "The seals' file lacks 1 of the newest seals",
+            "seals_file",
+        ),
         Fault(
             "a trigger of the ledger dropped",
             dropped_trigger,
@@ -909,6 +980,13 @@ WINDOWS = {
             "people_mail",
         ),
         Fault(
+            "webhooks do not come",
+            silent_webhook,
+            "does not come: held mail appears",
+            "silent_webhook",
+            note="times were set back by five minutes",
+        ),
+        Fault(
             "webhook with a wrong secret",
             unsigned_webhook,
             "had no valid signature in the last day",
@@ -924,7 +1002,7 @@ WINDOWS = {
             "seals' file cannot be written",
             unwritable_seals,
             "are not in the seals' file",
-            is_on_page=False,
+            "ledger",
         ),
         Fault(
             "gateway stopped",
