@@ -153,9 +153,13 @@ def missing_lines(most: int) -> list[int]:
     # Anchors are read first, because each is stored after its line.
     newest = anchors_here().order_by("-seal").values_list("seal", flat=True)[:most]
     written = set(newest)
-    lines: set[int] = set()
-    with suppress(OSError):
+    try:
         lines = {head.number for head in islice(newest_heads(), 2 * most)}
+    except FileNotFoundError:
+        lines = set()
+    except OSError:
+        # Sealing stops, and says why.
+        return []
     first = min(lines, default=0)
     return sorted(number for number in written - lines if number > first)
 

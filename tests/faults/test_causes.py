@@ -528,6 +528,10 @@ def silent_webhook(desk):
     find = f"SELECT 1 FROM mirror_message WHERE upstream_id = '{upstream_id}'"
     desk.wait_for(lambda: desk.sql(find), 90, "a read to find it")
     desk.sql("UPDATE mirror_webhookevent SET received_at = now() - interval '1 hour'")
+    # The demo registers none.
+    desk.sql(
+        "UPDATE mirror_connection SET webhook_since = now() - interval '1 hour' WHERE name = 'Demo gateway'"
+    )
     desk.sql(
         f"UPDATE mirror_message SET held_at = now() - interval '5 minutes' WHERE upstream_id = '{upstream_id}'"
     )

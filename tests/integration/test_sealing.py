@@ -279,10 +279,13 @@ def test_line_that_is_gone_from_the_file_is_named_at_once(file):
     _seal_in_turns(3)
     lines = file.read_text().splitlines(keepends=True)
 
-    def gone(left):
-        file.write_text("".join(left))
+    def named():
         probe()
         return [one.number for one in checks._noted() if one.kind == "seals_file"]
+
+    def gone(left):
+        file.write_text("".join(left))
+        return named()
 
     # Older lines may have been archived.
     assert gone(lines) == gone(lines[1:]) == []
@@ -290,6 +293,11 @@ def test_line_that_is_gone_from_the_file_is_named_at_once(file):
     assert gone(lines[:1]) == [2]
     assert gone([]) == [3]
     assert gone(lines) == []
+    file.unlink()
+    assert named() == [3]
+    # A file that cannot be read stops sealing, which says so.
+    file.mkdir()
+    assert named() == []
 
 
 def _play_back(seals):
