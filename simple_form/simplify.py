@@ -12,16 +12,26 @@ from dataclasses import dataclass
 from functools import cache
 from unicodedata import bidirectional
 
-from simple_form.colours import readable
+from simple_form.colours import (
+    BLACK,
+    LINK,
+    READABLE,
+    WHITE,
+    colour_of,
+    contrast,
+    readable,
+)
 from simple_form.declarations import (
     OF_INSIDE,
-    OTHER_LETTERS,
+    Declaration,
+    declarations_of,
+    draws_other_letters,
+    fonts_of,
     held_by,
-    is_harmless,
+    is_usual,
     pixels,
-    rows,
 )
-from simple_form.elements import TAGS, odd_about, tag_of
+from simple_form.elements import TAGS, odd_about, property_of, tag_of
 from simple_form.html_reading import BLANKS, VOID, Token, Values, ascii_lower
 from simple_form.looks import BLOCKS, MOST_RAISED, TOO_WIDE, Look, look_inside, style_of
 from simple_form.result import (
@@ -72,40 +82,53 @@ _BREAKS = '<span style="overflow-wrap:anywhere;">'
 SCHEMES = frozenset(
     "http https mailto tel sms callto skype facetime facetime-audio whatsapp".split()
 )
-# The width of pictures in pixels from which on they may fill their box.
+# The width of pictures in pixels from which on they may fill their box, and the height
+# below which they are lines or gaps.
 WIDE = 100
+LINE = 40
 # Attributes with a number, and the most that is written.
 _MOST = {
-    name: int(most)
-    for name, most in rows("""
-border         4
-cellpadding    12
-cellspacing    6
-colspan        30
-rowspan        30
-width          800
-height         800
-""")
+    "border": 4,
+    "cellpadding": 12,
+    "cellspacing": 6,
+    "colspan": 30,
+    "rowspan": 30,
+    "width": 800,
+    "height": 800,
 }
 # The attributes of the simple form by tag, and patterns for their values. An attribute
 # without a pattern may have any value.
 ATTRIBUTES = {
-    tag: set(names.split())
-    for tag, names in rows("""
-*        style dir
-a        href
-img      src alt width height
-li       value
-td       colspan rowspan
-th       colspan rowspan
-table    cellpadding cellspacing border
-""")
+    "*": {"style", "dir", "lang"},
+    "a": {"href"},
+    "img": {"src", "alt", "width", "height"},
+    "li": {"value"},
+    "td": {"colspan", "rowspan"},
+    "th": {"colspan", "rowspan"},
+    "table": {"cellpadding", "cellspacing", "border"},
+}
+# Attributes that no program shows, and the properties that may be written although the
+# original does not set them: what an element has anyway.
+_SILENT = frozenset(
+    "style class id title target rel role name href start value cells".split()
+)
+_NEUTRAL = {
+    tag: frozenset(names.split())
+    for tag, names in {
+        "*": "color background-color",
+        "table": "color background-color font-size",
+        "ol": "color background-color list-style-position",
+        "ul": "color background-color list-style-position",
+        "img": "max-width width height",
+    }.items()
 }
 VALUES = {
     "style": re.compile(r"\A(?:[a-z-]++:[a-zA-Z0-9#%., \-']++;)++"),
-    "dir": re.compile("auto|ltr"),
+    "dir": re.compile("auto|ltr|rtl"),
+    "lang": re.compile("[a-zA-Z]{1,8}(?:-[a-zA-Z0-9]{1,8}){0,6}"),
     **dict.fromkeys((*_MOST, "value"), re.compile("-?[0-9]{1,7}")),
 }
+_AUTO = ' dir="auto"'
 _ADDRESS = r' (?:href|src)="[^"]*"'
 
 
@@ -129,7 +152,30 @@ def simplify(source: str) -> SimpleForm:
         raise TooComplex("its structure is ambiguous")
     if clean != written:
         writer.note("an address that cannot be read")
-    return SimpleForm(clean, "".join(writer.marked), writer.all_changes())
+    changes = writer.all_changes()
+    is_exact = writer.is_exact and not changes
+    return SimpleForm(clean, "".join(writer.marked), changes, writer.loads, is_exact)
+
+
+def _is_kept(one: Declaration, kept: dict[str, str], look: Look, written: str) -> bool:
+    """Whether a declaration of an element is written with the value that it has, in its
+    style or as an attribute.
+    """
+    name, value, _ = one
+    if name in ("color", "background-color"):
+        # A colour that can be seen through is another one on another ground.
+        colour = colour_of(value, BLACK)
+        is_opaque = colour == colour_of(value, WHITE)
+        shown = look.pair[name != "color"]
+        return is_opaque and colour == shown
+    if name == "direction":
+        return value == look.direction
+    if name == "font-family":
+        return kept.get(name) == ", ".join(fonts_of(value))
+    length = pixels(value, look.size)
+    if length is not None:
+        value = f"{length:.0f}px"
+    return kept.get(name) == value or _attribute(name, value[:-2]) in written
 
 
 def _escaped(text: str) -> str:
@@ -176,6 +222,8 @@ class _Writer:
         self.out: list[str] = []
         self.marked: list[str] = []
         self.note = tree.note
+        self.is_exact = tree.is_plain
+        self.loads = tuple(tree.loads)[:MOST_NAMED]
         self._tree = tree
         self._last = ""
         self._stack: list[_Open] = []
@@ -282,6 +330,10 @@ class _Writer:
             first = next((one for one in kinds if one in ("L", "R", "AL")), "L")
             if inside and first == "L":
                 self.note("words from right to left")
+            elif inside:
+                for pieces in (self.out, self.marked):
+                    start = pieces[opened.begin - 1]
+                    pieces[opened.begin - 1] = start.replace(_AUTO, ' dir="rtl"', 1)
         end = f"</{form.tag}>"
         self._write(end, end)
 
@@ -289,7 +341,9 @@ class _Writer:
         self, element: Token, above: Look, is_low: bool, has_words: bool
     ) -> _Form:
         attributes = element.attributes
-        declarations, sheets = self._tree.declared(element)
+        declared = self._tree.declared(element)
+        declarations = declared.together()
+        sheets = declared.sheets
         held = held_by(declarations)
         # Only the page is written although it is not drawn itself.
         tag = tag_of(element.name).replace("-", "div")
@@ -329,12 +383,16 @@ class _Writer:
             self.note("boxes in each other that take all the width")
         for how in odd_about(element):
             self.note(how)
+        for name in ("link", "vlink", "alink"):
+            colour = colour_of(ascii_lower(attributes[name]), look.back)
+            if attributes[name] and contrast(colour or look.back, look.back) < READABLE:
+                self.note(f"{name}={attributes[name]}"[:80])
         room = max(pixels(held[one]) or 0 for one in ("margin-left", "padding-left"))
         # Of what is removed, only a style sheet that does so is odd.
         for one in sheets if look.gone else declarations:
             is_judged = one.name in OF_INSIDE and tag not in VOID
             kind = tag if look.is_box or tag in VOID else "span"
-            if not is_judged and not is_harmless(one, kind, room):
+            if not is_judged and not is_usual(one, kind, room):
                 self.note(f"{one.name}: {one.value}"[:80])
 
         written = _attribute("href", target) if target else ""
@@ -356,15 +414,18 @@ class _Writer:
             if name == "rowspan" and self._has_colspan and match:
                 # Cells that span both rows and columns could lie over each other.
                 self.note("cells that span rows")
-            elif name == "height" and re.search(
-                "auto$|%  ?([4-9]|[0-9]{2})[0-9]",
-                f"{held['width']} {attributes[name]} {held[name]}",
-            ):
-                # It follows from the width, except for lines and gaps.
-                continue
             elif match and not (tag == "table" and look.room < 0):
                 # Words of cells beside each other do not touch.
                 number = min(int(match[1]), _MOST[name]) or 2 * (name == "cellpadding")
+                if name == "height" and (
+                    held["height"] == "auto"
+                    or ("%" in held["width"] and number >= LINE)
+                ):
+                    # It follows from the width, except for lines and gaps. Both say
+                    # how large the picture is before it is loaded.
+                    held["height"] = "auto"
+                    if ' width="' not in written:
+                        continue
                 written += _attribute(name, number)
                 if name == "width" and number > WIDE:
                     # It becomes narrower where the window is.
@@ -373,9 +434,16 @@ class _Writer:
         direction = held["direction"]
         if direction in ("rtl", "auto") or look.direction != above.direction:
             written += _attribute("dir", look.direction.replace("rtl", "auto"))
-        style = WRAPS * is_page + style_of(tag, held, look, above, is_low)
+        if VALUES["lang"].fullmatch(attributes["lang"]):
+            written += _attribute("lang", attributes["lang"])
+        kept = style_of(tag, held, look, above, is_low)
+        style = "".join(f"{one}:{value};" for one, value in sorted(kept.items()))
+        if is_page:
+            style = WRAPS + style
         if style:
             written += _attribute("style", style)
+        if not self._is_written(element, tag, written, kept, look):
+            self.is_exact = False
         start = f"<{tag}{written}>"
         lines = 0.0
         if tag in ("br", "hr"):
@@ -385,6 +453,41 @@ class _Writer:
             sides = "padding-top padding-bottom margin-top".split()
             lines = sum(pixels(held[side]) or 0 for side in sides) / 20
         return _Form(tag, start, look, lines, direction == "rtl", is_item)
+
+    def _is_written(
+        self,
+        element: Token,
+        tag: str,
+        written: str,
+        kept: dict[str, str],
+        look: Look,
+    ) -> bool:
+        """Whether an element is written as it is: its tag, all that is declared for it
+        and its attributes; and nothing is declared that it does not have by itself.
+        """
+        declared = self._tree.declared(element)
+        given = [Declaration("color", str(LINK))]
+        if element is self._tree.pieces[0]:
+            given = declarations_of(WRAPS)
+        elif element.name != tag:
+            return False
+        own = {*declared.attributes, *declared.style}.difference(given)
+        # How many cells a row has is counted by the tree.
+        own = {one for one in own if one.name != "cells"}
+        names = {one.name for one in declared.together()}
+        added = kept.keys() - names - _NEUTRAL.get(tag, _NEUTRAL["*"])
+        return (
+            not declared.sheets
+            and not added
+            and all(_is_kept(one, kept, look, written) for one in own)
+            and all(
+                name in _SILENT
+                or name.startswith(("aria-", "data-"))
+                or property_of(name, element.name)
+                or _attribute(name, value) in written
+                for name, value in element.attributes.items()
+            )
+        )
 
     # Returns the address of a link; empty, with a change noted, if it is not kept.
     def _target(self, href: str) -> str:
@@ -425,7 +528,7 @@ class _Writer:
                 self.note(look.cut)
             # Word writes bullets as these letters in a font of symbols.
             is_bullet = text.strip() in "·§Øü¨ðàè\uf0b7\uf0a7\uf0d8\uf0fc"
-            if OTHER_LETTERS.search(look.fonts) and not is_bullet:
+            if draws_other_letters(look.fonts) and not is_bullet:
                 self.note("a font that draws other letters")
             if not 8 <= look.size <= 60:
                 self.note("letters of an unusual size")

@@ -11,7 +11,7 @@ from common.fingerprint import Content
 from common.text_from_html import text_from_html
 from risk.jobs import examine
 from simple_form import TooComplex, simplify
-from simple_form.declarations import rows
+from simple_form.data import rows
 from simple_form.result import HIDING, LOOK, SHOWN
 from simple_form.simplify import WRAPS
 
@@ -126,19 +126,21 @@ WRITTEN = list(
 <span style="text-decoration:none;">x</span>  <s style='text-decoration:none'>x</s>
 <span style="background-color:#ffffff;color:#0000ee;">x</span><a href="HTTPS://a.example">y</a>
   <a href='javascript:x'>x</a><a href=' HTTPS://a.example'>y</a>
-<table style="text-align:left;"><tbody><tr><td colspan="2">x</td></tr></tbody></table>  <table><td colspan=2 rowspan=2>x
+<table><tbody><tr><td colspan="2">x</td></tr></tbody></table>  <table><td colspan=2 rowspan=2>x
 ☑x  <input type=checkbox checked>x
 <img src="cid:1" width="800" style="max-width:800px;width:100%;">  <img src=cid:1 width=900>
-<img src="cid:1" width="170" style="max-width:170px;width:100%;">
+<img src="cid:1" width="170" height="90" style="height:auto;max-width:170px;width:100%;">
   <img src=cid:1 width=170 height=90 style='max-width:800px'>
-<table style="text-align:left;"><tbody><tr><td style="padding-left:12px;">a</td><td>b</td><td></td></tr></tbody></table>
+<table><tbody><tr><td style="padding-left:12px;">a</td><td>b</td><td></td></tr></tbody></table>
   <table><tr><td style='padding-left:40px'>a<td>b<td></table>
 &lt;<span style="overflow-wrap:anywhere;">https://a.example/?b=0123456789&amp;c</span>&gt;
   &lt;https://a.example/?b=0123456789&amp;c&gt;
-<img src="cid:1" width="90" style="max-width:100%;">  <img src=cid:1 width=90 height=9 style=height:auto>
+<img src="cid:1" width="90" height="9" style="height:auto;max-width:100%;">
+  <img src=cid:1 width=90 height=9 style=height:auto>
 <span style="background-color:#003366;color:#ffffff;"><p style="background-color:#003366;color:#ffffff;">x</p></span>
   <span style='color:#fff;background:#036'><p>x</span>
-<p dir="auto">\u05d0<span dir="ltr">-5</span></p>  <p dir=rtl>\u05d0<span dir=ltr>-5</span>
+<p dir="rtl" lang="he">\u05d0<span dir="ltr">-5</span></p>  <p dir=rtl lang=he>\u05d0<span dir=ltr>-5</span>
+<p dir="auto">5 &gt; 3 a</p>  <p dir=rtl lang='x"y'>5 &gt; 3 a
 <p style="background-color:#000000;color:#ffffff;">x</p>  <p style='background:var(--a);color:#fff'>x
 """)
 )
