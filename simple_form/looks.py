@@ -173,6 +173,10 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
     for one in CUTTING:
         if held[one] and not is_usual(Declaration(one, held[one]), tag):
             cut = f"{one}: {held[one]}"
+    through = held["text-decoration-color"]
+    is_struck = tag == "s" or "line-through" in held["text-decoration"]
+    if is_struck and through not in ("", "initial"):
+        cut = f"text-decoration-color: {through}"
     opacity = above.opacity * _opacity(held["opacity"])
     if opacity < _FAINTEST:
         cut = f"opacity: {opacity:.2f}"
@@ -227,8 +231,7 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         faint,
         above.by_sheet,
         room,
-        above.raised
-        + (tag in ("s", "sub", "sup") or "line-through" in held["text-decoration"]),
+        above.raised + (is_struck or tag in ("sub", "sup")),
         flow,
         held["white-space"] or above.white_space,
         held["font-family"] or above.fonts,

@@ -13,25 +13,20 @@ from functools import cache
 from unicodedata import bidirectional
 
 from simple_form.colours import (
-    BLACK,
-    LINK,
     READABLE,
-    WHITE,
     colour_of,
     contrast,
     readable,
 )
 from simple_form.declarations import (
     OF_INSIDE,
-    Declaration,
-    declarations_of,
     draws_other_letters,
-    fonts_of,
     held_by,
     is_usual,
     pixels,
 )
-from simple_form.elements import TAGS, odd_about, property_of, tag_of
+from simple_form.elements import TAGS, odd_about, tag_of
+from simple_form.exact import is_written
 from simple_form.html_reading import BLANKS, VOID, Token, Values, ascii_lower
 from simple_form.looks import BLOCKS, MOST_RAISED, TOO_WIDE, Look, look_inside, style_of
 from simple_form.result import (
@@ -107,21 +102,6 @@ ATTRIBUTES = {
     "th": {"colspan", "rowspan"},
     "table": {"cellpadding", "cellspacing", "border"},
 }
-# Attributes that no program shows, and the properties that may be written although the
-# original does not set them: what an element has anyway.
-_SILENT = frozenset(
-    "style class id title target rel role name href start value cells".split()
-)
-_NEUTRAL = {
-    tag: frozenset(names.split())
-    for tag, names in {
-        "*": "color background-color",
-        "table": "color background-color font-size",
-        "ol": "color background-color list-style-position",
-        "ul": "color background-color list-style-position",
-        "img": "max-width width height",
-    }.items()
-}
 VALUES = {
     "style": re.compile(r"\A(?:[a-z-]++:[a-zA-Z0-9#%., \-']++;)++"),
     "dir": re.compile("auto|ltr|rtl"),
@@ -157,34 +137,13 @@ def simplify(source: str) -> SimpleForm:
     return SimpleForm(clean, "".join(writer.marked), changes, writer.loads, is_exact)
 
 
-def _is_kept(one: Declaration, kept: dict[str, str], look: Look, written: str) -> bool:
-    """Whether a declaration of an element is written with the value that it has, in its
-    style or as an attribute.
-    """
-    name, value, _ = one
-    if name in ("color", "background-color"):
-        # A colour that can be seen through is another one on another ground.
-        colour = colour_of(value, BLACK)
-        is_opaque = colour == colour_of(value, WHITE)
-        shown = look.pair[name != "color"]
-        return is_opaque and colour == shown
-    if name == "direction":
-        return value == look.direction
-    if name == "font-family":
-        return kept.get(name) == ", ".join(fonts_of(value))
-    length = pixels(value, look.size)
-    if length is not None:
-        value = f"{length:.0f}px"
-    return kept.get(name) == value or _attribute(name, value[:-2]) in written
-
-
 def _escaped(text: str) -> str:
     """Return text as nh3 writes it."""
     return html.escape(text, quote=False).replace("\xa0", "&nbsp;")
 
 
-def _attribute(name: str, value: object) -> str:
-    escaped = _escaped(str(value)).replace('"', "&quot;")
+def _attribute(name: str, value: str) -> str:
+    escaped = _escaped(value).replace('"', "&quot;")
     return f' {name}="{escaped}"'
 
 
@@ -395,18 +354,18 @@ class _Writer:
             if not is_judged and not is_usual(one, kind, room):
                 self.note(f"{one.name}: {one.value}"[:80])
 
-        written = _attribute("href", target) if target else ""
+        written = {"href": target} if target else {}
         if tag == "img":
             source = attributes["src"].strip(BLANKS)
             if re.match(
                 "(?ai)https?:|cid:|data:image/(?:png|jpe?g|gif);base64,", source
             ):
-                written = _attribute("src", self._plain(source))
+                written["src"] = self._plain(source)
             elif source:
                 self.note(f"a picture that is not sent ({source[:40]})")
             if "alt" in attributes:
                 words = " ".join(attributes["alt"].split()).replace("<", "‹")
-                written += _attribute("alt", self._plain(words))
+                written["alt"] = self._plain(words)
         for name in [one for one in _MOST if one in ATTRIBUTES.get(tag, ())]:
             match = re.fullmatch(
                 r"([0-9]{1,6})(?:\.[0-9]*)?(?:px)?", attributes[name] or held[name]
@@ -424,27 +383,26 @@ class _Writer:
                     # It follows from the width, except for lines and gaps. Both say
                     # how large the picture is before it is loaded.
                     held["height"] = "auto"
-                    if ' width="' not in written:
+                    if "width" not in written:
                         continue
-                written += _attribute(name, number)
+                written[name] = str(number)
                 if name == "width" and number > WIDE:
                     # It becomes narrower where the window is.
                     most = f"{min(pixels(held['max-width']) or number, number)}px"
                     held |= {"width": "100%", "max-width": most}
         direction = held["direction"]
         if direction in ("rtl", "auto") or look.direction != above.direction:
-            written += _attribute("dir", look.direction.replace("rtl", "auto"))
+            written["dir"] = look.direction.replace("rtl", "auto")
         if VALUES["lang"].fullmatch(attributes["lang"]):
-            written += _attribute("lang", attributes["lang"])
+            written["lang"] = attributes["lang"]
         kept = style_of(tag, held, look, above, is_low)
         style = "".join(f"{one}:{value};" for one, value in sorted(kept.items()))
+        self.is_exact &= is_written(element, declared, tag, written, kept, look)
         if is_page:
             style = WRAPS + style
         if style:
-            written += _attribute("style", style)
-        if not self._is_written(element, tag, written, kept, look):
-            self.is_exact = False
-        start = f"<{tag}{written}>"
+            written["style"] = style
+        start = f"<{tag}{''.join(map(_attribute, written, written.values()))}>"
         lines = 0.0
         if tag in ("br", "hr"):
             lines = 1
@@ -453,41 +411,6 @@ class _Writer:
             sides = "padding-top padding-bottom margin-top".split()
             lines = sum(pixels(held[side]) or 0 for side in sides) / 20
         return _Form(tag, start, look, lines, direction == "rtl", is_item)
-
-    def _is_written(
-        self,
-        element: Token,
-        tag: str,
-        written: str,
-        kept: dict[str, str],
-        look: Look,
-    ) -> bool:
-        """Whether an element is written as it is: its tag, all that is declared for it
-        and its attributes; and nothing is declared that it does not have by itself.
-        """
-        declared = self._tree.declared(element)
-        given = [Declaration("color", str(LINK))]
-        if element is self._tree.pieces[0]:
-            given = declarations_of(WRAPS)
-        elif element.name != tag:
-            return False
-        own = {*declared.attributes, *declared.style}.difference(given)
-        # How many cells a row has is counted by the tree.
-        own = {one for one in own if one.name != "cells"}
-        names = {one.name for one in declared.together()}
-        added = kept.keys() - names - _NEUTRAL.get(tag, _NEUTRAL["*"])
-        return (
-            not declared.sheets
-            and not added
-            and all(_is_kept(one, kept, look, written) for one in own)
-            and all(
-                name in _SILENT
-                or name.startswith(("aria-", "data-"))
-                or property_of(name, element.name)
-                or _attribute(name, value) in written
-                for name, value in element.attributes.items()
-            )
-        )
 
     # Returns the address of a link; empty, with a change noted, if it is not kept.
     def _target(self, href: str) -> str:
