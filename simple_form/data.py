@@ -7,7 +7,7 @@ from pathlib import Path
 
 def table(name: str) -> Iterator[list[str]]:
     """Yield the rows of a table in a file."""
-    return rows(Path(__file__).with_name(name).read_text())
+    return rows(Path(__file__).with_name(name).read_text("utf-8"))
 
 
 def rows(text: str) -> Iterator[list[str]]:
