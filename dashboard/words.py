@@ -1,5 +1,7 @@
 """The words and colours that templates show for internal names. Only data."""
 
+from pathlib import Path
+
 from common.tables import table_pairs, table_rows
 
 # Short names for the metadata by which a sender says who started a message. Other names
@@ -138,66 +140,4 @@ SAID = "actor address outcome reason explanation subject before after verdict".s
 
 # What a person is about to do, by the name of its address, where they are asked to
 # confirm who they are.
-SENSITIVE = {
-    "activate-draft": "activate a version of the policy",
-    "accept-change": "accept a change as the second admin",
-    "add-api-key": "create an API key",
-    "add-connection": "add a connection",
-    "add-destination": "add an alert destination",
-    "add-domain": "add a domain",
-    "change-secret": "see the secret of a change",
-    "add-mailbox": "add a mailbox",
-    "add-role": "give somebody a role",
-    "add-route": "notify an alert destination about more",
-    "add-webhook": "register a webhook",
-    "api-key-owner": "set the owner of an API key",
-    "bulk-decide": "approve several messages together",
-    "calendar": "change a calendar",
-    "change-allowlist": "change an allowlist",
-    "change-api-key": "change an API key",
-    "connection-address": "change the address of a connection",
-    "connection-key": "change a key of a connection",
-    "deactivate-person": "deactivate somebody",
-    "delete-domain": "remove a domain",
-    "delete-mailbox": "delete a mailbox",
-    "delete-webhook": "delete a webhook",
-    "destination": "change an alert destination",
-    "end-old-secret": "end an old webhook secret",
-    "export": "export history",
-    "factor-app": "set up an authenticator app",
-    "factor-passkey": "add a passkey",
-    "factor-remove": "remove a second factor",
-    "hold-all": "let mail leave at the gateway again",
-    "invite": "invite somebody",
-    "link-chat-account": "link a chat account",
-    "loosen-mailbox": "loosen the oversight of a mailbox",
-    "mailbox-settings": "change the settings of a mailbox",
-    "own-password": "change your password",
-    "policy-group": "change a group of the policy",
-    "pause-api-key": "pause or resume an API key",
-    "pause-key-of-flood": "pause an API key",
-    "password-link": "create a link for a new password",
-    "reactivate-person": "reactivate somebody",
-    "recovery-codes": "create new recovery codes",
-    "register-own-webhook": "register the desk's webhook",
-    "replay-delivery": "send a webhook's delivery again",
-    "release-switch": "release the kill switch",
-    "set-caps": "change the limits",
-    "set-mail-subjects": "change what mails to people name",
-    "set-person-figures": "set whether individual figures are shown",
-    "set-second-admin": "set whether changes wait for a second admin",
-    "remove-connection": "remove a connection",
-    "remove-chat-account": "unlink somebody's chat account",
-    "remove-role": "remove a role from somebody",
-    "revoke-api-key": "revoke an API key",
-    "rotate-destination": "rotate the secret of an alert destination",
-    "rotate-domain": "rotate the DKIM key of a domain",
-    "rotate-own-webhook": "rotate the secret of the desk's webhook",
-    "rotate-webhook": "rotate the secret of a webhook",
-    "set-second-factor": "set which roles need a second factor",
-    "take-factors-off": "remove somebody's second factors",
-    "take-secret": "enter a webhook secret",
-    "test-webhook": "send a test event to a webhook",
-    "unlink-chat-account": "unlink a chat account",
-    "withdraw-invitation": "withdraw an invitation",
-}
+SENSITIVE = table_pairs(Path(__file__).with_name("sensitive.txt").read_text("utf-8"))
