@@ -19,8 +19,8 @@ class WaitingMail:
     """What waits for one cause: how many messages, since when, when the first of them
     is tried next, the id of the oldest, and an answer of the mail server.
 
-    `cause` is sign_in, sender, blocked, quota, unreachable or other, or empty if the
-    mail server was not asked.
+    `cause` is sign_in, sender, blocked, quota, unreachable or other; empty if the mail
+    server was not asked; or unknown if its answer was lost, and nothing is tried again.
     """
 
     cause: str

@@ -111,6 +111,7 @@ mail_quota | Mail not sent
 mail_unreachable | Mail not sent
 mail_other | Mail not sent
 mail_untried | Mail not sent
+mail_unknown | Mail may not be sent
 """
     )
 }

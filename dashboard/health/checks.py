@@ -422,6 +422,10 @@ _CAUSES = {
         "the mail server was not asked",
         "Set EMAIL_URL and restart the desk",
     ),
+    "unknown": (
+        "the mail server's answer was lost",
+        "Look for them in its log: what is not there, their author sends again",
+    ),
 }
 
 
@@ -483,10 +487,15 @@ def _mail(groups: Iterable[WaitingMail]) -> Iterator[AttentionItem]:
         following = ""
         if mail.next_try > clock():
             following = f"; the next try is at {day_and_time(mail.next_try)}"
+        state = "cannot be sent"
+        then = ", then run: ./run manage send_again"
+        if cause == "unknown":
+            state = "may not have been sent"
+            then = "."
         yield item(
             f"mail_{cause}",
-            f"{mail.number} message{'s' if mail.number > 1 else ''} cannot be sent: {what}",
-            f"{advice}, then run: ./run manage send_again",
+            f"{mail.number} message{'s' if mail.number > 1 else ''} {state}: {what}",
+            advice + then,
             f"The oldest is {mail.oldest}{following}. "
             f"It answered: {mail.answer or 'nothing'}",
             since=mail.since,

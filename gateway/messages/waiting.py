@@ -1,4 +1,8 @@
-"""Notes for the desk which mail waits because the mail server does not take it."""
+"""Notes for the desk which mail waits because the mail server does not take it, and
+what may not have been sent because its answer was lost.
+"""
+
+from datetime import timedelta
 
 from django.core.cache import cache
 from django.db.models import Count, Max, Min
@@ -26,5 +30,15 @@ def note_waiting() -> int:
             answer=Max("last_error"),
         )
     )
-    cache.set(WAITING, [WaitingMail(**row) for row in causes], NOTED_FOR)
-    return len(causes)
+    found = [WaitingMail(**row) for row in causes]
+    unsure = Email.objects.of_unknown_fate(timedelta(days=1)).aggregate(
+        number=Count("pk"),
+        since=Min("data_attempted_at"),
+        next_try=Min("data_attempted_at"),
+        oldest=Min("pk"),
+        answer=Max("last_error"),
+    )
+    if unsure["number"]:
+        found.append(WaitingMail("unknown", **unsure))
+    cache.set(WAITING, found, NOTED_FOR)
+    return len(found)

@@ -200,6 +200,13 @@ class EmailQuerySet(models.QuerySet["Email"]):
         """
         return self.scheduled().filter(sandbox=False).exclude(send_at__gt=Now())
 
+    def of_unknown_fate(self, within: timedelta) -> Self:
+        """Emails that the mail server was offered lately, and of which nobody knows
+        whether it has them.
+        """
+        offered = Now() - within
+        return self.filter(fate_unknown=True, data_attempted_at__gt=offered)
+
     def lost(self) -> Self:
         """Emails whose worker died after it began to offer the message: nobody knows
         whether the mail server has it.
@@ -502,6 +509,11 @@ class Email(UlidModel):
                 fields=["due_at"],
                 condition=Q(status=Status.SCHEDULED),
                 name="email_outbox",
+            ),
+            models.Index(
+                fields=["data_attempted_at"],
+                condition=Q(fate_unknown=True),
+                name="email_of_unknown_fate",
             ),
             # The list of a mailbox, newest first, also by cursor.
             models.Index(fields=["mailbox", "-id"], name="email_of_mailbox"),

@@ -174,7 +174,7 @@ BROKEN = {
     "policy": lambda patch, **_: break_rules(patch),
     **{
         f"mail_{cause or 'untried'}": lambda cause=cause, **_: note_mail(cause)
-        for cause in ("sign_in", "sender", "blocked", "quota", "unreachable", "other", "")
+        for cause in ("sign_in", "sender", "blocked", "quota", "unreachable", "other", "unknown", "")
     },
 }  # fmt: skip
 

@@ -88,6 +88,18 @@ def test_waiting_mail_is_noted_by_its_cause(world, mail_server):
                 assert timezone.now() - mail.since > timedelta(minutes=59)
 
 
+def test_mail_whose_answer_was_lost_is_noted_for_a_day(world, mail_server):
+    email = put_off(world, mail_server)
+    lost = {"status": "sent", "fate_unknown": True, "last_error": "no answer"}
+    change_row(email, **lost, data_attempted_at=Now() - timedelta(minutes=1))
+    tasks.note_waiting()
+    [mail] = cache.get(WAITING)
+    assert (mail.cause, mail.number, mail.oldest) == ("unknown", 1, email.pk)
+    change_row(email, data_attempted_at=Now() - timedelta(hours=25))
+    tasks.note_waiting()
+    assert cache.get(WAITING) == []
+
+
 def run(capsys, *arguments):
     call_command("send_again", *arguments)
     return capsys.readouterr().out.strip()
