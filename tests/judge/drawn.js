@@ -46,15 +46,17 @@
     document.body.append(frame);
     return frame;
   });
-  await Promise.all(frames.map((frame, index) => new Promise((resolve) => {
-    // Written, not given as srcdoc: a document in srcdoc is never in quirks mode.
-    const root = frame.contentDocument;
-    root.open();
-    root.write(pages[index]);
-    root.close();
-    if (root.readyState === "complete") resolve();
-    else frame.addEventListener("load", resolve, { once: true });
-  })));
+  await Promise.all(frames.map((frame, index) =>
+    new Promise((resolve) => {
+      // Written, not given as srcdoc: a document in srcdoc is never in quirks mode.
+      const root = frame.contentDocument;
+      root.open();
+      root.write(pages[index]);
+      root.close();
+      if (root.readyState === "complete") resolve();
+      else frame.addEventListener("load", resolve, { once: true });
+    })
+  ));
   return frames.map((frame) => {
     const root = frame.contentDocument;
     frame.style.height = `${Math.min(Math.max(root.documentElement.scrollHeight, 20), tallest)}px`;
