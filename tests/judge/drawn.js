@@ -38,9 +38,8 @@
   }
 
   document.body.replaceChildren();
-  const frames = pages.map((page, index) => {
+  const frames = pages.map(() => {
     const frame = document.createElement("iframe");
-    frame.name = `page-${index}`;
     frame.sandbox = "allow-same-origin";
     frame.style.cssText = `width:${width}px;height:400px;border:0;display:block`;
     document.body.append(frame);
@@ -65,7 +64,6 @@
     top: frame.offsetTop,
     height: frame.offsetHeight,
     reach: frame.contentDocument.documentElement.scrollWidth,
-    mode: frame.contentDocument.compatMode,
     words: wordsOf(frame.contentDocument),
   }));
 });

@@ -52,8 +52,6 @@ class Word:
     @property
     def has_line(self):
         """Whether a line goes through the middle of the word."""
-        if self.ink is None:
-            return False
         width, height = self.ink.size
         middle = (0, int(height * 0.4), width, int(height * 0.7) + 1)
         strokes = _strokes(self.ink).crop(middle)
@@ -116,9 +114,7 @@ class ExactJudge:
             page = context.new_page()
             page.route("**/*", self._answer)
             page.set_content("<!doctype html><body style='margin:0'>")
-            session = context.new_cdp_session(page)
-            session.send("Accessibility.enable")
-            self._pages[scheme] = (page, session)
+            self._pages[scheme] = (page, context.new_cdp_session(page))
 
     def close(self):
         self._playwright.stop()
@@ -152,46 +148,46 @@ class ExactJudge:
         given = {"pages": local, "width": width, "tallest": TALLEST}
         answers = page.evaluate(SCRIPT, given)
         shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
-        # A request of a frame that did not exist yet may be of each page.
-        unknown = self._loads[""]
+        tree = session.send("Page.getFrameTree")["frameTree"]["childFrames"]
+        frames = page.main_frame.child_frames
         drawn = []
-        for index, answer in enumerate(answers):
-            name = f"page-{index}"
+        for answer, frame, node in zip(answers, frames, tree, strict=True):
             top = answer["top"]
             seen = shot.crop((0, top, width, top + answer["height"]))
-            words = [_readable(word, seen, answer) for word in answer["words"]]
-            spoken = _spoken(session, name)
+            words = [_readable(word, seen, answer["reach"]) for word in answer["words"]]
+            spoken = _spoken(session, node["frame"]["id"])
             drawn.append(
                 Drawn(
                     words=tuple(word for word in words if word),
                     numbers=tuple(one for role, one in spoken if role == "ListMarker"),
                     spoken="".join("".join(one for _, one in spoken).split()),
-                    loads=frozenset(self._loads[name] | unknown),
+                    loads=frozenset(self._loads[frame] | self._loads[None]),
                 )
             )
         return drawn
 
     def _answer(self, route):
-        # Notes a request by the page that makes it, which may be in a frame of that.
-        name = ""
+        # Notes a request by the frame of its letter. That of a frame within a letter may
+        # come before the frame is known; then it may be of any letter.
+        owner = None
         with suppress(Error):
             frame = route.request.frame
-            while frame.parent_frame and frame.parent_frame.parent_frame:
+            while frame.parent_frame:
+                owner = frame
                 frame = frame.parent_frame
-            name = frame.name
-        self._loads[name].add(route.request.url)
+        self._loads[owner].add(route.request.url)
         if route.request.resource_type == "image":
             route.fulfill(body=self._picture, content_type="image/png")
         else:
             route.abort()
 
 
-def _readable(word, seen, answer):
-    # Returns the word with its picture; None if it cannot be read.
+def _readable(word, seen, reach):
+    # Returns a word with its picture; None if it cannot be read. What lies right of the
+    # window or below the picture can be scrolled to.
     left, top, right, bottom = word["box"]
-    is_scrolled_to = seen.width <= left < answer["reach"] or top >= seen.height
     ink = None
-    if not is_scrolled_to:
+    if not (seen.width <= left < reach or top >= seen.height):
         box = (
             max(round(left), 0),
             max(round(top), 0),
@@ -203,17 +199,15 @@ def _readable(word, seen, answer):
         if width < (right - left) / 2 or height < (bottom - top) / 2 or height < 5:
             return None
         ink = seen.crop(box)
-        # Lines around the word are no ink of it.
+        # Lines above and below are no ink of the word.
         inner = ink.crop((0, height // 7, width, height - height // 7))
-        if not inner.width or not _strokes(inner).getbbox():
+        if max(most - least for least, most in inner.getextrema()) <= READABLE:
             return None
     return Word(word["text"], word["link"], (left, top, right, bottom), ink)
 
 
-def _spoken(session, name):
+def _spoken(session, frame):
     """Return the texts and numbers of a frame in order, each with its role."""
-    frames = session.send("Page.getFrameTree")["frameTree"]["childFrames"]
-    [frame] = [one["frame"]["id"] for one in frames if one["frame"]["name"] == name]
     nodes = session.send("Accessibility.getFullAXTree", {"frameId": frame})["nodes"]
     by_id = {node["nodeId"]: node for node in nodes}
     spoken = []
@@ -246,9 +240,11 @@ def _compared(original, form, *, is_spoken):
             return
         if word.link != other.link:
             yield f"link {word.text}: {word.link} as {other.link}"
+        if word.ink is None or other.ink is None or word.ink == other.ink:
+            continue
         if word.has_line != other.has_line:
             yield f"line through {word.text}: {word.has_line}"
-        if word.ink and other.ink and _distance(word.ink, other.ink) > SIMILAR:
+        if _distance(word.ink, other.ink) > SIMILAR:
             yield f"drawn otherwise: {word.text}"
     steps = zip(pairwise(original.words), pairwise(form.words), strict=True)
     for (before, word), (other_before, other) in steps:
