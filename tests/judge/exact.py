@@ -56,7 +56,7 @@ class Word:
         middle = (0, int(height * 0.4), width, int(height * 0.7) + 1)
         strokes = _strokes(self.ink).crop(middle)
         rows = strokes.resize((1, strokes.height), Image.Resampling.BOX)
-        return max(rows.getdata()) >= LINE
+        return rows.getextrema()[1] >= LINE
 
     def stands_after(self, before):
         """Return how this word stands after the one before it."""
