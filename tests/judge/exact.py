@@ -4,6 +4,7 @@ same. `python -m tests.judge.exact` prints which letters of new_css.txt and of t
 differ, and how many are exact.
 """
 
+import base64
 import io
 from collections import defaultdict
 from contextlib import suppress
@@ -58,18 +59,24 @@ class Word:
         rows = strokes.resize((1, strokes.height), Image.Resampling.BOX)
         return rows.getextrema()[1] >= LINE
 
+    def is_on_line_of(self, other):
+        """Whether two words stand on one line."""
+        shared = min(self.box[3], other.box[3]) - max(self.box[1], other.box[1])
+        heights = [word.box[3] - word.box[1] for word in (self, other)]
+        return shared > min(heights) / 2
+
+    def is_joined_to(self, before):
+        """Whether nothing stands between a word and the one before it."""
+        gap = self.box[0] - before.box[2]
+        return self.is_on_line_of(before) and -2 < gap < 0.5
+
     def stands_after(self, before):
-        """Return how this word stands after the one before it."""
-        left, top, _, bottom = self.box
-        before_left, before_top, before_right, before_bottom = before.box
-        shared = min(bottom, before_bottom) - max(top, before_top)
-        is_on_line = shared > min(bottom - top, before_bottom - before_top) / 2
-        if is_on_line:
-            if left < (before_left + before_right) / 2:
-                return "over or left of"
-            return "joined to" if left - before_right < 0.5 else "after"
-        is_above = bottom < before_top + 2
-        return "above" if is_above and left < before_right else "after"
+        """Return how a word stands after the one before it."""
+        if self.is_on_line_of(before):
+            middle = (before.box[0] + before.box[2]) / 2
+            return "over or left of" if self.box[0] < middle else "after"
+        is_above = self.box[3] < before.box[1] + 2
+        return "above" if is_above and self.box[0] < before.box[2] else "after"
 
 
 @dataclass(frozen=True)
@@ -147,18 +154,18 @@ class ExactJudge:
         local = [one.replace("cid:", "https://cid.example/") for one in pages]
         given = {"pages": local, "width": width, "tallest": TALLEST}
         answers = page.evaluate(SCRIPT, given)
-        shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+        shot = _screenshot(session, width, answers[-1]["top"] + answers[-1]["height"])
         tree = session.send("Page.getFrameTree")["frameTree"]["childFrames"]
         frames = page.main_frame.child_frames
         drawn = []
         for answer, frame, node in zip(answers, frames, tree, strict=True):
             top = answer["top"]
             seen = shot.crop((0, top, width, top + answer["height"]))
-            words = [_readable(word, seen, answer["reach"]) for word in answer["words"]]
+            words = _joined(_readable(answer, seen), seen)
             spoken = _spoken(session, node["frame"]["id"])
             drawn.append(
                 Drawn(
-                    words=tuple(word for word in words if word),
+                    words=tuple(words),
                     numbers=tuple(one for role, one in spoken if role == "ListMarker"),
                     spoken="".join("".join(one for _, one in spoken).split()),
                     loads=frozenset(self._loads[frame] | self._loads[None]),
@@ -182,28 +189,60 @@ class ExactJudge:
             route.abort()
 
 
-def _readable(word, seen, reach):
-    # Returns a word with its picture; None if it cannot be read. What lies right of the
-    # window or below the picture can be scrolled to.
-    left, top, right, bottom = word["box"]
-    ink = None
-    if not (seen.width <= left < reach or top >= seen.height):
-        box = (
-            max(round(left), 0),
-            max(round(top), 0),
-            min(round(right), seen.width),
-            min(round(bottom), seen.height),
-        )
-        width = box[2] - box[0]
-        height = box[3] - box[1]
-        if width < (right - left) / 2 or height < (bottom - top) / 2 or height < 5:
-            return None
-        ink = seen.crop(box)
-        # Lines above and below are no ink of the word.
-        inner = ink.crop((0, height // 7, width, height - height // 7))
-        if max(most - least for least, most in inner.getextrema()) <= READABLE:
-            return None
-    return Word(word["text"], word["link"], (left, top, right, bottom), ink)
+def _screenshot(session, width, height):
+    # Four times as fast as that of Playwright, which changes the size of the window.
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+    how = {"clip": clip, "captureBeyondViewport": True, "optimizeForSpeed": True}
+    data = session.send("Page.captureScreenshot", how)["data"]
+    return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+
+
+def _readable(answer, seen):
+    """Yield the words of a page that can be read. What lies right of the window or below
+    the picture can be scrolled to.
+    """
+    for word in answer["words"]:
+        left, top, right, bottom = word["box"]
+        ink = None
+        if not (seen.width <= left < answer["reach"] or top >= seen.height):
+            ink = _cut(seen, word["box"])
+            if ink.width < (right - left) / 2 or ink.height < (bottom - top) / 2:
+                continue
+            # Lines above and below are no ink of the word.
+            edge = ink.height // 7
+            inner = ink.crop((0, edge, ink.width, ink.height - edge))
+            contrast = max(most - least for least, most in inner.getextrema())
+            if ink.height < 5 or contrast <= READABLE:
+                continue
+        yield Word(word["text"], word["link"], tuple(word["box"]), ink)
+
+
+def _cut(seen, box):
+    left, top, right, bottom = map(round, box)
+    right = max(min(right, seen.width), left)
+    bottom = max(min(bottom, seen.height), top)
+    return seen.crop((max(left, 0), max(top, 0), max(right, 0), max(bottom, 0)))
+
+
+def _joined(words, seen):
+    """Return words with those in one that nothing stands between: an element may begin
+    inside of a word.
+    """
+    joined = []
+    for word in words:
+        before = joined[-1] if joined else None
+        if before and word.link == before.link and word.is_joined_to(before):
+            box = (
+                before.box[0],
+                min(before.box[1], word.box[1]),
+                word.box[2],
+                max(before.box[3], word.box[3]),
+            )
+            ink = before.ink and word.ink and _cut(seen, box)
+            joined[-1] = Word(before.text + word.text, word.link, box, ink)
+        else:
+            joined.append(word)
+    return joined
 
 
 def _spoken(session, frame):
