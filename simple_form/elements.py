@@ -38,12 +38,14 @@ def tag_of(name: str) -> str:
 
 @lru_cache(maxsize=2048)
 def _effect_of(attribute: str, name: str) -> str:
-    """Return what an attribute does: "=" and a property, or the values that are usual."""
+    """Return what an attribute does: "=" and a property, or the values that are usual;
+    empty if it is not known.
+    """
     for key in ((attribute, name), (attribute, "*")):
         if key in _EFFECTS:
             return _EFFECTS[key]
     return next(
-        (_EFFECTS[one, "*"] for one in _PATTERNS if fnmatchcase(attribute, one)), "-"
+        (_EFFECTS[one, "*"] for one in _PATTERNS if fnmatchcase(attribute, one)), ""
     )
 
 
@@ -76,7 +78,8 @@ def odd_about(element: Token) -> Iterator[str]:
         yield f"<{element.name[:40]}>"
     for attribute, written in element.attributes.items():
         value = ascii_lower(written.strip(BLANKS))
-        if value and not _is_usual(_effect_of(attribute, element.name), value):
+        effect = _effect_of(attribute, element.name)
+        if not effect or (value and not _is_usual(effect, value)):
             yield f"{element.name} {attribute}={value}"[:80]
 
 

@@ -165,6 +165,11 @@ class Tree:
         if tag in _HEADINGS:
             self._end(_HEADINGS, TAGS)
         self._open_parts(tag)
+        is_in_list = any(tag_of(one.name) in ("ol", "ul") for one in self._open)
+        if tag == "li" and not is_in_list:
+            # Where its bullet stands is known only in what was written here.
+            styles = [one.attributes["style"] for one in self._open]
+            self.is_plain &= any(WRAPS in one for one in styles)
         if tag in ("td", "th"):
             self._row = self._open[-1].attributes
         if tag == "tr":
