@@ -213,7 +213,8 @@ def _readable(answer, seen):
     for word in answer["words"]:
         left, top, right, bottom = word["box"]
         ink = None
-        if not (seen.width <= left < answer["reach"] or top >= seen.height):
+        is_right_of_it = seen.width < right <= answer["reach"] + 1
+        if not (is_right_of_it or bottom > seen.height):
             ink = _cut(seen, word["box"])
             if ink.width < (right - left) / 2 or ink.height < (bottom - top) / 2:
                 continue
