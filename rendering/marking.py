@@ -33,7 +33,9 @@ _LABELS_OF = {
     LEFT_OUT: "left out",
 }
 # Attributes of the simple form that are copied to the drawing.
-_DRAWN = tuple("style dir colspan rowspan value cellpadding cellspacing border".split())
+_DRAWN = tuple(
+    "style dir lang colspan rowspan value cellpadding cellspacing border".split()
+)
 
 
 class Drawing:
@@ -78,6 +80,11 @@ class Drawing:
             else:
                 self._start(piece.name, piece.attributes)
         self.plain += [f"\n{alt}" for alt in self._alts]
+        for source in form.loads:
+            reason = tracking_reason(source, {}, readers)
+            self.blocked.append(
+                RemotePicture(source[:2000], host_of(source), tracking=reason)
+            )
         known = {text for link in self.links for text in (link.target, link.text)}
         self.links += find_bare_links("".join(self.plain), known)
 

@@ -39,7 +39,8 @@ def render_message(content: Content, *, plainly: bool = False) -> RenderedMessag
     source = ""
     try:
         source = sent_html(content, plainly=plainly)
-        drawing = Drawing(simplify(source), readers=content.recipients)
+        form = simplify(source)
+        drawing = Drawing(form, readers=content.recipients)
         read = tidy("".join(drawing.text))
         text = read
         if content.html is None and content.markdown is not None:
@@ -67,6 +68,7 @@ def render_message(content: Content, *, plainly: bool = False) -> RenderedMessag
             )
             if drawing.struck
             else "",
+            is_exact=form.is_exact,
         )
     except TooComplex as reason:
         return render_source(content, str(reason), source)

@@ -84,6 +84,9 @@ class RenderedMessage:
     read: str = ""
     # its words without those that have a line through them; empty if there are none
     unstruck: str = ""
+    # whether its recipient sees what the document shows: all of the original is written
+    # as it is
+    is_exact: bool = False
 
     @property
     def tracking_pixels(self) -> int:
@@ -103,17 +106,17 @@ class RenderedMessage:
         return tuple(one for one in self.differences if one.code in HIDING)
 
     @property
-    def is_exact(self) -> bool:
-        """Whether its recipient sees what its document shows, in any mail program. A
-        preheader is no part of what is seen there.
+    def may_differ(self) -> bool:
+        """Whether its recipient may see it differently. A preheader is no part of what
+        is seen in it.
         """
         codes = {one.code for one in self.differences}
-        return not self.doubt and codes <= {PREHEADER}
+        return bool(self.doubt) or not codes <= {PREHEADER}
 
     @property
     def says_more(self) -> bool:
         """Whether the reviewer needs to see more than its text."""
-        return bool(self.blocked or not self.is_exact)
+        return bool(self.blocked or self.may_differ)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:

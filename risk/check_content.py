@@ -241,7 +241,7 @@ def remote_content(
         f"The message would load {counted(len(blocked), 'thing')} from other servers.",
         f"picture × {len(blocked)}{where}.",
         (f"picture: {one.source}" for one in blocked),
-        anchor=mark_anchor(blocked[0].mark),
+        anchor=mark_anchor(next((one.mark for one in blocked if one.mark), "")),
     )
 
 

@@ -20,12 +20,13 @@ from simple_form.declarations import (
     CUTTING,
     ROOT_SIZE,
     Declaration,
-    is_harmless,
+    is_usual,
+    number_before,
     pixels,
-    rows,
+    plain_fonts,
     written_value,
 )
-from simple_form.html_reading import Values
+from simple_form.html_reading import VOID, Values
 
 BLOCKS = frozenset(
     "blockquote dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p pre table tbody td th tr ul".split()
@@ -33,19 +34,17 @@ BLOCKS = frozenset(
 # Parts of tables and lists, which must keep their display.
 _PARTS = frozenset("table tbody td th tr li".split())
 # Font sizes that CSS has words for.
-_SIZES = dict(
-    rows("""
-xx-small    9px
-x-small     10px
-small       13px
-medium      16px
-large       18px
-x-large     24px
-xx-large    32px
-smaller     0.83em
-larger      1.2em
-""")
-)
+_SIZES = {
+    "xx-small": "9px",
+    "x-small": "10px",
+    "small": "13px",
+    "medium": "16px",
+    "large": "18px",
+    "x-large": "24px",
+    "xx-large": "32px",
+    "smaller": "0.83em",
+    "larger": "1.2em",
+}
 _BESIDE = "margin-left margin-right padding-left padding-right".split()
 # In pixels: the smallest and largest font size; the width of words in a narrow window,
 # and what boxes in each other leave of it in an original that looks the same everywhere;
@@ -56,26 +55,10 @@ TOO_WIDE = -100
 TINY = 5.0
 # Lines through words, and raised words, in each other.
 MOST_RAISED = 2
-_FONTS = re.compile(
-    r"""(?x)
-    (?<![a-z-])(?:arial|helvetica(?:[ ]neue)?|verdana|tahoma|georgia|calibri|cambria
-    |garamond|roboto|inter|lato|aptos
-    |courier[ ]new|courier|times[ ]new[ ]roman|times|palatino|consolas|menlo|monospace
-    |serif|sans-serif|system-ui
-    |-apple-system|segoe[ ]ui|blinkmacsystemfont|trebuchet[ ]ms|open[ ]sans
-    |lucida[ ]grande)(?![a-z-])
-    """
-)
-# What hides an element, after its `overflow` and `position`.
-_HIDING = re.compile(
-    r"""(?x)
-    .*[ ](display:[ ]none|visibility:[ ](hidden
-    |collapse)|opacity:[ ](0?\.?0[0-9]?|0%))\Z
-    |(hidden|clip)[ ].*[ ](max-)?(height|width):[ ][01]?(\.[0-9]+)?([a-z]+|%)?\Z
-    |.*[ ](absolute|fixed)[ ](left|top):[ ]-([3-9][0-9][0-9]|[0-9]{4,})
-    |.*[ ](text-indent|margin-left):[ ]-([3-9][0-9][0-9]|[0-9]{4,})
-    """
-)
+# How much of the ink is left of words, and from how many pixels on words stand outside
+# of what is seen.
+_FAINTEST = 0.5
+_OUTSIDE = -300
 _COLOUR = re.compile(r"#[0-9a-f]+|rgba?\([^()]*\)|[a-z]+")
 
 
@@ -112,7 +95,11 @@ class Look(NamedTuple):
     # The direction of words, and where they stand between the margins.
     direction: str = "ltr"
     align: str = ""
-    # What may cut words off.
+    # How far to the left of their box first lines begin.
+    hangs: str = ""
+    # How much of the ink is left by opacities in each other.
+    opacity: float = 1.0
+    # What may cut words off, or move them.
     cut: str = ""
 
     @property
@@ -131,6 +118,32 @@ class Look(NamedTuple):
         return self.gone or self.tiny
 
 
+def _is_hidden(held: Values, name: str) -> bool:
+    """Whether a property hides its element in a plain way."""
+    value = held[name]
+    if name == "display":
+        return value == "none"
+    if name == "visibility":
+        return value in ("hidden", "collapse")
+    if name == "opacity":
+        return _opacity(value) < 0.1
+    length = pixels(value, whole=100)
+    if length is None:
+        return False
+    if name in ("width", "height", "max-width", "max-height"):
+        return length < 2 and held["overflow"] in ("hidden", "clip")
+    is_moved = name in ("left", "top") and held["position"] in ("absolute", "fixed")
+    return length <= _OUTSIDE and (is_moved or name in ("text-indent", "margin-left"))
+
+
+def _opacity(value: str) -> float:
+    for unit, whole in (("", 1), ("%", 100)):
+        number = number_before(value, unit)
+        if number is not None:
+            return min(number / whole, 1.0)
+    return 1.0
+
+
 def look_inside(tag: str, held: Values, above: Look) -> Look:
     """Return how words look inside of an element. `held` is what applies to it."""
     colours = (
@@ -141,7 +154,7 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
     is_unclear = above.is_unclear
     for one in ("background-color", "background-image"):
         if held[one]:
-            is_unclear = not is_harmless(Declaration(one, held[one]))
+            is_unclear = not is_usual(Declaration(one, held[one]))
     if is_unclear and held["color"]:
         back = readable(back, ink)
     faint = ""
@@ -151,21 +164,28 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         (
             f"{one}: {value}".removesuffix(": ")
             for one, value in held.items()
-            if _HIDING.match(f"{held['overflow']} {held['position']} {one}: {value}")
+            if _is_hidden(held, one)
         ),
         "",
     )
 
     cut = above.cut
     for one in CUTTING:
-        if held[one] and not is_harmless(Declaration(one, held[one]), tag):
+        if held[one] and not is_usual(Declaration(one, held[one]), tag):
             cut = f"{one}: {held[one]}"
+    through = held["text-decoration-color"]
+    is_struck = tag == "s" or "line-through" in held["text-decoration"]
+    if is_struck and through not in ("", "initial"):
+        cut = f"text-decoration-color: {through}"
+    opacity = above.opacity * _opacity(held["opacity"])
+    if opacity < _FAINTEST:
+        cut = f"opacity: {opacity:.2f}"
     size = above.size
     tiny = above.tiny
     written = held["font-size"]
     if (length := pixels(_SIZES.get(written, written), size, size)) is not None:
         size = length
-    elif not is_harmless(Declaration("font-size", written)):
+    elif written and not is_usual(Declaration("font-size", written)):
         cut = f"font-size: {written}"
     if written:
         tiny = f"font-size: {written}" if size < TINY else ""
@@ -173,7 +193,7 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
     height = held["line-height"]
     if height not in ("", "inherit"):
         line = pixels(height, size, size) or 0.0
-        if is_harmless(Declaration("line-height", height)):
+        if is_usual(Declaration("line-height", height)):
             line = None
 
     room = above.room - 6 * (tag == "table")
@@ -192,6 +212,11 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         display = ""
     is_box = tag in BLOCKS or display != ""
     pair = (readable(ink, back), back)
+    hangs = above.hangs
+    if held["text-indent"]:
+        hangs = held["text-indent"] * held["text-indent"].startswith("-")
+    if hangs and (tag in ("td", "th") or display == "inline-block"):
+        cut = f"text-indent: {hangs}"
     nearest = pair if is_box else (LINK, above.box[1]) if tag == "a" else above.box
     # What a line or row sets is inherited by boxes on which its background is not.
     if pair != above.pair and (not is_box or tag in ("tr", "tbody")):
@@ -206,8 +231,7 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         faint,
         above.by_sheet,
         room,
-        above.raised
-        + (tag in ("s", "sub", "sup") or "line-through" in held["text-decoration"]),
+        above.raised + (is_struck or tag in ("sub", "sup")),
         flow,
         held["white-space"] or above.white_space,
         held["font-family"] or above.fonts,
@@ -217,18 +241,25 @@ def look_inside(tag: str, held: Values, above: Look) -> Look:
         nearest,
         held["direction"] or above.direction,
         held["text-align"] or above.align,
+        hangs,
+        opacity,
         cut,
     )
 
 
-def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> str:
-    """Return the style of an element. Without room above and below it is `is_low`."""
+def style_of(
+    tag: str, held: Values, look: Look, above: Look, is_low: bool
+) -> dict[str, str]:
+    """Return the style of an element, by property. Without room above and below it is
+    `is_low`.
+    """
     kept = {}
     size = round(min(max(look.size, SMALLEST), LARGEST))
     # Programs differ in what tables inherit.
     is_table = tag == "table"
     if is_table:
-        kept["text-align"] = "left"
+        if above.align not in ("", "left"):
+            kept["text-align"] = "left"
         if "center" in (held["float"], above.align):
             kept["margin-left"] = kept["margin-right"] = "auto"
     if (
@@ -242,7 +273,7 @@ def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> s
     height = re.sub("(?<=[0-9])$", "em", held["line-height"])
     if lines := pixels(height, size, size):
         kept["line-height"] = f"{min(max(lines / size, 1.1), 2.5):.1f}"
-    if fonts := _FONTS.findall(held["font-family"]):
+    if fonts := plain_fonts(held["font-family"]):
         kept["font-family"] = ", ".join(fonts[:6])
     if held["white-space"]:
         kept["white-space"] = "pre-wrap" if look.keeps_blanks else "normal"
@@ -254,7 +285,8 @@ def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> s
     for one, value in held.items():
         if one.endswith(("-top", "-bottom", "-radius")) and (is_low or not look.is_box):
             continue
-        written = written_value(one, tag, value.removeprefix("-webkit-"), look.size)
+        kind = tag if look.is_box or tag in VOID else "span"
+        written = written_value(one, kind, value.removeprefix("-webkit-"), look.size)
         if one in _BESIDE and written != "auto":
             # Paddings take a sixth of the room; the marks of a list stand in its own.
             share = above.room / (6 if "margin" in one or tag in ("ol", "ul") else 12)
@@ -269,4 +301,4 @@ def style_of(tag: str, held: Values, look: Look, above: Look, is_low: bool) -> s
         kept = {"max-width": most, "width": "100%"} | kept
     if tag in ("ol", "ul") and (pixels(kept["padding-left"]) or 0) >= 24:
         kept["list-style-position"] = "outside"
-    return "".join(f"{one}:{value};" for one, value in sorted(kept.items()))
+    return kept

@@ -51,16 +51,13 @@ class SimpleForm:
 
     `marked` is the same HTML with `<ins data-change="3">` around or in place of the
     words that a change is about (its index in `changes`), and with `data-labels`, the
-    titles of an element.
+    titles of an element. `loads` has the addresses that the original loads anything
+    from, other than the pictures that are written. `is_exact` if all of the original is written as it is: the same
+    elements and values, and nothing else.
     """
 
     html: str
     marked: str
     changes: tuple[Change, ...] = ()
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether everything in the original is written unchanged, or has no effect on
-        words in any mail program. A preheader is no part of what people read there.
-        """
-        return all(one.code == PREHEADER for one in self.changes)
+    loads: tuple[str, ...] = ()
+    is_exact: bool = False

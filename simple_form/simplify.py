@@ -12,16 +12,21 @@ from dataclasses import dataclass
 from functools import cache
 from unicodedata import bidirectional
 
-from simple_form.colours import readable
+from simple_form.colours import (
+    READABLE,
+    colour_of,
+    contrast,
+    readable,
+)
 from simple_form.declarations import (
     OF_INSIDE,
-    OTHER_LETTERS,
+    draws_other_letters,
     held_by,
-    is_harmless,
+    is_usual,
     pixels,
-    rows,
 )
 from simple_form.elements import TAGS, odd_about, tag_of
+from simple_form.exact import is_written
 from simple_form.html_reading import BLANKS, VOID, Token, Values, ascii_lower
 from simple_form.looks import BLOCKS, MOST_RAISED, TOO_WIDE, Look, look_inside, style_of
 from simple_form.result import (
@@ -72,40 +77,38 @@ _BREAKS = '<span style="overflow-wrap:anywhere;">'
 SCHEMES = frozenset(
     "http https mailto tel sms callto skype facetime facetime-audio whatsapp".split()
 )
-# The width of pictures in pixels from which on they may fill their box.
+# The width of pictures in pixels from which on they may fill their box, and the height
+# below which they are lines or gaps.
 WIDE = 100
+LINE = 40
 # Attributes with a number, and the most that is written.
 _MOST = {
-    name: int(most)
-    for name, most in rows("""
-border         4
-cellpadding    12
-cellspacing    6
-colspan        30
-rowspan        30
-width          800
-height         800
-""")
+    "border": 4,
+    "cellpadding": 12,
+    "cellspacing": 6,
+    "colspan": 30,
+    "rowspan": 30,
+    "width": 800,
+    "height": 800,
 }
 # The attributes of the simple form by tag, and patterns for their values. An attribute
 # without a pattern may have any value.
 ATTRIBUTES = {
-    tag: set(names.split())
-    for tag, names in rows("""
-*        style dir
-a        href
-img      src alt width height
-li       value
-td       colspan rowspan
-th       colspan rowspan
-table    cellpadding cellspacing border
-""")
+    "*": {"style", "dir", "lang"},
+    "a": {"href"},
+    "img": {"src", "alt", "width", "height"},
+    "li": {"value"},
+    "td": {"colspan", "rowspan"},
+    "th": {"colspan", "rowspan"},
+    "table": {"cellpadding", "cellspacing", "border"},
 }
 VALUES = {
     "style": re.compile(r"\A(?:[a-z-]++:[a-zA-Z0-9#%., \-']++;)++"),
-    "dir": re.compile("auto|ltr"),
+    "dir": re.compile("auto|ltr|rtl"),
+    "lang": re.compile("[a-zA-Z]{1,8}(?:-[a-zA-Z0-9]{1,8}){0,6}"),
     **dict.fromkeys((*_MOST, "value"), re.compile("-?[0-9]{1,7}")),
 }
+_AUTO = ' dir="auto"'
 _ADDRESS = r' (?:href|src)="[^"]*"'
 
 
@@ -129,7 +132,9 @@ def simplify(source: str) -> SimpleForm:
         raise TooComplex("its structure is ambiguous")
     if clean != written:
         writer.note("an address that cannot be read")
-    return SimpleForm(clean, "".join(writer.marked), writer.all_changes())
+    changes = writer.all_changes()
+    is_exact = writer.is_exact and not changes
+    return SimpleForm(clean, "".join(writer.marked), changes, writer.loads, is_exact)
 
 
 def _escaped(text: str) -> str:
@@ -137,8 +142,8 @@ def _escaped(text: str) -> str:
     return html.escape(text, quote=False).replace("\xa0", "&nbsp;")
 
 
-def _attribute(name: str, value: object) -> str:
-    escaped = _escaped(str(value)).replace('"', "&quot;")
+def _attribute(name: str, value: str) -> str:
+    escaped = _escaped(value).replace('"', "&quot;")
     return f' {name}="{escaped}"'
 
 
@@ -176,6 +181,8 @@ class _Writer:
         self.out: list[str] = []
         self.marked: list[str] = []
         self.note = tree.note
+        self.is_exact = tree.is_plain
+        self.loads = tuple(tree.loads)[:MOST_NAMED]
         self._tree = tree
         self._last = ""
         self._stack: list[_Open] = []
@@ -282,6 +289,10 @@ class _Writer:
             first = next((one for one in kinds if one in ("L", "R", "AL")), "L")
             if inside and first == "L":
                 self.note("words from right to left")
+            elif inside:
+                for pieces in (self.out, self.marked):
+                    start = pieces[opened.begin - 1]
+                    pieces[opened.begin - 1] = start.replace(_AUTO, ' dir="rtl"', 1)
         end = f"</{form.tag}>"
         self._write(end, end)
 
@@ -289,7 +300,9 @@ class _Writer:
         self, element: Token, above: Look, is_low: bool, has_words: bool
     ) -> _Form:
         attributes = element.attributes
-        declarations, sheets = self._tree.declared(element)
+        declared = self._tree.declared(element)
+        declarations = declared.together()
+        sheets = declared.sheets
         held = held_by(declarations)
         # Only the page is written although it is not drawn itself.
         tag = tag_of(element.name).replace("-", "div")
@@ -329,26 +342,30 @@ class _Writer:
             self.note("boxes in each other that take all the width")
         for how in odd_about(element):
             self.note(how)
+        for name in ("link", "vlink", "alink"):
+            colour = colour_of(ascii_lower(attributes[name]), look.back)
+            if attributes[name] and contrast(colour or look.back, look.back) < READABLE:
+                self.note(f"{name}={attributes[name]}"[:80])
         room = max(pixels(held[one]) or 0 for one in ("margin-left", "padding-left"))
         # Of what is removed, only a style sheet that does so is odd.
         for one in sheets if look.gone else declarations:
             is_judged = one.name in OF_INSIDE and tag not in VOID
             kind = tag if look.is_box or tag in VOID else "span"
-            if not is_judged and not is_harmless(one, kind, room):
+            if not is_judged and not is_usual(one, kind, room):
                 self.note(f"{one.name}: {one.value}"[:80])
 
-        written = _attribute("href", target) if target else ""
+        written = {"href": target} if target else {}
         if tag == "img":
             source = attributes["src"].strip(BLANKS)
             if re.match(
                 "(?ai)https?:|cid:|data:image/(?:png|jpe?g|gif);base64,", source
             ):
-                written = _attribute("src", self._plain(source))
+                written["src"] = self._plain(source)
             elif source:
                 self.note(f"a picture that is not sent ({source[:40]})")
             if "alt" in attributes:
                 words = " ".join(attributes["alt"].split()).replace("<", "‹")
-                written += _attribute("alt", self._plain(words))
+                written["alt"] = self._plain(words)
         for name in [one for one in _MOST if one in ATTRIBUTES.get(tag, ())]:
             match = re.fullmatch(
                 r"([0-9]{1,6})(?:\.[0-9]*)?(?:px)?", attributes[name] or held[name]
@@ -356,27 +373,36 @@ class _Writer:
             if name == "rowspan" and self._has_colspan and match:
                 # Cells that span both rows and columns could lie over each other.
                 self.note("cells that span rows")
-            elif name == "height" and re.search(
-                "auto$|%  ?([4-9]|[0-9]{2})[0-9]",
-                f"{held['width']} {attributes[name]} {held[name]}",
-            ):
-                # It follows from the width, except for lines and gaps.
-                continue
             elif match and not (tag == "table" and look.room < 0):
                 # Words of cells beside each other do not touch.
                 number = min(int(match[1]), _MOST[name]) or 2 * (name == "cellpadding")
-                written += _attribute(name, number)
+                if name == "height" and (
+                    held["height"] == "auto"
+                    or ("%" in held["width"] and number >= LINE)
+                ):
+                    # It follows from the width, except for lines and gaps. Both say
+                    # how large the picture is before it is loaded.
+                    held["height"] = "auto"
+                    if "width" not in written:
+                        continue
+                written[name] = str(number)
                 if name == "width" and number > WIDE:
                     # It becomes narrower where the window is.
                     most = f"{min(pixels(held['max-width']) or number, number)}px"
                     held |= {"width": "100%", "max-width": most}
         direction = held["direction"]
         if direction in ("rtl", "auto") or look.direction != above.direction:
-            written += _attribute("dir", look.direction.replace("rtl", "auto"))
-        style = WRAPS * is_page + style_of(tag, held, look, above, is_low)
+            written["dir"] = look.direction.replace("rtl", "auto")
+        if VALUES["lang"].fullmatch(attributes["lang"]):
+            written["lang"] = attributes["lang"]
+        kept = style_of(tag, held, look, above, is_low)
+        style = "".join(f"{one}:{value};" for one, value in sorted(kept.items()))
+        self.is_exact &= is_written(element, declared, tag, written, kept, look)
+        if is_page:
+            style = WRAPS + style
         if style:
-            written += _attribute("style", style)
-        start = f"<{tag}{written}>"
+            written["style"] = style
+        start = f"<{tag}{''.join(map(_attribute, written, written.values()))}>"
         lines = 0.0
         if tag in ("br", "hr"):
             lines = 1
@@ -425,7 +451,7 @@ class _Writer:
                 self.note(look.cut)
             # Word writes bullets as these letters in a font of symbols.
             is_bullet = text.strip() in "·§Øü¨ðàè\uf0b7\uf0a7\uf0d8\uf0fc"
-            if OTHER_LETTERS.search(look.fonts) and not is_bullet:
+            if draws_other_letters(look.fonts) and not is_bullet:
                 self.note("a font that draws other letters")
             if not 8 <= look.size <= 60:
                 self.note("letters of an unusual size")

@@ -9,7 +9,7 @@ from itertools import product
 
 import tinycss2
 
-from simple_form.declarations import Declaration, declarations_of, is_harmless
+from simple_form.declarations import Declaration, declarations_of, is_usual
 from simple_form.html_reading import BLANKS, Token, ascii_lower
 
 # Limits of one message: characters of all style sheets, declarations that are applied,
@@ -38,7 +38,25 @@ _NO_EFFECT = re.compile(
     |@font-face\b(?!.*(?:src|local|url|unicode-range))
     """
 )
+# An address of another host, with or without its scheme.
+ADDRESS = re.compile(r"(?i)(?:https?:)?//[^\s\"'<>,\\]+")
 _Rule = tuple[tuple[int, ...], str, Declaration]
+
+
+def addresses_in(css: str) -> list[str]:
+    """Return the addresses in CSS from which programs may load something: pictures,
+    fonts, other sheets.
+    """
+    if "//" not in css and "\\" not in css:
+        return []
+    found = []
+    left = list(tinycss2.parse_component_value_list(css, skip_comments=True))
+    while left:
+        node = left.pop()
+        if node.type in ("url", "string"):
+            found += ADDRESS.findall(node.value)
+        left += getattr(node, "content", None) or getattr(node, "arguments", None) or ()
+    return found
 
 
 class StyleSheets:
@@ -81,7 +99,7 @@ class StyleSheets:
         changing = "; ".join(
             f"{one.name}: {one.value}"
             for one in declarations
-            if one.name in ("color", "background-color") or not is_harmless(one)
+            if one.name in ("color", "background-color") or not is_usual(one)
         )
         for written in tinycss2.serialize(rule.prelude).split(","):
             selector = written.strip(BLANKS)

@@ -9,11 +9,12 @@ counts as different.
 import re
 from collections.abc import Collection, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import nh3
 
-from simple_form.declarations import Declaration, declarations_of, is_harmless, rows
+from simple_form.data import table
+from simple_form.declarations import Declaration, declarations_of, is_usual
 from simple_form.elements import DEFAULTS, TAGS, odd_about, styles_of, tag_of
 from simple_form.html_reading import (
     BLOCKS,
@@ -26,7 +27,7 @@ from simple_form.html_reading import (
     tokens,
 )
 from simple_form.result import LEFT_OUT, Change, TooComplex
-from simple_form.style_sheets import StyleSheets
+from simple_form.style_sheets import ADDRESS, StyleSheets, addresses_in
 
 # Limits of the HTML of one message: tags, elements in each other, and characters of
 # style attributes.
@@ -35,19 +36,8 @@ MAX_DEPTH = 200
 MAX_STYLES = 400_000
 # The beginning of the style of the element around a simple form.
 WRAPS = "list-style-position:inside;overflow-wrap:break-word;"
-# Tags, the open elements that they end, and those outside of which they end none.
-_ENDS = [
-    list(map(str.split, row))
-    for row in rows("""
-tbody    tbody thead tfoot    table
-tr       tr                   table
-td th    td th caption        table
-li       li       table td th caption ul ol menu dir dl dt dd blockquote pre listing xmp h1 h2 h3 h4 h5 h6
-dt dd    dt dd    table td th caption ul ol menu dir dl li blockquote pre listing xmp h1 h2 h3 h4 h5 h6
-a        a        table td th caption marquee
-blockquote dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p pre table ul    p    table td th caption marquee
-""")
-]
+# See `ends.txt`.
+_ENDS = [list(map(str.split, row)) for row in table("ends.txt")]
 _CELLS = frozenset("table td th caption marquee".split())
 _HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
 # The part of a table that stands in each of these.
@@ -58,6 +48,12 @@ _FORMATTING = frozenset(
     "a b big code em font i nobr s small strike strong tt u".split()
 )
 _OPTIONAL = frozenset("p li dd dt td th tr tbody thead tfoot caption option".split())
+# Elements around a message, or before it, that are not drawn.
+_OF_PAGE = frozenset("html head body meta title style".split())
+# Attributes from whose address something is loaded; links have the first, too.
+_LOADING = frozenset(
+    "href xlink:href src srcset imagesrcset poster background data lowsrc dynsrc icon code codebase archive".split()
+)
 _CONDITION = re.compile(r"(?ai)\[\s{0,20}if\b([^\]]{0,200})\]>?")
 _SETTINGS = re.compile(r"(?is)<(xml|style)\b.*?(?:</\1\s*>|\Z)|<!\[endif\]")
 _LINK = re.compile(r"<[^<>]*?\b(?:href|src)\s*=\s*[\"']?([^\"'\s<>]++)")
@@ -69,12 +65,30 @@ def without_tags(text: str) -> str:
     return " ".join(decode(_TAG.sub(" ", text)).split())
 
 
+class Declared(NamedTuple):
+    """What is declared for an element: what it has by itself, by its attributes, by
+    style sheets, and by its own style.
+    """
+
+    itself: list[Declaration]
+    attributes: list[Declaration]
+    sheets: list[Declaration]
+    style: list[Declaration]
+
+    def together(self) -> list[Declaration]:
+        """Return all; later ones win."""
+        return [*self.itself, *self.attributes, *self.sheets, *self.style]
+
+
 class Tree:
     """The elements and texts of a message's HTML, and its style sheets.
 
     `pieces` has an element where it starts, None where one ends, texts, and in place of
     words that were left out the index of their change. All lies in one element, which
-    stands for the page. `odd` has what may look different. Raises TooComplex.
+    stands for the page. `odd` has what may look different; `is_plain` if there are no
+    style sheets, no parts that are not drawn, and nothing else that a program may read
+    in its own way. `loads` has the addresses that something is loaded from, other than
+    the `src` of pictures. Raises TooComplex.
     """
 
     def __init__(self, source: str) -> None:
@@ -83,6 +97,8 @@ class Tree:
         self.pieces: list[Token | str | int | None] = []
         self.changes: list[Change] = []
         self.odd: dict[str, None] = {}
+        self.is_plain = True
+        self.loads: dict[str, None] = {}
         self._sheets = StyleSheets(self.odd)
         self._page = Values()
         # The attributes of the row around a cell that has no words yet.
@@ -90,6 +106,7 @@ class Tree:
         self._open: list[Token] = []
         self._undrawn: list[Token] = []
         self._declarations_of = cache(declarations_of)
+        self._addresses_in = cache(addresses_in)
         # Pieces that are in no element, and characters of style attributes.
         self._outermost = self._styles = 0
         for token in tokens(source):
@@ -97,10 +114,10 @@ class Tree:
         self._end_from(0)
         for element in self._undrawn:
             # Styles could show it, or be the background of a column.
-            for one in self.declared(element)[0]:
+            for one in self.declared(element).together():
                 is_plain = one.value == "none" or "width" in one.name
                 if not is_plain and (
-                    one.name in ("display", "background-color") or not is_harmless(one)
+                    one.name in ("display", "background-color") or not is_usual(one)
                 ):
                     self.note(f"<{element.name}> with a style")
         first = self.pieces[0] if self._outermost == 1 else None
@@ -108,17 +125,14 @@ class Tree:
         if self._page or self._undrawn or not is_page:
             self.pieces = [Token("start", "body", "", self._page), *self.pieces, None]
 
-    def declared(self, element: Token) -> tuple[list[Declaration], list[Declaration]]:
-        """Return what is declared for an element, later ones win; and what of it comes
-        from style sheets.
-        """
-        sheets = self._sheets.of(element)
-        return [
-            *self._declarations_of(DEFAULTS.get(element.name, "")),
-            *styles_of(element),
-            *sheets,
-            *self._declarations_of(element.attributes["style"]),
-        ], sheets
+    def declared(self, element: Token) -> "Declared":
+        """Return what is declared for an element."""
+        return Declared(
+            self._declarations_of(DEFAULTS.get(element.name, "")),
+            [*styles_of(element)],
+            self._sheets.of(element),
+            self._declarations_of(element.attributes["style"]),
+        )
 
     def note(self, how: str) -> None:
         """Note something that may look different in other programs."""
@@ -134,6 +148,11 @@ class Tree:
         self._styles += len(token.attributes["style"])
         if self._styles > MAX_STYLES:
             raise TooComplex("its styles are too large to read")
+        for attribute, value in token.attributes.items():
+            is_picture = name == "img" and attribute == "src"
+            if attribute in _LOADING and not is_picture and name not in ("a", "area"):
+                self.loads |= dict.fromkeys(ADDRESS.findall(value))
+        self.loads |= dict.fromkeys(self._addresses_in(token.attributes["style"]))
         if tag == "-":
             self._pass_over(token)
             return
@@ -146,6 +165,11 @@ class Tree:
         if tag in _HEADINGS:
             self._end(_HEADINGS, TAGS)
         self._open_parts(tag)
+        is_in_list = any(tag_of(one.name) in ("ol", "ul") for one in self._open)
+        if tag == "li" and not is_in_list:
+            # Where its bullet stands is known only in what was written here.
+            styles = [one.attributes["style"] for one in self._open]
+            self.is_plain &= any(WRAPS in one for one in styles)
         if tag in ("td", "th"):
             self._row = self._open[-1].attributes
         if tag == "tr":
@@ -163,6 +187,7 @@ class Tree:
         tag = tag_of(name)
         if name in ("br", "p") and all(one.name != name for one in self._open):
             # Browsers read it as an empty line.
+            self.is_plain = False
             self._on_start(Token("start", "br"))
         stops = _CELLS | BLOCKS
         if tag in TABLE_PARTS or tag == "table":
@@ -183,8 +208,10 @@ class Tree:
 
     def _on_raw(self, token: Token) -> None:
         name = token.name
+        self.is_plain &= name == "title" or not token.data.strip()
         if name == "style":
             self._sheets.read(token.data)
+            self.loads |= dict.fromkeys(addresses_in(token.data))
         elif name in ("textarea", "xmp"):
             self._on_text(Token("text", "", decode(token.data)))
         elif name not in ("script", "title"):
@@ -206,6 +233,7 @@ class Tree:
             self.note("a comment that programs read in different ways")
         if match is None:
             return
+        self.is_plain = False
         inside = data[match.end() :]
         if not inside.strip(" \n<!->"):
             if "support" not in match[1]:
@@ -221,6 +249,7 @@ class Tree:
         attributes = element.attributes
         kind = ascii_lower(attributes["type"])
         self.odd.update(dict.fromkeys(odd_about(element)))
+        self.is_plain &= name in _OF_PAGE
         if name in ("html", "body"):
             style = f"{attributes['style']};{self._page['style']}".strip(";")
             self._page = Values(attributes | self._page, style=style)

@@ -4,7 +4,7 @@ gateway both use it, so that the two agree.
 
 from typing import NamedTuple
 
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 
 class Case(NamedTuple):

@@ -235,7 +235,9 @@ def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
     current one.
     """
     message = get_visible_message_or_404(request, public_id)
-    found = rendered_message_of(message.revision).blocked if message.revision else ()
+    rendered = rendered_message_of(message.revision) if message.revision else None
+    # What only the original loads is counted, and not shown.
+    found = [one for one in rendered.blocked if one.mark] if rendered else []
     try:
         request_pictures(
             message=public_id,

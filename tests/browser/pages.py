@@ -2,7 +2,7 @@
 fills in the braces, for example with the address of a held message.
 """
 
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 # One page of each kind.
 PAGES = dict(

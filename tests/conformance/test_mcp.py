@@ -18,7 +18,7 @@ import requests
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ElicitResult
 
-from simple_form.declarations import rows
+from simple_form.data import rows
 from tests.commands import run_command
 from tests.conformance import recipes
 from tests.conformance.tool_table import use_tools

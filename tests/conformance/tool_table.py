@@ -9,7 +9,7 @@ import json
 import re
 from string import Template
 
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 
 def use_tools(table, known, use):

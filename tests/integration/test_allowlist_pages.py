@@ -5,7 +5,7 @@ import pytest
 from common.time_zones import somebodys_time
 from policy.models import AllowEntry, Allowlist
 from policy.pages import MAX_LINES, read_line
-from simple_form.declarations import rows
+from simple_form.data import rows
 from tests.factories import change_list, listed_patterns, make_list
 from tests.markup import says
 

@@ -36,7 +36,7 @@ from policy.models import GateList
 from policy.rules.conditions import Conditions
 from policy.rules.rules import Effects, PolicyRule
 from policy.tasks import read_all_refusals
-from simple_form.declarations import rows
+from simple_form.data import rows
 from tests.factories import (
     MAILBOX,
     actor_of,

@@ -18,7 +18,7 @@ from policy.models import Group, PolicyVersion, WorkCalendar
 from policy.rules.changes import begin_draft, policies
 from policy.rules.conditions import from_json
 from policy.rules.rules import PolicyRule
-from simple_form.declarations import rows
+from simple_form.data import rows
 from tests.factories import (
     actor_of,
     change_row,

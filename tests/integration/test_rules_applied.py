@@ -31,7 +31,7 @@ from policy.rules.facts import (
     with_known,
 )
 from policy.rules.rules import PolicyRule
-from simple_form.declarations import rows
+from simple_form.data import rows
 from tests import factories
 from tests.allow_cases import CASES
 from tests.factories import (

@@ -15,7 +15,7 @@ from approvals.models import Decision
 from common.postgres import clock
 from mirror.models import Message, Thread, ThreadMessage
 from people.second_admin.registry import SecondAdminNeeded
-from simple_form.declarations import rows
+from simple_form.data import rows
 from tests.factories import actor_of, change_row, put_in_force, rolled_back
 from tests.integration.deciding import (
     decide,

@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.verifier import countersign_verify as verifier
-from simple_form.declarations import rows
+from simple_form.data import rows
 from tests.bundles import (
     AT,
     FILES,

@@ -19,7 +19,7 @@ from common.env import (
 )
 from common.smtp import Server
 from dashboard.env import env_secret, env_server
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 # How a variable is read, and a value that does not do.
 READERS = {

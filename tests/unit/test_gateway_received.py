@@ -17,7 +17,7 @@ from gateway.inbound.headers import MAX_HEADER
 from gateway.inbound.mail import MAX_BODY, MAX_HOPS, MAX_PARTS, file_name, read_mail
 from gateway.inbound.received_mail import NotAccepted
 from rendering.texts import words_of
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 TOP = b"From: Dana <dana@northwind.example>\r\nTo: support@acme.example\r\nSubject: Hello\r\n"
 # Seconds of processor time, however busy the machine: what is quadratic takes minutes

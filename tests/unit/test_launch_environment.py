@@ -9,7 +9,7 @@ import pytest
 from common.env import BadVariable
 from launcher import bootstrap, environment
 from launcher.console import LaunchError
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 # Given variables, and what is made of them. Without the demo desk and gateway reach each
 # other alone, and one without the other reaches nothing.

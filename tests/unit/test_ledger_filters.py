@@ -12,7 +12,7 @@ from audit.search.filters import (
     actions_of,
     read_span,
 )
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 NOW = datetime(2026, 11, 21, 10, 42, tzinfo=UTC)
 ZONES = "Europe/Lisbon Pacific/Auckland America/New_York UTC".split()

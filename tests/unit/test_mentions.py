@@ -4,7 +4,7 @@ nobody.
 
 from approvals.collaboration import mentions_in
 from people.models import Person
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 ANA = Person(pk=1, name="Ana Ferreira", email="ana@yourteam.example")
 ANNA = Person(pk=2, name="Ana Sousa", email="sousa@yourteam.example")

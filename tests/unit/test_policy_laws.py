@@ -18,7 +18,7 @@ from policy.calendars import Calendar, is_open
 from policy.rules.conditions import KINDS, Conditions, MessageFacts
 from policy.rules.demand import Approval, People, Policy, evaluate, progress
 from policy.rules.rules import Effects, PolicyRule, merged, rules_loosen
-from simple_form.declarations import rows
+from simple_form.data import rows
 from tests.factories import nobody_else
 from tests.unit.test_policy_rules import FACTS as FACTS_OF_PASS
 from tests.unit.test_policy_rules import NOON, misfits

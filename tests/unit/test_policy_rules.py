@@ -20,7 +20,7 @@ from policy.rules.rules import (
     parts_from_json,
     passes_loosen,
 )
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 USUAL = json.loads("""{

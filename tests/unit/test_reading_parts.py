@@ -14,7 +14,7 @@ from approvals.message_page.content.source import (
 )
 from common.fingerprint import FIELDS, Content
 from rendering.render import render_message
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 LINK = "<a href='https://acme.example/pay'>our site</a>"
 HTML = f"<p>Dear Lee,</p><p>please pay <b>EUR 1,000</b> by Friday at {LINK}.</p>"

@@ -4,7 +4,7 @@ framework.
 
 import json
 
-from simple_form.declarations import rows
+from simple_form.data import rows
 from upstream.refused_fields import refused_fields
 
 SENT = {

@@ -6,7 +6,7 @@ from rendering.links import (
 )
 from rendering.render import parse_content, render_message
 from risk.jobs import hosts
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 # Texts and targets. The text names another address.
 LIES = list(

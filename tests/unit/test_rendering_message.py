@@ -11,7 +11,7 @@ import pytest
 from common.fingerprint import Content
 from rendering.render import render_message
 from rendering.texts import words_of
-from simple_form.declarations import rows
+from simple_form.data import rows
 from tests.judge.letters import many
 from tests.linear import seconds
 

@@ -11,7 +11,7 @@ from risk import CHECKS
 from risk.check_files import why_dangerous
 from risk.findings import RiskContext, run_checks
 from risk.jobs import examine
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 
 def risks(**fields):

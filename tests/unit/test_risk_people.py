@@ -8,7 +8,7 @@ from risk import CHECKS, jobs
 from risk.check_greeting import greeting_of
 from risk.findings import RiskContext, address_anchor, run_checks
 from risk.lookalikes import lookalike_of, looks_of
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 ALL = (*jobs.CHECKS, *CHECKS)
 KNOWN = RiskContext(

@@ -14,7 +14,7 @@ from risk.words import (
     fits,
     read_phrase,
 )
-from simple_form.declarations import rows
+from simple_form.data import rows
 from tests.linear import is_linear
 
 # A phrase, and texts in which it is found, or not.

@@ -11,7 +11,7 @@ import pytest
 from docs.currencies import table
 from risk.money import CURRENCIES
 from risk.sums import MOST_READ, read_sums
-from simple_form.declarations import rows
+from simple_form.data import rows
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 MANY = "all that was bought for the new office"

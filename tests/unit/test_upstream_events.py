@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from simple_form.declarations import rows
+from simple_form.data import rows
 from upstream.events import MisshapenEvent, UnreadableEvent, parse, read_time
 
 

@@ -22,7 +22,7 @@ from gateway.states import Mode, Status
 from mirror.store import content_of
 from parsing.client import ParserBusy
 from simple_form import simplify
-from simple_form.declarations import rows
+from simple_form.data import rows
 from tests.factories import change_row
 from tests.integration.gateway.world import (
     add_key,
