@@ -7,10 +7,13 @@ source is shown instead, with the reason.
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 
-from common.additions import html_footer, html_part, text_part, with_signature
+from common.additions import html_footer, html_part, with_signature
+from common.additions import text_part as written_part
 from common.fingerprint import Content
 from common.markdown import render_markdown
+from common.parts import differences
 from common.text_from_html import text_from_html
 from rendering.invisibles import named, stripped, without_surrogates
 from rendering.marking import Drawing, tidy
@@ -28,6 +31,8 @@ MAX_MARKDOWN_SIGNS = 20_000
 MAX_MARKDOWN_LINES = 10_000
 _SIGNS = "[]!*_`<&|~\\>"
 
+# Cached: what is drawn is also compared with the text.
+_simplified = lru_cache(maxsize=1)(simplify)
 _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
@@ -39,11 +44,11 @@ def render_message(content: Content, *, plainly: bool = False) -> RenderedMessag
     source = ""
     try:
         source = sent_html(content, plainly=plainly)
-        drawing = Drawing(simplify(source), readers=content.recipients)
+        drawing = Drawing(_simplified(source), readers=content.recipients)
         read = tidy("".join(drawing.text))
         text = read
         if content.html is None and content.markdown is not None:
-            written = text_part(content.markdown, content.additions)
+            written = written_part(content.markdown, content.additions)
             text = named(without_surrogates(written))
         drawn = "".join(drawing.out)
         has_content = read or drawing.blocked or "<img" in drawn
@@ -95,8 +100,15 @@ def parse_content(content: Content) -> ParsedContent:
         has_text_part = plain != render_markdown(markdown)
     text_part = render_message(text, plainly=True) if has_text_part else None
     html = content.html or ""
+    differing: list[tuple[str, str]] = []
+    if markdown and not shown.doubt and (has_text_part or not html):
+        form = _simplified(sent_html(content))
+        differing = differences(
+            text_from_html(form.html, marked=True),
+            written_part(markdown, content.additions),
+        )
     return ParsedContent(
-        shown, text_part, words_of(html), template_of(html), tuple(outlines)
+        shown, text_part, differing, words_of(html), template_of(html), tuple(outlines)
     )
 
 
