@@ -74,11 +74,12 @@ def render_markdown(markdown: str, *, plainly: bool = False) -> str:
     html, found = _rendered(markdown)
     if not plainly:
         return html
-    left = ["html_block", "html_inline", "table"]
+    left = ["html_block", "html_inline"] if found["has_html"] else []
+    if "<table" in html:
+        left.append("table")
     used = set(re.findall('="([^"]*+)"', html))
-    if any(
-        escape(one["href"]) not in used for one in found.get("references", {}).values()
-    ):
+    links = found.get("references", {}).values()
+    if not used.issuperset(escape(one["href"]) for one in links):
         left.append("reference")
     return _rendered(markdown, *left)[0]
 

@@ -8,6 +8,7 @@ time: they are strangers' input.
 
 import html
 import re
+from array import array
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -41,7 +42,11 @@ _ENTITY = re.compile(
 _FENCE = re.compile(r"(?m)^[ \t>]*+(?:[-*+] +)?(?:`{3,}|~{3,})[ \t]*+([\w#+-]*+)")
 _QUOTE = re.compile(r"(?m)^[ \t]*+>[> \t]*+")
 _RULE = re.compile(r"([-=_~*#<>])\1\1++")
-_BRACKETED = re.compile(r"<((?:https?:|www\.|mailto:|tel:|[\w.+-]{1,64}@)[^\s<>]*+)>")
+_BRACKETED = re.compile(
+    rf"<({LINK}[^<>{LINK}]{{1,600}}{LINK}|(?:https?:|www\.|mailto:|tel:|[\w.+-]{{1,64}}@)[^\s<>]*+)>"
+)
+# Stands in a text for a picture.
+_PICTURE = re.compile(r"\[(cid:[\w.@-]{1,99}(?=\])|image:|picture:)", re.IGNORECASE)
 _SIMPLE_TAG = re.compile(r"</?+([A-Za-z][A-Za-z0-9]{0,9}+)\s*+/?+>")
 _STRIKES = frozenset("s del strike".split())
 # Elements that stand within a word.
@@ -72,23 +77,22 @@ _DASHES = dict.fromkeys("-−–‐", "-")
 
 @dataclass(slots=True)
 class _Reading:
-    """The tokens of a text as they are compared, and where each is in it; which of them
-    the other part may leave out. `links` has, by the first word of a link, its address
-    and the token behind it.
+    """The tokens of a text as they are compared, and where each begins in it; which of
+    them the other part may leave out. `links` has, by the first word of a link, its
+    address and the token behind it.
     """
 
     text: str
     tokens: list[str]
-    places: list[tuple[int, int]]
+    begins: "array[int]"
     extra: set[int]
     links: dict[int, tuple[str, int]]
 
     def passage(self, begin: int, end: int) -> str:
         """Return the words from one token to another, with some around them."""
-        places = self.places[max(begin - _AROUND, 0) : end + _AROUND]
-        if not places:
-            return ""
-        passage = self.text[places[0][0] : places[-1][1]]
+        first = self.begins[max(begin - _AROUND, 0)]
+        behind = self.begins[min(end + _AROUND, len(self.tokens))]
+        passage = self.text[first:behind]
         return " ".join(passage.replace(EXTRA, "").replace(LINK, "").split())
 
     def next_ones(self, at: int) -> list[int]:
@@ -154,7 +158,7 @@ def _where_they_agree(
 
 def _read(text: str) -> _Reading:
     text = _prepared(text[:_MOST_COMPARED])
-    reading = _Reading(text, [], [], set(), {})
+    reading = _Reading(text, [], array("L"), set(), {})
     tokens = reading.tokens
     is_extra = False
     link = -1
@@ -194,7 +198,8 @@ def _read(text: str) -> _Reading:
             if is_optional:
                 reading.extra.add(len(tokens))
             tokens.append(one)
-            reading.places.append(match.span())
+            reading.begins.append(match.start())
+    reading.begins.append(len(text))
     return reading
 
 
@@ -207,6 +212,7 @@ def _prepared(text: str) -> str:
     text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     text = _QUOTE.sub("", _FENCE.sub(_fence, text))
     text = _BRACKETED.sub(r" \1 ", _SIMPLE_TAG.sub(_tag, _RULE.sub(" ", text)))
+    text = _PICTURE.sub(rf"{EXTRA}\1{EXTRA}", text)
     addresses = {key.casefold(): address for key, address in _DEFINITION.findall(text)}
     if not addresses:
         return text
@@ -251,6 +257,8 @@ def _address(written: str) -> str:
         address = address.rstrip(").,;:!?'*_~|`]")
     if "@" in address and "//" not in address:
         return address.removeprefix("mailto:").partition("?")[0].lower()
-    address = re.sub("^https?://", "", normalizeLink(address), flags=re.IGNORECASE)
+    if re.search(r"[^\w:/?#@!$&()*+,;=.~%-]", address, re.ASCII):
+        address = normalizeLink(address)
+    address = re.sub("^https?://", "", address, flags=re.IGNORECASE)
     host, slash, path = address.partition("/")
     return f"{host.lower()}{slash}{path}".rstrip("/")

@@ -98,15 +98,15 @@ def parse_content(content: Content) -> ParsedContent:
     elif markdown and not shown.doubt:
         plain = render_markdown(markdown, plainly=True)
         has_text_part = plain != render_markdown(markdown)
-    text_part = render_message(text, plainly=True) if has_text_part else None
     html = content.html or ""
     differing: list[tuple[str, str]] = []
-    if markdown and not shown.doubt and (has_text_part or not html):
+    if markdown.strip() and not shown.doubt and (has_text_part or not html):
         form = _simplified(sent_html(content))
         differing = differences(
             text_from_html(form.html, marked=True),
             written_part(markdown, content.additions),
         )
+    text_part = render_message(text, plainly=True) if has_text_part else None
     return ParsedContent(
         shown, text_part, differing, words_of(html), template_of(html), tuple(outlines)
     )

@@ -191,8 +191,8 @@ def test_text_that_says_100_where_html_says_1000_is_high():
     )
     assert differ.level == "high"
     assert differ.evidence == (
-        "HTML: “The price is 1000 EUR”",
-        "text: “The price is 100 EUR”",
+        "HTML: “The price is 1000 EUR.”",
+        "text: “The price is 100 EUR.”",
     )
 
 

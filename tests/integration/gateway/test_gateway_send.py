@@ -152,7 +152,7 @@ def test_html_in_markdown_leaves_in_its_simple_form_too(world, mail_server):
     sent = mail_server.message().get_body(("html",)).get_content()
     assert "<em>now</em>  5 EUR" in sent
     assert "not" not in sent.partition("<p>--")[0]
-    assert world.send(markdown="<b>" * 30_000).status_code == 422
+    assert world.send(markdown="<b>x</b>" * 30_000).status_code == 422
 
 
 LETTER = Path("tests/corpus/designed/043_travel_japanese_columns.html")
