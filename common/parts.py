@@ -62,6 +62,7 @@ _TOKEN = re.compile(
     (?P<mark>[{EXTRA}{LINK}])
     |(?P<address>(?:https?://|www\.(?=\w))[^\s<>"`|\[\]{EXTRA}{LINK}]+
       |(?:mailto:)?(?<![\w.+%-])[\w.+%-]{{1,64}}@[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{1,8}}(?:\?[^\s<>()"{EXTRA}{LINK}]*)?)
+    |(?P<line>^(?=[^\s\d*+•·-]))
     |(?P<item>^[ \t]*+(?:[0-9]{{1,9}}[.)]|o)(?=[ \t]))
     |(?P<number>[.,]?\d+(?:[.,:/'’]\d+)*)
     |(?P<word>[^\W\d_]+)
@@ -163,7 +164,7 @@ def _read(text: str) -> _Reading:
     is_extra = False
     link = -1
     address = ""
-    # The last number of a list: many write all its items as "1.".
+    # The last number in the same list: many write all its items as "1.".
     last = ""
     for match in _TOKEN.finditer(text):
         written = match[0]
@@ -176,6 +177,9 @@ def _read(text: str) -> _Reading:
             elif written == LINK:
                 reading.links[link] = (address, len(tokens))
                 link = -1
+            continue
+        if kind == "line":
+            last = ""
             continue
         is_optional = is_extra
         if kind == "word":
