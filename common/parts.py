@@ -15,7 +15,7 @@ from pathlib import Path
 
 from markdown_it.common.normalize_url import normalizeLink
 
-from common.markdown import ELEMENTS
+from common.markdown import ELEMENTS, TAG
 from common.text_from_html import EXTRA, LINK
 from common.words import apart, normalized
 
@@ -30,48 +30,65 @@ _AROUND = 4
 _WINDOW = 300
 _SAME = 3
 
+# Around the title of a link, which programs show when the pointer is over it.
+TITLE = "\x17"
+_MARKS = re.compile(f"[{EXTRA}{LINK}{TITLE}]")
 _RAISED_DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻"
 _RAISED = str.maketrans(_RAISED_DIGITS, "0123456789+-")
 # What nobody sees, and how it is written where a text has no letters for it.
 _UNSEEN = re.compile(
     "[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufffc]"
 )
-_ENTITY = re.compile(
-    "&(?:nbsp|amp|lt|gt|quot|[nm]dash|hellip|euro|pound|copy|reg|[lr]arr|middot|bull|times);"
-)
+_ENTITY = re.compile("&(?:nbsp|amp|[nm]dash|hellip|copy|reg|[lr]arr|middot|bull);")
 _FENCE = re.compile(r"(?m)^[ \t>]*+(?:[-*+] +)?(?:`{3,}|~{3,})[ \t]*+([\w#+-]*+)")
-_QUOTE = re.compile(r"(?m)^[ \t]*+>[> \t]*+")
-_RULE = re.compile(r"([-=_~*#<>])\1\1++")
+_RULE = re.compile(r"([-=_~*#])\1\1++")
+# A letter that is raised or lowered.
+_RAISED_LETTER = re.compile(r"(?<=[^\W\d_])(?:\^|_(?=[^\W\d_](?![^\W_])))(?=[^\W\d_])")
 _BRACKETED = re.compile(
-    rf"<({LINK}[^<>{LINK}]{{1,600}}{LINK}|(?:https?:|www\.|mailto:|tel:|[\w.+-]{{1,64}}@)[^\s<>]*+)>"
+    rf"<\s{{0,2}}({LINK}[^<>{LINK}]{{1,600}}{LINK}|(?:https?:|www\.|mailto:|tel:|[\w.+-]{{1,64}}@)[^\s<>]*+)>"
 )
 # Stands in a text for a picture.
 _PICTURE = re.compile(r"\[(cid:[\w.@-]{1,99}(?=\])|image:|picture:)", re.IGNORECASE)
-_SIMPLE_TAG = re.compile(r"</?+([A-Za-z][A-Za-z0-9]{0,9}+)\s*+/?+>")
+_TITLE = re.compile(
+    r"(\]\([^\s()]{1,2000}[ \t]{1,9})(\"[^\"\n]{1,300}\"|'[^'\n]{1,300}')(?=\))"
+)
+_LINK_TAG = re.compile(
+    r"<a\s+href=[\"']?([^\"'\s<>]+)[\"']?((?:\s[^<>]*)?>)([^<>]{0,500})</a>", re.I
+)
+_ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"'>]+)")
+# Attributes that say nothing.
+_LOOKS = frozenset(
+    "align bgcolor border cellpadding cellspacing class color colspan dir face height id lang rel rowspan size style"
+    " target type valign width".split()
+)
 _STRIKES = frozenset("s del strike".split())
 # Elements that stand within a word.
 _INSIDE = frozenset("b strong i em u ins span font mark small big code".split())
 # The address behind a number or a name, at the end of a text.
 _DEFINITION = re.compile(
-    r"(?m)^[ \t>]{0,9}\[([^\[\]\n]{1,80})\](?::[ \t]{0,9}|[ \t]{1,9})<?((?:https?://|mailto:)[^\s<>]+)>?"
+    r"(?m)^[ \t>]{0,9}(?:\[([^\[\]\n]{1,80})\](?::[ \t]{0,9}|[ \t]{1,9})<?((?:https?://|mailto:)[^\s<>]+)>?"
+    r"|([0-9]{1,3})\.[ \t]{1,9}(https?://[^\s<>]+)[ \t]*$)"
 )
 _REFERENCE = re.compile(r"\[([^\[\]\n]{1,80})\]")
-_SHORT_KEY = re.compile(r"[\w^.-]{1,20}")
+_SHORT_KEY = re.compile(r"[\w^-]{1,20}")
 _TOKEN = re.compile(
     rf"""
-    (?P<mark>[{EXTRA}{LINK}])
-    |(?P<address>(?:https?://|www\.(?=\w))[^\s<>"`|\[\]{EXTRA}{LINK}]+
+    (?P<mark>[{EXTRA}{LINK}{TITLE}])
+    |(?P<address>(?:https?://|www\.(?=\w))(?:[^\s<>"`|()\[\]{EXTRA}{LINK}]++|\([^\s<>"()]*+\))++
       |(?:mailto:)?(?<![\w.+%-])[\w.+%-]{{1,64}}@[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{1,8}}(?:\?[^\s<>()"{EXTRA}{LINK}]*)?)
-    |(?P<line>^(?=[^\s\d*+•·-]))
-    |(?P<item>^[ \t]*+(?:[0-9]{{1,9}}[.)]|o)(?=[ \t]))
+    |(?P<line>^[ \t]*+(?:>(?!=)[ \t]*+)*+(?P<item>(?:[0-9]{{1,9}}[.)]|o)(?=[ \t]))?)
     |(?P<number>[.,]?\d+(?:[.,:/'’]\d+)*)
     |(?P<word>[^\W\d_]+)
-    |(?P<sign>~~|(?<!\w)__(?=[a-z0-9]+(?:_[a-z0-9]+)*__)|[-+−–‐](?=[.,]?\d)|\((?=[$€£¥]?[.,]?\d)|(?<=\d)\*(?=\d)
-      |\\(?=[^\W_]|\\)|(?<=[:\\])\\|(?<=[A-Za-z.])\\(?=[^\w\s][\w.]))
+    |(?P<sign>~~|(?<=\w[ ])\#(?=[ \t]*+$)
+      |(?<!\w)__(?=[a-z0-9]+(?:_[a-z0-9]+)*__)|[-+−–‐](?=[.,]?\d)|(?<=[-*][ ])-(?=[ ]\d)|(?<!\^)\((?=[$€£¥]?[.,]?\d)
+      |(?<=[A-Za-z0-9])\*(?=[A-Za-z0-9])
+      |\\(?=[^\W_]|\\|[$#]\d)|(?<=[:\\])\\|(?<=[A-Za-z.])\\(?=[^\w\s][\w.]))
     |(?P<other>[^\s\w\\.,;:!¡()\[\]{{}}*\#|~`'´‘’‚‹›•·▪●○◦‣⁃■□†‡…–—−‐+^&/\u2500-\u257f-])
     """,
     re.VERBOSE | re.MULTILINE,
 )
+# The begin and the end of a quotation in lines.
+_QUOTES, _ENDS = "\x0e\x0f"
 _QUOTATION = dict.fromkeys("“”„‟«»″", '"')
 _DASHES = dict.fromkeys("-−–‐", "-")
 
@@ -79,14 +96,15 @@ _DASHES = dict.fromkeys("-−–‐", "-")
 @dataclass(slots=True)
 class _Reading:
     """The tokens of a text as they are compared, and where each begins in it; which of
-    them the other part may leave out. `links` has, by the first word of a link, its
-    address and the token behind it.
+    them the other part may leave out, and which are in the titles of links. `links`
+    has, by the first word of a link, its address and the token behind it.
     """
 
     text: str
     tokens: list[str]
     begins: "array[int]"
     extra: set[int]
+    titles: set[int]
     links: dict[int, tuple[str, int]]
 
     def passage(self, begin: int, end: int) -> str:
@@ -94,7 +112,7 @@ class _Reading:
         first = self.begins[max(begin - _AROUND, 0)]
         behind = self.begins[min(end + _AROUND, len(self.tokens))]
         passage = self.text[first:behind]
-        return " ".join(passage.replace(EXTRA, "").replace(LINK, "").split())
+        return " ".join(_MARKS.sub("", passage).split())
 
     def next_ones(self, at: int) -> list[int]:
         """Return the tokens from `at` on that the other part must have."""
@@ -102,16 +120,23 @@ class _Reading:
         return [one for one in nearby if one not in self.extra]
 
 
-def differences(html_text: str, text: str) -> list[tuple[str, str]]:
-    """Return the passages in which the parts differ, of the HTML and of the text.
-    `html_text` is what `text_from_html` returns, marked.
+def differences(html_text: str, text: str) -> list[tuple[str, str, bool]]:
+    """Return the passages in which the parts differ, of HTML and of text, and whether
+    the text only has the title of a link there, which programs show when the pointer is
+    over it. `html_text` is what `text_from_html` returns, marked.
     """
     ours = _read(html_text)
-    theirs = _read(re.sub(f"[{EXTRA}{LINK}]", "", text))
-    found: list[tuple[str, str]] = []
+    theirs = _read(_MARKS.sub("", text))
+    # Programs that quote by a line beside the text write no marks into it.
+    for one, another in ((ours, theirs), (theirs, ours)):
+        if _QUOTES not in another.tokens:
+            signs = enumerate(one.tokens)
+            one.extra.update(at for at, sign in signs if sign in (_QUOTES, _ENDS))
+    addresses = {address for address, _ in ours.links.values()}
+    found: list[tuple[str, str, bool]] = []
     at = other = 0
     end, other_end = len(ours.tokens), len(theirs.tokens)
-    while at < end or other < other_end:
+    while (at < end or other < other_end) and len(found) < _MOST_NAMED:
         if at in ours.extra and at - 1 not in ours.extra:
             behind = at
             while behind in ours.extra:
@@ -119,23 +144,29 @@ def differences(html_text: str, text: str) -> list[tuple[str, str]]:
             required = ours.tokens[behind : behind + _SAME]
             if required == theirs.tokens[other : other + _SAME]:
                 at = behind
-        if ours.tokens[at : at + 1] == theirs.tokens[other : other + 1]:
+                continue
+        sign = theirs.tokens[other] if other < other_end else ""
+        if at < end and ours.tokens[at] == sign:
             at += 1
             other += 1
-        elif at in ours.links and ours.links[at][0] in theirs.tokens[other : other + 1]:
+        elif at in ours.links and ours.links[at][0] == sign:
             # Its address stands for its words.
             at = ours.links[at][1]
             other += 1
-        elif other in theirs.extra:
+        elif other in theirs.titles:
+            begin = other
+            while other in theirs.titles:
+                other += 1
+            found.append((ours.passage(at, at), theirs.passage(begin, other), True))
+        elif other in theirs.extra and ("." not in sign or sign in addresses):
             other += 1
         elif at in ours.extra:
             at += 1
         else:
             after, other_after = _where_they_agree(ours, at, theirs, other)
-            found.append((ours.passage(at, after), theirs.passage(other, other_after)))
+            passage = theirs.passage(other, other_after)
+            found.append((ours.passage(at, after), passage, False))
             at, other = after, other_after
-            if len(found) == _MOST_NAMED:
-                break
     return found
 
 
@@ -159,19 +190,22 @@ def _where_they_agree(
 
 def _read(text: str) -> _Reading:
     text = _prepared(text[:_MOST_COMPARED])
-    reading = _Reading(text, [], array("L"), set(), {})
+    reading = _Reading(text, [], array("L"), set(), set(), {})
     tokens = reading.tokens
-    is_extra = False
+    is_extra = is_title = False
     link = -1
     address = ""
-    # The last number in the same list: many write all its items as "1.".
-    last = ""
+    depth = 0
+    # The number of the last item, if it is the first one: many write "1." only.
+    first = ""
     for match in _TOKEN.finditer(text):
         written = match[0]
         kind = match.lastgroup
+        is_optional = is_extra
         spelled = [written]
         if kind == "mark":
             is_extra ^= written == EXTRA
+            is_title ^= written == TITLE
             if written == LINK and link < 0:
                 link = len(tokens)
             elif written == LINK:
@@ -179,28 +213,38 @@ def _read(text: str) -> _Reading:
                 link = -1
             continue
         if kind == "line":
-            last = ""
-            continue
-        is_optional = is_extra
-        if kind == "word":
+            following = text[match.end() : match.end() + 1]
+            if following in ("", "\n"):
+                continue
+            item = match["item"] or ""
+            quotes = written.count(">")
+            spelled = [_QUOTES] * (quotes - depth) or [_ENDS] * (depth - quotes)
+            depth = quotes
+            if item:
+                spelled.append(item[:-1].lstrip("0") or item[:1])
+                is_optional |= item in ("o", first)
+                first = item if item in ("1.", "1)") else ""
+            elif not re.match("[-+*•· ]", written[-1:] or following):
+                first = ""
+        elif kind == "word":
             spelled = [written.casefold()]
             if not written.isascii():
                 spelled = apart(spelled[0])
+            elif written[0].islower() and not written.islower() and tokens:
+                # A unit: "5 mW" is not "5 MW".
+                spelled = [written] if tokens[-1][-1:].isdigit() else spelled
         elif kind == "address":
-            spelled = [_address(written)]
-            address = spelled[0]
-        elif kind == "item":
-            marker = written.strip()
-            spelled = [marker[:-1].lstrip("0") or marker[:1]]
-            is_optional |= marker in ("o", last)
-            last = marker
+            address = _address(written)
+            spelled = [address]
         elif kind == "sign":
             spelled = [_DASHES.get(written, written)]
         elif kind == "other":
             spelled = [_QUOTATION.get(written, written)]
         for one in spelled:
-            if is_optional:
+            if is_optional or is_title:
                 reading.extra.add(len(tokens))
+            if is_title:
+                reading.titles.add(len(tokens))
             tokens.append(one)
             reading.begins.append(match.start())
     reading.begins.append(len(text))
@@ -214,30 +258,34 @@ def _prepared(text: str) -> str:
     )
     text = _UNSEEN.sub("", normalized("NFKC", text))
     text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-    text = _QUOTE.sub("", _FENCE.sub(_fence, text))
-    text = _BRACKETED.sub(r" \1 ", _SIMPLE_TAG.sub(_tag, _RULE.sub(" ", text)))
-    text = _PICTURE.sub(rf"{EXTRA}\1{EXTRA}", text)
-    addresses = {key.casefold(): address for key, address in _DEFINITION.findall(text)}
-    if not addresses:
+    text = _RULE.sub(" ", _FENCE.sub(_fence, text))
+    text = TAG.sub(_tag, _LINK_TAG.sub(r"<a\2\3 (\1) ", text))
+    text = _TITLE.sub(rf"\1{TITLE}\2{TITLE}", _BRACKETED.sub(r" \1 ", text))
+    text = _PICTURE.sub(rf"{EXTRA}\1{EXTRA}", _RAISED_LETTER.sub("", text))
+    addresses = {}
+    for key, address, number, other in _DEFINITION.findall(text):
+        addresses[(key or number).casefold()] = address or other
+    references = _REFERENCE.findall(_DEFINITION.sub("", text)) if addresses else ()
+    used = addresses.keys() & {key.casefold() for key in references}
+    if not used:
         return text
-    used = set()
 
     def with_address(reference: re.Match[str]) -> str:
         key = reference[1]
-        is_behind = reference.string.startswith("]", max(reference.start() - 1, 0))
-        address = addresses.get(key.casefold())
-        if address is None:
+        if key.casefold() not in used:
             return reference[0]
-        used.add(key.casefold())
+        start, end = reference.span()
+        is_behind = start and reference.string[start - 1] == "]"
         may_go = (is_behind or key.isdecimal()) and _SHORT_KEY.fullmatch(key)
         mark = EXTRA if may_go else ""
-        return f" {mark}{key}{mark} {address} "
+        # "[1]bill", as lynx writes it: the words of the link come behind.
+        around = mark if reference.string[end : end + 1].isalnum() else ""
+        return f" {mark}{key}{mark} {around}{addresses[key.casefold()]}{around} "
 
-    body = _REFERENCE.sub(with_address, _DEFINITION.sub("", text))
-    unused = [
-        one[0] for one in _DEFINITION.finditer(text) if one[1].casefold() not in used
-    ]
-    return "\n".join([body, *unused])
+    def definition(match: re.Match[str]) -> str:
+        return "" if (match[1] or match[3]).casefold() in used else match[0]
+
+    return _REFERENCE.sub(with_address, _DEFINITION.sub(definition, text))
 
 
 def _fence(match: re.Match[str]) -> str:
@@ -245,20 +293,26 @@ def _fence(match: re.Match[str]) -> str:
 
 
 def _tag(match: re.Match[str]) -> str:
+    """Return what a tag that is written out says: the values of its attributes."""
     name = match[1].lower()
+    if name not in ELEMENTS:
+        return match[0]
+    values = {
+        key.lower(): value.strip("\"'") for key, value in _ATTRIBUTE.findall(match[0])
+    }
+    source = values.pop("src", "")
+    said = " ".join(value for key, value in values.items() if key not in _LOOKS)
+    if said or source:
+        return f" {said} {source} "
     if name in _STRIKES:
         return "~~"
-    if name in _INSIDE:
-        return ""
-    return " " if name in ELEMENTS else match[0]
+    return "" if name in _INSIDE else " "
 
 
 @lru_cache(maxsize=2000)
 def _address(written: str) -> str:
     """Return an address in one spelling."""
-    address = html.unescape(written).rstrip(".,;:!?'*_~|`]")
-    if address.endswith(")") and "(" not in address:
-        address = address.rstrip(").,;:!?'*_~|`]")
+    address = html.unescape(written).rstrip(".,;:!?'*_~")
     if "@" in address and "//" not in address:
         return address.removeprefix("mailto:").partition("?")[0].lower()
     if re.search(r"[^\w:/?#@!$&()*+,;=.~%-]", address, re.ASCII):

@@ -61,10 +61,8 @@ def text_from_html(simple: str, *, marked: bool = False) -> str:
             blank = one.blank
             words = "".join(said[one.begin : one.begin + _MOST_PIECES])
             target = one.target
-            if target and (
-                marked
-                or target.removeprefix("mailto:").removeprefix("tel:") not in words
-            ):
+            bare = target.removeprefix("mailto:").removeprefix("tel:")
+            if words.strip() if marked and target else bare not in words:
                 said.append(f"{extra} ({target}){extra}")
             said.append(LINK if marked and target else "")
             if one.tag == "sup":
@@ -82,10 +80,13 @@ def text_from_html(simple: str, *, marked: bool = False) -> str:
             elif tag in ("td", "th", "img") or "display:inline-block" in inside:
                 around = " "
             sign = "~~" if "line-through" in inside else _SIGNS.get(tag, "")
-            said += [around, sign]
-            if tag == "img" and (alt := values.get("alt")):
-                source = f" {values.get('src', '')[:300]}" if marked else ""
-                said.append(f"{extra}[{alt}]{source}{extra}")
+            # A cell that begins with ">" is no quotation.
+            said += [around, "|" * marked if tag in ("td", "th") else "", sign]
+            alt = values.get("alt", "")
+            if tag == "img" and marked:
+                said.append(f"{extra}[{alt}] {values.get('src', '')[:300]}{extra}")
+            elif alt:
+                said.append(f"[{alt}]")
             ending = sign.replace("^", "").replace("_", "") + around
             found = _KIND.search(inside)
             kind = found[1] if found else ""
@@ -102,7 +103,7 @@ def text_from_html(simple: str, *, marked: bool = False) -> str:
                 )
                 if number and kind not in _NO_NUMBERS:
                     said.append(f"{extra}{numeral(int(number), kind)}.{extra}{_ITEM}")
-                else:
+                elif not marked:
                     said.append(f"-{_ITEM}")
             if tag in ("br", "hr", "img"):
                 said.append(around)

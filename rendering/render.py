@@ -99,8 +99,8 @@ def parse_content(content: Content) -> ParsedContent:
         plain = render_markdown(markdown, plainly=True)
         has_text_part = plain != render_markdown(markdown)
     html = content.html or ""
-    differing: list[tuple[str, str]] = []
-    if markdown.strip() and not shown.doubt and (has_text_part or not html):
+    differing: list[tuple[str, str, bool]] = []
+    if markdown.strip() and not shown.doubt:
         form = _simplified(sent_html(content))
         differing = differences(
             text_from_html(form.html, marked=True),

@@ -164,7 +164,7 @@ class ParsedContent:
 
     shown: RenderedMessage
     text_part: RenderedMessage | None = None
-    differences: Sequence[tuple[str, str]] = ()
+    differences: Sequence[tuple[str, str, bool]] = ()
     words: str = ""
     template: str = ""
     outlines: tuple[Outline, ...] = ()

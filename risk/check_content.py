@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import chain
+from operator import itemgetter
 
 from common.ascii import lowered
 from common.fingerprint import Content, normalise_address
@@ -286,16 +287,18 @@ def parts_differ(
     """
     if rendered.doubt:
         return
-    for html, text in context.differences[:1]:
+    differences = sorted(context.differences, key=itemgetter(2))
+    for html, text, is_title in differences[:1]:
         yield finding(
             "parts_differ",
             "The HTML and text parts of this message say different things.",
             f"The HTML: {quoted(html)}; the text: {quoted(text)}.",
             (
                 f"{part}: {quoted(passage)}"
-                for both in context.differences
-                for part, passage in zip(("HTML", "text"), both, strict=True)
+                for both in differences
+                for part, passage in zip(("HTML", "text"), both, strict=False)
             ),
+            is_milder=is_title,
             anchor=PARTS,
         )
     in_html = numbers(rendered.plain)

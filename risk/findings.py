@@ -54,7 +54,7 @@ class RiskContext:
     own_domains: frozenset[str] = frozenset()
     known_addresses: Mapping[str, int] = field(default_factory=dict)
     text_part: RenderedMessage | None = None
-    differences: Sequence[tuple[str, str]] = ()
+    differences: Sequence[tuple[str, str, bool]] = ()
 
 
 Check = Callable[[Content, RenderedMessage, RiskContext], Iterator[Finding]]
