@@ -26,7 +26,7 @@ _UNENDED = frozenset("br hr wbr p li dd dt td th tr thead tbody tfoot".split())
 
 
 @cache
-def _parser(*left_as_text: str) -> MarkdownIt:
+def _parser() -> MarkdownIt:
     # Raw HTML in Markdown is passed on, as mail agents expect, so code that shows or
     # sends the result must simplify it first. A single line break stays a line break,
     # as in the text part of the same message.
@@ -36,7 +36,7 @@ def _parser(*left_as_text: str) -> MarkdownIt:
     parser.block.ruler.at("html_block", _html_block, may_end)
     for kind in ("html_block", "html_inline"):
         parser.add_render_rule(kind, _raw_html)
-    return parser.disable(list(left_as_text))
+    return parser
 
 
 def _html_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -63,37 +63,23 @@ def _is_html(like_tag: re.Match[str], env: dict[str, Any]) -> bool:
     return name in ELEMENTS and (stands_alone or name in env["ended"])
 
 
-def render_markdown(markdown: str, *, plainly: bool = False) -> str:
+def render_markdown(markdown: str) -> str:
     """Return the HTML of a Markdown body. It is not safe to show: the author of the
     Markdown may have written any HTML. A tag that is no element of HTML is text.
-
-    With `plainly`, what readers of the HTML may not see stays text, as in the text
-    part: tags, tables, whose longest lines are cut, and definitions of links that no
-    link uses.
     """
-    html, found = _rendered(markdown)
-    if not plainly:
-        return html
-    left = ["html_block", "html_inline"] if found["has_html"] else []
-    if "<table" in html:
-        left.append("table")
-    used = set(re.findall('="([^"]*+)"', html))
-    links = found.get("references", {}).values()
-    if not used.issuperset(escape(one["href"]) for one in links):
-        left.append("reference")
-    return _rendered(markdown, *left)[0]
+    return _rendered(markdown)[0]
 
 
 # Cached: the examination of one message renders the same Markdown several times, which
 # takes most of its time.
 @lru_cache(maxsize=4)
-def _rendered(markdown: str, *left_as_text: str) -> tuple[str, dict[str, Any]]:
-    """Return the HTML of a Markdown body, and what was found in it."""
+def _rendered(markdown: str) -> tuple[str, bool]:
+    """Return the HTML of a Markdown body, and whether there is raw HTML in it."""
     ended = set(re.findall("</([a-z][a-z0-9]*+)", markdown.lower()))
     found: dict[str, Any] = {"has_html": False, "ended": ended}
-    return str(_parser(*left_as_text).render(markdown, found)), found
+    return str(_parser().render(markdown, found)), found["has_html"]
 
 
 def has_html(markdown: str) -> bool:
     """Whether there is raw HTML in a Markdown body."""
-    return bool(_rendered(markdown)[1]["has_html"])
+    return _rendered(markdown)[1]

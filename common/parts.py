@@ -19,8 +19,8 @@ from common.markdown import ELEMENTS, TAG
 from common.text_from_html import EXTRA, LINK
 from common.words import apart, normalized
 
-_LANGUAGES = frozenset(
-    Path(__file__).with_name("code_languages.txt").read_text("utf-8").split()
+_LANGUAGES = "|".join(
+    map(re.escape, Path(__file__).with_name("code_languages.txt").read_text().split())
 )
 # Characters of a part that are compared, differences that are named, words around each,
 # and tokens after a difference among which the parts may agree again.
@@ -30,17 +30,18 @@ _AROUND = 4
 _WINDOW = 300
 _SAME = 3
 
-# Around the title of a link, which programs show when the pointer is over it.
-TITLE = "\x17"
-_MARKS = re.compile(f"[{EXTRA}{LINK}{TITLE}]")
+_MARKS = re.compile(f"[{EXTRA}{LINK}]")
 _RAISED_DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻"
 _RAISED = str.maketrans(_RAISED_DIGITS, "0123456789+-")
+_ALIKE = str.maketrans("“”„‟«»″−–‐", '"' * 7 + "---")
 # What nobody sees, and how it is written where a text has no letters for it.
 _UNSEEN = re.compile(
     "[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufffc]"
 )
 _ENTITY = re.compile("&(?:nbsp|amp|[nm]dash|hellip|copy|reg|[lr]arr|middot|bull);")
-_FENCE = re.compile(r"(?m)^[ \t>]*+(?:[-*+] +)?(?:`{3,}|~{3,})[ \t]*+([\w#+-]*+)")
+_FENCE = re.compile(
+    rf"(?mi)^[ \t>]*+(?:[-*+] +)?(?:`{{3,}}|~{{3,}})[ \t]*+(?:(?:{_LANGUAGES})(?![\w#+-]))?"
+)
 _RULE = re.compile(r"([-=_~*#])\1\1++")
 # A letter that is raised or lowered.
 _RAISED_LETTER = re.compile(r"(?<=[^\W\d_])(?:\^|_(?=[^\W\d_](?![^\W_])))(?=[^\W\d_])")
@@ -49,62 +50,56 @@ _BRACKETED = re.compile(
 )
 # Stands in a text for a picture.
 _PICTURE = re.compile(r"\[(cid:[\w.@-]{1,99}(?=\])|image:|picture:)", re.IGNORECASE)
+# The title of a link in Markdown.
 _TITLE = re.compile(
-    r"(\]\([^\s()]{1,2000}[ \t]{1,9})(\"[^\"\n]{1,300}\"|'[^'\n]{1,300}')(?=\))"
-)
-_LINK_TAG = re.compile(
-    r"<a\s+href=[\"']?([^\"'\s<>]+)[\"']?((?:\s[^<>]*)?>)([^<>]{0,500})</a>", re.I
+    r"\[([^\[\]\n]{0,300})\]\([^\s()]{1,2000}([ \t]{1,9}(?:\"[^\"\n]{1,300}\"|'[^'\n]{1,300}'))\)"
 )
 _ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"'>]+)")
 # Attributes that say nothing.
 _LOOKS = frozenset(
-    "align bgcolor border cellpadding cellspacing class color colspan dir face height id lang rel rowspan size style"
-    " target type valign width".split()
+    "align alt bgcolor border cellpadding cellspacing class color colspan dir face height href id lang rel rowspan"
+    " size src style target type valign width".split()
 )
 _STRIKES = frozenset("s del strike".split())
 # Elements that stand within a word.
 _INSIDE = frozenset("b strong i em u ins span font mark small big code".split())
 # The address behind a number or a name, at the end of a text.
 _DEFINITION = re.compile(
-    r"(?m)^[ \t>]{0,9}(?:\[([^\[\]\n]{1,80})\](?::[ \t]{0,9}|[ \t]{1,9})<?((?:https?://|mailto:)[^\s<>]+)>?"
+    r"(?m)^(?:References\s{1,9})?+[ \t>]{0,9}(?:\[([^\[\]\n]{1,80})\](?::[ \t]{0,9}|[ \t]{1,9})<?((?:https?://|mailto:)[^\s<>]+)>?"
     r"|([0-9]{1,3})\.[ \t]{1,9}(https?://[^\s<>]+)[ \t]*$)"
 )
 _REFERENCE = re.compile(r"\[([^\[\]\n]{1,80})\]")
-_SHORT_KEY = re.compile(r"[\w^-]{1,20}")
 _TOKEN = re.compile(
     rf"""
-    (?P<mark>[{EXTRA}{LINK}{TITLE}])
+    (?P<line>^[ \t]*+(?:>(?!=)[ \t]*+)*+(?P<item>(?:[0-9]{{1,9}}[.)]|o)(?=[ \t]))?)
+    |(?P<mark>[{EXTRA}{LINK}])
     |(?P<address>(?:https?://|www\.(?=\w))(?:[^\s<>"`|()\[\]{EXTRA}{LINK}]++|\([^\s<>"()]*+\))++
       |(?:mailto:)?(?<![\w.+%-])[\w.+%-]{{1,64}}@[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{1,8}}(?:\?[^\s<>()"{EXTRA}{LINK}]*)?)
-    |(?P<line>^[ \t]*+(?:>(?!=)[ \t]*+)*+(?P<item>(?:[0-9]{{1,9}}[.)]|o)(?=[ \t]))?)
     |(?P<number>[.,]?\d+(?:[.,:/'’]\d+)*)
     |(?P<word>[^\W\d_]+)
     |(?P<sign>~~|(?<=\w[ ])\#(?=[ \t]*+$)
-      |(?<!\w)__(?=[a-z0-9]+(?:_[a-z0-9]+)*__)|[-+−–‐](?=[.,]?\d)|(?<=[-*][ ])-(?=[ ]\d)|(?<!\^)\((?=[$€£¥]?[.,]?\d)
+      |(?<!\w)__(?=[a-z0-9]+(?:_[a-z0-9]+)*__)|[-+](?=[.,]?\d)|(?<=[-*][ ])-(?=[ ]\d)|(?<!\^)\((?=[$€£¥]?[.,]?\d)
       |(?<=[A-Za-z0-9])\*(?=[A-Za-z0-9])
       |\\(?=[^\W_]|\\|[$#]\d)|(?<=[:\\])\\|(?<=[A-Za-z.])\\(?=[^\w\s][\w.]))
-    |(?P<other>[^\s\w\\.,;:!¡()\[\]{{}}*\#|~`'´‘’‚‹›•·▪●○◦‣⁃■□†‡…–—−‐+^&/\u2500-\u257f-])
+    |(?P<other>[^\s\w\\.,;:!¡()\[\]{{}}*\#|~`'´‘’‚‹›•·▪●○◦‣⁃■□†‡…—+^&/\u2500-\u257f-])
     """,
     re.VERBOSE | re.MULTILINE,
 )
 # The begin and the end of a quotation in lines.
 _QUOTES, _ENDS = "\x0e\x0f"
-_QUOTATION = dict.fromkeys("“”„‟«»″", '"')
-_DASHES = dict.fromkeys("-−–‐", "-")
 
 
 @dataclass(slots=True)
 class _Reading:
     """The tokens of a text as they are compared, and where each begins in it; which of
-    them the other part may leave out, and which are in the titles of links. `links`
-    has, by the first word of a link, its address and the token behind it.
+    them the other part may leave out. `links` has, by the first word of a link, its
+    address and the token behind it.
     """
 
     text: str
     tokens: list[str]
     begins: "array[int]"
     extra: set[int]
-    titles: set[int]
     links: dict[int, tuple[str, int]]
 
     def passage(self, begin: int, end: int) -> str:
@@ -126,17 +121,19 @@ def differences(html_text: str, text: str) -> list[tuple[str, str, bool]]:
     over it. `html_text` is what `text_from_html` returns, marked.
     """
     ours = _read(html_text)
-    theirs = _read(_MARKS.sub("", text))
+    text = _MARKS.sub("", text)
+    found = [(words, words + title, True) for words, title in _TITLE.findall(text)]
+    theirs = _read(_TITLE.sub(lambda link: link[0].replace(link[2], ""), text))
     # Programs that quote by a line beside the text write no marks into it.
     for one, another in ((ours, theirs), (theirs, ours)):
         if _QUOTES not in another.tokens:
             signs = enumerate(one.tokens)
             one.extra.update(at for at, sign in signs if sign in (_QUOTES, _ENDS))
     addresses = {address for address, _ in ours.links.values()}
-    found: list[tuple[str, str, bool]] = []
     at = other = 0
     end, other_end = len(ours.tokens), len(theirs.tokens)
-    while (at < end or other < other_end) and len(found) < _MOST_NAMED:
+    named = len(found) + _MOST_NAMED
+    while (at < end or other < other_end) and len(found) < named:
         if at in ours.extra and at - 1 not in ours.extra:
             behind = at
             while behind in ours.extra:
@@ -149,16 +146,11 @@ def differences(html_text: str, text: str) -> list[tuple[str, str, bool]]:
         if at < end and ours.tokens[at] == sign:
             at += 1
             other += 1
+        elif other in theirs.extra and ("." not in sign or sign in addresses):
+            other += 1
         elif at in ours.links and ours.links[at][0] == sign:
             # Its address stands for its words.
             at = ours.links[at][1]
-            other += 1
-        elif other in theirs.titles:
-            begin = other
-            while other in theirs.titles:
-                other += 1
-            found.append((ours.passage(at, at), theirs.passage(begin, other), True))
-        elif other in theirs.extra and ("." not in sign or sign in addresses):
             other += 1
         elif at in ours.extra:
             at += 1
@@ -190,9 +182,9 @@ def _where_they_agree(
 
 def _read(text: str) -> _Reading:
     text = _prepared(text[:_MOST_COMPARED])
-    reading = _Reading(text, [], array("L"), set(), set(), {})
+    reading = _Reading(text, [], array("L"), set(), {})
     tokens = reading.tokens
-    is_extra = is_title = False
+    is_extra = False
     link = -1
     address = ""
     depth = 0
@@ -205,7 +197,6 @@ def _read(text: str) -> _Reading:
         spelled = [written]
         if kind == "mark":
             is_extra ^= written == EXTRA
-            is_title ^= written == TITLE
             if written == LINK and link < 0:
                 link = len(tokens)
             elif written == LINK:
@@ -236,15 +227,9 @@ def _read(text: str) -> _Reading:
         elif kind == "address":
             address = _address(written)
             spelled = [address]
-        elif kind == "sign":
-            spelled = [_DASHES.get(written, written)]
-        elif kind == "other":
-            spelled = [_QUOTATION.get(written, written)]
         for one in spelled:
-            if is_optional or is_title:
+            if is_optional:
                 reading.extra.add(len(tokens))
-            if is_title:
-                reading.titles.add(len(tokens))
             tokens.append(one)
             reading.begins.append(match.start())
     reading.begins.append(len(text))
@@ -256,11 +241,10 @@ def _prepared(text: str) -> str:
     text = re.sub(
         f"[{_RAISED_DIGITS}]+", lambda raised: f"^{raised[0].translate(_RAISED)}", text
     )
-    text = _UNSEEN.sub("", normalized("NFKC", text))
     text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-    text = _RULE.sub(" ", _FENCE.sub(_fence, text))
-    text = TAG.sub(_tag, _LINK_TAG.sub(r"<a\2\3 (\1) ", text))
-    text = _TITLE.sub(rf"\1{TITLE}\2{TITLE}", _BRACKETED.sub(r" \1 ", text))
+    text = _UNSEEN.sub("", normalized("NFKC", text)).translate(_ALIKE)
+    text = _RULE.sub(" ", _FENCE.sub("", text))
+    text = _BRACKETED.sub(r" \1 ", TAG.sub(_tag, text))
     text = _PICTURE.sub(rf"{EXTRA}\1{EXTRA}", _RAISED_LETTER.sub("", text))
     addresses = {}
     for key, address, number, other in _DEFINITION.findall(text):
@@ -276,7 +260,7 @@ def _prepared(text: str) -> str:
             return reference[0]
         start, end = reference.span()
         is_behind = start and reference.string[start - 1] == "]"
-        may_go = (is_behind or key.isdecimal()) and _SHORT_KEY.fullmatch(key)
+        may_go = (is_behind and " " not in key) or key.isdecimal()
         mark = EXTRA if may_go else ""
         # "[1]bill", as lynx writes it: the words of the link come behind.
         around = mark if reference.string[end : end + 1].isalnum() else ""
@@ -288,22 +272,16 @@ def _prepared(text: str) -> str:
     return _REFERENCE.sub(with_address, _DEFINITION.sub(definition, text))
 
 
-def _fence(match: re.Match[str]) -> str:
-    return " " if match[1].lower() in _LANGUAGES else f" {match[1]} "
-
-
 def _tag(match: re.Match[str]) -> str:
-    """Return what a tag that is written out says: the values of its attributes."""
+    """Return what a tag says that is written out in a text."""
     name = match[1].lower()
-    if name not in ELEMENTS:
+    attributes = _ATTRIBUTE.findall(match[0])
+    values = {key.lower(): value.strip("\"'") for key, value in attributes}
+    if name not in ELEMENTS or values.keys() - _LOOKS:
         return match[0]
-    values = {
-        key.lower(): value.strip("\"'") for key, value in _ATTRIBUTE.findall(match[0])
-    }
-    source = values.pop("src", "")
-    said = " ".join(value for key, value in values.items() if key not in _LOOKS)
-    if said or source:
-        return f" {said} {source} "
+    if name in ("a", "img"):
+        alt, source, address = map(values.get, ("alt", "src", "href"))
+        return f"{EXTRA}{address or ''}{EXTRA} {alt or ''} {source or ''} "
     if name in _STRIKES:
         return "~~"
     return "" if name in _INSIDE else " "

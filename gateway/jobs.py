@@ -13,7 +13,7 @@ from functools import partial
 
 import idna.uts46data  # noqa: F401
 
-from common.markdown import TAG, has_html, render_markdown
+from common.markdown import has_html, render_markdown
 from common.parts import differences
 from common.text_from_html import text_from_html
 from gateway.inbound.mail import read_mail
@@ -54,11 +54,14 @@ def _simplified(source: bytes, *, is_markdown: bool = False) -> bytes:
         more = f" and {len(looks) - MOST_LOOKS} more" if looks[MOST_LOOKS:] else ""
         sentences.append(f"The layout was simplified: {named}{more}.")
     text = text_from_html(form.html)
-    if is_markdown and not any(one.passage for one in form.changes):
-        marked = text_from_html(form.html, marked=True)
-        if differences(marked, TAG.sub(r"<\1>", written)):
-            # The desk names what its HTML says otherwise.
-            text = written
+    hides = any(one.passage for one in form.changes)
+    if (
+        is_markdown
+        and not hides
+        and differences(text_from_html(form.html, marked=True), written)
+    ):
+        # The desk names what its HTML says otherwise.
+        text = written
     return pack({"html": form.html, "text": text, "changes": sentences})
 
 

@@ -8,6 +8,7 @@ source is shown instead, with the reason.
 import re
 from dataclasses import replace
 from functools import lru_cache
+from html import escape
 
 from common.additions import html_footer, html_part, with_signature
 from common.additions import text_part as written_part
@@ -36,14 +37,13 @@ _simplified = lru_cache(maxsize=1)(simplify)
 _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
-def render_message(content: Content, *, plainly: bool = False) -> RenderedMessage:
+def render_message(content: Content) -> RenderedMessage:
     """Return the message as its recipient gets it, in its simple form with the desk's
-    marks; its source with a reason if that fails. `plainly` is for Markdown, as in
-    `render_markdown`.
+    marks; its source with a reason if that fails.
     """
     source = ""
     try:
-        source = sent_html(content, plainly=plainly)
+        source = sent_html(content)
         drawing = Drawing(_simplified(source), readers=content.recipients)
         read = tidy("".join(drawing.text))
         text = read
@@ -88,27 +88,23 @@ def parse_content(content: Content) -> ParsedContent:
     """Return what risk findings, search and comparison need of a content."""
     shown = render_message(content)
     outlines = [_outline(content)]
-    text = replace(content, html=None)
-    markdown = content.markdown or ""
-    has_text_part = False
-    if content.html is not None and markdown:
-        outlines.append(_outline(text))
-        # A text that was made from the HTML says the same.
-        has_text_part = markdown != text_from_html(content.html)
-    elif markdown and not shown.doubt:
-        plain = render_markdown(markdown, plainly=True)
-        has_text_part = plain != render_markdown(markdown)
     html = content.html or ""
-    differing: list[tuple[str, str, bool]] = []
-    if markdown.strip() and not shown.doubt:
+    written = written_part(content.markdown or "", content.additions)
+    different: list[tuple[str, str, bool]] = []
+    if (content.markdown or "").strip() and not shown.doubt:
         form = _simplified(sent_html(content))
-        differing = differences(
-            text_from_html(form.html, marked=True),
-            written_part(markdown, content.additions),
-        )
-    text_part = render_message(text, plainly=True) if has_text_part else None
+        different = differences(text_from_html(form.html, marked=True), written)
+    has_text_part = bool(different)
+    if html and content.markdown:
+        outlines.append(_outline(replace(content, html=None)))
+        # A text that was made from the HTML says the same.
+        has_text_part |= content.markdown != text_from_html(html)
+    text_part = None
+    if has_text_part:
+        lines = "<br>".join(filter(str.strip, escape(written).splitlines()))
+        text_part = render_message(replace(content, html=lines, additions={}))
     return ParsedContent(
-        shown, text_part, differing, words_of(html), template_of(html), tuple(outlines)
+        shown, text_part, different, words_of(html), template_of(html), tuple(outlines)
     )
 
 
@@ -122,10 +118,9 @@ def _outline(content: Content) -> Outline:
         return Outline(without_marks(content.html or content.markdown or ""))
 
 
-def sent_html(content: Content, *, plainly: bool = False) -> str:
-    """Return the HTML that the recipient gets, with what the mailbox adds. `plainly` is
-    for Markdown, as in `render_markdown`. Raises TooComplex for Markdown that would take
-    too long.
+def sent_html(content: Content) -> str:
+    """Return the HTML that the recipient gets, with what the mailbox adds. Raises
+    TooComplex for Markdown that would take too long.
     """
     if content.html is not None:
         return without_surrogates(html_part(content.html, content.additions))
@@ -135,7 +130,7 @@ def sent_html(content: Content, *, plainly: bool = False) -> str:
     if markdown.count("\n") > MAX_MARKDOWN_LINES:
         raise TooComplex(f"it has more than {MAX_MARKDOWN_LINES} lines")
     markdown = with_signature(markdown, content.additions)
-    return render_markdown(markdown, plainly=plainly) + html_footer(content.additions)
+    return render_markdown(markdown) + html_footer(content.additions)
 
 
 # The values of attributes that `sanitized` lets through.
