@@ -17,15 +17,17 @@ from markdown_it.common.normalize_url import normalizeLink
 
 from common.markdown import ELEMENTS, TAG
 from common.text_from_html import EXTRA, LINK
-from common.words import apart, normalized
+from common.words import UNSPACED, normalized
 
 _LANGUAGES = "|".join(
     map(re.escape, Path(__file__).with_name("code_languages.txt").read_text().split())
 )
-# Characters of a part that are compared, differences that are named, words around each,
+# Characters of a part that are compared, differences that are named, references to
+# addresses at the end of a text that are followed, words around a difference,
 # and tokens after a difference among which the parts may agree again.
 _MOST_COMPARED = 500_000
 _MOST_NAMED = 20
+_MOST_REFERENCES = 2000
 _AROUND = 4
 _WINDOW = 300
 _SAME = 3
@@ -49,7 +51,7 @@ _BRACKETED = re.compile(
     rf"<\s{{0,2}}({LINK}[^<>{LINK}]{{1,600}}{LINK}|(?:https?:|www\.|mailto:|tel:|[\w.+-]{{1,64}}@)[^\s<>]*+)>"
 )
 # Stands in a text for a picture.
-_PICTURE = re.compile(r"\[(cid:[\w.@-]{1,99}(?=\])|image:|picture:)", re.IGNORECASE)
+_PICTURE = re.compile(r"(?i)(?<=\[)(?:cid:[\w.@-]{1,99}(?=\])|image:|picture:)")
 # The title of a link in Markdown.
 _TITLE = re.compile(
     r"\[([^\[\]\n]{0,300})\]\([^\s()]{1,2000}([ \t]{1,9}(?:\"[^\"\n]{1,300}\"|'[^'\n]{1,300}'))\)"
@@ -65,25 +67,27 @@ _STRIKES = frozenset("s del strike".split())
 _INSIDE = frozenset("b strong i em u ins span font mark small big code".split())
 # The address behind a number or a name, at the end of a text.
 _DEFINITION = re.compile(
-    r"(?m)^(?:References\s{1,9})?+[ \t>]{0,9}(?:\[([^\[\]\n]{1,80})\](?::[ \t]{0,9}|[ \t]{1,9})<?((?:https?://|mailto:)[^\s<>]+)>?"
-    r"|([0-9]{1,3})\.[ \t]{1,9}(https?://[^\s<>]+)[ \t]*$)"
+    r"(?m)^(?:References\s{1,9})?+[ \t>]{0,9}(?:\[([^\[\]\n]{1,80})\](?::[ \t]{0,9}|[ \t]{1,9})<?((?:https?://|mailto:)[^\s<>]{1,500})>?"
+    r"|([0-9]{1,3})\.[ \t]{1,9}(https?://[^\s<>]{1,500})[ \t]*$)"
 )
 _REFERENCE = re.compile(r"\[([^\[\]\n]{1,80})\]")
+# A letter of a script without blanks.
+_UNSPACED = f"[{''.join(map('-'.join, UNSPACED))}]"
 _TOKEN = re.compile(
     rf"""
     (?P<line>^[ \t]*+(?:>(?!=)[ \t]*+)*+(?P<item>(?:[0-9]{{1,9}}[.)]|o)(?=[ \t]))?)
     |(?P<mark>[{EXTRA}{LINK}])
-    |(?P<address>(?:https?://|www\.(?=\w))(?:[^\s<>"`|()\[\]{EXTRA}{LINK}]++|\([^\s<>"()]*+\))++
-      |(?:mailto:)?(?<![\w.+%-])[\w.+%-]{{1,64}}@[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{1,8}}(?:\?[^\s<>()"{EXTRA}{LINK}]*)?)
+    |(?P<address>(?:https?://|cid:|www\.(?=\w))(?:[^\s<>"`|()\[\]{EXTRA}{LINK}]++|\([^\s<>"()]*+\))++
+      |(?:mailto:)?(?<![a-z0-9_.+%-])[a-z0-9_.+%-]{{1,64}}@[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{1,8}}(?:\?[^\s<>()"{EXTRA}{LINK}]*)?)
     |(?P<number>[.,]?\d+(?:[.,:/'’]\d+)*)
-    |(?P<word>[^\W\d_]+)
+    |(?P<word>(?:(?!{_UNSPACED})[^\W\d_])+|{_UNSPACED})
     |(?P<sign>~~|(?<=\w[ ])\#(?=[ \t]*+$)
-      |(?<!\w)__(?=[a-z0-9]+(?:_[a-z0-9]+)*__)|[-+](?=[.,]?\d)|(?<=[-*][ ])-(?=[ ]\d)|(?<!\^)\((?=[$€£¥]?[.,]?\d)
+      |(?<!\w)__(?-i:(?=[a-z0-9]+(?:_[a-z0-9]+)*__))|[-+](?=[.,]?\d)|(?<=[-*][ ])-(?=[ ]\d)|(?<!\^)\((?=[$€£¥]?[.,]?\d)
       |(?<=[A-Za-z0-9])\*(?=[A-Za-z0-9])
       |\\(?=[^\W_]|\\|[$#]\d)|(?<=[:\\])\\|(?<=[A-Za-z.])\\(?=[^\w\s][\w.]))
     |(?P<other>[^\s\w\\.,;:!¡()\[\]{{}}*\#|~`'´‘’‚‹›•·▪●○◦‣⁃■□†‡…—+^&/\u2500-\u257f-])
     """,
-    re.VERBOSE | re.MULTILINE,
+    re.VERBOSE | re.MULTILINE | re.IGNORECASE,
 )
 # The begin and the end of a quotation in lines.
 _QUOTES, _ENDS = "\x0e\x0f"
@@ -136,10 +140,14 @@ def differences(html_text: str, text: str) -> list[tuple[str, str, bool]]:
     while (at < end or other < other_end) and len(found) < named:
         if at in ours.extra and at - 1 not in ours.extra:
             behind = at
+            said = other
             while behind in ours.extra:
+                said += theirs.tokens[said : said + 1] == [ours.tokens[behind]]
                 behind += 1
             required = ours.tokens[behind : behind + _SAME]
-            if required == theirs.tokens[other : other + _SAME]:
+            is_left_out = required == theirs.tokens[other : other + _SAME]
+            # The words behind a picture may be those in its place.
+            if is_left_out and required != theirs.tokens[said : said + _SAME]:
                 at = behind
                 continue
         sign = theirs.tokens[other] if other < other_end else ""
@@ -204,24 +212,23 @@ def _read(text: str) -> _Reading:
                 link = -1
             continue
         if kind == "line":
-            following = text[match.end() : match.end() + 1]
-            if following in ("", "\n"):
+            following = text[match.end() : match.end() + 3]
+            # Neither a blank line nor a picture without words.
+            if following[:1] in ("", "\n") or following[1:] == "[]":
                 continue
             item = match["item"] or ""
             quotes = written.count(">")
             spelled = [_QUOTES] * (quotes - depth) or [_ENDS] * (depth - quotes)
             depth = quotes
             if item:
-                spelled.append(item[:-1].lstrip("0") or item[:1])
+                spelled.append(item[:-1].lstrip("0") or item[:1].lower())
                 is_optional |= item in ("o", first)
                 first = item if item in ("1.", "1)") else ""
             elif not re.match("[-+*•· ]", written[-1:] or following):
                 first = ""
         elif kind == "word":
             spelled = [written.casefold()]
-            if not written.isascii():
-                spelled = apart(spelled[0])
-            elif written[0].islower() and not written.islower() and tokens:
+            if written[0].islower() and not written.islower() and tokens:
                 # A unit: "5 mW" is not "5 MW".
                 spelled = [written] if tokens[-1][-1:].isdigit() else spelled
         elif kind == "address":
@@ -245,7 +252,7 @@ def _prepared(text: str) -> str:
     text = _UNSEEN.sub("", normalized("NFKC", text)).translate(_ALIKE)
     text = _RULE.sub(" ", _FENCE.sub("", text))
     text = _BRACKETED.sub(r" \1 ", TAG.sub(_tag, text))
-    text = _PICTURE.sub(rf"{EXTRA}\1{EXTRA}", _RAISED_LETTER.sub("", text))
+    text = _PICTURE.sub("", _RAISED_LETTER.sub("", text))
     addresses = {}
     for key, address, number, other in _DEFINITION.findall(text):
         addresses[(key or number).casefold()] = address or other
@@ -269,7 +276,8 @@ def _prepared(text: str) -> str:
     def definition(match: re.Match[str]) -> str:
         return "" if (match[1] or match[3]).casefold() in used else match[0]
 
-    return _REFERENCE.sub(with_address, _DEFINITION.sub(definition, text))
+    text = _DEFINITION.sub(definition, text)
+    return _REFERENCE.sub(with_address, text, count=_MOST_REFERENCES)
 
 
 def _tag(match: re.Match[str]) -> str:

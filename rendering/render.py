@@ -30,6 +30,8 @@ from simple_form.tree import cleaned
 # message with more than this.
 MAX_MARKDOWN_SIGNS = 20_000
 MAX_MARKDOWN_LINES = 10_000
+# A definition is written out in each link that names it.
+MAX_HTML = 1_500_000
 _SIGNS = "[]!*_`<&|~\\>"
 
 # Cached: what is drawn is also compared with the text.
@@ -130,7 +132,10 @@ def sent_html(content: Content) -> str:
     if markdown.count("\n") > MAX_MARKDOWN_LINES:
         raise TooComplex(f"it has more than {MAX_MARKDOWN_LINES} lines")
     markdown = with_signature(markdown, content.additions)
-    return render_markdown(markdown) + html_footer(content.additions)
+    html = render_markdown(markdown)
+    if len(html) > MAX_HTML:
+        raise TooComplex("its links would make it too large")
+    return html + html_footer(content.additions)
 
 
 # The values of attributes that `sanitized` lets through.
