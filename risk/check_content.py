@@ -288,16 +288,15 @@ def parts_differ(
     if rendered.doubt:
         return
     differences = sorted(context.differences, key=itemgetter(2))
+    evidence = []
+    for html, text, _ in differences:
+        evidence += [f"HTML: {quoted(html)}", f"text: {quoted(text)}"]
     for html, text, is_title in differences[:1]:
         yield finding(
             "parts_differ",
             "The HTML and text parts of this message say different things.",
             f"The HTML: {quoted(html)}; the text: {quoted(text)}.",
-            (
-                f"{part}: {quoted(passage)}"
-                for both in differences
-                for part, passage in zip(("HTML", "text"), both, strict=False)
-            ),
+            evidence,
             is_milder=is_title,
             anchor=PARTS,
         )

@@ -239,9 +239,9 @@ def test_words_that_markdown_hides_are_named(markdown, passage):
 
 def test_parts_that_say_the_same_agree():
     link = "<a href='https://a.example/77'>here</a>"
-    other = "[here](https://a.example/8)"
+    other = "[here](https://a.example/77/)"
     for html, markdown in (
-        ("<p>Pay 1,000.00 EUR</p>", "Pay 1.000 EUR"),
+        ("<p>Pay 1,000.00 EUR</p>", "Pay 1,000.00 EUR"),
         (f"<p>Pay <b>100</b> EUR {link}</p>", f"Pay **100** EUR {other}"),
         ("<ul><li>Sign</li><li>Don’t pay</li></ul>", "- Sign\n- Don't *pay*"),
         (
