@@ -1,8 +1,12 @@
 """Numbers as letters and in Roman, as lists and the columns of sheets have them."""
 
-import re
-
-_ROMAN = "1000m 900cm 500d 400cd 100c 90xc 50l 40xl 10x 9ix 5v 4iv 1i"
+_ROMAN = dict(
+    zip(
+        "m cm d cd c xc l xl x ix v iv i".split(),
+        (1000, 900, 500, 400, 100, 90, 50, 40, 10, 9, 5, 4, 1),
+        strict=True,
+    )
+)
 
 
 def column_name(column: int) -> str:
@@ -25,7 +29,7 @@ def numeral(number: int, kind: str) -> str:
         0 < number < 4000
     ):
         word = ""
-        for value, letters in re.findall("(?<![0-9])([0-9]++)([a-z]++)", _ROMAN):
-            times, number = divmod(number, int(value))
+        for letters, value in _ROMAN.items():
+            times, number = divmod(number, value)
             word += letters * times
     return word.upper() if kind.startswith("upper") or kind in ("A", "I") else word
