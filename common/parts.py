@@ -56,7 +56,9 @@ _PICTURE = re.compile(r"(?i)(?<=\[)(?:cid:[\w.@-]{1,99}(?=\])|image:|picture:)")
 _TITLE = re.compile(
     r"\[([^\[\]\n]{0,300})\]\([^\s()]{1,2000}([ \t]{1,9}(?:\"[^\"\n]{1,300}\"|'[^'\n]{1,300}'))\)"
 )
-_ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"'>]+)")
+_ATTRIBUTE = re.compile(
+    r"(?<![\w:-])([\w:-]++)\s*+=\s*+(\"[^\"]*+\"|'[^']*+'|[^\s\"'>]++)"
+)
 # Attributes that say nothing.
 _LOOKS = frozenset(
     "align alt bgcolor border cellpadding cellspacing class color colspan dir face height href id lang rel rowspan"
