@@ -39,7 +39,7 @@ MAX_ASKED = 12
 
 # The first and last letters of scripts that put no blanks between words: Thai and Lao,
 # Burmese, Khmer, Japanese and Chinese.
-_UNSPACED = [
+UNSPACED = [
     ends.split("-")
     for ends in "\u0e00-\u0eff \u1000-\u109f \u1780-\u17ff \u3040-\u30ff \u3400-\u9fff \U00020000-\U0003ffff".split()
 ]
@@ -86,12 +86,12 @@ def is_read_whole(text: str) -> bool:
 @lru_cache(maxsize=20_000)
 def is_unspaced(character: str) -> bool:
     """Whether a character is of a script that puts no blanks between words."""
-    return any(first <= character <= last for first, last in _UNSPACED)
+    return any(first <= character <= last for first, last in UNSPACED)
 
 
 def _may_be_unspaced(text: str) -> bool:
     # Quick for most texts.
-    return max(text, default="") >= _UNSPACED[0][0]
+    return max(text, default="") >= UNSPACED[0][0]
 
 
 def apart(word: str) -> list[str]:

@@ -14,6 +14,7 @@ from functools import partial
 import idna.uts46data  # noqa: F401
 
 from common.markdown import has_html, render_markdown
+from common.parts import differences
 from common.text_from_html import text_from_html
 from gateway.inbound.mail import read_mail
 from gateway.inbound.received_mail import NotAccepted
@@ -37,9 +38,12 @@ def _mail(content: bytes) -> bytes:
 
 def _simplified(source: bytes, *, is_markdown: bool = False) -> bytes:
     # Simplifies HTML, or the HTML that a Markdown body with raw HTML in it becomes.
-    html = source.decode("utf-8", "surrogatepass")
+    # Markdown without any is left as it is: then all fields are empty.
+    html = written = source.decode("utf-8", "surrogatepass")
     if is_markdown:
-        html = render_markdown(html)
+        html = render_markdown(written)
+        if not has_html(written):
+            return pack({"html": "", "text": "", "changes": []})
     try:
         form = simplify(html)
     except TooComplex as reason:
@@ -49,9 +53,16 @@ def _simplified(source: bytes, *, is_markdown: bool = False) -> bytes:
         named = ", ".join(looks[:MOST_LOOKS])
         more = f" and {len(looks) - MOST_LOOKS} more" if looks[MOST_LOOKS:] else ""
         sentences.append(f"The layout was simplified: {named}{more}.")
-    return pack(
-        {"html": form.html, "text": text_from_html(form.html), "changes": sentences}
-    )
+    text = text_from_html(form.html)
+    hides = any(one.passage for one in form.changes)
+    if (
+        is_markdown
+        and not hides
+        and differences(text_from_html(form.html, marked=True), written)
+    ):
+        # The desk names what its HTML says otherwise.
+        text = written
+    return pack({"html": form.html, "text": text, "changes": sentences})
 
 
 def _markdown(text: bytes) -> bytes:

@@ -7,10 +7,14 @@ source is shown instead, with the reason.
 
 import re
 from dataclasses import replace
+from functools import lru_cache
+from html import escape
 
-from common.additions import html_footer, html_part, text_part, with_signature
+from common.additions import html_footer, html_part, with_signature
+from common.additions import text_part as written_part
 from common.fingerprint import Content
 from common.markdown import render_markdown
+from common.parts import differences
 from common.text_from_html import text_from_html
 from rendering.invisibles import named, stripped, without_surrogates
 from rendering.marking import Drawing, tidy
@@ -26,25 +30,28 @@ from simple_form.tree import cleaned
 # message with more than this.
 MAX_MARKDOWN_SIGNS = 20_000
 MAX_MARKDOWN_LINES = 10_000
+# A definition is written out in each link that names it.
+MAX_HTML = 1_500_000
 _SIGNS = "[]!*_`<&|~\\>"
 
+# Cached: what is drawn is also compared with the text.
+_simplified = lru_cache(maxsize=1)(simplify)
 _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
-def render_message(content: Content, *, plainly: bool = False) -> RenderedMessage:
+def render_message(content: Content) -> RenderedMessage:
     """Return the message as its recipient gets it, in its simple form with the desk's
-    marks; its source with a reason if that fails. `plainly` is for Markdown, as in
-    `render_markdown`.
+    marks; its source with a reason if that fails.
     """
     source = ""
     try:
-        source = sent_html(content, plainly=plainly)
-        form = simplify(source)
+        source = sent_html(content)
+        form = _simplified(source)
         drawing = Drawing(form, readers=content.recipients)
         read = tidy("".join(drawing.text))
         text = read
         if content.html is None and content.markdown is not None:
-            written = text_part(content.markdown, content.additions)
+            written = written_part(content.markdown, content.additions)
             text = named(without_surrogates(written))
         drawn = "".join(drawing.out)
         has_content = read or drawing.blocked or "<img" in drawn
@@ -85,20 +92,23 @@ def parse_content(content: Content) -> ParsedContent:
     """Return what risk findings, search and comparison need of a content."""
     shown = render_message(content)
     outlines = [_outline(content)]
-    text = replace(content, html=None)
-    markdown = content.markdown or ""
-    has_text_part = False
-    if content.html is not None and markdown:
-        outlines.append(_outline(text))
-        # A text that was made from the HTML says the same.
-        has_text_part = markdown != text_from_html(content.html)
-    elif markdown and not shown.doubt:
-        plain = render_markdown(markdown, plainly=True)
-        has_text_part = plain != render_markdown(markdown)
-    text_part = render_message(text, plainly=True) if has_text_part else None
     html = content.html or ""
+    written = written_part(content.markdown or "", content.additions)
+    different: list[tuple[str, str, bool]] = []
+    if (content.markdown or "").strip() and not shown.doubt:
+        form = _simplified(sent_html(content))
+        different = differences(text_from_html(form.html, marked=True), written)
+    has_text_part = bool(different)
+    if html and content.markdown:
+        outlines.append(_outline(replace(content, html=None)))
+        # A text that was made from the HTML says the same.
+        has_text_part |= content.markdown != text_from_html(html)
+    text_part = None
+    if has_text_part:
+        lines = "<br>".join(filter(str.strip, escape(written).splitlines()))
+        text_part = render_message(replace(content, html=lines, additions={}))
     return ParsedContent(
-        shown, text_part, words_of(html), template_of(html), tuple(outlines)
+        shown, text_part, different, words_of(html), template_of(html), tuple(outlines)
     )
 
 
@@ -112,10 +122,9 @@ def _outline(content: Content) -> Outline:
         return Outline(without_marks(content.html or content.markdown or ""))
 
 
-def sent_html(content: Content, *, plainly: bool = False) -> str:
-    """Return the HTML that the recipient gets, with what the mailbox adds. `plainly` is
-    for Markdown, as in `render_markdown`. Raises TooComplex for Markdown that would take
-    too long.
+def sent_html(content: Content) -> str:
+    """Return the HTML that the recipient gets, with what the mailbox adds. Raises
+    TooComplex for Markdown that would take too long.
     """
     if content.html is not None:
         return without_surrogates(html_part(content.html, content.additions))
@@ -125,7 +134,10 @@ def sent_html(content: Content, *, plainly: bool = False) -> str:
     if markdown.count("\n") > MAX_MARKDOWN_LINES:
         raise TooComplex(f"it has more than {MAX_MARKDOWN_LINES} lines")
     markdown = with_signature(markdown, content.additions)
-    return render_markdown(markdown, plainly=plainly) + html_footer(content.additions)
+    html = render_markdown(markdown)
+    if len(html) > MAX_HTML:
+        raise TooComplex("its links would make it too large")
+    return html + html_footer(content.additions)
 
 
 # The values of attributes that `sanitized` lets through.

@@ -159,13 +159,15 @@ class ParsedContent:
     with earlier messages. It stays in the parser.
 
     `shown` is the rendered message. `text_part` is the rendered text part of a message
-    that has HTML too, or whose Markdown has what its HTML may not show. `words` is all
-    text of its HTML, visible or not; `template` is the same with line ends and the
-    targets of links. `outlines` has the outline of each body.
+    that has HTML too, or whose Markdown has what its HTML may not show. `differences`
+    are passages of HTML and text that differ. `words` is all text of its HTML, visible
+    or not; `template` is the same with line ends and the targets of links. `outlines`
+    has the outline of each body.
     """
 
     shown: RenderedMessage
     text_part: RenderedMessage | None = None
+    differences: Sequence[tuple[str, str, bool]] = ()
     words: str = ""
     template: str = ""
     outlines: tuple[Outline, ...] = ()

@@ -7,16 +7,15 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import chain
+from operator import itemgetter
 
 from common.ascii import lowered
 from common.fingerprint import Content, normalise_address
 from common.tables import table_pairs
-from common.words import normalized
 from rendering import Link, RenderedMessage, found_in
 from rendering.invisibles import BIDI, ORDINARY
 from rendering.links import find_hosts, readable, recipients_of, short_target
 from rendering.result import Difference
-from rendering.texts import RAISED
 from risk.addresses import domain_of, is_same_registrant, named_addresses
 from risk.findings import (
     ADDRESSES,
@@ -150,9 +149,10 @@ def _numbers_in_lists_only(
     addresses that are nowhere else in the message.
     """
     elsewhere = f"{content.subject} {rendered.plain}"
+    mails_elsewhere, numbers_elsewhere = _mails_in(elsewhere), numbers(elsewhere)
     for one in rendered.differences:
-        only_there = _mails_in(one.passage) - _mails_in(elsewhere)
-        only_there |= numbers(one.passage) - numbers(elsewhere)
+        only_there = _mails_in(one.passage) - mails_elsewhere
+        only_there |= numbers(one.passage) - numbers_elsewhere
         if one.code == PREHEADER and only_there:
             yield one
 
@@ -279,43 +279,28 @@ _NUMBER = re.compile(
 _CENTS = re.compile(r"[.,]([0-9]{1,2})$")
 _MAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 
-# A word, a number, or a sign that changes what they say.
-_COMPARED = re.compile(
-    rf"{_NUMBER.pattern}|[^\W\d_]+|[%‰§±≠≈≤≥<>=$€£¥₹₽₺₩₿]|[+−-](?=[0-9])"
-)
-# Raised digits are apart from the number before them, in HTML and in text (10^2).
-_RAISED_APART = {number: f"^{chr(digit)}" for digit, number in RAISED.items()}
-# Words around a difference that its finding quotes, and characters of a part that are
-# compared.
-_AROUND = 4
-_MOST_COMPARED = 500_000
-
 
 def parts_differ(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """Words, numbers and signs that only one of HTML and text has. Also a sum of money
-    that only the subject names.
+    """Passages of HTML and text that differ. Also a sum of money that only the subject
+    names.
     """
-    text = context.text_part
     if rendered.doubt:
         return
-    if text is not None:
-        only_in = {
-            "HTML": _only_in(rendered, text),
-            "text": _only_in(text, rendered) + _only_led_to(text, rendered),
-        }
-        details = [
-            f"only the {part}: {words[0]}" for part, words in only_in.items() if words
-        ]
-        if details:
-            yield finding(
-                "parts_differ",
-                "The HTML and text parts of this message say different things.",
-                f"{'; '.join(details).capitalize()}.",
-                (f"{part}: {one}" for part, words in only_in.items() for one in words),
-                anchor=PARTS,
-            )
+    differences = sorted(context.differences, key=itemgetter(2))
+    evidence = []
+    for html, text, _ in differences:
+        evidence += [f"HTML: {quoted(html)}", f"text: {quoted(text)}"]
+    for html, text, is_title in differences[:1]:
+        yield finding(
+            "parts_differ",
+            "The HTML and text parts of this message say different things.",
+            f"The HTML: {quoted(html)}; the text: {quoted(text)}.",
+            evidence,
+            is_milder=is_title,
+            anchor=PARTS,
+        )
     in_html = numbers(rendered.plain)
     only_there = set(read_sums((content.subject,)).named) - in_html
     if only_there and in_html:
@@ -327,66 +312,6 @@ def parts_differ(
             is_milder=True,
             anchor=SUBJECT,
         )
-
-
-def _only_led_to(text: RenderedMessage, html: RenderedMessage) -> list[str]:
-    # Returns the addresses of links in the text part where the HTML has none.
-    linked = {link.text for link in html.links}
-    seen = text.plain + html.plain
-    addresses = [_address(one) for one in text.links if one.text not in linked]
-    return [quoted(one) for one in addresses if one not in seen]
-
-
-def _only_in(part: RenderedMessage, other: RenderedMessage) -> list[str]:
-    """Return the passages of a part whose words, numbers or signs the other one
-    lacks.
-    """
-    text = _without_links(part, other)
-    words = _words(text)
-    left = Counter(word for _, word in _words(_without_links(other, part)))
-    passages = []
-    last = -_AROUND
-    for at, (_, word) in enumerate(words):
-        if left[word] > 0:
-            left[word] -= 1
-        elif at >= last + _AROUND:
-            last = at
-            nearby = words[max(at - _AROUND, 0) : at + _AROUND + 1]
-            passages.append(quoted(" ".join(written for written, _ in nearby)))
-    return passages
-
-
-def _without_links(part: RenderedMessage, other: RenderedMessage) -> str:
-    """Return the text of a part without the links that the other one has, too: one may
-    have the address where the other has words.
-    """
-    text = part.plain[:_MOST_COMPARED]
-    others = {_address(link) for link in other.links}
-    for link in part.links:
-        if (address := _address(link)) in others:
-            text = text.replace(address, " ")
-            if link.text not in other.plain:
-                text = text.replace(link.text, " ", 1)
-    return text
-
-
-def _address(link: Link) -> str:
-    return link.target.removeprefix("mailto:").partition("?")[0] or link.target
-
-
-def _words(text: str) -> list[tuple[str, str]]:
-    """Return the words, numbers and signs of a text, each as it is written and in the
-    spelling in which it is compared.
-    """
-    found = []
-    text = text.translate(_RAISED_APART)
-    for match in _COMPARED.finditer(normalized("NFKC", text)):
-        written = match.group()
-        spelled = written.casefold()
-        if written[0].isdecimal():
-            spelled = next(iter(numbers(written)), written)
-        found.append((written, spelled))
-    return found
 
 
 def _mails_in(text: str) -> set[str]:

@@ -5,7 +5,7 @@ To add a finding, see `risk/__init__.py`.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -47,12 +47,14 @@ class RiskContext:
 
     `own_domains` are the organisation's, in lower case and without a final dot.
     `known_addresses` has how many messages were sent to each address before. If
-    the message has both HTML and text, `text_part` is its rendered text.
+    the message has both HTML and text, `text_part` is its rendered text, and
+    `differences` are passages of both that differ.
     """
 
     own_domains: frozenset[str] = frozenset()
     known_addresses: Mapping[str, int] = field(default_factory=dict)
     text_part: RenderedMessage | None = None
+    differences: Sequence[tuple[str, str, bool]] = ()
 
 
 Check = Callable[[Content, RenderedMessage, RiskContext], Iterator[Finding]]

@@ -52,7 +52,7 @@ CHECKS: tuple[Check, ...] = (
 def examine(content: Content) -> Examined:
     """Return what the desk stores about a content, as far as the content says it."""
     parsed = parse_content(content)
-    context = RiskContext(text_part=parsed.text_part)
+    context = RiskContext(text_part=parsed.text_part, differences=parsed.differences)
     sums = sums_of(content, parsed)
     return Examined(
         # The document is long, and not needed to look for words.

@@ -67,11 +67,11 @@ looks_different | 2 | high | may be seen differently | The recipient may see thi
 secret_in_body | 2 | high | secret | The message may contain a key or password. |
     Looks for the formats of well-known keys and tokens, private keys, passwords in addresses, and
     random-looking values that the text calls a password or key. Evidence is masked.
-parts_differ | 6 | high | parts differ | The HTML and the text of the message say different things. |
-    Compares the words of both parts, one by one: each word, number and sign that only one of them has, with the
-    words around it; tags in the text count as words. Layout and a link's address in place of its words do not
-    count, unless the HTML has no link there. Of Markdown: what its HTML does not show. Milder: the subject
-    names a sum that the message does not.
+parts_differ | 7 | high | parts differ | The HTML and the text of the message say different things. |
+    Compares both parts in their order: words, numbers, signs and links, with the numbers that lists show, quotations
+    and struck words. Layout, marks of Markdown and of mail programs, and a link's address in place of its words do
+    not count; the text may leave out addresses of links, pictures and numbers of lists. Of Markdown, its source is
+    the text. Milder: the title of a link; and a sum that the subject names, but not the message.
 name_says_address | 3 | high | misleading name | A display name contains a different address. |
     Checks the display names of sender and recipients: another mail address in a name hides the real one, and a
     sender with one is unclear. Milder: only another domain, or another person at the same domain.

@@ -103,6 +103,8 @@ class Tree:
         self._page = Values()
         # The attributes of the row around a cell that has no words yet.
         self._row = Values()
+        # What programs write around the words of elements.
+        self._signs = {"q": "“”"} | ({} if "<rp" in source else {"rt": "()"})
         self._open: list[Token] = []
         self._undrawn: list[Token] = []
         self._declarations_of = cache(declarations_of)
@@ -179,6 +181,7 @@ class Tree:
         self._put(token)
         if tag not in VOID:
             self._open.append(token)
+        self.pieces += self._signs.get(name, "")[:1]
         if len(self._open) > MAX_DEPTH:
             raise TooComplex(f"its parts are nested more than {MAX_DEPTH} deep")
 
@@ -296,7 +299,8 @@ class Tree:
         """End an open element and all that are inside of it."""
         names = [one.name for one in self._open[at:]]
         del self._open[at:]
-        self.pieces += [None] * len(names)
+        for name in reversed(names):
+            self.pieces += [*self._signs.get(name, "")[1:], None]
         inner = set(names[1:])
         if inner - _OPTIONAL or (inner and names[0] in _FORMATTING):
             self.note("tags that are closed across each other")

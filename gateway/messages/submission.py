@@ -379,8 +379,8 @@ def simplify(email: Email) -> None:
             email.simplified = form.changes
     elif "<" in email.markdown:
         form = simplified(email.markdown, job="simplify_markdown")
-        # Its HTML would be seen in the text part, too, with what it hides.
-        if form.changes:
+        # Its tags would be seen in the text part, too, with what they hide.
+        if form.html:
             email.original_html = email.markdown
             email.html = form.html
             email.markdown = form.text

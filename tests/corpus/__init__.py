@@ -1,5 +1,6 @@
 """Reads the corpus: hostile mails, and letters by readers. Each file has a head of lines
-such as `name: value`, and an email body. README.md says what a head means.
+such as `name: value`, and an email body. README.md says what a head means. Honest pairs
+and letters of language models are in one file each.
 """
 
 from dataclasses import dataclass
@@ -47,3 +48,31 @@ def all_letters():
     """
     paths = sorted((HERE / "readers").glob("*.letter"))
     return [read_mail(path, "\n\n") for path in paths]
+
+
+def honest_pairs():
+    """Return by name the contents whose HTML and text, or Markdown and what is made from
+    it, say the same.
+    """
+    pairs = {}
+    for name, body in _entries("honest_pairs.txt"):
+        kind, _, rest = body.partition("\n")
+        if kind == "--- markdown":
+            pairs[name] = Content(markdown=rest)
+        else:
+            html, _, text = rest.partition("\n--- text\n")
+            pairs[name] = Content(html=html, markdown=text)
+    return pairs
+
+
+def model_letters():
+    """Return by name letters in Markdown as language models write them."""
+    return {
+        name: Content(markdown=body) for name, body in _entries("model_letters.txt")
+    }
+
+
+def _entries(file_name):
+    for entry in (HERE / file_name).read_text().split("\n=====\n"):
+        name, _, body = entry.partition("\n")
+        yield name.removeprefix("# "), body

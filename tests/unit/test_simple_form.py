@@ -240,6 +240,22 @@ def test_a_text_that_was_made_from_the_html_is_not_said_to_differ():
     assert "parts_differ" in {one.rule for one in examine(changed).findings}
 
 
+# What a list, a quotation, a power or a reading aid is in text.
+AS_TEXT = {
+    "<ol type=a><li>x<li>y<ol type=I><li>z</ol></ol>": "a. x|b. y|   I. z",
+    "<ul><li>x<ul><li>y</ul><li><p>z</p></ul>": "- x|   - y|- z",
+    "<ol><li style='list-style-type:none'>x<li>y</ol>": "- x|2. y",
+    "He <q>agrees</q> to 10<sup>2</sup>3 x<sup>n+1</sup>": "He “agrees” to 10^2 3 x^(n+1)",
+    "<ruby>漢<rt>kan</rt></ruby>": "漢(kan)",
+    "<ruby>字<rp>[</rp><rt>ji</rt><rp>]</rp></ruby>": "字[ji]",
+}
+
+
+def test_text_keeps_what_lists_quotation_marks_powers_and_ruby_say():
+    for html, lines in AS_TEXT.items():
+        assert text_from_html(simplify(html).html) == lines.replace("|", "\n\n"), html
+
+
 @pytest.mark.slow
 def test_honest_letters_are_hardly_ever_marked():
     forms = [simplify(path.read_text()) for path in (*HONEST, *OLDER)]

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from xml.etree.ElementTree import Element
 
+from common.numerals import numeral
 from common.tables import table_pairs, table_rows
 from mirror.attachments.renderings.office import (
     Outline,
     Package,
     Relation,
     Run,
-    column_name,
     nearest,
     number_of,
 )
@@ -369,19 +369,3 @@ class _Lists:
         if value_of(level, "numFmt") == "bullet":
             return "• "
         return re.sub("%([1-9])", number, value_of(level, "lvlText")) + " "
-
-
-_ROMAN = "1000m 900cm 500d 400cd 100c 90xc 50l 40xl 10x 9ix 5v 4iv 1i"
-
-
-def numeral(number: int, kind: str) -> str:
-    """Return a number as letters or in Roman, if its kind ("lowerLetter", "I") says so."""
-    word = str(number)
-    if kind in "lowerLetter upperLetter a A".split():
-        word = column_name(number).lower()
-    elif kind in "lowerRoman upperRoman i I".split() and 0 < number < 4000:
-        word = ""
-        for value, letters in re.findall("(?<![0-9])([0-9]++)([a-z]++)", _ROMAN):
-            times, number = divmod(number, int(value))
-            word += letters * times
-    return word.upper() if kind.startswith("upper") or kind in ("A", "I") else word

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from common.numerals import column_name
 from common.unique_keys import Json
 from mirror.attachments.file_types import Refused
 
@@ -125,15 +126,6 @@ def nearest(element: Element, tag: str) -> Iterator[Element]:
 def number_of(text: str | None) -> int:
     """Return the number in an attribute; 0 if there is none, or a very large one."""
     return int(text) if text and text.isdigit() and len(text) < 9 else 0
-
-
-def column_name(column: int) -> str:
-    """Return the letters of a sheet's column, such as AB; the first column is 1."""
-    letters = ""
-    while column > 0:
-        column, rest = divmod(column - 1, 26)
-        letters = chr(65 + rest) + letters
-    return letters
 
 
 # --- The archive ----------------------------------------------------------------------

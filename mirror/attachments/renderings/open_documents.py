@@ -5,8 +5,9 @@ writes them.
 from collections.abc import Iterable, Iterator
 from xml.etree.ElementTree import Element
 
+from common.numerals import numeral
 from mirror.attachments.file_types import Refused
-from mirror.attachments.renderings.documents import joined, numeral
+from mirror.attachments.renderings.documents import joined
 from mirror.attachments.renderings.office import (
     MAX_COLUMNS,
     MAX_ROWS,

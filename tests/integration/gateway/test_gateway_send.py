@@ -152,7 +152,26 @@ def test_html_in_markdown_leaves_in_its_simple_form_too(world, mail_server):
     sent = mail_server.message().get_body(("html",)).get_content()
     assert "<em>now</em>  5 EUR" in sent
     assert "not" not in sent.partition("<p>--")[0]
-    assert world.send(markdown="<b>" * 30_000).status_code == 422
+    assert world.send(markdown="<b>x</b>" * 30_000).status_code == 422
+
+
+def test_markup_in_markdown_is_not_seen_in_the_text_part(world, mail_server):
+    """A tag that is no element of HTML is text in both parts. What the HTML says
+    otherwise stays in the text, where the desk names it.
+    """
+    text = "Hello <b>Dana</b>,<br>12 m<sup>2</sup> for <Customer Name> if a<b and c>d"
+    for markdown, expected in (
+        (text, "Hello Dana,\n\n12 m^2 for <Customer Name> if a<b and c>d"),
+        ("Dear <title> <Name>", "Dear <title> <Name>"),
+        ("1. <b>Sign</b>\n3. Pay", "1. <b>Sign</b>\n3. Pay"),
+    ):
+        assert "warnings" not in world.send(markdown=markdown).json()
+        row = world.pending()["pending"][-1]
+        assert row["markdown"] == expected
+        world.decide(row["id"])
+        assert leave(row["id"])
+    sent = mail_server.message().get_body(("html",)).get_content()
+    assert "for &lt;Customer Name&gt; if a&lt;b and c&gt;d" in sent
 
 
 LETTER = Path("tests/corpus/designed/043_travel_japanese_columns.html")
