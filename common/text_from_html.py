@@ -25,6 +25,8 @@ _QUOTES, _ENDS, _BLANK, _RAISED, _INNER, _OUTER, _ITEM = "\x0e\x0f\x10\x11\x12\x
 _NO_MARKS = dict.fromkeys(map(ord, (_QUOTES, _ENDS, _INNER, _OUTER)))
 # Pieces of a link that are compared with its address.
 _MOST_PIECES = 20
+# How deep in lists or quotations lines are said to be.
+_DEEPEST = 100
 # In a marked text, these are around what text parts may leave out (numbers of lists,
 # texts and addresses of pictures, addresses of links), and around a link.
 EXTRA, LINK = "\x15\x16"
@@ -33,15 +35,20 @@ EXTRA, LINK = "\x15\x16"
 @dataclass(frozen=True, slots=True)
 class _Open:
     """An open element: what ends it, where its words begin, its address, what a blank
-    around it becomes, its tag, and the numbers of its items.
+    around it becomes, its tag, the numbers of the list that it is or stands in, and
+    whether it is or stands in an item.
     """
 
-    after: str
-    begin: int
-    target: str
-    blank: str
-    tag: str
-    kind: str
+    after: str = ""
+    begin: int = 0
+    target: str = ""
+    blank: str = ""
+    tag: str = ""
+    numbers: str = ""
+    is_in_item: bool = False
+
+
+_NOTHING = _Open()
 
 
 def text_from_html(simple: str, *, marked: bool = False) -> str:
@@ -67,7 +74,8 @@ def text_from_html(simple: str, *, marked: bool = False) -> str:
             said.append(LINK if marked and target else "")
             if one.tag == "sup":
                 if not re.fullmatch(r"[+−-]?\w*", words):
-                    said[one.begin :] = ["(", *said[one.begin :], ")"]
+                    said[one.begin - 1] = "("
+                    said.append(")")
                 said.append(_RAISED)
             said.append(one.after)
         elif tag and not is_end:
@@ -93,16 +101,16 @@ def text_from_html(simple: str, *, marked: bool = False) -> str:
             if tag == "blockquote":
                 said.append(_QUOTES)
                 ending = f"{_ENDS}\n"
-            if tag in ("ol", "ul") and any(one.tag == "li" for one in opened):
+            around_it = opened[-1] if opened else _NOTHING
+            if tag in ("ol", "ul") and around_it.is_in_item:
                 said.append(_INNER)
                 ending = f"{_OUTER}\n"
             if tag == "li":
                 number = values.get("value")
-                kind = kind or next(
-                    (one.kind for one in reversed(opened) if one.tag == "ol"), ""
-                )
-                if number and kind not in _NO_NUMBERS:
-                    said.append(f"{extra}{numeral(int(number), kind)}.{extra}{_ITEM}")
+                numbers = kind or around_it.numbers
+                if number and numbers not in _NO_NUMBERS:
+                    number = numeral(int(number), numbers)
+                    said.append(f"{extra}{number}.{extra}{_ITEM}")
                 elif not marked:
                     said.append(f"-{_ITEM}")
             if tag in ("br", "hr", "img"):
@@ -110,7 +118,17 @@ def text_from_html(simple: str, *, marked: bool = False) -> str:
             else:
                 target = values.get("href", "")
                 said.append(LINK if target and marked else "")
-                opened.append(_Open(ending, len(said), target, blank, tag, kind))
+                opened.append(
+                    _Open(
+                        after=ending,
+                        begin=len(said),
+                        target=target,
+                        blank=blank,
+                        tag=tag,
+                        numbers=kind if tag == "ol" else around_it.numbers,
+                        is_in_item=tag == "li" or around_it.is_in_item,
+                    )
+                )
                 if tag == "pre":
                     blank = _BLANK
     lines = []
@@ -122,7 +140,8 @@ def text_from_html(simple: str, *, marked: bool = False) -> str:
         inner += line.count(_INNER)
         words = " ".join(line.translate(_NO_MARKS).split()).rstrip(_BLANK)
         if words not in ("", "-"):
-            lines.append("   " * inner + "> " * depth + words.replace(_BLANK, " "))
+            before = "   " * min(inner, _DEEPEST) + "> " * min(depth, _DEEPEST)
+            lines.append(before + words.replace(_BLANK, " "))
         depth -= line.count(_ENDS)
         inner -= line.count(_OUTER)
     return "\n\n".join(lines)

@@ -18,10 +18,12 @@ from rendering.links import find_bare_links, host_of, short_target
 from rendering.pictures import MAX_ALL_PICTURES, MAX_PIXELS, drawable, tracking_reason
 from rendering.result import Difference, Link, RemotePicture
 from rendering.texts import RAISED, RAISING
-from simple_form import SimpleForm
+from simple_form import SimpleForm, TooComplex
 from simple_form.html_reading import BLOCKS, VOID, Values, tokens
 from simple_form.result import HIDDEN, LEFT_OUT, PREHEADER, SHOWN
 
+# So many links are looked at; no person writes more.
+MAX_LINKS = 4_000
 # Invisible characters of which a single one keeps a line open.
 _LINE_FILLERS = frozenset("\u200b\u200c\u200d\u2060\ufeff")
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
@@ -103,6 +105,8 @@ class Drawing:
         if "href" in attributes:
             link = replace(next(self._unread_links), mark=self._next_mark("link"))
             self.links.append(link)
+            if len(self.links) > MAX_LINKS:
+                raise TooComplex(f"it has more than {MAX_LINKS:,} links")
             written += f' id="{link.mark}" title="{html.escape(link.target)}"'
         if tag != "s":
             self.out.append(f"<{tag}{written}>")

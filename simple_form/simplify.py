@@ -397,7 +397,9 @@ class _Writer:
             written["lang"] = attributes["lang"]
         kept = style_of(tag, held, look, above, is_low)
         style = "".join(f"{one}:{value};" for one, value in sorted(kept.items()))
-        self.is_exact &= is_written(element, declared, tag, written, kept, look)
+        self.is_exact = self.is_exact and is_written(
+            element, declared, tag, written, kept, look
+        )
         if is_page:
             style = WRAPS + style
         if style:
