@@ -4,7 +4,7 @@ The checks of what a message says run in the parser, because they read any text 
 patterns (`jobs.CHECKS`). Those that compare it with what the desk knows run where the
 message is stored, and use no patterns (`CHECKS`).
 
-To add a finding: publish its rule in `rules.py` and `docs/findings.md`, write a
+To add a finding: publish its rule in `rules.txt` and `docs/findings.md`, write a
 function named like the rule in the module that fits, and list that function in one of
 the two.
 """

@@ -4,6 +4,7 @@ makes the same finding (`runs_code`).
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 from common.fingerprint import Content
@@ -17,28 +18,7 @@ from risk.rules import RULES, Level
 # archives, mail and temporary files. They are of Windows, its scripts, Office and databases, Linux and
 # macOS, languages of any system, telephones and browsers, and images of disks.
 _RUNS = frozenset(
-    """
-exe ex ex_ scr com bat cmd pif dll ocx cpl sys drv vxd ax lib msi msp mst msu msix
-msixbundle appx appxbundle appinstaller application appref-ms vsto xbap gadget bgi
-inf ins isp reg job lnk url website scf shb shs grp msc prf pcd ops
-settingcontent-ms library-ms search-ms searchconnector-ms appcontent-ms theme themepack
-deskthemepack contact rdp udl diagcab diagcfg diagpkg wsb webpnp printerexport mcf
-osd xnk plg chm hlp hpj cnt its
-js jse mjs vb vbs vbe vbscript vbp bas ws wsf wsh wsc sct hta htc asp aspx asx nsh
-ahk au3 a3x kix ps1 ps1xml ps2 ps2xml psm1 psd1 psdm1 psc1 psc2 pssc cdxml msh msh1
-msh2 mshxml msh1xml msh2xml
-docm dotm xlsm xlsb xltm xlam xla xlb xll xlm pptm potm ppam ppa ppsm sldm wll one
-slk iqy oqy dqy rqy odc vsmacros vsw vsdm vstm vssm oxt ade adp mad maf mag mam maq
-mar mas mat mau mav maw mda mdb mde mdt mdw mdz accda accdb accdc accde accdr accdt
-accdu accdw fxp prg
-run elf so deb rpm snap flatpak flatpakref flatpakrepo appimage desktop
-app pkg mpkg dylib command tool action workflow shortcut scpt scptd applescript
-terminal webloc inetloc fileloc ftploc afploc mobileconfig prefpane saver
-sh bash zsh csh tcsh ksh fish shar py pyc pyo pyd pyw pyz pyzw pl pm rb rbw php phar
-lua tcl groovy jar war ear class jnlp wasm swf air whl gem vsix nupkg
-apk apks xapk aab dex ipa xpi crx
-iso img udf nrg vhd vhdx vmdk vdi qcow2 ova dmg sparseimage toast
-""".split()
+    Path(__file__).with_name("endings_of_programs.txt").read_text("utf-8").split()
 )
 _OPENS_IN_BROWSER = frozenset("html htm xhtml shtml mht mhtml svg svgz xml xsl".split())
 # Endings that are put before another one, so that a program looks like a document.

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from common.fingerprint import Content
 from common.tables import table_pairs
@@ -198,82 +199,7 @@ def _plain(character: str) -> str:
 # Names that count as the same: short forms, and forms in other languages.
 NAME_GROUPS = tuple(
     frozenset(group.split())
-    for group in """
-robert rob bob bobby robbie bert roberto
-william will bill billy willy liam wilhelm guillaume guillermo guglielmo
-richard rick dick richie ricardo riccardo
-james jim jimmy jamie
-john jack johnny jon johannes johann hans jan jean juan giovanni joao ivan ian sean
-margaret maggie meg peggy greta margarethe margarita marguerite margherita
-elizabeth liz beth betty lisa eliza elisabeth elise isabel isabella lizzy
-catherine katherine kate kathy katie cathy katharina katarina caterina catalina karen karin
-thomas tom tommy tomas tommaso
-michael mike mick mikhail michel miguel michele mikael michal
-joseph joe josef jose giuseppe beppe pepe
-edward ed eddie ted teddy eduard eduardo edoardo
-alexander alex sasha sascha xander alessandro alejandro alexandre aleksandr alexandra sandra
-anthony tony antonio anton antoine
-charles charlie chuck karl carl carlos carlo chas
-christopher chris kit christoph cristobal christophe
-christine christina chris kirsten cristina tina
-andrew andy drew andreas andre andrea andrei andrzej andres
-peter pete pedro pierre piotr pietro petr
-paul paulo paolo pablo pavel
-stephen steven steve stefan stephan etienne esteban stefano stephane
-matthew matt matthias mathias matteo mateo matthieu
-nicholas nick nicolas nikolas niccolo klaus nikolai claus
-daniel dan danny daniele
-david dave davide
-henry harry hal hank heinrich heinz henri enrico enrique
-george jorge giorgio georg jurgen juergen georges yuri
-frederick fred freddy friedrich fritz federico frederic
-louis lewis luis luigi ludwig lou
-lawrence larry laurence lorenzo laurent lars
-susan sue suzanne susanne susanna suzy
-deborah debbie deb debra
-patricia pat patty trish tricia
-patrick pat paddy patricio
-jennifer jen jenny
-jessica jess jessie
-rebecca becky becca
-samuel sam sammy
-samantha sam sammy
-benjamin ben benny
-gregory greg
-timothy tim timo
-francis frank francisco francesco francois franz paco
-mary maria marie mia molly polly
-helen helena elena helene ellen nell
-eve eva
-martha marta
-julia julie giulia
-dmitri dmitry dima dimitri
-sergei sergey serge sergio
-eugene gene evgeny eugen
-zachary zach zack
-theodore ted theo teddy
-victoria vicky tori
-vincent vince vincenzo vicente
-walter walt wally
-abigail abby gail
-dorothy dot dottie dora
-jacob jake jakob giacomo jacques iago
-joshua josh
-nathaniel nathan nate
-natalie natalia natasha
-olivia liv olive
-philip phil philipp philippe felipe filippo
-raymond ray ramon raimund
-ronald ron ronny
-donald don donny
-kenneth ken kenny
-leonard leo len lenny leonardo
-gerald gerry jerry gerard gerhard
-terence terry
-ulrich uli ulrike
-barbara babs barbel
-johanna joanna joan jane janet jeanne juana giovanna hanna hannah jo
-""".strip().splitlines()
+    for group in Path(__file__).with_name("names.txt").read_text("utf-8").splitlines()
 )
 
 GIVEN_NAMES = frozenset().union(

