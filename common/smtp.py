@@ -134,6 +134,18 @@ def connection_error(url: str) -> str:
     return ""
 
 
+def takes_utf8(server: Server) -> bool:
+    """Whether the mail server takes addresses with letters beyond ASCII before the @
+    (RFC 6531). It is asked, with at most three seconds for each step; one that does not
+    answer may take them.
+    """
+    try:
+        with connect(server, connect_timeout=3, timeout=3) as smtp:
+            return smtp.has_extn("smtputf8")
+    except (smtplib.SMTPException, OSError, UnicodeError):
+        return True
+
+
 def limit(smtp: smtplib.SMTP, seconds: float) -> None:
     """Set the time limit of each later step."""
     if smtp.sock is not None:

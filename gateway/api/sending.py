@@ -152,10 +152,12 @@ class CancelIn(MustNameEmail):
 
 class ReplyIn(Composed):
     """A reply. Its recipients, its subject and its thread follow from the message that
-    it replies to.
+    it replies to; `to` counts only if that has no address to reply to.
     """
 
     model_config = example({"markdown": _EXAMPLE_TEXT})
+
+    to: Addresses = Field(default_factory=list)
 
 
 class ReplyFromIn(ReplyIn, NamesMailbox):
@@ -351,7 +353,7 @@ def reply(
     box = mailbox_named(request.auth, mailbox)
     parent = email_named(request.auth, email, box)
     check_may_read(request.auth, parent)
-    return accept(request, box, body, reply_fields(parent))
+    return accept(request, box, body, reply_fields(parent, body.to))
 
 
 def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> JsonResponse:
@@ -381,7 +383,7 @@ def reply_to(
         )
     check_may_read(key, parent)
     box = mailbox_named(key, parent.mailbox_id)
-    return accept(request, box, body, reply_fields(parent))
+    return accept(request, box, body, reply_fields(parent, body.to))
 
 
 @router.patch("/mailboxes/{mailbox}/emails/{email}/schedule", response=Message)

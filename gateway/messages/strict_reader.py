@@ -95,7 +95,10 @@ def _read(message: Message) -> Approved:
 
 
 def _line(message: Message, name: str) -> str:
-    return re.sub(r"\r?\n(?=[ \t])", "", str(message[name] or ""))
+    # `message[name]` has no letters beyond ASCII, which addresses may have.
+    values = (value for key, value in message.raw_items() if key == name)
+    raw = str(next(values, "")).encode("ascii", "surrogateescape")
+    return re.sub(r"\r?\n(?=[ \t])", "", raw.decode())
 
 
 def _text(value: str) -> str:

@@ -16,7 +16,7 @@ from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
 from common.endings import EndedBy
-from common.mail_addresses import each_once
+from common.mail_addresses import clean_addresses, each_once
 from common.postgres import one_of
 from common.references import split_reference
 from common.unique_keys import Json
@@ -377,7 +377,8 @@ class Email(UlidModel):
     # What the recipient gets.
     from_address = models.CharField(max_length=254)
     from_name = models.CharField(max_length=200)
-    reply_to = models.CharField(max_length=254)
+    # Of received mail also several, with commas.
+    reply_to = models.TextField()
     to = ArrayField(models.CharField(max_length=254))
     cc = ArrayField(models.CharField(max_length=254), default=list)
     bcc = ArrayField(models.CharField(max_length=254), default=list)
@@ -549,6 +550,19 @@ class Email(UlidModel):
         adds.
         """
         return each_once([*self.to, *self.cc, *self.bcc])
+
+    def authors(self) -> list[str]:
+        """Return to whom an answer to received mail goes: to Reply-To, or to From if
+        that names the mailbox itself. Empty if it is not understood.
+        """
+        for written in (self.reply_to, self.from_address):
+            try:
+                addresses = clean_addresses(written)
+            except ValueError:
+                return []
+            if others := [one for one in addresses if not self.mailbox.takes(one)]:
+                return others
+        return []
 
     def files(self) -> Iterable[Attachment]:
         """Return its files, without a query if it has none."""
