@@ -61,7 +61,8 @@ _OTHER_MATTERS = re.compile(
 )
 # Refusals that pass, or that the operator can end; not of an address that does not exist.
 _PASSING = re.compile(
-    r"(?is)\A(?!.*5\.1\.10?\b).*?(?:send ?as|submission|sending|\bhour|daily|\brate\b|try again|tempor|authenticat)"
+    r"(?is)\A(?!.*5\.1\.10?\b).*?(?:send ?as|submission|sending|not verified|\bhour|daily|\brate\b|try again|tempor"
+    r"|authenticat)"
 )
 # Says that a recipient would be taken in another transaction.
 _ENOUGH = re.compile(
@@ -73,7 +74,7 @@ _CAUSES_BY_WORDS = r"""
 blocked spam|unsolicited|reputation|authentication.level|black.?list|block.?list|\blisted|\bspf\b|dkim|dmarc
 quota quota|limit|\brate\b|exceed|throttl|too.many|daily|5\.4\.5
 sign_in \A53[0458]\b|auth|credential|password|log.?in|sign(?:ed)?.?in|relay|5\.7\.[89]\b
-sender sender|\bfrom\b|send.?as|not.owned|5\.1\.[78]\b
+sender sender|\bfrom\b|send.?as|not.(?:owned|verified)|5\.1\.[78]\b
 blocked block|polic|denied|deny|banned|suspend|prohibit
 unreachable \A\w{1,40}:|too.slow
 other \A

@@ -39,6 +39,8 @@ from risk.odd_links import Oddity, oddities_of
 from risk.sums import read_sums
 from simple_form.result import PREHEADER
 
+# Kilobytes of HTML.
+MOST_FOR_GMAIL = 102
 # How a finding names the fields of a message that the connection's key does not show.
 _FIELD_NAMES = table_pairs(
     """
@@ -243,6 +245,21 @@ def remote_content(
         (f"picture: {one.source}" for one in blocked),
         anchor=mark_anchor(blocked[0].mark),
     )
+
+
+def cut_by_gmail(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
+    """HTML of which some mail programs show only the beginning. Without HTML, it is
+    made of the text, and longer than that.
+    """
+    size = len((content.html or content.markdown or "").encode())
+    if size > MOST_FOR_GMAIL * 1000:
+        yield finding(
+            "cut_by_gmail",
+            f"Gmail cuts messages above {MOST_FOR_GMAIL} kB.",
+            f"This one has {size // 1000} kB of HTML.",
+        )
 
 
 def shown_as_source(

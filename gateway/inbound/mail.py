@@ -61,6 +61,7 @@ _HOP = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _COMMENT = re.compile(r"\([^()]*+\)")
 # The words of Auto-Submitted that are stored; another word becomes the first of them.
 _AUTOMATIC = ("auto-generated", "auto-replied", "auto-notified")
+_AUTOREPLY = "x-autoreply x-autorespond x-autoresponder x-mail-autoreply".split()
 T = TypeVar("T")
 # Characters. A longer body is stored whole as an attachment. The limit is that of sent
 # messages.
@@ -200,13 +201,11 @@ def _automatic(message: Message) -> str:
             return ""
         return word if word in _AUTOMATIC else "auto-generated"
     precedence = line_of(message, "precedence").lower()
-    if precedence == "auto_reply" or any(
-        line_of(message, name)
-        for name in ("x-autoreply", "x-autorespond", "x-autoresponder")
-    ):
+    if precedence == "auto_reply" or any(line_of(message, name) for name in _AUTOREPLY):
         return "auto-replied"
     if (
-        precedence in ("bulk", "junk")
+        # Persons write to lists.
+        (precedence in ("bulk", "junk") and not line_of(message, "list-id"))
         or line_of(message, "return-path") == "<>"
         or message.get_content_type() == "multipart/report"
     ):

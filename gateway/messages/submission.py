@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -526,8 +527,15 @@ MAX_REFERENCES = 20
 # As in the recipients of a request.
 MAX_REPLY_TO = 50
 _MOST_SUBJECT = 998
-# The prefix Re: of a subject, also in the form Re[2]:.
-_ANSWER = re.compile(r"\s*+re\s*+(?:\[\d++\]\s*+)?:", re.IGNORECASE)
+# The prefix of a reply in the languages of mail programs, also in the form Re[2]:, and
+# repeated.
+_PREFIX = (
+    rf"(?:{'|'.join(Path(__file__).with_name('reply_prefixes.txt').read_text().split())})"
+    r"\s*+(?:[\[(]?\d{1,4}[\])]?\s*+)?[:：]\s*+"
+)
+_ANSWER = re.compile(
+    rf"\A(\s*+(?:\[[^\[\]]{{1,60}}\]\s*+)?{_PREFIX})(?:{_PREFIX})*+", re.IGNORECASE
+)
 
 
 def content_digest(email: Email, files: tuple[File, ...]) -> str:
@@ -601,8 +609,8 @@ def reply_fields(parent: Email, named: Sequence[str] = ()) -> Json:
             f"The message asks for replies to {len(addresses)} addresses; at most {MAX_REPLY_TO} are written to. "
             "Send a new message."
         )
-    subject = one_plain_line(parent.subject)
-    if not _ANSWER.match(subject):
+    subject, answers = _ANSWER.subn(r"\1", one_plain_line(parent.subject))
+    if not answers:
         subject = f"Re: {subject}"
     fields = {
         "to": addresses,

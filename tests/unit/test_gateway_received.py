@@ -212,6 +212,9 @@ Auto-Submitted: no (a person)                           automatic
 Auto-Submitted: (by x) auto-replied (vacation)          automatic      auto-replied
 X-Autoresponder: no other answer for a day              automatic      auto-replied
 Precedence: bulk                                        automatic      auto-generated
+Precedence: bulk¶List-Id: <friends.lists.example>      automatic
+Precedence: bulk¶List-Id: <x>¶X-Mail-Autoreply: away    automatic      auto-replied
+Auto-Submitted: auto-generated¶List-Id: <x>             automatic      auto-generated
 Precedence: list                                        automatic
 """)
 )

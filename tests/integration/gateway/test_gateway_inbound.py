@@ -99,7 +99,7 @@ def test_same_bytes_without_identifying_headers_are_new_mail_a_minute_later():
 
 def test_message_that_comes_by_two_routes_is_one_and_another_body_is_another():
     one = mail(Message_ID="<1@x.example>")
-    hop = b"Return-Path: <x>\r\nReceived: from a\r\n\tby b;\r\n"
+    hop = b"Return-Path: <x>\r\nReceived: from a\r\n\tby b;\r\nX-Spam-Score: 1\r\n\t(ham)\r\n"
     digests = [
         digest_of(content, now=datetime.now(UTC))
         for content in (one, hop + one, hop + one + b"more", mail(), hop + mail())
