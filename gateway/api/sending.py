@@ -79,11 +79,15 @@ class FileIn(Body):
     content_type: str = "application/octet-stream"
     content_base64: str | None = None
     content: str | None = None
+    content_id: str = ""
 
-    def parts(self) -> tuple[str, str, str | None]:
-        """Return name, content type, and content in base64 or None if it is missing."""
+    def parts(self) -> tuple[str, str, str | None, str]:
+        """Return name, content type, content in base64 or None if it is missing, and
+        content id.
+        """
         content = self.content if self.content_base64 is None else self.content_base64
-        return self.name or self.filename, self.content_type, content
+        name = self.name or self.filename
+        return name, self.content_type, content, self.content_id.strip("<>")
 
 
 class Composed(Body):

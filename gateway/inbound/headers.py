@@ -59,7 +59,6 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.){0,300}+)"', re.DOTALL)
-_ESCAPED = re.compile(r"\\(.)")
 # A name that is a comment, as old programs write it.
 _COMMENT = re.compile(r"\A\(([^()]*+)\)\Z")
 # What is before an address in brackets, but not of it: a scheme, or a route (RFC 5321).
@@ -340,7 +339,7 @@ def _people_in(header: str, separators: str) -> list[tuple[str, str]]:
                 address = clean_address(_AT.sub(r"\1", text))
         rest = before + "".join(one for one in tokens if one.strip("<>"))
         name = " ".join(rest.split()).strip(" ,;")
-        name = _QUOTED.sub(lambda one: _ESCAPED.sub(r"\1", one[1]), name)
+        name = _QUOTED.sub(lambda one: re.sub(r"\\(.)", r"\1", one[1]), name)
         name = unencoded(_COMMENT.sub(r"\1", name))
         if found or "@" in name:
             people.append((name, address))

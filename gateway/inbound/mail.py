@@ -61,7 +61,6 @@ _HOP = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _COMMENT = re.compile(r"\([^()]*+\)")
 # The words of Auto-Submitted that are stored; another word becomes the first of them.
 _AUTOMATIC = ("auto-generated", "auto-replied", "auto-notified")
-_AUTOREPLY = "x-autoreply x-autorespond x-autoresponder x-mail-autoreply".split()
 T = TypeVar("T")
 # Characters. A longer body is stored whole as an attachment. The limit is that of sent
 # messages.
@@ -201,7 +200,15 @@ def _automatic(message: Message) -> str:
             return ""
         return word if word in _AUTOMATIC else "auto-generated"
     precedence = line_of(message, "precedence").lower()
-    if precedence == "auto_reply" or any(line_of(message, name) for name in _AUTOREPLY):
+    if precedence == "auto_reply" or any(
+        line_of(message, name)
+        for name in (
+            "x-autoreply",
+            "x-autorespond",
+            "x-autoresponder",
+            "x-mail-autoreply",
+        )
+    ):
         return "auto-replied"
     if (
         # Persons write to lists.
@@ -411,16 +418,13 @@ def _from_base64(content: bytes, *, is_text: bool) -> bytes:
     # padding.
     with suppress(ValueError):
         return a2b_base64(b"".join(content.split()), strict_mode=True)
-    first = content.lstrip().partition(b"\n")[0].rstrip()
-    if not is_text and _IN_WORDS.search(first):
-        # It is not encoded.
-        return content
     decoded = bytearray()
     lines = map(bytes.strip, content.splitlines())
     for has_words, run in groupby(lines, lambda one: bool(_IN_WORDS.search(one))):
         text = b"\n".join(run)
         if has_words and not is_text:
-            break
+            # What begins with words is not encoded.
+            return bytes(decoded) or content
         if has_words:
             decoded += b"\n" + text
             continue

@@ -100,7 +100,9 @@ def _content_without_bodies(email: Email) -> Content:
         subject=email.subject,
         in_reply_to=email.in_reply_to or None,
         attachments=tuple(
-            AttachmentFacts(file.name, file.content_type, file.size, file.sha256)
+            AttachmentFacts(
+                file.name, file.content_type, file.size, file.sha256, file.content_id
+            )
             for file in email.files()
         ),
         additions=additions_of(email),
@@ -179,7 +181,9 @@ def build(email: Email) -> bytes:
         cc=list(cc),
         text=strict_reader.in_lines(text),
         html=strict_reader.in_lines(html),
-        files=[(file.name, bytes(file.content)) for file in email.files()],
+        files=sorted(
+            (file.name, bytes(file.content), file.content_id) for file in email.files()
+        ),
     )
     strict_reader.check(written, approved)
     return written

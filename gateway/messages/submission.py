@@ -552,7 +552,7 @@ def content_digest(email: Email, files: tuple[File, ...]) -> str:
         email.reply_to,
         email.in_reply_to,
         [email.markdown, email.original_html or email.html],
-        sorted(file.sha256 for file in files),
+        sorted(file.sha256 + file.content_id for file in files),
     ]
     return hashlib.sha256(canonical_json(parts)).hexdigest()
 
@@ -587,7 +587,7 @@ def reply_fields(parent: Email, named: Sequence[str] = ()) -> Json:
     puts it into the thread. Raises Invalid if there is nobody to reply to.
 
     A reply goes to the author of received mail, or to the recipients of our own mail;
-    if that is nobody, to whom the request has `named`.
+    if that is nobody, or too many, to whom the request has `named`.
     References keep the first message of the thread and the latest ones. In-Reply-To and
     References are left out if the message id of `parent` is unusable.
     """
@@ -597,17 +597,13 @@ def reply_fields(parent: Email, named: Sequence[str] = ()) -> Json:
     else:
         with suppress(ValueError):
             addresses = clean_addresses(parent.to)
-    addresses = addresses or list(named)
+    if not 1 <= len(addresses) <= MAX_REPLY_TO:
+        addresses = list(named)
     if not addresses:
         raise Invalid(
-            "The message has no address to reply to. Give one as `to`.",
+            f"The message has no address to reply to, or more than {MAX_REPLY_TO}. Give one as `to`.",
             field="to",
             code="no_reply_address",
-        )
-    if len(addresses) > MAX_REPLY_TO:
-        raise Invalid(
-            f"The message asks for replies to {len(addresses)} addresses; at most {MAX_REPLY_TO} are written to. "
-            "Send a new message."
         )
     subject, answers = _ANSWER.subn(r"\1", one_plain_line(parent.subject))
     if not answers:

@@ -569,7 +569,8 @@ class Email(UlidModel):
         return self.attachments.all() if self.has_attachments else ()
 
     def attach_files_to(self, message: EmailMessage) -> None:
-        """Attach its files to a MIME message."""
+        """Attach its files to a MIME message, pictures within the text to its HTML."""
+        html = message.get_body(("html",))
         for file in self.files():
             header = Message()
             header["Content-Type"] = file.content_type
@@ -582,12 +583,18 @@ class Email(UlidModel):
             if main in ("message", "multipart"):
                 main = "application"
                 sub = "octet-stream"
-            message.add_attachment(
+            attach = message.add_attachment
+            options: dict[str, Any] = {}
+            if html and file.content_id:
+                attach = html.add_related
+                options = {"cid": f"<{file.content_id}>", "disposition": "inline"}
+            attach(
                 bytes(file.content),
                 maintype=main,
                 subtype=sub,
                 filename=file.name,
                 params=dict((header.get_params() or [])[1:]),
+                **options,
             )
 
     def told_reason(self) -> dict[str, str | None]:
@@ -632,6 +639,7 @@ class Attachment(models.Model):
     size = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64)
     content = models.BinaryField()
+    content_id = models.CharField(max_length=100, default="", db_default="")
 
     objects = AttachmentQuerySet.as_manager()
 

@@ -1,7 +1,0 @@
-from django.db import migrations, models
-
-
-class Migration(migrations.Migration):
-    dependencies = [("gateway", "0004_key_expires_at")]
-
-    operations = [migrations.AlterField("email", "reply_to", models.TextField())]
