@@ -7,6 +7,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -139,11 +140,12 @@ def takes_utf8(server: Server) -> bool:
     (RFC 6531). It is asked, with at most three seconds for each step; one that does not
     answer may take them.
     """
-    try:
-        with connect(server, connect_timeout=3, timeout=3) as smtp:
-            return smtp.has_extn("smtputf8")
-    except (smtplib.SMTPException, OSError, UnicodeError):
-        return True
+    with (
+        suppress(smtplib.SMTPException, OSError, UnicodeError),
+        connect(server, connect_timeout=3, timeout=3) as smtp,
+    ):
+        return smtp.has_extn("smtputf8")
+    return True
 
 
 def limit(smtp: smtplib.SMTP, seconds: float) -> None:

@@ -20,7 +20,6 @@ _CONTENT_TYPE = re.compile(
     r"(?:[\w-]++=(?:[\w!#$&^.+-]++|\"[ !#-\[\]-~]*+\"))?+)*+)[ \t]*+",
     re.ASCII,
 )
-_CONTENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,11 @@ def read_files(items: list[tuple[str, str, str | None, str]]) -> tuple[File, ...
                 f"text/calendar; method=REQUEST, with at most {MAX_TYPE} characters."
             )
         kept = kind[1].lower() + kind[2].rstrip("; \t")
-        is_picture = kept.startswith("image/") and _CONTENT_ID.fullmatch(content_id)
-        if content_id and (not is_picture or content_id in content_ids):
+        if content_id and not (
+            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}", content_id)
+            and kept.startswith("image/")
+            and content_id not in content_ids
+        ):
             raise Invalid(
                 f'{field}.content_id: must be an id for a picture, as in <img src="cid:logo">, and for this one alone.'
             )

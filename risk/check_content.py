@@ -39,8 +39,6 @@ from risk.odd_links import Oddity, oddities_of
 from risk.sums import read_sums
 from simple_form.result import PREHEADER
 
-# Kilobytes of HTML.
-MOST_FOR_GMAIL = 102
 # How a finding names the fields of a message that the connection's key does not show.
 _FIELD_NAMES = table_pairs(
     """
@@ -254,10 +252,10 @@ def cut_by_gmail(
     made of the text, and longer than that.
     """
     size = len((content.html or content.markdown or "").encode())
-    if size > MOST_FOR_GMAIL * 1000:
+    if size > 102_000:
         yield finding(
             "cut_by_gmail",
-            f"Gmail cuts messages above {MOST_FOR_GMAIL} kB.",
+            "Gmail cuts messages above 102 kB.",
             f"This one has {size // 1000} kB of HTML.",
         )
 

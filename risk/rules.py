@@ -112,7 +112,7 @@ first_contact | 2 | notice | first contact | Nobody here had written to this add
 remote_content | 1 | notice | remote content | The message would load remote content. |
     Counts pictures, style sheets and other content that tell their host when the message is opened.
 cut_by_gmail | 1 | notice | long | Gmail shows only the beginning of the message. |
-    Counts the bytes of the HTML, or of the text from which it is made: more than 102 kB.
+    More than 102 kB of HTML, or of the text that becomes it.
 not_visible | 1 | notice | parts not visible | Some fields cannot be read with this connection's key. |
     Names the fields that MultiMail did not show. They may not be empty.
 """

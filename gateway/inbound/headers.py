@@ -20,6 +20,7 @@ from email.policy import EmailPolicy
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 from webencodings.labels import LABELS
 
@@ -102,9 +103,11 @@ _MARKS = {
 # A file name, with too few or too many quotation marks; where it goes on (RFC 2231);
 # and one for programs that do not know that, beside the other.
 _ANY_NAME = re.compile(
-    r'(;\s*+(?:file)?name ?= ?)(?:"((?:[^";\\]|"(?!\s*+(?:;|\Z)))*+)"|([^\s";][^";]*+))',
+    r'(;\s*+(?:file)?name(?:\*\d++)? ?= ?)(?:"((?:[^";\\]|"(?!\s*+(?:;|\Z)))*+)"|([^\s";][^";]*+))',
     re.IGNORECASE,
 )
+# A value by RFC 2231, in which some programs leave signs as they are.
+_EXTENDED = re.compile(r"(?<=\*=)[^\s;\"][^;\"]*+")
 _NEXT_PIECE = re.compile(r'"\s*+;\s*+(?:file)?name\*[1-9]\d?="', re.IGNORECASE)
 _OLD_NAME = re.compile(r'\bfilename ?= ?"[^"]{0,999}+"', re.IGNORECASE)
 
@@ -139,6 +142,9 @@ class BoundedPolicy(EmailPolicy):
         text = self.readable(value)[: MAX_MIME_HEADER if is_mime else MAX_HEADER]
         if is_mime:
             text = _ANY_NAME.sub(_in_marks, text)
+            text = _EXTENDED.sub(
+                lambda one: quote(one[0], "%'", errors="replace"), text
+            )
             without_old = _OLD_NAME.sub("", text)
             if "filename*" in without_old.lower():
                 text = without_old
@@ -283,7 +289,7 @@ def one_line(text: str) -> str:
 def whole_line(message: Message, name: str) -> str:
     """Return what is written in the headers of this name, which is not understood."""
     policy: Any = message.policy
-    values = map(policy.readable, written(message, name)[:10])
+    values = map(policy.readable, written(message, name))
     return one_line(", ".join(map(unencoded, values)))[:MAX_NAME]
 
 
@@ -293,10 +299,12 @@ def people_of(message: Message, name: str) -> list[tuple[str, str]]:
     """
     names: dict[str, str] = {}
     policy: Any = message.policy
-    # In From, only names have semicolons.
-    separators = "," if name == "from" else ",;"
     for raw in written(message, name)[:10]:
-        for display_name, address in _people_in(policy.readable(raw), separators):
+        for display_name, address in _people_in(
+            policy.readable(raw),
+            # In From, only names have semicolons.
+            "," if name == "from" else ",;",
+        ):
             names.setdefault(address, one_line(display_name)[:MAX_NAME])
     return [
         (display_name, address)

@@ -399,12 +399,11 @@ def _content(part: Message, *, is_read: bool = True) -> bytes:
         # Some programs encode an enclosed message, others only say so.
         top = content.partition(b"\r\n\r\n")[0]
         is_quoted = a2b_qp(top) != top or b"quoted-printable" not in top.lower()
+    decoded = content
     if is_quoted:
         decoded = a2b_qp(_SOFT_BREAK.sub(b"=", content))
     elif "base64" in encoding:
         decoded = _from_base64(content, is_text=is_read)
-    else:
-        decoded = content
     if is_read:
         policy: Any = part.policy
         # The library has decoded uuencode.

@@ -96,8 +96,8 @@ def _read(message: Message) -> Approved:
 
 def _line(message: Message, name: str) -> str:
     # `message[name]` has no letters beyond ASCII, which addresses may have.
-    values = (value for key, value in message.raw_items() if key == name)
-    raw = str(next(values, "")).encode("ascii", "surrogateescape")
+    value = next((value for key, value in message.raw_items() if key == name), "")
+    raw = str(value).encode("ascii", "surrogateescape")
     return re.sub(r"\r?\n(?=[ \t])", "", raw.decode())
 
 

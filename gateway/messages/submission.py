@@ -13,7 +13,6 @@ and when it is sent, because they and the mailbox may have changed.
 
 import hashlib
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
@@ -582,7 +581,7 @@ def new_email(key: ApiKey, mailbox: Mailbox, **content: Any) -> Email:
     )
 
 
-def reply_fields(parent: Email, named: Sequence[str] = ()) -> Json:
+def reply_fields(parent: Email, named: list[str]) -> Json:
     """Return the fields of a reply to `parent`: its recipients, its subject, and what
     puts it into the thread. Raises Invalid if there is nobody to reply to.
 
@@ -598,7 +597,7 @@ def reply_fields(parent: Email, named: Sequence[str] = ()) -> Json:
         with suppress(ValueError):
             addresses = clean_addresses(parent.to)
     if not 1 <= len(addresses) <= MAX_REPLY_TO:
-        addresses = list(named)
+        addresses = named
     if not addresses:
         raise Invalid(
             f"The message has no address to reply to, or more than {MAX_REPLY_TO}. Give one as `to`.",

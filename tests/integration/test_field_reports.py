@@ -175,7 +175,8 @@ def test_reply_in_a_long_thread_names_few_messages_and_one_re():
                 subject=subject,
                 message_id_header="<last@acme.example>",
                 references=" ".join(ids),
-            )
+            ),
+            [],
         )
         assert fields["subject"] == answer
         references = fields["references"].split()

@@ -266,6 +266,9 @@ Grüße.pdf              filename*0="=?utf-8?B?R3LDvMOf"; filename*1="ZS5wZGY=?=
 Grüße.pdf              filename*=utf-8''%3D%3Futf-8%3FB%3FR3LDvMOfZS5wZGY%3D%3F%3D
 Offer 'final'.pdf.exe  filename="Offer "final".pdf.exe" ; size=3
 a; b.pdf               filename="a; b.pdf"
+Invoice(s) May.pdf     filename*=utf-8''Invoice(s) May.pdf
+Grüße (2).exe          filename*0*=utf-8''Gr%C3%BC; filename*1*=ße%20(2; filename*2=).exe; size=3
+Offer [1], 2.pdf       filename*0*=utf-8''Offer%20[1],; filename*1=" 2.pdf"
 """)
 )
 FILE_NAMES.append(["offer for you.pdf", "filename=offer for\r\n you.pdf; size=3"])
@@ -292,6 +295,12 @@ def test_parts_are_found_without_a_boundary_in_the_header_and_in_base64():
     ):
         got = part(headers, body)
         assert (got.text, [file.content for file in got.files]) == ("One", [b"%PDF"])
+    for headers, body in (
+        (b"Content-Type: multipart/mixed; boundary=z\r\nContent-Type: multipart/mixed; boundary=b-1", parts),
+        (b"Content-Type: multipart/mixed; boundary=b-1\r\nContent-Type: multipart/mixed; boundary=z", parts),
+        (b'Content-Type: multipart/mixed; boundary="b\r\n -1"', parts),
+    ):  # fmt: skip
+        assert part(headers, body).text == "One", headers
     # A line in a text is no boundary.
     text = "One\n-----\nTwo"
     assert part(b"Content-Type: multipart/mixed", text.encode()).text == text

@@ -138,7 +138,7 @@ def test_long_ids_links_and_names_of_files_are_sent_whole():
             to=[DANA],
             message_id_header=f"<{'a' * 260}@northwind.example>",
         )
-        reply = reply_fields(parent)
+        reply = reply_fields(parent, [])
         message = EmailMessage(policy=POLICY)
         message["In-Reply-To"] = reply["in_reply_to"]
         message["References"] = f"<b@x.example> {reply['references']}"
