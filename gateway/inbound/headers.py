@@ -64,7 +64,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.){0,300}+)"', re.DOTALL)
 _COMMENT = re.compile(r"\A\(([^()]*+)\)\Z")
 # What is before an address in brackets, but not of it: a scheme, or a route (RFC 5321).
 _AROUND = re.compile(r"\A(?:mailto:|@[^:]*+:)", re.IGNORECASE)
-_AT = re.compile(r"\s*+([@.])\s*+")
+_AT = re.compile(r"(?<!\s)\s++(?=[@.])|(?<=[@.])\s++")
 
 
 # The codecs of Python that read what browsers do by these names.
@@ -344,7 +344,7 @@ def _people_in(header: str, separators: str) -> list[tuple[str, str]]:
             del tokens[~tokens[::-1].index(text)]
             text = _AROUND.sub("", text.strip("<>[]'"))
             with suppress(ValueError):
-                address = clean_address(_AT.sub(r"\1", text))
+                address = clean_address(_AT.sub("", text))
         rest = before + "".join(one for one in tokens if one.strip("<>"))
         name = " ".join(rest.split()).strip(" ,;")
         name = _QUOTED.sub(lambda one: re.sub(r"\\(.)", r"\1", one[1]), name)
