@@ -31,13 +31,14 @@ FINGERPRINT = re.compile(r"\A[0-9a-f]{64}\Z")
 @dataclass(frozen=True)
 class Attachment:
     """What identifies one attached file. `sha256` is empty if the source does not give
-    it.
+    it, and `content_id` unless it is a picture within the text.
     """
 
     name: str
     content_type: str
     size: int
     sha256: str = ""
+    content_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def fingerprint(content: Content) -> str:
         "html": content.html,
         "in_reply_to": content.in_reply_to,
         "attachments": sorted(
-            [a.name, a.content_type, a.size, a.sha256] for a in content.attachments
+            [a.name, a.content_type, a.size, a.sha256, *filter(None, [a.content_id])]
+            for a in content.attachments
         ),
         "additions": {name: text for name, text in content.additions.items() if text},
         "send_at": content.send_at,

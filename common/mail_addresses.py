@@ -30,8 +30,9 @@ _NEXT_HOP = frozenset("%!")
 
 # What is accepted before the @: a dot-atom of RFC 5322, also with dots where it must
 # have none, as in addresses of mobile phones. Other quoted text is legal there too, but
-# only attacks use it.
-_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
+# only attacks use it. Beyond ASCII (RFC 6531), only what a domain may have, too.
+_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\u0080-\U0010ffff-]+")
+_SIGNS = re.compile(r"[!#$%&'*+/=?^_`{|}~.-]")
 # What old mail servers may run before the @: an option or a file at the start, a pipe
 # or an expansion anywhere. Not &, which real addresses contain.
 _RUN = frozenset("`$|")
@@ -57,15 +58,20 @@ def clean_address(text: str) -> str:
     local, _, domain = text.rpartition("@")
     if len(local) > 2 and local[0] == local[-1] == '"':
         local = local[1:-1]
-    if local.isprintable() and not local.isascii():
-        raise ValueError(
-            f"{_shown(text)} is not accepted as an email address: only ASCII is allowed before the @."
-        )
+    local = unicodedata.normalize("NFC", local[: MAX_LENGTH + 1])
     # Mail programs, and the library that builds messages, decode =?utf-8?q?...?= to
     # another text.
-    is_text = len(local) <= 64 and _LOCAL.fullmatch(local)
+    is_text = len(local.encode(errors="replace")) <= 64 and _LOCAL.fullmatch(local)
     if not is_text or not local.strip(".") or "=?" in local:
         raise ValueError(f"{_shown(text)} is not an email address.")
+    if not local.isascii():
+        try:
+            idna.check_label(_SIGNS.sub("", local.lower()))
+        except idna.IDNAError:
+            raise ValueError(
+                f"{_shown(text)} is not accepted as an email address: letters beyond ASCII before the @ must be "
+                "those that a domain may have, and of one direction."
+            ) from None
     if may_be_run(f"{local}@{domain}"):
         raise ValueError(
             f"{_shown(text)} is not accepted as an email address: {RUN_REASON}."
@@ -74,6 +80,16 @@ def clean_address(text: str) -> str:
     if not is_domain(domain) or len(local) + len(domain) + 1 > MAX_LENGTH:
         raise ValueError(f"{_shown(text)} is not an email address.")
     return f"{local}@{domain}"
+
+
+def ascii_address(text: str) -> str:
+    """Return the address in `text` like `clean_address`. It must be in ASCII."""
+    address = clean_address(text)
+    if not address.isascii():
+        raise ValueError(
+            f"{_shown(text)} is not accepted here: only ASCII is allowed before the @."
+        )
+    return address
 
 
 def quoted(address: str) -> str:

@@ -7,6 +7,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -132,6 +133,19 @@ def connection_error(url: str) -> str:
     except (smtplib.SMTPException, OSError, UnicodeError, ValueError) as error:
         return f"{server} cannot be used: {str(error)[:200] or type(error).__name__}."
     return ""
+
+
+def takes_utf8(server: Server) -> bool:
+    """Whether the mail server takes addresses with letters beyond ASCII before the @
+    (RFC 6531). It is asked, with at most three seconds for each step; one that does not
+    answer may take them.
+    """
+    with (
+        suppress(smtplib.SMTPException, OSError, UnicodeError),
+        connect(server, connect_timeout=3, timeout=3) as smtp,
+    ):
+        return smtp.has_extn("smtputf8")
+    return True
 
 
 def limit(smtp: smtplib.SMTP, seconds: float) -> None:

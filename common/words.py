@@ -7,11 +7,10 @@ says which part of the message it is from, so that `to:` finds recipients and `f
 senders.
 """
 
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, groupby
 from typing import Literal
 
 # Where a word is: in the recipients, the sender, the person or program that started it,
@@ -161,7 +160,7 @@ def words_of_address(address: str) -> list[str]:
     ] + words
 
 
-_PHRASES = "\ufdfa\ufdfb"
+_PHRASES = frozenset("\ufdfa\ufdfb")
 
 
 def normalized(form: Literal["NFC", "NFKC"], text: str) -> str:
@@ -169,10 +168,20 @@ def normalized(form: Literal["NFC", "NFKC"], text: str) -> str:
     because accents in a row take quadratic time. Two letters that stand for whole
     phrases of prayers stay as they are: they would make the text 18 times as long.
     """
-    pieces = re.findall(f"[{_PHRASES}]+|[^{_PHRASES}]{{1,500}}", text)
+    pieces = (text[at : at + 500] for at in range(0, len(text), 500))
+    return "".join(_normalized_piece(form, one) for one in pieces)
+
+
+def _normalized_piece(form: Literal["NFC", "NFKC"], piece: str) -> str:
+    if _PHRASES.isdisjoint(piece):
+        return unicodedata.normalize(form, piece)
+    parts = (
+        (is_kept, "".join(letters))
+        for is_kept, letters in groupby(piece, _PHRASES.__contains__)
+    )
     return "".join(
-        one if one[0] in _PHRASES else unicodedata.normalize(form, one)
-        for one in pieces
+        part if is_kept else unicodedata.normalize(form, part)
+        for is_kept, part in parts
     )
 
 

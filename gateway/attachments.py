@@ -29,6 +29,8 @@ class File:
     name: str
     content_type: str
     content: bytes
+    # By which the HTML shows a picture: <img src="cid:...">.
+    content_id: str = ""
 
     @property
     def sha256(self) -> str:
@@ -47,12 +49,13 @@ def check_number(items: object) -> object:
     return items
 
 
-def read_files(items: list[tuple[str, str, str | None]]) -> tuple[File, ...]:
+def read_files(items: list[tuple[str, str, str | None, str]]) -> tuple[File, ...]:
     """Return the files of a request; each item is (name, content type, base64 content
-    or None if it is missing). Raises Invalid or TooLarge.
+    or None if it is missing, content id). Raises Invalid or TooLarge.
     """
     files = []
-    for number, (name, content_type, encoded) in enumerate(items):
+    content_ids: set[str] = set()
+    for number, (name, content_type, encoded, content_id) in enumerate(items):
         field = f"attachments.{number}"
         if not 1 <= len(name) <= 255:
             raise Invalid(f"{field}.name: must have 1 to 255 characters.")
@@ -67,6 +70,16 @@ def read_files(items: list[tuple[str, str, str | None]]) -> tuple[File, ...]:
                 f"{field}.content_type: must look like application/pdf or "
                 f"text/calendar; method=REQUEST, with at most {MAX_TYPE} characters."
             )
+        kept = kind[1].lower() + kind[2].rstrip("; \t")
+        if content_id and not (
+            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}", content_id)
+            and kept.startswith("image/")
+            and content_id not in content_ids
+        ):
+            raise Invalid(
+                f'{field}.content_id: must be an id for a picture, as in <img src="cid:logo">, and for this one alone.'
+            )
+        content_ids.add(content_id)
         if encoded is None:
             # A misspelled field must not become an empty file in somebody's inbox.
             raise Invalid(f"{field}.content_base64: is missing.")
@@ -78,7 +91,7 @@ def read_files(items: list[tuple[str, str, str | None]]) -> tuple[File, ...]:
             raise TooLarge(
                 f"{field}: at most {MAX_FILE_BYTES} bytes, and it has {len(content)}."
             )
-        files.append(File(name, kind[1].lower() + kind[2].rstrip("; \t"), content))
+        files.append(File(name, kept, content, content_id))
     if len({file.name for file in files}) < len(files):
         raise Invalid("attachments: two files have the same name.")
     if (size := sum(len(file.content) for file in files)) > MAX_ALL_FILES_BYTES:

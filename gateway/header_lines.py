@@ -6,6 +6,7 @@ writes longer words.
 """
 
 from base64 import b64encode
+from email.headerregistry import Address
 from email.policy import EmailPolicy
 from typing import Any
 
@@ -38,8 +39,10 @@ class HeaderLines(EmailPolicy):
         return self._lines(name, _readable(str(value)))
 
     def fold_binary(self, name: str, value: Any) -> bytes:
-        """Return a header with its line ends, as bytes."""
-        return self.fold(name, value).encode("ascii")
+        """Return a header with its line ends, as bytes. Only an address may be beyond
+        ASCII.
+        """
+        return self.fold(name, value).encode()
 
     def _lines(self, name: str, text: str) -> str:
         lines = [f"{name}:"]
@@ -54,6 +57,12 @@ class HeaderLines(EmailPolicy):
 # 7bit, because not every server takes anything else. Long lines, because a folded or
 # encoded message id would break threads.
 POLICY = HeaderLines(cte_type="7bit", max_line_length=200, linesep="\r\n")
+
+
+def header_address(address: str) -> Address:
+    """Return a clean address for a header. The library reads only ASCII from text."""
+    local, _, domain = address.rpartition("@")
+    return Address(username=local, domain=domain)
 
 
 def _is_plain(text: str) -> bool:

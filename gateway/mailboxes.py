@@ -14,7 +14,7 @@ from datetime import timedelta
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from common.mail_addresses import clean_address, clean_addresses, domain_of, quoted
+from common.mail_addresses import ascii_address, clean_addresses, domain_of, quoted
 from common.unique_keys import Json
 from gateway import auditing, notices
 from gateway.allowlists import judge
@@ -182,7 +182,7 @@ def _address(account: Account, wanted: str) -> str:
             )
         wanted = f"{wanted}@{oldest}"
     try:
-        address = clean_address(wanted).lower()
+        address = ascii_address(wanted).lower()
     except ValueError as error:
         raise Invalid(f"address: {error}") from None
     if quoted(address) != address:
@@ -379,7 +379,7 @@ def make_mailbox(
         "allow_looser_per_call": looser,
         "mcp_configured": True,
     }
-    address = clean_address(address).lower()
+    address = ascii_address(address).lower()
     # Only operators run commands, so the domain needs no proof.
     Domain.objects.get_or_create(
         domain=domain_of(address),

@@ -14,11 +14,11 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
-from common.mail_addresses import domain_of, quoted
+from common.mail_addresses import domain_of
 from common.smtp import Server
 from gateway import auditing, smtp, tasks
 from gateway.dkim import signed
-from gateway.header_lines import POLICY
+from gateway.header_lines import POLICY, header_address
 from gateway.lookups import mailbox_for
 from gateway.models import Account, ApprovalRequest, Domain, Email, Notice
 from gateway.text import one_plain_line
@@ -134,17 +134,18 @@ def _build(notice: Notice) -> tuple[str, EmailMessage]:
     same at each attempt, so that mail programs recognise a second copy.
     """
     message = EmailMessage(policy=POLICY)
-    to = Address(addr_spec=quoted(notice.to))
+    to = header_address(notice.to)
     if email := notice.received:
         mailbox = email.mailbox
         sender = mailbox.address
         message["From"] = Address(mailbox.display_name, addr_spec=sender)
-        if answer_to := email.reply_to or email.from_address:
-            message["Reply-To"] = Address(addr_spec=quoted(answer_to))
+        # Not every server takes others, and the notice has to arrive.
+        if answer_to := list(filter(str.isascii, email.authors())):
+            message["Reply-To"] = list(map(header_address, answer_to))
         message["Subject"] = f"Fwd: {one_plain_line(email.subject)}"
         author = f"{one_plain_line(email.from_name)} <{email.from_address}>".strip()
         text = f"""\
-{sender} received this message. An answer goes to its sender.
+{sender} received this message. An answer goes to {", ".join(answer_to) or sender}.
 
 From: {author}
 To: {", ".join(email.to)}

@@ -61,7 +61,8 @@ _OTHER_MATTERS = re.compile(
 )
 # Refusals that pass, or that the operator can end; not of an address that does not exist.
 _PASSING = re.compile(
-    r"(?is)\A(?!.*5\.1\.10?\b).*?(?:send ?as|submission|sending|\bhour|daily|\brate\b|try again|tempor|authenticat)"
+    r"(?is)\A(?!.*5\.1\.10?\b).*?(?:send ?as|submission|sending|not verified|\bhour|daily|\brate\b|try again|tempor"
+    r"|authenticat)"
 )
 # Says that a recipient would be taken in another transaction.
 _ENOUGH = re.compile(
@@ -73,7 +74,7 @@ _CAUSES_BY_WORDS = r"""
 blocked spam|unsolicited|reputation|authentication.level|black.?list|block.?list|\blisted|\bspf\b|dkim|dmarc
 quota quota|limit|\brate\b|exceed|throttl|too.many|daily|5\.4\.5
 sign_in \A53[0458]\b|auth|credential|password|log.?in|sign(?:ed)?.?in|relay|5\.7\.[89]\b
-sender sender|\bfrom\b|send.?as|not.owned|5\.1\.[78]\b
+sender sender|\bfrom\b|send.?as|not.(?:owned|verified)|5\.1\.[78]\b
 blocked block|polic|denied|deny|banned|suspend|prohibit
 unreachable \A\w{1,40}:|too.slow
 other \A
@@ -82,6 +83,9 @@ _CAUSES = [
     (cause, re.compile(words, re.IGNORECASE))
     for cause, words in zip(_CAUSES_BY_WORDS[::2], _CAUSES_BY_WORDS[1::2], strict=True)
 ]
+NO_UTF8 = (
+    "the mail server does not take addresses with letters beyond ASCII before the @"
+)
 # Reply code and text of the server by recipient.
 Replies = dict[str, tuple[int, str]]
 # Seconds. A shorter failure (nobody listens, a refusal) costs little to repeat.
@@ -177,6 +181,7 @@ def hand_over(
     FateUnknown or LeaseLost.
     """
     began = time.monotonic()
+    is_ascii = message.isascii() and "".join([sender, *recipients]).isascii()
     reports_delivery = False
     refused: Replies = {}
     # The sessions, and who gets the message in each.
@@ -191,6 +196,10 @@ def hand_over(
                 # Nobody reads reports about mail without an id.
                 reports_delivery = bool(envelope_id) and smtp.has_extn("dsn")
                 options = [f"SIZE={len(message)}"] if smtp.has_extn("size") else []
+                if not is_ascii:
+                    if not smtp.has_extn("smtputf8"):
+                        raise HandoverFailed(NO_UTF8)
+                    options.append("SMTPUTF8")
                 if reports_delivery:
                     options += ["RET=HDRS", f"ENVID={envelope_id}"]
                 _step(smtp.mail(sender, options))
@@ -252,7 +261,8 @@ def _ask(smtp: smtplib.SMTP, recipient: str, reports_delivery: bool) -> tuple[in
     written = quoted(recipient)
     # RFC 3461: `+` and `=` are written as their codes.
     encoded = written.replace("+", "+2B").replace("=", "+3D")
-    options = ["NOTIFY=SUCCESS,FAILURE,DELAY", f"ORCPT=rfc822;{encoded}"]
+    kind = "rfc822" if encoded.isascii() else "utf-8"
+    options = ["NOTIFY=SUCCESS,FAILURE,DELAY", f"ORCPT={kind};{encoded}"]
     return _reply(smtp.rcpt(written, options if reports_delivery else ()))
 
 

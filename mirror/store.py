@@ -272,6 +272,7 @@ def content_of(row: Mapping[str, Any]) -> Content:
                 content_type=text_in(item, "content_type"),
                 size=size if isinstance(size, int) else 0,
                 sha256=str(item.get("sha256") or ""),
+                content_id=text_in(item, "content_id"),
             )
         )
     return Content(

@@ -245,6 +245,21 @@ def remote_content(
     )
 
 
+def cut_by_gmail(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
+    """HTML of which some mail programs show only the beginning. Without HTML, it is
+    made of the text, and longer than that.
+    """
+    size = len((content.html or content.markdown or "").encode())
+    if size > 102_000:
+        yield finding(
+            "cut_by_gmail",
+            "Gmail cuts messages above 102 kB.",
+            f"This one has {size // 1000} kB of HTML.",
+        )
+
+
 def shown_as_source(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:

@@ -39,6 +39,7 @@ CHECKS: tuple[Check, ...] = (
     check_content.encoded_words,
     check_content.invisible_characters,
     check_content.remote_content,
+    check_content.cut_by_gmail,
     check_content.shown_as_source,
     check_content.not_visible,
     check_secrets.secret_in_body,

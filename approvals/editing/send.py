@@ -251,13 +251,14 @@ def _body(row: Replacement) -> dict[str, Any]:
         for file in AttachedFile.objects.filter(revision=row.revision).in_order():
             if file.content is None or file.differs:
                 raise errors.Rejected(f"{file.name} is no longer here.")
-            body["attachments"].append(
-                {
-                    "name": file.name,
-                    "content_type": file.content_type,
-                    "content_base64": base64.b64encode(bytes(file.content)).decode(),
-                }
-            )
+            attachment = {
+                "name": file.name,
+                "content_type": file.content_type,
+                "content_base64": base64.b64encode(bytes(file.content)).decode(),
+            }
+            if content_id := first.attachments[file.place - 1].content_id:
+                attachment["content_id"] = content_id
+            body["attachments"].append(attachment)
     send_at = read_time(first.send_at)
     if send_at is not None and send_at > clock():
         # Have it held now, and sent at its time after approval. Without this, MultiMail

@@ -9,7 +9,7 @@ from django import forms
 from django.forms import model_to_dict
 from django.utils.text import capfirst
 
-from common.mail_addresses import clean_address, clean_addresses
+from common.mail_addresses import ascii_address, clean_addresses
 from common.pages import (
     VERBATIM,
     DrawnForm,
@@ -96,7 +96,7 @@ class NewMailboxForm(ApprovalCodeForm):
         typed = str(self.cleaned_data["address"]).strip().lower()
         if "@" in typed:
             try:
-                return clean_address(typed)
+                return ascii_address(typed)
             except ValueError as error:
                 raise forms.ValidationError(str(error)) from None
         if not _LOCAL.fullmatch(typed):

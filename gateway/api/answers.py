@@ -224,6 +224,7 @@ def attachment_rows(email: Email) -> list[Json]:
             "size": file.size,
             "size_bytes": file.size,
             "sha256": file.sha256,
+            "content_id": file.content_id or None,
         }
         for file in email.files()
     ]

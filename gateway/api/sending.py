@@ -79,11 +79,15 @@ class FileIn(Body):
     content_type: str = "application/octet-stream"
     content_base64: str | None = None
     content: str | None = None
+    content_id: str = ""
 
-    def parts(self) -> tuple[str, str, str | None]:
-        """Return name, content type, and content in base64 or None if it is missing."""
+    def parts(self) -> tuple[str, str, str | None, str]:
+        """Return name, content type, content in base64 or None if it is missing, and
+        content id.
+        """
         content = self.content if self.content_base64 is None else self.content_base64
-        return self.name or self.filename, self.content_type, content
+        name = self.name or self.filename
+        return name, self.content_type, content, self.content_id.strip("<>")
 
 
 class Composed(Body):
@@ -152,10 +156,12 @@ class CancelIn(MustNameEmail):
 
 class ReplyIn(Composed):
     """A reply. Its recipients, its subject and its thread follow from the message that
-    it replies to.
+    it replies to; `to` counts only if that has no address to reply to.
     """
 
     model_config = example({"markdown": _EXAMPLE_TEXT})
+
+    to: Addresses = Field(default_factory=list)
 
 
 class ReplyFromIn(ReplyIn, NamesMailbox):
@@ -351,7 +357,7 @@ def reply(
     box = mailbox_named(request.auth, mailbox)
     parent = email_named(request.auth, email, box)
     check_may_read(request.auth, parent)
-    return accept(request, box, body, reply_fields(parent))
+    return accept(request, box, body, reply_fields(parent, body.to))
 
 
 def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> JsonResponse:
@@ -381,7 +387,7 @@ def reply_to(
         )
     check_may_read(key, parent)
     box = mailbox_named(key, parent.mailbox_id)
-    return accept(request, box, body, reply_fields(parent))
+    return accept(request, box, body, reply_fields(parent, body.to))
 
 
 @router.patch("/mailboxes/{mailbox}/emails/{email}/schedule", response=Message)

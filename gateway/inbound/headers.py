@@ -13,18 +13,19 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from email import message_from_bytes
-from email.errors import HeaderParseError, InvalidHeaderDefect
+from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.policy import EmailPolicy
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 from webencodings.labels import LABELS
 
 from common.ascii import lowered, trimmed
-from common.mail_addresses import clean_address, split_addresses
+from common.mail_addresses import clean_address
 from common.tables import table_pairs
 from gateway.inbound.received_mail import (
     COMPLAINT,
@@ -51,7 +52,19 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _UNKEEPABLE = re.compile(r"[\x00\ud800-\udfff]")
 # A reference longer than the column of ids (300) cannot be one of ours.
 _ID = re.compile(r"<[\s!-;=?-~]{1,298}>")
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,190}")
+# In a header with addresses: a comment, what is in brackets, blanks, a word with what is
+# quoted in it, another character. The numbers keep it fast.
+_TOKEN = re.compile(
+    r"\((?:[^()\\]|\\.|\([^()]*+\)){0,300}+\)|<[^<>]*+>|<[^<>,;\s]*+|\s++"
+    r'|(?:"(?:[^"\\]|\\.){0,300}+"|[^\s",;<>()])++|.',
+    re.DOTALL,
+)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.){0,300}+)"', re.DOTALL)
+# A name that is a comment, as old programs write it.
+_COMMENT = re.compile(r"\A\(([^()]*+)\)\Z")
+# What is before an address in brackets, but not of it: a scheme, or a route (RFC 5321).
+_AROUND = re.compile(r"\A(?:mailto:|@[^:]*+:)", re.IGNORECASE)
+_AT = re.compile(r"(?<!\s)\s++(?=[@.])|(?<=[@.])\s++")
 
 
 # The codecs of Python that read what browsers do by these names.
@@ -90,9 +103,11 @@ _MARKS = {
 # A file name, with too few or too many quotation marks; where it goes on (RFC 2231);
 # and one for programs that do not know that, beside the other.
 _ANY_NAME = re.compile(
-    r'(;\s*+(?:file)?name ?= ?)(?:"((?:[^";\\]|"(?!\s*+(?:;|\Z)))*+)"|([^\s";][^";]*+))',
+    r'(;\s*+(?:file)?name(?:\*\d++)? ?= ?)(?:"((?:[^";\\]|"(?!\s*+(?:;|\Z)))*+)"|([^\s";][^";]*+))',
     re.IGNORECASE,
 )
+# A value by RFC 2231, in which some programs leave signs as they are.
+_EXTENDED = re.compile(r"(?<=\*=)[^\s;\"][^;\"]*+")
 _NEXT_PIECE = re.compile(r'"\s*+;\s*+(?:file)?name\*[1-9]\d?="', re.IGNORECASE)
 _OLD_NAME = re.compile(r'\bfilename ?= ?"[^"]{0,999}+"', re.IGNORECASE)
 
@@ -127,6 +142,9 @@ class BoundedPolicy(EmailPolicy):
         text = self.readable(value)[: MAX_MIME_HEADER if is_mime else MAX_HEADER]
         if is_mime:
             text = _ANY_NAME.sub(_in_marks, text)
+            text = _EXTENDED.sub(
+                lambda one: quote(one[0], "%'", errors="replace"), text
+            )
             without_old = _OLD_NAME.sub("", text)
             if "filename*" in without_old.lower():
                 text = without_old
@@ -268,53 +286,73 @@ def one_line(text: str) -> str:
     return storable(_CONTROL.sub(" ", text)).strip()
 
 
+def whole_line(message: Message, name: str) -> str:
+    """Return what is written in the headers of this name, which is not understood."""
+    policy: Any = message.policy
+    values = map(policy.readable, written(message, name))
+    return one_line(", ".join(map(unencoded, values)))[:MAX_NAME]
+
+
 def people_of(message: Message, name: str) -> list[tuple[str, str]]:
     """Return the display name and the address of each person in a header, each address
-    once; unusable addresses are left out.
+    once. An address that is not understood is empty.
     """
     names: dict[str, str] = {}
     policy: Any = message.policy
-    headers: list[Any] = message.get_all(name, [])
-    raws = map(policy.readable, written(message, name))
-    for header, raw in list(zip(headers, raws, strict=True))[:10]:
-        if (parsed := getattr(header, "addresses", None)) is None:
-            people = [("", address) for address in _ADDRESS.findall(str(header))]
-        elif any(isinstance(one, InvalidHeaderDefect) for one in header.defects):
-            people = _people_in(raw[:MAX_HEADER])
-        else:
-            # Old programs write the name as a comment, others show one after a name.
-            comment = unencoded(raw.partition("(")[2].rpartition(")")[0])
-            people = []
-            for person in parsed:
-                shown = person.display_name or comment
-                if comment not in shown and len(parsed) == 1:
-                    shown += f" ({comment})"
-                people.append((shown, f"{person.username}@{person.domain}"))
-        for display_name, address in people:
-            with suppress(ValueError):
-                names.setdefault(
-                    clean_address(address), one_line(display_name)[:MAX_NAME]
-                )
+    for raw in written(message, name)[:10]:
+        for display_name, address in _people_in(
+            policy.readable(raw),
+            # In From, only names have semicolons.
+            "," if name == "from" else ",;",
+        ):
+            names.setdefault(address, one_line(display_name)[:MAX_NAME])
     return [
         (display_name, address)
         for address, display_name in list(names.items())[:MAX_ADDRESSES]
     ]
 
 
-def _people_in(header: str) -> list[tuple[str, str]]:
-    # Reads a header that is not written as it should be. Of several addresses in one
-    # place, the one in the last brackets counts, as for mail servers; the rest is name.
+def _people_in(header: str, separators: str) -> list[tuple[str, str]]:
+    # Returns name and address of each person, as mail servers read them: what is in the
+    # last brackets is the address, or without brackets the only word with an @. All
+    # else is name.
     people = []
+    # Of a name with commas, what is before the last one.
     before = ""
-    for part in split_addresses(header):
-        if "@" not in part:
-            # A comma in a name.
-            before += f"{part},"
+    tokens: list[str] = []
+    for token in [*_TOKEN.findall(header), ""]:
+        if token not in separators:
+            tokens.append(token)
             continue
-        name, bracket, rest = part.rpartition("<")
-        address = rest.partition(">")[0] if bracket else part
-        people.append((unencoded(before + name), address))
+        brackets = [one for one in tokens if one.startswith("<")]
+        words = [
+            one
+            for one in tokens
+            if not one.startswith(("<", "("))
+            and "@" in _QUOTED.sub("x", one).strip("@")
+        ]
+        found = [one for one in brackets if one.strip("<>")][-1:]
+        if not brackets and len(words) == 1:
+            found = words
+        if token and not found and not brackets:
+            before += "".join(tokens) + token
+            tokens = []
+            continue
+        address = ""
+        for text in found:
+            # The last of equal ones.
+            del tokens[~tokens[::-1].index(text)]
+            text = _AROUND.sub("", text.strip("<>[]'"))
+            with suppress(ValueError):
+                address = clean_address(_AT.sub("", text))
+        rest = before + "".join(one for one in tokens if one.strip("<>"))
+        name = " ".join(rest.split()).strip(" ,;")
+        name = _QUOTED.sub(lambda one: re.sub(r"\\(.)", r"\1", one[1]), name)
+        name = unencoded(_COMMENT.sub(r"\1", name))
+        if found or "@" in name:
+            people.append((name, address))
         before = ""
+        tokens = []
     return people
 
 

@@ -27,6 +27,7 @@ from gateway.inbound.headers import (
     MAX_NAME,
     MAX_SUBJECT,
     bounded_policy,
+    codec_of,
     decode,
     ids_of,
     line_of,
@@ -34,6 +35,7 @@ from gateway.inbound.headers import (
     read_report,
     storable,
     unencoded,
+    whole_line,
     written,
 )
 from gateway.inbound.received_mail import (
@@ -67,11 +69,14 @@ MAX_FILE_NAME = 150
 _CONTENT_TYPE = re.compile(r"[a-z0-9][\w.+-]{0,62}/[a-z0-9][\w.+-]{0,62}", re.ASCII)
 # The character set that a message names first. Headers in bytes beyond ASCII are in it.
 _FIRST_CHARSET = re.compile(rb"\bcharset ?= ?\"?([\w.:-]{1,40})", re.IGNORECASE)
-# The character set that HTML declares near its beginning.
+# The character set that HTML declares near its beginning: none in which that could not be
+# found.
 _META = re.compile(
-    rb"<meta\b[^>]{0,200}?\bcharset\s{0,9}=\s{0,9}[\"']?([\w.:-]{1,40})", re.IGNORECASE
+    rb"<(?:meta\b[^>]{0,200}?\bcharset|\?xml\b[^>]{0,200}?\bencoding)"
+    rb"\s{0,9}=\s{0,9}[\"']?(?!utf-?(?:7|16|32))([\w.:-]{1,40})",
+    re.IGNORECASE,
 )
-_MOST_BEFORE_META = 1024
+_MOST_BEFORE_META = 16 * 1024
 # The character set in a header, however it is written.
 _CHARSET = re.compile(
     r"\bcharset(?:\*=[\w-]*+'[\w-]*+'|[\s=:]++[\"']?+)([\w.:-]{1,40})", re.IGNORECASE
@@ -100,6 +105,7 @@ image/jpeg              | .jpg
 image/gif               | .gif
 application/pdf         | .pdf
 message/rfc822          | .eml
+message/global          | .eml
 message/delivery-status | .txt
 """)
 
@@ -138,10 +144,21 @@ def read_mail(content: bytes) -> Mail:
         message = parser.close()
         parts = split_parts(message)
         senders = people_of(message, "from")
-        name, sender = senders[0] if senders else (line_of(message, "from"), "")
-        if others := [f"{other} <{address}>" for other, address in senders[1:]]:
+        name, sender = senders[0] if senders else ("", "")
+        if not all(address for _, address in senders):
+            sender = ""
+        if not sender:
+            name = whole_line(message, "from")
+        elif others := [f"{other} <{one}>".strip() for other, one in senders[1:]]:
             # Part of the name, so that readers know of them.
             name = ", ".join([name[: MAX_NAME // 2], *others]).lstrip(", ")
+        reply_to, to, cc = (
+            [address for _, address in people_of(message, field)]
+            for field in ("reply-to", "to", "cc")
+        )
+        if not all(reply_to):
+            # No address, so that an answer goes neither there nor to From.
+            reply_to = [f"Not understood: {whole_line(message, 'reply-to')}"]
         subject = line_of(message, "subject")
         # A header is longer than the part of it that is read.
         if len(subject) == MAX_SUBJECT or any(
@@ -154,9 +171,9 @@ def read_mail(content: bytes) -> Mail:
             references=ids_of(message, "references"),
             sender=sender,
             sender_name=name[:MAX_NAME],
-            reply_to=[address for _, address in people_of(message, "reply-to")],
-            to=[address for _, address in people_of(message, "to")],
-            cc=[address for _, address in people_of(message, "cc")],
+            reply_to=reply_to,
+            to=list(filter(None, to)),
+            cc=list(filter(None, cc)),
             subject=subject,
             text=parts.text,
             html=parts.html,
@@ -185,11 +202,17 @@ def _automatic(message: Message) -> str:
     precedence = line_of(message, "precedence").lower()
     if precedence == "auto_reply" or any(
         line_of(message, name)
-        for name in ("x-autoreply", "x-autorespond", "x-autoresponder")
+        for name in (
+            "x-autoreply",
+            "x-autorespond",
+            "x-autoresponder",
+            "x-mail-autoreply",
+        )
     ):
         return "auto-replied"
     if (
-        precedence in ("bulk", "junk")
+        # Persons write to lists.
+        (precedence in ("bulk", "junk") and not line_of(message, "list-id"))
         or line_of(message, "return-path") == "<>"
         or message.get_content_type() == "multipart/report"
     ):
@@ -218,11 +241,12 @@ def split_parts(message: Message) -> BodyParts:
     """
     parts = BodyParts()
     numbers = count(1)
-    # The texts and the HTML of each section of the body, by its number.
-    sections: dict[int, tuple[list[str], list[str]]] = {}
-    unread = [(message, 0)]
+    # The texts of each section of the body, by its number: of which alternative each is,
+    # and whether it is HTML.
+    sections: dict[int, list[tuple[int, bool, str]]] = {}
+    unread = [(message, 0, 0)]
     while unread:
-        part, number = unread.pop()
+        part, number, alternative = unread.pop()
         # Each part has the limit of the message, also one that was decoded. A name and
         # a value have four characters between and after them.
         if (
@@ -234,10 +258,11 @@ def split_parts(message: Message) -> BodyParts:
         inner = part.get_payload() if part.is_multipart() else None
         # An enclosed message is one part, whole.
         if isinstance(inner, list) and part.get_content_maintype() != "message":
-            if not number and part.get_content_type() == "multipart/alternative":
-                number = next(numbers)
+            is_choice = part.get_content_type() == "multipart/alternative"
+            if is_choice:
+                number = number or next(numbers)
             unread += [
-                (child, number)
+                (child, number, next(numbers) if is_choice else alternative)
                 for child in reversed(inner)
                 if isinstance(child, Message)
             ]
@@ -256,23 +281,32 @@ def split_parts(message: Message) -> BodyParts:
         if is_multipart and (line := _BOUNDARY.search(content)):
             head = b'Content-Type: %b; boundary="%b"\r\n\r\n' % (kind.encode(), line[1])
             whole = message_from_bytes(head + content, policy=part.policy)
-            unread.append((whole, number))
+            unread.append((whole, number, alternative))
             continue
-        texts, htmls = sections.setdefault(number or next(numbers), ([], []))
+        section = sections.setdefault(number or next(numbers), [])
         if not is_file and (kind == "text/plain" or is_multipart):
-            texts.append(_text(part, content))
+            section.append((alternative, False, _text(part, content)))
         elif is_body:
-            declared = _META.search(content[:_MOST_BEFORE_META])
-            htmls.append(_text(part, content, declared[1].decode() if declared else ""))
+            meta = _META.search(content[:_MOST_BEFORE_META])
+            declared = meta[1].decode() if meta else ""
+            section.append((alternative, True, _text(part, content, declared)))
         else:
             _attach(parts, file_name(name, kind), kind, content)
-    bodies = [
-        (
-            "\n\n".join(text.strip("\n") for text in texts if text.strip()),
-            "\n".join(htmls),
-        )
-        for texts, htmls in sections.values()
-    ]
+    bodies = []
+    for section in sections.values():
+        with_html = {alternative for alternative, is_html, _ in section if is_html}
+        # An alternative with HTML may also have parts of plain text.
+        htmls = [
+            text if is_html else f"<pre>{escape(text)}</pre>"
+            for alternative, is_html, text in section
+            if alternative in with_html
+        ]
+        texts = [
+            text.strip("\n")
+            for alternative, _, text in section
+            if alternative not in with_html and text.strip()
+        ]
+        bodies.append(("\n\n".join(texts), "\n".join(htmls)))
     if any(html for _, html in bodies):
         parts.html = "\n".join(
             html or f"<pre>{escape(text)}</pre>"
@@ -305,11 +339,13 @@ def _text_of(html: str) -> str:
 
 def _text(part: Message, content: bytes, declared: str = "") -> str:
     # Returns the text of a part, with line ends as \n. `declared` is the character set
-    # that it names itself; its header counts more.
+    # that it names itself; one in its header counts more, unless that is ASCII or
+    # unknown.
     found = _CHARSET.search(" ".join(written(part, "content-type")))
-    charset = found[1] if found else declared
+    charset = found[1] if found and codec_of(found[1]) else declared
     text = storable(decode(content, charset))
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    # In quoted-printable, some programs encode one half of a line end.
+    text = text.replace("\r\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
     parameters = {
         name.lower(): str(value).lower()
         for name, value in _safely(part.get_params, None) or ()
@@ -358,10 +394,16 @@ def _content(part: Message, *, is_read: bool = True) -> bytes:
         content = _safely(lambda: part.get_payload(decode=True), None)
     if not isinstance(content, bytes):
         return b""
-    if "quoted" in encoding and not part.is_multipart():
+    is_quoted = "quoted" in encoding
+    if is_quoted and part.is_multipart():
+        # Some programs encode an enclosed message, others only say so.
+        top = content.partition(b"\r\n\r\n")[0]
+        is_quoted = a2b_qp(top) != top or b"quoted-printable" not in top.lower()
+    decoded = content
+    if is_quoted:
         decoded = a2b_qp(_SOFT_BREAK.sub(b"=", content))
-    else:
-        decoded = _from_base64(content) if "base64" in encoding else content
+    elif "base64" in encoding:
+        decoded = _from_base64(content, is_text=is_read)
     if is_read:
         policy: Any = part.policy
         # The library has decoded uuencode.
@@ -369,15 +411,19 @@ def _content(part: Message, *, is_read: bool = True) -> bytes:
     return decoded
 
 
-def _from_base64(content: bytes) -> bytes:
-    # Returns decoded bytes. Lines that are not encoded stay as they are, such as the
-    # footer of a list; a second text may come after the padding.
+def _from_base64(content: bytes, *, is_text: bool) -> bytes:
+    # Returns decoded bytes. Lines of a text that are not encoded stay as they are, such
+    # as the footer of a list, which ends a file. A second text may come after the
+    # padding.
     with suppress(ValueError):
         return a2b_base64(b"".join(content.split()), strict_mode=True)
     decoded = bytearray()
     lines = map(bytes.strip, content.splitlines())
     for has_words, run in groupby(lines, lambda one: bool(_IN_WORDS.search(one))):
         text = b"\n".join(run)
+        if has_words and not is_text:
+            # What begins with words is not encoded.
+            return bytes(decoded) or content
         if has_words:
             decoded += b"\n" + text
             continue

@@ -101,10 +101,11 @@ def receive_mail(
         status=Status.PENDING_INBOUND_APPROVAL if held else Status.UNREAD,
         sandbox=False,
         created_at=timezone.now(),
-        from_address=mail.sender or sender,
+        # A From that is not understood is unknown; the envelope counts without one.
+        from_address=mail.sender or ("" if mail.sender_name else sender),
         from_name=mail.sender_name,
         # An answer goes to somebody else than the mailbox itself.
-        reply_to=next((one for one in mail.reply_to if not mailbox.takes(one)), ""),
+        reply_to=", ".join(one for one in mail.reply_to if not mailbox.takes(one)),
         to=mail.to or [recipient],
         cc=mail.cc,
         subject=mail.subject,

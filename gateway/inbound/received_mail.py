@@ -12,10 +12,10 @@ MAX_HEADERS_BYTES = 256 * 1024
 MAX_LINES = 500_000
 # Headers that differ between two messages of the same content.
 _MARKS = frozenset({b"message-id", b"date", b"received"})
-# Headers that servers add on the way of a message.
-_ROUTE = frozenset(
-    b"received return-path delivered-to x-original-to x-received authentication-results received-spf arc-seal "
-    b"arc-message-signature arc-authentication-results dkim-signature".split()
+# Headers of whoever wrote a message. Servers add any others on its way.
+_WRITTEN = frozenset(
+    b"message-id date from sender reply-to to cc subject in-reply-to references auto-submitted mime-version "
+    b"content-type content-transfer-encoding content-disposition".split()
 )
 FAILED = "failed"
 COMPLAINT = "complaint"
@@ -88,8 +88,8 @@ def is_marked(content: bytes) -> bool:
 
 
 def without_route(content: bytes) -> bytes:
-    """Return a message without the headers that servers add on its way, by which two
-    copies of one message differ. One without a Message-ID or a Date is unchanged.
+    """Return a message with the headers of its author alone: by those that servers add
+    on its way, two copies of one message differ. One without a Message-ID or a Date is unchanged.
     """
     headers = _headers_of(content)
     if not {b"message-id", b"date"}.issubset(map(_name, headers)):
@@ -98,7 +98,7 @@ def without_route(content: bytes) -> bytes:
     is_kept = True
     for line in headers:
         if not line.startswith((b" ", b"\t")):
-            is_kept = _name(line) not in _ROUTE
+            is_kept = _name(line) in _WRITTEN
         if is_kept:
             kept.append(line)
     return b"".join(kept)

@@ -279,6 +279,7 @@ class InboundSession(SMTP):  # type: ignore[misc]
         super().__init__(
             reception,
             data_size_limit=MAX_MESSAGE,
+            enable_SMTPUTF8=True,
             hostname=socket.gethostname(),
             ident="ESMTP Countersign",
             timeout=COMMAND_SECONDS,

@@ -35,9 +35,10 @@ wait_for_email | r | GET /v1/mailboxes/{mailbox_id}/emails | timeout_seconds fil
 read_email | w | GET /v1/mailboxes/{mailbox_id}/emails/{email_id} | offset
   | Read one message with its text, and for a sent one its status and decision. Received mail is marked as read. A
   long text comes in pieces: give the next_offset of an answer as offset.
-reply_email | wo | POST /v1/mailboxes/{mailbox_id}/reply/{email_id} | markdown* cc bcc attachments
+reply_email | wo | POST /v1/mailboxes/{mailbox_id}/reply/{email_id} | markdown* to cc bcc attachments
   idempotency_key ucan
-  | Answer a message in its thread. As with send_email, a person may have to approve it first.
+  | Answer a message in its thread. As with send_email, a person may have to approve it first. Give to only if
+  the message has no address.
 get_thread | r | GET /v1/mailboxes/{mailbox_id}/threads/{thread_id} | limit cursor
   | List the newest messages of a thread, oldest first, without their texts; cursor leads to those before.
 download_attachment | r | GET /v1/mailboxes/{mailbox_id}/emails/{email_id}/attachments/{filename}/url |

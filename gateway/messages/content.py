@@ -25,9 +25,9 @@ from common import return_addresses
 from common.additions import html_footer, html_part, text_part, with_signature
 from common.fingerprint import Attachment as AttachmentFacts
 from common.fingerprint import Content, fingerprint
-from common.mail_addresses import clean_addresses, domain_of, each_once, quoted
+from common.mail_addresses import clean_addresses, domain_of, each_once
 from common.unique_keys import Json
-from gateway.header_lines import POLICY
+from gateway.header_lines import POLICY, header_address
 from gateway.messages import strict_reader
 from gateway.models import Email
 from gateway.parsed import render_markdown
@@ -100,7 +100,9 @@ def _content_without_bodies(email: Email) -> Content:
         subject=email.subject,
         in_reply_to=email.in_reply_to or None,
         attachments=tuple(
-            AttachmentFacts(file.name, file.content_type, file.size, file.sha256)
+            AttachmentFacts(
+                file.name, file.content_type, file.size, file.sha256, file.content_id
+            )
             for file in email.files()
         ),
         additions=additions_of(email),
@@ -137,11 +139,11 @@ def build(email: Email) -> bytes:
     cc = dict.fromkeys(email.cc + clean_addresses(additions.get("auto_cc", "")))
     message = EmailMessage(policy=POLICY)
     message["From"] = Address(email.from_name, addr_spec=email.from_address)
-    message["To"] = [Address(addr_spec=quoted(address)) for address in email.to]
+    message["To"] = list(map(header_address, email.to))
     if cc:
-        message["Cc"] = [Address(addr_spec=quoted(address)) for address in cc]
+        message["Cc"] = list(map(header_address, cc))
     if email.reply_to:
-        message["Reply-To"] = Address(addr_spec=quoted(email.reply_to))
+        message["Reply-To"] = header_address(email.reply_to)
     message["Subject"] = email.subject
     # When it could be sent first. The date is the same at every attempt, also after a
     # long review.
@@ -179,7 +181,9 @@ def build(email: Email) -> bytes:
         cc=list(cc),
         text=strict_reader.in_lines(text),
         html=strict_reader.in_lines(html),
-        files=[(file.name, bytes(file.content)) for file in email.files()],
+        files=sorted(
+            (file.name, bytes(file.content), file.content_id) for file in email.files()
+        ),
     )
     strict_reader.check(written, approved)
     return written

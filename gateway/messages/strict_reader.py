@@ -31,7 +31,7 @@ class Differs(Exception):
 @dataclass(frozen=True)
 class Approved:
     """What the readers of a message get: people as pairs of name and address, and files
-    as pairs of name and bytes.
+    as name, bytes and content id, sorted.
     """
 
     subject: str
@@ -40,7 +40,7 @@ class Approved:
     cc: list[str]
     text: str
     html: str
-    files: list[tuple[str, bytes]]
+    files: list[tuple[str, bytes, str]]
 
 
 def check(message: bytes, approved: Approved) -> None:
@@ -78,7 +78,7 @@ def _read(message: Message) -> Approved:
             # quotation marks.
             if isinstance(name, tuple):
                 name = collapse_rfc2231_value(name)
-            files.append((name, content))
+            files.append((name, content, str(part["Content-ID"] or "").strip("<>")))
         else:
             charset = part.get_content_charset() or ""
             bodies[part.get_content_type()] = in_lines(content.decode(charset))
@@ -90,12 +90,15 @@ def _read(message: Message) -> Approved:
         cc=[address for _, address in people["Cc"]],
         text=bodies["text/plain"],
         html=bodies["text/html"],
-        files=files,
+        files=sorted(files),
     )
 
 
 def _line(message: Message, name: str) -> str:
-    return re.sub(r"\r?\n(?=[ \t])", "", str(message[name] or ""))
+    # `message[name]` has no letters beyond ASCII, which addresses may have.
+    value = next((value for key, value in message.raw_items() if key == name), "")
+    raw = str(value).encode("ascii", "surrogateescape")
+    return re.sub(r"\r?\n(?=[ \t])", "", raw.decode())
 
 
 def _text(value: str) -> str:

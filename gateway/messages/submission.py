@@ -19,8 +19,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+from django.core.cache import caches
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -29,6 +32,7 @@ from common.fingerprint import canonical_json
 from common.identifiers import ulid
 from common.logs import trace_id
 from common.mail_addresses import clean_addresses, domain_of
+from common.smtp import Server, takes_utf8
 from common.unique_keys import Json
 from gateway import auditing, limits, tasks
 from gateway.allowlists import Ruling, judge, record_refusal
@@ -152,6 +156,7 @@ def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
             hint="Remove the recipient, or remove it from the suppression list with an admin key.",
             recipients=sorted(suppressed),
         )
+    _check_utf8(key, {"reply_to": [email.reply_to], **everyone})
     check_time(mailbox, email.send_at)
     holds_all = mailbox.account.hold_all_at is not None
     gated = is_gated(mode) or holds_all
@@ -161,6 +166,25 @@ def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
     if may_skip and ruling.skips:
         gated = False
     return Admission(mode, gated, may_skip, ruling)
+
+
+def _check_utf8(key: ApiKey, addresses: Recipients) -> None:
+    # Refuses addresses that the mail server cannot write to. It is asked every five
+    # minutes at most.
+    beyond_ascii = [one for one in _addresses(addresses) if not one.isascii()]
+    if not beyond_ascii or key.sandbox or not settings.EMAIL_URL:
+        return
+    server = Server.from_url(settings.EMAIL_URL)
+    if not caches["process"].get_or_set(
+        f"takes-utf8-{server}", partial(takes_utf8, server), 300
+    ):
+        field = _field_of(addresses, beyond_ascii[0])
+        raise Invalid(
+            f"{field}: the mail server cannot deliver to {_named(tuple(beyond_ascii))}: it does not offer SMTPUTF8, "
+            "which letters beyond ASCII before the @ need.",
+            code="address_not_deliverable",
+            recipients=beyond_ascii,
+        )
 
 
 def recheck(email: Email) -> tuple[str, bool]:
@@ -499,9 +523,18 @@ def edit_scheduled(
 # A folded or encoded id would not match.
 _MESSAGE_ID = re.compile(r"<(?![^<>]*=\?)[!-;=?-~]{1,298}>", re.ASCII)
 MAX_REFERENCES = 20
+# As in the recipients of a request.
+MAX_REPLY_TO = 50
 _MOST_SUBJECT = 998
-# The prefix Re: of a subject, also in the form Re[2]:.
-_ANSWER = re.compile(r"\s*+re\s*+(?:\[\d++\]\s*+)?:", re.IGNORECASE)
+# The prefix of a reply in the languages of mail programs, also in the form Re[2]:, and
+# repeated.
+_PREFIX = (
+    rf"(?:{'|'.join(Path(__file__).with_name('reply_prefixes.txt').read_text().split())})"
+    r"\s*+(?:[\[(]?\d{1,4}[\])]?\s*+)?[:：]\s*+"
+)
+_ANSWER = re.compile(
+    rf"\A(\s*+(?:\[[^\[\]]{{1,60}}\]\s*+)?{_PREFIX})(?:{_PREFIX})*+", re.IGNORECASE
+)
 
 
 def content_digest(email: Email, files: tuple[File, ...]) -> str:
@@ -518,7 +551,7 @@ def content_digest(email: Email, files: tuple[File, ...]) -> str:
         email.reply_to,
         email.in_reply_to,
         [email.markdown, email.original_html or email.html],
-        sorted(file.sha256 for file in files),
+        sorted(file.sha256 + file.content_id for file in files),
     ]
     return hashlib.sha256(canonical_json(parts)).hexdigest()
 
@@ -548,29 +581,31 @@ def new_email(key: ApiKey, mailbox: Mailbox, **content: Any) -> Email:
     )
 
 
-def reply_fields(parent: Email) -> Json:
+def reply_fields(parent: Email, named: list[str]) -> Json:
     """Return the fields of a reply to `parent`: its recipients, its subject, and what
     puts it into the thread. Raises Invalid if there is nobody to reply to.
 
-    A reply goes to the author of received mail, or to the recipients of our own mail.
+    A reply goes to the author of received mail, or to the recipients of our own mail;
+    if that is nobody, or too many, to whom the request has `named`.
     References keep the first message of the thread and the latest ones. In-Reply-To and
     References are left out if the message id of `parent` is unusable.
     """
-    recipients = parent.to
-    if parent.direction == Direction.INBOUND:
-        authors = (parent.reply_to, parent.from_address)
-        recipients = [one for one in authors if one and not parent.mailbox.takes(one)][
-            :1
-        ]
     addresses: list[str] = []
-    with suppress(ValueError):
-        addresses = clean_addresses(recipients)
+    if parent.direction == Direction.INBOUND:
+        addresses = parent.authors()
+    else:
+        with suppress(ValueError):
+            addresses = clean_addresses(parent.to)
+    if not 1 <= len(addresses) <= MAX_REPLY_TO:
+        addresses = named
     if not addresses:
         raise Invalid(
-            "The message has no address to reply to.", code="no_reply_address"
+            f"The message has no address to reply to, or more than {MAX_REPLY_TO}. Give one as `to`.",
+            field="to",
+            code="no_reply_address",
         )
-    subject = one_plain_line(parent.subject)
-    if not _ANSWER.match(subject):
+    subject, answers = _ANSWER.subn(r"\1", one_plain_line(parent.subject))
+    if not answers:
         subject = f"Re: {subject}"
     fields = {
         "to": addresses,

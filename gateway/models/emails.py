@@ -16,7 +16,7 @@ from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
 from common.endings import EndedBy
-from common.mail_addresses import each_once
+from common.mail_addresses import clean_addresses, each_once
 from common.postgres import one_of
 from common.references import split_reference
 from common.unique_keys import Json
@@ -384,7 +384,8 @@ class Email(UlidModel):
     # What the recipient gets.
     from_address = models.CharField(max_length=254)
     from_name = models.CharField(max_length=200)
-    reply_to = models.CharField(max_length=254)
+    # Of received mail also several, with commas.
+    reply_to = models.TextField()
     to = ArrayField(models.CharField(max_length=254))
     cc = ArrayField(models.CharField(max_length=254), default=list)
     bcc = ArrayField(models.CharField(max_length=254), default=list)
@@ -562,12 +563,26 @@ class Email(UlidModel):
         """
         return each_once([*self.to, *self.cc, *self.bcc])
 
+    def authors(self) -> list[str]:
+        """Return to whom an answer to received mail goes: to Reply-To, or to From if
+        that names the mailbox itself. Empty if it is not understood.
+        """
+        for written in (self.reply_to, self.from_address):
+            try:
+                addresses = clean_addresses(written)
+            except ValueError:
+                return []
+            if others := [one for one in addresses if not self.mailbox.takes(one)]:
+                return others
+        return []
+
     def files(self) -> Iterable[Attachment]:
         """Return its files, without a query if it has none."""
         return self.attachments.all() if self.has_attachments else ()
 
     def attach_files_to(self, message: EmailMessage) -> None:
-        """Attach its files to a MIME message."""
+        """Attach its files to a MIME message, pictures within the text to its HTML."""
+        html = message.get_body(("html",))
         for file in self.files():
             header = Message()
             header["Content-Type"] = file.content_type
@@ -580,12 +595,18 @@ class Email(UlidModel):
             if main in ("message", "multipart"):
                 main = "application"
                 sub = "octet-stream"
-            message.add_attachment(
+            attach = message.add_attachment
+            options: dict[str, Any] = {}
+            if html and file.content_id:
+                attach = html.add_related
+                options = {"cid": f"<{file.content_id}>", "disposition": "inline"}
+            attach(
                 bytes(file.content),
                 maintype=main,
                 subtype=sub,
                 filename=file.name,
                 params=dict((header.get_params() or [])[1:]),
+                **options,
             )
 
     def told_reason(self) -> dict[str, str | None]:
@@ -630,6 +651,7 @@ class Attachment(models.Model):
     size = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64)
     content = models.BinaryField()
+    content_id = models.CharField(max_length=100, default="", db_default="")
 
     objects = AttachmentQuerySet.as_manager()
 

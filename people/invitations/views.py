@@ -19,7 +19,7 @@ from django.views.decorators.cache import never_cache
 
 from common.actors import Role
 from common.desk_mail import MailNotSent
-from common.mail_addresses import clean_address
+from common.mail_addresses import ascii_address
 from common.pages import (
     VERBATIM,
     DeskRequest,
@@ -74,7 +74,7 @@ class InviteForm(GrantTargetForm):
 
     def clean_email(self) -> str:
         try:
-            return clean_address(self.cleaned_data["email"]).lower()
+            return ascii_address(self.cleaned_data["email"]).lower()
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
 

@@ -388,16 +388,20 @@ def test_of_many_approvals_of_all_versions_at_once_one_counts(
 def test_attached_file_is_sent_and_one_that_is_gone_after_a_call_ends_the_edit_in_doubt(
     connection, reviewer, upstream
 ):
-    message = make_message(connection, attachments=[FILE])
+    picture = {**FILE, "content_id": "logo"}
+    message = make_message(connection, attachments=[FILE, picture])
     message.files.update(content=b"abc", state="fetched")
     target = f"/v1/mailboxes/{message.mailbox.upstream_id}/send"
     upstream.answers[target] = (502, b"<html>")
     row = edit(message, reviewer)
     assert run(row) == "sending"
     [sent] = [body for _, path, body in upstream.calls if path == target]
-    assert sent["attachments"] == [
-        {"name": "a.txt", "content_type": "text/plain", "content_base64": "YWJj"}
-    ]
+    attachment = {
+        "name": "a.txt",
+        "content_type": "text/plain",
+        "content_base64": "YWJj",
+    }
+    assert sent["attachments"] == [attachment, {**attachment, "content_id": "logo"}]
     Replacement.objects.update(next_attempt_at=clock())
     message.files.update(content=None)
     assert run(row) == "unknown"

@@ -157,8 +157,16 @@ def test_sent_mail_of_reported_kinds_arrives_as_written():
 def test_reply_in_a_long_thread_names_few_messages_and_one_re():
     ids = [f"<message-{number}@northwind.example>" for number in range(80)]
     for subject, answer in (
-        ("RE: Re[2]: Order", "RE: Re[2]: Order"),
-        ("AW: Order", "Re: AW: Order"),
+        ("RE: Re[2]: Order", "RE: Order"),
+        ("AW: SV: Re: Order", "AW: Order"),
+        ("Antw : Order", "Antw : Order"),
+        ("Vá: RE (3) : Order", "Vá: Order"),
+        ("[list] Odp: Order", "[list] Odp: Order"),
+        ("回复：答复: Order", "回复：Order"),
+        ("ynt:Re2:Order", "ynt:Order"),
+        ("Order: Re: us", "Re: Order: Re: us"),
+        ("Fwd: AW: Order", "Re: Fwd: AW: Order"),
+        ("Reorder: now", "Re: Reorder: now"),
     ):
         fields = reply_fields(
             Email(
@@ -167,7 +175,8 @@ def test_reply_in_a_long_thread_names_few_messages_and_one_re():
                 subject=subject,
                 message_id_header="<last@acme.example>",
                 references=" ".join(ids),
-            )
+            ),
+            [],
         )
         assert fields["subject"] == answer
         references = fields["references"].split()

@@ -62,6 +62,17 @@ def page_of(client, query=""):
     return client.get(f"/queue/?{query}", headers=HTMX).text
 
 
+def test_letters_beyond_ascii_before_the_at_are_shown_and_found(
+    connection, reviewer, signed_in
+):
+    make(connection, "one", direction="inbound", **{"from": "Jörg@x.example"})
+    make(connection, "two", to_addresses=["用户@x.example"])
+    for query in ("q=from:jörg@x.example", "q=JÖRG@x.example"):
+        assert names(reviewer, query) == ["one"], query
+    assert names(reviewer, "q=to:用户@x.example") == ["two"]
+    assert "Jörg@x.example" in signed_in(reviewer).get("/queue/").text
+
+
 def test_part_of_a_word_is_found_where_words_have_no_blanks(connection, reviewer):
     make(connection, "plum", markdown="请查收附件中的发票")
     make(connection, "kiwi", markdown="กรุณาชำระใบแจ้งหนี้ภายใน")

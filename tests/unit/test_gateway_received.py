@@ -4,14 +4,16 @@ soon and raises nothing.
 
 import base64
 import time
-from binascii import b2a_uu
+from binascii import b2a_qp, b2a_uu
 from email.message import EmailMessage
 from email.policy import SMTP
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from common.mail_addresses import clean_addresses, is_unclear
 from gateway.inbound import mail as mail_module
 from gateway.inbound.headers import MAX_HEADER
 from gateway.inbound.mail import MAX_BODY, MAX_HOPS, MAX_PARTS, file_name, read_mail
@@ -19,6 +21,7 @@ from gateway.inbound.received_mail import NotAccepted
 from rendering.texts import words_of
 from simple_form.data import rows
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 TOP = b"From: Dana <dana@northwind.example>\r\nTo: support@acme.example\r\nSubject: Hello\r\n"
 # Seconds of processor time, however busy the machine: what is quadratic takes minutes
 # at these sizes.
@@ -73,6 +76,7 @@ def test_body_is_all_text_that_is_no_attachment_in_order():
     html = "Content-Type: text/html\r\n\r\n<p>{}</p>"
     pdf = "Content-Type: application/pdf\r\n\r\n%PDF"
     both = "Content-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\n{}\r\n--c\r\n{}\r\n--c--"
+    mixed = "Content-Type: multipart/mixed; boundary=e\r\n\r\n--e\r\n{}\r\n--e\r\n{}\r\n--e\r\n{}\r\n--e--"
     leave = "To leave the list, write to us."
     for parts, text, html_text, files in (
         ([plain.format("; name=note.txt", "One")], "One", None, 0),
@@ -85,6 +89,11 @@ def test_body_is_all_text_that_is_no_attachment_in_order():
             "1 Two",
             1,
         ),
+        *(
+            ([both.format(plain.format("", "One Two"), mixed.format(html.format("1"), pdf, last))], "One Two", "1 2", 1)
+            for last in (html.format("2"), plain.format("", "2"))
+        ),
+        ([both.format(both.format(plain.format("", "One"), html.format("1")).replace("c", "d"), "")], "One", "1", 0),
     ):  # fmt: skip
         content = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
         content += "\r\n--b\r\n".join(parts) + "\r\n--b--\r\n"
@@ -125,7 +134,12 @@ def test_character_sets_are_those_that_browsers_read():
         ("text/plain", "こんにちは".encode("iso2022_jp"), "こんにちは"),
         ("text/plain", "grün".encode("utf-16"), "grün"),
         ("text/html", "<meta charset=windows-1251>Да".encode("cp1251"), "Да"),
-    ):
+        ("text/html; charset=us-ascii", "<meta charset=koi8-r>Да".encode("koi8-r"), "Да"),
+        ("text/html; charset=unknown", "<?xml version='1' encoding='euc-jp'?>請".encode("euc-jp"), "請"),
+        ("text/html", b"<style>p{{}}</style>" * 400 + "<meta charset=big5>發".encode("big5"), "發"),
+        ("text/html", "<meta charset=utf-16le>Größe".encode(), "Größe"),
+        ("text/html; charset=utf-8", "<meta charset=koi8-r>Да".encode(), "Да"),
+    ):  # fmt: skip
         head = f"Content-Type: {kind}\r\n\r\n"
         assert read_mail(head.encode() + body).text == text, kind
 
@@ -150,6 +164,33 @@ def test_sender_is_the_address_that_mail_servers_answer_to():
         assert (got.sender_name, got.sender, got.reply_to) == (name, address, [address])
 
 
+def test_spellings_of_from_are_read_as_mail_programs_show_them_or_called_unclear():
+    spellings = (FIXTURES / "from_spellings.txt").read_text().splitlines()
+    for line in spellings:
+        if not line.startswith("#"):
+            header, address, name, unclear = map(str.strip, line.split("¦"))
+            header = header.replace(r"\n", "\r\n ").replace(r"\0", "\0")
+            got = read_mail(f"From: {header}\r\n\r\nx".encode())
+            assert (got.sender, got.sender_name) == (address, name), header
+            assert is_unclear(got.sender, got.sender_name) == bool(unclear), header
+
+
+def test_reply_to_is_all_of_its_headers_or_said_to_be_not_understood():
+    two = (
+        b"Reply-To: Dana <a@x.example>\r\nreply-to: b@x.example; <c@x.example>\r\n\r\nx"
+    )
+    assert read_mail(two).reply_to == ["a@x.example", "b@x.example", "c@x.example"]
+    for unknown in ("j😀@x.example", "=?utf-8?q?a=40x=2Eexample?= (x)", "<>, a@b"):
+        [said] = read_mail(
+            f"Reply-To: a@x.example, {unknown}\r\n\r\nx".encode()
+        ).reply_to
+        assert said.startswith("Not understood: "), unknown
+        with pytest.raises(ValueError, match="Not understood"):
+            clean_addresses(said)
+    for nobody in ("<>", "none", ""):
+        assert read_mail(f"Reply-To: {nobody}\r\n\r\nx".encode()).reply_to == []
+
+
 def encoded(text, codec="utf-8"):
     return base64.b64encode(text.encode(codec))
 
@@ -171,6 +212,9 @@ Auto-Submitted: no (a person)                           automatic
 Auto-Submitted: (by x) auto-replied (vacation)          automatic      auto-replied
 X-Autoresponder: no other answer for a day              automatic      auto-replied
 Precedence: bulk                                        automatic      auto-generated
+Precedence: bulk¶List-Id: <friends.lists.example>      automatic
+Precedence: bulk¶List-Id: <x>¶X-Mail-Autoreply: away    automatic      auto-replied
+Auto-Submitted: auto-generated¶List-Id: <x>             automatic      auto-generated
 Precedence: list                                        automatic
 """)
 )
@@ -200,6 +244,7 @@ def test_bodies_are_decoded_as_mail_programs_decode_them():
         (plain + b"base64", encoded("We pay!") + b"\r\n____\r\nBye: x@y.example", "We pay!\n____\nBye: x@y.example"),
         (plain + b"base64", b"We will not pay 500 EUR.", "We will not pay 500 EUR."),
         (plain + b"base64", b"SGFsb", "Hal"),
+        (plain + b"quoted-printable", b"One=0D\r\nTwo=0D\r\n=0D\r\nThree", "One\nTwo\n\nThree"),
         (plain + b"quoted-printable", b"We pay = \t\r\n500=\t\r\n EUR = ", "We pay 500 EUR = "),
         (b"Content-Type: plain/text", b"Hello", "Hello"),
         (b"Content-Type: text/markdown", b"**Hello**", "**Hello**"),
@@ -221,6 +266,9 @@ Grüße.pdf              filename*0="=?utf-8?B?R3LDvMOf"; filename*1="ZS5wZGY=?=
 Grüße.pdf              filename*=utf-8''%3D%3Futf-8%3FB%3FR3LDvMOfZS5wZGY%3D%3F%3D
 Offer 'final'.pdf.exe  filename="Offer "final".pdf.exe" ; size=3
 a; b.pdf               filename="a; b.pdf"
+Invoice(s) May.pdf     filename*=utf-8''Invoice(s) May.pdf
+Grüße (2).exe          filename*0*=utf-8''Gr%C3%BC; filename*1*=ße%20(2; filename*2=).exe; size=3
+Offer [1], 2.pdf       filename*0*=utf-8''Offer%20[1],; filename*1=" 2.pdf"
 """)
 )
 FILE_NAMES.append(["offer for you.pdf", "filename=offer for\r\n you.pdf; size=3"])
@@ -247,6 +295,12 @@ def test_parts_are_found_without_a_boundary_in_the_header_and_in_base64():
     ):
         got = part(headers, body)
         assert (got.text, [file.content for file in got.files]) == ("One", [b"%PDF"])
+    for headers, body in (
+        (b"Content-Type: multipart/mixed; boundary=z\r\nContent-Type: multipart/mixed; boundary=b-1", parts),
+        (b"Content-Type: multipart/mixed; boundary=b-1\r\nContent-Type: multipart/mixed; boundary=z", parts),
+        (b'Content-Type: multipart/mixed; boundary="b\r\n -1"', parts),
+    ):  # fmt: skip
+        assert part(headers, body).text == "One", headers
     # A line in a text is no boundary.
     text = "One\n-----\nTwo"
     assert part(b"Content-Type: multipart/mixed", text.encode()).text == text
@@ -303,11 +357,36 @@ def test_reports_are_read_in_utf8_in_base64_and_as_plain_text():
         assert read_mail(f"{headers}\r\n{text}".encode()).report is None
 
 
-def test_enclosed_message_in_base64_is_a_message():
-    inner = b"Subject: Inner\r\n\r\nText"
-    headers = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64"
-    [file] = part(headers, base64.b64encode(inner)).files
-    assert file.content == inner
+def test_enclosed_message_is_the_message_however_it_is_encoded():
+    plain = (
+        "Subject: Inner\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nDrei = Größen"
+    )
+    inner = plain.encode()
+    quoted = b2a_qp(inner)
+    itself = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n2 =3D =C3=A4"
+    headers = b"Content-Type: message/%b\r\nContent-Transfer-Encoding: %b"
+    for encoding, body, whole in (
+        (b"8bit", inner, inner),
+        (b"base64", base64.b64encode(inner), inner),
+        (b"quoted-printable", quoted, inner),
+        (b"Quoted-Printable", inner, inner),
+        # Not encoded, although it says so; in the second only the text is.
+        (b"base64", inner, inner),
+        (b"quoted-printable", itself, itself),
+    ):
+        for kind in (b"rfc822", b"global"):
+            [file] = part(headers % (kind, encoding), body).files
+            assert file.content == whole, (kind, encoding, body)
+            assert file.name == "attachment.eml"
+
+
+def test_footer_of_a_list_is_not_in_the_bytes_of_a_file():
+    footer = b"\r\n_____\r\nTo leave the list: leave@lists.example\r\nGoodbye\r\n"
+    for length in range(57, 60):
+        content = b"\x00%PDF" * 100 + b"x" * length
+        headers = b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64"
+        [file] = part(headers, base64.encodebytes(content) + footer).files
+        assert file.content == content
 
 
 def test_flowed_text_is_joined_as_its_writer_saw_it():

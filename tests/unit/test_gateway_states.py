@@ -8,6 +8,7 @@ import pytest
 
 from common.mail_addresses import (
     MAX_PATTERN,
+    ascii_address,
     clean_address,
     clean_addresses,
     read_pattern,
@@ -107,7 +108,14 @@ a@x.example\x00
 <a@x.example> <b@x.example>
 "a b"@x.example
 a@evil.example <b@x.example> c
-é@x.example
+a​b@x.example
+ａdmin@x.example
+a＠x.example
+danaד@x.example
+‮anad@x.example
+😀@x.example
+ᅟ@x.example
+é@localhost
 ..@x.example
 ".a b"@x.example
 a@-x.example
@@ -179,6 +187,12 @@ def test_clean_address_returns_the_bare_form():
         "jane@bücher.example": "jane@xn--bcher-kva.example",
         "taro..yamada.@x.example": "taro..yamada.@x.example",
         '"taro..yamada."@x.example': "taro..yamada.@x.example",
+        "Jörg+x@x.example": "Jörg+x@x.example",
+        "jo\u0308rg@x.example": "jörg@x.example",
+        "用户@例子.example": "用户@xn--fsqu00a.example",
+        "דנה.1@x.example": "דנה.1@x.example",
+        # Otherwise it would be compared like Kate's, and leave for another's.
+        "\u212aate@x.example": "Kate@x.example",
         "o'hara-de.la+r&d/y=z_1~@x.example": "o'hara-de.la+r&d/y=z_1~@x.example",
     }.items():
         assert clean_address(text) == bare
@@ -190,6 +204,12 @@ def test_clean_address_returns_the_bare_form():
         "j@x.example",
         "b@x.example",
     ]
+
+
+def test_mailboxes_and_people_have_addresses_in_ascii():
+    assert ascii_address("Ana <ana@bücher.example>") == "ana@xn--bcher-kva.example"
+    with pytest.raises(ValueError, match="only ASCII is allowed before the @"):
+        ascii_address("jörg@x.example")
 
 
 def test_clean_address_refuses_what_is_none_and_shows_no_control_characters():

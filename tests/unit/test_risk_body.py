@@ -117,6 +117,13 @@ def test_invisible_characters_are_found_wherever_they_stand():
     )
 
 
+def test_message_that_gmail_cuts_is_named():
+    html = f"<p>{'ä' * 51_000}</p>"
+    assert levels("cut_by_gmail", html=html) == ["notice"]
+    assert levels("cut_by_gmail", markdown="x" * 102_001) == ["notice"]
+    assert found("cut_by_gmail", html=html[6:], markdown="x" * 103_000) == []
+
+
 def test_remote_content_unread_source_and_unseen_fields_are_named():
     picture = '<img src="https://t.example/o.gif">'
     assert levels("remote_content", html=picture) == ["notice"]

@@ -47,7 +47,7 @@ def approved(subject, name, text, html, file_name):
         cc=[],
         text=in_lines(text),
         html=in_lines(html),
-        files=[(file_name, b"\x00\r\n.\r\n--b")],
+        files=[(file_name, b"\x00\r\n.\r\n--b", "")],
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from common.actors import Role, operator
-from common.mail_addresses import clean_address
+from common.mail_addresses import ascii_address
 from people.errors import PeopleError
 from people.invitations.links import invite
 from people.models import Person
@@ -49,7 +49,7 @@ class Command(BaseCommand):
                 raise CommandError(
                     "Give the admin's address: ./run manage first_admin --email you@example.com"
                 )
-            address = clean_address(email or input("Your email address: ")).lower()
+            address = ascii_address(email or input("Your email address: ")).lower()
             link = invite(
                 actor=ACTOR,
                 email=address,

@@ -9,7 +9,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils.text import slugify
 
-from common.mail_addresses import clean_address, domain_of
+from common.mail_addresses import ascii_address, domain_of
 from common.tables import table_rows
 from gateway.accounts import new_key_text, register_key
 from gateway.mailboxes import make_mailbox
@@ -59,10 +59,10 @@ class Command(BaseCommand):
             raise CommandError("The name needs letters or digits.")
         overseer = options["oversight_email"]
         try:
-            address = clean_address(
+            address = ascii_address(
                 address or f"agent@{slug.replace('_', '-')}.example"
             ).lower()
-            overseer = overseer and clean_address(overseer)
+            overseer = overseer and ascii_address(overseer)
         except ValueError as error:
             raise CommandError(str(error)) from None
         if Account.objects.filter(slug=slug).exists():

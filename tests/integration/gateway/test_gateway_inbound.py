@@ -14,18 +14,27 @@ import psycopg
 import pytest
 from django.db import connection as database
 
+from gateway import smtp
 from gateway.inbound import smtp_server
 from gateway.inbound.receive import digest_of
 from gateway.inbound.smtp_server import Listener
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Direction, Mode, Status
 from tests.factories import change_row
-from tests.integration.gateway.servers import SENDER, connected, deliver, mail, running
+from tests.integration.gateway.servers import (
+    SENDER,
+    connected,
+    deliver,
+    mail,
+    mail_server,
+    running,
+)
 from tests.integration.gateway.world import (
     add_mailbox,
     events_of,
     leave,
     make_world,
+    refusal_of,
 )
 from tests.stack import wait_for
 
@@ -90,7 +99,7 @@ def test_same_bytes_without_identifying_headers_are_new_mail_a_minute_later():
 
 def test_message_that_comes_by_two_routes_is_one_and_another_body_is_another():
     one = mail(Message_ID="<1@x.example>")
-    hop = b"Return-Path: <x>\r\nReceived: from a\r\n\tby b;\r\n"
+    hop = b"Return-Path: <x>\r\nReceived: from a\r\n\tby b;\r\nX-Spam-Score: 1\r\n\t(ham)\r\n"
     digests = [
         digest_of(content, now=datetime.now(UTC))
         for content in (one, hop + one, hop + one + b"more", mail(), hop + mail())
@@ -140,7 +149,7 @@ def test_only_live_mailboxes_get_mail(world, client):
     }.items():
         assert client.rcpt(recipient)[0] == code, recipient
     # Nobody can sign in or find out who has a mailbox.
-    assert not {"auth", "starttls", "smtputf8", "expn"} & set(client.esmtp_features)
+    assert not {"auth", "starttls", "expn"} & set(client.esmtp_features)
     assert client.verify("support@acme.example") == client.verify("nobody@acme.example")
     # A mailbox that is closed meanwhile refuses a recipient it had accepted.
     Mailbox.objects.update(is_active=False)
@@ -425,3 +434,89 @@ def test_died_is_called_for_a_crash_but_not_a_stop_and_a_used_port_fails_at_once
     broken._loop.call_soon_threadsafe(broken._loop.stop)
     wait_for(lambda: deaths, 60, "the death is told")
     assert deaths == ["broken"]
+
+
+def test_letters_beyond_ascii_before_the_at_are_received_and_answered(
+    world, client, settings
+):
+    jorg = "jörg@x.example"
+    content = mail().replace(f"Dana <{SENDER}>".encode(), f"Jörg <{jorg}>".encode())
+    client.mail("bounce-123@mailer.example")
+    client.rcpt(world.mailbox.address)
+    assert client.data(content)[0] == 250
+    (row,) = world.get(f"{world.base}/emails?sender=J%C3%96RG@x")["emails"]
+    assert (row["from"], row["from_name"]) == (jorg, "Jörg")
+    path = f"{world.base}/reply/{row['id']}"
+    # A server that does not take it is named before anybody approves.
+    with mail_server(enable_SMTPUTF8=False) as ascii_only:
+        settings.EMAIL_URL = ascii_only.url
+        refused = world.post(path, markdown="Yes.")
+        assert refusal_of(refused) == (422, "address_not_deliverable")
+        assert jorg in refused.json()["error"]
+        email = world.approved(to=["ann@x.example"])
+        change_row(email, to=[jorg])
+        assert leave(email) == "put off"
+        assert email.last_error == smtp.NO_UTF8
+        assert not ascii_only.mails
+    with mail_server() as takes_utf8:
+        settings.EMAIL_URL = f"{takes_utf8.url}?dsn=1"
+        takes_utf8.dsn = True
+        reply = world.post(path, markdown="Yes.", reply_to="köln@x.example").json()
+        world.decide(reply["id"])
+        email = Email.objects.get(pk=reply["id"])
+        assert leave(email) == "sent"
+        [envelope] = takes_utf8.taken
+        assert envelope.smtp_utf8
+        assert envelope.rcpt_tos == [jorg]
+        assert f"ORCPT=utf-8;{jorg}" in takes_utf8.options
+        headers = envelope.content.decode().splitlines()
+        assert {f"To: {jorg}", "Reply-To: köln@x.example"} <= {*headers}
+
+
+def test_from_that_is_not_understood_is_unknown_and_a_reply_asks_for_the_address(
+    world, client
+):
+    for written in ("J😀rg <j😀rg@x.example>", "dana at northwind.example", "<>"):
+        content = mail().replace(f"Dana <{SENDER}>".encode(), written.encode())
+        assert deliver(client, content, sender="bounce-123@mailer.example") == 250
+        email = received()
+        assert (email.from_address, bool(email.from_name)) == ("", True), written
+        path = f"{world.base}/reply/{email.pk}"
+        assert refusal_of(world.post(path, markdown="x")) == (422, "no_reply_address")
+        reply = world.post(path, markdown=written, to="dana@northwind.example").json()
+        assert Email.objects.get(pk=reply["id"]).to == ["dana@northwind.example"]
+        email.delete()
+    # Who is known is answered, whatever the request says.
+    assert deliver(client, mail()) == 250
+    path = f"{world.base}/reply/{received().pk}"
+    reply = world.post(path, markdown="x", to="mallory@evil.example").json()
+    assert Email.objects.get(pk=reply["id"]).to == [SENDER]
+
+
+def test_reply_goes_to_all_addresses_that_the_message_names_for_that(world, client):
+    second = b"Reply-To: b@x.example\r\nReply-To: support@acme.example, c@x.example\r\n"
+    assert deliver(client, second + mail()) == 250
+    email = received()
+    row = world.get(f"{world.base}/emails/{email.pk}")
+    assert row["reply_to"] == "b@x.example, c@x.example"
+    path = f"{world.base}/reply/{email.pk}"
+    reply = world.post(path, markdown="x").json()
+    assert Email.objects.get(pk=reply["id"]).to == ["b@x.example", "c@x.example"]
+    many = ", ".join(f"{number}@x.example" for number in range(51))
+    change_row(email, reply_to=many)
+    assert world.post(path, markdown="x").status_code == 422
+
+
+def test_bytes_that_are_no_text_in_an_address_are_refused_or_unknown(world, client):
+    for command in (b"RCPT TO:<\xff@acme.example>", b"VRFY \xff", b"EHLO \xff"):
+        client.rset()
+        client.mail(SENDER)
+        client.sock.sendall(command + b"\r\n")
+        code, _ = client.getreply()
+        assert code < 600
+    client.ehlo("mx.example")
+    client.sock.sendall(b"MAIL FROM:<\xff@x.example>\r\n")
+    assert client.getreply()[0] == 250
+    client.rcpt(world.mailbox.address)
+    assert client.data(mail())[0] == 250
+    assert "envelope_from" not in received().metadata

@@ -27,7 +27,7 @@ from common.smtp import STEP_TIMEOUT, Server, connect, connection_error
 from gateway import header_lines, smtp, tasks
 from gateway.header_lines import POLICY
 from gateway.messages import outbox
-from gateway.messages.content import AI_DISCLOSURE
+from gateway.messages.content import AI_DISCLOSURE, fingerprint_of
 from gateway.messages.submission import reply_fields
 from gateway.models import (
     AuditLogEntry,
@@ -49,6 +49,7 @@ from tests.integration.gateway.world import (
     leave,
     make_world,
     noted,
+    refusal_of,
     status_of,
     times_noted,
     undone,
@@ -94,6 +95,41 @@ def test_content_type_of_a_file_leaves_with_its_parameters(world, mail_server):
     ]
 
 
+def test_picture_with_a_content_id_leaves_within_the_html(world, mail_server):
+    logo = {"name": "logo.png", "content_type": "image/png", "content_base64": "eA=="}
+    files = [
+        {"name": "a.pdf", "content_base64": "eQ=="},
+        {**logo, "content_id": "<logo@1>"},
+    ]
+    html = '<p>Hello<img src="cid:logo@1" width="600"></p>'
+    email = world.approved(html=html, attachments=files)
+    rows = world.get(f"{world.base}/emails/{email.pk}")["attachments"]
+    assert [row["content_id"] for row in rows] == [None, "logo@1"]
+    assert leave(email) == "sent"
+    message = mail_server.message()
+    related = message.get_body(("related",))
+    body, picture = related.iter_parts()
+    assert 'src="cid:logo@1"' in body.get_content()
+    assert picture["Content-ID"] == "<logo@1>"
+    assert picture.get_content_disposition() == "inline"
+    assert picture.get_content() == b"x"
+    assert [one.get_filename() for one in message.iter_attachments()] == ["a.pdf"]
+    # It is part of what was approved.
+    without = world.approved(html=html, subject="2", attachments=[files[0], logo])
+    with_it = world.approved(html=html, subject="2", attachments=files)
+    assert fingerprint_of(without) != fingerprint_of(with_it)
+    for number, wrong in enumerate(
+        (
+            [{**logo, "content_id": "a b"}],
+            [{**files[0], "content_id": "logo"}],
+            [files[1], {**files[1], "name": "2.png"}],
+        )
+    ):
+        refused = world.send(subject=f"{number}", attachments=wrong)
+        assert refusal_of(refused) == (422, "invalid_field"), wrong
+        assert ".content_id: " in refused.json()["error"]
+
+
 def test_long_ids_links_and_names_of_files_are_sent_whole():
     link = f"<https://desk.acme.example/{'unsubscribe/' * 20}>"
     for sign in ("x", "😀"):
@@ -102,7 +138,7 @@ def test_long_ids_links_and_names_of_files_are_sent_whole():
             to=[DANA],
             message_id_header=f"<{'a' * 260}@northwind.example>",
         )
-        reply = reply_fields(parent)
+        reply = reply_fields(parent, [])
         message = EmailMessage(policy=POLICY)
         message["In-Reply-To"] = reply["in_reply_to"]
         message["References"] = f"<b@x.example> {reply['references']}"

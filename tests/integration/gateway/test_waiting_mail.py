@@ -70,6 +70,20 @@ def put_off(world, mail_server, reply="454 4.7.0 Temporary authentication failur
     return email
 
 
+def test_address_that_the_relay_has_not_verified_waits_for_the_operator(
+    world, mail_server
+):
+    for identity in ("support@acme.example", DANA):
+        mail_server.accepts = (
+            "554 Message rejected: Email address is not verified. "
+            f"The following identities failed the check in region EU-WEST-1: {identity}"
+        )
+        email = world.approved(subject=identity)
+        assert leave(email) == "put off"
+        assert (email.cause, email.bounced_at) == ("sender", None)
+        assert identity in email.last_error
+
+
 @pytest.mark.slow
 def test_waiting_mail_is_noted_by_its_cause(world, mail_server):
     for cause, replies in REPLIES.items():
