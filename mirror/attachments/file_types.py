@@ -6,6 +6,7 @@ file is not shown.
 import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from common.ascii import lowered, trimmed
 from common.tables import table_rows
@@ -27,71 +28,7 @@ class Kind:
     types: str
 
 
-# The kinds: name, family, words, and the extensions and media types that claim it.
-_TABLE = """
-png        | image    | PNG picture | png apng | image/png image/apng
-jpeg       | image    | JPEG picture | jpg jpeg jpe jfif | image/jpeg image/jpg image/pjpeg
-gif        | image    | GIF picture | gif | image/gif
-webp       | image    | WebP picture | webp | image/webp
-picture    | other    | picture of another format | bmp dib tif tiff ico cur heic heif heics avif |
-    image/bmp image/x-ms-bmp image/tiff image/x-icon image/vnd.microsoft.icon image/heic image/heif image/avif
-svg        | document | SVG drawing, which can hold scripts | svg svgz | image/svg+xml
-pdf        | document | PDF | pdf | application/pdf application/x-pdf
-postscript | document | PostScript | ps eps ai | application/postscript
-rtf        | document | rich text | rtf | application/rtf text/rtf
-html       | document | web page | html htm xhtml shtml | text/html application/xhtml+xml
-xml        | document | XML file | xml xsl rss plist | text/xml application/xml
-docx       | document | Word document | docx docm dotx dotm |
-    application/vnd.openxmlformats-officedocument.wordprocessingml.document
-xlsx       | document | Excel workbook | xlsx xlsm xltx xltm xlsb xlam |
-    application/vnd.openxmlformats-officedocument.spreadsheetml.sheet
-pptx       | document | PowerPoint slides | pptx pptm potx potm ppsx ppsm |
-    application/vnd.openxmlformats-officedocument.presentationml.presentation
-odf        | document | OpenDocument file | odt ods odp odg ott ots |
-    application/vnd.oasis.opendocument.text application/vnd.oasis.opendocument.spreadsheet
-    application/vnd.oasis.opendocument.presentation
-ole        | document | old Office file | doc xls ppt dot xlt pps msi mpp vsd pub |
-    application/msword application/vnd.ms-excel application/vnd.ms-powerpoint
-msg        | document | message of Outlook with its files | msg oft | application/vnd.ms-outlook
-locked     | document | encrypted Office file |  |
-onenote    | document | OneNote notebook, which can hold programs | one | application/onenote
-zip        | archive  | zip archive | zip epub | application/zip application/x-zip-compressed application/epub+zip
-archive    | archive  | archive other than zip | gz tgz gzip taz bz2 tbz2 bz tbz tb2 bzip2 xz txz lzma tlz lz lz4 lzo
-    zst tzst z zipx 7z 001 rar r00 tar cpio ar a cab wim swm esd xar lha lzh arj arc ace zoo sit sitx sea alz egg
-    squashfs hqx uu uue xxe b64 pst ost |
-    application/gzip application/x-gzip application/x-bzip application/x-bzip2 application/x-xz application/x-lzma
-    application/x-lzip application/x-lz4 application/zstd application/x-compress application/x-7z-compressed
-    application/vnd.rar application/x-rar-compressed application/x-rar application/x-tar application/x-gtar
-    application/x-compressed-tar application/x-cpio application/x-archive application/vnd.ms-cab-compressed
-    application/x-lzh-compressed application/x-arj application/x-stuffit application/mac-binhex40 text/x-uuencode
-tnef       | archive  | message of Outlook with its files (winmail.dat) |  |
-    application/ms-tnef application/vnd.ms-tnef
-smime      | other    | signed or encrypted message (S/MIME) | p7m p7s p7c |
-    application/pkcs7-mime application/pkcs7-signature application/x-pkcs7-mime application/x-pkcs7-signature
-iso        | program  | disk image | iso img udf | application/x-iso9660-image
-jar        | program  | Java program | jar war | application/java-archive
-apk        | program  | Android program | apk | application/vnd.android.package-archive
-exe        | program  | Windows program | exe dll scr com sys cpl ocx |
-    application/x-msdownload application/x-dosexec application/vnd.microsoft.portable-executable
-binary     | program  | program | elf so bin run dylib class wasm |
-    application/x-elf application/x-sharedlib application/x-mach-binary application/java-vm application/wasm
-lnk        | program  | Windows shortcut, which starts a program | lnk | application/x-ms-shortcut
-chm        | program  | Windows help file, which can hold scripts | chm | application/vnd.ms-htmlhelp
-script     | program  | script | sh bash py pl rb | text/x-sh text/x-shellscript text/x-python
-media      | media    | sound or film | mp3 mp4 m4a m4v mov ogg oga ogv wav flac webm mkv avi 3gp |
-    audio/mpeg audio/mp4 audio/ogg audio/wav audio/flac video/mp4 video/webm video/quicktime
-csv        | text     | table as text | csv tsv | text/csv text/tab-separated-values
-key        | text     | text with a key or certificate | pem crt cer key asc | application/x-pem-file
-pgp        | text     | encrypted text or signature (PGP) | pgp gpg sig |
-    application/pgp-encrypted application/pgp-signature
-mail       | text     | email as a file | eml emlx mbox mbx mht mhtml | message/rfc822 application/mbox
-calendar   | text     | calendar | ics ifb | text/calendar application/ics
-text       | text     | plain text |
-    txt text log md markdown rst ini cfg conf yaml yml toml sql diff patch json vcf |
-    text/plain text/markdown text/x-log application/yaml text/yaml application/toml application/json text/vcard
-empty      | other    | empty file |  |
-unknown    | other    | unknown kind |  |
-"""
+_TABLE = Path(__file__).with_name("kinds.txt").read_text("utf-8")
 KINDS = {row[0]: Kind(*row) for row in table_rows(_TABLE)}
 
 _BY_ENDING = {
@@ -99,8 +36,7 @@ _BY_ENDING = {
 }
 _BY_TYPE = {name: kind for kind in KINDS.values() for name in kind.types.split()}
 
-# Magic bytes: a kind, an offset, and the bytes that a file of the kind has there, each
-# start with its escapes as in Python. The first match counts.
+# Magic bytes: a kind, an offset, and what a file of the kind has there.
 MAGIC = [
     (
         kind,
@@ -110,38 +46,9 @@ MAGIC = [
             for start in starts.split()
         ),
     )
-    for kind, offset, starts in table_rows(r"""
-png        | 0     | \x89PNG\r\n\x1a\n
-jpeg       | 0     | \xff\xd8\xff
-gif        | 0     | GIF87a GIF89a
-webp       | 8     | WEBP
-picture    | 0     | II*\x00 MM\x00* II+\x00 MM\x00+ \x00\x00\x01\x00
-picture    | 4     | ftypavi ftypheic ftypheim ftypheis ftypheix ftyphev ftypmif1 ftypmsf1
-pdf        | 0     | %PDF-
-postscript | 0     | %!PS
-rtf        | 0     | {\\rt
-ole        | 0     | \xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1
-tnef       | 0     | \x78\x9f\x3e\x22
-# What a signed or encrypted message is, after the length of it.
-smime      | 2     | \x06\x09*\x86H\x86\xf7\x0d\x01\x07
-smime      | 4     | \x06\x09*\x86H\x86\xf7\x0d\x01\x07
-onenote    | 0     | \xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3
-zip        | 0     | PK\x03\x04 PK\x05\x06 PK\x07\x08
-archive    | 0     | \x1f\x8b BZh \xfd7zXZ\x00 \x28\xb5\x2f\xfd 7z\xbc\xaf\x27\x1c Rar!\x1a\x07 MSCF !<arch>\n
-archive    | 257   | ustar
-iso        | 32769 | CD001
-exe        | 0     | MZ
-# Programs for Linux, macOS and Java, and WebAssembly.
-binary     | 0     | \x7fELF \xcf\xfa\xed\xfe \xce\xfa\xed\xfe \xfe\xed\xfa\xce \xfe\xed\xfa\xcf
-    \xca\xfe\xba\xbe \x00asm
-lnk        | 0     | L\x00\x00\x00\x01\x14\x02\x00
-chm        | 0     | ITSF
-media      | 4     | ftyp
-media      | 0     | ID3 \xff\xfb \xff\xf3 OggS fLaC \x1aE\xdf\xa3
-media      | 8     | WAVE AVI\x20
-# A bitmap has the size of its header here.
-picture    | 14    | (\x00\x00\x00
-""")
+    for kind, offset, starts in table_rows(
+        Path(__file__).with_name("magic.txt").read_text("utf-8")
+    )
 ]
 
 
