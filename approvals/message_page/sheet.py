@@ -264,7 +264,10 @@ def _tabs(
         reverse("message-view", args=[message.public_id]) + query, "view="
     )
     marks = {}
-    if comparison and comparison.differences:
+    found = message.revision.findings if message.revision else []
+    # A layout that text writes otherwise is no difference.
+    is_found = any(one["rule"] == "parts_differ" for one in found)
+    if comparison and comparison.differences and is_found:
         number = f"{comparison.differences:,}"
         marks["parts"] = (number, f"{number} difference{'' if number == '1' else 's'}")
     if sent_back and sent_back.changes:
