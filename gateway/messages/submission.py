@@ -175,9 +175,7 @@ def _check_utf8(key: ApiKey, addresses: Recipients) -> None:
     if not beyond_ascii or key.sandbox or not settings.EMAIL_URL:
         return
     server = Server.from_url(settings.EMAIL_URL)
-    if not caches["process"].get_or_set(
-        f"takes-utf8-{server}", partial(takes_utf8, server), 300
-    ):
+    if not caches["process"].get_or_set("takes-utf8", partial(takes_utf8, server), 300):
         field = _field_of(addresses, beyond_ascii[0])
         raise Invalid(
             f"{field}: the mail server cannot deliver to {_named(tuple(beyond_ascii))}: it does not offer SMTPUTF8, "
