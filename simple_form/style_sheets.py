@@ -9,6 +9,7 @@ from itertools import product
 
 import tinycss2
 
+from simple_form.colours import READABLE, WHITE, colour_of, contrast
 from simple_form.declarations import Declaration, declarations_of, is_usual
 from simple_form.html_reading import BLANKS, Token, ascii_lower
 
@@ -22,22 +23,12 @@ MOST_SHOWN = 90
 _SELECTOR = re.compile(
     r"(?P<tag>[a-zA-Z][a-zA-Z0-9]*+|\*)?+(?P<name>[.#][a-zA-Z_-][a-zA-Z0-9_-]*+)?+(?P<link>:link)?+"
 )
-# Rules that change no words: those that apply only while somebody points at something,
-# or to Word's drawings, and dark colours of visited links.
-_QUIET = re.compile(
-    r"""(?xa)
-    (?:[a-zA-Z0-9.#_ -]*+:(?:hover|active|focus)|[vow]\\:[*a-z]++|\.shape)[ ]\{.*
-    |(?:a(?:\.\w++)?|span\.\w++):visited[ ]
-        \{color:[ ](?:blue|purple|\#(?:..)?(?:[0-9].){2}(?:..)?)\}
-    """
-)
-# Rules that only paper, and Word's own lists, have; and names of fonts.
-_NO_EFFECT = re.compile(
-    r"""(?xis)
-    @(?:charset|page|viewport|-ms-viewport)\b|@list\b(?!.*level-text:[^;]*[a-z]{2})
-    |@font-face\b(?!.*(?:src|local|url|unicode-range))
-    """
-)
+# Rules about paper and windows.
+_OF_PAGES = frozenset("charset page viewport -ms-viewport".split())
+# What a rule that only names a font does not have.
+_OF_FONTS = ("src", "local", "url", "unicode-range")
+# States in which only somebody who points at something sees it.
+_STATES = frozenset("hover active focus".split())
 # An address of another host, with or without its scheme.
 ADDRESS = re.compile(r"(?i)(?:https?:)?//[^\s\"'<>,\\]+")
 _Rule = tuple[tuple[int, ...], str, Declaration]
@@ -57,6 +48,29 @@ def addresses_in(css: str) -> list[str]:
             found += ADDRESS.findall(node.value)
         left += getattr(node, "content", None) or getattr(node, "arguments", None) or ()
     return found
+
+
+def _is_usual_rule(rule: tinycss2.ast.AtRule) -> bool:
+    """Whether only paper, or Word's own lists, have a rule, or it only names a font."""
+    name = rule.lower_at_keyword
+    text = ascii_lower(rule.serialize())
+    if name == "font-face":
+        return not any(one in text for one in _OF_FONTS)
+    if name == "list":
+        return re.search("level-text:[^;]*[a-z]{2}", text) is None
+    return name in _OF_PAGES
+
+
+def _is_quiet(selector: str, changing: str) -> bool:
+    """Whether a rule applies only while somebody points at something, to Word's
+    drawings, or gives links that were visited a colour that can be read.
+    """
+    element, _, state = selector.rpartition(":")
+    if state == "visited" and element.partition(".")[0] in ("a", "span"):
+        colour = colour_of(changing.removeprefix("color: "), WHITE)
+        return colour is not None and contrast(colour, WHITE) >= READABLE
+    drawing = element in ("v\\", "o\\", "w\\") or selector == ".shape"
+    return state in _STATES or drawing
 
 
 class StyleSheets:
@@ -91,7 +105,7 @@ class StyleSheets:
                     tinycss2.parse_rule_list(node.content or (), skip_comments=True),
                     is_sure=False,
                 )
-            elif node.type == "at-rule" and not _NO_EFFECT.match(node.serialize()):
+            elif node.type == "at-rule" and not _is_usual_rule(node):
                 self._odd[f"@{node.lower_at_keyword}"[:60]] = None
 
     def _read_rule(self, rule: tinycss2.ast.QualifiedRule, is_sure: bool) -> None:
@@ -117,8 +131,8 @@ class StyleSheets:
                     strength = (name[:1] == "#", classes, tag != "", self._applied)
                     rules.append((strength, name, one))
                 continue
-            how = f"{selector} {{{changing[:MOST_SHOWN]}}}"
-            if changing and not _QUIET.fullmatch(how):
+            if changing and not _is_quiet(selector, changing):
+                how = f"{selector} {{{changing[:MOST_SHOWN]}}}"
                 self._odd[how[:MOST_SHOWN]] = None
 
     def of(self, element: Token) -> list[Declaration]:
