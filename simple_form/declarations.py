@@ -25,6 +25,7 @@ _LONGEST = 300
 _LENGTH = re.compile(
     r"([+-]?(?:[0-9]{1,5}(?:\.[0-9]{1,6})?|\.[0-9]{1,6}))(px|pt|pc|in|cm|mm|rem|em|ex|%)?"
 )
+_NUMBER = re.compile(r"-?[0-9]{0,5}\.?[0-9]{0,6}(?<=[0-9])")
 _GAPS = re.compile(r"(?:[ \t\n\r\f]|/\*\*/)+")
 _RGB = re.compile("rgb\\(([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3})\\)")
 _FONT = re.compile(
@@ -74,7 +75,9 @@ _KINDS = {
     "rgba": re.compile(r"rgba\((?:[0-9]{1,3},){3}(?:[01]|[01]?\.[0-9]+)\)"),
     "name": re.compile("[a-z]{3,20}"),
 }
-_RANGE = re.compile(r"(-?[0-9.]+)\.\.([0-9.]+)(px|%|n)")
+_RANGE = re.compile(
+    r"(-?[0-9]{1,4}(?:\.[0-9]{1,4})?)\.\.([0-9]{1,4}(?:\.[0-9]{1,4})?)(px|%|n)"
+)
 
 
 class _Range(NamedTuple):
@@ -185,8 +188,9 @@ def draws_other_letters(value: str) -> bool:
 
 def number_before(word: str, unit: str) -> float | None:
     """Return the number before a unit, which may be empty; None if it is none."""
-    match = re.fullmatch(rf"-?[0-9]{{0,5}}\.?[0-9]{{0,6}}(?<=[0-9]){unit}", word)
-    return float(word.removesuffix(unit)) if match else None
+    number = word.removesuffix(unit)
+    is_number = word.endswith(unit) and _NUMBER.fullmatch(number)
+    return float(number) if is_number else None
 
 
 @lru_cache(maxsize=4096)

@@ -18,7 +18,7 @@ from typing import Any
 import redis
 from django.conf import settings
 from django.core.cache import cache
-from django.db import DatabaseError, InternalError, connection
+from django.db import DatabaseError, InternalError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Count, Max, Min
@@ -432,8 +432,9 @@ _CAUSES = {
 def _noted() -> Iterator[AttentionItem]:
     """Yield what background jobs have noted."""
     notes: dict[str, Any] = {}
-    # To read one that has expired deletes it, which a read-only PostgreSQL refuses.
-    with suppress(InternalError):
+    # To read one that has expired deletes it, which a read-only PostgreSQL refuses: the
+    # transaction of the page goes on.
+    with suppress(InternalError), transaction.atomic():
         notes = cache.get_many([WAITING, BAD_DOMAINS, probes.ADDRESS, probes.SEALS])
     yield from _mail(notes.get(WAITING, []))
     for domain, problem in notes.get(BAD_DOMAINS, []):

@@ -273,6 +273,19 @@ def test_two_desks_in_one_redis_are_told(working):
     assert all(not one.needs_action for one in checks._redis_server())
 
 
+def test_page_is_there_while_the_database_is_read_only_and_notes_expire(
+    working, admin, signed_in
+):
+    client = signed_in(admin)
+    # To read one that has expired deletes it.
+    cache.set(probes.SEALS, [7], -1)
+    with rolled_back():
+        sql("SET LOCAL transaction_read_only = on")
+        page = client.get("/attention/")
+    assert page.status_code == 200
+    assert "PostgreSQL takes no changes" in page.text
+
+
 @pytest.mark.parametrize("kind", ["redis", "read_only"])
 def test_whoever_is_no_operator_reads_that_the_desk_stands_still_and_no_more(
     kind, working, admin, reviewer, signed_in, settings, monkeypatch
