@@ -35,7 +35,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from audit.recording import record
 from common.actors import Actor
 from common.addresses import client_address
-from common.postgres import atomic_with_retry, is_away
+from common.postgres import atomic_with_retry, is_away, is_read_only_error
 from common.tables import table_pairs
 from people.models import Person
 
@@ -135,8 +135,12 @@ class SessionStore(DatabaseSessions):
             super().save(must_create)
         except UpdateError as error:
             # Django raises it whatever kept the row from being written.
-            if is_away(error.__context__):
-                raise error.__context__ from None  # type: ignore[misc]
+            reason = error.__context__
+            if is_read_only_error(reason):
+                # Pages are shown all the same. Whatever has to be kept is refused.
+                return
+            if reason is not None and is_away(reason):
+                raise reason
             raise
 
     def get_expiry_date(self, **_: Any) -> datetime:

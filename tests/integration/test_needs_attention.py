@@ -281,6 +281,9 @@ def test_page_is_there_while_the_database_is_read_only_and_notes_expire(
     cache.set(probes.SEALS, [7], -1)
     with rolled_back():
         sql("SET LOCAL transaction_read_only = on")
+        session = client.session
+        session["used"] = True
+        session.save()
         page = client.get("/attention/")
     assert page.status_code == 200
     assert "PostgreSQL takes no changes" in page.text
