@@ -140,7 +140,7 @@ class SessionStore(DatabaseSessions):
                 # Pages are shown all the same. Whatever has to be kept is refused.
                 return
             if reason is not None and is_away(reason):
-                raise reason
+                raise reason from reason.__cause__
             raise
 
     def get_expiry_date(self, **_: Any) -> datetime:

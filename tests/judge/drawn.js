@@ -56,6 +56,8 @@
       else frame.addEventListener("load", resolve, { once: true });
     })
   ));
+  const pictures = frames.flatMap((frame) => [...frame.contentDocument.images]);
+  await Promise.all(pictures.map((one) => one.decode().catch(() => null)));
   return frames.map((frame) => {
     const root = frame.contentDocument;
     frame.style.height = `${Math.min(Math.max(root.documentElement.scrollHeight, 20), tallest)}px`;
